@@ -1,0 +1,97 @@
+package initramfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+)
+
+// Type is the kind of a file in a [Tree].
+type Type uint8
+
+// The types of files. HardLink is a further name of another entry.
+const (
+	Regular Type = iota
+	Dir
+	Symlink
+	HardLink
+	CharDevice
+	BlockDevice
+	Fifo
+	Socket
+)
+
+func (t Type) String() string {
+	names := [...]string{"file", "directory", "symlink", "hard link", "character device", "block device", "fifo", "socket"}
+	if int(t) < len(names) {
+		return names[t]
+	}
+	return fmt.Sprintf("type %d", t)
+}
+
+// Entry is one file of a [Tree]. Its content stays where it is until it is
+// opened.
+type Entry struct {
+	// Path is slash-separated and relative to the root, clean, without "..":
+	// "usr/bin/sh". The root itself has no entry.
+	Path string
+	Type Type
+	// Mode holds the permission bits with setuid, setgid and sticky: 07777.
+	Mode     uint32
+	UID, GID uint32
+	// ModTime is kept to the nanosecond; an archive may cut it to seconds.
+	ModTime time.Time
+	// Target is what a Symlink points to, as written, or the Path of the entry
+	// that a HardLink is another name of.
+	Target string
+	// Major and Minor are the numbers of a device.
+	Major, Minor uint32
+	// Xattrs are extended attributes by full name ("security.capability").
+	Xattrs map[string]string
+	// Size is a Regular file's length in bytes.
+	Size int64
+	// Open opens a Regular file's content, of exactly Size bytes; nil means
+	// an empty file. It may be called more than once, also concurrently.
+	Open func() (io.ReadCloser, error)
+	// Origin names who put the entry there, for messages: an image and layer,
+	// a template and line.
+	Origin string
+}
+
+// ErrUnsafePath is wrapped by the errors about names that lead out of the tree
+// or through a symlink.
+var ErrUnsafePath = errors.New("unsafe path")
+
+// CleanPath gives the form that [Entry.Path] has: "./a//b/" becomes "a/b" and
+// the root is "". An absolute path, one with a ".." element or one with a NUL is an error that
+// wraps [ErrUnsafePath].
+func CleanPath(name string) (string, error) {
+	if strings.HasPrefix(name, "/") {
+		return "", fmt.Errorf("%q is absolute: %w", name, ErrUnsafePath)
+	}
+	if strings.ContainsRune(name, 0) {
+		return "", fmt.Errorf("%q contains a NUL: %w", name, ErrUnsafePath)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", fmt.Errorf("%q contains %q: %w", name, "..", ErrUnsafePath)
+		}
+	}
+	clean := path.Clean(name)
+	if clean == "." {
+		return "", nil
+	}
+	return clean, nil
+}
+
+// BytesFile is a regular file with the given content, mode 0644, owned by
+// root.
+func BytesFile(name string, content []byte, modTime time.Time) Entry {
+	return Entry{
+		Path: name, Type: Regular, Mode: 0o644, ModTime: modTime, Size: int64(len(content)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(content))), nil },
+	}
+}
