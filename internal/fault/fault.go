@@ -1,0 +1,45 @@
+// Package fault marks errors with who can mend them, so that one place can
+// choose the exit code.
+package fault
+
+import "errors"
+
+// Kind is the sort of a fault.
+type Kind int
+
+// The kinds, with the exit code of each.
+const (
+	Failed  Kind = 1 // the work failed
+	Usage   Kind = 2 // the command line is wrong
+	Invalid Kind = 3 // an input (file, manifest, template) is invalid
+	Outside Kind = 4 // a registry, Docker or a web server failed
+)
+
+type marked struct {
+	error
+	kind Kind
+}
+
+func (m *marked) Unwrap() error { return m.error }
+
+// Mark gives err the kind, or nil for nil. The innermost mark counts: it was
+// set where the cause was known.
+func Mark(err error, k Kind) error {
+	if err == nil {
+		return nil
+	}
+	return &marked{err, k}
+}
+
+// KindOf is the kind of the innermost mark in err's chain, [Failed] when it
+// has none.
+func KindOf(err error) Kind {
+	kind := Failed
+	for {
+		var m *marked
+		if !errors.As(err, &m) {
+			return kind
+		}
+		kind, err = m.kind, m.error
+	}
+}

@@ -1,0 +1,60 @@
+// Package testneed lets a test ask for a tool or service that a machine may
+// lack. A missing one skips the test and says what was missing; where
+// HOOKBUILD_TEST_REQUIRE lists it (CI lists them all), it fails the test.
+package testneed
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Env names the variable that lists, separated by commas, what must be there.
+// "all" stands for everything.
+const Env = "HOOKBUILD_TEST_REQUIRE"
+
+// Tool gives the path of a program, or ends the test.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Missing(t, name, err.Error())
+	}
+	return path
+}
+
+// Root ends the test unless it runs as root.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Missing(t, "root", "this test runs as root only")
+	}
+}
+
+// Docker gives the address of a Docker Engine's socket, or ends the test.
+func Docker(t testing.TB) string {
+	t.Helper()
+	const socket = "/var/run/docker.sock"
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		Missing(t, "docker", err.Error())
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return "unix://" + socket
+}
+
+// Missing ends the test for want of need: a skip, or a failure when [Env]
+// lists it.
+func Missing(t testing.TB, need, why string) {
+	t.Helper()
+	required := strings.Split(os.Getenv(Env), ",")
+	if slices.Contains(required, need) || slices.Contains(required, "all") {
+		t.Fatalf("%s is required by %s: %s", need, Env, why)
+	}
+	t.Skipf("this machine has no %s: %s", need, why)
+}
