@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+)
+
+// environment is all that a run takes from the process around it.
+type environment struct {
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// app is what the commands share: streams, build.sh's variables, the face.
+type app struct {
+	environment
+	variables map[string]string // KEY=VALUE arguments
+	face      face
+}
+
+// exitInterrupted is the exit code after SIGINT or SIGTERM.
+const exitInterrupted = 130
+
+// run executes one command line and gives its exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	a := &app{environment: env, variables: map[string]string{}}
+	root := newRootCommand(a)
+	sorted, variables, err := arrange(root, args)
+	if err == nil {
+		a.variables = variables
+		err = root.RunContext(ctx, append([]string{"hookbuild"}, sorted...))
+	}
+	if a.face != nil {
+		err = errors.Join(err, a.face.Close())
+	}
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(env.stderr, "hookbuild: interrupted; what was fetched stays in the cache, no artifact was changed")
+		return exitInterrupted
+	}
+	fmt.Fprintf(env.stderr, "hookbuild: %v\n", err)
+	return int(fault.KindOf(err))
+}
+
+func newRootCommand(a *app) *cli.App {
+	return &cli.App{
+		Name:                   "hookbuild",
+		Usage:                  "build a HookOS of your own: kernel, initramfs, action images on board",
+		Version:                version(),
+		Flags:                  globalFlags(),
+		Before:                 a.openFace,
+		Commands:               commands(a),
+		Writer:                 a.stdout,
+		ErrWriter:              a.stderr,
+		HideHelpCommand:        true,
+		UseShortOptionHandling: false,
+		ExitErrHandler:         func(*cli.Context, error) {}, // run prints it and chooses the code
+		OnUsageError:           usageError,
+		CommandNotFound:        func(*cli.Context, string) {},
+		Action: func(c *cli.Context) error {
+			if name := c.Args().First(); name != "" {
+				return usagef("there is no command %q; `hookbuild --help` lists them", name)
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+}
+
+func commands(a *app) []*cli.Command {
+	all := []*cli.Command{
+		newAllCommand(a),
+		newImagesCommand(a),
+		newEmbedCommand(a),
+		newLinuxKitCommand(a),
+		newMatrixCommand(a),
+	}
+	for _, c := range all {
+		prepare(c)
+	}
+	return all
+}
+
+// prepare makes wrong usage of a command and its subcommands an error of ours.
+func prepare(c *cli.Command) {
+	c.OnUsageError = usageError
+	c.HideHelpCommand = true
+	for _, sub := range c.Subcommands {
+		prepare(sub)
+	}
+}
+
+func usageError(_ *cli.Context, err error, _ bool) error {
+	return usagef("%v; add --help to see what the command takes", err)
+}
+
+func usagef(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Usage)
+}
+
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "hook-dir", Usage: "the Hook checkout to work in (default: this directory or the nearest parent that is one)"},
+		&cli.StringFlag{Name: "cache-dir", Usage: "where downloads and converted layers are kept (default: CACHE_DIR, else the user's cache directory)"},
+		&cli.StringFlag{Name: "out", Value: "out", Usage: "where the artifacts appear"},
+		&cli.StringFlag{Name: "arch", Usage: "amd64 or arm64 (default: the flavor's, else amd64)"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "how to show progress: auto, tty, plain, github, json"},
+		&cli.BoolFlag{Name: "debug", Usage: "show more of what is being done"},
+		&cli.BoolFlag{Name: "offline", Usage: "use what is cached, ask no registry"},
+		&cli.StringSliceFlag{Name: "mirror", Usage: "FROM=TO: pull images of registry FROM from TO (repeatable)"},
+		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "HOST whose registry speaks HTTP or has an unknown certificate (repeatable)"},
+		&cli.IntFlag{Name: "jobs", Value: runtime.GOMAXPROCS(0), Usage: "how much to do at once"},
+	}
+}
+
+// openFace chooses who shows the progress, before any command runs.
+func (a *app) openFace(c *cli.Context) error {
+	if c.Int("jobs") < 1 {
+		return usagef("--jobs is %d; give 1 or more", c.Int("jobs"))
+	}
+	kind := c.String("progress")
+	debug := c.Bool("debug") || truth(a.variable("DEBUG"))
+	f, err := newFace(kind, debug, a.stderr, a.getenv)
+	a.face = f
+	return err
+}
+
+// sink is where the rooms report.
+func (a *app) sink() progress.Sink {
+	if a.face == nil {
+		return progress.Discard{}
+	}
+	return a.face
+}
+
+// variable is the value of one of build.sh's variables: a KEY=VALUE argument,
+// else the environment's.
+func (a *app) variable(name string) string {
+	if v, ok := a.variables[name]; ok {
+		return v
+	}
+	return a.getenv(name)
+}
+
+// flagOr is the flag's value when it was given, else the variable's.
+func (a *app) flagOr(c *cli.Context, flag, variable string) string {
+	if c.IsSet(flag) {
+		return c.String(flag)
+	}
+	if v := a.variable(variable); v != "" {
+		return v
+	}
+	return c.String(flag)
+}
+
+// truth reads a yes or no as build.sh's users write it.
+func truth(value string) bool {
+	switch strings.ToLower(value) {
+	case "yes", "y", "1", "true", "on":
+		return true
+	}
+	return false
+}
+
+func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
+	dir := a.flagOr(c, "cache-dir", "CACHE_DIR")
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("finding the cache directory: %w; give --cache-dir DIR", err)
+		}
+		dir = filepath.Join(base, "hookbuild")
+	}
+	return cache.Open(dir, a.sink())
+}
+
+func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error) {
+	mirrors := []oci.Mirror{}
+	for _, m := range c.StringSlice("mirror") {
+		from, to, ok := strings.Cut(m, "=")
+		if !ok || from == "" || to == "" {
+			return nil, usagef("--mirror %q is not of the form FROM=TO (public.ecr.aws=mirror.example:443)", m)
+		}
+		mirrors = append(mirrors, oci.Mirror{From: from, To: to})
+	}
+	return oci.NewClient(oci.Options{
+		Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
+		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
+	}), nil
+}

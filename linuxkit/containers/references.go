@@ -1,0 +1,155 @@
+// Package containers knows the images that a Hook checkout's template is made
+// of: the directories images/hook-* and the linuxkit/* images that the checkout
+// wraps in its own registry. It names each by the hash of its content, as
+// build.sh does, so that published ones are found.
+package containers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+)
+
+// Container is one image of the checkout.
+type Container struct {
+	// Name is the directory's: "hook-docker", "hook-linuxkit-init".
+	Name string
+	// Variable is what the template calls it: "HOOK_CONTAINER_DOCKER_IMAGE".
+	Variable string
+	// Wraps is the image behind a proxy ("linuxkit/init:abc"); empty for a
+	// directory of the checkout.
+	Wraps string
+	// Reference is where the image is published for one architecture.
+	Reference string
+}
+
+// proxyList is the file of a checkout that names the wrapped images.
+const proxyList = "bash/hook-lk-containers.sh"
+
+const proxyPrefix = "hook-linuxkit-"
+
+// List gives the checkout's containers, sorted by name. Base is what their
+// references begin with, as HOOK_LK_CONTAINERS_OCI_BASE; dockerArch is amd64 or
+// arm64.
+func List(checkout fs.FS, base, dockerArch string) ([]Container, error) {
+	dirs, err := fs.Glob(checkout, "images/hook-*/Dockerfile")
+	if err != nil {
+		return nil, fmt.Errorf("listing the containers of the checkout: %w", err)
+	}
+	var all []Container
+	for _, dockerfile := range dirs {
+		name := path.Base(path.Dir(dockerfile))
+		if strings.HasPrefix(name, proxyPrefix) {
+			continue // build.sh writes these anew from the list below
+		}
+		hash, err := hashDirectory(checkout, "images/"+name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, newContainer(base, name, "", hash, dockerArch))
+	}
+	proxies, err := listProxies(checkout, base, dockerArch)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, proxies...)
+	slices.SortFunc(all, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func newContainer(base, name, wraps, hash, dockerArch string) Container {
+	short := strings.TrimPrefix(name, "hook-")
+	return Container{
+		Name:      name,
+		Variable:  "HOOK_CONTAINER_" + strings.ToUpper(strings.ReplaceAll(short, "-", "_")) + "_IMAGE",
+		Wraps:     wraps,
+		Reference: fmt.Sprintf("%s%s:%s-%s", base, name, hash[:8], dockerArch),
+	}
+}
+
+var proxyLine = regexp.MustCompile(`(?m)^[^#\n]*\+=\(\["([a-z0-9_]+)"\]="([^"\s]+)"\)`)
+
+func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
+	script, err := fs.ReadFile(checkout, proxyList)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of wrapped images: %w", err)
+	}
+	found := proxyLine.FindAllSubmatch(script, -1)
+	if len(found) == 0 {
+		return nil, fault.Mark(fmt.Errorf("reading %q: no wrapped image is named there, although a Hook checkout has its linuxkit images in this file; compare it with upstream's", proxyList), fault.Invalid)
+	}
+	var all []Container
+	for _, m := range found {
+		key, wraps := string(m[1]), string(m[2])
+		name := proxyPrefix + key
+		hash := hashFiles(hashedFile{"images/" + name + "/Dockerfile", sha256.Sum256([]byte("FROM --platform=${TARGETARCH} " + wraps + "\n"))})
+		all = append(all, newContainer(base, name, wraps, hash, dockerArch))
+	}
+	return all, nil
+}
+
+type hashedFile struct {
+	path string
+	sum  [sha256.Size]byte
+}
+
+// hashDirectory is the hash of a directory's regular files: what
+// `find DIR -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints.
+func hashDirectory(checkout fs.FS, dir string) (string, error) {
+	var files []hashedFile
+	err := fs.WalkDir(checkout, dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		sum, err := hashFile(checkout, name)
+		files = append(files, hashedFile{name, sum})
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("hashing the container %q: %w", dir, err)
+	}
+	return hashFiles(files...), nil
+}
+
+func hashFile(checkout fs.FS, name string) (sum [sha256.Size]byte, err error) {
+	f, err := checkout.Open(name)
+	if err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	h.Sum(sum[:0])
+	return sum, errors.Join(err, f.Close())
+}
+
+func hashFiles(files ...hashedFile) string {
+	slices.SortFunc(files, func(a, b hashedFile) int { return strings.Compare(a.path, b.path) })
+	h := sha256.New()
+	for _, f := range files {
+		io.WriteString(h, sumLine(f)) // a hash never fails
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// sumLine is a line of sha256sum's output; it escapes such names and says so
+// by a backslash in front.
+func sumLine(f hashedFile) string {
+	line := hex.EncodeToString(f.sum[:]) + "  " + f.path
+	if strings.ContainsAny(f.path, "\\\n\r") {
+		escape := strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)
+		line = `\` + hex.EncodeToString(f.sum[:]) + "  " + escape.Replace(f.path)
+	}
+	return line + "\n"
+}
