@@ -1,0 +1,78 @@
+// Package embed makes the Docker image store that a HookOS carries: the data
+// root that dockerd finds at boot, filled as if it had pulled the images
+// itself, and the script that puts it in its place. It also reads such a store
+// back out of an initramfs.
+//
+// Images come in as [oci.Image], the store goes out as an [initramfs.Tree];
+// this package pulls nothing and writes no archive of its own.
+package embed
+
+import (
+	"context"
+	"errors"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Item is an image and the names that dockerd shall know it by. Names are
+// references as "docker tag" takes them: without a tag they mean :latest.
+// A name with a digest ("alpine@sha256:...") becomes one of the image's
+// RepoDigests. The name that the image was pulled by is not kept unless it is
+// in Names.
+type Item struct {
+	Image *oci.Image
+	Names []string
+}
+
+// Options say how the store is made.
+type Options struct {
+	// Layout of the store; empty is [Packed].
+	Layout Layout
+	// Arch is the machine's architecture as Go and Docker name it ("amd64",
+	// "arm64"). An image for another one is an error. Empty allows any.
+	Arch string
+	// Cache keeps what is made of a layer, by its diffID. It is required.
+	Cache *cache.Cache
+	// Kernel says what the machine's kernel can mount; the packed layout needs it.
+	Kernel Capabilities
+	// Jobs is the most layers that are worked on at once; 0 = the number of processors.
+	Jobs int
+	// Progress receives what is being done; nil = nothing is reported.
+	Progress progress.Sink
+}
+
+// Result is a store made by [Tree].
+type Result struct {
+	// Tree holds the store below [StorePath] and the boot script [ScriptPath].
+	Tree *initramfs.Tree
+	// Layout is the one that was made: [Packed] or [Directory].
+	Layout Layout
+	// Images lists what was embedded, in the order of the items, equal images once.
+	Images []Embedded
+	// Layers counts the distinct layers.
+	Layers int
+}
+
+// Embedded is an image in a store.
+type Embedded struct {
+	ID      v1.Hash  // digest of its configuration: what dockerd calls the image ID
+	Names   []string // "127.0.0.1/embedded/cexec:latest", sorted
+	Digests []string // "alpine@sha256:...", sorted
+	Size    int64    // unpacked bytes of its layers' regular files
+}
+
+// Paths inside the initramfs.
+const (
+	StorePath  = "etc/embedded-images"
+	ScriptPath = "etc/init.d/001-images-mount.sh"
+)
+
+// Tree makes the store that holds the items, and the boot script.
+func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
+	return nil, errors.New("not built yet")
+}
