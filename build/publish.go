@@ -1,0 +1,275 @@
+package build
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/pgzip"
+	"golang.org/x/sys/unix"
+
+	"hookbuild/internal/initramfs"
+)
+
+// Stage is where artifacts are written before they appear. All of them appear
+// at once, when publish exchanges directories; until then, and after a
+// failure, the output directory is as it was.
+type Stage struct {
+	out   string   // OUT
+	root  string   // OUT/.hook-*
+	lock  *os.File // root, locked while in use
+	dir   string   // root/hook: becomes OUT/hook
+	names []string
+}
+
+const (
+	artifactsDir = "hook"
+	stagePrefix  = ".hook-"
+)
+
+// ChecksumsFile lists the artifacts' SHA-512 sums as sha512sum prints them.
+const ChecksumsFile = "checksums.txt"
+
+// NewStage begins to write artifacts into OUT/hook. Discard must be called at the end.
+func NewStage(out string) (*Stage, error) {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("making the output directory: %w", err)
+	}
+	if err := removeStale(out); err != nil {
+		return nil, err
+	}
+	root, err := os.MkdirTemp(out, stagePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("making a directory for the artifacts: %w", err)
+	}
+	s := &Stage{out: out, root: root, dir: filepath.Join(root, artifactsDir)}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("making a directory for the artifacts: %w", err), s.Discard())
+	}
+	return s, nil
+}
+
+func (s *Stage) open() (err error) {
+	if s.lock, err = os.Open(s.root); err != nil {
+		return err
+	}
+	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(s.dir, 0o755) // whatever the umask is
+}
+
+// Write makes one artifact from what fill writes.
+func (s *Stage) Write(name string, fill func(io.Writer) error) error {
+	if err := writeSynced(filepath.Join(s.dir, name), fill); err != nil {
+		return fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, err)
+	}
+	s.names = append(s.names, name)
+	return nil
+}
+
+// writeSynced writes a new file through to the disk.
+func writeSynced(path string, fill func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Chmod(0o644) // whatever the umask is
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Artifact is one published file.
+type Artifact struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"` // bytes
+	SHA512 string `json:"sha512"`
+}
+
+// Artifacts lists what was written so far, in that order, with its sums.
+func (s *Stage) Artifacts(ctx context.Context) ([]Artifact, error) {
+	var all []Artifact
+	for _, name := range s.names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		a, err := s.sum(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+func (s *Stage) sum(name string) (Artifact, error) {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return Artifact{}, fmt.Errorf("summing the artifact %q: %w", name, err)
+	}
+	defer f.Close()
+	h := sha512.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return Artifact{}, fmt.Errorf("summing the artifact %q: %w", name, err)
+	}
+	return Artifact{Name: name, Size: n, SHA512: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// writeChecksums writes checksums.txt over the given artifacts.
+func (s *Stage) writeChecksums(artifacts []Artifact) error {
+	return s.Write(ChecksumsFile, func(w io.Writer) error {
+		for _, a := range artifacts {
+			if _, err := fmt.Fprintf(w, "%s  %s\n", a.SHA512, a.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// keepOthers links the artifacts of other builds that OUT/hook holds already
+// (the other architecture's) into the stage, but for the named ones.
+func (s *Stage) keepOthers(except ...string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.out, artifactsDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the artifacts that are there: %w", err)
+	}
+	skip := map[string]bool{ChecksumsFile: true}
+	for _, name := range except {
+		skip[name] = true
+	}
+	var kept []string
+	for _, e := range entries {
+		if !e.Type().IsRegular() || skip[e.Name()] {
+			continue
+		}
+		if err := os.Link(filepath.Join(s.out, artifactsDir, e.Name()), filepath.Join(s.dir, e.Name())); err != nil {
+			return nil, fmt.Errorf("keeping the artifact %q: %w", e.Name(), err)
+		}
+		kept = append(kept, e.Name())
+	}
+	return kept, nil
+}
+
+// writeTarball writes staged files into a gzip-compressed tar, which publish
+// puts beside OUT/hook.
+func (s *Stage) writeTarball(ctx context.Context, name string, members []string) error {
+	err := writeSynced(filepath.Join(s.root, name), func(w io.Writer) error {
+		zw, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed) // what is large in it is compressed already
+		if err != nil {
+			return err
+		}
+		tw := tar.NewWriter(zw)
+		for _, member := range members {
+			if err := errors.Join(ctx.Err(), s.addMember(tw, member)); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tw.Close(), zw.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("writing the artifact %q: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Stage) addMember(tw *tar.Writer, name string) error {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{Name: name, Mode: 0o644, Size: info.Size(), ModTime: initramfs.Epoch(), Format: tar.FormatPAX}
+	if err := tw.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.Copy(tw, f)
+	return err
+}
+
+// publish lets the artifacts appear as OUT/hook, and the tarball beside it.
+func (s *Stage) publish(tarball string) error {
+	final := filepath.Join(s.out, artifactsDir)
+	if err := exchange(s.dir, final); err != nil {
+		return fmt.Errorf("publishing the artifacts as %q: %w; nothing there was changed", final, err)
+	}
+	if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
+		return fmt.Errorf("publishing %q: %w", tarball, err)
+	}
+	return syncDir(s.out)
+}
+
+// exchange puts the directory staged in the place of final; what stood there
+// is then at staged, if anything.
+func exchange(staged, final string) error {
+	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {
+		return os.Rename(staged, final)
+	}
+	return swap(staged, final)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("syncing %q: %w", dir, err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Discard removes what was not published, or what the published files
+// replaced.
+func (s *Stage) Discard() error {
+	err := os.RemoveAll(s.root)
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("cleaning up %q: %w", s.root, err)
+	}
+	return nil
+}
+
+// removeStale removes the stages that a killed run left in out. One that is in
+// use is locked by its owner and stays.
+func removeStale(out string) error {
+	left, err := filepath.Glob(filepath.Join(out, stagePrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("looking for what an interrupted run left: %w", err)
+	}
+	for _, path := range left {
+		dir, err := os.Open(path)
+		if err != nil {
+			continue // its owner has just published or discarded it
+		}
+		if unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			err = os.RemoveAll(path)
+		}
+		if err := errors.Join(err, dir.Close()); err != nil {
+			return fmt.Errorf("removing what an interrupted run left: %w", err)
+		}
+	}
+	return nil
+}

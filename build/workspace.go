@@ -1,0 +1,83 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"hookbuild/internal/fault"
+)
+
+// Workspace is a Hook checkout: the templates, kernel configurations and
+// container directories that a HookOS is made of.
+type Workspace struct {
+	// Dir is the checkout's absolute path.
+	Dir string
+}
+
+// marks are what tells a Hook checkout from any other directory.
+var marks = [...]string{"linuxkit-templates", filepath.Join("kernel", "configs")}
+
+// OpenWorkspace gives the checkout at dir or, when dir is empty, the nearest
+// one at or above start.
+func OpenWorkspace(dir, start string) (Workspace, error) {
+	if dir != "" {
+		return openAt(dir)
+	}
+	abs, err := filepath.Abs(start)
+	if err != nil {
+		return Workspace{}, fmt.Errorf("finding the Hook checkout: %w", err)
+	}
+	for at := abs; ; at = filepath.Dir(at) {
+		if isCheckout(at) {
+			return Workspace{Dir: at}, nil
+		}
+		if at == filepath.Dir(at) {
+			return Workspace{}, fault.Mark(fmt.Errorf("finding the Hook checkout: neither %q nor a parent of it has %s and %s; give --hook-dir DIR (a clone of github.com/tinkerbell/hook)", abs, marks[0], marks[1]), fault.Usage)
+		}
+	}
+}
+
+func openAt(dir string) (Workspace, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return Workspace{}, fmt.Errorf("opening the Hook checkout %q: %w", dir, err)
+	}
+	if !isCheckout(abs) {
+		return Workspace{}, fault.Mark(fmt.Errorf("opening the Hook checkout %q: it lacks %s or %s; --hook-dir takes a clone of github.com/tinkerbell/hook", dir, marks[0], marks[1]), fault.Invalid)
+	}
+	return Workspace{Dir: abs}, nil
+}
+
+func isCheckout(dir string) bool {
+	for _, mark := range marks {
+		info, err := os.Stat(filepath.Join(dir, mark))
+		if err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// FS is the checkout as a file system.
+func (w Workspace) FS() fs.FS { return os.DirFS(w.Dir) }
+
+// Template reads linuxkit-templates/NAME.template.yaml, before its variables
+// are expanded. The path is relative to the checkout.
+func (w Workspace) Template(name string) (path string, content []byte, err error) {
+	path = filepath.Join("linuxkit-templates", name+".template.yaml")
+	content, err = os.ReadFile(filepath.Join(w.Dir, path))
+	if errors.Is(err, fs.ErrNotExist) {
+		known, _ := filepath.Glob(filepath.Join(w.Dir, "linuxkit-templates", "*.template.yaml")) // the pattern is a valid one
+		for i := range known {
+			known[i] = filepath.Base(known[i])
+		}
+		return "", nil, fault.Mark(fmt.Errorf("reading the template %q of the checkout %q: there is none; it has %v", path, w.Dir, known), fault.Invalid)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("reading the template %q: %w", path, err)
+	}
+	return path, content, nil
+}
