@@ -1,0 +1,203 @@
+package linuxkit
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Document is a LinuxKit document. In its lists and pointers nil means that
+// the key is absent, which differs from an empty list.
+type Document struct {
+	Kernel     KernelConfig `json:"kernel,omitzero"`
+	Init       []ImageRef   `json:"init"`
+	Onboot     []*Container `json:"onboot"`
+	Onshutdown []*Container `json:"onshutdown"`
+	Services   []*Container `json:"services"`
+	Files      []*File      `json:"files"`
+	Volumes    []*Volume    `json:"volumes"`
+	// Trust is accepted, and ignored as the linuxkit tool ignores it.
+	Trust *Trust `yaml:"trust" json:"-"`
+}
+
+// ImageRef is an image reference and where the document has it.
+type ImageRef struct {
+	Name string
+	Line int
+}
+
+// MarshalJSON gives the reference as a string.
+func (r ImageRef) MarshalJSON() ([]byte, error) { return json.Marshal(r.Name) }
+
+// KernelConfig says where the kernel comes from.
+type KernelConfig struct {
+	Image   string `json:"image"`
+	Cmdline string `json:"cmdline,omitempty"`
+	// Binary is the kernel's path in the image; empty means "kernel".
+	Binary string `json:"binary,omitempty"`
+	// Tar is the path of the tar with the modules; nil means "kernel.tar",
+	// "none" that there is none.
+	Tar *string `json:"tar,omitempty"`
+	// UCode is the path of a cpio with processor microcode; nil means none.
+	UCode *string `json:"ucode,omitempty"`
+	Line  int     `yaml:"-" json:"-"`
+}
+
+// Trust is Docker content trust's part of a document.
+type Trust struct {
+	Image []string `json:"image"`
+	Org   []string `json:"org"`
+}
+
+// File is one entry of `files:`.
+type File struct {
+	Path      string  `json:"path"`
+	Directory bool    `json:"directory"`
+	Symlink   string  `json:"symlink,omitempty"`
+	Contents  *string `json:"contents,omitempty"`
+	Source    string  `json:"source,omitempty"`
+	// Metadata asks for the document itself, as "json" or "yaml".
+	Metadata string `json:"metadata,omitempty"`
+	Optional bool   `json:"optional"`
+	// Mode is octal; empty means 0600, or 0700 for a directory.
+	Mode string `json:"mode,omitempty"`
+	UID  *ID    `json:"uid,omitempty"`
+	GID  *ID    `json:"gid,omitempty"`
+	Line int    `yaml:"-" json:"-"`
+}
+
+// Volume is a directory tree that containers share.
+type Volume struct {
+	Name     string `json:"name"`
+	Image    string `json:"image,omitempty"`
+	ReadOnly bool   `json:"readonly,omitempty"`
+	// Format is "filesystem" (also when empty) or "oci", an OCI image layout.
+	Format    string   `json:"format,omitempty"`
+	Platforms []string `json:"platforms,omitempty"`
+	Line      int      `yaml:"-" json:"-"`
+}
+
+// Container is one entry of onboot, onshutdown or services.
+type Container struct {
+	Name            string `json:"name"`
+	Image           string `json:"image"`
+	ContainerConfig `yaml:",inline"`
+	Line            int `yaml:"-" json:"-"`
+}
+
+// ContainerConfig holds what both a document and an image's label
+// org.mobyproject.config may say about a container.
+type ContainerConfig struct {
+	Capabilities      []string               `json:"capabilities,omitzero"`
+	CapabilitiesAdd   []string               `json:"capabilities.add,omitzero"`
+	Ambient           []string               `json:"ambient,omitzero"`
+	Mounts            []specs.Mount          `json:"mounts,omitzero"`
+	Binds             []string               `json:"binds,omitzero"`
+	BindsAdd          []string               `json:"binds.add,omitzero"`
+	Devices           []Device               `json:"devices,omitzero"`
+	Tmpfs             []string               `json:"tmpfs,omitzero"`
+	Command           []string               `json:"command,omitzero"`
+	Env               []string               `json:"env,omitzero"`
+	Cwd               string                 `json:"cwd,omitempty"`
+	Net               string                 `json:"net,omitempty"`
+	Pid               string                 `json:"pid,omitempty"`
+	Ipc               string                 `json:"ipc,omitempty"`
+	Uts               string                 `json:"uts,omitempty"`
+	Userns            string                 `json:"userns,omitempty"`
+	Hostname          string                 `json:"hostname,omitempty"`
+	Readonly          *bool                  `json:"readonly,omitempty"`
+	MaskedPaths       []string               `json:"maskedPaths,omitzero"`
+	ReadonlyPaths     []string               `json:"readonlyPaths,omitzero"`
+	UID               *ID                    `json:"uid,omitempty"`
+	GID               *ID                    `json:"gid,omitempty"`
+	AdditionalGids    []ID                   `json:"additionalGids,omitzero"`
+	NoNewPrivileges   *bool                  `json:"noNewPrivileges,omitempty"`
+	OOMScoreAdj       *int                   `json:"oomScoreAdj,omitempty"`
+	RootfsPropagation *string                `json:"rootfsPropagation,omitempty"`
+	CgroupsPath       *string                `json:"cgroupsPath,omitempty"`
+	Resources         *specs.LinuxResources  `json:"resources,omitempty"`
+	Sysctl            map[string]string      `json:"sysctl,omitzero"`
+	Rlimits           []string               `json:"rlimits,omitzero"`
+	UIDMappings       []specs.LinuxIDMapping `json:"uidMappings,omitzero"`
+	GIDMappings       []specs.LinuxIDMapping `json:"gidMappings,omitzero"`
+	Annotations       map[string]string      `json:"annotations,omitzero"`
+	Runtime           *Runtime               `json:"runtime,omitempty"`
+}
+
+// Device is a device that a container may use. The path "all" stands for every
+// device of the type.
+type Device struct {
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
+	Mode  string `json:"mode,omitempty"`
+}
+
+// Runtime is what LinuxKit's init does for a container before runc starts it:
+// the content of runtime.json.
+type Runtime struct {
+	Cgroups    []string      `json:"cgroups,omitzero"`
+	Mounts     []specs.Mount `json:"mounts,omitzero"`
+	Mkdir      []string      `json:"mkdir,omitzero"`
+	Interfaces []Interface   `json:"interfaces,omitzero"`
+	BindNS     Namespaces    `json:"bindNS"`
+	Namespace  *string       `json:"namespace,omitempty"`
+}
+
+// Namespaces are the paths that a container's namespaces are bound to.
+type Namespaces struct {
+	Cgroup *string `json:"cgroup,omitempty"`
+	Ipc    *string `json:"ipc,omitempty"`
+	Mnt    *string `json:"mnt,omitempty"`
+	Net    *string `json:"net,omitempty"`
+	Pid    *string `json:"pid,omitempty"`
+	User   *string `json:"user,omitempty"`
+	Uts    *string `json:"uts,omitempty"`
+}
+
+// Interface is a network interface that a container is given.
+type Interface struct {
+	Name         string `json:"name,omitempty"`
+	Add          string `json:"add,omitempty"`
+	Peer         string `json:"peer,omitempty"`
+	CreateInRoot bool   `json:"createInRoot"`
+}
+
+// ID is a user or group: a number, or the name of a container of the document.
+type ID struct {
+	Name   string
+	Number uint32
+}
+
+// MarshalJSON gives the form that the document has.
+func (id ID) MarshalJSON() ([]byte, error) {
+	if id.Name != "" {
+		return json.Marshal(id.Name)
+	}
+	return json.Marshal(id.Number)
+}
+
+// sections lists the containers with the directory each section has below
+// containers/, in the order that they are laid out.
+func (d *Document) sections() []section {
+	return []section{{"onboot", true, d.Onboot}, {"onshutdown", true, d.Onshutdown}, {"services", false, d.Services}}
+}
+
+type section struct {
+	name string
+	// numbered sections run one after the other: their directories sort so.
+	numbered   bool
+	containers []*Container
+}
+
+// directory gives the path of a section's i-th container in the root file
+// system.
+func (s section) directory(i int) string {
+	name := s.containers[i].Name
+	if s.numbered {
+		name = fmt.Sprintf("%03d-%s", i, name)
+	}
+	return "containers/" + s.name + "/" + name
+}
