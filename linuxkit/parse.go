@@ -1,0 +1,227 @@
+package linuxkit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hookbuild/internal/fault"
+
+	"gopkg.in/yaml.v3"
+)
+
+// MaxDocument is the most bytes that a document may have.
+const MaxDocument = 4 << 20
+
+// SyntaxError is a fault of a document, at a line.
+type SyntaxError struct {
+	Line int
+	// Where is the place by keys: "services[2].binds".
+	Where   string
+	Problem string
+}
+
+func (e *SyntaxError) Error() string {
+	if e.Where == "" {
+		return fmt.Sprintf("line %d: %s", e.Line, e.Problem)
+	}
+	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Where, e.Problem)
+}
+
+func faultAt(line int, where, format string, args ...any) error {
+	return fault.Mark(&SyntaxError{Line: line, Where: where, Problem: fmt.Sprintf(format, args...)}, fault.Invalid)
+}
+
+// Parse reads a document and checks it: unknown keys, values of the wrong
+// kind, names given twice and what else cannot become a system are a
+// [SyntaxError]. References stay as they are written.
+func Parse(data []byte) (*Document, error) {
+	root, err := parseYAML(data)
+	if err != nil {
+		return nil, err
+	}
+	doc := &Document{}
+	if err := decodeNode(root, doc, ""); err != nil {
+		return nil, err
+	}
+	if err := doc.check(); err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// parseYAML gives the root node of the one document that data must hold.
+func parseYAML(data []byte) (*yaml.Node, error) {
+	if len(data) > MaxDocument {
+		return nil, faultAt(1, "", "the document has %d bytes; at most %d are read", len(data), MaxDocument)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var file yaml.Node
+	if err := dec.Decode(&file); errors.Is(err, io.EOF) {
+		return nil, faultAt(1, "", "the document is empty")
+	} else if err != nil {
+		return nil, yamlFault(err)
+	}
+	var second yaml.Node
+	if err := dec.Decode(&second); err == nil {
+		return nil, faultAt(second.Line, "", "a second document starts; only one is allowed in a file")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, yamlFault(err)
+	}
+	return file.Content[0], nil
+}
+
+// yamlFault takes the line out of the parser's message, which has it as text.
+func yamlFault(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 1
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if number, problem, ok := strings.Cut(rest, ": "); ok {
+			if n, convErr := strconv.Atoi(number); convErr == nil {
+				line, text = n, problem
+			}
+		}
+	}
+	return faultAt(line, "", "not YAML: %s", text)
+}
+
+// check finds what the shape of the values does not show.
+func (d *Document) check() error {
+	checks := []func() error{d.checkImages, d.checkContainers, d.checkVolumes, d.checkFiles}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkImages() error {
+	if d.Kernel.Image != "" {
+		if err := checkReference(d.Kernel.Image, d.Kernel.Line, "kernel.image"); err != nil {
+			return err
+		}
+	}
+	for i, ref := range d.Init {
+		if err := checkReference(ref.Name, ref.Line, fmt.Sprintf("init[%d]", i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkContainers() error {
+	for _, s := range d.sections() {
+		seen := map[string]int{}
+		for i, c := range s.containers {
+			where := fmt.Sprintf("%s[%d]", s.name, i)
+			if err := checkElement(c.Name, c.Line, where+".name"); err != nil {
+				return err
+			}
+			// A numbered container has a directory of its own whatever its
+			// name: LinuxKit's examples run one thing twice.
+			if first, ok := seen[c.Name]; ok && !s.numbered {
+				return faultAt(c.Line, where+".name", "%q is the name of the service in line %d too", c.Name, first)
+			}
+			seen[c.Name] = c.Line
+			if err := checkReference(c.Image, c.Line, where+".image"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// volumeName is what the linuxkit tool allows.
+var volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
+func (d *Document) checkVolumes() error {
+	seen := map[string]int{}
+	for i, v := range d.Volumes {
+		where := fmt.Sprintf("volumes[%d]", i)
+		if !volumeName.MatchString(v.Name) {
+			return faultAt(v.Line, where+".name", "%q is no volume name: use small letters, digits, - and _", v.Name)
+		}
+		if first, ok := seen[v.Name]; ok {
+			return faultAt(v.Line, where+".name", "%q is the name of the volume in line %d too", v.Name, first)
+		}
+		seen[v.Name] = v.Line
+		if !slices.Contains([]string{"", "filesystem", "oci"}, v.Format) {
+			return faultAt(v.Line, where+".format", "%q is no format: use filesystem or oci", v.Format)
+		}
+		if v.Image == "" {
+			if v.Format == "oci" {
+				return faultAt(v.Line, where, "the format oci needs an image")
+			}
+			continue
+		}
+		if err := checkReference(v.Image, v.Line, where+".image"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkFiles() error {
+	for i, f := range d.Files {
+		where := fmt.Sprintf("files[%d]", i)
+		if problem := f.problem(); problem != "" {
+			return faultAt(f.Line, where, "%s", problem)
+		}
+		if f.Mode != "" {
+			if _, err := parseMode(f.Mode); err != nil {
+				return faultAt(f.Line, where+".mode", "%q is no octal mode such as \"0644\"", f.Mode)
+			}
+		}
+	}
+	return nil
+}
+
+// problem says what is wrong with f as a whole, or nothing.
+func (f *File) problem() string {
+	given := 0
+	for _, set := range []bool{f.Directory, f.Symlink != "", f.Contents != nil, f.Source != "", f.Metadata != ""} {
+		if set {
+			given++
+		}
+	}
+	switch {
+	case cleanFilePath(f.Path) == "":
+		return fmt.Sprintf("the path %q names no file", f.Path)
+	case slices.Contains(strings.Split(f.Path, "/"), ".."):
+		return fmt.Sprintf("the path %q must not have \"..\" in it", f.Path)
+	case strings.ContainsRune(f.Path, 0):
+		return fmt.Sprintf("the path %q must not have a NUL in it", f.Path)
+	case given == 0:
+		return fmt.Sprintf("%q has no content: give one of directory, symlink, contents, source and metadata", f.Path)
+	case given > 1:
+		return fmt.Sprintf("%q has more than one content: give only one of directory, symlink, contents, source and metadata", f.Path)
+	case f.Metadata != "" && f.Metadata != "json" && f.Metadata != "yaml":
+		return fmt.Sprintf("%q is no metadata: use json or yaml", f.Metadata)
+	}
+	return ""
+}
+
+// cleanFilePath gives a file's path relative to the root; "" is none.
+func cleanFilePath(p string) string {
+	return strings.TrimPrefix(path.Clean("/"+p), "/")
+}
+
+func parseMode(s string) (uint32, error) {
+	mode, err := strconv.ParseUint(s, 8, 12)
+	return uint32(mode), err
+}
+
+// checkElement refuses a name that is not one element of a path.
+func checkElement(name string, line int, where string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return faultAt(line, where, "%q cannot be the name of a directory", name)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+// Package template fills a HookOS template: upstream's envsubst with a list of
+// variables, and nothing else. Shell text in the template keeps its dollars.
+package template
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"hookbuild/internal/fault"
+)
+
+// variable matches what envsubst takes for a variable.
+var variable = regexp.MustCompile(`\$(?:\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*)`)
+
+// leftover matches a HOOK_ variable in any form that a shell knows.
+var leftover = regexp.MustCompile(`\$\{?(HOOK_[A-Za-z0-9_]*)`)
+
+// MaxSize is the most bytes that a template may have.
+const MaxSize = 4 << 20
+
+// Expand replaces $NAME and ${NAME} by the value of every name that is in vars,
+// and leaves every other one as it is. A HOOK_ variable that is not in vars, or
+// is empty there, is an error that names it and its line, unless it stands in a
+// line that is a comment; so is a value that does not fit into one line.
+func Expand(template []byte, vars map[string]string) ([]byte, error) {
+	if len(template) > MaxSize {
+		return nil, invalid("the template has %d bytes; at most %d are read", len(template), MaxSize)
+	}
+	var out bytes.Buffer
+	number := 0
+	for line := range bytes.Lines(template) {
+		number++
+		expanded, err := expandLine(string(line), number, vars)
+		if err != nil {
+			return nil, err
+		}
+		out.WriteString(expanded)
+	}
+	return out.Bytes(), nil
+}
+
+// expandLine fills one line. What is left of it without the variables that were
+// filled must not hold another HOOK_ variable; what a value brings in is not
+// looked at again.
+func expandLine(line string, number int, vars map[string]string) (string, error) {
+	comment := strings.HasPrefix(strings.TrimLeft(line, " \t"), "#")
+	var out, rest strings.Builder
+	end := 0
+	for _, m := range variable.FindAllStringSubmatchIndex(line, -1) {
+		name := strings.Trim(line[m[0]:m[1]], "${}")
+		value, known := vars[name]
+		if !known {
+			continue
+		}
+		if err := checkValue(name, value, comment); err != nil {
+			return "", invalid("line %d: %w", number, err)
+		}
+		out.WriteString(line[end:m[0]] + value)
+		rest.WriteString(line[end:m[0]] + " ")
+		end = m[1]
+	}
+	rest.WriteString(line[end:])
+	if m := leftover.FindStringSubmatch(rest.String()); m != nil && !comment {
+		return "", invalid("line %d: the variable %s has no value: set it, or take it out of the template", number, m[1])
+	}
+	return out.String() + line[end:], nil
+}
+
+func checkValue(name, value string, comment bool) error {
+	switch {
+	case strings.ContainsAny(value, "\n\r"):
+		return fmt.Errorf("the value of %s has more than one line", name)
+	case value == "" && !comment && strings.HasPrefix(name, "HOOK_"):
+		return fmt.Errorf("the variable %s is empty: give it a value", name)
+	}
+	return nil
+}
+
+func invalid(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+}
