@@ -1,0 +1,285 @@
+package initramfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"time"
+
+	"github.com/cavaliergopher/cpio"
+
+	"hookbuild/internal/fault"
+)
+
+// SegmentOptions says how [WriteSegment] writes.
+type SegmentOptions struct {
+	// Compression is Gzip when empty.
+	Compression Compression
+	// Level is the compressor's own: 1 to 9 for gzip, 1 to 22 for zstd, where
+	// neighbouring ones give the same; 0 is the default, 6 and 3.
+	Level int
+	// Jobs is the number of goroutines that compress, 0 for one a core. The
+	// bytes do not depend on it.
+	Jobs int
+	// MaxTime replaces later modification times; the zero value replaces none.
+	MaxTime time.Time
+	// DropXattrs allows entries to lose their extended attributes, which an
+	// archive cannot carry. Otherwise such an entry is an error; [Tree.Xattrs]
+	// finds them beforehand.
+	DropXattrs bool
+}
+
+// ErrXattrs is wrapped by the error about an entry whose extended attributes
+// an archive cannot carry.
+var ErrXattrs = errors.New("an initramfs cannot carry extended attributes")
+
+// Xattrs lists the entries that have extended attributes, in the tree's order.
+func (t *Tree) Xattrs() []Entry {
+	var with []Entry
+	for e := range t.All() {
+		if len(e.Xattrs) > 0 {
+			with = append(with, e)
+		}
+	}
+	return with
+}
+
+// WriteSegment writes t to w as one newc archive in exactly one gzip member or
+// zstd frame. Entries come sorted, parents first, with inodes numbered from 1;
+// the same tree gives the same bytes. The names of a hard-linked file share an
+// inode, and the last one carries the content. A hard link to a symlink becomes
+// a symlink of its own, since the kernel links none.
+//
+// An entry that cannot be carried exactly is an error that names it and its
+// origin: content that is not of its size or 4 GiB and more, a name or target
+// too long for the kernel, a time before 1970 or after 2106.
+func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) error {
+	zw, err := newCompressor(w, o.Compression, o.Level, o.Jobs)
+	if err != nil {
+		return err
+	}
+	sw := &segmentWriter{ctx: ctx, newc: newNewcWriter(zw), tree: t, options: o, open: map[string]*inode{}}
+	err = sw.writeAll()
+	if err == nil {
+		err = sw.newc.cpio.Close()
+	}
+	// Closed in any case, or its goroutines would stay.
+	if cerr := zw.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("compressing an initramfs segment: %w", cerr)
+	}
+	return err
+}
+
+// segmentWriter writes one archive.
+type segmentWriter struct {
+	ctx     context.Context
+	newc    *newcWriter
+	tree    *Tree
+	options SegmentOptions
+	inodes  int64
+	// open holds the hard-linked files that have names still to come.
+	open map[string]*inode
+}
+
+// inode is a hard-linked file under way.
+type inode struct {
+	number     int64
+	names, due int
+}
+
+func (w *segmentWriter) writeAll() error {
+	for e := range w.tree.All() {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.write(e); err != nil {
+			return fmt.Errorf("writing %q of %s into an initramfs: %w", e.Path, orUnknown(e.Origin), err)
+		}
+	}
+	return nil
+}
+
+func (w *segmentWriter) write(e Entry) error {
+	file := e // what the entry is a name of
+	if e.Type == HardLink {
+		target, ok := w.tree.Lookup(e.Target)
+		if !ok {
+			return fmt.Errorf("its link target %q does not exist", e.Target)
+		}
+		file = target
+	}
+	if err := checkEntry(e.Path, file, w.options.DropXattrs); err != nil {
+		return err
+	}
+	h, last, err := w.header(e.Path, file)
+	if err != nil {
+		return err
+	}
+	if err := w.newc.header(h, file.Major, file.Minor); err != nil {
+		return err
+	}
+	return w.body(file, last)
+}
+
+// header gives the header of one name of file, and whether it is the last one.
+func (w *segmentWriter) header(name string, file Entry) (h *cpio.Header, last bool, err error) {
+	mtime, err := newcTime(file.ModTime, w.options.MaxTime)
+	if err != nil {
+		return nil, false, err
+	}
+	h = &cpio.Header{
+		Name: name, Mode: cpio.FileMode(file.Mode) | newcType(file.Type),
+		Uid: int(file.UID), Guid: int(file.GID), ModTime: mtime,
+	}
+	last = w.number(h, file)
+	switch {
+	case file.Type == Symlink:
+		h.Size = int64(len(file.Target))
+	case file.Type == Regular && last:
+		h.Size = file.Size
+	}
+	return h, last, nil
+}
+
+// number gives h its inode and link count, and reports whether it is the file's
+// last name.
+func (w *segmentWriter) number(h *cpio.Header, file Entry) bool {
+	names := 1 + len(w.tree.links[file.Path])
+	if names == 1 || file.Type == Symlink {
+		w.inodes++
+		h.Inode, h.Links = w.inodes, 1
+		if file.Type == Dir {
+			h.Links = 2
+		}
+		return true
+	}
+	n := w.open[file.Path]
+	if n == nil {
+		w.inodes++
+		n = &inode{number: w.inodes, names: names, due: names}
+		w.open[file.Path] = n
+	}
+	h.Inode, h.Links = n.number, n.names
+	if n.due--; n.due > 0 {
+		return false
+	}
+	delete(w.open, file.Path)
+	return true
+}
+
+func (w *segmentWriter) body(file Entry, last bool) error {
+	switch {
+	case file.Type == Symlink:
+		_, err := io.WriteString(w.newc.cpio, file.Target)
+		return err
+	case file.Type == Regular && last:
+		return copyContent(w.ctx, w.newc.cpio, file)
+	}
+	return nil
+}
+
+// copyContent writes e's content to w and checks that it is of e's size.
+func copyContent(ctx context.Context, w io.Writer, e Entry) (err error) {
+	if e.Open == nil {
+		if e.Size == 0 {
+			return nil
+		}
+		return fmt.Errorf("it has no content of its %d bytes", e.Size)
+	}
+	r, err := e.Open()
+	if err != nil {
+		return fmt.Errorf("opening its content: %w", err)
+	}
+	defer func() {
+		if cerr := r.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("closing its content: %w", cerr)
+		}
+	}()
+	n, err := io.Copy(w, io.LimitReader(&contextReader{ctx, r}, e.Size))
+	if err != nil {
+		return fmt.Errorf("copying its content: %w", err)
+	}
+	if n < e.Size {
+		return fmt.Errorf("its content ends after %d of %d bytes", n, e.Size)
+	}
+	switch n, err := io.ReadFull(r, make([]byte, 1)); {
+	case n > 0:
+		return fmt.Errorf("its content is longer than its %d bytes", e.Size)
+	case err != io.EOF:
+		return fmt.Errorf("copying its content: %w", err)
+	}
+	return nil
+}
+
+// contextReader stops reading when its context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+func newcTime(t, most time.Time) (time.Time, error) {
+	if t.IsZero() {
+		t = Epoch()
+	}
+	if !most.IsZero() && t.After(most) {
+		t = most
+	}
+	if s := t.Unix(); s < 0 || s > newcMax32 {
+		return t, fmt.Errorf("its modification time %s is outside 1970 to 2106", t.UTC().Format(time.RFC3339))
+	}
+	return t, nil
+}
+
+// newcType gives the type bits of a mode, 0 for what has none.
+func newcType(t Type) cpio.FileMode {
+	types := [...]cpio.FileMode{
+		Regular: cpio.TypeReg, Dir: cpio.TypeDir, Symlink: cpio.TypeSymlink, CharDevice: cpio.TypeChar,
+		BlockDevice: cpio.TypeBlock, Fifo: cpio.TypeFifo, Socket: cpio.TypeSocket,
+	}
+	if int(t) >= len(types) {
+		return 0
+	}
+	return types[t]
+}
+
+// checkEntry finds what the kernel would skip or an archive cannot say.
+func checkEntry(name string, e Entry, dropXattrs bool) error {
+	const mostComponent, mostTarget = 255, newcMaxName - 1 // NAME_MAX, PATH_MAX
+	switch {
+	case name == newcTrailer:
+		return errors.New("this name ends an archive")
+	case len(name)+1 > newcMaxName:
+		return fmt.Errorf("its name has %d bytes, the kernel takes %d", len(name), newcMaxName-1)
+	case longestPart(name) > mostComponent:
+		return fmt.Errorf("a part of its name is longer than %d bytes", mostComponent)
+	case newcType(e.Type) == 0:
+		return fmt.Errorf("an archive cannot carry a %s", e.Type)
+	case e.Mode&^0o7777 != 0:
+		return fmt.Errorf("its mode %#o is more than permission bits", e.Mode)
+	case e.Type == Symlink && (e.Target == "" || len(e.Target) > mostTarget):
+		return fmt.Errorf("its target has %d bytes, the kernel takes 1 to %d", len(e.Target), mostTarget)
+	case e.Type == Regular && (e.Size < 0 || e.Size > newcMax32):
+		return fault.Mark(fmt.Errorf("its %d bytes are more than an archive can carry (4 GiB)", e.Size), fault.Invalid)
+	case len(e.Xattrs) > 0 && !dropXattrs:
+		return ErrXattrs
+	}
+	return nil
+}
+
+func longestPart(name string) int {
+	longest := 0
+	for name != "" && name != "." {
+		longest = max(longest, len(path.Base(name)))
+		name = parentOf(name)
+	}
+	return longest
+}
