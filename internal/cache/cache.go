@@ -1,61 +1,112 @@
-// Package cache keeps what was fetched or made, by content, under one
-// directory that several processes may share.
+// Package cache keeps files by their content under one directory: what was
+// fetched ([Cache.Blob], [Cache.PutBlob]), what was made from known inputs
+// ([Cache.Derived]) and small facts such as the digest behind a tag
+// ([Cache.Note]).
+//
+// Nothing is trusted: a file's hash is checked while it is written and before
+// it is first read by a process; a damaged one is thrown away with a warning
+// and counts as absent. A file appears under its name complete or not at all
+// (a temporary file beside it, fsync, rename), so any number of processes may
+// share the directory without asking each other.
+//
+// The directory holds DIR/KIND/sha256-HEX (contents) and DIR/KIND/note-HEX
+// (notes, named by the hash of their key). Everything in it may be deleted at
+// any time. What is left out on purpose: eviction. A cache of images is small
+// beside the builds it serves, and only its owner knows which ones are over.
 package cache
 
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/progress"
 )
 
-var errUnfinished = errors.New("not implemented yet")
-
-// Cache is a directory of verified files.
+// Cache is a directory of verified files. It is safe for concurrent use.
 type Cache struct {
 	dir  string
 	sink progress.Sink
+
+	mu sync.Mutex
+	// locks holds a token for every file that this process looked at; who has
+	// it may check or write the file.
+	locks map[string]chan struct{}
+	// verified holds the state in which a file's hash was found right.
+	verified map[string]fileState
 }
 
-// Open gives the cache in dir, which is made if it is missing.
+// Open gives the cache in dir, which is made if it is missing. Temporary files
+// that interrupted processes left there are removed. S may be nil.
 func Open(dir string, s progress.Sink) (*Cache, error) {
-	return &Cache{dir: dir, sink: progress.Or(s)}, nil
+	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the cache directory %q: %w; name another place with --cache-dir", dir, err)
+	}
+	if err := c.sweep(); err != nil {
+		return nil, fmt.Errorf("cleaning the cache directory %q: %w", dir, err)
+	}
+	return c, nil
 }
 
-// File is a verified file of the cache, open for reading.
-type File struct {
-	f    *os.File
-	size int64
+// Dir is the directory of the cache.
+func (c *Cache) Dir() string { return c.dir }
+
+// path gives a file's place, after making sure that kind and name are single
+// path elements.
+func (c *Cache) path(kind, name string) (string, error) {
+	if kind == "" || strings.HasPrefix(kind, ".") || filepath.Base(kind) != kind {
+		return "", fmt.Errorf("using the cache %q: %q is not a kind of content", c.dir, kind)
+	}
+	return filepath.Join(c.dir, kind, name), nil
 }
 
-// ReadAt implements [io.ReaderAt].
-func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
-
-// Size is the file's length in bytes.
-func (f *File) Size() int64 { return f.size }
-
-// Path is where the file lies.
-func (f *File) Path() string { return f.f.Name() }
-
-// Close ends the reading.
-func (f *File) Close() error { return f.f.Close() }
-
-// Blob opens the file with the hash h.
-func (c *Cache) Blob(ctx context.Context, kind string, h v1.Hash) (*File, error) {
-	return nil, errUnfinished
+func (c *Cache) blobPath(kind string, h v1.Hash) (string, error) {
+	if h.Algorithm != "sha256" || !isSHA256(h.Hex) {
+		return "", fmt.Errorf("using the cache %q: %q is not a sha256 digest, the only kind that is supported", c.dir, h)
+	}
+	return c.path(kind, "sha256-"+h.Hex)
 }
 
-// PutBlob keeps what fill writes, when its hash is want.
-func (c *Cache) PutBlob(ctx context.Context, kind string, want v1.Hash, fill func(io.Writer) error) (*File, error) {
-	return nil, errUnfinished
+func isSHA256(hex string) bool {
+	return len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// Derived gives the file made from the inputs that key names; fill makes it
-// when it is not there. The result is true when it was there.
-func (c *Cache) Derived(ctx context.Context, kind, key string, fill func(io.Writer) error) (*File, bool, error) {
-	return nil, false, errUnfinished
+// lock waits for the file's token and gives the function that returns it.
+func (c *Cache) lock(ctx context.Context, path string) (unlock func(), err error) {
+	c.mu.Lock()
+	token, ok := c.locks[path]
+	if !ok {
+		token = make(chan struct{}, 1)
+		c.locks[path] = token
+	}
+	c.mu.Unlock()
+	select {
+	case token <- struct{}{}:
+		return func() { <-token }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// explain adds the remedy to the errors of a cache directory that cannot take
+// more.
+func (c *Cache) explain(err error) error {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) {
+			return fmt.Errorf("writing to the cache directory %q: %w: free some space there or name another place with --cache-dir", c.dir, full)
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("writing to the cache directory %q: %w; make it writable or name another place with --cache-dir", c.dir, err)
+	}
+	return err
 }

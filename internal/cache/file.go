@@ -1,0 +1,127 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/progress"
+)
+
+// File is a verified file of the cache, open for reading. It stays readable
+// when the cache throws it away meanwhile. A File that nobody refers to any
+// more closes itself.
+type File struct {
+	f    *os.File
+	size int64
+}
+
+// ReadAt implements [io.ReaderAt].
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+// Size is the file's length in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// Path is where the file lies.
+func (f *File) Path() string { return f.f.Name() }
+
+// Close ends the reading.
+func (f *File) Close() error { return f.f.Close() }
+
+// fileState tells a file that was verified from one that changed since.
+type fileState struct {
+	size    int64
+	modTime time.Time
+}
+
+// Blob opens the file of this kind with the hash h (sha256). When it is not
+// there, or was damaged and thrown away, the error wraps [fs.ErrNotExist].
+func (c *Cache) Blob(ctx context.Context, kind string, h v1.Hash) (*File, error) {
+	path, err := c.blobPath(kind, h)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := c.lock(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return c.open(ctx, path, h)
+}
+
+// open gives the file at path after checking its hash, unless this process has
+// checked it in its present state. The caller holds the file's lock.
+func (c *Cache) open(ctx context.Context, path string, h v1.Hash) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := c.verify(ctx, f, h)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return file, nil
+}
+
+func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	state := fileState{info.Size(), info.ModTime()}
+	if c.isVerified(f.Name(), state) {
+		return &File{f, state.size}, nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, &ctxReader{ctx, f}); err != nil {
+		return nil, fmt.Errorf("checking %q: %w", f.Name(), err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != h.Hex {
+		return nil, c.discard(f.Name())
+	}
+	c.setVerified(f.Name(), state)
+	return &File{f, state.size}, nil
+}
+
+// discard throws a damaged file away and says so.
+func (c *Cache) discard(path string) error {
+	progress.Warnf(c.sink, "the cached file %q is damaged: it is thrown away and made again", path)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("throwing away the damaged file %q: %w", path, err)
+	}
+	return fmt.Errorf("reading %q: it was damaged: %w", path, fs.ErrNotExist)
+}
+
+func (c *Cache) isVerified(path string, s fileState) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was, ok := c.verified[path]
+	return ok && was.size == s.size && was.modTime.Equal(s.modTime)
+}
+
+func (c *Cache) setVerified(path string, s fileState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verified[path] = s
+}
+
+// ctxReader ends a long read when its context does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,86 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// mostNote bounds a note file. A repository's list of tags is the longest.
+const mostNote = 16 << 20
+
+// note is the second line of a note file; the first is its sha256 in hex.
+type note struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// Note gives the value last kept under key. When there is none, or it was
+// damaged and thrown away, the error wraps [fs.ErrNotExist].
+func (c *Cache) Note(kind, key string) (string, error) {
+	path, err := c.notePath(kind, key)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostNote))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("reading %q: %w", path, err)
+	}
+	n, ok := parseNote(string(data))
+	if !ok || n.Key != key {
+		return "", c.discard(path)
+	}
+	return n.Value, nil
+}
+
+// SetNote keeps value under key in place of what was there. Notes are for what
+// may change at its source, such as the digest behind a tag.
+func (c *Cache) SetNote(kind, key, value string) error {
+	path, err := c.notePath(kind, key)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(note{key, value})
+	if err != nil {
+		return fmt.Errorf("keeping a note of %q: %w", key, err)
+	}
+	f, err := c.write(context.Background(), kind, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s\n%s\n", sumOf(string(body)), body)
+		return err
+	}, func(v1.Hash) (string, error) { return path, nil })
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (c *Cache) notePath(kind, key string) (string, error) {
+	return c.path(kind, "note-"+sumOf(key))
+}
+
+func parseNote(text string) (note, bool) {
+	sum, body, _ := strings.Cut(text, "\n")
+	body = strings.TrimSuffix(body, "\n")
+	var n note
+	if sumOf(body) != sum || json.Unmarshal([]byte(body), &n) != nil {
+		return note{}, false
+	}
+	return n, true
+}
+
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,73 @@
+package cache
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	tempPrefix = ".tmp-"
+	// sweepAge leaves another process the moment between making a temporary
+	// file and locking it.
+	sweepAge = time.Minute
+)
+
+// sweep removes the temporary files that no living process holds.
+func (c *Cache) sweep() error {
+	kinds, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, kind := range kinds {
+		if !kind.IsDir() {
+			continue
+		}
+		if err := sweepDir(filepath.Join(c.dir, kind.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sweepDir(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if !strings.HasPrefix(file.Name(), tempPrefix) {
+			continue
+		}
+		if err := sweepFile(filepath.Join(dir, file.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func sweepFile(name string) error {
+	info, err := os.Stat(name)
+	if err != nil || time.Since(info.ModTime()) < sweepAge {
+		return err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	if tryLock(f) { // otherwise its writer lives
+		err = os.Remove(name)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// tryLock takes the advisory lock of an open file, which ends with the file or
+// its process. It is false when another has it, and on a file system without
+// locks: nothing is swept there.
+func tryLock(f *os.File) bool {
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}

@@ -1,0 +1,188 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// DigestError says that content is not what its digest promised.
+type DigestError struct {
+	Want, Got v1.Hash
+}
+
+func (e *DigestError) Error() string {
+	return fmt.Sprintf("the content has the digest %s instead of %s", e.Got, e.Want)
+}
+
+// PutBlob gives the file of this kind with the hash want. When it is not there
+// it is what fill writes; content with another hash is a [*DigestError] and
+// leaves nothing behind, as does an error of fill's. Fill runs once even if
+// several goroutines ask for the same file; what it writes may be buffered.
+func (c *Cache) PutBlob(ctx context.Context, kind string, want v1.Hash, fill func(io.Writer) error) (*File, error) {
+	path, err := c.blobPath(kind, want)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := c.lock(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if f, err := c.open(ctx, path, want); !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	return c.write(ctx, kind, fill, func(got v1.Hash) (string, error) {
+		if got != want {
+			return "", &DigestError{Want: want, Got: got}
+		}
+		return path, nil
+	})
+}
+
+// Scratch gives a file with what fill writes that belongs to this process
+// alone and is gone when it is closed: for input that must be read in random
+// order and comes as a stream.
+func (c *Cache) Scratch(ctx context.Context, fill func(io.Writer) error) (*File, error) {
+	t, err := c.newTemp("scratch")
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	_, err = t.fill(ctx, fill)
+	if err := errors.Join(err, os.Remove(t.f.Name())); err != nil {
+		return nil, c.explain(errors.Join(err, t.f.Close()))
+	}
+	return t.file()
+}
+
+// write keeps what fill writes under the path that name gives for its hash.
+func (c *Cache) write(ctx context.Context, kind string, fill func(io.Writer) error, name func(v1.Hash) (string, error)) (*File, error) {
+	t, err := c.newTemp(kind)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	got, err := t.fill(ctx, fill)
+	if err != nil {
+		return nil, c.explain(t.discard(err))
+	}
+	path, err := name(got)
+	if err != nil {
+		return nil, t.discard(err)
+	}
+	if err := t.publish(path); err != nil {
+		return nil, c.explain(t.discard(err))
+	}
+	file, err := t.reopen(path)
+	if err != nil {
+		return nil, err
+	}
+	return c.remember(file)
+}
+
+// remember notes that a file just written needs no check.
+func (c *Cache) remember(file *File) (*File, error) {
+	info, err := file.f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	c.setVerified(file.Path(), fileState{info.Size(), info.ModTime()})
+	return file, nil
+}
+
+// temp is a file that has no name yet. Its lock tells other processes that
+// somebody still writes it.
+type temp struct{ f *os.File }
+
+func (c *Cache) newTemp(kind string) (*temp, error) {
+	dir, err := c.path(kind, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, tempPrefix+"*")
+	if err != nil {
+		return nil, err
+	}
+	tryLock(f) // where that cannot be, no sweep takes the file for dead either
+	return &temp{f}, nil
+}
+
+// fill writes the content and gives its hash.
+func (t *temp) fill(ctx context.Context, fill func(io.Writer) error) (v1.Hash, error) {
+	sum := sha256.New()
+	w := newAsyncWriter(ctx, io.MultiWriter(t.f, sum))
+	err := fill(w)
+	if closeErr := w.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	return hashOf(sum), ctx.Err()
+}
+
+func hashOf(h hash.Hash) v1.Hash {
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
+}
+
+// publish gives the file its name once its bytes are on the disk.
+func (t *temp) publish(path string) error {
+	if err := t.f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(t.f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// reopen gives the published file for reading only.
+func (t *temp) reopen(path string) (*File, error) {
+	if err := t.f.Close(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return (&temp{f}).file()
+}
+
+func (t *temp) file() (*File, error) {
+	info, err := t.f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, t.f.Close())
+	}
+	return &File{t.f, info.Size()}, nil
+}
+
+// discard removes the file and gives err, with what went wrong on the way. The
+// name may be gone already when publishing failed after the rename.
+func (t *temp) discard(err error) error {
+	if rmErr := os.Remove(t.f.Name()); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
+		err = errors.Join(err, rmErr)
+	}
+	if closeErr := t.f.Close(); closeErr != nil {
+		err = errors.Join(err, closeErr)
+	}
+	return err
+}
