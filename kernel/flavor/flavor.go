@@ -1,0 +1,138 @@
+// Package flavor is the inventory of HookOS flavors: which kernel a flavor has,
+// for which machines, and under what name its artifacts go. It is upstream's
+// inventory; ids and names are part of users' scripts.
+package flavor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+)
+
+// Method says where a flavor's kernel comes from.
+type Method string
+
+// The methods.
+const (
+	Source  Method = "source"  // compiled from kernel.org's source
+	Armbian Method = "armbian" // taken from Armbian's packages
+)
+
+// Architectures as the kernel's builds and HookOS' file names call them.
+const (
+	X86_64  = "x86_64"
+	AArch64 = "aarch64"
+)
+
+// Flavor is a kernel series, its configuration, an architecture and a template.
+type Flavor struct {
+	ID     string
+	Method Method
+	Arch   string // X86_64 or AArch64
+	// Type is what a CI runner is chosen by: "source", "external", or none.
+	Type string
+	// Series is "<major>.<minor>" of a source kernel, Config the first part of
+	// its defconfig's name.
+	Series, Config string
+	// Artifact names the OCI artifact of an Armbian kernel.
+	Artifact string
+	// UseKernelID names the flavor whose kernel this one takes.
+	UseKernelID string
+	// ForceOutputID goes before the architecture in the output id.
+	ForceOutputID string
+	// Template names linuxkit-templates/<Template>.template.yaml.
+	Template string
+	// Tags choose flavors in CI.
+	Tags []string
+	// ISO tells whether an ISO is made of it in CI.
+	ISO bool
+}
+
+// All lists the inventory, in upstream's order.
+func All() []Flavor {
+	all := []Flavor{
+		{ID: "hook-default-amd64", Method: Source, Arch: X86_64, Series: "5.10", Tags: []string{"standard"}, ISO: true},
+		{ID: "hook-default-arm64", Method: Source, Arch: AArch64, Series: "5.10", Tags: []string{"standard"}, ISO: true},
+		{ID: "peg-default-amd64", Method: Source, Arch: X86_64, Series: "5.10", Tags: []string{"dev"}, UseKernelID: "hook-default-amd64", Template: "peg"},
+		{ID: "hook-latest-lts-amd64", Method: Source, Arch: X86_64, Series: "6.6", Tags: []string{"lts"}, ISO: true, ForceOutputID: "latest-lts"},
+		{ID: "hook-latest-lts-arm64", Method: Source, Arch: AArch64, Series: "6.6", Tags: []string{"lts"}, ISO: true, ForceOutputID: "latest-lts"},
+		{ID: "armbian-meson64-edge", Arch: AArch64, Artifact: "kernel-meson64-edge", Tags: []string{"armbian-sbc"}, Type: "external"},
+		{ID: "armbian-bcm2711-current", Arch: AArch64, Artifact: "kernel-bcm2711-current", Tags: []string{"armbian-sbc"}, Type: "external"},
+		{ID: "armbian-rockchip64-edge", Arch: AArch64, Artifact: "kernel-rockchip64-edge", Tags: []string{"armbian-sbc"}, Type: "external"},
+		{ID: "armbian-genio-edge", Arch: AArch64, Artifact: "kernel-genio-collabora", Tags: []string{"armbian-sbc"}},
+		{ID: "armbian-rk35xx-vendor", Arch: AArch64, Artifact: "kernel-rk35xx-vendor", Tags: []string{"armbian-sbc"}, Type: "external"},
+		{ID: "armbian-uefi-arm64-edge", Arch: AArch64, Artifact: "kernel-arm64-edge", Tags: []string{"standard", "armbian-uefi"}, Type: "external"},
+		{ID: "armbian-uefi-x86-edge", Arch: X86_64, Artifact: "kernel-x86-edge", Tags: []string{"standard", "armbian-uefi"}, Type: "external"},
+	}
+	for i := range all {
+		all[i].fillDefaults()
+	}
+	return all
+}
+
+func (f *Flavor) fillDefaults() {
+	if f.Template == "" {
+		f.Template = "hook"
+	}
+	if f.Artifact != "" {
+		f.Method = Armbian
+		return
+	}
+	f.Type, f.Config = "source", "generic"
+}
+
+// Find gives the flavor with this id. The error for an unknown one lists those
+// that there are.
+func Find(id string) (Flavor, error) {
+	all := All()
+	var ids []string
+	for _, f := range all {
+		if f.ID == id {
+			return f, nil
+		}
+		ids = append(ids, f.ID)
+	}
+	return Flavor{}, fault.Mark(fmt.Errorf("choosing the flavor %q: there is none of that name; the flavors are %s", id, strings.Join(ids, ", ")), fault.Usage)
+}
+
+// Default is the flavor to build when none is named, for a Docker architecture.
+func Default(dockerArch string) string { return "hook-default-" + dockerArch }
+
+// DockerArch is the architecture as container images call it.
+func (f Flavor) DockerArch() string {
+	if f.Arch == AArch64 {
+		return "arm64"
+	}
+	return "amd64"
+}
+
+// OutputID is what build.sh's files end in. Forced is FORCE_OUTPUT_ID from the
+// command line; empty takes the flavor's own.
+func (f Flavor) OutputID(forced string) string {
+	if forced == "" {
+		forced = f.ForceOutputID
+	}
+	switch {
+	case f.Method == Armbian:
+		return f.ID
+	case forced != "":
+		return forced + "-" + f.Arch
+	case f.Config != "generic":
+		return fmt.Sprintf("%s-%s.y-%s", f.Config, f.Series, f.Arch)
+	case f.UseKernelID != "":
+		return f.ID
+	}
+	return f.Arch
+}
+
+// ConfigPath is the defconfig of a source flavor in a Hook checkout.
+func (f Flavor) ConfigPath() string {
+	return fmt.Sprintf("kernel/configs/%s-%s.y-%s", f.Config, f.Series, f.Arch)
+}
+
+// InCI tells whether one of the tags is among f's.
+func (f Flavor) InCI(tags []string) bool {
+	return slices.ContainsFunc(f.Tags, func(t string) bool { return slices.Contains(tags, t) })
+}
