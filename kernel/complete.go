@@ -1,0 +1,39 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/kernel/modules"
+)
+
+// complete makes an image that has its files whole: identity, and depmod's
+// indexes where the source has none.
+func (m *Image) complete(ctx context.Context, o Options) error {
+	if err := m.identify(ctx); err != nil {
+		return err
+	}
+	dir, ok := m.Modules.Lookup(m.ModulesDir())
+	if !ok || dir.Type != initramfs.Dir {
+		return nil
+	}
+	if _, ok := m.Modules.Lookup(m.ModulesDir() + "/modules.dep"); ok {
+		return nil
+	}
+	return m.index(ctx, o)
+}
+
+// index writes depmod's indexes into Modules.
+func (m *Image) index(ctx context.Context, o Options) error {
+	task := progress.Start(o.Progress, 0, "index the modules of %s", m.Release)
+	set, err := modules.Read(ctx, m.Modules, m.Release, o.Jobs)
+	if err == nil {
+		err = set.WriteIndexes(m.Modules)
+	}
+	if err != nil {
+		return task.End(fmt.Errorf("indexing the modules of %q: %w", m.Source, err), "")
+	}
+	return task.End(nil, fmt.Sprintf("%d modules", len(set.Modules)))
+}

@@ -1,0 +1,167 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/tarball"
+	"hookbuild/kernel/deb"
+)
+
+// FromDeb reads a distribution's kernel out of its .deb packages, given as
+// paths or http(s) URLs. One package is enough for Debian and Armbian; Ubuntu
+// keeps the modules in linux-modules-*, so there give both (also
+// linux-modules-extra-*).
+func FromDeb(ctx context.Context, sources []string, o Options) (*Image, error) {
+	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "deb:" + strings.Join(sources, ",")}
+	err := m.fillFromDebs(ctx, sources, o)
+	if err == nil {
+		err = m.complete(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func (m *Image) fillFromDebs(ctx context.Context, sources []string, o Options) error {
+	var packages []*deb.Package
+	var digests []string
+	for _, source := range sources {
+		p, sum, err := m.addDeb(ctx, source, o)
+		if err != nil {
+			return err
+		}
+		packages, digests = append(packages, p), append(digests, sum)
+	}
+	m.Digest = digests[0]
+	if len(digests) > 1 {
+		m.Digest = "sha256:" + keyOf(digests...)
+	}
+	return m.checkDebs(packages)
+}
+
+// addDeb adds the files of one package.
+func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Package, sum string, err error) {
+	f, err := openSource(ctx, source, o)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	p, err := deb.Open(f, f.Size(), source)
+	if err != nil {
+		return nil, "", err
+	}
+	if sum, err = digest(f); err != nil {
+		return nil, "", fmt.Errorf("reading the package %q: %w", source, err)
+	}
+	data, err := debData(ctx, p, sum, o)
+	if err != nil {
+		return nil, "", invalid("unpacking the package %q: %w", source, err)
+	}
+	m.files = append(m.files, data)
+	entries, err := tarball.Entries(data, data.Size(), source)
+	if err != nil {
+		return nil, "", err
+	}
+	return p, sum, m.addDebFiles(entries)
+}
+
+// debData gives the package's uncompressed data archive from the cache.
+func debData(ctx context.Context, p *deb.Package, sum string, o Options) (*cache.File, error) {
+	f, _, err := o.Cache.Derived(ctx, "kernels", keyOf("deb data v1", sum), func(w io.Writer) error {
+		r, err := p.Data()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(w, r)
+		return err
+	})
+	return f, err
+}
+
+func (m *Image) addDebFiles(entries []initramfs.Entry) error {
+	for _, e := range entries {
+		if err := m.addDebFile(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Image) addDebFile(e initramfs.Entry) error {
+	dir, base := path.Split(e.Path)
+	boot := dir == "boot/" && e.Type == initramfs.Regular
+	switch {
+	case boot && strings.HasPrefix(base, "vmlinu"):
+		if m.Kernel.Path != "" {
+			return invalid("reading %s: it holds more than one kernel in boot/; give the packages of one", m.Source)
+		}
+		m.Kernel = *renamed(e, ociKernel)
+	case boot && strings.HasPrefix(base, "config-"):
+		m.Config = renamed(e, ociConfig)
+	case boot && strings.HasPrefix(base, "System.map"):
+		m.SystemMap = renamed(e, ociSystemMap)
+	}
+	if name, ok := dtbPath(e.Path); ok && (e.Type == initramfs.Regular || e.Type == initramfs.Dir) {
+		e.Path = name
+		return m.DTBs.Add(e)
+	}
+	return addModule(m.Modules, e)
+}
+
+// dtbPath gives a file's path below the device trees' directory:
+// usr/lib/linux-image-RELEASE (Debian, Armbian) or
+// usr/lib/firmware/RELEASE/device-tree (Ubuntu).
+func dtbPath(name string) (string, bool) {
+	rest, found := strings.CutPrefix(strings.TrimPrefix(name, "usr/"), "lib/linux-image-")
+	if found {
+		_, below, found := strings.Cut(rest, "/")
+		return below, found && below != ""
+	}
+	rest, found = strings.CutPrefix(strings.TrimPrefix(name, "usr/"), "lib/firmware/")
+	if found {
+		_, below, found := strings.Cut(rest, "/device-tree/")
+		return below, found && below != ""
+	}
+	return "", false
+}
+
+// checkDebs explains packages that hold no whole kernel.
+func (m *Image) checkDebs(packages []*deb.Package) error {
+	var names, kernels, modules []string
+	for _, p := range packages {
+		names = append(names, p.Name())
+		for _, d := range p.Depends() {
+			switch {
+			case strings.HasPrefix(d, "linux-image-"):
+				kernels = append(kernels, d)
+			case strings.HasPrefix(d, "linux-modules-"):
+				modules = append(modules, d)
+			}
+		}
+	}
+	all := strings.Join(names, ", ")
+	if m.Kernel.Path == "" {
+		return noKernel(all, kernels)
+	}
+	release, err := moduleRelease(m.Modules)
+	if err == nil && release == "" && len(modules) > 0 {
+		return invalid("reading %s: the modules are in another package; give that too: %s,%s.deb", all, m.Source, modules[0])
+	}
+	return nil
+}
+
+func noKernel(packages string, depends []string) error {
+	if len(depends) > 0 {
+		return invalid("reading %s: it is a meta package and holds no kernel; take the package %s, on which it depends", packages, depends[0])
+	}
+	return invalid("reading %s: no boot/vmlinuz* in it, so it holds no kernel; take a package called linux-image-RELEASE", packages)
+}

@@ -1,0 +1,157 @@
+package kernel
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+)
+
+// FromDir reads a kernel from a directory: one file named vmlinuz*, bzImage,
+// Image* or kernel (also in boot/), lib/modules or usr/lib/modules, and, where
+// they are there, dtbs/, config* and System.map*. What make modules_install
+// and make install leave behind has this form. The files are read when they
+// are used and must not change meanwhile.
+func FromDir(ctx context.Context, dir string, o Options) (*Image, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, invalid("reading a kernel from a directory: %w", err)
+	}
+	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "dir:" + dir, files: []io.Closer{root}}
+	err = m.fillFromDir(ctx, root, dir)
+	if err == nil {
+		err = m.complete(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string) error {
+	var kernels []string
+	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e, err := dirEntry(root, name, d, dir)
+		if err != nil || e.Path == "" {
+			return err
+		}
+		if isKernelName(e) {
+			kernels = append(kernels, name)
+			m.Kernel = *renamed(e, ociKernel)
+		}
+		return m.addDirFile(e)
+	})
+	if err != nil {
+		return fmt.Errorf("reading the directory %q: %w", dir, err)
+	}
+	if len(kernels) != 1 {
+		return invalid("reading a kernel from the directory %q: it should hold one of vmlinuz, bzImage, Image or kernel and holds %s", dir, listOr(kernels, "none"))
+	}
+	m.Digest, err = m.contentDigest()
+	return err
+}
+
+func listOr(names []string, none string) string {
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, ", ")
+}
+
+// isKernelName tells by place and name whether a file is the kernel.
+func isKernelName(e initramfs.Entry) bool {
+	base := strings.TrimPrefix(e.Path, "boot/")
+	if e.Type != initramfs.Regular || strings.Contains(base, "/") {
+		return false
+	}
+	return base == "kernel" || base == "bzImage" || base == "Image" || base == "Image.gz" || strings.HasPrefix(base, "vmlinuz")
+}
+
+func (m *Image) addDirFile(e initramfs.Entry) error {
+	base := strings.TrimPrefix(e.Path, "boot/")
+	switch {
+	case e.Type == initramfs.Regular && (base == ociConfig || strings.HasPrefix(base, "config-") && !strings.Contains(base, "/")):
+		m.Config = renamed(e, ociConfig)
+	case e.Type == initramfs.Regular && strings.HasPrefix(base, ociSystemMap) && !strings.Contains(base, "/"):
+		m.SystemMap = renamed(e, ociSystemMap)
+	case strings.HasPrefix(e.Path, "dtbs/"):
+		e.Path = strings.TrimPrefix(e.Path, "dtbs/")
+		return m.DTBs.Add(e)
+	}
+	return addModule(m.Modules, e)
+}
+
+// dirEntry makes the entry for one file; owner and mode are made root's and
+// plain, since those of a user's directory mean nothing in a system.
+func dirEntry(root *os.Root, name string, d fs.DirEntry, origin string) (initramfs.Entry, error) {
+	if name == "." {
+		return initramfs.Entry{}, nil
+	}
+	info, err := d.Info()
+	if err != nil {
+		return initramfs.Entry{}, err
+	}
+	e := initramfs.Entry{Path: filepath.ToSlash(name), ModTime: info.ModTime(), Origin: origin, Mode: 0o644}
+	switch info.Mode().Type() {
+	case 0:
+		e.Size = info.Size()
+		e.Open = func() (io.ReadCloser, error) { return root.Open(name) }
+	case fs.ModeDir:
+		e.Type, e.Mode = initramfs.Dir, 0o755
+	case fs.ModeSymlink:
+		e.Type, e.Mode = initramfs.Symlink, 0o777
+		e.Target, err = root.Readlink(name)
+	default:
+		return e, invalid("%q is a %s; a kernel's directory has none", name, info.Mode().Type())
+	}
+	return e, err
+}
+
+// contentDigest hashes names and contents of all files of the image.
+func (m *Image) contentDigest() (string, error) {
+	h := sha256.New()
+	entries := []initramfs.Entry{m.Kernel}
+	for _, t := range []*initramfs.Tree{m.Modules, m.DTBs} {
+		entries = slices.AppendSeq(entries, t.All())
+	}
+	for _, e := range entries {
+		fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00", path.Clean(e.Path), e.Type, e.Target, e.Size)
+		if err := copyContent(h, e); err != nil {
+			return "", err
+		}
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// copyContent writes a file's content to w.
+func copyContent(w io.Writer, e initramfs.Entry) (err error) {
+	if e.Type != initramfs.Regular || e.Open == nil {
+		return nil
+	}
+	r, err := e.Open()
+	if err != nil {
+		return fmt.Errorf("opening %q of %s: %w", e.Path, e.Origin, err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	n, err := io.Copy(w, r)
+	if err == nil && n != e.Size {
+		err = fmt.Errorf("reading %q of %s: it has %d bytes and had %d (did it change meanwhile?)", e.Path, e.Origin, n, e.Size)
+	}
+	return err
+}

@@ -1,0 +1,118 @@
+package kernel
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+)
+
+const (
+	modulesRoot = "lib/modules"
+	// mostKernelFile bounds a kernel file that has to be held in memory.
+	mostKernelFile = 512 << 20
+)
+
+// readerAtCloser is an open file whose every part can be read.
+type readerAtCloser interface {
+	io.ReaderAt
+	io.Closer
+}
+
+type memoryFile struct{ *bytes.Reader }
+
+func (memoryFile) Close() error { return nil }
+
+// openAt opens an entry's content for reading at any offset. Entries of tar
+// archives and files can do that themselves; anything else is read into
+// memory.
+func openAt(e initramfs.Entry) (readerAtCloser, error) {
+	if e.Open == nil {
+		return memoryFile{bytes.NewReader(nil)}, nil
+	}
+	content, err := e.Open()
+	if err != nil {
+		return nil, fmt.Errorf("opening %q of %s: %w", e.Path, e.Origin, err)
+	}
+	if at, ok := content.(readerAtCloser); ok {
+		return at, nil
+	}
+	defer content.Close()
+	if e.Size > mostKernelFile {
+		return nil, invalid("reading %q of %s: %d bytes are too many for a kernel", e.Path, e.Origin, e.Size)
+	}
+	var held bytes.Buffer
+	if _, err := io.Copy(&held, io.LimitReader(content, e.Size)); err != nil {
+		return nil, fmt.Errorf("reading %q of %s: %w", e.Path, e.Origin, err)
+	}
+	return memoryFile{bytes.NewReader(held.Bytes())}, nil
+}
+
+// moduleRelease finds the one directory in lib/modules; "" when there is none.
+func moduleRelease(t *initramfs.Tree) (string, error) {
+	release := ""
+	for e := range t.All() {
+		if e.Type != initramfs.Dir || path.Dir(e.Path) != modulesRoot {
+			continue
+		}
+		if release != "" {
+			return "", fmt.Errorf("it has modules for two releases, %s and %s; keep one", release, path.Base(e.Path))
+		}
+		release = path.Base(e.Path)
+	}
+	return release, nil
+}
+
+// modulePath gives the path in [Image.Modules] of an archive's file; it is
+// false for what is no module file, and for the links to the build's source.
+func modulePath(name string) (string, bool) {
+	name = strings.TrimPrefix(name, "usr/")
+	if name != modulesRoot && !strings.HasPrefix(name, modulesRoot+"/") {
+		return "", false
+	}
+	parts := strings.Split(name, "/")
+	if len(parts) == 4 && (parts[3] == "build" || parts[3] == "source") {
+		return "", false
+	}
+	return name, true
+}
+
+// addModule puts e into the tree when it is one of the modules' files.
+func addModule(t *initramfs.Tree, e initramfs.Entry) error {
+	name, ok := modulePath(e.Path)
+	if !ok {
+		return nil
+	}
+	e.Path = name
+	if e.Type == initramfs.HardLink {
+		target, ok := modulePath(e.Target)
+		if !ok {
+			return invalid("reading %q of %s: it is a hard link to %q, outside of the modules", e.Path, e.Origin, e.Target)
+		}
+		e.Target = target
+	}
+	return t.Add(e)
+}
+
+// renamed gives e another path and plain permissions.
+func renamed(e initramfs.Entry, name string) *initramfs.Entry {
+	e.Path, e.Mode, e.UID, e.GID = name, 0o644, 0, 0
+	return &e
+}
+
+// keyOf makes a cache key of everything that decides a derived file.
+func keyOf(inputs ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(inputs, "\x00")))
+	return hex.EncodeToString(sum[:])
+}
+
+// invalid is an error about an input.
+func invalid(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+}

@@ -1,0 +1,137 @@
+// Package kernel brings kernels from wherever they are: the OCI kernel images
+// of HookOS, distributions' packages, directories. All become an [Image]: the
+// kernel file, its modules with complete depmod data, and its device trees.
+//
+// The packages below it each know one thing: deb the package format, inspect
+// the kernel image formats, modules the module files and depmod's indexes,
+// kconfig the configuration files, source the kernel.org releases, builder the
+// compilation in a container.
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/kernel/inspect"
+)
+
+// Image is a kernel with all that belongs to it. It reads from files that
+// stay open until [Image.Close].
+type Image struct {
+	// Release is what uname -r will say ("6.6.32").
+	Release string
+	// Arch is "x86_64" or "aarch64".
+	Arch string
+	// Kernel is the file to boot (bzImage, Image, EFI zboot), at "kernel".
+	Kernel initramfs.Entry
+	// Modules holds lib/modules/<Release>/..., with depmod's indexes and
+	// without the links "build" and "source". It is empty for a kernel without
+	// modules.
+	Modules *initramfs.Tree
+	// DTBs holds the device trees by the path below the directory that
+	// dtbs_install fills ("rockchip/rk3399-rock-pi-4.dtb"); empty on x86_64.
+	DTBs *initramfs.Tree
+	// SystemMap and Config are the files of those names; nil when the source
+	// has none.
+	SystemMap, Config *initramfs.Entry
+	// Source is where the kernel came from, as a user would give it again.
+	Source string
+	// Digest names the content that it was made of: "sha256:...".
+	Digest string
+	// Format and Compression describe Kernel as package inspect does.
+	Format, Compression string
+
+	files []io.Closer
+}
+
+// Options are what the readers of kernels need.
+type Options struct {
+	// Cache keeps downloads and unpacked archives.
+	Cache *cache.Cache
+	// HTTP fetches URLs; nil means [http.DefaultClient], which follows
+	// HTTP_PROXY and HTTPS_PROXY.
+	HTTP *http.Client
+	// Offline forbids downloads; what is in the cache still works.
+	Offline bool
+	// Jobs is how many modules are read at once; 0 means one a core.
+	Jobs     int
+	Progress progress.Sink
+}
+
+// Close releases the files that the image reads from.
+func (m *Image) Close() error {
+	var errs []error
+	for _, f := range m.files {
+		errs = append(errs, f.Close())
+	}
+	m.files = nil
+	return errors.Join(errs...)
+}
+
+// ModulesDir is the path of the modules in Modules: "lib/modules/<Release>".
+func (m *Image) ModulesDir() string { return modulesRoot + "/" + m.Release }
+
+// Inspect reads the kernel file's headers. The caller closes the reader when
+// done with what it was given.
+func (m *Image) Inspect() (*inspect.Image, io.Closer, error) {
+	content, err := openAt(m.Kernel)
+	if err != nil {
+		return nil, nil, err
+	}
+	facts, err := inspect.Identify(content, m.Kernel.Size, m.Source)
+	if err != nil {
+		return nil, nil, errors.Join(err, content.Close())
+	}
+	return facts, content, nil
+}
+
+// identify fills in what the kernel file says of itself and checks it against
+// the modules beside it.
+func (m *Image) identify(ctx context.Context) (err error) {
+	facts, content, err := m.Inspect()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	m.Arch, m.Format, m.Compression = facts.Arch, facts.Format, facts.Compression
+	release := facts.Release
+	if release == "" {
+		found, err := facts.Scan(ctx)
+		if err != nil {
+			return err
+		}
+		release = found.Release
+	}
+	return m.setRelease(release)
+}
+
+// setRelease takes the release from the kernel or, when it does not tell, from
+// the modules. The two must agree: a kernel loads only its own modules.
+func (m *Image) setRelease(fromKernel string) error {
+	fromModules, err := moduleRelease(m.Modules)
+	if err != nil {
+		return invalid("reading the kernel %q: %w", m.Source, err)
+	}
+	switch {
+	case fromKernel == "" && fromModules == "":
+		return invalid("reading the kernel %q: neither the kernel nor a directory lib/modules/RELEASE tells its release", m.Source)
+	case fromKernel != "" && fromModules != "" && fromKernel != fromModules:
+		return invalid("reading the kernel %q: the kernel is %s and its modules are for %s, so none could be loaded", m.Source, fromKernel, fromModules)
+	case fromKernel == "":
+		m.Release = fromModules
+	default:
+		m.Release = fromKernel
+	}
+	return nil
+}
+
+// String is the image in a few words, for messages.
+func (m *Image) String() string {
+	return fmt.Sprintf("Linux %s for %s from %s", m.Release, m.Arch, m.Source)
+}

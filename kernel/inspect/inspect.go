@@ -1,0 +1,161 @@
+// Package inspect reads what a Linux kernel image says of itself: its format,
+// architecture and release, how its payload is compressed, and the
+// configuration that it carries when it was built with CONFIG_IKCONFIG.
+//
+// The formats are those of the kernel's Documentation: arch/x86/boot.rst
+// (bzImage), arch/arm64/booting.rst (Image), and the EFI zboot header in
+// drivers/firmware/efi/libstub/zboot-header.S. Anything else is refused; in
+// particular the ELF file vmlinux, which no boot loader here starts.
+package inspect
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"hookbuild/internal/fault"
+)
+
+// The architectures that are told apart, by the names of the kernel's uname.
+const (
+	X86_64  = "x86_64"
+	AArch64 = "aarch64"
+)
+
+// ErrNotKernel is wrapped by the errors about files that are no kernel image.
+var ErrNotKernel = errors.New("not a Linux kernel image")
+
+// Image is a recognised kernel image. Its payload has not been read yet.
+type Image struct {
+	// Format is "bzImage", "Image", "Image.gz" (compressed by any method) or
+	// "EFI zboot".
+	Format string
+	// Arch is "x86_64" or "aarch64".
+	Arch string
+	// Compression of the payload: "gzip", "bzip2", "lzma", "xz", "lzo", "lz4",
+	// "zstd" or "none".
+	Compression string
+	// Release is what uname -r says ("6.6.32"), when the header tells it: only
+	// that of a bzImage does. [Image.Scan] tells it for all.
+	Release string
+
+	payload *io.SectionReader
+	origin  string
+}
+
+// Facts are what only the unpacked kernel tells.
+type Facts struct {
+	// Banner is the line that /proc/version begins with.
+	Banner string
+	// Release is what uname -r says.
+	Release string
+	// Config is the text of the .config inside; nil when the kernel was built
+	// without CONFIG_IKCONFIG, or with it as a module.
+	Config []byte
+}
+
+// Identify reads the headers of the kernel image of size bytes in r. Origin
+// names it in errors. What is no kernel for x86_64 or aarch64 is an error that
+// wraps [ErrNotKernel].
+func Identify(r io.ReaderAt, size int64, origin string) (*Image, error) {
+	head := make([]byte, min(size, headSize))
+	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading the kernel %q: %w", origin, err)
+	}
+	image, err := identify(head, io.NewSectionReader(r, 0, size))
+	if err != nil {
+		return nil, fault.Mark(fmt.Errorf("reading the kernel %q: %w", origin, err), fault.Invalid)
+	}
+	image.origin = origin
+	return image, nil
+}
+
+// headSize holds every header: the bzImage's setup code may have 64 sectors,
+// and the version string lies in it.
+const headSize = 64 << 10
+
+func identify(head []byte, all *io.SectionReader) (*Image, error) {
+	switch {
+	case isBzImage(head):
+		return readBzImage(head, all)
+	case isZboot(head):
+		return readZboot(head, all)
+	case isArm64(head):
+		return &Image{Format: "Image", Arch: AArch64, Compression: "none", payload: all}, nil
+	case compressionOf(head) != "none":
+		return readCompressed(compressionOf(head), all)
+	}
+	return nil, fmt.Errorf("%s: %w", describe(head), ErrNotKernel)
+}
+
+// readCompressed looks into a compressed file for a raw arm64 Image, as boot
+// loaders take it ("Image.gz").
+func readCompressed(compression string, all *io.SectionReader) (*Image, error) {
+	plain, err := openPayload(compression, io.NewSectionReader(all, 0, all.Size()))
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	head := make([]byte, arm64HeaderSize)
+	if _, err := io.ReadFull(plain, head); err != nil {
+		return nil, fmt.Errorf("unpacking its first bytes (%s): %w (%w)", compression, ErrNotKernel, err)
+	}
+	if !isArm64(head) {
+		return nil, fmt.Errorf("it is %s-compressed and holds no arm64 Image: %w", compression, ErrNotKernel)
+	}
+	return &Image{Format: "Image.gz", Arch: AArch64, Compression: compression, payload: all}, nil
+}
+
+// Payload streams the unpacked kernel: an ELF file inside a bzImage, the raw
+// Image otherwise.
+func (i *Image) Payload() (io.ReadCloser, error) {
+	fresh := io.NewSectionReader(i.payload, 0, i.payload.Size())
+	plain, err := openPayload(i.Compression, fresh)
+	if err != nil {
+		return nil, fmt.Errorf("unpacking the kernel %q: %w", i.origin, err)
+	}
+	return plain, nil
+}
+
+// Scan unpacks the kernel and searches it for its banner and configuration.
+func (i *Image) Scan(ctx context.Context) (*Facts, error) {
+	plain, err := i.Payload()
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	facts, err := scan(ctx, plain)
+	if err != nil {
+		return nil, fmt.Errorf("unpacking the kernel %q (%s): %w", i.origin, i.Compression, err)
+	}
+	if facts.Release == "" {
+		facts.Release = i.Release
+	}
+	return facts, nil
+}
+
+// describe says what a file that is no kernel seems to be.
+func describe(head []byte) string {
+	switch {
+	case len(head) == 0:
+		return "it is empty"
+	case hasPrefix(head, "\x7fELF"):
+		return "it is an ELF file (take arch/x86/boot/bzImage or arch/arm64/boot/Image, not vmlinux)"
+	case hasPrefix(head, "<"):
+		return "it is an HTML or XML page"
+	case hasPrefix(head, "070701"):
+		return "it is a cpio archive (an initramfs?)"
+	case hasPrefix(head, "!<arch>"):
+		return "it is a package or ar archive (give it as deb:FILE)"
+	}
+	return fmt.Sprintf("it begins with % x", head[:min(len(head), 8)])
+}
+
+func hasPrefix(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
+}
+
+func le16(b []byte, at int) int   { return int(binary.LittleEndian.Uint16(b[at:])) }
+func le32(b []byte, at int) int64 { return int64(binary.LittleEndian.Uint32(b[at:])) }

@@ -1,0 +1,163 @@
+// Package kconfig reads, compares and merges the kernel's configuration files
+// (.config, defconfigs, fragments), and reads enough of the Kconfig language to
+// say why an option that was asked for did not take. The syntax is that of the
+// kernel's Documentation/kbuild/kconfig-language.rst; nothing here replaces
+// the kernel's own olddefconfig, which alone decides the final values.
+package kconfig
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+)
+
+// Prefix begins the name of every option in a configuration file.
+const Prefix = "CONFIG_"
+
+// No is the value of an option that is switched off, written as
+// "# CONFIG_X is not set".
+const No = "n"
+
+// Most lines and bytes of one that are read; a distribution's .config has
+// 12 000 lines.
+const (
+	mostLines = 1 << 20
+	mostLine  = 64 << 10
+)
+
+// Config holds options by their full name ("CONFIG_ENIC") with their values
+// as the file has them: y, m, n, a number, or a quoted string.
+type Config struct {
+	values map[string]string
+	lines  map[string]int
+}
+
+// Name gives an option's full name: "enic" stays unknown, "ENIC" becomes
+// "CONFIG_ENIC".
+func Name(option string) string {
+	if strings.HasPrefix(option, Prefix) {
+		return option
+	}
+	return Prefix + option
+}
+
+// New gives an empty configuration.
+func New() *Config { return &Config{values: map[string]string{}, lines: map[string]int{}} }
+
+// Parse reads a .config, a defconfig or a fragment. Comments and blank lines
+// are passed over; the last line about an option counts, as in the kernel's
+// own reader. Origin names the file in errors.
+func Parse(r io.Reader, origin string) (*Config, error) {
+	c := New()
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, mostLine)
+	for n := 1; lines.Scan(); n++ {
+		if n > mostLines {
+			return nil, fault.Mark(fmt.Errorf("reading the configuration %q: it has more than %d lines", origin, mostLines), fault.Invalid)
+		}
+		if err := c.parseLine(lines.Text(), n); err != nil {
+			return nil, fault.Mark(fmt.Errorf("reading the configuration %q: line %d: %w", origin, n, err), fault.Invalid)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fault.Mark(fmt.Errorf("reading the configuration %q: %w", origin, err), fault.Invalid)
+	}
+	return c, nil
+}
+
+func (c *Config) parseLine(line string, number int) error {
+	line = strings.TrimSpace(line)
+	if option, off := parseNotSet(line); off {
+		c.values[option], c.lines[option] = No, number
+		return nil
+	}
+	if line == "" || line[0] == '#' {
+		return nil
+	}
+	option, value, found := strings.Cut(line, "=")
+	if !found || !validName(option) {
+		return fmt.Errorf("%q is neither CONFIG_NAME=value nor a comment", line)
+	}
+	if err := checkValue(value); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	c.values[option], c.lines[option] = value, number
+	return nil
+}
+
+// parseNotSet reads "# CONFIG_X is not set".
+func parseNotSet(line string) (string, bool) {
+	rest, comment := strings.CutPrefix(line, "# ")
+	option, off := strings.CutSuffix(rest, " is not set")
+	if !comment || !off || !validName(option) {
+		return "", false
+	}
+	return option, true
+}
+
+func validName(option string) bool {
+	name, found := strings.CutPrefix(option, Prefix)
+	return found && name != "" && strings.IndexFunc(name, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+}
+
+// checkValue accepts y, m, n, decimal and hexadecimal numbers and quoted
+// strings.
+func checkValue(value string) error {
+	switch {
+	case value == "y" || value == "m" || value == "n":
+		return nil
+	case strings.HasPrefix(value, `"`):
+		if len(value) < 2 || !strings.HasSuffix(value, `"`) {
+			return fmt.Errorf("the string %s is not closed", value)
+		}
+		return nil
+	case value != "" && isNumber(value):
+		return nil
+	}
+	return fmt.Errorf("the value %q is not y, m, n, a number or a string in double quotes", value)
+}
+
+func isNumber(value string) bool {
+	digits := strings.TrimPrefix(value, "-")
+	hex, isHex := strings.CutPrefix(strings.ToLower(digits), "0x")
+	if isHex {
+		return hex != "" && strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return digits != "" && strings.Trim(digits, "0123456789") == ""
+}
+
+// Get gives an option's value; a missing option is "n" and false. The name
+// may lack "CONFIG_".
+func (c *Config) Get(option string) (value string, found bool) {
+	value, found = c.values[Name(option)]
+	if !found {
+		return No, false
+	}
+	return value, true
+}
+
+// Set gives an option a value.
+func (c *Config) Set(option, value string) error {
+	option = Name(option)
+	if !validName(option) {
+		return fault.Mark(fmt.Errorf("setting %q: the name of an option has only letters, digits and underscores", option), fault.Usage)
+	}
+	if err := checkValue(value); err != nil {
+		return fault.Mark(fmt.Errorf("setting %s: %w", option, err), fault.Usage)
+	}
+	c.values[option] = value
+	return nil
+}
+
+// Options lists the names, sorted.
+func (c *Config) Options() []string { return slices.Sorted(maps.Keys(c.values)) }
+
+// Len is the number of options.
+func (c *Config) Len() int { return len(c.values) }

@@ -1,0 +1,124 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/oci"
+)
+
+// Tagger lists the tags of a repository; [oci.Client] does.
+type Tagger interface {
+	Tags(ctx context.Context, repository string) ([]string, error)
+}
+
+// kernelTag is the form of a kernel image's tag: 6.6.32-14b8be17.
+var kernelTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-[0-9a-f]{8}$`)
+
+// Latest lists the kernel images of a series ("6.6") in the repository as full
+// references, highest version first: what USE_LATEST_BUILT_KERNEL asks for.
+// Among those of one version the one whose tag ends in hash, the inputs' own,
+// comes first, then the others in byte order: their hashes say nothing of age,
+// and the architectures share the repository.
+func Latest(ctx context.Context, tagger Tagger, repository, series, hash string) ([]string, error) {
+	tags, err := tagger.Tags(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	var fit []string
+	for _, tag := range tags {
+		if inSeries(tag, series) {
+			fit = append(fit, tag)
+		}
+	}
+	if len(fit) == 0 {
+		return nil, invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or give --kernel image:REF",
+			series, repository, seriesOf(tags))
+	}
+	slices.SortFunc(fit, func(a, b string) int { return -compareTags(a, b, hash) })
+	for i, tag := range fit {
+		fit[i] = repository + ":" + tag
+	}
+	return fit, nil
+}
+
+// mostTried bounds how many images are asked for their architecture.
+const mostTried = 16
+
+// FromLatest reads the first of [Latest]'s images that is for the
+// architecture arch ("x86_64", "aarch64").
+func FromLatest(ctx context.Context, client *oci.Client, repository, series, hash, arch string, o Options) (*Image, error) {
+	refs, err := Latest(ctx, client, repository, series, hash)
+	if err != nil {
+		return nil, err
+	}
+	platform := v1.Platform{OS: "linux", Architecture: DockerArch(arch)}
+	var others []error
+	for _, ref := range refs[:min(len(refs), mostTried)] {
+		image, err := client.Image(ctx, ref, platform)
+		if err == nil && image.Config != nil && image.Config.Architecture == platform.Architecture {
+			return FromOCI(ctx, image, o)
+		}
+		if err == nil {
+			err = fmt.Errorf("%q is for another architecture", ref)
+		}
+		others = append(others, err)
+	}
+	return nil, invalid("finding the latest kernel %s for %s in %q: none of the %d newest fits: %w", series, arch, repository, len(others), errors.Join(others...))
+}
+
+func inSeries(tag, series string) bool {
+	return kernelTag.MatchString(tag) && strings.HasPrefix(tag, strings.TrimSuffix(series, ".y")+".")
+}
+
+// compareTags orders by version, then by having the wanted hash.
+func compareTags(a, b, hash string) int {
+	for i := 1; i <= 3; i++ {
+		if c := cmp.Compare(tagNumber(a, i), tagNumber(b, i)); c != 0 {
+			return c
+		}
+	}
+	wanted := "-" + hash
+	switch hasA, hasB := strings.HasSuffix(a, wanted), strings.HasSuffix(b, wanted); {
+	case hasA && !hasB:
+		return 1
+	case hasB && !hasA:
+		return -1
+	}
+	return cmp.Compare(a, b)
+}
+
+// tagNumber gives the i-th number of a tag; 0 for one that is too long to be a
+// version.
+func tagNumber(tag string, i int) int {
+	n, err := strconv.Atoi(kernelTag.FindStringSubmatch(tag)[i])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// seriesOf says which series the tags have, for the message that the wanted
+// one is missing.
+func seriesOf(tags []string) string {
+	var have []string
+	for _, tag := range tags {
+		if m := kernelTag.FindStringSubmatch(tag); m != nil {
+			have = append(have, m[1]+"."+m[2])
+		}
+	}
+	slices.Sort(have)
+	have = slices.Compact(have)
+	if len(have) == 0 {
+		return fmt.Sprintf("%d tags and none is a kernel's (VERSION-HASH)", len(tags))
+	}
+	return "only kernels of the series " + strings.Join(have, ", ")
+}

@@ -1,0 +1,144 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/tarball"
+)
+
+// The files at the root of an OCI kernel image.
+const (
+	ociKernel    = "kernel"
+	ociModules   = "kernel.tar"
+	ociDTBs      = "dtbs.tar.gz"
+	ociSystemMap = "System.map"
+	ociConfig    = "config"
+)
+
+// FromOCI reads an OCI kernel image as the builds of HookOS make them: kernel
+// and kernel.tar at its root, mostly dtbs.tar.gz and System.map, and config in
+// those that hookbuild built.
+func FromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
+	m, err := fromOCI(ctx, image, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.complete(ctx, o); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	if err := checkArch(m, image); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func fromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
+	root, err := image.Tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kernel, ok := root.Lookup(ociKernel)
+	if !ok || kernel.Type != initramfs.Regular {
+		return nil, invalid("reading the kernel image %q: it has no file %q at its root, so it is no kernel image", image.Source, ociKernel)
+	}
+	m := &Image{
+		Kernel: *renamed(kernel, ociKernel), Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{},
+		Source: image.Source, Digest: image.Digest.String(),
+	}
+	m.SystemMap, m.Config = optional(root, ociSystemMap), optional(root, ociConfig)
+	if err := m.unpack(ctx, root, ociModules, o, addModule, m.Modules); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	if err := m.unpack(ctx, root, ociDTBs, o, addDTB, m.DTBs); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func optional(root *initramfs.Tree, name string) *initramfs.Entry {
+	e, ok := root.Lookup(name)
+	if !ok || e.Type != initramfs.Regular {
+		return nil
+	}
+	return &e
+}
+
+// unpack adds the files of the archive called name inside the image to tree; a
+// missing or empty archive has none.
+func (m *Image) unpack(ctx context.Context, root *initramfs.Tree, name string, o Options, add func(*initramfs.Tree, initramfs.Entry) error, tree *initramfs.Tree) error {
+	archive := optional(root, name)
+	if archive == nil || archive.Size == 0 {
+		return nil
+	}
+	origin := m.Source + ":" + name
+	plain, err := plainTar(ctx, o.Cache, keyOf("kernel archive v1", m.Digest, name), *archive)
+	if err != nil {
+		return fmt.Errorf("unpacking %q: %w", origin, err)
+	}
+	m.files = append(m.files, plain)
+	entries, err := tarball.Entries(plain, plain.Size(), origin)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := add(tree, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plainTar gives the uncompressed archive in e from the cache.
+func plainTar(ctx context.Context, c *cache.Cache, key string, e initramfs.Entry) (*cache.File, error) {
+	plain, _, err := c.Derived(ctx, "kernels", key, func(w io.Writer) error {
+		packed, err := e.Open()
+		if err != nil {
+			return err
+		}
+		defer packed.Close()
+		r, err := tarball.Decompress(packed)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(w, r)
+		return err
+	})
+	return plain, err
+}
+
+// addDTB keeps the files and directories of a device tree archive.
+func addDTB(t *initramfs.Tree, e initramfs.Entry) error {
+	if e.Path == "" {
+		return nil
+	}
+	return t.Add(e)
+}
+
+// checkArch compares the image's platform with the kernel in it: an image
+// built on another machine may claim that machine's.
+func checkArch(m *Image, image *oci.Image) error {
+	if image.Config == nil || image.Config.Architecture == "" || image.Config.Architecture == DockerArch(m.Arch) {
+		return nil
+	}
+	return invalid("reading the kernel image %q: it is labelled %s and its kernel is for %s; have it built again with the platform of the target",
+		image.Source, image.Config.Architecture, m.Arch)
+}
+
+// DockerArch gives an architecture's name in image platforms: "amd64" for
+// "x86_64", "arm64" for "aarch64".
+func DockerArch(arch string) string {
+	switch arch {
+	case "x86_64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	}
+	return arch
+}
