@@ -10,7 +10,7 @@ import (
 // Document is a LinuxKit document. In its lists and pointers nil means that
 // the key is absent, which differs from an empty list.
 type Document struct {
-	Kernel     KernelConfig `json:"kernel,omitzero"`
+	Kernel     KernelConfig `json:"kernel"`
 	Init       []ImageRef   `json:"init"`
 	Onboot     []*Container `json:"onboot"`
 	Onshutdown []*Container `json:"onshutdown"`

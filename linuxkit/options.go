@@ -95,7 +95,8 @@ type Result struct {
 	Cmdline string
 	// Microcode is a cpio that has to come before the initramfs, or nil.
 	Microcode *initramfs.Entry
-	// Parts says what each image and the rest contributed, in document order.
+	// Parts says what each image and the rest contributed, in the order that
+	// they were laid out.
 	Parts []Part
 }
 
@@ -109,8 +110,8 @@ type Part struct {
 	Line int
 	// Digest identifies an image; zero for what is none.
 	Digest v1.Hash
-	// Files counts the entries that are in the result because of it, and Bytes
-	// their contents; what a later source replaced is not counted.
+	// Files counts the files in the result that it gave, directories left out,
+	// and Bytes their contents; what a later source replaced is not counted.
 	Files int
 	Bytes int64
 }

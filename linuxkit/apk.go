@@ -1,0 +1,81 @@
+package linuxkit
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+)
+
+// apkDatabase is where Alpine's package manager keeps what is installed. Each
+// init image has its own; the system's is their union, so that scanners find
+// every package.
+const apkDatabase = "lib/apk/db/installed"
+
+// packageDatabase gives an image's database, if it has one.
+func packageDatabase(tree *initramfs.Tree) (initramfs.Entry, bool) {
+	return regularFile(tree, apkDatabase)
+}
+
+// regularFile looks up a file through symlinks and hard links.
+func regularFile(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
+	at, ok := tree.Resolve(name)
+	if !ok {
+		return initramfs.Entry{}, false
+	}
+	e, ok := tree.Lookup(at)
+	if ok && e.Type == initramfs.HardLink {
+		e, ok = tree.Lookup(e.Target)
+	}
+	return e, ok && e.Type == initramfs.Regular
+}
+
+// uniteDatabases puts the union of more than one database: each with an empty
+// line after it, as records are separated.
+func (l *layout) uniteDatabases(databases []initramfs.Entry) error {
+	if len(databases) < 2 {
+		return nil
+	}
+	const separator = "\n\n"
+	united := initramfs.Entry{Path: apkDatabase, Type: initramfs.Regular, Mode: 0o644}
+	for _, db := range databases {
+		united.Size += db.Size + int64(len(separator))
+	}
+	united.Open = func() (io.ReadCloser, error) { return openAll(databases, separator) }
+	s := l.begin(Part{Where: "init", Name: "package database"})
+	return s.add(s.own(united))
+}
+
+// openAll opens the contents one after the other, the separator after each.
+func openAll(files []initramfs.Entry, separator string) (io.ReadCloser, error) {
+	all := &joined{}
+	var readers []io.Reader
+	for _, f := range files {
+		if f.Open != nil {
+			r, err := f.Open()
+			if err != nil {
+				return nil, errors.Join(err, all.Close())
+			}
+			all.closers = append(all.closers, r)
+			readers = append(readers, r)
+		}
+		readers = append(readers, strings.NewReader(separator))
+	}
+	all.Reader = io.MultiReader(readers...)
+	return all, nil
+}
+
+type joined struct {
+	io.Reader
+	closers []io.Closer
+}
+
+// Close closes all of them, whatever goes wrong with one.
+func (j *joined) Close() error {
+	var errs []error
+	for _, c := range j.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}

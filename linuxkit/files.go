@@ -1,0 +1,202 @@
+package linuxkit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+
+	"gopkg.in/yaml.v3"
+)
+
+// addFiles puts the files that the document has itself. A directory above them
+// takes its mode and owner from the first of the files in it, as the linuxkit
+// tool has it, even when an image holds that directory.
+func (l *layout) addFiles(doc *Document, o Options) error {
+	ids := doc.containerIDs()
+	done := map[string]bool{}
+	for i, f := range doc.Files {
+		s := l.begin(Part{Where: fmt.Sprintf("files[%d]", i), Name: f.Path, Line: f.Line})
+		e, present, err := fileEntry(doc, f, o, ids)
+		if err != nil {
+			return fmt.Errorf("file %q (line %d): %w", f.Path, f.Line, err)
+		}
+		if !present {
+			continue
+		}
+		if err := s.addParents(e, done); err != nil {
+			return err
+		}
+		done[e.Path] = true
+		if err := s.add(s.own(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *source) addParents(e initramfs.Entry, done map[string]bool) error {
+	for i, c := range e.Path {
+		if c != '/' || done[e.Path[:i]] {
+			continue
+		}
+		done[e.Path[:i]] = true
+		dir := initramfs.Entry{Path: e.Path[:i], Type: initramfs.Dir, Mode: directoryMode(e.Mode), UID: e.UID, GID: e.GID}
+		if err := s.add(s.own(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// directoryMode lets those enter a directory who may do anything with the file
+// in it.
+func directoryMode(file uint32) uint32 {
+	for _, bits := range []uint32{0o700, 0o070, 0o007} {
+		if file&bits != 0 {
+			file |= bits & 0o111
+		}
+	}
+	return file
+}
+
+// fileEntry makes the entry for f. It is not present when its source is
+// missing and it is optional.
+func fileEntry(doc *Document, f *File, o Options, ids map[string]uint32) (e initramfs.Entry, present bool, err error) {
+	e = initramfs.Entry{Path: cleanFilePath(f.Path), Type: initramfs.Regular, Mode: 0o600}
+	if f.Directory {
+		e.Type, e.Mode = initramfs.Dir, 0o700
+	}
+	if f.Mode != "" {
+		if e.Mode, err = parseMode(f.Mode); err != nil {
+			return e, false, invalid("the mode %q is not octal", f.Mode)
+		}
+	}
+	if e.UID, err = f.UID.number(ids); err != nil {
+		return e, false, invalid("uid: %w", err)
+	}
+	if e.GID, err = f.GID.number(ids); err != nil {
+		return e, false, invalid("gid: %w", err)
+	}
+	switch {
+	case f.Directory:
+	case f.Symlink != "":
+		e.Type, e.Target = initramfs.Symlink, f.Symlink
+	case f.Contents != nil:
+		setContent(&e, []byte(*f.Contents))
+	case f.Metadata != "":
+		content, err := doc.metadata(f.Metadata)
+		if err != nil {
+			return e, false, err
+		}
+		setContent(&e, content)
+	default:
+		return setSource(e, f, o)
+	}
+	return e, true, nil
+}
+
+func invalid(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+}
+
+func setContent(e *initramfs.Entry, content []byte) {
+	e.Size = int64(len(content))
+	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+}
+
+// setSource takes the content from a file of the machine that builds.
+func setSource(e initramfs.Entry, f *File, o Options) (initramfs.Entry, bool, error) {
+	name, err := o.sourcePath(f.Source)
+	if err != nil {
+		return e, false, err
+	}
+	info, err := os.Stat(name)
+	switch {
+	case f.Optional && err != nil:
+		return e, false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return e, false, invalid("the source %q does not exist: create it, or set optional: true", name)
+	case err != nil:
+		return e, false, invalid("reading the source: %w", err)
+	case !info.Mode().IsRegular():
+		return e, false, invalid("the source %q is no regular file", name)
+	}
+	e.Size = info.Size()
+	e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
+	return e, true, nil
+}
+
+func (o Options) sourcePath(source string) (string, error) {
+	if rest, ok := strings.CutPrefix(source, "~/"); ok {
+		home := o.HomeDir
+		if home == "" {
+			var err error
+			if home, err = os.UserHomeDir(); err != nil {
+				return "", fmt.Errorf("finding the home directory for the source %q: %w", source, err)
+			}
+		}
+		return filepath.Join(home, rest), nil
+	}
+	if filepath.IsAbs(source) {
+		return source, nil
+	}
+	return filepath.Join(o.WorkDir, source), nil
+}
+
+// metadata gives the document with its references in the long form, as "json"
+// or "yaml". What is left of a template's comments and anchors is gone.
+func (d *Document) metadata(format string) ([]byte, error) {
+	text, err := json.MarshalIndent(d.withLongReferences(), "", "    ")
+	if err != nil || format == "json" {
+		return text, err
+	}
+	// JSON is YAML already; only its style is not what a reader expects.
+	var root yaml.Node
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return nil, fmt.Errorf("writing the metadata: %w", err)
+	}
+	blockStyle(&root)
+	return yaml.Marshal(&root)
+}
+
+func blockStyle(n *yaml.Node) {
+	n.Style = 0
+	if n.Tag == "!!null" {
+		*n = yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	}
+	for _, child := range n.Content {
+		blockStyle(child)
+	}
+}
+
+func (d *Document) withLongReferences() *Document {
+	long := *d
+	if long.Kernel.Image != "" {
+		long.Kernel.Image = ExpandReference(long.Kernel.Image)
+	}
+	long.Init = nil
+	for _, ref := range d.Init {
+		long.Init = append(long.Init, ImageRef{Name: ExpandReference(ref.Name), Line: ref.Line})
+	}
+	long.Onboot, long.Onshutdown, long.Services = longContainers(d.Onboot), longContainers(d.Onshutdown), longContainers(d.Services)
+	return &long
+}
+
+func longContainers(containers []*Container) []*Container {
+	var long []*Container
+	for _, c := range containers {
+		copied := *c
+		copied.Image = ExpandReference(c.Image)
+		long = append(long, &copied)
+	}
+	return long
+}

@@ -1,0 +1,173 @@
+package linuxkit
+
+import (
+	"fmt"
+	"path"
+	"time"
+
+	"hookbuild/internal/initramfs"
+)
+
+// layout is the root file system while it grows, and who gave what to it.
+type layout struct {
+	tree    initramfs.Tree
+	modTime time.Time
+	parts   []Part
+	// owner gives the part by the origin of an entry. Every origin begins
+	// with its part, so that it belongs to one only.
+	owner map[string]int
+}
+
+// source adds entries on behalf of one part.
+type source struct {
+	*layout
+	part int
+	// origins keeps the origins made so far: images have thousands of files
+	// and a few layers.
+	origins map[string]string
+}
+
+func newLayout(modTime time.Time) *layout {
+	if modTime.IsZero() {
+		modTime = initramfs.Epoch()
+	}
+	return &layout{modTime: modTime, owner: map[string]int{}}
+}
+
+// begin opens a part.
+func (l *layout) begin(p Part) *source {
+	l.parts = append(l.parts, p)
+	return &source{layout: l, part: len(l.parts) - 1, origins: map[string]string{}}
+}
+
+func (s *source) origin(inner string) string {
+	if made, ok := s.origins[inner]; ok {
+		return made
+	}
+	p := s.parts[s.part]
+	made := p.Where
+	if p.Name != "" {
+		made += fmt.Sprintf(" %q", p.Name)
+	}
+	if p.Line > 0 {
+		made += fmt.Sprintf(" (line %d)", p.Line)
+	}
+	if inner != "" {
+		made += ", " + inner
+	}
+	s.origins[inner] = made
+	s.owner[made] = s.part
+	return made
+}
+
+// add puts one entry.
+func (s *source) add(e initramfs.Entry) error {
+	e.Origin = s.origin(e.Origin)
+	return s.tree.Add(e)
+}
+
+// directory puts a directory of our own, and those above it.
+func (s *source) directory(name string) error {
+	for i, c := range name + "/" {
+		if c != '/' {
+			continue
+		}
+		if err := s.add(s.own(initramfs.Entry{Path: name[:i], Type: initramfs.Dir, Mode: 0o755})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file puts a file of our own, mode 0644.
+func (s *source) file(name string, content []byte) error {
+	return s.add(initramfs.BytesFile(name, content, s.modTime))
+}
+
+// own gives e the time of files that no image holds.
+func (s *source) own(e initramfs.Entry) initramfs.Entry {
+	e.ModTime = s.modTime
+	return e
+}
+
+// graft puts all of tree below the directory at.
+func (s *source) graft(at string, tree *initramfs.Tree) error {
+	var links []initramfs.Entry
+	for e := range tree.All() {
+		e.Path = path.Join(at, e.Path)
+		if e.Type == initramfs.HardLink {
+			e.Target = path.Join(at, e.Target)
+			links = append(links, e)
+			continue
+		}
+		if err := s.add(e); err != nil {
+			return err
+		}
+	}
+	for _, e := range links {
+		if err := s.add(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// graftUnder puts what tree has and the root file system has not: the same as
+// if tree had been there first, except that a directory of tree goes through a
+// symlink which stands there.
+func (s *source) graftUnder(tree *initramfs.Tree) error {
+	var links []initramfs.Entry
+	for e := range tree.All() {
+		if s.covers(e.Path) {
+			continue
+		}
+		if e.Type == initramfs.HardLink {
+			links = append(links, e)
+			continue
+		}
+		if err := s.add(e); err != nil {
+			return err
+		}
+	}
+	for _, e := range links {
+		if target, ok := tree.Lookup(e.Target); ok && s.covers(e.Target) && !s.isOurs(e.Target) {
+			name := e.Path
+			e = target
+			e.Path = name // the file that it was a name of is another's now
+		}
+		if err := s.add(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// covers says whether something stands at name, symlinks to it followed.
+func (s *source) covers(name string) bool {
+	_, ok := s.lookup(name)
+	return ok
+}
+
+func (s *source) isOurs(name string) bool {
+	e, ok := s.lookup(name)
+	part, known := s.owner[e.Origin]
+	return ok && known && part == s.part
+}
+
+func (s *source) lookup(name string) (initramfs.Entry, bool) {
+	dir, ok := s.tree.Resolve(path.Dir(name))
+	if !ok {
+		return initramfs.Entry{}, false
+	}
+	return s.tree.Lookup(path.Join(dir, path.Base(name)))
+}
+
+// count fills in what each part gave to the tree in its end.
+func (l *layout) count(tree *initramfs.Tree) {
+	for e := range tree.All() {
+		if i, ok := l.owner[e.Origin]; ok && e.Type != initramfs.Dir {
+			l.parts[i].Files++
+			l.parts[i].Bytes += e.Size
+		}
+	}
+}

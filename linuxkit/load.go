@@ -1,0 +1,76 @@
+package linuxkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// loadImages loads every image that the document's file systems come from,
+// each once, by its long reference.
+func loadImages(ctx context.Context, doc *Document, o Options) (map[string]*Image, error) {
+	wanted := doc.wantedImages(o)
+	if len(wanted) > 0 && o.Images == nil {
+		return nil, errors.New("assembling the document: it names images, and there is no source of images")
+	}
+	jobs := o.Jobs
+	if jobs < 1 {
+		jobs = 4
+	}
+	images := map[string]*Image{}
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(jobs)
+	for _, ref := range slices.Sorted(maps.Keys(wanted)) {
+		g.Go(func() error {
+			img, err := o.Images.Image(ctx, ref)
+			if err != nil {
+				return fmt.Errorf("loading the image %q of %s: %w", ref, wanted[ref], err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			images[ref] = img
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return images, nil
+}
+
+// wantedImages gives the long references with the place that has each first.
+func (d *Document) wantedImages(o Options) map[string]string {
+	wanted := map[string]string{}
+	want := func(ref, place string, line int) {
+		long := ExpandReference(ref)
+		if _, ok := wanted[long]; !ok {
+			wanted[long] = fmt.Sprintf("%s (line %d)", place, line)
+		}
+	}
+	if d.Kernel.Image != "" && o.Kernel == nil {
+		want(d.Kernel.Image, "kernel", d.Kernel.Line)
+	}
+	replaced := o.replacements()
+	for i, ref := range d.Init {
+		if _, ok := replaced[ExpandReference(ref.Name)]; !ok {
+			want(ref.Name, fmt.Sprintf("init[%d]", i), ref.Line)
+		}
+	}
+	for i, v := range d.Volumes {
+		if v.Image != "" && v.Format != "oci" {
+			want(v.Image, fmt.Sprintf("volumes[%d]", i), v.Line)
+		}
+	}
+	for _, s := range d.sections() {
+		for i, c := range s.containers {
+			want(c.Image, fmt.Sprintf("%s[%d]", s.name, i), c.Line)
+		}
+	}
+	return wanted
+}
