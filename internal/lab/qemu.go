@@ -1,0 +1,131 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Machine is a virtual machine to boot. It has a serial console and nothing
+// else: no network, no disk.
+type Machine struct {
+	Arch   string // "amd64" or "arm64"
+	Kernel string // the file of vmlinuz
+	// Initramfs lists the files that make up the initramfs; each after the
+	// first is joined on as a further segment.
+	Initramfs []string
+	// Cmdline is added to the kernel's command line, which names the console.
+	Cmdline  string
+	MemoryMB int // 0 means 2048
+	CPUs     int // 0 means 2
+	// Timeout ends a machine that does not end itself; 0 means five minutes.
+	Timeout time.Duration
+	// Console is written to as the machine speaks; it may be nil.
+	Console io.Writer
+	// Extra are further arguments for QEMU.
+	Extra []string
+}
+
+// ErrTimeout is wrapped by the error about a machine that had to be ended.
+var ErrTimeout = errors.New("the machine did not power off in time")
+
+// Boot runs the machine, always by emulation, until it powers off, and gives
+// what its console showed, also when it comes with an error. The console's last
+// [consoleLimit] bytes are kept.
+func Boot(ctx context.Context, m Machine) (string, error) {
+	if err := checkArch(m.Arch); err != nil {
+		return "", err
+	}
+	initramfs, err := m.joinInitramfs()
+	if err != nil {
+		return "", fmt.Errorf("preparing the initramfs of a machine: %w", err)
+	}
+	if len(m.Initramfs) > 1 {
+		defer os.Remove(initramfs)
+	}
+	console := &limitedText{}
+	ctx, cancel := context.WithTimeoutCause(ctx, max(m.Timeout, 0)+boolTime(m.Timeout == 0, 5*time.Minute), ErrTimeout)
+	defer cancel()
+	args := m.arguments(initramfs)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.WaitDelay = console, 5*time.Second
+	if m.Console != nil {
+		cmd.Stdout = io.MultiWriter(console, m.Console)
+	}
+	var problems limitedText
+	cmd.Stderr = &problems
+	err = cmd.Run()
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
+	}
+	if err != nil {
+		return console.String(), fmt.Errorf("booting %q on %s: %w: %s", m.Kernel, m.Arch, err, tail(problems.String()+"\n"+console.String()))
+	}
+	return console.String(), nil
+}
+
+func boolTime(on bool, d time.Duration) time.Duration {
+	if on {
+		return d
+	}
+	return 0
+}
+
+func (m Machine) arguments(initramfs string) []string {
+	a := architectures()[m.Arch]
+	orDefault := func(n, def int) string {
+		if n == 0 {
+			n = def
+		}
+		return strconv.Itoa(n)
+	}
+	// panic=-1 with -no-reboot ends the machine at once when the kernel panics.
+	cmdline := strings.TrimSpace("console=" + a.console + " panic=-1 " + m.Cmdline)
+	args := append(a.qemu,
+		"-accel", "tcg", "-m", orDefault(m.MemoryMB, 2048), "-smp", orDefault(m.CPUs, 2),
+		"-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults", "-no-user-config", "-no-reboot",
+		"-kernel", m.Kernel, "-initrd", initramfs, "-append", cmdline)
+	return append(args, m.Extra...)
+}
+
+// joinInitramfs gives one file with all segments. A segment begins at a
+// multiple of four; the kernel skips the zeros before it.
+func (m Machine) joinInitramfs() (name string, err error) {
+	switch len(m.Initramfs) {
+	case 0:
+		return "", errors.New("the machine has none")
+	case 1:
+		return m.Initramfs[0], nil
+	}
+	out, err := os.CreateTemp("", "hookbuild-lab-initramfs-")
+	if err != nil {
+		return "", err
+	}
+	for _, part := range m.Initramfs {
+		if err == nil {
+			err = appendSegment(out, part)
+		}
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(out.Name()))
+	}
+	return out.Name(), nil
+}
+
+func appendSegment(out io.Writer, name string) error {
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(out, in)
+	if err == nil && n%4 != 0 {
+		_, err = out.Write(make([]byte, 4-n%4))
+	}
+	return errors.Join(err, in.Close())
+}

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Waits for dockerd, shows the images that it has and runs the worker, as the
+# kernel's command line names it. Lines that begin with @@lab are for the
+# program that watches the console.
+set -u
+
+check=/host_root/etc/hookbuild-lab/check.sh
+
+value() {
+	tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p" | tail -n 1
+}
+
+event() {
+	echo "@@lab at=$(cut -d ' ' -f 1 /proc/uptime) event=$*"
+}
+
+# section NAME COMMAND... runs the command between two lines that name it.
+section() {
+	name=$1
+	shift
+	echo "@@lab begin $name"
+	"$@" 2>&1
+	code=$?
+	echo
+	echo "@@lab end $name exit=$code"
+}
+
+# The socket is there before dockerd answers on it.
+wait_for_dockerd() {
+	until [ -S /var/run/docker.sock ] && docker version >/dev/null 2>&1; do
+		sleep 0.2
+	done
+}
+
+memory() {
+	sed -n -E 's/^(MemTotal|MemAvailable|Shmem): *([0-9]+) kB$/\1=\2/p' /proc/meminfo | tr '\n' ' '
+}
+
+worker=$(value tink_worker_image)
+worker=${worker:-127.0.0.1/embedded/tink-worker}
+
+event bootkit-started
+wait_for_dockerd
+# shellcheck disable=SC2046 # one word for each figure
+event dockerd-ready $(memory)
+section driver docker info --format '{{.ServerVersion}} {{.Driver}}'
+section images docker images
+section run docker run --rm --network none "$worker"
+if [ -x "$check" ]; then
+	section check "$check"
+fi
+# shellcheck disable=SC2046
+event finished $(memory)
+if [ "$(value hookbuild.demo)" = poweroff ]; then
+	poweroff -f
+fi
+# A service that ends would be gone from `runc list`; a real one stays.
+while :; do
+	sleep 3600
+done
