@@ -95,3 +95,7 @@ func BytesFile(name string, content []byte, modTime time.Time) Entry {
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(content))), nil },
 	}
 }
+
+// Epoch is the time given to entries that have none of their own: reproducible
+// and valid in every format.
+func Epoch() time.Time { return time.Unix(0, 0).UTC() }

@@ -35,17 +35,6 @@ type SegmentOptions struct {
 // an archive cannot carry.
 var ErrXattrs = errors.New("an initramfs cannot carry extended attributes")
 
-// Xattrs lists the entries that have extended attributes, in the tree's order.
-func (t *Tree) Xattrs() []Entry {
-	var with []Entry
-	for e := range t.All() {
-		if len(e.Xattrs) > 0 {
-			with = append(with, e)
-		}
-	}
-	return with
-}
-
 // WriteSegment writes t to w as one newc archive in exactly one gzip member or
 // zstd frame. Entries come sorted, parents first, with inodes numbered from 1;
 // the same tree gives the same bytes. The names of a hard-linked file share an

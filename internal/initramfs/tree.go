@@ -2,15 +2,18 @@
 // newc archives (segments) that carry them, and the compressed streams that
 // carry those. Rooms that make files make a [Tree]; nothing outside this
 // package knows cpio.
+//
+// Written with [WriteSegment], several after one another with [FileWriter];
+// read with [Reader], or with [Load] as the tree that the kernel would make.
+// Left out on purpose: archives of other formats than newc, and segments
+// compressed by bzip2 and lzo, which no kernel of a HookOS reads.
 package initramfs
 
 import (
 	"fmt"
-	"iter"
 	"path"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Tree is a set of files by path, as one unpacker after the other would leave
@@ -53,9 +56,55 @@ func orUnknown(origin string) string {
 //   - a non-directory over a filled directory would lose files: a [ConflictError];
 //   - missing parents are made, mode 0755, root's, with e's time.
 //
-// A HardLink's target must be in the tree. When a file that has hard links is
-// replaced, the other names keep the content.
-func (t *Tree) Add(e Entry) error {
+// A HardLink's target must be in the tree; all but its Path and Origin is the
+// target's. When a file that has hard links is replaced, the other names keep
+// the content.
+func (t *Tree) Add(e Entry) error { return t.add("", e) }
+
+// Graft adds all of other below the directory at ("" is the root). For its
+// files at is the root: no symlink leads them out of it.
+func (t *Tree) Graft(at string, other *Tree) error {
+	root, err := t.graftRoot(at, other)
+	if err != nil {
+		return err
+	}
+	var links []Entry
+	for e := range other.All() {
+		if e.Type == HardLink {
+			links = append(links, e)
+			continue
+		}
+		if err := t.add(root, e); err != nil {
+			return err
+		}
+	}
+	for _, e := range links {
+		if err := t.add(root, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// graftRoot gives the directory that at leads to, made if it is missing and
+// other has files to put there.
+func (t *Tree) graftRoot(at string, other *Tree) (string, error) {
+	clean, err := CleanPath(at)
+	if err != nil {
+		return "", fmt.Errorf("adding files below a directory: %w", err)
+	}
+	for first := range other.All() {
+		if clean == "" {
+			break
+		}
+		first.Path = path.Join(clean, first.Path)
+		return t.resolveDir("", clean, first)
+	}
+	return "", nil
+}
+
+// add is Add for a tree whose root is the directory root.
+func (t *Tree) add(root string, e Entry) error {
 	clean, err := CleanPath(e.Path)
 	if err != nil {
 		return fmt.Errorf("putting a %s of %s: %w", e.Type, orUnknown(e.Origin), err)
@@ -63,68 +112,86 @@ func (t *Tree) Add(e Entry) error {
 	if clean == "" {
 		return nil // the root: always there
 	}
-	parent, err := t.resolveDir(path.Dir(clean), e)
+	if e.Type == Symlink && strings.ContainsRune(e.Target, 0) {
+		return fmt.Errorf("putting %q of %s: its target %q contains a NUL: %w", e.Path, orUnknown(e.Origin), e.Target, ErrUnsafePath)
+	}
+	parent, err := t.resolveDir(root, path.Dir(clean), e)
 	if err != nil {
 		return err
 	}
 	e.Path = path.Join(parent, path.Base(clean))
 	if e.Type == HardLink {
-		return t.addLink(e)
+		return t.addLink(root, e)
 	}
-	old, exists := t.entries[e.Path]
-	if exists {
-		if e.Type == Dir && old.Type == Symlink {
-			dest, ok := t.follow(e.Path)
-			if target, found := t.entries[dest]; ok && (dest == "" || found && target.Type == Dir) {
-				return nil
-			}
-		}
-		if e.Type == Dir && old.Type == Dir {
+	old := t.entries[e.Path]
+	if old == nil {
+		t.insert(e)
+		return nil
+	}
+	if dest, ok := t.follow(root, parent, path.Base(clean)); e.Type == Dir && ok && t.isDir(dest) {
+		if old.Type == Dir {
 			*old = e
-			return nil
 		}
-		if old.Type == Dir && t.children[e.Path] > 0 {
-			return &ConflictError{Path: e.Path, New: e.Origin, Old: old.Origin, Reason: fmt.Sprintf("a %s would replace a directory that is not empty", e.Type)}
-		}
-		t.drop(e.Path)
+		return nil
 	}
+	return t.replace(e)
+}
+
+func (t *Tree) isDir(name string) bool {
+	e := t.entries[name]
+	return name == "" || e != nil && e.Type == Dir
+}
+
+// replace puts e in the place of what stands there.
+func (t *Tree) replace(e Entry) error {
+	if old := t.entries[e.Path]; old.Type == Dir && t.children[e.Path] > 0 {
+		return &ConflictError{
+			Path: e.Path, New: e.Origin, Old: old.Origin,
+			Reason: fmt.Sprintf("a %s would replace a directory that is not empty", e.Type),
+		}
+	}
+	t.drop(e.Path)
 	t.insert(e)
 	return nil
 }
 
-func (t *Tree) addLink(e Entry) error {
-	target, err := CleanPath(e.Target)
+func (t *Tree) addLink(root string, e Entry) error {
+	file, err := t.linkTarget(root, e)
 	if err != nil {
 		return fmt.Errorf("linking %q of %s: %w", e.Path, orUnknown(e.Origin), err)
 	}
-	dir, ok := t.follow(path.Dir(target))
-	full := path.Join(dir, path.Base(target))
-	to := t.entries[full]
-	if !ok || to == nil {
-		return fmt.Errorf("linking %q of %s: the target %q does not exist", e.Path, orUnknown(e.Origin), e.Target)
-	}
-	if to.Type == HardLink {
-		full = to.Target
-		to = t.entries[full]
-	}
-	if to.Type == Dir {
-		return fmt.Errorf("linking %q of %s: the target %q is a directory", e.Path, orUnknown(e.Origin), e.Target)
-	}
-	if e.Path == full {
+	if e.Path == file {
 		return nil
 	}
-	if old := t.entries[e.Path]; old != nil {
-		if old.Type == HardLink && old.Target == full {
-			return nil
-		}
-		if old.Type == Dir && t.children[e.Path] > 0 {
-			return &ConflictError{Path: e.Path, New: e.Origin, Old: old.Origin, Reason: "a hard link would replace a directory that is not empty"}
-		}
-		t.drop(e.Path)
+	e = Entry{Path: e.Path, Type: HardLink, Target: file, Origin: e.Origin}
+	switch old := t.entries[e.Path]; {
+	case old == nil:
+		t.insert(e)
+	case old.Type == HardLink && old.Target == file:
+	default:
+		return t.replace(e)
 	}
-	e.Target = full
-	t.insert(e)
 	return nil
+}
+
+// linkTarget gives the path of the file that the HardLink e names.
+func (t *Tree) linkTarget(root string, e Entry) (string, error) {
+	target, err := CleanPath(e.Target)
+	if err != nil {
+		return "", err
+	}
+	dir, ok := t.follow(root, root, path.Dir(target))
+	if !ok {
+		return "", fmt.Errorf("the symlinks on the way to the target %q go in a circle", e.Target)
+	}
+	file := t.file(path.Join(dir, path.Base(target)))
+	switch {
+	case file == nil:
+		return "", fmt.Errorf("the target %q does not exist", e.Target)
+	case file.Type == Dir:
+		return "", fmt.Errorf("the target %q is a directory", e.Target)
+	}
+	return file.Path, nil
 }
 
 // Remove deletes name and all that lies below it; a missing name is no error.
@@ -132,7 +199,7 @@ func (t *Tree) Remove(name string) {
 	if t.entries[name] == nil {
 		return
 	}
-	if t.entries[name].Type == Dir {
+	if t.children[name] > 0 {
 		t.RemoveChildren(name)
 	}
 	t.drop(name)
@@ -157,98 +224,6 @@ func (t *Tree) RemoveChildren(name string) {
 	}
 }
 
-// Lookup gives the entry at exactly this path; no symlink is followed.
-func (t *Tree) Lookup(name string) (Entry, bool) {
-	e, ok := t.entries[name]
-	if !ok {
-		return Entry{}, false
-	}
-	return *e, true
-}
-
-// Resolve follows the symlinks in name, the last element included, clamped at
-// the tree's root as the kernel does, and gives the path that it leads to. It
-// is false when that path does not exist or the links go in a circle.
-func (t *Tree) Resolve(name string) (string, bool) {
-	dest, ok := t.follow(name)
-	if !ok || dest != "" && t.entries[dest] == nil {
-		return "", false
-	}
-	return dest, true
-}
-
-// Len is the number of entries.
-func (t *Tree) Len() int { return len(t.entries) }
-
-// All walks the entries sorted by path, element by element: a directory comes
-// right before what it contains. A HardLink may come before its target.
-func (t *Tree) All() iter.Seq[Entry] {
-	return func(yield func(Entry) bool) {
-		for _, p := range t.paths() {
-			if !yield(*t.entries[p]) {
-				return
-			}
-		}
-	}
-}
-
-// Names lists the HardLinks to the entry at name, sorted, without name itself.
-func (t *Tree) Names(name string) []string {
-	return slices.Sorted(slices.Values(t.links[name]))
-}
-
-// Graft adds all of other below the directory at ("" is the root).
-func (t *Tree) Graft(at string, other *Tree) error {
-	var links []Entry
-	for e := range other.All() {
-		e.Path = path.Join(at, e.Path)
-		if e.Type == HardLink {
-			e.Target = path.Join(at, e.Target)
-			links = append(links, e)
-			continue
-		}
-		if err := t.Add(e); err != nil {
-			return err
-		}
-	}
-	for _, e := range links {
-		if err := t.Add(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *Tree) paths() []string {
-	paths := make([]string, 0, len(t.entries))
-	for p := range t.entries {
-		paths = append(paths, p)
-	}
-	slices.SortFunc(paths, ComparePaths)
-	return paths
-}
-
-// ComparePaths orders paths element by element, so that a directory's content
-// follows it directly: "a", "a/b", "a-b".
-func ComparePaths(a, b string) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] == b[i] {
-			continue
-		}
-		switch {
-		case a[i] == '/':
-			return -1
-		case b[i] == '/':
-			return 1
-		case a[i] < b[i]:
-			return -1
-		}
-		return 1
-	}
-	return len(a) - len(b)
-}
-
 func (t *Tree) insert(e Entry) {
 	if t.entries == nil {
 		t.entries = map[string]*Entry{}
@@ -267,6 +242,7 @@ func (t *Tree) insert(e Entry) {
 func (t *Tree) drop(name string) {
 	e := t.entries[name]
 	delete(t.entries, name)
+	delete(t.children, name)
 	t.children[parentOf(name)]--
 	if e.Type == HardLink {
 		t.links[e.Target] = slices.DeleteFunc(t.links[e.Target], func(l string) bool { return l == name })
@@ -286,21 +262,10 @@ func (t *Tree) drop(name string) {
 	}
 }
 
-func parentOf(name string) string {
-	dir := path.Dir(name)
-	if dir == "." {
-		return ""
-	}
-	return dir
-}
-
-// resolveDir gives the directory that dir leads to, and makes what is missing
-// of it on behalf of e.
-func (t *Tree) resolveDir(dir string, e Entry) (string, error) {
-	if dir == "." {
-		return "", nil
-	}
-	dest, ok := t.follow(dir)
+// resolveDir gives the directory that dir leads to inside root, and makes what
+// is missing of it on behalf of e.
+func (t *Tree) resolveDir(root, dir string, e Entry) (string, error) {
+	dest, ok := t.follow(root, root, dir)
 	if !ok {
 		return "", fmt.Errorf("putting %q of %s: the symlinks on its path go in a circle", e.Path, orUnknown(e.Origin))
 	}
@@ -308,7 +273,7 @@ func (t *Tree) resolveDir(dir string, e Entry) (string, error) {
 	for part := range strings.SplitSeq(dest, "/") {
 		made = path.Join(made, part)
 		switch have := t.entries[made]; {
-		case made == "" || have != nil && have.Type == Dir:
+		case t.isDir(made):
 		case have == nil:
 			t.insert(Entry{Path: made, Type: Dir, Mode: 0o755, ModTime: e.ModTime, Origin: e.Origin})
 		default:
@@ -317,40 +282,3 @@ func (t *Tree) resolveDir(dir string, e Entry) (string, error) {
 	}
 	return dest, nil
 }
-
-// follow resolves name's symlinks; elements that do not exist are kept as they
-// are. It is false for a circle.
-func (t *Tree) follow(name string) (string, bool) {
-	const mostLinks = 40 // as the kernel's MAXSYMLINKS
-	rest := strings.Split(path.Clean(name), "/")
-	at, links := "", 0
-	for len(rest) > 0 {
-		part := rest[0]
-		rest = rest[1:]
-		switch part {
-		case "", ".":
-			continue
-		case "..":
-			at = parentOf(at)
-			continue
-		}
-		next := path.Join(at, part)
-		e := t.entries[next]
-		if e == nil || e.Type != Symlink {
-			at = next
-			continue
-		}
-		if links++; links > mostLinks {
-			return "", false
-		}
-		if strings.HasPrefix(e.Target, "/") {
-			at = ""
-		}
-		rest = append(strings.Split(e.Target, "/"), rest...)
-	}
-	return at, true
-}
-
-// Epoch is the time given to entries that have none of their own: reproducible
-// and valid in every format.
-func Epoch() time.Time { return time.Unix(0, 0).UTC() }

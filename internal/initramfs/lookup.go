@@ -1,0 +1,143 @@
+package initramfs
+
+import (
+	"iter"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Lookup gives the entry at exactly this path; no symlink is followed.
+func (t *Tree) Lookup(name string) (Entry, bool) {
+	e, ok := t.entries[name]
+	if !ok {
+		return Entry{}, false
+	}
+	return *e, true
+}
+
+// Resolve follows the symlinks in name, the last element included, clamped at
+// the tree's root as the kernel does, and gives the path that it leads to. It
+// is false when that path does not exist or the links go in a circle.
+func (t *Tree) Resolve(name string) (string, bool) {
+	dest, ok := t.follow("", "", name)
+	if !ok || dest != "" && t.entries[dest] == nil {
+		return "", false
+	}
+	return dest, true
+}
+
+// Len is the number of entries.
+func (t *Tree) Len() int { return len(t.entries) }
+
+// All walks the entries sorted by path, element by element: a directory comes
+// right before what it contains. A HardLink may come before its target.
+func (t *Tree) All() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for _, p := range t.paths() {
+			if !yield(*t.entries[p]) {
+				return
+			}
+		}
+	}
+}
+
+// Names lists the HardLinks to the entry at name, sorted, without name itself.
+func (t *Tree) Names(name string) []string {
+	return slices.Sorted(slices.Values(t.links[name]))
+}
+
+// Xattrs lists the entries that have extended attributes, in the tree's order.
+func (t *Tree) Xattrs() []Entry {
+	var with []Entry
+	for e := range t.All() {
+		if len(e.Xattrs) > 0 {
+			with = append(with, e)
+		}
+	}
+	return with
+}
+
+func (t *Tree) paths() []string {
+	paths := make([]string, 0, len(t.entries))
+	for p := range t.entries {
+		paths = append(paths, p)
+	}
+	slices.SortFunc(paths, ComparePaths)
+	return paths
+}
+
+// ComparePaths orders paths element by element, so that a directory's content
+// follows it directly: "a", "a/b", "a-b".
+func ComparePaths(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] == b[i] {
+			continue
+		}
+		switch {
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		case a[i] < b[i]:
+			return -1
+		}
+		return 1
+	}
+	return len(a) - len(b)
+}
+
+// file gives what name is a name of: the entry there, or the one that a
+// HardLink there points to; nil when there is none.
+func (t *Tree) file(name string) *Entry {
+	e := t.entries[name]
+	if e != nil && e.Type == HardLink {
+		return t.entries[e.Target]
+	}
+	return e
+}
+
+// follow resolves the symlinks in name, a path from the directory at, inside the
+// directory root; elements that do not exist are kept as they are. It is false
+// for a circle.
+func (t *Tree) follow(root, at, name string) (string, bool) {
+	const mostLinks = 40 // as the kernel's MAXSYMLINKS
+	rest := strings.Split(path.Clean(name), "/")
+	links := 0
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if at != root {
+				at = parentOf(at)
+			}
+			continue
+		}
+		next := path.Join(at, part)
+		e := t.file(next)
+		if e == nil || e.Type != Symlink {
+			at = next
+			continue
+		}
+		if links++; links > mostLinks {
+			return "", false
+		}
+		if strings.HasPrefix(e.Target, "/") {
+			at = root
+		}
+		rest = append(strings.Split(e.Target, "/"), rest...)
+	}
+	return at, true
+}
+
+func parentOf(name string) string {
+	dir := path.Dir(name)
+	if dir == "." {
+		return ""
+	}
+	return dir
+}
