@@ -9,7 +9,7 @@ package embed
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
@@ -72,7 +72,36 @@ const (
 	ScriptPath = "etc/init.d/001-images-mount.sh"
 )
 
-// Tree makes the store that holds the items, and the boot script.
+// Tree makes the store that holds the items, and the boot script. Layers that
+// are not in the cache are fetched; the files' contents are opened only when
+// the tree is written.
+//
+// An item that dockerd could not use (another architecture, an invalid name, a
+// name given twice, a layer that is not what the configuration says) is an
+// error of kind [fault.Invalid].
 func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
-	return nil, errors.New("not built yet")
+	task := progress.Start(o.Progress, 0, "put %d images into a Docker store", len(items))
+	r, err := makeTree(ctx, items, o)
+	if err != nil {
+		return nil, task.End(err, "")
+	}
+	return r, task.End(nil, fmt.Sprintf("%d images, %d layers, %s layout", len(r.Images), r.Layers, r.Layout))
+}
+
+func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
+	s, err := newStore(items, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.read(ctx, o.Cache, o.Jobs); err != nil {
+		return nil, err
+	}
+	tree, err := s.directory(o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	if err := tree.Add(script()); err != nil {
+		return nil, err
+	}
+	return &Result{Tree: tree, Layout: Directory, Images: s.embedded(), Layers: len(s.layers.all)}, nil
 }

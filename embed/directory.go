@@ -1,0 +1,106 @@
+package embed
+
+import (
+	"fmt"
+	"path"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+)
+
+// What a newc archive cannot carry, or LinuxKit's /init cannot copy to /mnt.
+const (
+	largestFile = 1<<32 - 1
+	longestPath = 4096 - len("\x00") - len("/mnt/")
+)
+
+// directory lays the store out unpacked: every layer's files stand in the
+// archive, and what would not survive the boot in lists for the boot script.
+func (s *store) directory(sink progress.Sink) (*initramfs.Tree, error) {
+	root, err := s.skeleton()
+	if err != nil {
+		return nil, err
+	}
+	var lost repair
+	for _, l := range s.layers.all {
+		if err := root.unpack(l, &lost); err != nil {
+			return nil, fmt.Errorf("unpacking the layer %s of %q into the store: %w", l.src.DiffID, l.origin, err)
+		}
+	}
+	warnOfAttrs(sink, lost.attrs)
+	lists, err := lost.files()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range lists {
+		if err := root.put(f); err != nil {
+			return nil, err
+		}
+	}
+	return root.graft()
+}
+
+// graft gives the data root at its place in the initramfs.
+func (r *dataRoot) graft() (*initramfs.Tree, error) {
+	tree := &initramfs.Tree{}
+	err := tree.Add(initramfs.Entry{Path: StorePath, Type: initramfs.Dir, Mode: 0o710, ModTime: initramfs.Epoch()})
+	if err != nil {
+		return nil, err
+	}
+	return tree, tree.Graft(StorePath, &r.tree)
+}
+
+// unpack puts a layer's files into its diff directory.
+func (r *dataRoot) unpack(l *layer, lost *repair) error {
+	diff, err := spellOut(l)
+	if err != nil {
+		return err
+	}
+	at := path.Join(graphDir, l.cacheID(), "diff")
+	if err := r.dir(at, 0o755); err != nil {
+		return err
+	}
+	for e := range diff.files.All() {
+		e.Path = path.Join(at, e.Path)
+		if e.Type == initramfs.HardLink {
+			e.Target = path.Join(at, e.Target)
+		}
+		if err := carriable(e); err != nil {
+			return fault.Mark(err, fault.Invalid)
+		}
+		e.ModTime = boundTime(e.ModTime)
+		if !lost.take(e) {
+			continue
+		}
+		e.Xattrs = nil
+		if err := r.put(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func carriable(e initramfs.Entry) error {
+	const remedy = "use the packed layout (--layout packed)"
+	switch whole := path.Join(StorePath, e.Path); {
+	case e.Type == initramfs.Regular && e.Size > largestFile:
+		return fmt.Errorf("%q has %d bytes, and an initramfs holds no file of 4 GiB or more: %s", e.Path, e.Size, remedy)
+	case len(whole) > longestPath:
+		return fmt.Errorf("the path %q... has %d bytes, and an initramfs holds %d at most: %s", whole[:64], len(whole), longestPath, remedy)
+	case e.Type == initramfs.Socket:
+		return fmt.Errorf("%q is a socket, which LinuxKit's init cannot copy: %s", e.Path, remedy)
+	}
+	return nil
+}
+
+// warnOfAttrs says which files will lack their extended attributes on a
+// machine that cannot set them. An xattr needs a program that HookOS does not
+// have, and cpio has no place for them.
+func warnOfAttrs(sink progress.Sink, files []initramfs.Entry) {
+	if len(files) == 0 {
+		return
+	}
+	progress.Warnf(sink, "%d files have extended attributes, first %q of %s: the directory layout keeps them only where the machine has setfattr; the packed layout always does",
+		len(files), files[0].Path, files[0].Origin)
+}

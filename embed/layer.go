@@ -1,0 +1,155 @@
+package embed
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
+)
+
+// mostLayers is the deepest image that a container can be made of: overlay2
+// stacks 128 directories at most, and dockerd adds one of its own below the
+// container's.
+const mostLayers = 127
+
+// layer is an image's layer on top of all layers below it: what dockerd stores
+// and shares between images. Its identity is the chain ID.
+type layer struct {
+	src    *oci.Layer
+	origin string // an image that has it, for messages
+	chain  v1.Hash
+	parent *layer // nil for the lowest
+	depth  int    // 1 for the lowest
+	// sources says where the layer's blob was pulled from.
+	sources []blobSource
+
+	// What [layer.read] finds out:
+
+	diff     *overlayDiff
+	tarSplit *cache.File
+}
+
+// chainID names a layer together with those below it, as the OCI image
+// specification defines it (config.md, "Layer ChainID").
+func chainID(parent *layer, diffID v1.Hash) v1.Hash {
+	if parent == nil {
+		return diffID
+	}
+	sum := sha256.Sum256([]byte(parent.chain.String() + " " + diffID.String()))
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
+}
+
+// cacheID names the layer's directory below overlay2/. Docker draws it by lot;
+// any unique name serves, and this one is the same in every build.
+func (l *layer) cacheID() string { return l.chain.Hex }
+
+// link is the layer's short name, which keeps the mount options of a deep
+// image within a page: 26 characters of A-Z2-7, drawn by lot in Docker.
+func (l *layer) link() string {
+	sum := sha256.Sum256([]byte("link " + l.chain.String()))
+	return base32.StdEncoding.EncodeToString(sum[:])[:26]
+}
+
+// below lists the layers under l, the nearest first.
+func (l *layer) below() []*layer {
+	var under []*layer
+	for at := l.parent; at != nil; at = at.parent {
+		under = append(under, at)
+	}
+	return under
+}
+
+// read fetches the layer, lists its files and makes its tar-split data.
+func (l *layer) read(ctx context.Context, c *cache.Cache) error {
+	entries, err := l.src.Entries(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the layer %s of %q: %w", l.src.DiffID, l.origin, err)
+	}
+	if l.diff, err = newOverlayDiff(entries); err != nil {
+		return fault.Mark(fmt.Errorf("unpacking the layer %s of %q: %w", l.src.DiffID, l.origin, err), fault.Invalid)
+	}
+	if l.tarSplit, err = tarSplit(ctx, c, l.src); err != nil {
+		return fmt.Errorf("recording the layer %s of %q: %w", l.src.DiffID, l.origin, err)
+	}
+	return nil
+}
+
+// size is what dockerd counts as the layer's size: regular files once however
+// many names they have, and the length of symlinks.
+func (l *layer) size() int64 {
+	var sum int64
+	for e := range l.diff.files.All() {
+		switch e.Type {
+		case initramfs.Regular:
+			sum += e.Size
+		case initramfs.Symlink:
+			sum += int64(len(e.Target))
+		}
+	}
+	return sum
+}
+
+// layerSet holds every distinct layer once, parents before children.
+type layerSet struct {
+	all     []*layer
+	byChain map[v1.Hash]*layer
+}
+
+// add puts an image's layers into the set and gives the topmost, nil for an
+// image without layers.
+func (s *layerSet) add(im *oci.Image) (*layer, error) {
+	if err := checkLayers(im); err != nil {
+		return nil, fault.Mark(fmt.Errorf("embedding %q: %w", im.Source, err), fault.Invalid)
+	}
+	var top *layer
+	for _, src := range im.Layers {
+		top = s.get(im, src, top)
+	}
+	return top, nil
+}
+
+func (s *layerSet) get(im *oci.Image, src *oci.Layer, parent *layer) *layer {
+	chain := chainID(parent, src.DiffID)
+	l := s.byChain[chain]
+	if l == nil {
+		l = &layer{src: src, origin: im.Source, chain: chain, parent: parent, depth: 1}
+		if parent != nil {
+			l.depth = parent.depth + 1
+		}
+		if s.byChain == nil {
+			s.byChain = map[v1.Hash]*layer{}
+		}
+		s.byChain[chain] = l
+		s.all = append(s.all, l)
+	}
+	l.sources = append(l.sources, blobSource{digest: src.Digest, repository: sourceRepository(im)})
+	return l
+}
+
+func checkLayers(im *oci.Image) error {
+	if im.Config == nil {
+		return errors.New("it has no configuration")
+	}
+	diffIDs := im.Config.RootFS.DiffIDs
+	if len(diffIDs) != len(im.Layers) {
+		return fmt.Errorf("its configuration lists %d layers and its manifest %d", len(diffIDs), len(im.Layers))
+	}
+	if len(im.Layers) > mostLayers {
+		return fmt.Errorf("it has %d layers, but Docker can run an image of %d at most: squash it", len(im.Layers), mostLayers)
+	}
+	for i, l := range im.Layers {
+		if l.DiffID != diffIDs[i] {
+			return fmt.Errorf("its layer %d is %s, but its configuration wants %s", i+1, l.DiffID, diffIDs[i])
+		}
+	}
+	return nil
+}
