@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/klauspost/pgzip"
 	"golang.org/x/sys/unix"
@@ -131,47 +133,74 @@ func (s *Stage) sum(name string) (Artifact, error) {
 	return Artifact{Name: name, Size: n, SHA512: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
-// writeChecksums writes checksums.txt over the given artifacts.
-func (s *Stage) writeChecksums(artifacts []Artifact) error {
-	return s.Write(ChecksumsFile, func(w io.Writer) error {
-		for _, a := range artifacts {
+// describe writes the tarball of this build, and for OUT/hook checksums and
+// manifest over this build's artifacts and those that stay beside them.
+func (s *Stage) describe(ctx context.Context, tarball string, record BuildRecord) error {
+	alone := Manifest{Schema: 1, Builds: []BuildRecord{record}}
+	if err := writeSynced(filepath.Join(s.root, ManifestFile), alone.write); err != nil {
+		return fmt.Errorf("writing %s: %w", ManifestFile, err)
+	}
+	if err := writeSynced(filepath.Join(s.root, ChecksumsFile), checksums(record.Artifacts)); err != nil {
+		return fmt.Errorf("writing %s: %w", ChecksumsFile, err)
+	}
+	members := []string{filepath.Join(s.root, ChecksumsFile), filepath.Join(s.root, ManifestFile)}
+	for _, a := range record.Artifacts {
+		members = append(members, filepath.Join(s.dir, a.Name))
+	}
+	if err := s.writeTarball(ctx, tarball, members); err != nil {
+		return err
+	}
+	if err := s.keepOthers(record); err != nil {
+		return err
+	}
+	all, err := s.Artifacts(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Write(ChecksumsFile, checksums(all))
+}
+
+// checksums writes the lines of checksums.txt, sorted by name.
+func checksums(artifacts []Artifact) func(io.Writer) error {
+	sorted := slices.SortedFunc(slices.Values(artifacts), func(a, b Artifact) int { return strings.Compare(a.Name, b.Name) })
+	return func(w io.Writer) error {
+		for _, a := range sorted {
 			if _, err := fmt.Fprintf(w, "%s  %s\n", a.SHA512, a.Name); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
 }
 
-// keepOthers links the artifacts of other builds that OUT/hook holds already
-// (the other architecture's) into the stage, but for the named ones.
-func (s *Stage) keepOthers(except ...string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(s.out, artifactsDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// keepOthers links what else OUT/hook holds (the other architecture's
+// artifacts) into the stage, without the artifacts that record replaces, and
+// writes the manifest of all.
+func (s *Stage) keepOthers(record BuildRecord) error {
+	final := filepath.Join(s.out, artifactsDir)
+	manifest, replaced, err := mergeManifest(filepath.Join(final, ManifestFile), record)
 	if err != nil {
-		return nil, fmt.Errorf("reading the artifacts that are there: %w", err)
+		return err
 	}
-	skip := map[string]bool{ChecksumsFile: true}
-	for _, name := range except {
-		skip[name] = true
+	entries, err := os.ReadDir(final)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the artifacts that are there: %w", err)
 	}
-	var kept []string
 	for _, e := range entries {
-		if !e.Type().IsRegular() || skip[e.Name()] {
+		name := e.Name()
+		if !e.Type().IsRegular() || name == ChecksumsFile || name == ManifestFile || slices.Contains(replaced, name) || slices.Contains(s.names, name) {
 			continue
 		}
-		if err := os.Link(filepath.Join(s.out, artifactsDir, e.Name()), filepath.Join(s.dir, e.Name())); err != nil {
-			return nil, fmt.Errorf("keeping the artifact %q: %w", e.Name(), err)
+		if err := os.Link(filepath.Join(final, name), filepath.Join(s.dir, name)); err != nil {
+			return fmt.Errorf("keeping the artifact %q: %w", name, err)
 		}
-		kept = append(kept, e.Name())
+		s.names = append(s.names, name)
 	}
-	return kept, nil
+	return s.Write(ManifestFile, manifest.write)
 }
 
-// writeTarball writes staged files into a gzip-compressed tar, which publish
-// puts beside OUT/hook.
+// writeTarball writes files into a gzip-compressed tar, which publish puts
+// beside OUT/hook.
 func (s *Stage) writeTarball(ctx context.Context, name string, members []string) error {
 	err := writeSynced(filepath.Join(s.root, name), func(w io.Writer) error {
 		zw, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed) // what is large in it is compressed already
@@ -180,7 +209,7 @@ func (s *Stage) writeTarball(ctx context.Context, name string, members []string)
 		}
 		tw := tar.NewWriter(zw)
 		for _, member := range members {
-			if err := errors.Join(ctx.Err(), s.addMember(tw, member)); err != nil {
+			if err := errors.Join(ctx.Err(), addMember(tw, member)); err != nil {
 				return err
 			}
 		}
@@ -192,8 +221,8 @@ func (s *Stage) writeTarball(ctx context.Context, name string, members []string)
 	return nil
 }
 
-func (s *Stage) addMember(tw *tar.Writer, name string) error {
-	f, err := os.Open(filepath.Join(s.dir, name))
+func addMember(tw *tar.Writer, path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -202,7 +231,7 @@ func (s *Stage) addMember(tw *tar.Writer, name string) error {
 	if err != nil {
 		return err
 	}
-	header := &tar.Header{Name: name, Mode: 0o644, Size: info.Size(), ModTime: initramfs.Epoch(), Format: tar.FormatPAX}
+	header := &tar.Header{Name: filepath.Base(path), Mode: 0o644, Size: info.Size(), ModTime: initramfs.Epoch(), Format: tar.FormatPAX}
 	if err := tw.WriteHeader(header); err != nil {
 		return err
 	}
@@ -216,10 +245,31 @@ func (s *Stage) publish(tarball string) error {
 	if err := exchange(s.dir, final); err != nil {
 		return fmt.Errorf("publishing the artifacts as %q: %w; nothing there was changed", final, err)
 	}
+	if err := s.giveBack(final); err != nil {
+		return err
+	}
 	if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
 		return fmt.Errorf("publishing %q: %w", tarball, err)
 	}
 	return syncDir(s.out)
+}
+
+// giveBack moves what cannot be linked, such as directories that a user made
+// in OUT/hook, from the exchanged directory to the new one.
+func (s *Stage) giveBack(final string) error {
+	left, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range left {
+		if !e.Type().IsRegular() {
+			err = errors.Join(err, os.Rename(filepath.Join(s.dir, e.Name()), filepath.Join(final, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keeping what else is in %q: %w", final, err)
+	}
+	return nil
 }
 
 // exchange puts the directory staged in the place of final; what stood there

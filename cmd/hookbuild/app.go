@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
@@ -88,7 +89,6 @@ func commands(a *app) []*cli.Command {
 		newImagesCommand(a),
 		newEmbedCommand(a),
 		newLinuxKitCommand(a),
-		newMatrixCommand(a),
 	}
 	for _, c := range all {
 		prepare(c)
@@ -148,6 +148,9 @@ func (a *app) sink() progress.Sink {
 	return a.face
 }
 
+// note shows the user something worth knowing.
+func (a *app) note(format string, args ...any) { progress.Notef(a.sink(), format, args...) }
+
 // variable is the value of one of build.sh's variables: a KEY=VALUE argument,
 // else the environment's.
 func (a *app) variable(name string) string {
@@ -190,7 +193,18 @@ func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
 }
 
 func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error) {
-	mirrors := []oci.Mirror{}
+	mirrors, err := parseMirrors(c)
+	if err != nil {
+		return nil, err
+	}
+	return oci.NewClient(oci.Options{
+		Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
+		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
+	}), nil
+}
+
+func parseMirrors(c *cli.Context) ([]oci.Mirror, error) {
+	var mirrors []oci.Mirror
 	for _, m := range c.StringSlice("mirror") {
 		from, to, ok := strings.Cut(m, "=")
 		if !ok || from == "" || to == "" {
@@ -198,8 +212,22 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 		}
 		mirrors = append(mirrors, oci.Mirror{From: from, To: to})
 	}
-	return oci.NewClient(oci.Options{
-		Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
-		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
-	}), nil
+	return mirrors, nil
+}
+
+// newBuilder gives what every build shares.
+func (a *app) newBuilder(c *cli.Context) (*build.Builder, error) {
+	store, err := a.openCache(c)
+	if err != nil {
+		return nil, err
+	}
+	client, err := a.newClient(c, store)
+	if err != nil {
+		return nil, err
+	}
+	salt, err := salt()
+	return &build.Builder{
+		Cache: store, Client: client, Progress: a.sink(), Jobs: c.Int("jobs"),
+		Offline: c.Bool("offline"), Version: version(), Salt: salt,
+	}, err
 }

@@ -1,0 +1,143 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"hookbuild/bundles"
+	"hookbuild/embed"
+	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
+)
+
+// Embed says which images to carry. Its parts are united.
+type Embed struct {
+	// Bundle is an EKS Anywhere bundle, nil for none, and what is taken of it.
+	Bundle  *bundles.Bundle
+	Options bundles.Options
+	// List names further images, in the form of images.txt.
+	List bundles.List
+}
+
+// Images names the images to embed, without asking a registry.
+func (e *Embed) Images() ([]bundles.Image, error) {
+	var all []bundles.Image
+	if e.Bundle != nil {
+		fromBundle, err := e.Bundle.Images(e.Options)
+		if err != nil {
+			return nil, err
+		}
+		all = fromBundle
+	}
+	listed, err := e.List.Images()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, listed...)
+	if len(all) == 0 {
+		return nil, fault.Mark(errors.New("collecting the images to embed: there are none; take them from a bundle, give --images-file FILE or --image SRC=NAME"), fault.Usage)
+	}
+	return all, nil
+}
+
+// store is the set of embedded images, found but not yet converted.
+type store struct {
+	images []bundles.Image
+	items  []embed.Item // in the order of images
+	arch   string
+	layout embed.Layout
+}
+
+func (b *Builder) planStore(ctx context.Context, e *Embed, dockerArch string, layout embed.Layout) (*store, error) {
+	if e == nil {
+		return nil, nil
+	}
+	images, err := e.Images()
+	if err != nil {
+		return nil, err
+	}
+	items, err := b.findAll(ctx, images, dockerArch)
+	return &store{images: images, items: items, arch: dockerArch, layout: layout}, err
+}
+
+// findAll finds the images; their layers stay where they are.
+func (b *Builder) findAll(ctx context.Context, images []bundles.Image, dockerArch string) ([]embed.Item, error) {
+	items := make([]embed.Item, len(images))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(b.Jobs, 4))
+	for i, image := range images {
+		g.Go(func() error {
+			found, err := b.Client.Image(ctx, image.Reference(), platformOf(dockerArch))
+			if err != nil {
+				return fmt.Errorf("embedding %s: %w", image.Name, err)
+			}
+			items[i] = embed.Item{Image: found, Names: storeNames(image, found)}
+			return nil
+		})
+	}
+	return items, g.Wait()
+}
+
+// storeNames are the names that dockerd will list. A source's own name that is
+// kept comes with the digest that a pull would have recorded.
+func storeNames(image bundles.Image, found *oci.Image) []string {
+	names := slices.Clone(image.EmbedNames)
+	if image.KeepsSource() && found.Reference != nil {
+		names = append(names, found.Reference.Context().Name()+"@"+found.IndexDigest.String())
+	}
+	return names
+}
+
+// storeSegment is the compressed archive of the store.
+func (b *Builder) storeSegment(ctx context.Context, s *store, kernel embed.Capabilities, o initramfs.SegmentOptions) (*cache.File, error) {
+	key, err := b.storeKey(s, kernel, o)
+	if err != nil {
+		return nil, err
+	}
+	return b.derive(ctx, "pack the images to embed", key, func(w io.Writer) error {
+		if err := b.fetchAll(ctx, s.items); err != nil {
+			return err
+		}
+		result, err := embed.Tree(ctx, s.items, embed.Options{
+			Layout: s.layout, Arch: s.arch, Cache: b.Cache, Kernel: kernel, Jobs: b.Jobs, Progress: b.Progress,
+		})
+		if err != nil {
+			return err
+		}
+		return initramfs.WriteSegment(ctx, w, result.Tree, o)
+	})
+}
+
+func (b *Builder) fetchAll(ctx context.Context, items []embed.Item) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(b.Jobs, 2))
+	for _, item := range items {
+		g.Go(func() error { return item.Image.Fetch(ctx) })
+	}
+	return g.Wait()
+}
+
+func (b *Builder) storeKey(s *store, kernel embed.Capabilities, o initramfs.SegmentOptions) (string, error) {
+	type part struct {
+		ID, Index string
+		Names     []string
+	}
+	var parts []part
+	for _, item := range s.items {
+		parts = append(parts, part{item.Image.ID.String(), item.Image.IndexDigest.String(), item.Names})
+	}
+	return keyOf(struct {
+		Salt, Arch, Compression string
+		Level                   int
+		Layout                  embed.Layout
+		Kernel                  embed.Capabilities
+		Images                  []part
+	}{b.Salt, s.arch, string(o.Compression), o.Level, s.layout, kernel, parts})
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/embed"
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel/flavor"
+)
+
+func newAllCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "all",
+		Usage:     "build vmlinuz and initramfs, with the action images on board",
+		ArgsUsage: "[FLAVOR]",
+		Flags: concat(
+			[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},
+			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), compressionFlags(),
+		),
+		Action: func(c *cli.Context) error {
+			return a.buildHookOS(c, func(r *build.Request) (err error) {
+				if wantsImages(c) {
+					r.Embed, err = a.embedRequest(c, c.Bool("embed-from-bundle"))
+				}
+				r.Layout = embed.Layout(c.String("layout"))
+				return err
+			})
+		},
+	}
+}
+
+func newLinuxKitCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "linuxkit",
+		Aliases:   []string{"build"},
+		Usage:     "assemble vmlinuz and initramfs from the template, without action images",
+		ArgsUsage: "[FLAVOR]",
+		Flags:     concat(hookFlags(), compressionFlags()),
+		Action: func(c *cli.Context) error {
+			return a.buildHookOS(c, func(*build.Request) error { return nil })
+		},
+	}
+}
+
+func concat(groups ...[]cli.Flag) []cli.Flag {
+	var all []cli.Flag
+	for _, g := range groups {
+		all = append(all, g...)
+	}
+	return all
+}
+
+// hookFlags say what a HookOS is made of.
+func hookFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "kernel", Usage: "`latest`, image:REF, deb:FILE or dir:DIR (default: the published one of the series)"},
+		&cli.StringFlag{Name: "template", Usage: "the template's `NAME` in linuxkit-templates/, in the place of the flavor's"},
+	}
+}
+
+func compressionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "compression", Value: string(initramfs.Zstd), Usage: "of the initramfs: zstd, gzip or none"},
+		&cli.IntFlag{Name: "level", Usage: "of the compression, 1 to 9 for gzip, 1 to 22 for zstd (default: a good one)"},
+	}
+}
+
+func layoutFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "layout", Value: string(embed.Directory), Usage: "how the images are stored: directory or packed"},
+	}
+}
+
+// wantsImages tells whether a flag asks for embedded images.
+func wantsImages(c *cli.Context) bool {
+	for _, flag := range concat([]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle"}}, bundleFlags(), imageFlags()) {
+		if c.IsSet(flag.Names()[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+func segmentOptions(c *cli.Context) (initramfs.SegmentOptions, error) {
+	compression, err := initramfs.ParseCompression(c.String("compression"))
+	if err != nil {
+		return initramfs.SegmentOptions{}, usagef("--compression: %v", err)
+	}
+	return initramfs.SegmentOptions{Compression: compression, Level: c.Int("level"), Jobs: c.Int("jobs")}, nil
+}
+
+// flavorOf finds the flavor that the command line names, or the default one.
+func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
+	arch := a.flagOr(c, "arch", "DOCKER_ARCH")
+	if arch != "" && arch != "amd64" && arch != "arm64" {
+		return flavor.Flavor{}, usagef("--arch %q is neither amd64 nor arm64", arch)
+	}
+	if c.NArg() > 1 {
+		return flavor.Flavor{}, usagef("%q: one flavor at a time; `hookbuild matrix` helps to build several", c.Args().Slice())
+	}
+	id := c.Args().First()
+	if id == "" {
+		id = flavor.Default(orDefault(arch, "amd64"))
+	}
+	f, err := flavor.Find(id)
+	if err != nil {
+		return f, err
+	}
+	if arch != "" && f.DockerArch() != arch {
+		return f, usagef("--arch %s: the flavor %s is for %s", arch, f.ID, f.DockerArch())
+	}
+	return f, nil
+}
+
+func orDefault(s, value string) string {
+	if s == "" {
+		return value
+	}
+	return s
+}
+
+// request gathers what the flags and build.sh's variables ask for.
+func (a *app) request(c *cli.Context) (r build.Request, err error) {
+	if r.Flavor, err = a.flavorOf(c); err != nil {
+		return r, err
+	}
+	if r.Segment, err = segmentOptions(c); err != nil {
+		return r, err
+	}
+	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
+		return r, err
+	}
+	r.Kernel = orDefault(c.String("kernel"), "latest")
+	r.Template = c.String("template")
+	r.KernelRepository = a.variable("HOOK_KERNEL_OCI_BASE")
+	r.ContainersBase = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
+	r.HookVersion = a.variable("HOOK_VERSION")
+	r.OutputID = r.Flavor.OutputID(a.variable("FORCE_OUTPUT_ID"))
+	r.Out = c.String("out")
+	return r, nil
+}
+
+// buildHookOS builds and publishes a HookOS and prints the artifacts' paths.
+func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) error {
+	started := time.Now()
+	r, err := a.request(c)
+	if err != nil {
+		return err
+	}
+	if err := complete(&r); err != nil {
+		return err
+	}
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return err
+	}
+	result, err := b.HookOS(c.Context, r)
+	if err != nil {
+		return err
+	}
+	return a.printResult(result, time.Since(started))
+}
+
+func (a *app) printResult(result *build.Result, took time.Duration) error {
+	for _, artifact := range result.Artifacts {
+		if _, err := fmt.Fprintf(a.stdout, "%s%c%s\n", result.Dir, os.PathSeparator, artifact.Name); err != nil {
+			return err
+		}
+		a.note("%s: %s", artifact.Name, bytesText(artifact.Size))
+	}
+	a.note("done in %s", took.Round(time.Millisecond))
+	_, err := fmt.Fprintln(a.stdout, result.Tarball)
+	return err
+}
