@@ -1,0 +1,101 @@
+package bundles
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/mod/semver"
+
+	"hookbuild/internal/fault"
+)
+
+// EksctlVersion is what "eksctl anywhere version" says.
+type EksctlVersion struct {
+	Version            string `json:"version"`
+	BundleManifestURL  string `json:"bundleManifestURL"`  // "" up to v0.18.3 and when eksctl had no network
+	ReleaseManifestURL string `json:"releaseManifestURL"` // "" up to v0.18.7 and when eksctl had no network
+}
+
+// maxEksctlOutput bounds the text that [ParseEksctl] looks at, in bytes.
+const maxEksctlOutput = 1 << 20
+
+// ParseEksctl reads the standard output of "eksctl anywhere version" in all
+// its forms: the bare version (up to v0.18.3), "Version: ..." lines (since
+// v0.18.4), and -o json and -o yaml. Log lines among them, which eksctl
+// prints with -v, are ignored.
+func ParseEksctl(output string) (EksctlVersion, error) {
+	v, err := parseEksctl(output)
+	if err != nil {
+		return EksctlVersion{}, fault.Mark(fmt.Errorf("reading the output of \"eksctl anywhere version\": %w; give --eksa-version or --bundle instead", err), fault.Invalid)
+	}
+	return v, nil
+}
+
+func parseEksctl(output string) (EksctlVersion, error) {
+	var v EksctlVersion
+	if len(output) > maxEksctlOutput {
+		return v, fmt.Errorf("it has more than %d MiB", maxEksctlOutput>>20)
+	}
+	for line := range strings.Lines(output) {
+		if err := v.read(strings.TrimSpace(line)); err != nil {
+			return v, err
+		}
+	}
+	switch {
+	case strings.TrimSpace(output) == "":
+		return v, errors.New("it is empty (is the eksctl-anywhere plugin installed?)")
+	case v.Version == "":
+		return v, fmt.Errorf("no version in %q", firstLine([]byte(strings.TrimSpace(output))))
+	case !semver.IsValid(v.Version):
+		return v, fmt.Errorf("version %q is not of the form vX.Y.Z", v.Version)
+	}
+	return v, nil
+}
+
+// read takes what one line says. The first of a kind counts.
+func (v *EksctlVersion) read(line string) error {
+	if strings.HasPrefix(line, "{") {
+		return v.readJSON(line)
+	}
+	if semver.IsValid(line) {
+		set(&v.Version, line)
+		return nil
+	}
+	key, value, ok := strings.Cut(line, ": ")
+	if !ok {
+		return nil
+	}
+	value = strings.Trim(strings.TrimSpace(value), `"'`)
+	switch key {
+	case "Version", "version":
+		set(&v.Version, value)
+	case "Bundle Manifest URL", "bundleManifestURL":
+		set(&v.BundleManifestURL, value)
+	case "Release Manifest URL", "releaseManifestURL":
+		set(&v.ReleaseManifestURL, value)
+	}
+	return nil
+}
+
+// readJSON takes a JSON object on one line; one without a version is a log
+// line.
+func (v *EksctlVersion) readJSON(line string) error {
+	var in EksctlVersion
+	if err := json.Unmarshal([]byte(line), &in); err != nil {
+		return fmt.Errorf("decoding %q: %w", firstLine([]byte(line)), err)
+	}
+	if in.Version != "" {
+		set(&v.Version, in.Version)
+		set(&v.BundleManifestURL, in.BundleManifestURL)
+		set(&v.ReleaseManifestURL, in.ReleaseManifestURL)
+	}
+	return nil
+}
+
+func set(field *string, value string) {
+	if *field == "" {
+		*field = value
+	}
+}

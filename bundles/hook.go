@@ -1,0 +1,74 @@
+package bundles
+
+import (
+	"fmt"
+
+	"hookbuild/internal/fault"
+)
+
+// Hook is the HookOS that a release publishes, for one architecture.
+type Hook struct {
+	// Vmlinuz, Initramfs and ISO are the published files. ISO has an empty URL
+	// in releases before v0.22.0.
+	Vmlinuz, Initramfs, ISO File
+	// Bootkit, Docker and Kernel are the images that it was made from. They
+	// have no names at boot.
+	Bootkit, Docker, Kernel Image
+}
+
+// File is a file on a web server.
+type File struct {
+	URL string
+	// SHA256 and SHA512 are hexadecimal. Published bundles have neither for
+	// HookOS files: nothing vouches for those but HTTPS.
+	SHA256, SHA512 string
+}
+
+// Hook gives the published HookOS for arch ("amd64" or "arm64"). KubeVersion
+// is needed only where the bundle's parts differ, as in [Options].
+func (b *Bundle) Hook(arch, kubeVersion string) (*Hook, error) {
+	h, err := b.hook(arch, kubeVersion)
+	if err != nil {
+		return nil, fault.Mark(fmt.Errorf("looking for the HookOS of %s: %w", b, err), fault.Invalid)
+	}
+	return h, nil
+}
+
+func (b *Bundle) hook(arch, kubeVersion string) (*Hook, error) {
+	s, err := b.stack(kubeVersion)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hook{Vmlinuz: s.Hook.Vmlinuz.file(arch), Initramfs: s.Hook.Initramfs.file(arch), ISO: s.Hook.ISO.file(arch)}
+	if h.Vmlinuz.URL == "" || h.Initramfs.URL == "" {
+		return nil, fmt.Errorf("it names no vmlinuz and initramfs for %q; give amd64 or arm64 and the complete manifest of the release", arch)
+	}
+	for _, part := range []struct {
+		key  string
+		from artifact
+		to   *Image
+	}{
+		{"hook.bootkit", s.Hook.Bootkit, &h.Bootkit},
+		{"hook.docker", s.Hook.Docker, &h.Docker},
+		{"hook.kernel", s.Hook.Kernel, &h.Kernel},
+	} {
+		if part.from.URI == "" {
+			continue
+		}
+		if *part.to, err = part.from.image(part.key); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func (a byArch) file(arch string) File {
+	var f artifact
+	switch arch {
+	case "amd64":
+		f = a.AMD
+	case "arm64":
+		f = a.ARM
+	}
+	return File{URL: f.URI, SHA256: f.SHA256, SHA512: f.SHA512}
+}

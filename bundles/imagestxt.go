@@ -1,0 +1,238 @@
+package bundles
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"hookbuild/internal/fault"
+)
+
+// The bounds on images.txt from outside.
+const (
+	maxListLine  = 4096
+	maxListLines = 10_000
+)
+
+// List is the content of an images.txt, the list that Hook's older tools embed
+// from. A line is
+//
+//	<source> [<new name> [true]]
+//
+// separated by single or more spaces: the image from source gets the new name
+// too, and with "true" loses the name of its source. Empty lines and those
+// that begin with # are allowed here; older tools take neither, so Write makes
+// none.
+type List []Line
+
+// Line is one line of a [List].
+type Line struct {
+	// Source is a reference, or a form that names a file ("oci:DIR").
+	Source string
+	// Name is a further name at boot, or "".
+	Name string
+	// RemoveSource takes the name of the source away.
+	RemoveSource bool
+	// Origin is the file and line number, for messages.
+	Origin string
+}
+
+// ReadList reads an images.txt. Origin names it in errors.
+func ReadList(r io.Reader, origin string) (List, error) {
+	l, err := readList(r, origin)
+	if err != nil {
+		return nil, fault.Mark(fmt.Errorf("reading the list of images %w", err), fault.Invalid)
+	}
+	return l, nil
+}
+
+func readList(r io.Reader, origin string) (List, error) {
+	var l List
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxListLine)
+	number := 0
+	for ; lines.Scan(); number++ {
+		at := fmt.Sprintf("%s:%d", origin, number+1)
+		if number == maxListLines {
+			return nil, fmt.Errorf("%q: it has more than %d lines; check that it is one", at, maxListLines)
+		}
+		text := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		line, err := parseLine(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", at, err)
+		}
+		line.Origin = at
+		l = append(l, line)
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return nil, fmt.Errorf("\"%s:%d\": the line has more than %d bytes; check that the file is one", origin, number+1, maxListLine)
+	}
+	if lines.Err() != nil {
+		return nil, fmt.Errorf("%q: %w", origin, lines.Err())
+	}
+	if len(l) == 0 {
+		return nil, fmt.Errorf("%q: it names no image; write one a line: <source> [<new name> [true]]", origin)
+	}
+	return l, nil
+}
+
+func parseLine(text string) (Line, error) {
+	fields := strings.Fields(text)
+	if len(fields) > 3 {
+		return Line{}, fmt.Errorf("%d words; write <source> [<new name> [true]]", len(fields))
+	}
+	line := Line{Source: fields[0]}
+	_, digest, err := splitSource(line.Source)
+	if err != nil {
+		return Line{}, err
+	}
+	if len(fields) == 1 {
+		if digest != "" && !hasTag(line.Source) {
+			return Line{}, fmt.Errorf("%q has a digest but no tag, so the image would have no name at boot; write a new name after it", line.Source)
+		}
+		return line, nil
+	}
+	line.Name = fields[1]
+	if _, err := name.NewTag(line.Name); err != nil {
+		return Line{}, fmt.Errorf("new name %q: %w; write it as host/repository:tag", line.Name, err)
+	}
+	if len(fields) == 3 {
+		line.RemoveSource, err = parseRemove(fields[2])
+	}
+	return line, err
+}
+
+func parseRemove(word string) (bool, error) {
+	switch word {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q in the third column; write true to take the source's name away, or nothing", word)
+}
+
+// hasTag tells whether a reference names a tag, beside a digest it may have.
+func hasTag(ref string) bool {
+	ref, _, _ = strings.Cut(ref, "@")
+	return withTag(ref) == ref
+}
+
+// Images gives the images of the list in the order of their first lines, one
+// for each source.
+func (l List) Images() ([]Image, error) {
+	var images []Image
+	for _, source := range l.sources() {
+		img, err := l.image(source)
+		if err != nil {
+			return nil, fault.Mark(err, fault.Invalid)
+		}
+		images = append(images, img)
+	}
+	if err := checkNames(images); err != nil {
+		return nil, fault.Mark(err, fault.Invalid)
+	}
+	return images, nil
+}
+
+func (l List) sources() []string {
+	var all []string
+	for _, line := range l {
+		if !slices.Contains(all, line.Source) {
+			all = append(all, line.Source)
+		}
+	}
+	return all
+}
+
+// image gathers the lines of one source. Its own name stays unless one of them
+// takes it away.
+func (l List) image(source string) (Image, error) {
+	img := Image{}
+	keep := !isLocal(source)
+	for _, line := range l {
+		if line.Source != source {
+			continue
+		}
+		if img.Key == "" {
+			img.Key = line.Origin
+		}
+		if n := line.Name; n != "" && !slices.Contains(img.EmbedNames, withTag(n)) {
+			img.EmbedNames = append(img.EmbedNames, withTag(n))
+		}
+		keep = keep && !line.RemoveSource
+	}
+	var err error
+	if img.Source, img.Digest, err = splitSource(source); err != nil {
+		return Image{}, fmt.Errorf("%s: %w", img.Key, err)
+	}
+	if keep && (img.Digest == "" || hasTag(source)) && !img.KeepsSource() {
+		img.EmbedNames = append(img.EmbedNames, withTag(img.Source))
+	}
+	img.Name = shortName(img)
+	return img, nil
+}
+
+// shortName is what an image from a list is called in messages.
+func shortName(img Image) string {
+	if len(img.EmbedNames) > 0 {
+		return baseName(img.EmbedNames[0])
+	}
+	return img.Source
+}
+
+// ListOf makes the list that embeds these images. With pinned the sources
+// carry their digests, which hookbuild checks; older tools want them without.
+func ListOf(images []Image, pinned bool) List {
+	var l List
+	for _, img := range images {
+		source := img.Source
+		if pinned {
+			source = img.Reference()
+		}
+		// Only the last line of a source takes its name away: the older tools
+		// go through the list once.
+		lines := List{}
+		for _, n := range img.EmbedNames {
+			if n != withTag(img.Source) {
+				lines = append(lines, Line{Source: source, Name: n, Origin: img.Key})
+			}
+		}
+		if len(lines) == 0 {
+			lines = List{{Source: source, Origin: img.Key}}
+		} else {
+			lines[len(lines)-1].RemoveSource = !img.KeepsSource()
+		}
+		l = append(l, lines...)
+	}
+	return l
+}
+
+// Write writes the list in the form that Hook's older tools read too.
+func (l List) Write(w io.Writer) error {
+	for _, line := range l {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return fmt.Errorf("writing the list of images: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l Line) String() string {
+	text := l.Source
+	if l.Name != "" {
+		text += " " + l.Name
+	}
+	if l.RemoveSource {
+		text += " true"
+	}
+	return text
+}

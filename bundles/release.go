@@ -1,0 +1,163 @@
+package bundles
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/semver"
+
+	"hookbuild/internal/fault"
+)
+
+// Releases is a manifest of kind Release: the list of EKS Anywhere releases,
+// each with the address of its bundle.
+type Releases struct {
+	// Origin is the file or URL that it was read from, for messages.
+	Origin string
+	doc    releaseDocument
+}
+
+// Release is one entry of [Releases].
+type Release struct {
+	// Version has a leading v: "v0.26.1", "v0.27.0-dev+build.12".
+	Version string `yaml:"version"`
+	Number  int    `yaml:"number"`
+	// BundleManifestURL is where the bundle is, as written.
+	BundleManifestURL string `yaml:"bundleManifestUrl"`
+}
+
+type releaseDocument struct {
+	Spec struct {
+		LatestVersion string    `yaml:"latestVersion"`
+		Releases      []Release `yaml:"releases"`
+	} `yaml:"spec"`
+}
+
+// ParseReleases reads a manifest of releases. Origin names it in errors.
+func ParseReleases(data []byte, origin string) (*Releases, error) {
+	r := &Releases{Origin: origin}
+	if err := r.parse(data); err != nil {
+		return nil, fault.Mark(fmt.Errorf("reading the list of releases %q: %w", origin, err), fault.Invalid)
+	}
+	return r, nil
+}
+
+func (r *Releases) parse(data []byte) error {
+	root, err := readYAML(data)
+	if err != nil {
+		return err
+	}
+	if err := checkKind(root, kindRelease); err != nil {
+		return err
+	}
+	return decode(root, &r.doc)
+}
+
+// Latest is the newest release, as the manifest says (not the highest number:
+// older lines get releases too).
+func (r *Releases) Latest() (Release, error) {
+	latest := r.doc.Spec.LatestVersion
+	if latest == "" {
+		return Release{}, r.invalid(errors.New("it does not say which release is the latest (spec.latestVersion is empty); give --eksa-version"))
+	}
+	return r.Find(latest)
+}
+
+// Find gives the release of a version, which may lack its leading v. As in EKS
+// Anywhere a version must be the same to the letter, but "vX.Y.Z-dev+latest"
+// is the newest build of vX.Y.Z-dev.
+func (r *Releases) Find(version string) (Release, error) {
+	want := "v" + strings.TrimPrefix(version, "v")
+	if !semver.IsValid(want) {
+		return Release{}, fault.Mark(fmt.Errorf("EKS Anywhere version %q is not of the form vX.Y.Z; give one like %q", version, r.example()), fault.Usage)
+	}
+	rel, ok := r.doc.find(want)
+	if !ok {
+		return Release{}, r.invalid(fmt.Errorf("it has no version %q; %s", want, r.near(want)))
+	}
+	if rel.BundleManifestURL == "" {
+		return Release{}, r.invalid(fmt.Errorf("version %q has no bundleManifestUrl; give its bundle manifest with --bundle", want))
+	}
+	return rel, nil
+}
+
+func (r *Releases) invalid(err error) error {
+	return fault.Mark(fmt.Errorf("looking into the list of releases %q: %w", r.Origin, err), fault.Invalid)
+}
+
+func (r *Releases) example() string {
+	if r.doc.Spec.LatestVersion != "" {
+		return r.doc.Spec.LatestVersion
+	}
+	return "v0.26.1"
+}
+
+// near names the versions that may have been meant.
+func (r *Releases) near(want string) string {
+	var same []string
+	for _, rel := range r.doc.Spec.Releases {
+		if semver.MajorMinor(rel.Version) == semver.MajorMinor(want) {
+			same = append(same, rel.Version)
+		}
+	}
+	slices.SortFunc(same, compareVersions)
+	switch {
+	case len(same) > 0:
+		return fmt.Sprintf("of %s it has %s", semver.MajorMinor(want), strings.Join(same, ", "))
+	case r.doc.Spec.LatestVersion != "":
+		return "its latest is " + r.doc.Spec.LatestVersion
+	}
+	return "it lists " + fmt.Sprint(len(r.doc.Spec.Releases)) + " others"
+}
+
+func (d *releaseDocument) find(want string) (Release, bool) {
+	for _, rel := range d.Spec.Releases {
+		if rel.Version == want {
+			return rel, true
+		}
+	}
+	if semver.Build(want) != "+latest" {
+		return Release{}, false
+	}
+	var builds []Release
+	for _, rel := range d.Spec.Releases {
+		if semver.IsValid(rel.Version) && semver.Compare(rel.Version, want) == 0 {
+			builds = append(builds, rel)
+		}
+	}
+	if len(builds) == 0 {
+		return Release{}, false
+	}
+	return slices.MaxFunc(builds, func(a, b Release) int { return compareVersions(a.Version, b.Version) }), true
+}
+
+// compareVersions orders versions, and builds of one version by their build
+// metadata, in which numbers compare as such: build.9 is before build.10.
+func compareVersions(a, b string) int {
+	if c := semver.Compare(a, b); c != 0 {
+		return c
+	}
+	return slices.CompareFunc(strings.Split(semver.Build(a), "."), strings.Split(semver.Build(b), "."), compareIdentifiers)
+}
+
+// compareIdentifiers compares as semver does within pre-releases: numbers by
+// value and before words.
+func compareIdentifiers(a, b string) int {
+	aNum, bNum := isNumber(a), isNumber(b)
+	switch {
+	case aNum && bNum:
+		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+	case aNum:
+		return -1
+	case bNum:
+		return 1
+	}
+	return strings.Compare(a, b)
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

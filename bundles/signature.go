@@ -1,0 +1,105 @@
+package bundles
+
+import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"hookbuild/internal/fault"
+)
+
+const (
+	// signatureAnnotation holds the base64 of an ASN.1 DER ECDSA signature.
+	signatureAnnotation = group + "/signature"
+	// publicKey is AWS's key for bundles of v0.22.0 and later: the base64 of
+	// its DER SubjectPublicKeyInfo (aws/eks-anywhere, pkg/constants).
+	publicKey = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFZU/Z6VVMU9HioT7rGkPdJg3frC2xyQZhWFIrz5HeZEfeQ2nAdnJMLrs2Qr3V9xVrJrHA54wnIHDoPGbEhojqg=="
+)
+
+// ErrUnsigned is wrapped by the error about a bundle without a signature. AWS
+// signs since v0.22.0.
+var ErrUnsigned = errors.New("it has no signature (AWS signs bundles since v0.22.0, and not those changed by hand)")
+
+// Verification says what a good signature is worth.
+type Verification struct {
+	// VouchesFor and SilentOn are parts of the manifest, in words: those that
+	// nobody can have changed, and those that anybody can.
+	VouchesFor, SilentOn []string
+}
+
+// VerifySignature checks AWS's signature as EKS Anywhere does. It gives an
+// error for a missing signature (see [ErrUnsigned]) and for a wrong one. The
+// signature does not cover any image or file that goes into a HookOS: see
+// [Verification] before reporting a bundle as verified.
+func (b *Bundle) VerifySignature() (Verification, error) {
+	key, err := parseKey(publicKey)
+	if err == nil {
+		err = b.verify(key)
+	}
+	if err != nil {
+		return Verification{}, fault.Mark(fmt.Errorf("verifying the signature of %s: %w", b, err), fault.Invalid)
+	}
+	return Verification{
+		VouchesFor: []string{"bundle number", "EKS Anywhere CLI versions", "Kubernetes versions", "end of standard support", "EKS Distro node images and tools"},
+		SilentOn:   []string{"action images and worker", "HookOS files", "every other controller image", "EKS Distro manifest URL", "annotations"},
+	}, nil
+}
+
+func (b *Bundle) verify(key *ecdsa.PublicKey) error {
+	text := b.doc.Metadata.Annotations[signatureAnnotation]
+	if text == "" {
+		return ErrUnsigned
+	}
+	signature, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return fmt.Errorf("decoding annotation %q: %w", signatureAnnotation, err)
+	}
+	signed, err := b.canonical()
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(signed)
+	if !ecdsa.VerifyASN1(key, digest[:], signature) {
+		return errors.New("it is not AWS's signature of this text: the manifest was changed; get it again from its bundleManifestUrl")
+	}
+	return nil
+}
+
+// canonical gives the bytes that are signed: the object's JSON without what
+// the signature leaves out, sorted keys, no spaces. The list of what is left
+// out is fixed: the manifest's own list could be anybody's.
+func (b *Bundle) canonical() ([]byte, error) {
+	typed, err := json.Marshal(b.doc)
+	if err != nil {
+		return nil, fmt.Errorf("encoding what is signed: %w", err)
+	}
+	var generic any
+	if err := json.Unmarshal(typed, &generic); err != nil {
+		return nil, fmt.Errorf("sorting what is signed: %w", err)
+	}
+	sorted, err := json.Marshal(generic)
+	if err != nil {
+		return nil, fmt.Errorf("encoding what is signed: %w", err)
+	}
+	return sorted, nil
+}
+
+func parseKey(text string) (*ecdsa.PublicKey, error) {
+	der, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("decoding the public key: %w", err)
+	}
+	key, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading the public key: %w", err)
+	}
+	ec, ok := key.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("the public key is a %T, not an ECDSA key", key)
+	}
+	return ec, nil
+}
