@@ -133,7 +133,7 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	if err != nil {
 		return nil, err
 	}
-	defer stage.Discard() // what is left of it the next run removes
+	defer func() { err = errors.Join(err, stage.Discard()) }()
 	if err := writeFiles(ctx, stage, p, segments); err != nil {
 		return nil, err
 	}

@@ -290,11 +290,12 @@ func syncDir(dir string) error {
 }
 
 // Discard removes what was not published, or what the published files
-// replaced.
+// replaced. It may be called again.
 func (s *Stage) Discard() error {
 	err := os.RemoveAll(s.root)
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
+		s.lock = nil
 	}
 	if err != nil {
 		return fmt.Errorf("cleaning up %q: %w", s.root, err)

@@ -1,0 +1,232 @@
+package build
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/testneed"
+)
+
+// stageFor writes the two files of an architecture and describes them.
+func stageFor(t *testing.T, out, arch, content string) *Stage {
+	t.Helper()
+	s, err := NewStage(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Discard(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{"vmlinuz-" + arch, "initramfs-" + arch} {
+		if err := s.Write(name, func(w io.Writer) error { _, err := io.WriteString(w, content+name); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	artifacts, err := s.Artifacts(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.describe(context.Background(), "hook_"+arch+".tar.gz", BuildRecord{Arch: arch, Artifacts: artifacts}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func publishFor(t *testing.T, out, arch, content string) {
+	t.Helper()
+	s := stageFor(t, out, arch, content)
+	if err := s.publish("hook_" + arch + ".tar.gz"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func TestPublishKeepsTheOtherArchitecture(t *testing.T) {
+	out := t.TempDir()
+	publishFor(t, out, "x86_64", "first ")
+	publishFor(t, out, "aarch64", "")
+	publishFor(t, out, "x86_64", "second ")
+
+	want := []string{"checksums.txt", "initramfs-aarch64", "initramfs-x86_64", "manifest.json", "vmlinuz-aarch64", "vmlinuz-x86_64"}
+	if diff := cmp.Diff(want, names(t, filepath.Join(out, "hook"))); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"hook", "hook_aarch64.tar.gz", "hook_x86_64.tar.gz"}, names(t, out)); diff != "" {
+		t.Error(diff)
+	}
+	content, err := os.ReadFile(filepath.Join(out, "hook", "vmlinuz-x86_64"))
+	if err != nil || string(content) != "second vmlinuz-x86_64" {
+		t.Errorf("got %q, %v", content, err)
+	}
+	var m Manifest
+	text, err := os.ReadFile(filepath.Join(out, "hook", ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Builds) != 2 || m.Builds[0].Arch != "aarch64" {
+		t.Errorf("the manifest has %+v", m.Builds)
+	}
+}
+
+func TestChecksumsSatisfySha512sum(t *testing.T) {
+	tool := testneed.Tool(t, "sha512sum")
+	out := t.TempDir()
+	publishFor(t, out, "x86_64", "x")
+	publishFor(t, out, "aarch64", "y")
+	cmd := exec.Command(tool, "--check", "--strict", ChecksumsFile)
+	cmd.Dir = filepath.Join(out, "hook")
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if got := strings.Count(string(text), ": OK"); got != 5 { // four files and the manifest
+		t.Errorf("%d files were checked:\n%s", got, text)
+	}
+}
+
+func TestNothingAppearsBeforePublish(t *testing.T) {
+	out := t.TempDir()
+	publishFor(t, out, "x86_64", "old ")
+	s := stageFor(t, out, "x86_64", "new ")
+	content, err := os.ReadFile(filepath.Join(out, "hook", "vmlinuz-x86_64"))
+	if err != nil || string(content) != "old vmlinuz-x86_64" {
+		t.Errorf("before publish: got %q, %v", content, err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, out); slices.ContainsFunc(got, func(n string) bool { return strings.HasPrefix(n, ".") }) {
+		t.Errorf("a discarded stage left %v", got)
+	}
+}
+
+func TestWriteThatFailsPublishesNothing(t *testing.T) {
+	s, err := NewStage(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Discard()
+	full := errors.New("no space left on device")
+	err = s.Write("vmlinuz-x86_64", func(io.Writer) error { return full })
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), "vmlinuz-x86_64") {
+		t.Errorf("got %v", err)
+	}
+	if got, err := s.Artifacts(context.Background()); err != nil || len(got) != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestStaleStageIsRemovedAndALiveOneKept(t *testing.T) {
+	out := t.TempDir()
+	live, err := NewStage(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Discard()
+	stale := filepath.Join(out, stagePrefix+"killed")
+	if err := os.MkdirAll(filepath.Join(stale, "hook"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	next, err := NewStage(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Discard()
+	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the killed run's stage is still there: %v", err)
+	}
+	if _, err := os.Stat(live.dir); err != nil {
+		t.Errorf("the other run's stage is gone: %v", err)
+	}
+}
+
+func TestPublishKeepsTheUsersDirectories(t *testing.T) {
+	out := t.TempDir()
+	publishFor(t, out, "x86_64", "old ")
+	notes := filepath.Join(out, "hook", "notes", "a.txt")
+	if err := os.MkdirAll(filepath.Dir(notes), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(notes, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	publishFor(t, out, "x86_64", "new ")
+	if content, err := os.ReadFile(notes); err != nil || string(content) != "mine" {
+		t.Errorf("got %q, %v", content, err)
+	}
+}
+
+func TestTarballHoldsTheBuildAtItsRoot(t *testing.T) {
+	out := t.TempDir()
+	publishFor(t, out, "aarch64", "other")
+	publishFor(t, out, "x86_64", "x")
+	data, err := os.ReadFile(filepath.Join(out, "hook_x86_64.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	zr, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for tr := tar.NewReader(zr); ; {
+		header, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, header.Name)
+	}
+	if diff := cmp.Diff([]string{"checksums.txt", "manifest.json", "vmlinuz-x86_64", "initramfs-x86_64"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSourceNameHidesTheMachine(t *testing.T) {
+	for source, want := range map[string]string{
+		"deb:/home/me/linux-image.deb": "deb:linux-image.deb",
+		"oci:/srv/images/x":            "oci:x",
+		"ghcr.io/x/y:z":                "ghcr.io/x/y:z",
+		"image:ghcr.io/x/y:z":          "image:ghcr.io/x/y:z",
+		"deb:https://h.example/k.deb":  "deb:https://h.example/k.deb",
+	} {
+		if got := sourceName(source); got != want {
+			t.Errorf("%s: got %s, want %s", source, got, want)
+		}
+	}
+}
