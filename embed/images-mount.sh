@@ -46,17 +46,22 @@ mount_layers() {
 		give_up "mounting layers.squashfs: $(reason "$log")"
 }
 
+# work_through LIST: sets one sort of what booting has lost right again.
+work_through() {
+	case $1 in
+	*.tar.gz) tar -x -z -f "$1" -C "$place" ;;
+	*-xattrs) (cd "$place" && setfattr -h --restore="$1") ;;
+	*) false ;;
+	esac
+}
+
 # repair: in the directory layout booting has lost what an initramfs cannot
-# carry. The lists are worked through in the order of their names.
+# carry. The lists are in the order of their names.
 repair() {
 	[ -d "$place/repair" ] || return 0
 	for list in "$place"/repair/*; do
-		case $list in
-		*.tar.gz) tar -x -z -f "$list" -C "$place" ;;
-		*-xattrs) (cd "$place" && setfattr -h --restore="$list") ;;
-		esac 2>"$log"
 		# busybox tar goes on after a file that it "can't create".
-		if [ $? -ne 0 ] || grep -q "can't" "$log"; then
+		if ! work_through "$list" 2>"$log" || grep -q "can't" "$log"; then
 			wrong="${list##*/}: $(reason "$log")"
 		fi
 	done
@@ -82,6 +87,7 @@ mount -o remount,rw "$place" 2>"$log" || give_up "making $place writable: $(reas
 mount_layers
 repair
 set -- "$place"/image/overlay2/imagedb/content/sha256/*
+[ -e "$1" ] || shift
 if [ -n "$wrong" ]; then
 	say "$# in $place, but not all as they were: $wrong"
 else
