@@ -1,0 +1,90 @@
+package kerneltest
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/testneed"
+)
+
+// Unpack extracts a package with Debian's own dpkg-deb and gives the
+// directory.
+func Unpack(t testing.TB, deb string) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := exec.Command(testneed.Tool(t, "dpkg-deb"), "-x", deb, dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("unpacking %s: %v\n%s", deb, err, out)
+	}
+	return dir
+}
+
+// Tree makes a file tree of what lies in dir, modes and owners aside.
+func Tree(t testing.TB, dir string) *initramfs.Tree {
+	t.Helper()
+	tree := &initramfs.Tree{}
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		e, err := entry(dir, name, d)
+		if err != nil {
+			return err
+		}
+		return tree.Add(e)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func entry(dir, name string, d fs.DirEntry) (initramfs.Entry, error) {
+	rel, err := filepath.Rel(dir, name)
+	if err != nil {
+		return initramfs.Entry{}, err
+	}
+	info, err := d.Info()
+	if err != nil {
+		return initramfs.Entry{}, err
+	}
+	e := initramfs.Entry{Path: rel, Mode: 0o644, Origin: dir, ModTime: info.ModTime()}
+	switch {
+	case d.IsDir():
+		e.Type, e.Mode = initramfs.Dir, 0o755
+	case d.Type() == fs.ModeSymlink:
+		e.Type = initramfs.Symlink
+		e.Target, err = os.Readlink(name)
+	default:
+		e.Size = info.Size()
+		e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
+	}
+	return e, err
+}
+
+// Content reads a file of a tree.
+func Content(t testing.TB, tree *initramfs.Tree, name string) []byte {
+	t.Helper()
+	e, ok := tree.Lookup(name)
+	if !ok {
+		t.Fatalf("the tree has no %q", name)
+	}
+	if e.Open == nil {
+		return nil
+	}
+	r, err := e.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}

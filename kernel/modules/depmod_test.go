@@ -1,0 +1,153 @@
+package modules
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/kerneltest"
+)
+
+// realModules gives Debian's cloud kernel unpacked, as a directory with the
+// indexes that depmod made, and our reading of it.
+func realModules(t *testing.T, arch string) (dir string, tree *initramfs.Tree, set *Set) {
+	t.Helper()
+	depmod := testneed.Tool(t, "depmod")
+	dir = kerneltest.Unpack(t, kerneltest.CloudKernel(t, arch))
+	tree = kerneltest.Tree(t, dir)
+	releases, err := filepath.Glob(filepath.Join(dir, "lib/modules/*"))
+	if err != nil || len(releases) != 1 {
+		t.Fatalf("%s: releases %v, %v", dir, releases, err)
+	}
+	release := filepath.Base(releases[0])
+	set, err = Read(t.Context(), tree, release, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(depmod, "-b", dir, release).CombinedOutput(); err != nil {
+		t.Fatalf("depmod: %v\n%s", err, out)
+	}
+	return dir, tree, set
+}
+
+// TestRealModules reads the modules of Debian's cloud kernels.
+func TestRealModules(t *testing.T) {
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			dir, tree, set := realModules(t, arch)
+			if len(set.Modules) < 500 {
+				t.Fatalf("only %d modules were read", len(set.Modules))
+			}
+			answers := askModprobe(t, dir, set)
+			if err := set.WriteIndexes(tree); err != nil {
+				t.Fatal(err)
+			}
+			t.Run("indexes are depmod's", func(t *testing.T) { compareIndexes(t, dir, tree, set) })
+			for _, f := range indexFiles() {
+				name := path.Join(Root(set.Release), f.name)
+				if err := os.WriteFile(filepath.Join(dir, name), kerneltest.Content(t, tree, name), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(answers, askModprobe(t, dir, set)); diff != "" {
+				t.Errorf("modprobe answers otherwise with our indexes than with depmod's (-depmod +ours):\n%s", diff)
+			}
+			t.Run("compressed", func(t *testing.T) { compressedModules(t, dir, set) })
+		})
+	}
+}
+
+// compareIndexes compares every file with what kmod's depmod writes for the
+// same modules.
+func compareIndexes(t *testing.T, dir string, tree *initramfs.Tree, set *Set) {
+	for _, f := range indexFiles() {
+		name := path.Join(Root(set.Release), f.name)
+		want, err := os.ReadFile(filepath.Join(dir, name))
+		if os.IsNotExist(err) && f.name == "modules.weakdep" {
+			continue // kmod has it since version 33
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareIndex(t, f.name, kerneltest.Content(t, tree, name), want)
+	}
+}
+
+// compareIndex wants equal bytes, with two liberties: the order of
+// modules.symbols is that of depmod's hash table, and that of a binary index's
+// nodes changed between versions of kmod.
+func compareIndex(t *testing.T, name string, got, want []byte) {
+	t.Helper()
+	switch {
+	case strings.HasSuffix(name, ".bin"):
+		if len(got) != len(want) {
+			t.Errorf("%s has %d bytes, depmod's %d", name, len(got), len(want))
+		}
+		if diff := cmp.Diff(decodeTrie(t, want), decodeTrie(t, got)); diff != "" {
+			t.Errorf("%s differs from depmod's (-want +got):\n%s", name, diff)
+		}
+	case name == "modules.symbols":
+		if diff := cmp.Diff(sortedLines(want), sortedLines(got)); diff != "" {
+			t.Errorf("%s differs from depmod's (-want +got):\n%s", name, diff)
+		}
+	case !bytes.Equal(got, want):
+		t.Errorf("%s differs from depmod's (-want +got):\n%s", name, cmp.Diff(string(want), string(got)))
+	}
+}
+
+func sortedLines(text []byte) []string {
+	return slices.Sorted(strings.Lines(string(text)))
+}
+
+// askModprobe puts questions to kmod's modprobe, the reader that matters.
+func askModprobe(t *testing.T, dir string, set *Set) []string {
+	t.Helper()
+	modprobe := testneed.Tool(t, "modprobe")
+	var answers []string
+	for _, question := range [][]string{
+		{"--show-depends", "btrfs"}, {"--show-depends", "overlay"}, {"--show-depends", "nf_conntrack"}, {"--show-depends", "ext4"},
+		{"-R", "pci:v00001AF4d00001000sv*sd*bc*sc*i*"}, {"-R", "fs-btrfs"}, {"-R", "symbol:nf_send_unreach"}, {"-R", "crypto-crc32c"},
+	} {
+		args := append([]string{"-d", dir, "-S", set.Release}, question...)
+		out, err := exec.Command(modprobe, args...).CombinedOutput()
+		if err != nil || len(out) == 0 {
+			t.Errorf("modprobe %v: %v\n%s", question, err, out)
+		}
+		answers = append(answers, string(out))
+	}
+	return answers
+}
+
+// compressedModules packs some modules by each method and reads them again.
+func compressedModules(t *testing.T, dir string, set *Set) {
+	for i, tool := range []string{"gzip", "xz", "zstd"} {
+		m := set.Modules[i*10]
+		file := filepath.Join(dir, Root(set.Release), m.Path)
+		args := map[string][]string{"gzip": {"-n"}, "xz": {"--check=crc32"}, "zstd": {"-q", "--rm"}}[tool]
+		if out, err := exec.Command(testneed.Tool(t, tool), append(args, file)...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", tool, err, out)
+		}
+	}
+	packed, err := Read(t.Context(), kerneltest.Tree(t, dir), set.Release, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, suffix := range []string{".gz", ".xz", ".zst"} {
+		m, want := packed.Modules[i*10], set.Modules[i*10]
+		if m.Name != want.Name || m.Path != want.Path+suffix || !slices.Equal(m.Aliases, want.Aliases) || !slices.Equal(m.needs, want.needs) {
+			t.Errorf("%s packed as %s is read as %+v", want.Path, suffix, m)
+		}
+	}
+	if got, want := string(packed.aliasText()), string(set.aliasText()); got != want {
+		t.Error("modules.alias changes with the compression")
+	}
+}
