@@ -1,0 +1,162 @@
+// Package dnsmasq writes and reads the configuration of dnsmasq, as a DHCP
+// server or as a proxy beside one that cannot be changed.
+//
+// What dnsmasq makes of a line is described in its manual page; where that is
+// silent, in comments here, as measured with version 2.90:
+//   - the third value of dhcp-boot is a name, sent as it stands (option 66);
+//     without the fourth the next server is dnsmasq itself;
+//   - without a router option it hands out its own address;
+//   - a user class is matched by substring;
+//   - of several lines for one option whose tags match, the last wins, and any
+//     of them wins over a line without tags.
+package dnsmasq
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	_ "embed"
+
+	"hookbuild/netboot"
+	"hookbuild/netboot/hardware"
+)
+
+// Server is dnsmasq.
+type Server struct{}
+
+var _ netboot.Server = Server{}
+
+// Name implements [netboot.Server].
+func (Server) Name() string { return "dnsmasq" }
+
+// Checker implements [netboot.Server].
+func (Server) Checker(file string) []string { return []string{"dnsmasq", "--test", "-C", file} }
+
+// Apply implements [netboot.Server].
+func (Server) Apply(file string) []string {
+	return []string{
+		"dnsmasq --test -C " + file,
+		"systemctl restart dnsmasq   # SIGHUP does not read the configuration again",
+	}
+}
+
+//go:embed dnsmasq.tmpl
+var text string
+
+// Render implements [netboot.Server].
+func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
+	if err := check(p); err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	t, err := template.New("dnsmasq").Funcs(functions(p)).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the dnsmasq template: %w", err)
+	}
+	data := map[string]any{
+		"Plan": p, "Full": m == netboot.Full, "Proxy": m == netboot.Proxy, "Own": m != netboot.Fragment, "Sets": sets(p),
+	}
+	if err := t.Execute(&b, data); err != nil {
+		return nil, fmt.Errorf("writing the dnsmasq configuration: %w", err)
+	}
+	return []netboot.File{{Name: p.Tag + "-dnsmasq.conf", Content: b.Bytes()}}, nil
+}
+
+func functions(p *netboot.Plan) template.FuncMap {
+	sets := sets(p)
+	return template.FuncMap{
+		"mask":    func(n netip.Prefix) string { return net.IP(net.CIDRMask(n.Bits(), 32)).String() },
+		"seconds": func(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + "s" },
+		"join":    joinAddrs,
+		"tags":    func(m hardware.Machine) string { return machineTags(p, sets, m) },
+		"service": service,
+		"vlan":    vlan,
+	}
+}
+
+func joinAddrs(list []netip.Addr) string {
+	text := make([]string, len(list))
+	for i, a := range list {
+		text[i] = a.String()
+	}
+	return strings.Join(text, ",")
+}
+
+// set is what several machines have in common: gateway and name servers.
+type set struct {
+	Tag         string
+	Gateway     netip.Addr
+	Nameservers []netip.Addr
+}
+
+// sets lists the different sets in the order of the machines.
+func sets(p *netboot.Plan) []set {
+	var list []set
+	for m := range p.Machines {
+		if findSet(list, m) < 0 {
+			list = append(list, set{fmt.Sprintf("%s-net%d", p.Tag, len(list)), m.Gateway, m.Nameservers})
+		}
+	}
+	return list
+}
+
+func findSet(list []set, m hardware.Machine) int {
+	return slices.IndexFunc(list, func(s set) bool {
+		return s.Gateway == m.Gateway && slices.Equal(s.Nameservers, m.Nameservers)
+	})
+}
+
+// machineTags is the set:... part of a machine's line.
+func machineTags(p *netboot.Plan, list []set, m hardware.Machine) string {
+	tags := "set:" + p.Tag + ",set:" + list[findSet(list, m)].Tag
+	if m.VLAN != 0 && !p.NoVLANOption {
+		tags += fmt.Sprintf(",set:%s-vlan%d", p.Tag, m.VLAN)
+	}
+	return tags
+}
+
+// vlan is option 43 in hexadecimal, with the one sub-option 116. (Sub-options
+// given by "vendor:PXEClient" would make dnsmasq repeat the client's option 60,
+// by which firmware takes the answer for a boot server's.)
+func vlan(id int) string {
+	text := strconv.Itoa(id)
+	hex := fmt.Sprintf("74:%02x", len(text))
+	for _, c := range []byte(text) {
+		hex += fmt.Sprintf(":%02x", c)
+	}
+	return hex
+}
+
+// service is dnsmasq's own word for a firmware in pxe-service, by option 93.
+func service(arch uint16) string {
+	return map[uint16]string{0: "x86PC", 7: "BC_EFI", 9: "X86-64_EFI", 11: "ARM64_EFI"}[arch]
+}
+
+// check refuses what dnsmasq would take for something else.
+func check(p *netboot.Plan) error {
+	for m := range p.Machines {
+		if lease(m.Hostname) {
+			return fmt.Errorf("writing %q of line %d for dnsmasq: it takes this host name for a lease time; choose another", m.Hostname, m.Line)
+		}
+		if strings.Contains(m.Hostname, ".") && !strings.HasSuffix(m.Hostname, "."+p.Domain) {
+			return fmt.Errorf("writing %q of line %d for dnsmasq: it ignores a name with dots outside its domain; give the domain or a short host name", m.Hostname, m.Line)
+		}
+	}
+	return nil
+}
+
+// lease says that dnsmasq reads s as a time: digits, with a unit or without.
+func lease(s string) bool {
+	if s == "infinite" || s == "ignore" {
+		return true
+	}
+	digits := strings.TrimRight(s, "wdhms")
+	return len(s)-len(digits) <= 1 && digits != "" && strings.Trim(digits, "0123456789") == ""
+}

@@ -1,0 +1,205 @@
+// Package nettest runs real DHCP servers and clients in network namespaces of
+// a test's own: two hosts on one wire. It needs root and iproute2, and leaves
+// nothing behind.
+package nettest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hookbuild/internal/testneed"
+)
+
+// The addresses of the wire. The server's namespace has both, the client's
+// routes a second subnet as a relay does.
+const (
+	ServerIP  = "192.0.2.2"
+	BootIP    = "192.0.2.9" // where Tinkerbell is, in the server's namespace
+	ClientIP  = "192.0.2.200"
+	RelayIP   = "198.51.100.1" // in the client's namespace
+	ServerDev = "vs"
+	ClientDev = "vc"
+)
+
+// Net is a wire with a host at each end.
+type Net struct {
+	t      testing.TB
+	Server string // the namespaces' names
+	Client string
+}
+
+// New makes the wire, or ends the test where it cannot be made.
+func New(t testing.TB) *Net {
+	t.Helper()
+	testneed.Root(t)
+	testneed.Tool(t, "ip")
+	id := fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(t.TempDir()))
+	sum := strings.NewReplacer("/", "", "-", "").Replace(id + t.Name())
+	n := &Net{t: t, Server: "hbs" + short(sum), Client: "hbc" + short(sum)}
+	for _, ns := range []string{n.Server, n.Client} {
+		n.ip("netns", "add", ns)
+		t.Cleanup(func() { n.ip("netns", "del", ns) })
+	}
+	n.ip("link", "add", ServerDev, "netns", n.Server, "type", "veth", "peer", "name", ClientDev, "netns", n.Client)
+	n.ip("-n", n.Server, "addr", "add", ServerIP+"/24", "dev", ServerDev)
+	n.ip("-n", n.Server, "addr", "add", BootIP+"/24", "dev", ServerDev)
+	n.ip("-n", n.Client, "addr", "add", ClientIP+"/24", "dev", ClientDev)
+	n.ip("-n", n.Client, "addr", "add", RelayIP+"/32", "dev", "lo")
+	for ns, dev := range map[string]string{n.Server: ServerDev, n.Client: ClientDev} {
+		n.ip("-n", ns, "link", "set", "lo", "up")
+		n.ip("-n", ns, "link", "set", dev, "up")
+	}
+	n.ip("-n", n.Server, "route", "add", "198.51.100.0/24", "via", ClientIP)
+	n.waitCarrier()
+	return n
+}
+
+// short gives a name that fits, different for each test of a process.
+func short(s string) string {
+	h := uint32(2166136261)
+	for _, b := range []byte(s) {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return fmt.Sprintf("%08x", h)
+}
+
+// waitCarrier waits for the link: Kea opens its sockets once, at the start.
+func (n *Net) waitCarrier() {
+	for range 100 {
+		out, err := exec.Command("ip", "-n", n.Server, "link", "show", ServerDev).CombinedOutput()
+		if err == nil && bytes.Contains(out, []byte("LOWER_UP")) && bytes.Contains(out, []byte("state UP")) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	n.t.Fatalf("the link %s did not come up", ServerDev)
+}
+
+func (n *Net) ip(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		n.t.Errorf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// Process is a program in the server's namespace.
+type Process struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	log lockedBuffer
+	end chan error
+}
+
+// Run starts a program in the server's namespace; the test's end stops it.
+// The extra environment is "KEY=value".
+func (n *Net) Run(env []string, name string, args ...string) *Process {
+	n.t.Helper()
+	p := &Process{t: n.t, end: make(chan error, 1)}
+	p.cmd = exec.Command("ip", append([]string{"netns", "exec", n.Server, name}, args...)...)
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if err := p.cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	go func() { p.end <- p.cmd.Wait() }()
+	n.t.Cleanup(p.Stop)
+	return p
+}
+
+// WaitFor waits until the program has printed text.
+func (p *Process) WaitFor(text string) {
+	p.t.Helper()
+	for range 500 {
+		if strings.Contains(p.log.String(), text) {
+			return
+		}
+		select {
+		case err := <-p.end:
+			p.end <- err
+			p.t.Fatalf("%s ended (%v):\n%s", p.cmd.Args[4], err, p.log.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	p.t.Fatalf("%s did not print %q:\n%s", p.cmd.Args[4], text, p.log.String())
+}
+
+// Log is what the program has printed so far.
+func (p *Process) Log() string { return p.log.String() }
+
+// Signal sends a signal to the program.
+func (p *Process) Signal(s os.Signal) {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// Stop ends the program and waits for its end; a second call does nothing.
+func (p *Process) Stop() {
+	if p.cmd.ProcessState != nil {
+		return
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return // it has ended by itself
+	}
+	select {
+	case <-p.end:
+	case <-time.After(10 * time.Second):
+		p.t.Errorf("%s does not end", p.cmd.Args[4])
+		if err := p.cmd.Process.Kill(); err != nil {
+			p.t.Error(err)
+		}
+	}
+}
+
+// Inside runs fn on a thread of its own in a namespace; sockets opened there
+// stay there.
+func Inside(namespace string, fn func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		// The thread is never unlocked: it ends with the goroutine, and no
+		// other goroutine finds itself in a strange network.
+		runtime.LockOSThread()
+		result <- enter(namespace, fn)
+	}()
+	return <-result
+}
+
+func enter(namespace string, fn func() error) error {
+	f, err := os.Open("/var/run/netns/" + namespace)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("entering the namespace %q: %w", namespace, err)
+	}
+	return fn()
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
