@@ -1,0 +1,31 @@
+# What a developer runs. Each target installs what it needs and lacks (see
+# .ci/setup); nothing else has to be prepared on a Debian machine with Go.
+
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: demo test check build bench fuzz e2e clean
+
+# The main job on real input: images, a bundle and a kernel package become a
+# HookOS that boots in QEMU and runs an embedded image.
+demo:
+	.ci/setup demo
+	$(GO) run ./cmd/hookdemo
+
+test:
+	.ci/setup test
+	$(GO) test ./...
+
+# What must hold of every commit, beside the tests.
+check:
+	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hookbuild ./cmd/hookbuild
+
+clean:
+	rm -rf bin out .demo
