@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
@@ -47,17 +48,11 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) error {
 	}
 	defer segment.Close()
 	return writeAtomically(r.Output, func(w io.Writer) error {
-		n, err := io.Copy(w, in)
-		if err != nil {
+		out := initramfs.NewFileWriter(w)
+		if err := out.Append(ctx, in); err != nil {
 			return err
 		}
-		if _, err := w.Write(make([]byte, (4-n%4)%4)); err != nil {
-			return err
-		}
-		if _, err := io.Copy(w, io.NewSectionReader(segment, 0, segment.Size())); err != nil {
-			return err
-		}
-		return ctx.Err()
+		return out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size()))
 	})
 }
 
@@ -66,7 +61,9 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) error {
 func (b *Builder) checkInput(ctx context.Context, in *os.File, name string) error {
 	task := progress.Start(b.Progress, 0, "check the initramfs %s", name)
 	found, err := holds(ctx, in, embed.StorePath)
-	if err == nil && found {
+	if err != nil {
+		err = fmt.Errorf("reading the initramfs %q: %w", name, err)
+	} else if found {
 		err = fault.Mark(fmt.Errorf("adding images to %q: it has a store of images already (%s), and dockerd reads one only; start from a HookOS without", name, embed.StorePath), fault.Invalid)
 	}
 	if err == nil {
@@ -102,7 +99,19 @@ func writeAtomically(path string, fill func(io.Writer) error) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-// holds tells whether an initramfs has a file at path.
-func holds(ctx context.Context, r io.Reader, path string) (bool, error) {
-	return false, nil
+// holds tells whether an initramfs has a file at path or below. It reads the
+// whole file, so a damaged one is found.
+func holds(ctx context.Context, file io.Reader, path string) (bool, error) {
+	r := initramfs.NewReader(ctx, file, initramfs.Limits{})
+	found := false
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		found = found || record.Path == path || strings.HasPrefix(record.Path, path+"/")
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 )
 
@@ -25,21 +26,14 @@ func (b *Builder) derive(ctx context.Context, what, key string, fill func(io.Wri
 	return f, task.End(nil, state)
 }
 
-// concatenate writes segments one after the other, each beginning at a
-// multiple of four bytes, as the kernel wants an uncompressed one.
+// concatenate writes the segments as one initramfs.
 func concatenate(ctx context.Context, w io.Writer, segments []*cache.File) error {
+	out := initramfs.NewFileWriter(w)
 	for _, s := range segments {
 		if s == nil {
 			continue
 		}
-		n, err := io.Copy(w, io.NewSectionReader(s, 0, s.Size()))
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(make([]byte, (4-n%4)%4)); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
+		if err := out.Append(ctx, io.NewSectionReader(s, 0, s.Size())); err != nil {
 			return err
 		}
 	}
