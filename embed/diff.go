@@ -72,8 +72,8 @@ func (d *overlayDiff) put(e initramfs.Entry) error {
 	return nil
 }
 
-// takeAttributes gives a file the mode, owner and times of the hard link just
-// made to it: they are one inode, and dockerd sets them with every name.
+// takeAttributes gives a file the mode, owner, time and xattrs of the hard link
+// just made to it: they are one inode, and dockerd sets them with every name.
 func (d *overlayDiff) takeAttributes(link initramfs.Entry) error {
 	made, ok := d.files.Lookup(link.Path)
 	if !ok || made.Type != initramfs.HardLink {
@@ -83,6 +83,9 @@ func (d *overlayDiff) takeAttributes(link initramfs.Entry) error {
 	file.UID, file.GID = link.UID, link.GID
 	if file.Type != initramfs.Symlink {
 		file.Mode, file.ModTime = link.Mode, link.ModTime
+	}
+	for name, value := range link.Xattrs {
+		file = withXattr(file, name, value)
 	}
 	return d.replace(file)
 }
