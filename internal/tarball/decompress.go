@@ -1,0 +1,157 @@
+package tarball
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/therootcompany/xz"
+
+	"hookbuild/internal/fault"
+)
+
+// ErrBomb is wrapped by the errors about compressed data that grows beyond all
+// measure.
+var ErrBomb = errors.New("it looks like a decompression bomb")
+
+// Data may grow by any factor up to bombFloor, and by bombRatio beyond. Layers
+// of programs grow 2 to 5 times; only long runs of zeros exceed bombRatio.
+const (
+	bombFloor = 1 << 30
+	bombRatio = 250
+)
+
+// The windows bound the memory of a decoder: 8 MiB is what zstd's own levels
+// up to 19 use, 64 MiB what xz -9 does.
+const (
+	zstdWindow = 64 << 20
+	xzWindow   = 64 << 20
+)
+
+// Decompress reads gzip, zstd or xz data, of one or more members, frames or
+// streams, told by its first bytes; anything else is passed on as it is. Data
+// that grows without measure is an error that wraps [ErrBomb]. Closing the
+// result does not close r.
+func Decompress(r io.Reader) (io.ReadCloser, error) {
+	return decompress(r, bombFloor)
+}
+
+func decompress(r io.Reader, floor int64) (io.ReadCloser, error) {
+	in := &meter{r: r}
+	buffered := bufio.NewReaderSize(in, 64<<10)
+	magic, err := buffered.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	format := formatOf(magic)
+	if format == nil {
+		return io.NopCloser(buffered), nil
+	}
+	out, err := format.open(buffered)
+	if err != nil {
+		return nil, in.blame(format.name, err)
+	}
+	return &decoder{ReadCloser: out, format: format.name, in: in, floor: floor}, nil
+}
+
+// format is one compression.
+type format struct {
+	name  string
+	magic []string
+	open  func(io.Reader) (io.ReadCloser, error)
+}
+
+func formatOf(start []byte) *format {
+	formats := []format{
+		{"gzip", []string{"\x1f\x8b"}, func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }},
+		{"zstd", zstdMagics(), openZstd},
+		{"xz", []string{"\xfd7zXZ\x00"}, openXZ},
+	}
+	for _, f := range formats {
+		for _, magic := range f.magic {
+			if bytes.HasPrefix(start, []byte(magic)) {
+				return &f
+			}
+		}
+	}
+	return nil
+}
+
+// zstdMagics lists the start of a frame and those of the 16 skippable frames
+// (RFC 8878, 3.1).
+func zstdMagics() []string {
+	magics := []string{"\x28\xb5\x2f\xfd"}
+	for i := range 16 {
+		magics = append(magics, string([]byte{0x50 + byte(i), 0x2a, 0x4d, 0x18}))
+	}
+	return magics
+}
+
+func openZstd(r io.Reader) (io.ReadCloser, error) {
+	d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(2))
+	if err != nil {
+		return nil, err
+	}
+	return d.IOReadCloser(), nil
+}
+
+func openXZ(r io.Reader) (io.ReadCloser, error) {
+	d, err := xz.NewReader(r, xzWindow)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(d), nil
+}
+
+// decoder watches how much a compressed stream grows.
+type decoder struct {
+	io.ReadCloser
+	format string
+	in     *meter
+	floor  int64
+	out    int64
+}
+
+func (d *decoder) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	d.out += int64(n)
+	if d.out > d.floor && d.out/bombRatio > d.in.n {
+		return n, fault.Mark(fmt.Errorf("decompressing %s data: %d bytes grew to %d: %w", d.format, d.in.n, d.out, ErrBomb), fault.Invalid)
+	}
+	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return n, d.in.blame(d.format, err)
+	}
+	return n, err
+}
+
+// meter counts what is read from r and keeps its error apart from those of the
+// decoder that reads from it.
+type meter struct {
+	r   io.Reader
+	n   int64
+	err error
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return n, err
+}
+
+// blame gives the source's error if it had one; otherwise the data is wrong.
+func (m *meter) blame(format string, err error) error {
+	if m.err != nil {
+		return m.err
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fault.Mark(fmt.Errorf("decompressing %s data: %w", format, err), fault.Invalid)
+}
