@@ -81,7 +81,11 @@ func pick(members []member) (control, data member, err error) {
 // Data streams the uncompressed data archive. Reading it to its end verifies
 // the compression's own checksum.
 func (p *Package) Data() (io.ReadCloser, error) {
-	return decompress(io.NewSectionReader(p.source, p.data.offset, p.data.size), p.data.name)
+	section := io.NewSectionReader(p.source, p.data.offset, p.data.size)
+	if blocks, err := readXZIndex(section, p.data.size); err == nil {
+		return newXZReader(section, blocks), nil
+	}
+	return decompress(section, p.data.name)
 }
 
 // Name is "linux-image-6.1.0-1-amd64 6.1.4-1 (amd64)": how messages name the

@@ -1,0 +1,199 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/modules"
+)
+
+// State says whether a kernel has a feature.
+type State int
+
+// The states. Unknown is the answer about a kernel that carries no
+// configuration, for what its modules do not show.
+const (
+	Unknown State = iota
+	Missing
+	Module
+	BuiltIn
+)
+
+func (s State) String() string {
+	return [...]string{"unknown", "missing", "module", "built in"}[s]
+}
+
+// Present tells whether the feature is there, built in or as a module.
+func (s State) Present() bool { return s == BuiltIn || s == Module }
+
+// Features answers what a kernel can do.
+type Features struct {
+	// Origin says where the answers are from: "the configuration inside the
+	// kernel", "the configuration beside the kernel", "the list of modules".
+	Origin string
+	// Config is the kernel's configuration, nil when it carries none.
+	Config *kconfig.Config
+
+	loadable, builtin map[string]bool // by module name
+}
+
+// Features reads the kernel's configuration: the file that its source had
+// beside it, else the one inside of it (CONFIG_IKCONFIG), else what the lists
+// of its modules show.
+func (m *Image) Features(ctx context.Context) (*Features, error) {
+	f, err := m.fromModuleLists()
+	if err != nil {
+		return nil, err
+	}
+	text, origin, err := m.configText(ctx)
+	if err != nil || text == nil {
+		return f, err
+	}
+	f.Config, err = kconfig.Parse(bytes.NewReader(text), origin+" of "+m.Source)
+	f.Origin = origin
+	return f, err
+}
+
+// mostConfig bounds a configuration file.
+const mostConfig = 16 << 20
+
+func (m *Image) configText(ctx context.Context) (text []byte, origin string, err error) {
+	if m.Config != nil {
+		text, err = readSmall(*m.Config, mostConfig)
+		return text, "the configuration beside the kernel", err
+	}
+	image, content, err := m.Inspect()
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	facts, err := image.Scan(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return facts.Config, "the configuration inside the kernel", nil
+}
+
+// readSmall reads a file of at most limit bytes.
+func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
+	if e.Size > limit {
+		return nil, invalid("reading %q of %s: it has %d bytes, at most %d are expected", e.Path, e.Origin, e.Size, limit)
+	}
+	var content bytes.Buffer
+	if err := copyContent(&content, e); err != nil {
+		return nil, err
+	}
+	return content.Bytes(), nil
+}
+
+func (m *Image) fromModuleLists() (*Features, error) {
+	f := &Features{Origin: "the list of modules", loadable: map[string]bool{}, builtin: map[string]bool{}}
+	for e := range m.Modules.All() {
+		if modules.IsModule(e.Path) {
+			f.loadable[modules.NameOf(e.Path)] = true
+		}
+	}
+	list, ok := m.Modules.Lookup(path.Join(m.ModulesDir(), "modules.builtin"))
+	if !ok {
+		return f, nil
+	}
+	text, err := readSmall(list, mostConfig)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f.builtin[modules.NameOf(strings.TrimSpace(line))] = true
+	}
+	return f, nil
+}
+
+// Option gives the state of a configuration option ("CONFIG_SQUASHFS" or
+// "SQUASHFS"). Without a configuration only options that make a module of
+// their own can be answered.
+func (f *Features) Option(name string) State {
+	if f.Config != nil {
+		switch value, _ := f.Config.Get(name); value {
+		case "m":
+			return Module
+		case kconfig.No:
+			return Missing
+		}
+		return BuiltIn
+	}
+	module, known := moduleOf(strings.TrimPrefix(name, kconfig.Prefix))
+	switch {
+	case !known || len(f.loadable)+len(f.builtin) == 0:
+		return Unknown
+	case f.builtin[module]:
+		return BuiltIn
+	case f.loadable[module]:
+		return Module
+	}
+	return Missing
+}
+
+// moduleOf names the module that an option makes, for the options that
+// hookbuild asks about.
+func moduleOf(option string) (string, bool) {
+	switch option {
+	case "SQUASHFS":
+		return "squashfs", true
+	case "BLK_DEV_LOOP":
+		return "loop", true
+	case "OVERLAY_FS":
+		return "overlay", true
+	case "VIRTIO_NET":
+		return "virtio_net", true
+	case "VIRTIO_BLK":
+		return "virtio_blk", true
+	}
+	return "", false
+}
+
+// Feature is one line of the summary that [Features.Summary] gives.
+type Feature struct {
+	Option string // "CONFIG_RD_ZSTD"
+	Text   string // what it is needed for
+	State  State
+}
+
+// Summary lists the options that decide how a HookOS can be built on this
+// kernel.
+func (f *Features) Summary() []Feature {
+	list := []Feature{
+		{Option: "CONFIG_BLK_DEV_INITRD", Text: "an initramfs at all"},
+		{Option: "CONFIG_RD_GZIP", Text: "an initramfs compressed by gzip"},
+		{Option: "CONFIG_RD_ZSTD", Text: "an initramfs compressed by zstd"},
+		{Option: "CONFIG_SQUASHFS", Text: "embedded images in the packed layout"},
+		{Option: "CONFIG_SQUASHFS_XATTR", Text: "file capabilities in the packed layout"},
+		{Option: "CONFIG_SQUASHFS_ZLIB", Text: "the packed layout compressed by gzip"},
+		{Option: "CONFIG_SQUASHFS_ZSTD", Text: "the packed layout compressed by zstd"},
+		{Option: "CONFIG_BLK_DEV_LOOP", Text: "mounting the packed layout"},
+		{Option: "CONFIG_OVERLAY_FS", Text: "containers, and writing over the packed layout"},
+		{Option: "CONFIG_TMPFS_XATTR", Text: "file capabilities in the root file system"},
+		{Option: "CONFIG_IKCONFIG", Text: "the configuration inside the kernel"},
+	}
+	for i := range list {
+		list[i].State = f.Option(list[i].Option)
+	}
+	return list
+}
+
+// Explain puts an option's state in a sentence, for the errors and warnings of what
+// builds on it.
+func (f *Features) Explain(option string) string {
+	switch state := f.Option(option); state {
+	case Unknown:
+		return fmt.Sprintf("whether the kernel has %s is unknown (it carries no configuration)", kconfig.Name(option))
+	case Missing:
+		return fmt.Sprintf("the kernel lacks %s (says %s)", kconfig.Name(option), f.Origin)
+	default:
+		return fmt.Sprintf("the kernel has %s (%s)", kconfig.Name(option), state)
+	}
+}
