@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/cavaliergopher/cpio"
 )
@@ -62,4 +63,76 @@ func (d *devicePatch) Write(p []byte) (int, error) {
 		copy(p[newcRdevMinor:], fmt.Sprintf("%08X", d.minor))
 	}
 	return d.w.Write(p)
+}
+
+// newcFields is what cpio.Reader leaves out of a header.
+type newcFields struct {
+	devMajor, devMinor, rdevMajor, rdevMinor uint32
+}
+
+// headerTap passes on what it reads and keeps the headers. It gives no io.EOF:
+// from cpio.Reader that one shall mean the trailer alone.
+type headerTap struct {
+	r    io.Reader
+	n    int64 // bytes read
+	kept []byte
+	skip int // padding before the header
+	left int // bytes still to keep
+}
+
+// arm makes the tap keep the header that comes after the padding.
+func (t *headerTap) arm() {
+	t.skip = int(-t.n & 3)
+	t.kept, t.left = t.kept[:0], t.skip+newcHeaderSize+newcMaxName
+}
+
+func (t *headerTap) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.n += int64(n)
+	keep := min(n, t.left)
+	t.kept = append(t.kept, p[:keep]...)
+	t.left -= keep
+	return n, unexpected(err)
+}
+
+// fields reads the kept header, after the library did, and checks what that one
+// does not: digits and the name's end.
+func (t *headerTap) fields() (newcFields, error) {
+	const firstField, nameSize = 6, 11
+	var values [13]uint32
+	header := t.kept[t.skip:]
+	for i := range values {
+		digits := header[firstField+8*i:][:8]
+		v, err := strconv.ParseUint(string(digits), 16, 32)
+		if err != nil {
+			return newcFields{}, fmt.Errorf("reading a newc header: %q is no number", digits)
+		}
+		values[i] = uint32(v)
+	}
+	if header[newcHeaderSize+int(values[nameSize])-1] != 0 {
+		return newcFields{}, errors.New("reading a newc header: the name does not end with a NUL")
+	}
+	return newcFields{devMajor: values[7], devMinor: values[8], rdevMajor: values[9], rdevMinor: values[10]}, nil
+}
+
+// newcType gives the type bits of a mode, 0 for what has none.
+func newcType(t Type) cpio.FileMode {
+	types := [...]cpio.FileMode{
+		Regular: cpio.TypeReg, Dir: cpio.TypeDir, Symlink: cpio.TypeSymlink, CharDevice: cpio.TypeChar,
+		BlockDevice: cpio.TypeBlock, Fifo: cpio.TypeFifo, Socket: cpio.TypeSocket,
+	}
+	if int(t) >= len(types) {
+		return 0
+	}
+	return types[t]
+}
+
+// newcKind is the reverse of newcType for a whole mode.
+func newcKind(m cpio.FileMode) (Type, bool) {
+	for t := Regular; t <= Socket; t++ {
+		if bits := newcType(t); bits != 0 && m&cpio.ModeType == bits {
+			return t, true
+		}
+	}
+	return 0, false
 }

@@ -228,18 +228,6 @@ func newcTime(t, most time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// newcType gives the type bits of a mode, 0 for what has none.
-func newcType(t Type) cpio.FileMode {
-	types := [...]cpio.FileMode{
-		Regular: cpio.TypeReg, Dir: cpio.TypeDir, Symlink: cpio.TypeSymlink, CharDevice: cpio.TypeChar,
-		BlockDevice: cpio.TypeBlock, Fifo: cpio.TypeFifo, Socket: cpio.TypeSocket,
-	}
-	if int(t) >= len(types) {
-		return 0
-	}
-	return types[t]
-}
-
 // checkEntry finds what the kernel would skip or an archive cannot say.
 func checkEntry(name string, e Entry, dropXattrs bool) error {
 	const mostComponent, mostTarget = 255, newcMaxName - 1 // NAME_MAX, PATH_MAX
