@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -168,10 +169,18 @@ func (d *Document) metadata(format string) ([]byte, error) {
 	return yaml.Marshal(&root)
 }
 
+// blockStyle makes n look as YAML usually does. An absent list is an empty one
+// there, and bindNS is left out where nothing is bound.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
 	if n.Tag == "!!null" {
 		*n = yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	}
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		if n.Content[i].Value == "bindNS" && len(n.Content[i+1].Content) == 0 {
+			n.Content = slices.Delete(n.Content, i, i+2)
+			break
+		}
 	}
 	for _, child := range n.Content {
 		blockStyle(child)

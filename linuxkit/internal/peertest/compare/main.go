@@ -1,0 +1,118 @@
+// Compare shows where hookbuild and the linuxkit tool differ about a document:
+// "-" is what only linuxkit's tree has, "+" what only hookbuild's has.
+//
+//	go run ./linuxkit/internal/peertest/compare [-linuxkit PROGRAM] [-record] [-corpus] DOCUMENT...
+//
+// With -corpus Docker Hub is a registry in the process that has the test
+// corpus; else images come from where they are. With -record linuxkit's tree
+// goes to DOCUMENT's name with .golden instead, which is how the golden trees
+// of the tests are made.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/oci"
+	"hookbuild/linuxkit"
+	"hookbuild/linuxkit/internal/peertest"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+type options struct {
+	linuxkit, home string
+	record, corpus bool
+	mirror         string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.linuxkit, "linuxkit", "linuxkit", "the linuxkit program")
+	flag.StringVar(&o.home, "home", os.Getenv("HOME"), "what ~/ stands for in a document")
+	flag.BoolVar(&o.record, "record", false, "write linuxkit's tree beside the document")
+	flag.BoolVar(&o.corpus, "corpus", false, "take the images from the test corpus")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	same, err := run(ctx, o, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	if err != nil || !same {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, documents []string) (same bool, err error) {
+	if o.corpus {
+		host, stop, err := peertest.Serve()
+		if err != nil {
+			return false, err
+		}
+		defer stop()
+		o.mirror = host
+	}
+	same = true
+	for _, document := range documents {
+		theirs, err := peertest.Linuxkit(ctx, o.linuxkit, document, o.home, o.mirror)
+		if err != nil {
+			return false, err
+		}
+		if o.record {
+			if err := os.WriteFile(goldenName(document), []byte(theirs.String()), 0o644); err != nil {
+				return false, err
+			}
+			continue
+		}
+		ours, err := assemble(ctx, document, o)
+		if err != nil {
+			return false, err
+		}
+		for _, line := range peertest.Diff(theirs, ours) {
+			same = false
+			fmt.Printf("%s: %s\n", document, line)
+		}
+	}
+	return same, nil
+}
+
+func goldenName(document string) string {
+	return strings.TrimSuffix(document, filepath.Ext(document)) + ".golden"
+}
+
+func assemble(ctx context.Context, document string, o options) (peertest.Listing, error) {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := linuxkit.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading %q: %w", document, err)
+	}
+	dir, err := os.MkdirTemp("", "compare-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	c, err := cache.Open(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	clientOptions := oci.Options{Cache: c}
+	if o.mirror != "" {
+		clientOptions.Mirrors = []oci.Mirror{{From: "docker.io", To: o.mirror}}
+	}
+	images := linuxkit.Registry(oci.NewClient(clientOptions), v1.Platform{OS: "linux", Architecture: "amd64"})
+	res, err := linuxkit.Assemble(ctx, doc, linuxkit.Options{Images: images, WorkDir: filepath.Dir(document), HomeDir: o.home})
+	if err != nil {
+		return nil, fmt.Errorf("assembling %q: %w", document, err)
+	}
+	return peertest.FromTree(res.Tree, res.Boot)
+}
