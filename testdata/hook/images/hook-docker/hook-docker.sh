@@ -30,7 +30,8 @@ watch_for_reboot &
 while :; do
 	# Actions here need no network of Docker's own; without it no bridge, no
 	# iptables and none of their modules are needed either.
-	dockerd --bridge=none --iptables=false --ip6tables=false --userland-proxy=false >"$log" 2>&1
+	# With another storage driver it would start without the images on board.
+	dockerd --storage-driver=overlay2 --bridge=none --iptables=false --ip6tables=false --userland-proxy=false >"$log" 2>&1
 	echo "dockerd ended with $?; its last words:"
 	tail -n 30 "$log"
 	sleep 5
