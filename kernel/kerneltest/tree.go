@@ -6,20 +6,35 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/testneed"
 )
 
-// Unpack extracts a package with Debian's own dpkg-deb and gives the
-// directory.
-func Unpack(t testing.TB, deb string) string {
+// Unpacked gives a directory with the package's files, extracted once by
+// Debian's own dpkg-deb. Tests share it and must not write into it.
+func Unpacked(t testing.TB, deb string) string {
 	t.Helper()
-	dir := t.TempDir()
-	out, err := exec.Command(testneed.Tool(t, "dpkg-deb"), "-x", deb, dir).CombinedOutput()
+	all := Dir(t, "unpacked")
+	dir := filepath.Join(all, strings.TrimSuffix(filepath.Base(deb), ".deb"))
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	part, err := os.MkdirTemp(all, "part-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(part)
+	out, err := exec.Command(testneed.Tool(t, "dpkg-deb"), "-x", deb, filepath.Join(part, "files")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("unpacking %s: %v\n%s", deb, err, out)
+	}
+	if err := os.Rename(filepath.Join(part, "files"), dir); err != nil {
+		if _, missing := os.Stat(dir); missing != nil { // not another test's doing
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
