@@ -40,6 +40,10 @@ func Decompress(r io.Reader) (io.ReadCloser, error) {
 	return decompress(r, bombFloor)
 }
 
+// IsCompressed tells whether data that starts with start, of at least 6 bytes
+// if there are as many, is in a format that [Decompress] undoes.
+func IsCompressed(start []byte) bool { return formatOf(start) != nil }
+
 func decompress(r io.Reader, floor int64) (io.ReadCloser, error) {
 	in := &meter{r: r}
 	buffered := bufio.NewReaderSize(in, 64<<10)

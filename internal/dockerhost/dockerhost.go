@@ -1,0 +1,97 @@
+// Package dockerhost finds the Docker Engine that the docker command would
+// talk to on this machine: the one of DOCKER_HOST, or of the context that
+// DOCKER_CONTEXT or "docker context use" chose, or the local socket. It may be
+// far away (tcp with TLS, ssh), so nothing can be shared with it but streams.
+package dockerhost
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/connhelper"
+	"github.com/docker/docker/client"
+
+	"hookbuild/internal/fault"
+)
+
+// Connect gives a client of the Docker Engine after making sure that it
+// answers. An engine that cannot be reached is a [fault.Outside].
+func Connect(ctx context.Context) (*client.Client, error) {
+	e, err := choose(os.Getenv, config.Dir())
+	if err != nil {
+		return nil, fmt.Errorf("finding the Docker Engine: %w", err)
+	}
+	cli, err := e.client()
+	if err != nil {
+		return nil, fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
+	}
+	if _, err := cli.Ping(ctx); err != nil {
+		err = errors.Join(err, cli.Close())
+		return nil, fault.Mark(fmt.Errorf("reaching the Docker Engine at %s: %w: start it, or choose another by DOCKER_HOST or \"docker context use\"", e.name(), err), fault.Outside)
+	}
+	return cli, nil
+}
+
+// endpoint is where an engine listens.
+type endpoint struct {
+	host string // empty: what the environment says, or the local socket
+	tls  *tls.Config
+}
+
+func (e endpoint) name() string {
+	if e.host != "" {
+		return e.host
+	}
+	return client.DefaultDockerHost
+}
+
+// choose finds the endpoint as the docker command does: DOCKER_HOST wins over
+// every context. Dir is Docker's configuration directory.
+func choose(getenv func(string) string, dir string) (endpoint, error) {
+	if host := getenv(client.EnvOverrideHost); host != "" {
+		tls, err := tlsFromEnvironment(getenv)
+		return endpoint{host, tls}, err
+	}
+	name := getenv("DOCKER_CONTEXT")
+	if name == "" {
+		file, err := config.Load(dir)
+		if err != nil {
+			return endpoint{}, fault.Mark(err, fault.Invalid)
+		}
+		name = file.CurrentContext
+	}
+	if name == "" || name == "default" {
+		return endpoint{}, nil
+	}
+	e, err := readContext(dir, name)
+	if err != nil {
+		return endpoint{}, fault.Mark(fmt.Errorf("reading the Docker context %q: %w", name, err), fault.Invalid)
+	}
+	return e, nil
+}
+
+func (e endpoint) client() (*client.Client, error) {
+	options := []client.Opt{client.WithAPIVersionNegotiation()}
+	switch {
+	case strings.HasPrefix(e.host, "ssh://"):
+		helper, err := connhelper.GetConnectionHelper(e.host)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
+	case e.host != "":
+		if e.tls != nil {
+			options = append(options, client.WithHTTPClient(&http.Client{
+				Transport: &http.Transport{TLSClientConfig: e.tls}, CheckRedirect: client.CheckRedirect,
+			}))
+		}
+		options = append(options, client.WithHost(e.host))
+	}
+	return client.NewClientWithOpts(append(options, client.WithVersionFromEnv())...)
+}

@@ -1,0 +1,74 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/tarball"
+)
+
+// openArchive gives access to the files in a tar archive. A compressed one is
+// unpacked beside the cache for as long as it is used.
+func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	var magic [6]byte
+	n, err := f.ReadAt(magic[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, closing(err, f)
+	}
+	if tarball.IsCompressed(magic[:n]) {
+		plain, err := c.cache.Scratch(ctx, func(w io.Writer) error { return decompressTo(w, f) })
+		if err := closing(err, f); err != nil {
+			return nil, err
+		}
+		return archiveFiles(plain, plain.Size(), file)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, closing(err, f)
+	}
+	return archiveFiles(f, info.Size(), file)
+}
+
+// archiveFiles opens the files of an archive. Some are links to others: old
+// versions of docker save wrote a layer that is in two images once.
+func archiveFiles(r io.ReaderAt, size int64, origin string) (opener, error) {
+	entries, err := tarball.Entries(r, size, origin)
+	if err != nil {
+		return nil, err
+	}
+	tree := &initramfs.Tree{}
+	for _, e := range entries {
+		if err := tree.Add(e); err != nil {
+			return nil, fault.Mark(err, fault.Invalid)
+		}
+	}
+	return func(name string) (io.ReadCloser, error) {
+		e, ok := lookupFile(tree, name)
+		if !ok {
+			return nil, fmt.Errorf("opening %q in it: %w", name, fs.ErrNotExist)
+		}
+		return e.Open()
+	}, nil
+}
+
+func lookupFile(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
+	at, ok := tree.Resolve(name)
+	if !ok {
+		return initramfs.Entry{}, false
+	}
+	e, ok := tree.Lookup(at)
+	if e.Type == initramfs.HardLink {
+		e, ok = tree.Lookup(e.Target)
+	}
+	return e, ok && e.Type == initramfs.Regular && e.Open != nil
+}

@@ -1,0 +1,133 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+// savedKind is where the cache notes the configuration of an engine's image,
+// by the image's ID there: an engine gives a configuration only together with
+// all layers.
+const savedKind = "engine"
+
+// engineImage is an image of a Docker Engine. The engine hands all of it out
+// at once, which happens when a part is needed that the cache does not have.
+type engineImage struct {
+	client   *Client
+	engine   *client.Client
+	ref, id  string
+	platform v1.Platform
+
+	once sync.Mutex
+	open opener
+	from saved
+	raw  []byte
+}
+
+func (c *Client) daemonImage(ctx context.Context, src, ref string, p v1.Platform) (*Image, error) {
+	engine, err := dockerhost.Connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("finding image %q: %w", src, err)
+	}
+	info, err := engine.ImageInspect(ctx, ref)
+	if errdefs.IsNotFound(err) {
+		return nil, fault.Mark(fmt.Errorf("finding image %q: %w: \"docker images\" lists what there is", src, err), fault.Invalid)
+	}
+	if err != nil {
+		return nil, fault.Mark(fmt.Errorf("finding image %q: %w", src, err), fault.Outside)
+	}
+	d := &engineImage{client: c, engine: engine, ref: ref, id: info.ID, platform: p}
+	raw, err := d.config(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration of image %q: %w", src, err)
+	}
+	return c.savedImage(src, raw, len(info.RootFS.Layers), d.layer)
+}
+
+// config gives the configuration, from the cache if this image was here before.
+func (d *engineImage) config(ctx context.Context) ([]byte, error) {
+	raw, err := d.knownConfig(ctx)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return raw, err
+	}
+	if err := d.save(ctx); err != nil {
+		return nil, err
+	}
+	h := hashOf(d.raw)
+	if err := d.client.keep(ctx, configKind, h, d.raw); err != nil {
+		return nil, err
+	}
+	return d.raw, d.client.cache.SetNote(savedKind, d.noteKey(), h.String())
+}
+
+func (d *engineImage) knownConfig(ctx context.Context) ([]byte, error) {
+	text, err := d.client.cache.Note(savedKind, d.noteKey())
+	if err != nil {
+		return nil, err
+	}
+	h, err := v1.NewHash(text)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.client.cache.Blob(ctx, configKind, h)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := readSmall(io.NewSectionReader(f, 0, f.Size()), h, mostConfig)
+	return raw, closing(err, f)
+}
+
+// noteKey tells the platforms of an image apart.
+func (d *engineImage) noteKey() string { return d.id + " " + d.platform.String() }
+
+func (d *engineImage) layer(ctx context.Context, i int) (io.ReadCloser, error) {
+	if err := d.save(ctx); err != nil {
+		return nil, err
+	}
+	r, err := d.open(d.from.Layers[i])
+	return r, incomplete(err)
+}
+
+// save takes the whole image from the engine, once.
+func (d *engineImage) save(ctx context.Context) error {
+	d.once.Lock()
+	defer d.once.Unlock()
+	if d.open != nil {
+		return nil
+	}
+	archive, err := d.client.cache.Scratch(ctx, func(w io.Writer) error { return d.copyTo(ctx, w) })
+	if err != nil {
+		return err
+	}
+	open, err := archiveFiles(archive, archive.Size(), d.ref)
+	if err != nil {
+		return closing(err, archive)
+	}
+	if d.from, d.raw, err = chooseSaved(open, "", d.platform); err != nil {
+		return closing(err, archive)
+	}
+	d.open = open
+	return nil
+}
+
+func (d *engineImage) copyTo(ctx context.Context, w io.Writer) error {
+	task := progress.Start(d.client.sink, 0, "save %s from the Docker Engine", d.ref)
+	stream, err := d.engine.ImageSave(ctx, []string{d.ref})
+	if err == nil {
+		_, err = io.Copy(w, task.Reader(stream))
+		err = closing(err, stream)
+	}
+	return task.End(fault.Mark(err, fault.Outside), "")
+}

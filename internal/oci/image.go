@@ -1,0 +1,121 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"hookbuild/internal/fault"
+)
+
+// mostConfig bounds a configuration. Real ones stay below 100 kB.
+const mostConfig = 8 << 20
+
+// Image is one image for one platform.
+type Image struct {
+	// Source is what the image was asked for by.
+	Source string
+	// Reference is the registry reference; nil for the other sources.
+	Reference name.Reference
+	// Digest is that of the platform's manifest, as the registry has it, and
+	// IndexDigest that of the index which the reference led to, or Digest
+	// again if there was none. Both are zero where there is no manifest: in
+	// what docker save writes.
+	Digest, IndexDigest v1.Hash
+	// ID is the digest of RawConfig: Docker's image ID.
+	ID        v1.Hash
+	RawConfig []byte
+	Config    *v1.ConfigFile
+	// Layers stand in the order in which they are applied. The same layer may
+	// come twice.
+	Layers []*Layer
+}
+
+// source gives the parts of an image.
+type source interface {
+	// manifest gives the manifest or index with the digest, verified.
+	manifest(ctx context.Context, h v1.Hash) ([]byte, error)
+	// config gives a configuration, verified.
+	config(ctx context.Context, d v1.Descriptor) ([]byte, error)
+	// blob opens a layer. What it reads is not verified.
+	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+}
+
+// load reads the image for p that the manifest or index root leads to.
+func (c *Client) load(ctx context.Context, src string, s source, root v1.Hash, p v1.Platform) (*Image, error) {
+	digest, m, err := selectManifest(ctx, s, root, p)
+	if err != nil {
+		return nil, fmt.Errorf("choosing image %q: %w", src, err)
+	}
+	raw, err := s.config(ctx, m.Config)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration of image %q: %w", src, err)
+	}
+	config, err := parseConfig(raw, len(m.Layers))
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration of image %q: %w", src, err)
+	}
+	image := &Image{Source: src, Digest: digest, IndexDigest: root, ID: m.Config.Digest, RawConfig: raw, Config: config}
+	for i, d := range m.Layers {
+		if err := checkLayer(d); err != nil {
+			return nil, fmt.Errorf("reading layer %d of image %q: %w", i+1, src, err)
+		}
+		image.Layers = append(image.Layers, &Layer{
+			Digest: d.Digest, DiffID: config.RootFS.DiffIDs[i], Size: d.Size, MediaType: d.MediaType,
+			client: c, image: src, number: i + 1, count: len(m.Layers),
+			open: func(ctx context.Context) (io.ReadCloser, error) { return s.blob(ctx, d) },
+		})
+	}
+	return image, nil
+}
+
+// parseConfig reads a configuration that must name as many layers as its
+// manifest does.
+func parseConfig(raw []byte, layers int) (*v1.ConfigFile, error) {
+	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fault.Mark(err, fault.Invalid)
+	}
+	if got := len(config.RootFS.DiffIDs); got != layers {
+		return nil, invalid("it names %d layers and the manifest %d: the image is damaged", got, layers)
+	}
+	for _, h := range config.RootFS.DiffIDs {
+		if h.Algorithm != "sha256" {
+			return nil, invalid("the layer digest %q is no sha256, the only kind that is supported", h)
+		}
+	}
+	return config, nil
+}
+
+// Fetch brings all layers into the cache, several at once. It is not needed
+// before [Image.Tree] and [Layer.Tar], but faster than letting them fetch one
+// after the other.
+func (m *Image) Fetch(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range m.Layers {
+		group.Go(func() error {
+			f, err := l.Tar(ctx)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		})
+	}
+	return group.Wait()
+}
+
+// unmarshal decodes JSON that came from outside.
+func unmarshal(raw []byte, v any) error {
+	return fault.Mark(json.Unmarshal(raw, v), fault.Invalid)
+}
+
+// invalid makes an error about content that is wrong.
+func invalid(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+}

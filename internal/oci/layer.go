@@ -1,0 +1,203 @@
+package oci
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"math"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/tarball"
+)
+
+// layerKind is where the cache keeps uncompressed layers, by diffID.
+const layerKind = "layers"
+
+// Layer is one layer of an image.
+type Layer struct {
+	// Digest is that of the layer as its source has it, compressed or not, and
+	// Size the length of that in bytes. Both are zero for what docker save
+	// writes, which says neither.
+	Digest v1.Hash
+	Size   int64
+	// DiffID is the digest of the uncompressed tar archive.
+	DiffID    v1.Hash
+	MediaType types.MediaType
+
+	client        *Client
+	image         string
+	number, count int
+	open          func(context.Context) (io.ReadCloser, error)
+}
+
+// Tar opens the layer's uncompressed tar archive, which hashes to DiffID. On
+// first use it is fetched from the image's source into the cache.
+func (l *Layer) Tar(ctx context.Context) (*cache.File, error) {
+	release, err := l.client.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	f, err := l.client.cache.Blob(ctx, layerKind, l.DiffID)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = l.fetch(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", l, err)
+	}
+	return f, nil
+}
+
+// Entries lists the layer's files in the archive's order, whiteouts included;
+// see [tarball.Entries]. The layer's file in the cache stays open as long as
+// one of the entries is referred to.
+func (l *Layer) Entries(ctx context.Context) ([]initramfs.Entry, error) {
+	f, err := l.Tar(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := tarball.Entries(f, f.Size(), l.String())
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return entries, nil
+}
+
+// String names the layer for messages.
+func (l *Layer) String() string { return fmt.Sprintf("image %s, layer %d", l.image, l.number) }
+
+// slot waits until one more layer may be worked on.
+func (c *Client) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case c.slots <- struct{}{}:
+		return func() { <-c.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fetch brings the layer into the cache in one pass: network, digest,
+// decompression, diffID, file.
+func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
+	f, err := l.client.cache.PutBlob(ctx, layerKind, l.DiffID, func(w io.Writer) error {
+		task := progress.Start(l.client.sink, l.Size, "pull %s, layer %d of %d", l.image, l.number, l.count)
+		return task.End(l.unpack(ctx, w, task), "")
+	})
+	var wrong *cache.DigestError
+	if errors.As(err, &wrong) {
+		return nil, invalid("it unpacks to %s, but the image's configuration says %s: the image is damaged, pull or build it anew at its source", wrong.Got, wrong.Want)
+	}
+	return f, err
+}
+
+func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) error {
+	blob, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	checked := newVerifier(task.Reader(blob), l.Digest, l.Size)
+	err = decompressTo(w, checked)
+	if verifyErr := checked.finish(); verifyErr != nil {
+		err = verifyErr // it explains why decompressing went wrong
+	}
+	return errors.Join(err, blob.Close())
+}
+
+func decompressTo(w io.Writer, r io.Reader) error {
+	plain, err := tarball.Decompress(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, plain)
+	return errors.Join(err, plain.Close())
+}
+
+// verifier reads content of known size and digest.
+type verifier struct {
+	r    io.Reader
+	sum  hash.Hash
+	want v1.Hash
+	left int64
+	err  error // of r
+}
+
+// newVerifier checks what is read from r, unless digest and size are not known.
+func newVerifier(r io.Reader, want v1.Hash, size int64) *verifier {
+	if want == (v1.Hash{}) {
+		size = math.MaxInt64 - 1
+	}
+	return &verifier{r: r, sum: sha256.New(), want: want, left: size}
+}
+
+// Read gives no more than one byte too many, whatever the source sends.
+func (v *verifier) Read(p []byte) (int, error) {
+	if v.left < 0 {
+		return 0, io.EOF
+	}
+	n, err := v.r.Read(p[:min(int64(len(p)), v.left+1)])
+	v.left -= int64(n)
+	v.sum.Write(p[:n])
+	if err != nil && err != io.EOF {
+		v.err = err
+	}
+	return n, err
+}
+
+// finish reads what is left and tells whether the whole is what was promised.
+func (v *verifier) finish() error {
+	if v.err == nil {
+		_, v.err = io.Copy(io.Discard, v)
+	}
+	if v.err != nil {
+		return v.err
+	}
+	got := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(v.sum.Sum(nil))}
+	switch {
+	case v.want == v1.Hash{}:
+		return nil
+	case v.left < 0:
+		return fault.Mark(fmt.Errorf("%s is longer than its manifest says", v.want), fault.Invalid)
+	case v.left > 0:
+		return fault.Mark(fmt.Errorf("%s is %d bytes shorter than its manifest says", v.want, v.left), fault.Invalid)
+	case got != v.want:
+		return fault.Mark(fmt.Errorf("what came for %s has the digest %s: something on the way changed it; try again, or take it from another source", v.want, got), fault.Invalid)
+	}
+	return nil
+}
+
+// readBounded reads a manifest or configuration.
+func readBounded(r io.Reader, most int64) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = invalid("it is longer than the %d bytes that are supported", most)
+	}
+	return raw, err
+}
+
+// readSmall reads and verifies a manifest or configuration.
+func readSmall(r io.Reader, want v1.Hash, most int64) ([]byte, error) {
+	raw, err := readBounded(r, most)
+	if err != nil {
+		return nil, err
+	}
+	if got := hashOf(raw); got != want {
+		return nil, invalid("what came for %s has the digest %s: something on the way changed it", want, got)
+	}
+	return raw, nil
+}
+
+func hashOf(raw []byte) v1.Hash {
+	sum := sha256.Sum256(raw)
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
+}

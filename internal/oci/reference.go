@@ -1,0 +1,72 @@
+package oci
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"hookbuild/internal/fault"
+)
+
+// parseReference reads a reference as docker pull does: without a registry it
+// is Docker Hub's, without a tag "latest".
+func (n *network) parseReference(text string) (name.Reference, error) {
+	ref, err := name.ParseReference(text)
+	if err != nil {
+		return nil, fault.Mark(err, fault.Invalid)
+	}
+	if n.isInsecure(ref.Context().RegistryStr()) {
+		ref, err = name.ParseReference(text, name.Insecure)
+	}
+	return ref, fault.Mark(err, fault.Invalid)
+}
+
+func (n *network) parseRepository(text string) (name.Repository, error) {
+	repo, err := name.NewRepository(text)
+	if err != nil {
+		return name.Repository{}, fault.Mark(err, fault.Invalid)
+	}
+	if n.isInsecure(repo.RegistryStr()) {
+		repo, err = name.NewRepository(text, name.Insecure)
+	}
+	return repo, fault.Mark(err, fault.Invalid)
+}
+
+// places lists where a repository's content is looked for, in that order: its
+// mirror, if it has one, and itself.
+func (c *Client) places(repo name.Repository) ([]name.Repository, error) {
+	fitting := slices.DeleteFunc(slices.Clone(c.mirrors), func(m Mirror) bool {
+		_, ok := m.rewrite(repo)
+		return !ok
+	})
+	if len(fitting) == 0 {
+		return []name.Repository{repo}, nil
+	}
+	longest := slices.MaxFunc(fitting, func(a, b Mirror) int { return len(a.prefix()) - len(b.prefix()) })
+	rewritten, _ := longest.rewrite(repo)
+	mirror, err := c.net.parseRepository(rewritten)
+	if err != nil {
+		return nil, invalid("using the mirror %s=%s: %w", longest.From, longest.To, err)
+	}
+	return []name.Repository{mirror, repo}, nil
+}
+
+// prefix is From in the form that repositories' full names have.
+func (m Mirror) prefix() string {
+	from := strings.TrimSuffix(m.From, "/")
+	host, rest, _ := strings.Cut(from, "/")
+	if host != "docker.io" {
+		return from
+	}
+	return strings.TrimSuffix(name.DefaultRegistry+"/"+rest, "/")
+}
+
+// rewrite gives the name that repo has at the mirror, if it has one there.
+func (m Mirror) rewrite(repo name.Repository) (string, bool) {
+	rest, ok := strings.CutPrefix(repo.Name(), m.prefix())
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	return strings.TrimSuffix(m.To, "/") + rest, true
+}

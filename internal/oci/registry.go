@@ -1,0 +1,283 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/fault"
+)
+
+// What the cache keeps of registries beside layers: manifests and
+// configurations by digest, and notes of what a tag, or a list of tags, was
+// when it was last asked for.
+const (
+	manifestKind = "manifests"
+	configKind   = "configs"
+	tagKind      = "tags"
+	tagListKind  = "taglists"
+)
+
+// registrySource gives the parts of an image in a registry, from the cache or
+// from the first place that has them.
+type registrySource struct {
+	client *Client
+	ref    name.Reference
+	places []name.Repository
+}
+
+func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platform) (*Image, error) {
+	ref, err := c.net.parseReference(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the image name %q: %w", src, err)
+	}
+	places, err := c.places(ref.Context())
+	if err != nil {
+		return nil, err
+	}
+	s := &registrySource{client: c, ref: ref, places: places}
+	root, err := s.root(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("finding image %q: %w", src, err)
+	}
+	m, err := c.load(ctx, src, s, root, p)
+	if err != nil {
+		return nil, err
+	}
+	m.Reference = ref
+	return m, nil
+}
+
+// root gives the digest that the reference stands for: its own, or the one
+// that the registry has for the tag now.
+func (s *registrySource) root(ctx context.Context) (v1.Hash, error) {
+	if digest, ok := s.ref.(name.Digest); ok {
+		h, err := v1.NewHash(digest.DigestStr())
+		return h, fault.Mark(err, fault.Invalid)
+	}
+	if s.client.offline {
+		return s.knownTag()
+	}
+	h, err := s.currentTag(ctx)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	return h, s.client.cache.SetNote(tagKind, s.ref.Name(), h.String())
+}
+
+func (s *registrySource) knownTag() (v1.Hash, error) {
+	text, err := s.client.cache.Note(tagKind, s.ref.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return v1.Hash{}, s.offlineError()
+	}
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	return v1.NewHash(text)
+}
+
+// currentTag asks the registry for the digest behind the tag, and for the
+// manifest unless that is known.
+func (s *registrySource) currentTag(ctx context.Context) (v1.Hash, error) {
+	var h v1.Hash
+	err := s.try(ctx, func(repo *repository) error {
+		var err error
+		if h, err = repo.head(ctx, s.ref.Identifier()); err == nil && s.has(ctx, manifestKind, h) {
+			return nil
+		}
+		// Not every registry answers to HEAD, or says the digest; and errors
+		// come with words only here.
+		r, err := repo.openManifest(ctx, s.ref.Identifier())
+		if err != nil {
+			return err
+		}
+		raw, err := readBounded(r, mostManifest)
+		if err := closing(err, r); err != nil {
+			return err
+		}
+		h = hashOf(raw)
+		return s.client.keep(ctx, manifestKind, h, raw)
+	})
+	return h, err
+}
+
+func (s *registrySource) manifest(ctx context.Context, h v1.Hash) ([]byte, error) {
+	return s.small(ctx, manifestKind, h, mostManifest, func(repo *repository) (io.ReadCloser, error) {
+		return repo.openManifest(ctx, h.String())
+	})
+}
+
+func (s *registrySource) config(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	return s.small(ctx, configKind, d.Digest, mostConfig, func(repo *repository) (io.ReadCloser, error) {
+		return repo.open(ctx, d)
+	})
+}
+
+func (s *registrySource) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	if s.client.offline {
+		return nil, s.offlineError()
+	}
+	var blob io.ReadCloser
+	var from string
+	err := s.try(ctx, func(repo *repository) (err error) {
+		from = repo.RegistryStr()
+		blob, err = repo.open(ctx, d)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &explainedBlob{blob, from}, nil
+}
+
+// explainedBlob says what to do when a transfer breaks for good.
+type explainedBlob struct {
+	io.ReadCloser
+	host string
+}
+
+// Read implements [io.Reader].
+func (b *explainedBlob) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = explain(b.host, err)
+	}
+	return n, err
+}
+
+// small gives a manifest or configuration, from the cache if it is there.
+func (s *registrySource) small(ctx context.Context, kind string, h v1.Hash, most int64, open func(*repository) (io.ReadCloser, error)) ([]byte, error) {
+	f, err := s.client.cache.Blob(ctx, kind, h)
+	if err == nil {
+		raw, err := readSmall(io.NewSectionReader(f, 0, f.Size()), h, most)
+		return raw, closing(err, f)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if s.client.offline {
+		return nil, s.offlineError()
+	}
+	var raw []byte
+	err = s.try(ctx, func(repo *repository) error {
+		r, err := open(repo)
+		if err != nil {
+			return err
+		}
+		raw, err = readSmall(r, h, most)
+		return closing(err, r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return raw, s.client.keep(ctx, kind, h, raw)
+}
+
+func (s *registrySource) has(ctx context.Context, kind string, h v1.Hash) bool {
+	f, err := s.client.cache.Blob(ctx, kind, h)
+	return err == nil && f.Close() == nil
+}
+
+// keep puts a manifest or configuration into the cache.
+func (c *Client) keep(ctx context.Context, kind string, h v1.Hash, raw []byte) error {
+	f, err := c.cache.PutBlob(ctx, kind, h, func(w io.Writer) error {
+		_, err := w.Write(raw)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// try asks one place after the other. Only a 404 leads on to the next.
+func (s *registrySource) try(ctx context.Context, ask func(*repository) error) error {
+	return s.client.try(ctx, s.places, ask)
+}
+
+func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*repository) error) error {
+	var missing error
+	for _, place := range places {
+		repo, err := c.net.repository(ctx, place)
+		if err == nil {
+			err = ask(repo)
+		}
+		if err == nil {
+			return nil
+		}
+		notFound := isNotFound(err)
+		err = explain(place.RegistryStr(), err)
+		if !notFound {
+			return err
+		}
+		if missing != nil {
+			err = fmt.Errorf("%w; %w", missing, err)
+		}
+		missing = err
+	}
+	return missing
+}
+
+// offlineError says what must be fetched first.
+func (s *registrySource) offlineError() error {
+	return fault.Mark(fmt.Errorf("not all of %q is in the cache %q: fetch it once without --offline", s.ref.Name(), s.client.cache.Dir()), fault.Outside)
+}
+
+// Tags lists the tags of a repository, sorted. Offline, the list is the one
+// last asked for.
+func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) {
+	repo, err := c.net.parseRepository(repository)
+	if err != nil {
+		return nil, fmt.Errorf("reading the repository name %q: %w", repository, err)
+	}
+	if c.offline {
+		return c.knownTags(repo)
+	}
+	tags, err := c.currentTags(ctx, repo)
+	if err != nil {
+		return nil, fmt.Errorf("listing the tags of %q: %w", repository, err)
+	}
+	return tags, nil
+}
+
+func (c *Client) currentTags(ctx context.Context, repo name.Repository) ([]string, error) {
+	places, err := c.places(repo)
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	err = c.try(ctx, places, func(place *repository) (err error) {
+		tags, err = c.net.tags(ctx, place.Repository)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(tags)
+	text, err := json.Marshal(tags)
+	if err != nil {
+		return nil, err
+	}
+	return tags, c.cache.SetNote(tagListKind, repo.Name(), string(text))
+}
+
+func (c *Client) knownTags(repo name.Repository) ([]string, error) {
+	text, err := c.cache.Note(tagListKind, repo.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Mark(fmt.Errorf("listing the tags of %q: the list is not in the cache %q: ask for it once without --offline", repo.Name(), c.cache.Dir()), fault.Outside)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	return tags, unmarshal([]byte(text), &tags)
+}
+
+var _ source = (*registrySource)(nil)

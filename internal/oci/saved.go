@@ -1,0 +1,104 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/fault"
+)
+
+// saved is one image in the manifest.json of what docker save writes. The
+// format is Docker's own; newer versions put an OCI layout beside it.
+type saved struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func (c *Client) dockerArchiveImage(ctx context.Context, src, rest string, p v1.Platform) (*Image, error) {
+	file, ref := splitPath(rest)
+	open, err := c.openArchive(ctx, file)
+	if err != nil {
+		return nil, fmt.Errorf("opening image %q: %w", src, err)
+	}
+	s, raw, err := chooseSaved(open, ref, p)
+	if err != nil {
+		return nil, fmt.Errorf("opening image %q: %w", src, err)
+	}
+	return c.savedImage(src, raw, len(s.Layers), func(_ context.Context, i int) (io.ReadCloser, error) {
+		r, err := open(s.Layers[i])
+		return r, incomplete(err)
+	})
+}
+
+// chooseSaved finds an image of an archive, by name and then by platform, and
+// gives its configuration too.
+func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) {
+	all, err := readSaved(open)
+	if err != nil {
+		return saved{}, nil, err
+	}
+	found, err := chooseNamed(all, func(s saved) []string { return s.RepoTags }, ref)
+	if err != nil {
+		return saved{}, nil, err
+	}
+	var offered []string
+	for _, s := range found {
+		raw, err := readFile(open, s.Config, mostConfig)
+		if err != nil {
+			return saved{}, nil, incomplete(err)
+		}
+		config, err := parseConfig(raw, len(s.Layers))
+		if err != nil {
+			return saved{}, nil, fmt.Errorf("reading its configuration: %w", err)
+		}
+		is := v1.Platform{OS: config.OS, Architecture: config.Architecture}
+		if len(found) == 1 || fits(&is, v1.Platform{OS: p.OS, Architecture: p.Architecture}) {
+			return s, raw, nil
+		}
+		offered = append(offered, is.String())
+	}
+	slices.Sort(offered)
+	return saved{}, nil, invalid("there is none for %s: it is offered for %s", p.String(), strings.Join(slices.Compact(offered), ", "))
+}
+
+func readSaved(open opener) ([]saved, error) {
+	raw, err := readFile(open, "manifest.json", mostManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Mark(fmt.Errorf("docker save has not written it: %w", err), fault.Invalid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []saved
+	if err := unmarshal(raw, &all); err != nil {
+		return nil, fmt.Errorf("reading manifest.json: %w", err)
+	}
+	return all, nil
+}
+
+// savedImage makes an image of a configuration and a way to its layers, of
+// which nothing is known before they are read.
+func (c *Client) savedImage(src string, raw []byte, layers int, open func(ctx context.Context, i int) (io.ReadCloser, error)) (*Image, error) {
+	config, err := parseConfig(raw, layers)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration of image %q: %w", src, err)
+	}
+	m := &Image{Source: src, ID: hashOf(raw), RawConfig: raw, Config: config}
+	for i, diffID := range config.RootFS.DiffIDs {
+		m.Layers = append(m.Layers, &Layer{
+			DiffID: diffID, MediaType: types.DockerUncompressedLayer,
+			client: c, image: src, number: i + 1, count: layers,
+			open: func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, i) },
+		})
+	}
+	return m, nil
+}
