@@ -116,24 +116,32 @@ func setContent(e *initramfs.Entry, content []byte) {
 
 // setSource takes the content from a file of the machine that builds.
 func setSource(e initramfs.Entry, f *File, o Options) (initramfs.Entry, bool, error) {
-	name, err := o.sourcePath(f.Source)
-	if err != nil {
+	name, info, err := o.findSource(f)
+	if info == nil || err != nil {
 		return e, false, err
-	}
-	info, err := os.Stat(name)
-	switch {
-	case f.Optional && err != nil:
-		return e, false, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return e, false, invalid("the source %q does not exist: create it, or set optional: true", name)
-	case err != nil:
-		return e, false, invalid("reading the source: %w", err)
-	case !info.Mode().IsRegular():
-		return e, false, invalid("the source %q is no regular file", name)
 	}
 	e.Size = info.Size()
 	e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
 	return e, true, nil
+}
+
+// findSource gives a file's source; no info when it is optional and missing.
+func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) {
+	if name, err = o.sourcePath(f.Source); err != nil {
+		return "", nil, err
+	}
+	info, err = os.Stat(name)
+	switch {
+	case f.Optional && err != nil:
+		return "", nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil, invalid("the source %q does not exist: create it, or set optional: true", name)
+	case err != nil:
+		return "", nil, invalid("reading the source: %w", err)
+	case !info.Mode().IsRegular():
+		return "", nil, invalid("the source %q is no regular file", name)
+	}
+	return name, info, nil
 }
 
 func (o Options) sourcePath(source string) (string, error) {

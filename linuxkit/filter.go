@@ -1,6 +1,10 @@
 package linuxkit
 
-import "hookbuild/internal/initramfs"
+import (
+	"path"
+
+	"hookbuild/internal/initramfs"
+)
 
 // The fixed contents that LinuxKit gives an image's file system. A container
 // engine puts its own in their place in every running container, so that an
@@ -23,40 +27,48 @@ ff02::2 ip6-allrouters
 // container engine leaves in it and with what LinuxKit wants in it. Where
 // rootFS is true it is (part of) the system's own root.
 func (s *source) addImage(at string, img *initramfs.Tree, rootFS bool) error {
-	filtered := newLayout(s.modTime)
-	inner := filtered.begin(Part{})
-	if err := inner.tree.Graft("", img); err != nil {
+	filtered, err := s.labelled(img)
+	if err != nil {
 		return err
 	}
 	for _, name := range []string{".dockerenv", "Dockerfile", "dev/console", "dev/pts", "dev/shm", "etc/hostname"} {
-		filtered.tree.Remove(name)
+		filtered.Remove(name)
 	}
-	if err := inner.addStandard(rootFS); err != nil {
-		return err
+	for _, e := range standardFiles(filtered, rootFS) {
+		e.ModTime, e.Origin = s.modTime, s.origin("")
+		if err := filtered.Add(e); err != nil {
+			return err
+		}
 	}
-	return s.graft(at, &filtered.tree)
+	return s.tree.Graft(at, filtered)
 }
 
-func (s *source) addStandard(rootFS bool) error {
+// standardFiles are what every file system has, whatever its image had there.
+func standardFiles(img *initramfs.Tree, rootFS bool) []initramfs.Entry {
+	var files []initramfs.Entry
 	for _, dir := range []string{"dev", "dev/pts", "dev/shm", "etc", "proc", "sys"} {
-		if err := s.add(s.own(initramfs.Entry{Path: dir, Type: initramfs.Dir, Mode: 0o755})); err != nil {
-			return err
-		}
+		files = append(files, initramfs.Entry{Path: dir, Type: initramfs.Dir, Mode: 0o755})
 	}
-	if !s.covers("etc/mtab") {
-		if err := s.symlink("etc/mtab", "/proc/mounts"); err != nil {
-			return err
-		}
+	if _, ok := lookup(img, "etc/mtab"); !ok {
+		files = append(files, symlink("etc/mtab", "/proc/mounts"))
 	}
-	if err := s.file("etc/hosts", []byte(hostsContent)); err != nil {
-		return err
-	}
+	files = append(files, initramfs.BytesFile("etc/hosts", []byte(hostsContent), initramfs.Epoch()))
 	if rootFS {
-		return s.symlink("etc/resolv.conf", resolvTarget)
+		return append(files, symlink("etc/resolv.conf", resolvTarget))
 	}
-	return s.file("etc/resolv.conf", []byte(resolvContent))
+	return append(files, initramfs.BytesFile("etc/resolv.conf", []byte(resolvContent), initramfs.Epoch()))
 }
 
-func (s *source) symlink(name, target string) error {
-	return s.add(s.own(initramfs.Entry{Path: name, Type: initramfs.Symlink, Mode: 0o777, Target: target}))
+func symlink(name, target string) initramfs.Entry {
+	return initramfs.Entry{Path: name, Type: initramfs.Symlink, Mode: 0o777, Target: target}
+}
+
+// lookup finds what stands at name; symlinks on the way are followed, name
+// itself is not.
+func lookup(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
+	dir, ok := tree.Resolve(path.Dir(name))
+	if !ok {
+		return initramfs.Entry{}, false
+	}
+	return tree.Lookup(path.Join(dir, path.Base(name)))
 }

@@ -22,19 +22,31 @@ func (l *layout) addKernel(doc *Document, o Options, images map[string]*Image, r
 	switch {
 	case o.Kernel != nil:
 		part.Name = o.Kernel.Origin
-		s := l.begin(part)
-		if o.Kernel.Modules != nil {
-			if err := s.graftUnder(o.Kernel.Modules); err != nil {
-				return err
-			}
-		}
-		return s.addBoot(o.Kernel.Kernel, conf.Cmdline, res)
+		return l.begin(part).addGivenKernel(*o.Kernel, conf, res)
 	case conf.Image == "":
 		return nil
 	}
 	part.Name = ExpandReference(conf.Image)
 	part.Digest = images[part.Name].Digest
 	return l.begin(part).addKernelImage(conf, images[part.Name].Tree, o.TempDir, res)
+}
+
+func (s *source) addGivenKernel(k Kernel, conf KernelConfig, res *Result) error {
+	if k.Modules != nil {
+		if err := s.graftUnder(k.Modules); err != nil {
+			return err
+		}
+	}
+	switch {
+	case deref(conf.UCode) == "":
+	case k.Microcode == nil:
+		return invalid("kernel.ucode (line %d): the kernel %q comes without microcode: take kernel.ucode out of the document, or use the document's kernel image", conf.Line, k.Origin)
+	default:
+		if err := s.addMicrocode(*k.Microcode, res); err != nil {
+			return err
+		}
+	}
+	return s.addBoot(k.Kernel, conf.Cmdline, res)
 }
 
 func (s *source) addKernelImage(conf KernelConfig, img *initramfs.Tree, tempDir string, res *Result) error {

@@ -2,7 +2,6 @@ package linuxkit
 
 import (
 	"fmt"
-	"path"
 	"time"
 
 	"hookbuild/internal/initramfs"
@@ -92,24 +91,33 @@ func (s *source) own(e initramfs.Entry) initramfs.Entry {
 
 // graft puts all of tree below the directory at.
 func (s *source) graft(at string, tree *initramfs.Tree) error {
+	ours, err := s.labelled(tree)
+	if err != nil {
+		return err
+	}
+	return s.tree.Graft(at, ours)
+}
+
+// labelled gives a copy of tree whose entries have this part's origins.
+func (s *source) labelled(tree *initramfs.Tree) (*initramfs.Tree, error) {
+	ours := &initramfs.Tree{}
 	var links []initramfs.Entry
 	for e := range tree.All() {
-		e.Path = path.Join(at, e.Path)
+		e.Origin = s.origin(e.Origin)
 		if e.Type == initramfs.HardLink {
-			e.Target = path.Join(at, e.Target)
 			links = append(links, e)
 			continue
 		}
-		if err := s.add(e); err != nil {
-			return err
+		if err := ours.Add(e); err != nil {
+			return nil, err
 		}
 	}
 	for _, e := range links {
-		if err := s.add(e); err != nil {
-			return err
+		if err := ours.Add(e); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return ours, nil
 }
 
 // graftUnder puts what tree has and the root file system has not: the same as
@@ -142,24 +150,16 @@ func (s *source) graftUnder(tree *initramfs.Tree) error {
 	return nil
 }
 
-// covers says whether something stands at name, symlinks to it followed.
+// covers says whether something stands at name in the root file system.
 func (s *source) covers(name string) bool {
-	_, ok := s.lookup(name)
+	_, ok := lookup(&s.tree, name)
 	return ok
 }
 
 func (s *source) isOurs(name string) bool {
-	e, ok := s.lookup(name)
+	e, ok := lookup(&s.tree, name)
 	part, known := s.owner[e.Origin]
 	return ok && known && part == s.part
-}
-
-func (s *source) lookup(name string) (initramfs.Entry, bool) {
-	dir, ok := s.tree.Resolve(path.Dir(name))
-	if !ok {
-		return initramfs.Entry{}, false
-	}
-	return s.tree.Lookup(path.Join(dir, path.Base(name)))
 }
 
 // count fills in what each part gave to the tree in its end.

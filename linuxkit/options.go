@@ -70,6 +70,9 @@ type Kernel struct {
 	Kernel initramfs.Entry
 	// Modules goes to the root ("lib/modules/..."); nil for none.
 	Modules *initramfs.Tree
+	// Microcode is a cpio for the document that asks for one by kernel.ucode;
+	// nil for none.
+	Microcode *initramfs.Entry
 	// Origin names it in reports.
 	Origin string
 }

@@ -1,10 +1,8 @@
 package linuxkit
 
 import (
-	"errors"
-	"io/fs"
+	"fmt"
 	"maps"
-	"os"
 	"slices"
 )
 
@@ -22,18 +20,13 @@ func (d *Document) Sources(o Options) (map[string]string, error) {
 		if f.Source == "" {
 			continue
 		}
-		path, err := o.sourcePath(f.Source)
+		name, info, err := o.findSource(f)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("file %q (line %d): %w", f.Path, f.Line, err)
 		}
-		_, err = os.Stat(path)
-		if f.Optional && errors.Is(err, fs.ErrNotExist) {
-			continue
+		if info != nil {
+			paths[f.Source] = name
 		}
-		if err != nil {
-			return nil, invalid("reading the source of the file %q (line %d): %w; create it, or set optional: true", f.Path, f.Line, err)
-		}
-		paths[f.Source] = path
 	}
 	return paths, nil
 }

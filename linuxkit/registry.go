@@ -26,6 +26,11 @@ func (r *registry) Image(ctx context.Context, ref string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	return FromOCI(ctx, img)
+}
+
+// FromOCI reads an image's file system, with all layers fetched at once.
+func FromOCI(ctx context.Context, img *oci.Image) (*Image, error) {
 	if err := img.Fetch(ctx); err != nil {
 		return nil, err
 	}
