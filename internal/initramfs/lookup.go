@@ -117,7 +117,7 @@ func (t *Tree) follow(root, at, name string) (string, bool) {
 			}
 			continue
 		}
-		next := path.Join(at, part)
+		next := below(at, part)
 		e := t.file(next)
 		if e == nil || e.Type != Symlink {
 			at = next
@@ -134,10 +134,15 @@ func (t *Tree) follow(root, at, name string) (string, bool) {
 	return at, true
 }
 
-func parentOf(name string) string {
-	dir := path.Dir(name)
-	if dir == "." {
-		return ""
+// below joins a directory's path and a name in it, both clean.
+func below(dir, name string) string {
+	if dir == "" {
+		return name
 	}
-	return dir
+	return dir + "/" + name
+}
+
+func parentOf(name string) string {
+	i := strings.LastIndexByte(name, '/')
+	return name[:max(i, 0)]
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
+	"strings"
 	"time"
 
 	"github.com/cavaliergopher/cpio"
@@ -254,9 +254,8 @@ func checkEntry(name string, e Entry, dropXattrs bool) error {
 
 func longestPart(name string) int {
 	longest := 0
-	for name != "" && name != "." {
-		longest = max(longest, len(path.Base(name)))
-		name = parentOf(name)
+	for part := range strings.SplitSeq(name, "/") {
+		longest = max(longest, len(part))
 	}
 	return longest
 }

@@ -271,7 +271,7 @@ func (t *Tree) resolveDir(root, dir string, e Entry) (string, error) {
 	}
 	made := ""
 	for part := range strings.SplitSeq(dest, "/") {
-		made = path.Join(made, part)
+		made = below(made, part)
 		switch have := t.entries[made]; {
 		case t.isDir(made):
 		case have == nil:
