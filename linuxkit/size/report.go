@@ -1,0 +1,217 @@
+package size
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+)
+
+// Report says what an initramfs weighs and why. All sizes are bytes.
+type Report struct {
+	// Compressed is the initramfs file's size.
+	Compressed int64 `json:"compressed"`
+	// Unpacked is the sum of the contents, each file once.
+	Unpacked int64 `json:"unpacked"`
+	// RAM is what the files take on LinuxKit's tmpfs: whole pages, and every
+	// hard link a copy. A machine needs at least twice as much to boot.
+	RAM   int64 `json:"ram"`
+	Files int   `json:"files"`
+	// Parts are what was put together, the heaviest first.
+	Parts []Part `json:"parts"`
+	// Directories are the heaviest, a directory with all that is in it.
+	Directories []Directory `json:"directories"`
+	// Duplicates are contents that are there more than once, the largest
+	// waste first, and Wasted is what all of them waste.
+	Duplicates []Duplicate `json:"duplicates"`
+	Wasted     int64       `json:"wasted"`
+}
+
+// Part is something that files come from: an image, the kernel, a store.
+type Part struct {
+	// Name identifies it from build to build: it has no version in it where
+	// that can be.
+	Name  string `json:"name"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Directory is a directory and what lies below it.
+type Directory struct {
+	Path  string `json:"path"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Options say how much a report goes into.
+type Options struct {
+	// Top limits the lists of directories and duplicates; 0 is 40.
+	Top int
+	// Depth limits how deep the listed directories lie; 0 is 5.
+	Depth int
+	// LeastDuplicate is the smallest content, in bytes, that is looked for in
+	// several places; 0 is 512 KiB.
+	LeastDuplicate int64
+}
+
+func (o Options) withDefaults() Options {
+	o.Top = cmp.Or(o.Top, 40)
+	o.Depth = cmp.Or(o.Depth, 5)
+	o.LeastDuplicate = cmp.Or(o.LeastDuplicate, 512<<10)
+	return o
+}
+
+// New looks at a root file system that was put together from parts, and is
+// compressed to so many bytes.
+func New(ctx context.Context, t *initramfs.Tree, parts []Part, compressed int64, o Options) (*Report, error) {
+	o = o.withDefaults()
+	r := &Report{Compressed: compressed, Parts: mergeParts(parts)}
+	directories := map[string]*Directory{}
+	for e := range t.All() {
+		r.count(t, e)
+		countAbove(directories, e, o.Depth)
+	}
+	r.Directories = heaviest(directories, o.Top)
+	duplicates, err := FindDuplicates(ctx, t, o.LeastDuplicate)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range duplicates {
+		r.Wasted += d.Waste()
+	}
+	r.Duplicates = duplicates[:min(len(duplicates), o.Top)]
+	return r, nil
+}
+
+func (r *Report) count(t *initramfs.Tree, e initramfs.Entry) {
+	if e.Type == initramfs.HardLink {
+		e, _ = t.Lookup(e.Target)
+		r.RAM += pages(e.Size)
+		r.Files++
+		return
+	}
+	if e.Type != initramfs.Dir {
+		r.Files++
+	}
+	r.Unpacked += e.Size
+	r.RAM += pages(e.Size)
+}
+
+// pages rounds up to what memory is given out in.
+func pages(n int64) int64 { return (n + page - 1) / page * page }
+
+func countAbove(directories map[string]*Directory, e initramfs.Entry, depth int) {
+	if e.Type == initramfs.Dir {
+		return
+	}
+	parts := strings.Split(path.Dir(e.Path), "/")
+	for i := range min(len(parts), depth) {
+		name := strings.Join(parts[:i+1], "/")
+		d := directories[name]
+		if d == nil {
+			d = &Directory{Path: name}
+			directories[name] = d
+		}
+		d.Files++
+		d.Bytes += e.Size
+	}
+}
+
+func heaviest(directories map[string]*Directory, top int) []Directory {
+	list := make([]Directory, 0, len(directories))
+	for _, d := range directories {
+		if d.Path != "." {
+			list = append(list, *d)
+		}
+	}
+	slices.SortFunc(list, func(a, b Directory) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), initramfs.ComparePaths(a.Path, b.Path))
+	})
+	return list[:min(len(list), top)]
+}
+
+// mergeParts sums up the parts of one name, the heaviest first.
+func mergeParts(parts []Part) []Part {
+	byName := map[string]*Part{}
+	for _, p := range parts {
+		sum := byName[p.Name]
+		if sum == nil {
+			sum = &Part{Name: p.Name}
+			byName[p.Name] = sum
+		}
+		sum.Files += p.Files
+		sum.Bytes += p.Bytes
+	}
+	merged := make([]Part, 0, len(byName))
+	for _, p := range byName {
+		merged = append(merged, *p)
+	}
+	slices.SortFunc(merged, func(a, b Part) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Name, b.Name))
+	})
+	return merged
+}
+
+// Check is an error when the initramfs has more than limit bytes. It names the
+// heaviest parts, and with the report of an earlier build (nil for none) what
+// has grown since.
+func (r *Report) Check(limit int64, before *Report) error {
+	if r.Compressed <= limit {
+		return nil
+	}
+	text := fmt.Sprintf("the initramfs has %s, which is %s over the budget of %s", Text(r.Compressed), Text(r.Compressed-limit), Text(limit))
+	if grown := r.Grown(before); len(grown) > 0 {
+		text += "; grown since the earlier build: " + describe(grown, "+")
+	}
+	text += "; heaviest unpacked: " + describe(r.Parts, "")
+	return fault.Mark(fmt.Errorf("%s: leave something out, or raise the budget", text), fault.Failed)
+}
+
+// Grown gives the parts that have more bytes than in the report before, which
+// may be nil, with how many more; new ones with all of theirs. The most first.
+func (r *Report) Grown(before *Report) []Part {
+	if before == nil {
+		return nil
+	}
+	old := map[string]Part{}
+	for _, p := range before.Parts {
+		old[p.Name] = p
+	}
+	var grown []Part
+	for _, p := range r.Parts {
+		more := Part{Name: p.Name, Files: p.Files - old[p.Name].Files, Bytes: p.Bytes - old[p.Name].Bytes}
+		if more.Bytes > 0 {
+			grown = append(grown, more)
+		}
+	}
+	slices.SortStableFunc(grown, func(a, b Part) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return grown
+}
+
+func describe(parts []Part, sign string) string {
+	var texts []string
+	for _, p := range parts[:min(len(parts), 3)] {
+		texts = append(texts, fmt.Sprintf("%s %s%s", p.Name, sign, Text(p.Bytes)))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// Text gives a number of bytes as people read it: "12.3 MB". Units are powers
+// of 1000.
+func Text(bytes int64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	n, i := float64(bytes), 0
+	for n >= 999.95 && i < len(units)-1 {
+		n /= 1000
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", n, units[i])
+}
