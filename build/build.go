@@ -71,6 +71,7 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 type plan struct {
 	Request
 	kernel *kernel.Image
+	can    embed.Capabilities
 	base   *base
 	store  *store // nil when nothing is embedded
 }
@@ -80,6 +81,9 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if p.kernel, err = b.kernel(ctx, r); err != nil {
+			return err
+		}
+		if p.can, err = b.capabilities(ctx, p.kernel, r.Segment.Compression); err != nil {
 			return err
 		}
 		p.base, err = b.planBase(ctx, r, p.kernel)
@@ -107,7 +111,7 @@ func (b *Builder) segments(ctx context.Context, p *plan) ([]*cache.File, error) 
 	})
 	if p.store != nil {
 		g.Go(func() (err error) {
-			made[1], err = b.storeSegment(ctx, p.store, embed.Capabilities{}, p.Segment)
+			made[1], err = b.storeSegment(ctx, p.store, p.can, p.Segment)
 			return err
 		})
 	}
