@@ -148,7 +148,7 @@ func TestDirectoryLayoutSurvivesBooting(t *testing.T) {
 func (m *machine) differs(t *testing.T, want, store string, l *layer) string {
 	t.Helper()
 	got := filepath.Join(m.root, store, "overlay2", l.cacheID(), "diff")
-	return cmp.Diff(strings.Split(describe(t, want), "\n"), strings.Split(describe(t, got), "\n"))
+	return cmp.Diff(strings.Split(describe(t, want, nothing), "\n"), strings.Split(describe(t, got, nothing), "\n"))
 }
 
 // unpackExactly writes the layer's files as they are, with opaque directories

@@ -27,11 +27,10 @@ const (
 // overlayDiff is the content of a layer's diff directory, in the form that
 // overlayfs reads: a whiteout is the character device 0:0, an opaque directory
 // has the xattr trusted.overlay.opaque.
-type overlayDiff struct {
-	files *initramfs.Tree
-	// opaqueRoot says that the layer hides everything below it.
-	opaqueRoot bool
-}
+//
+// An opaque root directory is no different from any other root: overlayfs does
+// not look for the xattr there, so Docker never shows such a layer alone.
+type overlayDiff struct{ files *initramfs.Tree }
 
 // newOverlayDiff unpacks a layer's entries as dockerd does: a later entry
 // replaces an earlier one of the same path, whatever it is, and only a
@@ -149,7 +148,6 @@ func isOpaque(e initramfs.Entry) bool { return e.Xattrs[opaqueXattr] == opaqueYe
 func (d *overlayDiff) markOpaque(marker initramfs.Entry) error {
 	at := path.Dir(marker.Path)
 	if at == "." {
-		d.opaqueRoot = true
 		return nil
 	}
 	e, exists := d.files.Lookup(at)

@@ -25,7 +25,7 @@ func (s *store) directory(sink progress.Sink) (*initramfs.Tree, error) {
 	var lost repair
 	for _, l := range s.layers.all {
 		if err := root.unpack(l, &lost); err != nil {
-			return nil, fmt.Errorf("unpacking the layer %s of %q into the store: %w", l.src.DiffID, l.origin, err)
+			return nil, fmt.Errorf("laying out %s: %w", l.src, err)
 		}
 	}
 	warnOfAttrs(sink, lost.attrs)

@@ -3,7 +3,6 @@ package embed
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -101,7 +101,8 @@ func (e *engine) images(t *testing.T) []string {
 		line := e.do(t, "image", "inspect", "--format", "{{.Id}} {{json .RepoTags}} {{json .RepoDigests}} {{.Size}} {{json .RootFS}}", id)
 		list = append(list, strings.TrimSpace(line))
 	}
-	return list
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // saved gives the sha256 of an image's layers as "docker save" writes them.
@@ -166,23 +167,16 @@ func (e *engine) container(t *testing.T, image string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var own []string
-	for line := range strings.SplitSeq(describe(t, fmt.Sprintf("/proc/%d/root/", pid)), "\n") {
-		if !madeByDocker(line) {
-			own = append(own, line)
-		}
-	}
-	return strings.Join(own, "\n")
+	return describe(t, fmt.Sprintf("/proc/%d/root/", pid), madeByDocker)
 }
 
 // madeByDocker is true for what every container has of its own.
-func madeByDocker(line string) bool {
-	for _, name := range []string{".dockerenv", "dev", "proc", "sys", "etc", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"} {
-		if strings.HasPrefix(line, strconv.Quote(name)+" ") {
-			return true
-		}
+func madeByDocker(name string) bool {
+	switch name {
+	case ".dockerenv", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab":
+		return true
 	}
-	return strings.HasPrefix(line, `"dev/`) || strings.HasPrefix(line, `"proc/`) || strings.HasPrefix(line, `"sys/`)
+	return false
 }
 
 // diffIDs lists an image's layers as its configuration has them.
@@ -195,5 +189,3 @@ func (e *engine) diffIDs(t *testing.T, image string) []string {
 	}
 	return list
 }
-
-func testContext(t *testing.T) context.Context { return t.Context() }

@@ -72,13 +72,13 @@ func (l *layer) below() []*layer {
 func (l *layer) read(ctx context.Context, c *cache.Cache) error {
 	entries, err := l.src.Entries(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the layer %s of %q: %w", l.src.DiffID, l.origin, err)
+		return err // it names the layer
 	}
 	if l.diff, err = newOverlayDiff(entries); err != nil {
-		return fault.Mark(fmt.Errorf("unpacking the layer %s of %q: %w", l.src.DiffID, l.origin, err), fault.Invalid)
+		return fault.Mark(fmt.Errorf("unpacking %s: %w", l.src, err), fault.Invalid)
 	}
 	if l.tarSplit, err = tarSplit(ctx, c, l.src); err != nil {
-		return fmt.Errorf("recording the layer %s of %q: %w", l.src.DiffID, l.origin, err)
+		return fmt.Errorf("recording %s: %w", l.src, err)
 	}
 	return nil
 }

@@ -21,9 +21,6 @@ func (m *merged) isDir() bool { return m != nil && m.children != nil }
 func mergedView(layers []*layer) *merged {
 	root := mergedDir()
 	for _, l := range slices.Backward(layers) {
-		if l.diff.opaqueRoot {
-			root = mergedDir()
-		}
 		for e := range l.diff.files.All() {
 			root.put(e)
 		}
@@ -72,19 +69,13 @@ func spellOut(l *layer) (*overlayDiff, error) {
 			opaque = append(opaque, e)
 		}
 	}
-	if len(opaque) == 0 && !l.diff.opaqueRoot {
+	if len(opaque) == 0 {
 		return l.diff, nil
 	}
 	below := mergedView(l.below())
 	spelled := &overlayDiff{files: &initramfs.Tree{}}
 	if err := spelled.files.Graft("", l.diff.files); err != nil {
 		return nil, err
-	}
-	if l.diff.opaqueRoot {
-		root := initramfs.Entry{Path: ".", ModTime: initramfs.Epoch(), Origin: l.origin}
-		if err := spelled.hide(root, below); err != nil {
-			return nil, err
-		}
 	}
 	for _, dir := range opaque {
 		if err := spelled.files.Add(withoutXattr(dir, opaqueXattr)); err != nil {

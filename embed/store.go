@@ -33,6 +33,9 @@ const (
 	distributionDir = imageDir + "/distribution"
 	graphDir        = "overlay2"
 	linkDir         = graphDir + "/l"
+	// layersFile is the squashfs of the packed layout, layersDir its mount point.
+	layersFile = "layers.squashfs"
+	layersDir  = "layers"
 )
 
 // store is a data root to be: what goes into it, each thing once.

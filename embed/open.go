@@ -1,0 +1,256 @@
+package embed
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+)
+
+// Bounds of what is read from a store that somebody else may have made.
+const (
+	largestConfig = 8 << 20 // as Docker bounds an image's configuration
+	largestNames  = 16 << 20
+	largestField  = 4 << 10
+)
+
+// Store is a Docker data root found in an initramfs: one of this package, in
+// either layout, or one copied from a dockerd with the overlay2 driver, as
+// upstream's HookOS carries it.
+type Store struct {
+	tree   *initramfs.Tree
+	images []*storedImage
+	layers map[v1.Hash]*storedLayer // by chain ID
+	names  *nameTable
+}
+
+// storedImage is an image that the store has.
+type storedImage struct {
+	id     v1.Hash
+	config []byte
+	layers []*storedLayer // the lowest first
+}
+
+// storedLayer is a layer as the layer database describes it.
+type storedLayer struct {
+	chain, diffID v1.Hash
+	cacheID       string
+	size          int64
+}
+
+// Open reads the store of an initramfs. When there is none the error wraps
+// [fs.ErrNotExist]; one that dockerd could not use as a whole is of kind
+// [fault.Invalid]. Contents of layers are not looked at: see [Store.Verify].
+func Open(tree *initramfs.Tree) (*Store, error) {
+	if _, found := tree.Lookup(path.Join(StorePath, imageDir, "repositories.json")); !found {
+		return nil, fmt.Errorf("looking for embedded images in %q: %w", StorePath, fs.ErrNotExist)
+	}
+	s := &Store{tree: tree, layers: map[v1.Hash]*storedLayer{}, names: newNameTable()}
+	if err := s.load(); err != nil {
+		return nil, fault.Mark(fmt.Errorf("reading the embedded images in %q: %w", StorePath, err), fault.Invalid)
+	}
+	return s, nil
+}
+
+func (s *Store) load() error {
+	body, err := s.read(imageDir+"/repositories.json", largestNames)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, s.names); err != nil {
+		return fmt.Errorf("reading repositories.json: %w", err)
+	}
+	for _, name := range s.children(imageDB + "/content/sha256") {
+		im, err := s.loadImage(name)
+		if err != nil {
+			return fmt.Errorf("image %q: %w", name, err)
+		}
+		s.images = append(s.images, im)
+	}
+	return nil
+}
+
+func (s *Store) loadImage(name string) (*storedImage, error) {
+	config, err := s.read(imageDB+"/content/sha256/"+name, largestConfig)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(config)
+	if hex.EncodeToString(sum[:]) != name {
+		return nil, fmt.Errorf("its configuration has the digest sha256:%x", sum)
+	}
+	im := &storedImage{id: v1.Hash{Algorithm: "sha256", Hex: name}, config: config}
+	var parsed v1.ConfigFile
+	if err := json.Unmarshal(config, &parsed); err != nil {
+		return nil, fmt.Errorf("reading its configuration: %w", err)
+	}
+	var parent *layer
+	for _, diffID := range parsed.RootFS.DiffIDs {
+		parent = &layer{chain: chainID(parent, diffID)}
+		l, err := s.loadLayer(parent.chain, diffID)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", diffID, err)
+		}
+		im.layers = append(im.layers, l)
+	}
+	return im, nil
+}
+
+// loadLayer reads the layer database's account of a layer.
+func (s *Store) loadLayer(chain, diffID v1.Hash) (*storedLayer, error) {
+	if l, known := s.layers[chain]; known {
+		return l, nil
+	}
+	at := path.Join(layerDB, "sha256", chain.Hex)
+	field := func(name string) (string, error) {
+		body, err := s.read(path.Join(at, name), largestField)
+		return strings.TrimSpace(string(body)), err
+	}
+	diff, err := field("diff")
+	if err != nil {
+		return nil, err
+	}
+	if diff != diffID.String() {
+		return nil, fmt.Errorf("the layer database has %q in its place", diff)
+	}
+	l := &storedLayer{chain: chain, diffID: diffID}
+	if l.cacheID, err = field("cache-id"); err != nil {
+		return nil, err
+	}
+	if l.cacheID == "" || l.cacheID == "." || l.cacheID == ".." || strings.Contains(l.cacheID, "/") {
+		return nil, fmt.Errorf("its cache-id %q is not a name", l.cacheID)
+	}
+	size, err := field("size")
+	if err != nil {
+		return nil, err
+	}
+	if l.size, err = strconv.ParseInt(size, 10, 64); err != nil {
+		return nil, fmt.Errorf("reading its size: %w", err)
+	}
+	s.layers[chain] = l
+	return l, nil
+}
+
+// read gives a small file of the data root.
+func (s *Store) read(name string, most int64) ([]byte, error) {
+	body, err := s.open(path.Join(StorePath, name))
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(body, most+1))
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("reading %q: %w", name, err)
+	}
+	if int64(len(content)) > most {
+		return nil, fmt.Errorf("reading %q: it is larger than %d bytes", name, most)
+	}
+	return content, nil
+}
+
+// open opens a regular file of the initramfs. Upstream's tools make hard links
+// symlinks, so those are followed.
+func (s *Store) open(at string) (io.ReadCloser, error) {
+	real, found := s.tree.Resolve(at)
+	if !found {
+		return nil, fmt.Errorf("opening %q: %w", at, fs.ErrNotExist)
+	}
+	e, _ := s.tree.Lookup(real)
+	if e.Type == initramfs.HardLink {
+		e, _ = s.tree.Lookup(e.Target)
+	}
+	if e.Type != initramfs.Regular {
+		return nil, fmt.Errorf("opening %q: it is a %s", at, e.Type)
+	}
+	if e.Open == nil {
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	return e.Open()
+}
+
+// children lists the names in a directory of the data root.
+func (s *Store) children(dir string) []string {
+	prefix := path.Join(StorePath, dir) + "/"
+	var names []string
+	for e := range s.tree.All() {
+		if name, below := strings.CutPrefix(e.Path, prefix); below && !strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Layout says how the store is laid out.
+func (s *Store) Layout() Layout {
+	if _, packed := s.tree.Lookup(path.Join(StorePath, layersFile)); packed {
+		return Packed
+	}
+	return Directory
+}
+
+// Images lists the images, by name, those without one last.
+func (s *Store) Images() []Embedded {
+	var list []Embedded
+	for _, im := range s.images {
+		e := Embedded{ID: im.id}
+		e.Names, e.Digests = s.names.of(im.id)
+		for _, l := range im.layers {
+			e.Size += l.size
+		}
+		list = append(list, e)
+	}
+	slices.SortStableFunc(list, func(a, b Embedded) int { return strings.Compare(a.sortKey(), b.sortKey()) })
+	return list
+}
+
+func (e Embedded) sortKey() string {
+	return strings.Join(append(append(slices.Clone(e.Names), e.Digests...), "\xff"+e.ID.Hex), " ")
+}
+
+// find gives the image that name means: a name or digest as dockerd takes it,
+// or an image ID, which may be cut short.
+func (s *Store) find(name string) (*storedImage, error) {
+	wanted := ""
+	if ref, err := Name(name); err == nil {
+		for _, refs := range s.names.Repositories {
+			if id, found := refs[ref]; found {
+				wanted = strings.TrimPrefix(id, "sha256:")
+			}
+		}
+	}
+	if wanted == "" && len(name) >= 4 {
+		wanted = strings.TrimPrefix(name, "sha256:")
+	}
+	var found []*storedImage
+	for _, im := range s.images {
+		if wanted != "" && strings.HasPrefix(im.id.Hex, wanted) {
+			found = append(found, im)
+		}
+	}
+	if len(found) != 1 {
+		return nil, fault.Mark(fmt.Errorf("looking for the embedded image %q: %d images fit; there are %s", name, len(found), s.listing()), fault.Invalid)
+	}
+	return found[0], nil
+}
+
+func (s *Store) listing() string {
+	var all []string
+	for _, e := range s.Images() {
+		all = append(all, append(append(e.Names, e.Digests...), e.ID.String())[0])
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
+}
