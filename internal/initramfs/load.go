@@ -169,8 +169,12 @@ func (u *unpacker) clear(name string) bool {
 }
 
 // update is what becomes of a file when another of its type is written over it:
-// all its names change; a device keeps its numbers.
+// all its names change. A device keeps its numbers, and a directory its time,
+// because the kernel sets the directories' times last, in reverse order.
 func (u *unpacker) update(old *Entry, e Entry) {
+	if e.Type == Dir {
+		e.ModTime = old.ModTime
+	}
 	e.Path, e.Major, e.Minor = old.Path, old.Major, old.Minor
 	*old = e
 }

@@ -1,0 +1,196 @@
+package initramfs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/lab"
+	"hookbuild/internal/testneed"
+)
+
+// TestKernelUnpacks boots Linux with segments of every kind and compares what
+// it finds with what [Load] says it will.
+func TestKernelUnpacks(t *testing.T) {
+	testneed.Tool(t, "qemu-system-x86_64")
+	kernel := kernelImage(t)
+	dir := t.TempDir()
+	initramfs := filepath.Join(dir, "initramfs")
+	if err := os.WriteFile(initramfs, bootFile(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	console, err := lab.Boot(t.Context(), lab.Machine{Arch: "amd64", Kernel: kernel, Initramfs: []string{initramfs}, MemoryMB: 512, Cmdline: "quiet loglevel=1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(initramfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := load(t, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Lost) != 2 || len(file.Segments) != 6 {
+		t.Errorf("lost %v, %d segments", file.Lost, len(file.Segments))
+	}
+	got := told(console)
+	if diff := cmp.Diff(expected(file.Tree), got); diff != "" {
+		t.Errorf("the kernel unpacked otherwise (-want +got):\n%s", diff)
+	}
+}
+
+// kernelImage gives the vmlinuz of Debian's cloud kernel.
+func kernelImage(t *testing.T) string {
+	t.Helper()
+	testneed.Tool(t, "apt-get")
+	dpkg := testneed.Tool(t, "dpkg-deb")
+	l, err := lab.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deb, err := l.Kernel(t.Context(), "amd64")
+	if err != nil {
+		testneed.Missing(t, "kernel", err.Error())
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command(dpkg, "-x", deb, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "boot/vmlinuz-*"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	return found[0]
+}
+
+// bootFile makes an initramfs of six segments whose files meet each other.
+func bootFile(t *testing.T) []byte {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "init")
+	build := exec.Command(testneed.Tool(t, "go"), "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./testdata/bootinit")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	info, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	init := Entry{Path: "init", Mode: 0o755, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(program) }}
+	first := sample(t)
+	for _, e := range []Entry{init, {Path: "root/.keep"}, {Path: "usr/lib", Type: Dir, Mode: 0o755}} {
+		if err := first.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Zstd over several jobs, gzip over several blocks.
+	zeros := make([]byte, 20<<20)
+	big := &Tree{}
+	if err := big.Add(BytesFile("big", append(zeros, "end"...), Epoch())); err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	w, ctx := NewFileWriter(&file), context.Background()
+	for i, tree := range []*Tree{
+		first, big,
+		grow(t, "zlib", "z/gz 1", "big2 "+strings.Repeat("x", 3<<20)),
+		grow(t, "bin/sh 2", "late 3"),
+	} {
+		o := SegmentOptions{Compression: []Compression{Gzip, Zstd, Gzip, None}[i]}
+		if err := w.WriteSegment(ctx, tree, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range [][]byte{pipe(t, oddFiles(), "zstd", "-q", "-19"), oddLinks()} {
+		if err := w.Append(ctx, bytes.NewReader(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file.Bytes()
+}
+
+// oddFiles tries what [TestUnpacksAsTheKernel] says of the kernel.
+func oddFiles() []byte {
+	const reg, dir, link, chr = 0o100644, 0o40755, 0o120777, 0o20600
+	var b newc
+	for _, h := range []rawHeader{
+		{name: ".", mode: dir},
+		{name: "/k", mode: dir},
+		{name: "k/no/parent", mode: reg, body: "1"},
+		{name: "k/d", mode: dir}, {name: "k/s", mode: link, body: "/k/d"}, {name: "k/s/f", mode: reg, body: "1"},
+		{name: "k/l", mode: link, body: "d"}, {name: "k/l", mode: dir},
+		{name: "k/d", mode: reg, body: "2"},
+		{name: "k/c", mode: chr, rdevMinor: 3}, {name: "k/c", mode: 0o20666, rdevMinor: 4},
+	} {
+		b.add(h)
+	}
+	return b.end()
+}
+
+func oddLinks() []byte {
+	const reg, link = 0o100644, 0o120777
+	var b newc
+	for _, h := range []rawHeader{
+		{name: "k/h1", ino: 5, nlink: 2, mode: reg, body: "first"}, {name: "k/h2", ino: 5, nlink: 2, mode: reg},
+		{name: "k/h3", ino: 6, nlink: 2, mode: reg}, {name: "k/h4", ino: 6, nlink: 2, mode: reg, body: "last"},
+		{name: "k/h5", ino: 7, nlink: 2, mode: reg, body: "rewritten"}, {name: "k/h6", ino: 7, nlink: 2, mode: reg}, {name: "k/h6", ino: 8, nlink: 1, mode: reg, body: "new"},
+		{name: "k/s1", ino: 9, nlink: 2, mode: link, body: "x"}, {name: "k/s2", ino: 9, nlink: 2, mode: link, body: "y"},
+	} {
+		b.add(h)
+	}
+	return b.end()
+}
+
+// told reads the lines of testdata/bootinit, but for the console, which the
+// kernel makes itself.
+func told(console string) []string {
+	var lines []string
+	for line := range strings.Lines(strings.ReplaceAll(console, "\r", "")) {
+		_, line, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "@@ ")
+		if ok && !strings.HasPrefix(line, "dev/console ") {
+			lines = append(lines, line)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// expected writes a tree down in the words of testdata/bootinit.
+func expected(tree *Tree) []string {
+	subdirs := map[string]int{}
+	for e := range tree.All() {
+		if e.Type == Dir {
+			subdirs[parentOf(e.Path)]++
+		}
+	}
+	var lines []string
+	for e := range tree.All() {
+		file := *tree.file(e.Path)
+		links := 1 + len(tree.Names(file.Path))
+		if file.Type == Dir {
+			links = 2 + subdirs[e.Path]
+		}
+		what := "-"
+		switch file.Type {
+		case Regular:
+			what = fmt.Sprintf("%d:%08x", file.Size, crc32.ChecksumIEEE([]byte(content(file))))
+		case Symlink:
+			what = file.Target
+		}
+		lines = append(lines, fmt.Sprintf("%s %o %d:%d %d %d %d,%d %s", e.Path, uint32(newcType(file.Type))|file.Mode, file.UID, file.GID,
+			links, file.ModTime.Unix(), file.Major, file.Minor, what))
+	}
+	slices.Sort(lines)
+	return lines
+}
