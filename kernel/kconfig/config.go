@@ -161,3 +161,8 @@ func (c *Config) Options() []string { return slices.Sorted(maps.Keys(c.values)) 
 
 // Len is the number of options.
 func (c *Config) Len() int { return len(c.values) }
+
+// invalidUsage is an error about an argument of the command line.
+func invalidUsage(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Usage)
+}

@@ -1,0 +1,188 @@
+package kconfig
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+)
+
+// UnmetError lists the options that were asked for and did not take.
+type UnmetError struct {
+	// Reasons has a sentence for each option.
+	Reasons []string
+}
+
+func (e *UnmetError) Error() string {
+	if len(e.Reasons) == 1 {
+		return e.Reasons[0]
+	}
+	return fmt.Sprintf("%d options did not take: %s", len(e.Reasons), strings.Join(e.Reasons, "; "))
+}
+
+// Check compares what was asked with what olddefconfig made of it, and
+// explains the differences by the kernel's Kconfig files. The error is an
+// [*UnmetError].
+func Check(asked []Request, result *Config, tree *Tree) error {
+	last := map[string]Request{}
+	for _, r := range asked {
+		last[r.Option] = r
+	}
+	unmet := &UnmetError{}
+	for i, r := range asked {
+		if last[r.Option] != r || slices.Contains(asked[:i], r) {
+			continue
+		}
+		if got, _ := result.Get(r.Option); got != r.Value {
+			unmet.Reasons = append(unmet.Reasons, tree.Explain(r, result))
+		}
+	}
+	if len(unmet.Reasons) == 0 {
+		return nil
+	}
+	return fault.Mark(fmt.Errorf("configuring the kernel: %w", unmet), fault.Invalid)
+}
+
+// Explain says in a sentence why a request did not take.
+func (t *Tree) Explain(r Request, result *Config) string {
+	name := strings.TrimPrefix(r.Option, Prefix)
+	got, _ := result.Get(r.Option)
+	head := fmt.Sprintf("%s is %s", r, inWords(got))
+	s := t.Symbols[name]
+	switch {
+	case s == nil || s.Origin == "":
+		return fmt.Sprintf("%s did not take: this kernel has no such option%s", r, didYouMean(t.Near(name)))
+	case tristateOf(got) > tristateOf(r.Value):
+		return head + t.forced(s, result)
+	case s.choice != nil && r.Value == "y":
+		if other := s.choice.chosen(result); other != "" {
+			return fmt.Sprintf("%s: of this choice %s is on; set that to n too, or leave this", head, other)
+		}
+	}
+	if unmet := s.unmet(r, result); len(unmet) > 0 {
+		return fmt.Sprintf("%s: it depends on %s", head, strings.Join(unmet, ", and on ")) + t.remedy(unmet)
+	}
+	if s.Prompt == "" {
+		return head + ": nobody can set it, it follows from others" + t.selectors(s)
+	}
+	return fmt.Sprintf("%s although its dependencies are met; see %s in the kernel's source", head, s.Origin)
+}
+
+func didYouMean(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(names, ", ") + "?"
+}
+
+// get reads values by their short names.
+func (c *Config) get(name string) string {
+	value, _ := c.Get(name)
+	return value
+}
+
+// unmet says what the definition that is nearest to being met lacks.
+func (s *Symbol) unmet(r Request, result *Config) []string {
+	want := tristateOf(r.Value)
+	if want == 0 {
+		want = 1 // a number or a text: the option has to be visible
+	}
+	var best []string
+	for i, depends := range s.depends {
+		depends = and(depends, s.visible[i])
+		if depends == nil {
+			return nil
+		}
+		needs := depends.needs(result.get, want)
+		if len(needs) == 0 {
+			return nil
+		}
+		if best == nil || len(needs) < len(best) {
+			best = needs
+		}
+	}
+	return slices.Compact(best)
+}
+
+// remedy proposes to set what is missing, where a user can.
+func (t *Tree) remedy(unmet []string) string {
+	var sets []string
+	for _, need := range unmet {
+		option, state, found := strings.Cut(need, " (it is ")
+		if !found || state != "not set)" && state != "m)" || strings.Contains(option, " ") {
+			continue
+		}
+		option = strings.TrimSuffix(option, "=y")
+		s := t.Symbols[strings.TrimPrefix(option, Prefix)]
+		switch {
+		case s == nil || s.Origin == "":
+			sets = append(sets, option+" does not exist on this architecture")
+		case s.Prompt != "":
+			sets = append(sets, "add --set "+option+"=y")
+		default:
+			sets = append(sets, option+" cannot be set itself"+t.selectors(s))
+		}
+	}
+	if len(sets) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(sets, "; ") + ")"
+}
+
+// selectors names options that would select s.
+func (t *Tree) selectors(s *Symbol) string {
+	var by []string
+	for _, sel := range s.selectedBy {
+		if from := t.Symbols[sel.by]; from != nil && from.Prompt != "" {
+			by = append(by, Prefix+sel.by)
+		}
+	}
+	slices.Sort(by)
+	by = slices.Compact(by)
+	if len(by) == 0 {
+		return ""
+	}
+	return ": it comes with " + someOf(by)
+}
+
+// someOf lists up to four names.
+func someOf(names []string) string {
+	if len(names) > 4 {
+		return strings.Join(names[:4], ", ") + " and others"
+	}
+	return strings.Join(names, ", ")
+}
+
+// forced names who keeps an option on that was asked to be off, or built in
+// that was asked to be a module.
+func (t *Tree) forced(s *Symbol, result *Config) string {
+	var by []string
+	for _, sel := range s.selectedBy {
+		on := tristateOf(result.get(sel.by))
+		if sel.when != nil {
+			on = min(on, sel.when.eval(result.get))
+		}
+		if on > 0 {
+			by = append(by, Prefix+sel.by)
+		}
+	}
+	slices.Sort(by)
+	if by = slices.Compact(by); len(by) > 0 {
+		return ": it is needed by " + someOf(by) + "; switch that off too"
+	}
+	if s.Prompt == "" {
+		return ": nobody can set it, it follows from the kernel's defaults"
+	}
+	return ": the kernel's own rules keep it; see " + s.Origin + " in its source"
+}
+
+// chosen names the member of the choice that is on.
+func (c *choice) chosen(result *Config) string {
+	for _, m := range c.members {
+		if result.get(m) == "y" {
+			return Prefix + m
+		}
+	}
+	return ""
+}

@@ -1,0 +1,365 @@
+package kconfig
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Symbol is an option as the kernel's Kconfig files define it.
+type Symbol struct {
+	Name string // without "CONFIG_"
+	// Prompt is the text in the menus; "" for an option that only others set.
+	Prompt string
+	// Origin is the file and line of the first definition.
+	Origin string
+
+	// depends has the dependency of each definition, visible the condition
+	// under which its prompt is shown; nil stands for none.
+	depends    []expr
+	visible    []expr
+	selectedBy []selection
+	choice     *choice
+}
+
+type selection struct {
+	by   string
+	when expr
+}
+
+// choice is a group of options of which one is on.
+type choice struct{ members []string }
+
+// Tree is all of the kernel's Kconfig files for one architecture.
+type Tree struct {
+	Symbols map[string]*Symbol
+}
+
+// Bounds for what is read of a source tree.
+const (
+	mostFiles     = 20000
+	mostFile      = 4 << 20
+	mostInclusion = 50
+)
+
+// ReadTree reads Kconfig and what it includes from a kernel's source. Arch is
+// the kernel's own name of the architecture ("x86", "arm64").
+func ReadTree(files fs.FS, arch string) (*Tree, error) {
+	r := &reader{files: files, arch: arch, tree: &Tree{Symbols: map[string]*Symbol{}}}
+	if err := r.file("Kconfig", nil, 0); err != nil {
+		return nil, fmt.Errorf("reading the kernel's Kconfig files: %w", err)
+	}
+	return r.tree, nil
+}
+
+// reader walks the files; scopes are the open menus, ifs and choices.
+type reader struct {
+	files fs.FS
+	arch  string
+	tree  *Tree
+	seen  int
+}
+
+// block is an open if, menu or choice, or the entry that attributes belong to.
+type block struct {
+	kind    string // "if", "menu", "choice"
+	depends expr
+	choice  *choice
+}
+
+// parser reads one file.
+type parser struct {
+	r       *reader
+	name    string
+	lines   []string
+	at      int
+	outer   expr // the dependencies of the place that included the file
+	blocks  []block
+	current *Symbol // the entry that attributes belong to; nil for a menu's
+	index   int     // of the current definition in current.depends
+	depth   int
+}
+
+func (r *reader) file(name string, outer expr, depth int) error {
+	if r.seen++; r.seen > mostFiles || depth > mostInclusion {
+		return fmt.Errorf("%q: more than %d files, or files included more than %d deep", name, mostFiles, mostInclusion)
+	}
+	info, err := fs.Stat(r.files, name)
+	if err != nil {
+		return err
+	}
+	if info.Size() > mostFile {
+		return fmt.Errorf("%q has %d bytes, more than any Kconfig file", name, info.Size())
+	}
+	text, err := fs.ReadFile(r.files, name)
+	if err != nil {
+		return err
+	}
+	joined := strings.ReplaceAll(string(text), "\\\n", " ")
+	p := &parser{r: r, name: name, lines: strings.Split(joined, "\n"), outer: outer, depth: depth}
+	for ; p.at < len(p.lines); p.at++ {
+		if err := p.line(p.lines[p.at]); err != nil {
+			return fmt.Errorf("%s, line %d: %w", name, p.at+1, err)
+		}
+	}
+	return nil
+}
+
+// scope is the dependency of all open blocks.
+func (p *parser) scope() expr {
+	all := p.outer
+	for _, b := range p.blocks {
+		all = and(all, b.depends)
+	}
+	return all
+}
+
+func (p *parser) line(text string) error {
+	keyword, rest, _ := strings.Cut(strings.TrimSpace(strings.ReplaceAll(text, "\t", " ")), " ")
+	rest = strings.TrimSpace(rest)
+	switch keyword {
+	case "config", "menuconfig":
+		p.define(rest)
+	case "menu", "choice", "if":
+		return p.open(keyword, rest)
+	case "endmenu", "endchoice", "endif":
+		return p.close(strings.TrimPrefix(keyword, "end"))
+	case "source", "rsource", "osource", "orsource":
+		return p.include(keyword, rest)
+	case "help", "---help---":
+		p.skipHelp(text)
+	case "comment":
+		p.current = nil
+	default:
+		return p.attribute(keyword, rest)
+	}
+	return nil
+}
+
+// define begins an option. The same option may be defined more than once.
+func (p *parser) define(name string) {
+	s := p.r.tree.symbol(name)
+	if s.Origin == "" {
+		s.Origin = fmt.Sprintf("%s:%d", p.name, p.at+1)
+	}
+	s.depends, s.visible = append(s.depends, p.scope()), append(s.visible, nil)
+	p.current, p.index = s, len(s.depends)-1
+	for _, b := range p.blocks {
+		if b.choice != nil {
+			s.choice = b.choice
+			b.choice.members = append(b.choice.members, name)
+		}
+	}
+}
+
+func (t *Tree) symbol(name string) *Symbol {
+	s := t.Symbols[name]
+	if s == nil {
+		s = &Symbol{Name: name}
+		t.Symbols[name] = s
+	}
+	return s
+}
+
+func (p *parser) open(kind, rest string) error {
+	b := block{kind: kind}
+	p.current = nil
+	switch kind {
+	case "if":
+		condition, err := parseExpr(rest)
+		if err != nil {
+			return err
+		}
+		b.depends = condition
+	case "choice":
+		b.choice = &choice{}
+	}
+	p.blocks = append(p.blocks, b)
+	return nil
+}
+
+func (p *parser) close(kind string) error {
+	p.current = nil
+	if len(p.blocks) == 0 || p.blocks[len(p.blocks)-1].kind != kind {
+		return fmt.Errorf("end%s closes no %s", kind, kind)
+	}
+	p.blocks = p.blocks[:len(p.blocks)-1]
+	return nil
+}
+
+// include reads another file; its path may name the architecture.
+func (p *parser) include(keyword, rest string) error {
+	p.current = nil
+	name := strings.Trim(rest, `"`)
+	name = strings.NewReplacer("$(SRCARCH)", p.r.arch, "$SRCARCH", p.r.arch, "$(srctree)/", "").Replace(name)
+	if strings.Contains(name, "$") {
+		return nil // a place that only the build knows (KUNITCONFIG and such)
+	}
+	if strings.Contains(keyword, "rsource") {
+		name = path.Join(path.Dir(p.name), name)
+	}
+	err := p.r.file(path.Clean(name), p.scope(), p.depth+1)
+	if err != nil && strings.HasPrefix(keyword, "o") {
+		return nil
+	}
+	return err
+}
+
+// skipHelp passes over a help text: all lines that are indented deeper than
+// the keyword, and blank ones.
+func (p *parser) skipHelp(keyword string) {
+	margin := -1
+	for p.at+1 < len(p.lines) {
+		next := p.lines[p.at+1]
+		if strings.TrimSpace(next) != "" {
+			indent := indentation(next)
+			if margin < 0 {
+				margin = max(indent, 1)
+			}
+			if indent < margin {
+				return
+			}
+		}
+		p.at++
+	}
+}
+
+// indentation counts columns; a tab goes to the next multiple of 8.
+func indentation(line string) int {
+	column := 0
+	for _, c := range line {
+		switch c {
+		case ' ':
+			column++
+		case '\t':
+			column += 8 - column%8
+		default:
+			return column
+		}
+	}
+	return column
+}
+
+// attribute reads a line that belongs to the entry before it. What decides
+// values but not whether they can be set (default, range, option) is left to
+// the kernel's own tools.
+func (p *parser) attribute(keyword, rest string) error {
+	switch keyword {
+	case "depends":
+		return p.dependsOn(strings.TrimSpace(strings.TrimPrefix(rest, "on")))
+	case "bool", "tristate", "string", "int", "hex", "prompt":
+		return p.prompt(rest)
+	case "select":
+		return p.selects(rest)
+	}
+	return nil
+}
+
+func (p *parser) dependsOn(text string) error {
+	condition, err := parseExpr(text)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.current != nil:
+		p.current.depends[p.index] = and(p.current.depends[p.index], condition)
+	case len(p.blocks) > 0:
+		last := &p.blocks[len(p.blocks)-1]
+		last.depends = and(last.depends, condition)
+	}
+	return nil
+}
+
+// prompt reads "TEXT" or "TEXT" if CONDITION.
+func (p *parser) prompt(rest string) error {
+	if p.current == nil || rest == "" || rest[0] != '"' && rest[0] != '\'' {
+		return nil
+	}
+	end := strings.IndexByte(rest[1:], rest[0])
+	if end < 0 {
+		return fmt.Errorf("the text %s is not closed", rest)
+	}
+	if p.current.Prompt == "" {
+		p.current.Prompt = rest[1 : end+1]
+	}
+	condition, found := strings.CutPrefix(strings.TrimSpace(rest[end+2:]), "if ")
+	if !found {
+		return nil
+	}
+	var err error
+	p.current.visible[p.index], err = parseExpr(condition)
+	return err
+}
+
+func (p *parser) selects(rest string) error {
+	if p.current == nil {
+		return nil
+	}
+	name, condition, found := strings.Cut(rest, " if ")
+	var when expr
+	if found {
+		var err error
+		if when, err = parseExpr(condition); err != nil {
+			return err
+		}
+	}
+	name, _, _ = strings.Cut(strings.TrimSpace(name), " ")
+	s := p.r.tree.symbol(name)
+	s.selectedBy = append(s.selectedBy, selection{p.current.Name, when})
+	return nil
+}
+
+// Near lists known options whose names resemble name, best first, at most 5.
+func (t *Tree) Near(name string) []string {
+	name = strings.ToUpper(strings.TrimPrefix(name, Prefix))
+	limit := min(3, max(1, len(name)/3))
+	type scored struct {
+		name  string
+		score int
+	}
+	var near []scored
+	for _, known := range slices.Sorted(maps.Keys(t.Symbols)) {
+		score := distance(name, strings.ToUpper(known), limit)
+		if score > limit && len(name) >= 3 && strings.Contains(known, name) {
+			score = limit
+		}
+		if score <= limit && t.Symbols[known].Origin != "" {
+			near = append(near, scored{Prefix + known, score*100 + abs(len(known)-len(name))})
+		}
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return a.score - b.score })
+	var names []string
+	for _, n := range near[:min(len(near), 5)] {
+		names = append(names, n.name)
+	}
+	return names
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// distance counts the insertions, deletions and replacements between two
+// names; beyond limit it gives limit+1.
+func distance(a, b string, limit int) int {
+	if abs(len(a)-len(b)) > limit {
+		return limit + 1
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost = 1 + min(diagonal, row[j], row[j-1])
+			}
+			diagonal, row[j] = row[j], cost
+		}
+	}
+	return min(row[len(b)], limit+1)
+}
