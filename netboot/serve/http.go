@@ -1,0 +1,154 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"hookbuild/netboot/hardware"
+)
+
+// artifactPath is where the kernel and initramfs are by HTTP.
+const artifactPath = "/hook/"
+
+// httpService serves scripts, programs and artifacts.
+type httpService struct {
+	*server
+	listener net.Listener
+}
+
+func (s *server) listenHTTP() (service, error) {
+	u, err := url.Parse(s.Plan.BinaryURL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the URL %q: %w", s.Plan.BinaryURL, err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	addr := net.JoinHostPort(s.Plan.Address.String(), port)
+	listener, err := net.Listen("tcp4", addr)
+	if err != nil {
+		return nil, listenError("HTTP", addr, "--http-port", err)
+	}
+	return &httpService{s, listener}, nil
+}
+
+func (h *httpService) serve(ctx context.Context) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // downloads under way are cut off
+	defer stop()
+	if err := server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving HTTP: %w", err)
+	}
+	return nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *httpService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	h.route(status, r)
+	h.note("HTTP %s: %s %s: %d", r.RemoteAddr, r.Method, r.URL.Path, status.status)
+}
+
+func (h *httpService) route(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+	case path.Base(r.URL.Path) == h.scriptName():
+		h.script(w, r)
+	case strings.HasPrefix(r.URL.Path, artifactPath) && h.artifacts != nil:
+		h.file(w, r, h.artifacts, strings.TrimPrefix(r.URL.Path, artifactPath))
+	case strings.HasPrefix(r.URL.Path, h.binaryPath()):
+		name := path.Base(r.URL.Path) // also below a directory named by a MAC
+		if root, real := h.program(name); root != nil {
+			h.file(w, r, root, real)
+			return
+		}
+		http.NotFound(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// scriptName is the last element of the script's path.
+func (s *server) scriptName() string { return path.Base(urlPath(s.Plan.ScriptURL)) }
+
+func (s *server) binaryPath() string { return urlPath(s.Plan.BinaryURL) }
+
+// urlPath is the path of one of the plan's URLs, which may hold "${mac}".
+func urlPath(u string) string {
+	_, rest, _ := strings.Cut(u, "://")
+	_, p, _ := strings.Cut(rest, "/")
+	return "/" + p
+}
+
+// file sends a file with ranges, as BMCs and iPXE read it.
+func (h *httpService) file(w http.ResponseWriter, r *http.Request, root *os.Root, name string) {
+	f, err := root.Open(name)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, name, info.ModTime(), f)
+}
+
+// script answers as Smee does: 404 without a body for a machine that is not
+// known by the MAC in the path or by its address.
+func (h *httpService) script(w http.ResponseWriter, r *http.Request) {
+	m, known := h.machine(r)
+	if !known && !h.AnyMachine {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	if _, err := io.WriteString(w, h.ipxeScript(m, known)); err != nil {
+		h.note("HTTP %s: sending the script: %v", r.RemoteAddr, err)
+	}
+}
+
+func (h *httpService) machine(r *http.Request) (hardware.Machine, bool) {
+	if mac, ok := hardware.ParseMAC(path.Base(path.Dir(r.URL.Path))); ok {
+		return h.Plan.Machine(mac)
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return hardware.Machine{}, false
+	}
+	for m := range h.Plan.Machines {
+		if m.IP == from.Addr().Unmap() {
+			return m, true
+		}
+	}
+	return hardware.Machine{}, false
+}
+
+// statusWriter remembers the status for the log.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// ReadFrom keeps the fast path for files.
+func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, r) }

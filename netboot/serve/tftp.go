@@ -1,0 +1,119 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pin/tftp/v3"
+)
+
+// program finds an iPXE program by the name that machines ask for. The
+// distributions' packages have other names for some.
+func (s *server) program(name string) (*os.Root, string) {
+	for _, root := range s.programs {
+		for _, candidate := range append([]string{name}, otherNames(name)...) {
+			if info, err := root.Stat(candidate); err == nil && info.Mode().IsRegular() {
+				return root, candidate
+			}
+		}
+	}
+	return nil, ""
+}
+
+// otherNames are what Debian, Fedora and the iPXE project call Tinkerbell's
+// programs.
+func otherNames(name string) []string {
+	switch name {
+	case "ipxe.efi":
+		return []string{"ipxe-x86_64.efi", "ipxe-snponly-x86_64.efi"}
+	case "snp-x86_64.efi":
+		return []string{"snponly.efi", "ipxe-snponly-x86_64.efi", "ipxe.efi"}
+	case "snp-arm64.efi", "snp.efi":
+		return []string{"snp-arm64.efi", "ipxe-arm64.efi", "arm64-efi/snponly.efi", "arm64-efi/ipxe.efi"}
+	}
+	return nil
+}
+
+// tftpService serves the iPXE programs, read-only.
+type tftpService struct {
+	*server
+	conn *net.UDPConn
+}
+
+func (s *server) listenTFTP() (service, error) {
+	conn, err := s.listenUDP("TFTP", s.TFTPPort, 69, "--tftp-port")
+	if err != nil {
+		return nil, err
+	}
+	return &tftpService{s, conn}, nil
+}
+
+func (t *tftpService) serve(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return t.conn.Close()
+	}
+	server := tftp.NewServer(func(name string, to io.ReaderFrom) error { return t.read(ctx, name, to) }, nil)
+	server.SetTimeout(2 * time.Second)
+	server.SetRetries(5)
+	// It closes the socket and waits for the transfers, which the context cuts
+	// off. (The library's loop does not end when only the socket is closed.)
+	stop := context.AfterFunc(ctx, server.Shutdown)
+	defer stop()
+	if err := server.Serve(t.conn); err != nil {
+		return fmt.Errorf("serving TFTP: %w", err)
+	}
+	return nil
+}
+
+// contextReader fails once its context is done.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// read sends one program. Names are bare, or below a directory named by a MAC.
+func (t *tftpService) read(ctx context.Context, name string, to io.ReaderFrom) error {
+	from := "?"
+	if transfer, ok := to.(tftp.OutgoingTransfer); ok {
+		addr := transfer.RemoteAddr()
+		from = addr.String()
+	}
+	n, err := t.send(ctx, path.Base(strings.ReplaceAll(name, `\`, "/")), to)
+	if err != nil {
+		t.note("TFTP %s: %q: %v", from, name, err)
+		return err
+	}
+	t.note("TFTP %s: %q: %d bytes", from, name, n)
+	return nil
+}
+
+func (t *tftpService) send(ctx context.Context, name string, to io.ReaderFrom) (int64, error) {
+	root, real := t.program(name)
+	if root == nil {
+		return 0, fmt.Errorf("finding the program %q: %w", name, os.ErrNotExist)
+	}
+	f, err := root.Open(real)
+	if err != nil {
+		return 0, fmt.Errorf("opening the program: %w", err)
+	}
+	defer f.Close()
+	if transfer, ok := to.(tftp.OutgoingTransfer); ok {
+		if info, err := f.Stat(); err == nil {
+			transfer.SetSize(info.Size()) // PXE firmware asks for it
+		}
+	}
+	return to.ReadFrom(contextReader{ctx, f})
+}
