@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +29,10 @@ func explain(host string, err error) error {
 // withoutURL takes a request's address off its error: after a redirect it may
 // hold a signature, and it says nothing to a user.
 func withoutURL(err error) error {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return certificate // and what came of trying plain HTTP then says less
+	}
 	var answer *transport.Error
 	if errors.As(err, &answer) {
 		return &answerError{answer}
@@ -69,9 +72,8 @@ func remedy(host string, err error) string {
 	if errors.As(err, &plain) || errors.Is(err, http.ErrSchemeMismatch) {
 		return fmt.Sprintf("if it is meant to speak plain HTTP, give --insecure-registry %s", host)
 	}
-	var unknown x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &unknown) || errors.As(err, &certificate) {
+	if errors.As(err, &certificate) {
 		return fmt.Sprintf("add its CA to this machine's, or give --insecure-registry %s", host)
 	}
 	var dns *net.DNSError

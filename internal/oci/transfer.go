@@ -57,16 +57,28 @@ func (t *transfer) connect() error {
 		cancel()
 		return err
 	}
-	t.behind = t.at
-	if resp.StatusCode == http.StatusPartialContent {
-		t.behind = 0
-		if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", t.at)) {
-			cancel()
-			return closing(fmt.Errorf("the registry answered with the range %q when asked for byte %d on", got, t.at), resp.Body)
-		}
+	if err := t.check(resp); err != nil {
+		cancel()
+		return closing(err, resp.Body)
 	}
 	t.body, t.cancel = resp.Body, cancel
 	t.watch = time.AfterFunc(t.repo.net.idle, cancel)
+	return nil
+}
+
+// check finds out what part of the blob the response is.
+func (t *transfer) check(resp *http.Response) error {
+	start := int64(0)
+	if resp.StatusCode == http.StatusPartialContent {
+		start = t.at
+		if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", start)) {
+			return fmt.Errorf("the registry answered with the range %q when asked for byte %d on", got, start)
+		}
+	}
+	if n := resp.ContentLength; n >= 0 && start+n != t.blob.Size {
+		return invalid("the registry has %d bytes for %s and the manifest says %d: one of them is damaged", start+n, t.blob.Digest, t.blob.Size)
+	}
+	t.behind = t.at - start
 	return nil
 }
 

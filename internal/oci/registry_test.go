@@ -1,0 +1,346 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+)
+
+// body reads the content of a layer's tar archive.
+func body(t *testing.T, l *Layer) []byte {
+	t.Helper()
+	f, err := l.Tar(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestImageFromARegistry(t *testing.T) {
+	l := newLab(t)
+	layers := []layer{
+		gzipLayer(t, tarOf(t, "etc/", "etc/a=one")), zstdLayer(t, tarOf(t, "etc/b=two")), plainLayer(tarOf(t, "etc/c=three")),
+		plainLayer(tarOf(t)), // empty
+	}
+	layers = append(layers, layers[0]) // repeated
+	pushed := imageOf(t, amd64, layers...)
+	src := l.push("ns/image:v1", pushed)
+
+	m := l.image(src, amd64)
+	if m.Digest != digestOf(t, pushed) || m.IndexDigest != m.Digest {
+		t.Errorf("digests %s and %s, pushed %s", m.Digest, m.IndexDigest, digestOf(t, pushed))
+	}
+	if id, err := pushed.ConfigName(); err != nil || m.ID != id || hashOf(m.RawConfig) != id {
+		t.Errorf("image ID %s, pushed %s, %v", m.ID, id, err)
+	}
+	if m.Source != src || m.Reference.Name() != src || m.Config.Architecture != "amd64" || len(m.Layers) != len(layers) {
+		t.Errorf("got %+v", m)
+	}
+	if l.count("/blobs/") != 1 {
+		t.Error("layers were fetched before they were asked for")
+	}
+	if err := m.Fetch(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range layers {
+		got := m.Layers[i]
+		if !bytes.Equal(body(t, got), want.tar) {
+			t.Errorf("layer %d differs", i+1)
+		}
+		if got.DiffID != hashOf(want.tar) || got.Digest != hashOf(want.blob) || got.Size != int64(len(want.blob)) || got.MediaType != want.mediaType {
+			t.Errorf("layer %d: got %+v", i+1, got)
+		}
+	}
+	if n := l.count("GET", "/blobs/"); n != 1+4 {
+		t.Errorf("%d blobs were fetched, and the image has 5 with its configuration", n)
+	}
+}
+
+// What has a digest and is in the cache costs no request; a tag costs one.
+func TestSecondTimeComesFromTheCache(t *testing.T) {
+	l := newLab(t)
+	image := imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1")))
+	src := l.push("image:v1", image)
+	if err := l.fetch(src); err != nil {
+		t.Fatal(err)
+	}
+	l.client = l.clientWith()
+	l.setTrouble(nil)
+	if err := l.fetch(l.host + "/image@" + digestOf(t, image).String()); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.count(""); n != 0 {
+		t.Errorf("by digest: %d requests", n)
+	}
+	if err := l.fetch(src); err != nil {
+		t.Fatal(err)
+	}
+	if l.count("HEAD", "/manifests/v1") != 1 || l.count("GET", "image") != 0 {
+		t.Errorf("by tag: %q", l.asked)
+	}
+}
+
+func TestATagIsAskedForAnew(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, plainLayer(tarOf(t, "old=1"))))
+	before := l.image(src, amd64)
+	l.push("image:v1", imageOf(t, amd64, plainLayer(tarOf(t, "new=1"))))
+	if after := l.image(src, amd64); after.Digest == before.Digest {
+		t.Error("the tag's old image came from the cache")
+	}
+}
+
+func TestARegistryWithoutHEAD(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, plainLayer(tarOf(t, "a=1"))))
+	l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		}
+		return r.Method == http.MethodHead
+	})
+	if err := l.fetch(src); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReferenceWithTagAndDigest(t *testing.T) {
+	l := newLab(t)
+	first := imageOf(t, amd64, plainLayer(tarOf(t, "first=1")))
+	src := l.push("image:v1", first)
+	l.push("image:v1", imageOf(t, amd64, plainLayer(tarOf(t, "second=1"))))
+	m := l.image(src+"@"+digestOf(t, first).String(), amd64)
+	if m.Digest != digestOf(t, first) {
+		t.Errorf("got %s: the digest must count, not the tag", m.Digest)
+	}
+}
+
+func TestPlatformOutOfAnIndex(t *testing.T) {
+	l := newLab(t)
+	forAMD := imageOf(t, amd64, plainLayer(tarOf(t, "amd=1")))
+	forARM := imageOf(t, arm64, plainLayer(tarOf(t, "arm=1")))
+	index := indexOf(t, map[string]v1.Image{"linux/amd64": forAMD, "linux/arm64/v8": forARM})
+	src := l.push("image:v1", index)
+	for _, tc := range []struct {
+		p    v1.Platform
+		want v1.Image
+	}{{amd64, forAMD}, {arm64, forARM}, {v1.Platform{Architecture: "arm64"}, forARM}} {
+		m := l.image(src, tc.p)
+		if m.Digest != digestOf(t, tc.want) || m.IndexDigest != digestOf(t, index) {
+			t.Errorf("%s: got %s of index %s", tc.p, m.Digest, m.IndexDigest)
+		}
+	}
+	_, err := l.client.Image(context.Background(), src, v1.Platform{OS: "linux", Architecture: "riscv64"})
+	mentions(t, err, src, "linux/riscv64", "linux/amd64, linux/arm64/v8")
+	if strings.Contains(fmt.Sprint(err), "unknown") || fault.KindOf(err) != fault.Invalid {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestImageForTheWrongArchitecture(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, plainLayer(tarOf(t, "a=1"))))
+	_, err := l.client.Image(context.Background(), src, arm64)
+	mentions(t, err, src, "linux/amd64", "linux/arm64", "--arch")
+	if fault.KindOf(err) != fault.Invalid {
+		t.Errorf("kind %d", fault.KindOf(err))
+	}
+}
+
+func TestForeignLayersAreRefusedWithAReason(t *testing.T) {
+	for _, media := range []types.MediaType{types.DockerForeignLayer, types.OCIRestrictedLayer, "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"} {
+		data := tarOf(t, "a=1")
+		err := checkLayer(v1.Descriptor{MediaType: media, Digest: hashOf(data), Size: int64(len(data))})
+		mentions(t, err, "foreign", "licence", string(media))
+	}
+	mentions(t, checkLayer(v1.Descriptor{MediaType: "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"}), "encrypted")
+}
+
+// manifests that are something else, served as they are.
+func TestManifestsThatAreNoImage(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text string
+		want string
+	}{
+		"schema 1":      {`{"schemaVersion":1,"name":"x","fsLayers":[{"blobSum":"sha256:` + strings.Repeat("0", 64) + `"}]}`, "schema 1"},
+		"artifact":      {`{"schemaVersion":2,"artifactType":"application/vnd.cncf.helm","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:` + strings.Repeat("0", 64) + `","size":2},"layers":[]}`, "application/vnd.cncf.helm"},
+		"both at once":  {`{"schemaVersion":2,"manifests":[],"layers":[]}`, "at once"},
+		"an error page": {`<html><body>404</body></html>`, "invalid character"},
+		"empty index":   {`{"schemaVersion":2,"manifests":[]}`, "no platform at all"},
+		"far too long":  {`{"x":"` + strings.Repeat("x", mostManifest) + `"}`, "longer than"},
+		"wrong digest":  {`{"schemaVersion":2,"config":{"digest":"sha256:123"}}`, "123"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, "/manifests/") {
+					return false
+				}
+				_, err := io.WriteString(w, tc.text)
+				return err == nil
+			})
+			_, err := l.client.Image(context.Background(), l.host+"/image:v1", amd64)
+			mentions(t, err, l.host+"/image:v1", tc.want)
+			if fault.KindOf(err) != fault.Invalid {
+				t.Errorf("kind %d: %v", fault.KindOf(err), err)
+			}
+		})
+	}
+}
+
+func TestIndexesInOneAnother(t *testing.T) {
+	l := newLab(t)
+	image := imageOf(t, amd64, plainLayer(tarOf(t, "a=1")))
+	index := indexOf(t, map[string]v1.Image{"linux/amd64": image})
+	for depth := range 4 {
+		src := l.push("image:v1", index)
+		m, err := l.client.Image(context.Background(), src, amd64)
+		if depth < 2 && (err != nil || m.Digest != digestOf(t, image)) {
+			t.Errorf("depth %d: %v", depth, err)
+		}
+		if depth >= 2 {
+			mentions(t, err, src, "deep")
+		}
+		index = mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: index, Descriptor: v1.Descriptor{Platform: &amd64}})
+	}
+}
+
+func TestTags(t *testing.T) {
+	l := newLab(t)
+	for _, tag := range []string{"v2", "v10", "v1"} {
+		l.push("ns/kernel:"+tag, imageOf(t, amd64))
+	}
+	want := []string{"v1", "v10", "v2"}
+	got, err := l.client.Tags(context.Background(), l.host+"/ns/kernel")
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	offline := l.clientWith(func(o *Options) { o.Offline = true })
+	if got, err = offline.Tags(context.Background(), l.host+"/ns/kernel"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("offline: %q, %v", got, err)
+	}
+	_, err = offline.Tags(context.Background(), l.host+"/ns/other")
+	mentions(t, err, "ns/other", "--offline")
+	_, err = l.client.Tags(context.Background(), l.host+"/ns/other")
+	mentions(t, err, "ns/other", "404", "check the name")
+}
+
+func TestOffline(t *testing.T) {
+	l := newLab(t)
+	index := indexOf(t, map[string]v1.Image{"linux/amd64": imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1")))})
+	src := l.push("image:v1", index)
+	l.push("other:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "b=1"))))
+	if err := l.fetch(src); err != nil {
+		t.Fatal(err)
+	}
+	l.image(l.host+"/other:v1", amd64) // known, but its layers are not
+	l.client = l.clientWith(func(o *Options) { o.Offline = true })
+	l.setTrouble(nil)
+
+	for _, ref := range []string{src, l.host + "/image@" + digestOf(t, index).String()} {
+		if err := l.fetch(ref); err != nil {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+	for _, ref := range []string{l.host + "/image:v2", l.host + "/image@sha256:" + strings.Repeat("0", 64), l.host + "/other:v1"} {
+		err := l.fetch(ref)
+		mentions(t, err, ref, "--offline")
+		if fault.KindOf(err) != fault.Outside {
+			t.Errorf("%s: kind %d", ref, fault.KindOf(err))
+		}
+	}
+	if n := l.count(""); n != 0 {
+		t.Errorf("offline, %d requests: %q", n, l.asked)
+	}
+}
+
+func TestBasicAuth(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1"))))
+	l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
+		user, password, _ := r.BasicAuth()
+		if user == "me" && password == "secret" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="lab"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	err := l.fetch(src)
+	mentions(t, err, src, "401", "docker login "+l.host)
+	if fault.KindOf(err) != fault.Outside {
+		t.Errorf("kind %d", fault.KindOf(err))
+	}
+	l.client = l.clientWith(func(o *Options) { o.Keychain = keychain{"me", "secret"} })
+	if err := l.fetch(src); err != nil {
+		t.Errorf("with the password: %v", err)
+	}
+}
+
+type keychain struct{ user, password string }
+
+func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
+	return &authn.Basic{Username: k.user, Password: k.password}, nil
+}
+
+// What docker login leaves in its configuration is found without being asked
+// for.
+func TestDockerLoginCredentials(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64))
+	l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
+		if user, password, _ := r.BasicAuth(); user == "me" && password == "secret" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="lab"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	dockerConfig(t, fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, l.host)) // me:secret
+	l.client = l.clientWith(func(o *Options) { o.Keychain = nil })
+	if err := l.fetch(src); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLayerTasksAreReported(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "a="+noise(100000)))))
+	if err := l.fetch(src); err != nil {
+		t.Fatal(err)
+	}
+	done := l.events.of(progress.Finished)
+	if len(done) != 1 || done[0].Done != done[0].Total || done[0].Total < 100000 || !strings.Contains(done[0].Task, src) {
+		t.Errorf("got %+v", done)
+	}
+}
+
+func TestUnsafeLayerNamesImageLayerAndPath(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, plainLayer(tarOf(t, "ok=1")), plainLayer(tarOf(t, "../../etc/shadow=x"))))
+	_, err := l.image(src, amd64).Tree(context.Background())
+	mentions(t, err, src, "layer 2", "../../etc/shadow")
+	if !errors.Is(err, initramfs.ErrUnsafePath) || fault.KindOf(err) != fault.Invalid {
+		t.Errorf("got %v", err)
+	}
+}
