@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -222,12 +221,6 @@ func TestDockerSeesWhatIsDescribed(t *testing.T) {
 // runInDocker runs an image with another entrypoint and removes it after.
 func runInDocker(ctx context.Context, docker, image, entrypoint string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, docker, append([]string{"run", "--rm", "--network", "none", "--entrypoint", entrypoint, image}, args...)...).Output()
-	if err != nil {
-		return string(out), fmt.Errorf("running %q: %w", image, err)
-	}
-	removed, err := exec.CommandContext(ctx, docker, "rmi", image).CombinedOutput()
-	if err != nil {
-		return string(removed), fmt.Errorf("removing %q: %w", image, err)
-	}
-	return string(out), nil
+	_, removed := exec.CommandContext(ctx, docker, "rmi", image).Output()
+	return string(out), errors.Join(err, removed)
 }

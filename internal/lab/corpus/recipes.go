@@ -40,8 +40,9 @@ type ingredients struct {
 	debian recipe
 	// large are the programs that make an image large.
 	disk, oci, kexec, worker recipe
-	// real tells programs from noise.
+	// real tells programs for arch from noise.
 	real bool
+	arch string
 }
 
 // images are the seven. Each has something that the others have not.
@@ -68,12 +69,14 @@ func rebooting() v1.Config {
 	return v1.Config{Entrypoint: []string{"/usr/bin/busybox", "touch"}, Cmd: []string{"/worker/reboot"}, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, Labels: map[string]string{"org.opencontainers.image.title": "reboot"}}
 }
 
-// deletable are directories of the Debian layer.
+// deletable are directories of the Debian layer, and one that is in none: a
+// mark for what is not there is valid.
 func (in ingredients) deletable() []string {
 	if !in.real {
-		return []string{"usr/lib/debian"}
+		return []string{"usr/lib/debian", "usr/lib/nowhere"}
 	}
-	return []string{"usr/share/bash-completion", "usr/lib/locale"}
+	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[in.arch]
+	return []string{"usr/lib/" + triplet + "/gconv", "usr/lib/nowhere"}
 }
 
 // runs are the commands that must work in an image of real programs.
@@ -124,7 +127,7 @@ func debianIngredients(ctx context.Context, source PackageSource, arch, program 
 	}
 	has := s.need(nil, base...)
 	return ingredients{
-		real:   true,
+		real: true, arch: arch,
 		base:   []recipe{skeleton(), checking, s.unpacked("busybox", gzipped, shell)},
 		debian: s.unpacked("debian", gzipped, has),
 		disk:   s.unpacked("disk", zstded, s.need(has, disk...)),
