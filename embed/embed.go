@@ -27,6 +27,8 @@ import (
 type Item struct {
 	Image *oci.Image
 	Names []string
+	// Digests are further RepoDigests ("alpine@sha256:..."), taken as they are.
+	Digests []string
 }
 
 // Options say how the store is made.
@@ -38,7 +40,7 @@ type Options struct {
 	Arch string
 	// Cache keeps what is made of a layer, by its diffID. It is required.
 	Cache *cache.Cache
-	// Kernel says what the machine's kernel can mount; the packed layout needs it.
+	// Kernel says what the machine's kernel can mount.
 	Kernel Capabilities
 	// Jobs is the most layers that are worked on at once; 0 = the number of processors.
 	Jobs int
@@ -89,6 +91,10 @@ func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
 }
 
 func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
+	layout, _, err := chooseLayout(o)
+	if err != nil {
+		return nil, err
+	}
 	s, err := newStore(items, o)
 	if err != nil {
 		return nil, err
@@ -103,5 +109,5 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	if err := tree.Add(script()); err != nil {
 		return nil, err
 	}
-	return &Result{Tree: tree, Layout: Directory, Images: s.embedded(), Layers: len(s.layers.all)}, nil
+	return &Result{Tree: tree, Layout: layout, Images: s.embedded(), Layers: len(s.layers.all)}, nil
 }

@@ -1,9 +1,12 @@
 package embed
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 )
 
 // Layout is the form that a store has inside the initramfs.
@@ -35,12 +38,13 @@ type Support int
 // The kinds of support.
 const (
 	Missing Support = iota // the kernel does not have it
-	Module                 // a module that must be loaded
+	Module                 // a module, which the boot script loads
 	BuiltIn
 )
 
-// Capabilities is what the machine's kernel can do for the packed layout. The
-// zero value can do nothing.
+// Capabilities is what the machine's kernel can do for a store. The zero value
+// means that nothing is known about the kernel; then it is taken for one of
+// HookOS's own, which have everything but zstd built in.
 type Capabilities struct {
 	// Squashfs, Loop and Overlay are CONFIG_SQUASHFS, CONFIG_BLK_DEV_LOOP and
 	// CONFIG_OVERLAY_FS.
@@ -49,4 +53,51 @@ type Capabilities struct {
 	SquashfsXattr bool
 	// SquashfsGzip, SquashfsXZ and SquashfsZstd are CONFIG_SQUASHFS_ZLIB, _XZ and _ZSTD.
 	SquashfsGzip, SquashfsXZ, SquashfsZstd bool
+}
+
+func hookKernel() Capabilities {
+	return Capabilities{Squashfs: BuiltIn, Loop: BuiltIn, Overlay: BuiltIn, SquashfsXattr: true, SquashfsGzip: true, SquashfsXZ: true}
+}
+
+// missing lists the options that the kernel lacks for the packed layout.
+func (c Capabilities) missing() []string {
+	var options []string
+	for _, need := range []struct {
+		has    bool
+		option string
+	}{
+		{c.Overlay != Missing, "CONFIG_OVERLAY_FS"},
+		{c.Loop != Missing, "CONFIG_BLK_DEV_LOOP"},
+		{c.Squashfs != Missing, "CONFIG_SQUASHFS"},
+		{c.SquashfsXattr, "CONFIG_SQUASHFS_XATTR"},
+		{c.SquashfsGzip || c.SquashfsXZ || c.SquashfsZstd, "CONFIG_SQUASHFS_ZLIB"},
+	} {
+		if !need.has {
+			options = append(options, need.option)
+		}
+	}
+	return options
+}
+
+// chooseLayout settles what the options leave open. A kernel that cannot do
+// what is asked is an error that names its option.
+func chooseLayout(o Options) (Layout, Capabilities, error) {
+	kernel := o.Kernel
+	if kernel == (Capabilities{}) {
+		kernel = hookKernel()
+	}
+	if kernel.Overlay == Missing {
+		return "", kernel, fault.Mark(errors.New("making the image store: the kernel has no CONFIG_OVERLAY_FS, which Docker needs: build it with that, or choose another kernel"), fault.Invalid)
+	}
+	missing := strings.Join(kernel.missing(), ", ")
+	switch {
+	case o.Layout == Directory:
+		return Directory, kernel, nil
+	case missing == "":
+		return Packed, kernel, nil
+	case o.Layout == Auto:
+		progress.Notef(o.Progress, "the images are laid out as directories: for the packed layout the kernel lacks %s", missing)
+		return Directory, kernel, nil
+	}
+	return "", kernel, fault.Mark(fmt.Errorf("choosing the packed layout: the kernel has no %s: build it with that, or allow the directory layout (--layout auto)", missing), fault.Invalid)
 }

@@ -76,6 +76,20 @@ func (t *nameTable) add(im *oci.Image, name string) error {
 	return t.set(repository, reference.FamiliarString(reference.TagNameOnly(ref)), im)
 }
 
+// addDigest gives the image a digest that cannot be compared with its own.
+func (t *nameTable) addDigest(im *oci.Image, name string) error {
+	ref, err := parseName(name)
+	if err != nil {
+		return err
+	}
+	digested, ok := ref.(reference.Digested)
+	if !ok {
+		return fault.Mark(fmt.Errorf("naming the image %q %q: it has no digest", im.Source, name), fault.Invalid)
+	}
+	repository := reference.FamiliarName(ref)
+	return t.set(repository, repository+"@"+digested.Digest().String(), im)
+}
+
 // digestOf is the digest that dockerd would keep beside the name: the one that
 // the image's own reference resolved to, when the name is of the repository
 // that the image came from. A digest in the name itself must be the image's.

@@ -92,9 +92,9 @@ func (s *Store) loadImage(name string) (*storedImage, error) {
 		return nil, fmt.Errorf("its configuration has the digest sha256:%x", sum)
 	}
 	im := &storedImage{id: v1.Hash{Algorithm: "sha256", Hex: name}, config: config}
-	var parsed v1.ConfigFile
-	if err := json.Unmarshal(config, &parsed); err != nil {
-		return nil, fmt.Errorf("reading its configuration: %w", err)
+	parsed, err := im.parse()
+	if err != nil {
+		return nil, err
 	}
 	var parent *layer
 	for _, diffID := range parsed.RootFS.DiffIDs {
@@ -106,6 +106,14 @@ func (s *Store) loadImage(name string) (*storedImage, error) {
 		im.layers = append(im.layers, l)
 	}
 	return im, nil
+}
+
+func (im *storedImage) parse() (*v1.ConfigFile, error) {
+	var config v1.ConfigFile
+	if err := json.Unmarshal(im.config, &config); err != nil {
+		return nil, fmt.Errorf("reading its configuration: %w", err)
+	}
+	return &config, nil
 }
 
 // loadLayer reads the layer database's account of a layer.
@@ -247,7 +255,7 @@ func (s *Store) find(name string) (*storedImage, error) {
 func (s *Store) listing() string {
 	var all []string
 	for _, e := range s.Images() {
-		all = append(all, append(append(e.Names, e.Digests...), e.ID.String())[0])
+		all = append(all, e.label())
 	}
 	if len(all) == 0 {
 		return "none"

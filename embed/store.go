@@ -61,11 +61,16 @@ func (s *store) add(it Item, arch string) error {
 	if err := checkImage(im, arch); err != nil {
 		return fault.Mark(fmt.Errorf("embedding %q: %w", im.Source, err), fault.Invalid)
 	}
-	if len(it.Names) == 0 {
+	if len(it.Names)+len(it.Digests) == 0 {
 		return fault.Mark(fmt.Errorf("embedding %q: it has no name, so nothing could ever start it: give it one", im.Source), fault.Invalid)
 	}
 	for _, n := range it.Names {
 		if err := s.names.add(im, n); err != nil {
+			return err
+		}
+	}
+	for _, d := range it.Digests {
+		if err := s.names.addDigest(im, d); err != nil {
 			return err
 		}
 	}

@@ -143,15 +143,15 @@ func TestTreeRefuses(t *testing.T) {
 		item Item
 		want string
 	}{
-		"another architecture": {Item{changed(func(im *oci.Image) { im.Config.Architecture = "riscv64" }), []string{"x"}}, "riscv64"},
-		"another system":       {Item{changed(func(im *oci.Image) { im.Config.OS = "windows" }), []string{"x"}}, "windows"},
-		"no name":              {Item{two, nil}, "no name"},
-		"an invalid name":      {Item{two, []string{"X"}}, `"X"`},
-		"a wrong ID":           {Item{changed(func(im *oci.Image) { im.ID = hashOf("1") }), []string{"x"}}, "digest"},
-		"no rootfs":            {Item{noRootFS(changed), []string{"x"}}, "rootfs"},
-		"no JSON":              {Item{withConfig(changed, "no"), []string{"x"}}, "configuration"},
-		"a layer too few":      {Item{changed(func(im *oci.Image) { im.Layers = im.Layers[:1] }), []string{"x"}}, "2 layers"},
-		"another layer":        {Item{changed(func(im *oci.Image) { im.Layers = []*oci.Layer{im.Layers[1], im.Layers[0]} }), []string{"x"}}, "layer 1"},
+		"another architecture": {Item{Image: changed(func(im *oci.Image) { im.Config.Architecture = "riscv64" }), Names: []string{"x"}}, "riscv64"},
+		"another system":       {Item{Image: changed(func(im *oci.Image) { im.Config.OS = "windows" }), Names: []string{"x"}}, "windows"},
+		"no name":              {Item{Image: two, Names: nil}, "no name"},
+		"an invalid name":      {Item{Image: two, Names: []string{"X"}}, `"X"`},
+		"a wrong ID":           {Item{Image: changed(func(im *oci.Image) { im.ID = hashOf("1") }), Names: []string{"x"}}, "digest"},
+		"no rootfs":            {Item{Image: noRootFS(changed), Names: []string{"x"}}, "rootfs"},
+		"no JSON":              {Item{Image: withConfig(changed, "no"), Names: []string{"x"}}, "configuration"},
+		"a layer too few":      {Item{Image: changed(func(im *oci.Image) { im.Layers = im.Layers[:1] }), Names: []string{"x"}}, "2 layers"},
+		"another layer":        {Item{Image: changed(func(im *oci.Image) { im.Layers = []*oci.Layer{im.Layers[1], im.Layers[0]} }), Names: []string{"x"}}, "layer 1"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			_, err := Tree(t.Context(), []Item{test.item}, Options{Layout: Directory, Arch: "amd64", Cache: h.cache})
@@ -189,7 +189,7 @@ func TestTreeRefusesTooManyLayers(t *testing.T) {
 		}
 	}
 	h := startHub(t, map[string]v1.Image{"deep": im})
-	_, err := Tree(t.Context(), []Item{{h.pull(t, "deep"), []string{"x"}}}, Options{Layout: Directory, Cache: h.cache})
+	_, err := Tree(t.Context(), []Item{{Image: h.pull(t, "deep"), Names: []string{"x"}}}, Options{Layout: Directory, Cache: h.cache})
 	if err == nil || !strings.Contains(err.Error(), "128 layers") {
 		t.Errorf("got %v", err)
 	}
@@ -198,7 +198,7 @@ func TestTreeRefusesTooManyLayers(t *testing.T) {
 // A path that is there twice is fine for tar, but not for dockerd.
 func TestTreeRefusesDuplicatePaths(t *testing.T) {
 	h := startHub(t, map[string]v1.Image{"twice": theImage(t, theLayer(t, aFile("a", "1", 0o644), aFile("./a", "2", 0o644)))})
-	_, err := Tree(t.Context(), []Item{{h.pull(t, "twice"), []string{"x"}}}, Options{Layout: Directory, Cache: h.cache})
+	_, err := Tree(t.Context(), []Item{{Image: h.pull(t, "twice"), Names: []string{"x"}}}, Options{Layout: Directory, Cache: h.cache})
 	if err == nil || !strings.Contains(err.Error(), "twice") || fault.KindOf(err) != fault.Invalid {
 		t.Errorf("got %v", err)
 	}
