@@ -83,8 +83,8 @@ func (f *Flavor) fillDefaults() {
 	f.Type, f.Config = "source", "generic"
 }
 
-// Find gives the flavor with this id. The error for an unknown one lists those
-// that there are.
+// Find gives the flavor with this id. The error for an unknown one names the one
+// that may be meant and lists those that there are.
 func Find(id string) (Flavor, error) {
 	all := All()
 	var ids []string
@@ -94,7 +94,11 @@ func Find(id string) (Flavor, error) {
 		}
 		ids = append(ids, f.ID)
 	}
-	return Flavor{}, fault.Mark(fmt.Errorf("choosing the flavor %q: there is none of that name; the flavors are %s", id, strings.Join(ids, ", ")), fault.Usage)
+	meant := ""
+	if near := nearest(id, ids); near != "" {
+		meant = fmt.Sprintf(" (is %s meant?)", near)
+	}
+	return Flavor{}, fault.Mark(fmt.Errorf("choosing the flavor %q: there is none of that name%s; the flavors are %s", id, meant, strings.Join(ids, ", ")), fault.Usage)
 }
 
 // Default is the flavor to build when none is named, for a Docker architecture.

@@ -43,6 +43,21 @@ func TestFindListsTheFlavors(t *testing.T) {
 	}
 }
 
+func TestFindNamesTheOneThatMayBeMeant(t *testing.T) {
+	for id, want := range map[string]string{
+		"hook-latest-lts-amd46": "(is hook-latest-lts-amd64 meant?)",
+		"hook-default-x86":      "(is hook-default-amd64 meant?)",
+		"armbian-uefi-x86-egde": "(is armbian-uefi-x86-edge meant?)",
+		"something":             "of that name; the flavors",
+		"":                      "of that name; the flavors",
+	} {
+		_, err := Find(id)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", id, err, want)
+		}
+	}
+}
+
 func TestConfigPath(t *testing.T) {
 	f, err := Find("hook-latest-lts-arm64")
 	if err != nil {

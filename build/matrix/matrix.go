@@ -1,0 +1,201 @@
+// Package matrix says what CI builds, and on which runners, in the JSON that
+// GitHub Actions' matrices are made of. It gives what upstream's
+// "build.sh gha-matrix" gives for the same environment; only the order is the
+// inventory's, where upstream's is that of a hash table.
+package matrix
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"hookbuild/kernel/flavor"
+)
+
+// Matrix is what is to be built.
+type Matrix struct {
+	Kernels    []Entry
+	Hooks      []Entry
+	Containers []Container
+	Media      []Medium
+}
+
+// Entry is a kernel, or a HookOS of a flavor.
+type Entry struct {
+	Kernel     string   `json:"kernel"` // the flavor's id
+	Arch       string   `json:"arch"`
+	DockerArch string   `json:"docker_arch"`
+	BuildISO   string   `json:"build_iso"` // "yes" or ""
+	Runner     []string `json:"runner"`
+	GHACache   string   `json:"gha_cache"` // "yes"
+}
+
+// Container is an architecture that the checkout's containers are built for.
+type Container struct {
+	DockerArch string   `json:"docker_arch"`
+	Runner     []string `json:"runner"`
+}
+
+// Medium is a boot medium for a board.
+type Medium struct {
+	Kernel       string   `json:"kernel"`
+	Bootable     string   `json:"bootable"`
+	Arch         string   `json:"arch"`
+	DockerArch   string   `json:"docker_arch"`
+	BoardID      string   `json:"board_id"`
+	BoardOptions string   `json:"board_opts"`
+	Runner       []string `json:"runner"`
+}
+
+// Inventory is what there is to build.
+type Inventory struct {
+	Flavors   []flavor.Flavor
+	Bootables []flavor.Bootable
+}
+
+// defaultTags choose flavors when CI_TAGS does not.
+const defaultTags = "standard dev armbian-sbc armbian-uefi"
+
+// Make chooses from the inventory by the environment: CI_TAGS, CI_RUNNER...
+// and CI_RUNNERS_SELF_HOSTED_TAG. Env gives a variable's value, "" when it is
+// not set.
+func Make(in Inventory, env func(key string) string) (Matrix, error) {
+	tags := strings.Fields(or(env("CI_TAGS"), defaultTags))
+	m := Matrix{}
+	arches := map[string]bool{}
+	for _, f := range in.Flavors {
+		if !f.InCI(tags) {
+			continue
+		}
+		arches[f.DockerArch()] = true
+		if f.UseKernelID == "" {
+			m.Kernels = append(m.Kernels, entry(f, kernelRunner(f, env)))
+		}
+		m.Hooks = append(m.Hooks, entry(f, runner(env, "LK", "", f.DockerArch())))
+	}
+	for _, arch := range slices.Sorted(maps.Keys(arches)) {
+		m.Containers = append(m.Containers, Container{arch, runner(env, "LK_CONTAINERS", "", arch)})
+	}
+	var err error
+	m.Media, err = media(in, tags, env)
+	return m, err
+}
+
+func entry(f flavor.Flavor, runner []string) Entry {
+	iso := ""
+	if f.ISO {
+		iso = "yes"
+	}
+	return Entry{Kernel: f.ID, Arch: f.Arch, DockerArch: f.DockerArch(), BuildISO: iso, Runner: runner, GHACache: "yes"}
+}
+
+func media(in Inventory, tags []string, env func(string) string) ([]Medium, error) {
+	var all []Medium
+	for _, b := range in.Bootables {
+		i := slices.IndexFunc(in.Flavors, func(f flavor.Flavor) bool { return f.ID == b.Flavor })
+		if i < 0 {
+			return nil, fmt.Errorf("choosing boot media: %q is made of the flavor %q, which is not in the inventory", b.ID, b.Flavor)
+		}
+		if !slices.ContainsFunc(b.Tags, func(t string) bool { return slices.Contains(tags, t) }) {
+			continue
+		}
+		f := in.Flavors[i]
+		for _, board := range b.Boards {
+			all = append(all, Medium{f.ID, b.ID, f.Arch, f.DockerArch(), board.ID, board.Options, runner(env, "BOOTABLE", "", f.DockerArch())})
+		}
+	}
+	return all, nil
+}
+
+func kernelRunner(f flavor.Flavor, env func(string) string) []string {
+	return runner(env, "KERNEL", strings.ToUpper(f.Type), f.DockerArch())
+}
+
+// runner chooses where a job runs: the first variable that is set of those
+// named by kind, type and architecture, from the most to the least precise. A
+// runner that is not GitHub's is marked as self-hosted.
+func runner(env func(string) string, kind, typ, arch string) []string {
+	arch = strings.ToUpper(arch)
+	variables := []string{kind + "_" + arch, kind, arch}
+	if typ != "" {
+		variables = append([]string{kind + "_" + typ + "_" + arch, kind + "_" + typ}, variables...)
+	}
+	chosen := ""
+	for _, v := range variables {
+		chosen = or(chosen, env("CI_RUNNER_"+v))
+	}
+	chosen = or(or(chosen, env("CI_RUNNER")), githubRunner(arch))
+	labels := strings.Fields(chosen)
+	mark := or(env("CI_RUNNERS_SELF_HOSTED_TAG"), "self-hosted")
+	if strings.HasPrefix(chosen, "ubuntu-") || mark == "none" {
+		return labels
+	}
+	return append([]string{mark}, labels...)
+}
+
+func githubRunner(arch string) string {
+	if arch == "ARM64" {
+		return "ubuntu-24.04-arm"
+	}
+	return "ubuntu-latest"
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// Output is a step's output in GitHub Actions.
+type Output struct{ Name, JSON string }
+
+// Outputs gives the four matrices under the names that workflows know them by,
+// each as one line of JSON.
+func (m Matrix) Outputs() ([]Output, error) {
+	var all []Output
+	for _, part := range []struct {
+		name    string
+		entries any
+	}{
+		{"kernels_json", list(m.Kernels)},
+		{"lk_hooks_json", list(m.Hooks)},
+		{"lkcontainers_json", list(m.Containers)},
+		{"bootable_json", list(m.Media)},
+	} {
+		var text bytes.Buffer
+		enc := json.NewEncoder(&text)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(part.entries); err != nil {
+			return nil, fmt.Errorf("encoding the matrix %q: %w", part.name, err)
+		}
+		all = append(all, Output{part.name, strings.TrimSuffix(text.String(), "\n")})
+	}
+	return all, nil
+}
+
+// list is never null in JSON.
+func list[E any](entries []E) []E {
+	if entries == nil {
+		return []E{}
+	}
+	return entries
+}
+
+// Write writes the outputs as $GITHUB_OUTPUT takes them: name=json, one a line.
+func (m Matrix) Write(w io.Writer) error {
+	outputs, err := m.Outputs()
+	if err != nil {
+		return err
+	}
+	for _, o := range outputs {
+		if _, err := fmt.Fprintf(w, "%s=%s\n", o.Name, o.JSON); err != nil {
+			return fmt.Errorf("writing the matrix %q: %w", o.Name, err)
+		}
+	}
+	return nil
+}

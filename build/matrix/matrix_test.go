@@ -1,0 +1,166 @@
+package matrix
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/flavor"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// environments are what the goldens, and upstream, are asked for.
+var environments = map[string]map[string]string{
+	"default":   {},
+	"lts":       {"CI_TAGS": "lts"},
+	"two-tags":  {"CI_TAGS": " lts\tdev "},
+	"no-flavor": {"CI_TAGS": "unknown"},
+	"upstreams-workflow": {
+		"CI_TAGS":                         "standard armbian-sbc armbian-uefi lts",
+		"CI_RUNNERS_SELF_HOSTED_TAG":      "none",
+		"CI_RUNNER_LK_CONTAINERS_ARM64":   "ubuntu-24.04-arm",
+		"CI_RUNNER_LK_CONTAINERS_AMD64":   "ubuntu-latest",
+		"CI_RUNNER_KERNEL_SOURCE_AMD64":   "oracle-16cpu-64gb-x86-64",
+		"CI_RUNNER_KERNEL_SOURCE_ARM64":   "oracle-16cpu-64gb-arm64",
+		"CI_RUNNER_KERNEL_EXTERNAL_ARM64": "ubuntu-24.04-arm",
+	},
+	"self-hosted": {"CI_RUNNER": "big  box", "CI_RUNNER_ARM64": "arm-box", "CI_RUNNER_KERNEL": "kernel-box", "CI_RUNNER_KERNEL_EXTERNAL": "ubuntu-external x", "CI_RUNNER_LK_AMD64": "lk-box"},
+	"own-mark":    {"CI_RUNNER": "box", "CI_RUNNERS_SELF_HOSTED_TAG": "mine", "CI_RUNNER_LK": "", "CI_RUNNER_BOOTABLE_ARM64": "arm board"},
+}
+
+func matrixOf(t *testing.T, env map[string]string) Matrix {
+	t.Helper()
+	m, err := Make(Inventory{flavor.All(), flavor.Bootables()}, func(key string) string { return env[key] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestGolden(t *testing.T) {
+	for name, env := range environments {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := matrixOf(t, env).Write(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				t.Error("the golden file is new: look at it")
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestUpstreamGivesTheSame asks build.sh, where HOOKBUILD_UPSTREAM_HOOK names a
+// checkout of tinkerbell/hook.
+func TestUpstreamGivesTheSame(t *testing.T) {
+	checkout := os.Getenv("HOOKBUILD_UPSTREAM_HOOK")
+	if checkout == "" {
+		testneed.Missing(t, "upstream-hook", "HOOKBUILD_UPSTREAM_HOOK names no checkout of tinkerbell/hook")
+	}
+	bash := testneed.Tool(t, "bash")
+	const script = `for f in inventory common cli docker kernel bootable-media json-matrix bootable/grub bootable/armbian-u-boot bootable/rpi; do source "bash/$f.sh"; done
+produce_kernels_flavours_inventory; skip_jq=yes output_gha_matrixes`
+	for name, env := range environments {
+		t.Run(name, func(t *testing.T) {
+			output := filepath.Join(t.TempDir(), "output")
+			cmd := exec.CommandContext(t.Context(), bash, "-ec", script)
+			cmd.Dir = checkout
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GITHUB_OUTPUT=" + output}
+			for k, v := range env {
+				cmd.Env = append(cmd.Env, k+"="+v)
+			}
+			if said, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, said)
+			}
+			theirs, err := os.ReadFile(output)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ours bytes.Buffer
+			if err := matrixOf(t, env).Write(&ours); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(unordered(t, string(theirs)), unordered(t, ours.String())); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// unordered gives the entries of each output, sorted as text.
+func unordered(t *testing.T, text string) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for line := range strings.Lines(text) {
+		name, list, _ := strings.Cut(strings.TrimSpace(line), "=")
+		var entries []json.RawMessage
+		if err := json.Unmarshal([]byte(list), &entries); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		all[name] = []string{}
+		for _, e := range entries {
+			all[name] = append(all[name], string(e))
+		}
+		slices.Sort(all[name])
+	}
+	return all
+}
+
+func TestOutputsAreOneLineOfJSON(t *testing.T) {
+	outputs, err := matrixOf(t, map[string]string{"CI_TAGS": "none", "CI_RUNNER": "<&>"}).Outputs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for _, o := range outputs {
+		names = append(names, o.Name)
+		if o.JSON != "[]" {
+			t.Errorf("%s is %q, not an empty list", o.Name, o.JSON)
+		}
+	}
+	if diff := cmp.Diff([]string{"kernels_json", "lk_hooks_json", "lkcontainers_json", "bootable_json"}, names); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMediaOfUnknownFlavors(t *testing.T) {
+	_, err := Make(Inventory{Bootables: flavor.Bootables()}, func(string) string { return "" })
+	if err == nil || !strings.Contains(err.Error(), "grub-amd64") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestInventoryIsWhole(t *testing.T) {
+	byID := map[string]bool{}
+	for _, f := range flavor.All() {
+		byID[f.ID] = true
+	}
+	for _, b := range flavor.Bootables() {
+		if !byID[b.Flavor] {
+			t.Errorf("%s is made of %s, which is not in %v", b.ID, b.Flavor, slices.Sorted(maps.Keys(byID)))
+		}
+	}
+}
