@@ -1,0 +1,167 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+const (
+	// freshFor is how long a fetched list is believed.
+	freshFor = 2 * time.Hour
+	// mostReleases bounds the list; it has 20 KB.
+	mostReleases = 4 << 20
+)
+
+// known is what is kept of the list: the highest version seen of each series,
+// also of those that have left the list since.
+type known struct {
+	Fetched time.Time         `json:"fetched"`
+	Series  map[string]string `json:"series"` // "6.6" -> "6.6.32"
+	Listed  map[string]bool   `json:"listed"` // whether the last list had it
+}
+
+// Latest gives the newest point release of a series ("6.6") by kernel.org's
+// list, which is fetched when the last one is older than two hours. Without
+// the network, and for a series that has left the list, the last known version
+// serves, with a warning.
+func Latest(ctx context.Context, series string, o Options) (Version, error) {
+	k, err := readKnown(o)
+	if err != nil {
+		return Version{}, err
+	}
+	if age := o.now().Sub(k.Fetched); !o.Offline && (age > freshFor || age < 0) {
+		if err := k.refresh(ctx, o); err != nil {
+			if ctx.Err() != nil {
+				return Version{}, err
+			}
+			progress.Warnf(o.Progress, "%v; using what was known at %s", err, k.when())
+		}
+	}
+	return k.choose(series, o)
+}
+
+func (k *known) when() string {
+	if k.Fetched.IsZero() {
+		return "no time"
+	}
+	return k.Fetched.UTC().Format("2006-01-02 15:04 MST")
+}
+
+func (k *known) choose(series string, o Options) (Version, error) {
+	text, seen := k.Series[series]
+	if !seen {
+		return Version{}, fault.Mark(fmt.Errorf("finding the newest release of Linux %s: kernel.org's list has no such series (known at %s: %s); set KERNEL_POINT_RELEASE",
+			series, k.when(), orNone(k.listed())), fault.Outside)
+	}
+	if !k.Listed[series] {
+		progress.Warnf(o.Progress, "Linux %s has left kernel.org's list: it gets no more fixes; using the last version seen, %s (set KERNEL_POINT_RELEASE to choose another)", series, text)
+	}
+	return ParseVersion(text)
+}
+
+func (k *known) listed() string {
+	var all []string
+	for series, on := range k.Listed {
+		if on {
+			all = append(all, k.Series[series])
+		}
+	}
+	sortVersions(all)
+	return strings.Join(all, ", ")
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+func knownFile(o Options) string { return filepath.Join(o.Dir, "releases.json") }
+
+// readKnown reads what earlier runs left; a missing or damaged file is as good
+// as an old one.
+func readKnown(o Options) (*known, error) {
+	k := &known{Series: map[string]string{}, Listed: map[string]bool{}}
+	text, err := os.ReadFile(knownFile(o))
+	if errors.Is(err, fs.ErrNotExist) {
+		return k, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the known kernel releases: %w", err)
+	}
+	if err := json.Unmarshal(text, k); err != nil || k.Series == nil || k.Listed == nil {
+		progress.Warnf(o.Progress, "%s is damaged and is made anew", knownFile(o))
+		return &known{Series: map[string]string{}, Listed: map[string]bool{}}, nil
+	}
+	return k, nil
+}
+
+// refresh fetches the list and keeps what it says.
+func (k *known) refresh(ctx context.Context, o Options) error {
+	versions, err := fetchReleases(ctx, o)
+	if err != nil {
+		return fault.Mark(err, fault.Outside)
+	}
+	k.Fetched = o.now()
+	k.Listed = map[string]bool{}
+	for _, v := range versions {
+		k.Listed[v.Series()] = true
+		old, err := ParseVersion(k.Series[v.Series()])
+		if err != nil || old.Compare(v) < 0 {
+			k.Series[v.Series()] = v.String()
+		}
+	}
+	text, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(knownFile(o), append(text, '\n'))
+}
+
+// fetchReleases gives the released versions of the list, without those of
+// linux-next and release candidates.
+func fetchReleases(ctx context.Context, o Options) ([]Version, error) {
+	url := o.ReleasesURL
+	if url == "" {
+		url = ReleasesURL
+	}
+	response, err := request(ctx, o, url, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("fetching %q: the server answers %s", url, response.Status)
+	}
+	var list struct {
+		Releases []struct {
+			Version string `json:"version"`
+		} `json:"releases"`
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, mostReleases)).Decode(&list); err != nil {
+		return nil, fmt.Errorf("reading %q: %w", url, err)
+	}
+	var versions []Version
+	for _, r := range list.Releases {
+		if v, err := ParseVersion(r.Version); err == nil {
+			versions = append(versions, v)
+		}
+	}
+	if len(versions) == 0 {
+		return nil, fmt.Errorf("reading %q: it lists no releases", url)
+	}
+	return versions, nil
+}

@@ -1,0 +1,119 @@
+// Package source gets the kernel's source from kernel.org: which point release
+// a series has, the archive itself, and the proof that it is the one that its
+// maintainers signed. Nothing is unpacked here.
+//
+// An archive counts as verified when its sha256 stands in the directory's
+// sha256sums.asc, that file is clear-signed by a key of the keyring, and
+// linux-VERSION.tar.sign is a signature of the uncompressed archive by such a
+// key. What fails a check is deleted.
+package source
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+// Options say where sources come from and where they are kept.
+type Options struct {
+	// Dir keeps the archives, what came of interrupted downloads, and the last
+	// known releases.
+	Dir string
+	// Mirrors are base URLs that have v6.x/linux-6.6.32.tar.xz below them,
+	// tried in order; empty means [Mirrors].
+	Mirrors []string
+	// ReleasesURL has kernel.org's list of releases; empty means
+	// [ReleasesURL].
+	ReleasesURL string
+	// Keys is the armoured keyring (kernel/keys.asc of a Hook checkout).
+	Keys []byte
+	// HTTP fetches; nil means [http.DefaultClient].
+	HTTP *http.Client
+	// Offline forbids the network; what is in Dir still works.
+	Offline  bool
+	Progress progress.Sink
+	// Now is the clock; nil means [time.Now].
+	Now func() time.Time
+}
+
+// ReleasesURL is kernel.org's list of current releases.
+const ReleasesURL = "https://www.kernel.org/releases.json"
+
+// Mirrors gives the two servers of kernel.org.
+func Mirrors() []string {
+	return []string{"https://www.kernel.org/pub/linux/kernel", "https://cdn.kernel.org/pub/linux/kernel"}
+}
+
+func (o Options) now() time.Time {
+	if o.Now != nil {
+		return o.Now()
+	}
+	return time.Now()
+}
+
+func (o Options) client() *http.Client {
+	if o.HTTP != nil {
+		return o.HTTP
+	}
+	return http.DefaultClient
+}
+
+func (o Options) mirrors() []string {
+	if len(o.Mirrors) > 0 {
+		return o.Mirrors
+	}
+	return Mirrors()
+}
+
+// Archive is a source archive on the local disk.
+type Archive struct {
+	// Path is the file, linux-VERSION.tar.xz for those of kernel.org.
+	Path string
+	// SHA256 of the file, in hex.
+	SHA256 string
+}
+
+// Version is a kernel release: 6.6.32, or 6.6 with Point 0 for a series' first.
+type Version struct{ Major, Minor, Point int }
+
+// ParseVersion reads "6.6.32" or "6.6".
+func ParseVersion(text string) (Version, error) {
+	parts := strings.Split(text, ".")
+	var numbers [3]int
+	for i, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 || len(parts) < 2 || len(parts) > 3 {
+			return Version{}, fault.Mark(fmt.Errorf("reading the kernel version %q: it should be like 6.6.32", text), fault.Usage)
+		}
+		numbers[i] = n
+	}
+	return Version{numbers[0], numbers[1], numbers[2]}, nil
+}
+
+// String is the version as kernel.org names its files: without a point of 0.
+func (v Version) String() string {
+	if v.Point == 0 {
+		return v.Series()
+	}
+	return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Point)
+}
+
+// Series is "6.6".
+func (v Version) Series() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
+// Compare orders versions by their numbers.
+func (v Version) Compare(w Version) int {
+	return cmp.Or(cmp.Compare(v.Major, w.Major), cmp.Compare(v.Minor, w.Minor), cmp.Compare(v.Point, w.Point))
+}
+
+// directory is where a mirror has the version: "v6.x".
+func (v Version) directory() string { return fmt.Sprintf("v%d.x", v.Major) }
+
+// file is the archive's name without its ending.
+func (v Version) file() string { return "linux-" + v.String() + ".tar" }

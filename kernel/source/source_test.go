@@ -1,0 +1,446 @@
+package source
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/ulikunitz/xz"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/testneed"
+)
+
+// site is a kernel.org in the test process, signed by a key made for it.
+type site struct {
+	*httptest.Server
+	t       *testing.T
+	signer  *openpgp.Entity
+	files   map[string][]byte
+	cut     atomic.Int64 // bytes after which transfers of archives break
+	asked   atomic.Int64 // requests for anything
+	started []string     // Range headers of requests for archives
+}
+
+func newSigner(t *testing.T) *openpgp.Entity {
+	t.Helper()
+	signer, err := openpgp.NewEntity("Kernel.org test signer", "", "test@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+// newSite serves Linux 6.6.32 with everything that belongs to it.
+func newSite(t *testing.T) *site {
+	s := &site{t: t, signer: newSigner(t), files: map[string][]byte{}}
+	plain := tarOf(t)
+	packed := compress(t, plain)
+	s.files["/v6.x/linux-6.6.32.tar.xz"] = packed
+	s.files["/v6.x/linux-6.6.32.tar.sign"] = detached(t, s.signer, plain)
+	s.files["/v6.x/sha256sums.asc"] = clear(t, s.signer, fmt.Sprintf("%x  linux-6.6.31.tar.xz\n%x  linux-6.6.32.tar.xz\n", sha256.Sum256(nil), sha256.Sum256(packed)))
+	s.files["/releases.json"] = []byte(`{"latest_stable":{"version":"6.9.1"},"releases":[
+		{"moniker":"mainline","version":"6.10-rc1"},{"moniker":"stable","version":"6.9.1"},{"moniker":"longterm","version":"6.6.32"},
+		{"moniker":"longterm","version":"5.10.217"},{"moniker":"linux-next","version":"next-20240523"}]}`)
+	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *site) serve(w http.ResponseWriter, r *http.Request) {
+	s.asked.Add(1)
+	content, ok := s.files[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	if strings.HasSuffix(r.URL.Path, ".tar.xz") {
+		s.started = append(s.started, r.Header.Get("Range"))
+		if cut := s.cut.Swap(0); cut > 0 {
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			_, err := w.Write(content[:cut])
+			if err = errors.Join(err, http.NewResponseController(w).Flush()); err != nil {
+				s.t.Log(err)
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}
+	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(content))
+}
+
+func (s *site) options() Options {
+	return Options{Dir: s.t.TempDir(), Mirrors: []string{s.URL}, ReleasesURL: s.URL + "/releases.json", Keys: armoured(s.t, s.signer)}
+}
+
+func tarOf(t *testing.T) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	content := bytes.Repeat([]byte("obj-$(CONFIG_ENIC) += enic.o\n"), 5000)
+	if err := w.WriteHeader(&tar.Header{Name: "linux-6.6.32/Makefile", Mode: 0o644, Size: int64(len(content))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func compress(t *testing.T, plain []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := xz.NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func detached(t *testing.T, signer *openpgp.Entity, content []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := openpgp.ArmoredDetachSign(&out, signer, bytes.NewReader(content), nil); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func clear(t *testing.T, signer *openpgp.Entity, text string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := clearsign.Encode(&out, signer.PrivateKey, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func armoured(t *testing.T, keys ...*openpgp.Entity) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	for _, key := range keys {
+		w, err := armor.Encode(&out, openpgp.PublicKeyType, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(key.Serialize(w), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		out.WriteByte('\n')
+	}
+	return out.Bytes()
+}
+
+var wanted = Version{6, 6, 32}
+
+func TestFetch(t *testing.T) {
+	s := newSite(t)
+	o := s.options()
+	o.Keys = armoured(t, newSigner(t), s.signer) // several blocks, as upstream's file has
+	archive, err := Fetch(t.Context(), wanted, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(archive.Path)
+	if err != nil || !bytes.Equal(got, s.files["/v6.x/linux-6.6.32.tar.xz"]) {
+		t.Errorf("the archive has %d bytes, %v", len(got), err)
+	}
+	asked := s.asked.Load()
+	o.Offline = true
+	again, err := Fetch(t.Context(), wanted, o)
+	if err != nil || *again != *archive || s.asked.Load() != asked {
+		t.Errorf("the second time: %v, %v, %d more requests", again, err, s.asked.Load()-asked)
+	}
+	if err := os.WriteFile(archive.Path, got[1:], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Offline = false
+	if _, err := Fetch(t.Context(), wanted, o); err != nil {
+		t.Errorf("after the kept archive was damaged: %v", err)
+	}
+}
+
+func TestResume(t *testing.T) {
+	s := newSite(t)
+	s.cut.Store(100)
+	archive, err := Fetch(t.Context(), wanted, s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.started) != 2 || s.started[1] != "bytes=100-" {
+		t.Errorf("the requests had the ranges %q; the second should go on at byte 100", s.started)
+	}
+	if sum, err := hashFile(archive.Path); err != nil || sum != archive.SHA256 {
+		t.Errorf("the resumed archive has the sum %s, %v; want %s", sum, err, archive.SHA256)
+	}
+}
+
+// TestResumeOfAnotherFile leaves a part that does not belong to the archive.
+func TestResumeOfAnotherFile(t *testing.T) {
+	for _, size := range []int{50, 1 << 20} {
+		s := newSite(t)
+		o := s.options()
+		part := filepath.Join(o.Dir, "linux-6.6.32.tar.xz.part")
+		if err := os.WriteFile(part, bytes.Repeat([]byte("x"), size), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Fetch(t.Context(), wanted, o)
+		if err != nil { // found by the checksum, and thrown away
+			_, err = Fetch(t.Context(), wanted, o)
+		}
+		if err != nil {
+			t.Errorf("with a wrong part of %d bytes: %v", size, err)
+		}
+	}
+}
+
+func TestSecondMirror(t *testing.T) {
+	s, broken := newSite(t), httptest.NewServer(http.NotFoundHandler())
+	defer broken.Close()
+	o := s.options()
+	o.Mirrors = []string{broken.URL, s.URL}
+	if _, err := Fetch(t.Context(), wanted, o); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRefused changes one thing at a time; nothing may be kept.
+func TestRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*site, *Options)
+		want   string
+	}{
+		"checksum": {func(s *site, _ *Options) {
+			b := s.files["/v6.x/linux-6.6.32.tar.xz"]
+			b[len(b)/2] ^= 1
+		}, "its sha256 is"},
+		"sums changed": {func(s *site, _ *Options) {
+			s.files["/v6.x/sha256sums.asc"] = bytes.Replace(s.files["/v6.x/sha256sums.asc"], []byte("6.6.32"), []byte("6.6.33"), 1)
+		}, "signature of sha256sums.asc is bad"},
+		"sums unsigned": {func(s *site, _ *Options) { s.files["/v6.x/sha256sums.asc"] = []byte("abc  linux-6.6.32.tar.xz\n") }, "not clear-signed"},
+		"not listed": {func(s *site, _ *Options) {
+			s.files["/v6.x/sha256sums.asc"] = clear(s.t, s.signer, "abc  linux-6.6.32.tar.xz\n")
+		}, "does not list linux-6.6.32.tar.xz"},
+		"other signer": {func(s *site, o *Options) { o.Keys = armoured(s.t, newSigner(s.t)) }, "not in the keyring (update kernel/keys.asc)"},
+		"other archive signed": {func(s *site, _ *Options) {
+			s.files["/v6.x/linux-6.6.32.tar.sign"] = detached(s.t, s.signer, []byte("something else"))
+		}, "signature of the archive is bad"},
+		"archive signed by another": {func(s *site, _ *Options) {
+			s.files["/v6.x/linux-6.6.32.tar.sign"] = detached(s.t, newSigner(s.t), tarOf(s.t))
+		}, "signature of the archive is by a key that is not in the keyring"},
+		"no signature": {func(s *site, _ *Options) { delete(s.files, "/v6.x/linux-6.6.32.tar.sign") }, "404"},
+		"no keys":      {func(_ *site, o *Options) { o.Keys = []byte("nothing") }, "holds no public key"},
+		"expired": {func(s *site, o *Options) {
+			old := newExpired(s.t)
+			s.resign(old)
+			o.Keys = armoured(s.t, old)
+		}, "expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			o := s.options()
+			c.change(s, &o)
+			_, err := Fetch(t.Context(), wanted, o)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the error is %v; it should say %q", err, c.want)
+			}
+			if kept, err := filepath.Glob(filepath.Join(o.Dir, "linux-6.6.32.tar.xz*")); err != nil || len(kept) > 0 {
+				t.Errorf("%q was kept, %v", kept, err)
+			}
+		})
+	}
+}
+
+// newExpired gives a key that was made ten days ago for one day.
+func newExpired(t *testing.T) *openpgp.Entity {
+	t.Helper()
+	then := func() time.Time { return time.Now().Add(-240 * time.Hour) }
+	key, err := openpgp.NewEntity("Old", "", "old@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: then, KeyLifetimeSecs: 86400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// resign signs the checksums anew.
+func (s *site) resign(signer *openpgp.Entity) {
+	s.files["/v6.x/sha256sums.asc"] = clear(s.t, signer, fmt.Sprintf("%x  linux-6.6.32.tar.xz\n", sha256.Sum256(s.files["/v6.x/linux-6.6.32.tar.xz"])))
+}
+
+// TestGPGSigned has GnuPG make the key and the signatures.
+func TestGPGSigned(t *testing.T) {
+	gpg := testneed.Tool(t, "gpg")
+	home := t.TempDir()
+	run := func(stdin []byte, args ...string) []byte {
+		t.Helper()
+		command := exec.Command(gpg, append([]string{"--homedir", home, "--batch", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+		command.Stdin = bytes.NewReader(stdin)
+		var errs bytes.Buffer
+		command.Stderr = &errs
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("gpg %v: %v\n%s", args, err, &errs)
+		}
+		return out
+	}
+	run(nil, "--quick-generate-key", "Autosigner <auto@example.org>", "rsa2048", "sign", "never")
+	t.Cleanup(func() { run(nil, "--version") })
+	s := newSite(t)
+	o := s.options()
+	o.Keys = run(nil, "--armor", "--export")
+	s.files["/v6.x/sha256sums.asc"] = run([]byte(fmt.Sprintf("%x  linux-6.6.32.tar.xz\n", sha256.Sum256(s.files["/v6.x/linux-6.6.32.tar.xz"]))), "--clearsign")
+	s.files["/v6.x/linux-6.6.32.tar.sign"] = run(tarOf(t), "--armor", "--detach-sign")
+	if _, err := Fetch(t.Context(), wanted, o); err != nil {
+		t.Error(err)
+	}
+}
+
+type notes struct{ text []string }
+
+func (n *notes) Report(e progress.Event) {
+	if e.Kind == progress.Warning {
+		n.text = append(n.text, e.Text)
+	}
+}
+
+func TestLatest(t *testing.T) {
+	s := newSite(t)
+	o := s.options()
+	now := time.Date(2024, 5, 25, 12, 0, 0, 0, time.UTC)
+	o.Now = func() time.Time { return now }
+	warnings := &notes{}
+	o.Progress = warnings
+	latest := func(series, want string, requests int64) {
+		t.Helper()
+		before := s.asked.Load()
+		got, err := Latest(t.Context(), series, o)
+		if err != nil || got.String() != want {
+			t.Errorf("the latest %s is %v, %v; want %s", series, got, err, want)
+		}
+		if asked := s.asked.Load() - before; asked != requests {
+			t.Errorf("%s: %d requests, want %d", series, asked, requests)
+		}
+	}
+	latest("6.6", "6.6.32", 1)
+	latest("5.10", "5.10.217", 0) // from what was kept
+	s.files["/releases.json"] = []byte(`{"releases":[{"version":"6.6.40"},{"version":"6.6.9"}]}`)
+	now = now.Add(119 * time.Minute)
+	latest("6.6", "6.6.32", 0)
+	now = now.Add(2 * time.Minute)
+	latest("6.6", "6.6.40", 1)
+	if len(warnings.text) != 0 {
+		t.Errorf("warnings: %q", warnings.text)
+	}
+	latest("5.10", "5.10.217", 0)
+	if len(warnings.text) != 1 || !strings.Contains(warnings.text[0], "has left kernel.org's list") {
+		t.Errorf("a series that has left the list: %q", warnings.text)
+	}
+	now = now.Add(3 * time.Hour)
+	s.files["/releases.json"] = []byte("<html>maintenance</html>")
+	latest("6.6", "6.6.40", 1)
+	if len(warnings.text) != 2 || !strings.Contains(warnings.text[1], "using what was known at 2024-05-25 14:01") {
+		t.Errorf("a broken list: %q", warnings.text)
+	}
+	o.Offline = true
+	latest("6.6", "6.6.40", 0)
+	_, err := Latest(t.Context(), "4.19", o)
+	if err == nil || !strings.Contains(err.Error(), "6.6.40") || fault.KindOf(err) != fault.Outside {
+		t.Errorf("an unknown series gives %v", err)
+	}
+}
+
+func TestLatestWithNothing(t *testing.T) {
+	o := Options{Dir: t.TempDir(), ReleasesURL: "http://127.0.0.1:1/releases.json"}
+	if _, err := Latest(t.Context(), "6.6", o); err == nil || !strings.Contains(err.Error(), "KERNEL_POINT_RELEASE") {
+		t.Errorf("without the network and a list: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "releases.json"), []byte("{damaged"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Latest(t.Context(), "6.6", o); err == nil || !strings.Contains(err.Error(), "KERNEL_POINT_RELEASE") {
+		t.Errorf("with a damaged list: %v", err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for text, want := range map[string]string{"6.6.32": "6.6.32", "6.6": "6.6", "6.6.0": "6.6", "6": "", "6.6-rc1": "", "6.6.1.2": "", "": "", "6.-1": "", "next-20240523": ""} {
+		v, err := ParseVersion(text)
+		if (err == nil) != (want != "") || err == nil && v.String() != want {
+			t.Errorf("%q is read as %v, %v; want %q", text, v, err, want)
+		}
+	}
+}
+
+func TestLocalAndOtherSources(t *testing.T) {
+	s := newSite(t)
+	o := s.options()
+	warnings := &notes{}
+	o.Progress = warnings
+	content := s.files["/v6.x/linux-6.6.32.tar.xz"]
+	sum := sha256.Sum256(content)
+	right, wrong := hex.EncodeToString(sum[:]), strings.Repeat("0", 64)
+	local := filepath.Join(t.TempDir(), "my.tar.xz")
+	if err := os.WriteFile(local, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, sum := range []string{"", right, strings.ToUpper(right)} {
+		if a, err := FromFile(local, sum); err != nil || a.SHA256 != right {
+			t.Errorf("a local file with %q: %v, %v", sum, a, err)
+		}
+		if a, err := FromURL(t.Context(), s.URL+"/v6.x/linux-6.6.32.tar.xz", sum, o); err != nil || a.SHA256 != right {
+			t.Errorf("a URL with %q: %v, %v", sum, a, err)
+		}
+	}
+	if len(warnings.text) != 1 || !strings.Contains(warnings.text[0], "--sha256") {
+		t.Errorf("the warnings are %q", warnings.text)
+	}
+	if _, err := FromFile(local, wrong); err == nil || !strings.Contains(err.Error(), "should be 000") {
+		t.Errorf("a wrong sum of a file gives %v", err)
+	}
+	if _, err := FromURL(t.Context(), s.URL+"/v6.x/linux-6.6.32.tar.xz", wrong, o); err == nil {
+		t.Error("a wrong sum of a URL is taken")
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	s := newSite(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Fetch(ctx, wanted, s.options()); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+}

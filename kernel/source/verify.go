@@ -1,0 +1,113 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/mikelolasagasti/xz"
+
+	"hookbuild/internal/fault"
+)
+
+const (
+	keyBlock = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+	// mostDict is the window of xz -9, which kernel.org uses.
+	mostDict = 64 << 20
+	// mostPlain bounds an unpacked archive; Linux 6.12 has 1.5 GB.
+	mostPlain = 16 << 30
+)
+
+// ErrVerify is wrapped by the errors about sources that are not what their
+// maintainers signed.
+var ErrVerify = errors.New("it is not what its signers signed; nothing of it was kept")
+
+// readKeyring reads all armoured blocks of a file; gpg writes one, keyservers
+// and editors several.
+func readKeyring(armoured []byte) (openpgp.EntityList, error) {
+	var keys openpgp.EntityList
+	blocks := strings.Split(string(armoured), keyBlock)
+	for _, block := range blocks[1:] {
+		decoded, err := armor.Decode(strings.NewReader(keyBlock + block))
+		if err != nil {
+			return nil, badKeys(err)
+		}
+		entities, err := openpgp.ReadKeyRing(decoded.Body)
+		if err != nil {
+			return nil, badKeys(err)
+		}
+		keys = append(keys, entities...)
+	}
+	if len(keys) == 0 {
+		return nil, badKeys(errors.New("it holds no public key"))
+	}
+	return keys, nil
+}
+
+func badKeys(err error) error {
+	return fault.Mark(fmt.Errorf("reading the keyring for the kernel's signatures (kernel/keys.asc): %w", err), fault.Invalid)
+}
+
+func (o Options) pgpConfig() *packet.Config { return &packet.Config{Time: o.now} }
+
+// signedSum finds the archive's sha256 in the text of sha256sums.asc after
+// checking its clear signature.
+func signedSum(text []byte, archive string, keys openpgp.EntityList, o Options) (string, error) {
+	block, _ := clearsign.Decode(text)
+	if block == nil {
+		return "", fmt.Errorf("sha256sums.asc is not clear-signed: %w", ErrVerify)
+	}
+	if _, err := block.VerifySignature(keys, o.pgpConfig()); err != nil {
+		return "", signatureError("sha256sums.asc", err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(block.Bytes))
+	for lines.Scan() {
+		sum, name, found := strings.Cut(lines.Text(), "  ")
+		if found && name == archive && len(sum) == 64 {
+			return sum, nil
+		}
+	}
+	return "", fmt.Errorf("sha256sums.asc does not list %s: %w", archive, errors.Join(ErrVerify, lines.Err()))
+}
+
+func signatureError(what string, err error) error {
+	switch {
+	case errors.Is(err, pgperrors.ErrUnknownIssuer):
+		return fmt.Errorf("the signature of %s is by a key that is not in the keyring (update kernel/keys.asc): %w", what, ErrVerify)
+	case errors.Is(err, pgperrors.ErrKeyExpired):
+		return fmt.Errorf("the signature of %s is by a key that has expired (update kernel/keys.asc): %w", what, ErrVerify)
+	}
+	return fmt.Errorf("the signature of %s is bad (%w): %w", what, err, ErrVerify)
+}
+
+// checkSignature verifies the signature of the uncompressed archive. That
+// takes a minute of one core for a whole kernel.
+func checkSignature(archive string, signature []byte, keys openpgp.EntityList, o Options) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	plain, err := xz.NewReader(bufio.NewReaderSize(f, 1<<20), mostDict)
+	if err != nil {
+		return fmt.Errorf("unpacking it: %w: %w", err, ErrVerify)
+	}
+	bounded := io.LimitReader(plain, mostPlain)
+	check := openpgp.CheckDetachedSignature
+	if bytes.HasPrefix(signature, []byte("-----BEGIN")) {
+		check = openpgp.CheckArmoredDetachedSignature
+	}
+	if _, err := check(keys, bounded, bytes.NewReader(signature), o.pgpConfig()); err != nil {
+		return signatureError("the archive", err)
+	}
+	return nil
+}
