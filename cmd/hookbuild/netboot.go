@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/fault"
+	"hookbuild/netboot"
+	"hookbuild/netboot/hardware"
+	"hookbuild/netboot/serve"
+)
+
+func newNetbootCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:  "netboot",
+		Usage: "try network boot in a lab",
+		Action: func(c *cli.Context) error {
+			return usagef("netboot %s: the command is netboot serve", c.Args().First())
+		},
+		Subcommands: []*cli.Command{{
+			Name:      "serve",
+			Usage:     "serve iPXE, auto.ipxe and DIR's kernel and initramfs, and print what the machines log",
+			ArgsUsage: "DIR",
+			Flags:     serveFlags(),
+			Action:    a.netbootServe,
+		}},
+	}
+}
+
+func serveFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "ip", Usage: "the `IP` of this host that the machines reach it at"},
+		&cli.StringFlag{Name: "hardware", Usage: "serve the machines of this hardware.csv alone (default: any; none by DHCP)"},
+		&cli.StringSliceFlag{Name: "ipxe", Usage: "a `DIR` with iPXE programs (repeatable; default: /usr/lib/ipxe or /usr/share/ipxe)"},
+		&cli.StringFlag{Name: "cmdline", Usage: "more for the kernel's command line, such as console=ttyS0,115200"},
+		&cli.StringFlag{Name: "grpc-authority", Usage: "the Tink server's `HOST:PORT` (default: this host's port 42113)"},
+		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "serve at the paths of this EKS Anywhere release"},
+		&cli.IntFlag{Name: "http-port", Usage: "the port of HTTP (default: the release's)"},
+		&cli.IntFlag{Name: "tftp-port", Value: 69, Usage: "the port of TFTP"},
+		&cli.IntFlag{Name: "syslog-port", Value: 514, Usage: "the port of syslog"},
+		&cli.BoolFlag{Name: "dhcp", Usage: "also answer DHCP, the machines of --hardware alone; needs --interface"},
+		&cli.StringFlag{Name: "interface", Usage: "the network interface that DHCP answers on"},
+	}
+}
+
+func (a *app) netbootServe(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("name the one directory with vmlinuz-x86_64 and initramfs-x86_64, such as out/hook")
+	}
+	if c.Bool("dhcp") && (c.String("interface") == "" || c.String("hardware") == "") {
+		return usagef("--dhcp answers on one interface and only machines that it knows: give --interface and --hardware")
+	}
+	plan, err := a.servePlan(c)
+	if err != nil {
+		return err
+	}
+	programs, err := ipxeDirs(c.StringSlice("ipxe"))
+	if err != nil {
+		return err
+	}
+	err = serve.Run(c.Context, serve.Options{
+		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: c.Args().First(), IPXE: programs,
+		Cmdline: c.String("cmdline"), GRPC: c.String("grpc-authority"),
+		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"),
+		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),
+		Log:   func(line string) { fmt.Fprintln(a.stdout, line) },
+		Ready: func() { a.note("serving %s; end with Ctrl-C", plan.ScriptURL) },
+	})
+	return err
+}
+
+// servePlan tells the machines to boot from this host. The distributions' iPXE
+// calls itself "iPXE"; it gets the script too, for it has none of its own.
+func (a *app) servePlan(c *cli.Context) (*netboot.Plan, error) {
+	ip, err := netip.ParseAddr(c.String("ip"))
+	if err != nil {
+		return nil, usagef("--ip %q is not the address of this host that the machines reach it at", c.String("ip"))
+	}
+	o := netboot.Options{
+		TinkerbellIP: ip, Version: c.String("eksa-version"), Phase: netboot.Cluster,
+		Layout: netboot.Layout{HTTPPort: c.Int("http-port")}, UserClasses: []string{"Tinkerbell", "iPXE"},
+	}
+	if err := o.Validate(); err != nil {
+		return nil, fault.Mark(err, fault.Usage)
+	}
+	var machines []hardware.Machine
+	if c.String("hardware") != "" {
+		if machines, err = a.readHardware(c, o); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := netboot.New(o, machines)
+	return plan, fault.Mark(err, fault.Usage)
+}
+
+// ipxeDirs are the given directories, or those where distributions put iPXE.
+func ipxeDirs(given []string) ([]string, error) {
+	if len(given) > 0 {
+		return given, nil
+	}
+	var found []string
+	for _, dir := range []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/share/ipxe/arm64-efi"} {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			found = append(found, dir)
+		}
+	}
+	if len(found) == 0 {
+		return nil, usagef("there are no iPXE programs in /usr/lib/ipxe or /usr/share/ipxe; install the package ipxe (Fedora: ipxe-bootimgs-x86) or give --ipxe DIR")
+	}
+	return found, nil
+}

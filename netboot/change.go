@@ -1,0 +1,67 @@
+package netboot
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Change is what a file is before and after a switch of the phase.
+type Change struct {
+	Name          string
+	Before, After []byte
+}
+
+// Changes renders both phases. Their files are the same, and line by line
+// alike except where Tinkerbell's address stands.
+func Changes(s Server, before, after *Plan, m Mode) ([]Change, error) {
+	old, err := s.Render(before, m)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := s.Render(after, m)
+	if err != nil {
+		return nil, err
+	}
+	if len(old) != len(changed) {
+		return nil, fmt.Errorf("comparing the phases: %d files became %d", len(old), len(changed))
+	}
+	var list []Change
+	for i, f := range old {
+		if bytes.Count(f.Content, []byte("\n")) != bytes.Count(changed[i].Content, []byte("\n")) {
+			return nil, fmt.Errorf("comparing the phases of %q: the number of lines changed", f.Name)
+		}
+		if !bytes.Equal(f.Content, changed[i].Content) {
+			list = append(list, Change{f.Name, f.Content, changed[i].Content})
+		}
+	}
+	return list, nil
+}
+
+// ApplyTo makes the change in a site's file, which may hold more than was
+// generated, in other indentation. It is an error when a line to change is not
+// there: then the file was not generated from the same options.
+func (c Change) ApplyTo(name string, text []byte) (Change, error) {
+	before, after := bytes.Split(c.Before, []byte("\n")), bytes.Split(c.After, []byte("\n"))
+	replace, missing := map[string][]byte{}, map[string]bool{}
+	for i, line := range before {
+		if !bytes.Equal(line, after[i]) {
+			key := string(bytes.TrimSpace(line))
+			replace[key] = bytes.TrimSpace(after[i])
+			missing[key] = true
+		}
+	}
+	lines := bytes.Split(text, []byte("\n"))
+	for i, line := range lines {
+		key := bytes.TrimSpace(line)
+		if with, ok := replace[string(key)]; ok {
+			lines[i] = bytes.Replace(line, key, with, 1)
+			delete(missing, string(key))
+		}
+	}
+	for _, line := range before { // in the order of the file, for the message
+		if key := string(bytes.TrimSpace(line)); missing[key] {
+			return Change{}, fmt.Errorf("changing %q: it lacks the line %q, so it was not written from these options; write it again", name, key)
+		}
+	}
+	return Change{name, text, bytes.Join(lines, []byte("\n"))}, nil
+}

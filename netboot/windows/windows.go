@@ -1,0 +1,126 @@
+// Package windows writes a PowerShell script for the DHCP service of Windows
+// Server, and reads what Export-DhcpServer writes.
+//
+// Windows compares option 60 (vendor class) and option 77 (user class), not
+// option 93; the architecture is a part of option 60:
+// "PXEClient:Arch:00007:UNDI:003010". Policies of a scope choose the boot
+// file, by vendor class, user class and MAC; they come before the scope's
+// options, and reservation options before them, so a reservation never holds
+// options 66 or 67.
+//
+// The script uses cmdlets and parameters as the DhcpServer module's reference
+// describes them (Windows Server 2012 R2 and later). What the reference does
+// not say, and no test here could show: whether option 66 also sets the
+// header's next server.
+package windows
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"hookbuild/netboot"
+	"hookbuild/netboot/hardware"
+)
+
+// Server is the DHCP service of Windows Server.
+type Server struct{}
+
+var _ netboot.Server = Server{}
+
+// Name implements [netboot.Server].
+func (Server) Name() string { return "windows" }
+
+// Checker implements [netboot.Server]: there is none.
+func (Server) Checker(string) []string { return nil }
+
+// Apply implements [netboot.Server].
+func (Server) Apply(file string) []string {
+	return []string{
+		`powershell -File ` + file + ` -WhatIf   # shows what would change`,
+		`powershell -File ` + file + `           # takes effect at once`,
+	}
+}
+
+//go:embed windows.tmpl
+var text string
+
+// Render implements [netboot.Server]. The scopes must exist; they are the
+// site's own, so there is one mode.
+func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
+	if m == netboot.Proxy {
+		return nil, fmt.Errorf("writing for windows: it has no %s mode; dnsmasq has", m)
+	}
+	t, err := template.New("windows").Funcs(functions(p)).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the PowerShell template: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return nil, fmt.Errorf("writing the PowerShell script: %w", err)
+	}
+	return []netboot.File{{Name: p.Tag + "-dhcp.ps1", Content: b.Bytes()}}, nil
+}
+
+func functions(p *netboot.Plan) template.FuncMap {
+	return template.FuncMap{
+		"q":      quote,
+		"list":   quoteList,
+		"addrs":  addrs,
+		"mac":    mac,
+		"vendor": vendor,
+		"vlan":   func(m hardware.Machine) string { return vlan(p, m) },
+	}
+}
+
+// quote makes a PowerShell string in which nothing is expanded.
+func quote(v any) string {
+	return "'" + strings.ReplaceAll(fmt.Sprint(v), "'", "''") + "'"
+}
+
+func quoteList(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quote(s)
+	}
+	return "@(" + strings.Join(quoted, ", ") + ")"
+}
+
+func addrs(list []netip.Addr) string {
+	text := make([]string, len(list))
+	for i, a := range list {
+		text[i] = a.String()
+	}
+	return quoteList(text)
+}
+
+// mac is the form that Windows shows: upper case with hyphens.
+func mac(m hardware.MAC) string {
+	return strings.ToUpper(strings.ReplaceAll(m.String(), ":", "-"))
+}
+
+// vendor is what option 60 begins with for an architecture.
+func vendor(c netboot.Client, arch uint16) string {
+	kind := "PXEClient"
+	if c.HTTP {
+		kind = netboot.HTTPClient
+	}
+	return fmt.Sprintf("%s:Arch:%05d", kind, arch)
+}
+
+// vlan is option 43 byte by byte, with the one sub-option 116.
+func vlan(p *netboot.Plan, m hardware.Machine) string {
+	if m.VLAN == 0 || p.NoVLANOption {
+		return "@()"
+	}
+	text := strconv.Itoa(m.VLAN)
+	hex := []string{"0x74", fmt.Sprintf("0x%02X", len(text))}
+	for _, c := range []byte(text) {
+		hex = append(hex, fmt.Sprintf("0x%02X", c))
+	}
+	return quoteList(hex)
+}
