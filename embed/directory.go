@@ -38,17 +38,7 @@ func (s *store) directory(sink progress.Sink) (*initramfs.Tree, error) {
 			return nil, err
 		}
 	}
-	return root.graft()
-}
-
-// graft gives the data root at its place in the initramfs.
-func (r *dataRoot) graft() (*initramfs.Tree, error) {
-	tree := &initramfs.Tree{}
-	err := tree.Add(initramfs.Entry{Path: StorePath, Type: initramfs.Dir, Mode: 0o710, ModTime: initramfs.Epoch()})
-	if err != nil {
-		return nil, err
-	}
-	return tree, tree.Graft(StorePath, &r.tree)
+	return root.tree, nil
 }
 
 // unpack puts a layer's files into its diff directory.

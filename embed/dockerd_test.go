@@ -1,6 +1,8 @@
 package embed
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"hookbuild/internal/testneed"
 )
@@ -125,5 +129,29 @@ func useStore(t *testing.T, h *hub, e *engine) {
 	}
 	if said := e.do(t, "run", "--rm", "--network=none", h.ref("later"), "/bin/cat", "etc/later", "data/new"); said != "laternew" {
 		t.Errorf("the pulled image says %q", said)
+	}
+}
+
+// An image of 127 layers, two more than dockerd would pull, can be run.
+func TestDockerdRunsTheDeepestImage(t *testing.T) {
+	testneed.Tool(t, "dockerd")
+	if !privateMounts(t) {
+		return
+	}
+	busybox, err := os.ReadFile(testneed.Tool(t, "busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	im := theImage(t, theLayer(t, aDir("bin", 0o755), aFile("bin/busybox", string(busybox), 0o755)))
+	for i := range mostLayers - 1 {
+		if im, err = mutate.AppendLayers(im, theLayer(t, aFile(fmt.Sprintf("f/%d", i), "x", 0o644))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := boot(t, treeOf(t, startHub(t, map[string]v1.Image{"deep": im}), Options{Layout: Directory}, "deep").Tree)
+	m.startUp(t)
+	e := startEngine(t, filepath.Join(m.root, "run/images"))
+	if said := e.do(t, "run", "--rm", "--network=none", "127.0.0.1/embedded/deep", "/bin/busybox", "sh", "-c", "set -- /f/*; echo $#"); said != "126\n" {
+		t.Errorf("the container sees %s files, want 126", said)
 	}
 }

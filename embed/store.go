@@ -137,13 +137,15 @@ func (s *store) embedded() []Embedded {
 	return list
 }
 
-// dataRoot collects the files of a data root.
-type dataRoot struct{ tree initramfs.Tree }
+// dataRoot collects the files of a data root, at its place in the initramfs.
+// Their paths are given relative to the data root.
+type dataRoot struct{ tree *initramfs.Tree }
 
 func (r *dataRoot) put(e initramfs.Entry) error {
 	if e.Origin == "" {
 		e.Origin = "the image store"
 	}
+	e.Path = path.Join(StorePath, e.Path)
 	return r.tree.Add(e)
 }
 
@@ -159,7 +161,7 @@ func (r *dataRoot) file(name string, mode uint32, content string) error {
 
 // skeleton makes everything of the data root but the layers' files.
 func (s *store) skeleton() (*dataRoot, error) {
-	r := &dataRoot{}
+	r := &dataRoot{tree: &initramfs.Tree{}}
 	names, err := s.names.encode()
 	if err != nil {
 		return nil, err
@@ -181,6 +183,7 @@ func (r *dataRoot) frame() error {
 		name string
 		mode uint32
 	}{
+		{"", 0o710},
 		{"image", 0o700},
 		{imageDir, 0o700},
 		{imageDB, 0o700},
