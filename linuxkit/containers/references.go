@@ -94,11 +94,14 @@ func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	for _, m := range found {
 		key, wraps := string(m[1]), string(m[2])
 		name := proxyPrefix + key
-		hash := hashFiles(hashedFile{"images/" + name + "/Dockerfile", sha256.Sum256([]byte("FROM --platform=${TARGETARCH} " + wraps + "\n"))})
+		hash := hashFiles(hashedFile{"images/" + name + "/Dockerfile", sha256.Sum256([]byte(proxyDockerfile(wraps)))})
 		all = append(all, newContainer(base, name, wraps, hash, dockerArch))
 	}
 	return all, nil
 }
+
+// proxyDockerfile is all that the directory of a wrapped image holds.
+func proxyDockerfile(wraps string) string { return "FROM --platform=${TARGETARCH} " + wraps + "\n" }
 
 type hashedFile struct {
 	path string

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+
+	control "github.com/moby/buildkit/api/services/control"
+	"google.golang.org/protobuf/proto"
+)
+
+// traceID marks the messages of the Engine's stream that carry BuildKit's own,
+// as serialised [control.StatusResponse].
+const traceID = "moby.buildkit.trace"
+
+// keptLines is how much of a step's output an error ends with.
+const keptLines = 15
+
+// message is one of the Engine's stream about something that takes long.
+type message struct {
+	ID     string          `json:"id"`
+	Status string          `json:"status"`
+	Aux    json.RawMessage `json:"aux"`
+	Error  *struct {
+		Message string `json:"message"`
+	} `json:"errorDetail"`
+	// Progress counts bytes while a layer is on its way.
+	Progress struct {
+		Current int64 `json:"current"`
+		Total   int64 `json:"total"`
+	} `json:"progressDetail"`
+}
+
+// trace follows a build.
+type trace struct {
+	task *progress.Task
+	// begun are the steps that have been reported, by digest, and tails the
+	// last lines of their output.
+	begun map[string]bool
+	tails map[string][]string
+	// failed is the step whose error ended the build.
+	failed *control.Vertex
+}
+
+// read reports a build's stream to its end, and gives the build's error.
+func (t *trace) read(stream io.Reader) error {
+	t.begun, t.tails = map[string]bool{}, map[string][]string{}
+	dec := json.NewDecoder(stream)
+	for {
+		var m message
+		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fault.Mark(fmt.Errorf("following the build: %w", err), fault.Outside)
+		}
+		switch {
+		case m.Error != nil:
+			return t.failure(errors.New(m.Error.Message))
+		case m.ID == traceID:
+			if err := t.status(m.Aux); err != nil {
+				return fmt.Errorf("following the build: %w", err)
+			}
+		}
+	}
+}
+
+func (t *trace) status(aux json.RawMessage) error {
+	var raw []byte
+	if err := json.Unmarshal(aux, &raw); err != nil {
+		return err
+	}
+	var status control.StatusResponse
+	if err := proto.Unmarshal(raw, &status); err != nil {
+		return err
+	}
+	for _, v := range status.GetVertexes() {
+		t.step(v)
+	}
+	for _, l := range status.GetLogs() {
+		t.output(l.GetVertex(), string(l.GetMsg()))
+	}
+	return nil
+}
+
+func (t *trace) step(v *control.Vertex) {
+	if v.GetError() != "" && t.failed == nil {
+		t.failed = v
+	}
+	if v.GetStarted() == nil || t.begun[v.GetDigest()] || strings.HasPrefix(v.GetName(), "[internal]") {
+		return
+	}
+	t.begun[v.GetDigest()] = true
+	name := v.GetName()
+	if v.GetCached() {
+		name += " (cached)"
+	}
+	t.task.Output(name)
+}
+
+func (t *trace) output(step, text string) {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
+		t.task.Output(line)
+		tail := append(t.tails[step], line)
+		t.tails[step] = tail[max(0, len(tail)-keptLines):]
+	}
+}
+
+// failure is the build's error with the step that failed and what it said.
+func (t *trace) failure(err error) error {
+	if t.failed == nil {
+		return err
+	}
+	text := fmt.Sprintf("step %q", t.failed.GetName())
+	if tail := t.tails[t.failed.GetDigest()]; len(tail) > 0 {
+		return fmt.Errorf("%s: %w; its last output:\n%s", text, err, strings.Join(tail, "\n"))
+	}
+	return fmt.Errorf("%s: %w", text, err)
+}

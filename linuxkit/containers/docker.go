@@ -1,0 +1,87 @@
+package containers
+
+import (
+	"archive/tar"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"hookbuild/internal/engine"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+
+	"github.com/containerd/errdefs"
+)
+
+// isLocal says whether the Engine has the container's image, for the right
+// architecture. Without an Engine it has not.
+func (e *ensurer) isLocal(ctx context.Context, c Container) (bool, error) {
+	docker, err := e.docker(ctx)
+	if err != nil {
+		return false, ctx.Err()
+	}
+	info, err := docker.ImageInspect(ctx, c.Reference)
+	switch {
+	case errdefs.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fault.Mark(fmt.Errorf("looking for %q in the Docker Engine: %w", c.Reference, err), fault.Outside)
+	case info.Architecture != e.Arch:
+		progress.Warnf(e.Progress, "the Docker Engine's %s is for %s and not %s: it is left alone", c.Reference, info.Architecture, e.Arch)
+		return false, nil
+	}
+	return true, nil
+}
+
+// build makes the image from the container's directory, or from the one line
+// that a wrapped image consists of.
+func (e *ensurer) build(ctx context.Context, c Container) error {
+	docker, err := e.docker(ctx)
+	if err != nil {
+		return fmt.Errorf("building %q: %w", c.Reference, err)
+	}
+	e.building.Lock()
+	defer e.building.Unlock()
+	task := progress.Start(e.Progress, 0, "build %s", c.Reference)
+	err = engine.Build(ctx, docker, engine.Request{
+		Context:  func(w io.Writer) error { return e.writeContext(w, c) },
+		Tags:     []string{c.Reference},
+		Platform: e.platform().String(),
+		Keychain: e.Keychain,
+	}, task)
+	if err != nil {
+		err = fmt.Errorf("building %q: %w", c.Reference, err)
+	}
+	return task.End(err, "")
+}
+
+func (e *ensurer) writeContext(w io.Writer, c Container) error {
+	if c.Wraps != "" {
+		text := proxyDockerfile(c.Wraps)
+		tw := tar.NewWriter(w)
+		if err := writeMember(tw, "Dockerfile", int64(len(text)), strings.NewReader(text)); err != nil {
+			return err
+		}
+		return tw.Close()
+	}
+	dir, err := fs.Sub(e.Checkout, "images/"+c.Name)
+	if err != nil {
+		return err
+	}
+	return engine.WriteContext(w, dir)
+}
+
+func (e *ensurer) push(ctx context.Context, c Container) error {
+	docker, err := e.docker(ctx)
+	if err != nil {
+		return fmt.Errorf("pushing %q: %w", c.Reference, err)
+	}
+	task := progress.Start(e.Progress, 0, "push %s", c.Reference)
+	err = engine.Push(ctx, docker, c.Reference, e.Keychain, task)
+	if err != nil {
+		err = fmt.Errorf("pushing %q: %w: check `docker login` for its registry", c.Reference, err)
+	}
+	return task.End(err, "")
+}
