@@ -1,0 +1,61 @@
+package embed
+
+import (
+	"iter"
+
+	"hookbuild/internal/initramfs"
+)
+
+// Memory says what a machine needs to boot an initramfs with LinuxKit's init,
+// in bytes.
+type Memory struct {
+	// Compressed is the file's size: it is in memory while it is unpacked.
+	Compressed int64 `json:"compressed"`
+	// Unpacked is what its files take there, in whole pages. A hard link counts
+	// as a file, because LinuxKit's init makes it one.
+	Unpacked int64 `json:"unpacked"`
+	// Least is the smallest RAM that boots. The kernel unpacks into a tmpfs that
+	// takes at most half of the RAM that is free at that moment, and LinuxKit's
+	// init copies it all to a tmpfs of half the RAM. Below that the boot ends in
+	// "Initramfs unpacking failed: write error" or "Copy root failed".
+	Least int64 `json:"least"`
+}
+
+const (
+	pageSize = 4096
+	// kernelMemory is what a kernel has taken for itself by then, beside the 64
+	// bytes for each page of RAM. Measured with Debian's 6.1 on x86-64: 40 to
+	// 50 MiB.
+	kernelMemory  = 48 << 20
+	pageStruct    = 64
+	inodeOverhead = 1 << 10
+	// servicesMemory is what containerd, dockerd and the Tinkerbell worker want
+	// to run in.
+	servicesMemory = 256 << 20
+)
+
+// MemoryToBoot tells what a machine needs to boot an initramfs file of
+// compressed bytes that unpacks to the files.
+func MemoryToBoot(compressed int64, files iter.Seq[initramfs.Entry]) Memory {
+	m := Memory{Compressed: compressed}
+	sizes := map[string]int64{}
+	var links []string
+	for e := range files {
+		m.Unpacked += inodeOverhead
+		switch e.Type {
+		case initramfs.Regular:
+			pages := (e.Size + pageSize - 1) / pageSize * pageSize
+			m.Unpacked += pages
+			sizes[e.Path] = pages
+		case initramfs.HardLink:
+			links = append(links, e.Target)
+		}
+	}
+	for _, target := range links {
+		m.Unpacked += sizes[target]
+	}
+	unpacking := 2*m.Unpacked + compressed + kernelMemory
+	running := m.Unpacked + kernelMemory + servicesMemory
+	m.Least = max(unpacking, running) * pageSize / (pageSize - pageStruct)
+	return m
+}
