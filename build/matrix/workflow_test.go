@@ -1,0 +1,344 @@
+package matrix
+
+import (
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/flavor"
+)
+
+const (
+	workflowFile = "../../.github/workflows/hookos.yml"
+	actionlint   = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+)
+
+// TestWorkflowPassesActionlint lints the workflow and, by shellcheck, the
+// scripts in it.
+func TestWorkflowPassesActionlint(t *testing.T) {
+	goTool := testneed.Tool(t, "go")
+	shellcheck := testneed.Tool(t, "shellcheck")
+	out, err := exec.CommandContext(t.Context(), goTool, "run", actionlint, "-shellcheck", shellcheck, workflowFile).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestWorkflowTrustsLittle: actions are pinned, rights are few, and no script
+// has GitHub paste text into it.
+func TestWorkflowTrustsLittle(t *testing.T) {
+	text, err := os.ReadFile(workflowFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := regexp.MustCompile(`^\s*uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "uses:") && !pinned.MatchString(line) {
+			t.Errorf("not pinned by commit with its version beside: %q", line)
+		}
+	}
+	if strings.Contains(string(text), "secrets.") || strings.Count(string(text), "permissions:") != 1 {
+		t.Error("it uses secrets, or gives a job rights of its own")
+	}
+	w := readWorkflow(t)
+	if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
+		t.Errorf("rights %v", w.Permissions)
+	}
+	for job, j := range w.Jobs {
+		if j.Timeout == 0 {
+			t.Errorf("job %q has no timeout", job)
+		}
+		for _, s := range j.Steps {
+			if strings.Contains(s.Run, "${{") {
+				t.Errorf("GitHub pastes text into the script of %q", s.Name)
+			}
+		}
+	}
+}
+
+type workflow struct {
+	Permissions map[string]string
+	Jobs        map[string]struct {
+		Timeout int `yaml:"timeout-minutes"`
+		Steps   []step
+	}
+}
+
+type step struct {
+	Name, Run string
+	Directory string `yaml:"working-directory"`
+}
+
+func readWorkflow(t *testing.T) workflow {
+	t.Helper()
+	text, err := os.ReadFile(workflowFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w workflow
+	if err := yaml.Unmarshal(text, &w); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// stepRunner runs steps of the workflow as GitHub's runners do, in a directory of
+// its own, with stand-ins for what a runner has and a test has not.
+type stepRunner struct {
+	workflow workflow
+	dir      string
+	env      []string
+}
+
+func newStepRunner(t *testing.T) *stepRunner {
+	t.Helper()
+	dir := t.TempDir()
+	r := &stepRunner{workflow: readWorkflow(t), dir: dir, env: []string{
+		"PATH=" + dir + "/stand-ins:" + os.Getenv("PATH"), "HOME=" + dir, "GITHUB_WORKSPACE=" + dir, "RUNNER_TEMP=" + dir + "/temp",
+		"GITHUB_OUTPUT=" + dir + "/output", "GITHUB_STEP_SUMMARY=" + dir + "/summary", standInEnv + "=" + dir,
+	}}
+	for _, d := range []string{"stand-ins", "temp", "bin", "hook"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// run runs the script of the step and gives what it printed.
+func (r *stepRunner) run(t *testing.T, job, name string, env ...string) (string, error) {
+	t.Helper()
+	for _, s := range r.workflow.Jobs[job].Steps {
+		if s.Name != name {
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "bash"), "--noprofile", "--norc", "-eo", "pipefail", "-c", s.Run)
+		cmd.Dir = filepath.Join(r.dir, s.Directory)
+		cmd.Env = append(r.env, env...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	t.Fatalf("the job %q has no step %q", job, name)
+	return "", nil
+}
+
+func (r *stepRunner) mustRun(t *testing.T, job, name string, env ...string) {
+	t.Helper()
+	if out, err := r.run(t, job, name, env...); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}
+
+// read gives the content of a file below the runner's directory.
+func (r *stepRunner) read(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(r.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func (r *stepRunner) write(t *testing.T, name, content string, mode os.FileMode) {
+	t.Helper()
+	full := filepath.Join(r.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, []byte(content), mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// standInEnv makes this test program stand in for hookbuild; its value is the
+// runner's directory.
+const standInEnv = "HOOKBUILD_TEST_STAND_IN"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(standInEnv); dir != "" {
+		if err := standIn(dir, os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// standIn is a hookbuild whose matrix is real and whose all leaves files of
+// the right names.
+func standIn(dir string, args []string) error {
+	if args[0] == "matrix" {
+		m, err := Make(Inventory{flavor.All(), flavor.Bootables()}, os.Getenv)
+		if err != nil {
+			return err
+		}
+		f, err := os.Create(os.Getenv("GITHUB_OUTPUT"))
+		if err != nil {
+			return err
+		}
+		return errors.Join(m.Write(f), f.Close())
+	}
+	return os.WriteFile(filepath.Join(dir, "args"), []byte(strings.Join(args, "\n")), 0o644)
+}
+
+// installStandIn puts this program where the workflow looks for hookbuild.
+func (r *stepRunner) installStandIn(t *testing.T, name string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(r.dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMatrixJob(t *testing.T) {
+	r := newStepRunner(t)
+	r.write(t, "stand-ins/go", "#!/bin/sh\necho \"$CGO_ENABLED $GOARCH $*\" >> \"$GITHUB_WORKSPACE/compiled\"\n", 0o755)
+	r.mustRun(t, "matrix", "Compile hookbuild")
+	const want = "0 amd64 build -C hookbuild -trimpath -o DIR/bin/hookbuild-x86_64 ./cmd/hookbuild\n0 arm64 build -C hookbuild -trimpath -o DIR/bin/hookbuild-aarch64 ./cmd/hookbuild\n"
+	if got := strings.ReplaceAll(r.read(t, "compiled"), r.dir, "DIR"); got != want {
+		t.Errorf("compiled\n%s", got)
+	}
+	r.installStandIn(t, "bin/hookbuild-x86_64")
+	r.mustRun(t, "matrix", "Choose flavors and runners", "CI_TAGS=standard lts")
+	out := r.read(t, "output")
+	for _, word := range []string{"kernels_json=[{", `"kernel":"hook-latest-lts-arm64"`, `"runner":["ubuntu-24.04-arm"]`, "lk_hooks_json=[{"} {
+		if !strings.Contains(out, word) {
+			t.Errorf("outputs without %q:\n%s", word, out)
+		}
+	}
+}
+
+// TestKernelJob takes the files out of an image that a stand-in for docker
+// gives.
+func TestKernelJob(t *testing.T) {
+	tar := testneed.Tool(t, "tar")
+	r := newStepRunner(t)
+	r.write(t, "image/kernel", "bzImage", 0o644)
+	r.write(t, "modules/lib/modules/6.6.1/modules.dep", "dep", 0o644)
+	r.write(t, "dtb/vendor/board.dtb", "dtb", 0o644)
+	for _, args := range [][]string{
+		{"-C", "modules", "-cf", "image/kernel.tar", "."}, {"-C", "dtb", "-czf", "image/dtbs.tar.gz", "."}, {"-C", "image", "-cf", "exported.tar", "kernel", "kernel.tar", "dtbs.tar.gz"},
+	} {
+		cmd := exec.CommandContext(t.Context(), tar, args...)
+		cmd.Dir = r.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	r.write(t, "temp/image/hook-kernel-6.6.1-abc.tar.gz", "", 0o644)
+	r.write(t, "stand-ins/docker", `#!/bin/sh
+echo "$*" >> "$GITHUB_WORKSPACE/said"
+case "$1" in
+load) echo "Loaded image: example/hook-kernel:6.6.1-abc" ;;
+create) echo 0123abc ;;
+export) cat "$GITHUB_WORKSPACE/exported.tar" ;;
+esac
+`, 0o755)
+	r.mustRun(t, "kernel", "Take the files out of the image", "DOCKER_ARCH=arm64")
+	said := r.read(t, "said")
+	if !strings.Contains(said, "create --platform linux/arm64 example/hook-kernel:6.6.1-abc none\nexport 0123abc\nrm 0123abc\n") {
+		t.Errorf("docker was told\n%s", said)
+	}
+	for name, want := range map[string]string{"vmlinuz": "bzImage", "lib/modules/6.6.1/modules.dep": "dep", "dtbs/vendor/board.dtb": "dtb"} {
+		if got := r.read(t, "kernel/"+name); got != want {
+			t.Errorf("%s holds %q", name, got)
+		}
+	}
+	r.read(t, "kernel.tar")
+}
+
+// TestHookOSJob gives the words that the workflow makes to the real program,
+// which must understand them and miss only the checkout.
+func TestHookOSJob(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "hookbuild")
+	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "go"), "build", "-o", binary, "hookbuild/cmd/hookbuild").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const always = "all hook-latest-lts-amd64 --hook-dir hook --cache-dir cache --out out"
+	for name, tt := range map[string]struct {
+		env    []string
+		kernel bool
+		want   string
+	}{
+		"nothing on board": {nil, false, always},
+		"own kernel":       {nil, true, always + " --kernel dir:kernel"},
+		"a release":        {[]string{"EKSA_VERSION=v0.24.2"}, false, always + " --embed-from-bundle --eksa-version v0.24.2"},
+		"the latest":       {[]string{"EKSA_VERSION=latest", "WORKER_IMAGE=r.example/agent:1"}, true, always + " --kernel dir:kernel --embed-from-bundle --worker-image r.example/agent:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newStepRunner(t)
+			if tt.kernel {
+				r.write(t, "kernel/vmlinuz", "bzImage", 0o644)
+				r.archive(t, "kernel.tar", "kernel")
+			}
+			for _, machine := range []string{"x86_64", "aarch64"} {
+				r.installStandIn(t, "bin/hookbuild-"+machine)
+			}
+			r.mustRun(t, "hookos", "Build HookOS", append(tt.env, "FLAVOR=hook-latest-lts-amd64")...)
+			args := strings.Split(r.read(t, "args"), "\n")
+			if got := strings.Join(args, " "); got != tt.want {
+				t.Errorf("hookbuild is told\n%s\nnot\n%s", got, tt.want)
+			}
+			wantInvalid(t, binary, args)
+		})
+	}
+}
+
+// wantInvalid runs hookbuild where there is no checkout: a word that it does
+// not know would end it as wrong usage instead.
+func wantInvalid(t *testing.T, binary string, args []string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, append(args, "--offline")...)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() == int(fault.Usage) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// archive packs a directory below the runner's and removes it.
+func (r *stepRunner) archive(t *testing.T, name, dir string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "tar"), "--remove-files", "-cf", name, dir)
+	cmd.Dir = r.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestChecksumsJob(t *testing.T) {
+	r := newStepRunner(t)
+	for _, one := range []string{"hookos-a", "hookos-b"} {
+		sums := ""
+		for _, file := range []string{"vmlinuz-x86_64", "initramfs-x86_64"} {
+			r.write(t, "hookos/"+one+"/hook/"+file, one+file, 0o644)
+			sums += fmt.Sprintf("%x  %s\n", sha512.Sum512([]byte(one+file)), file)
+		}
+		r.write(t, "hookos/"+one+"/hook/checksums.txt", sums, 0o644)
+		r.write(t, "hookos/"+one+"/hook_x86_64.tar.gz", one, 0o644)
+	}
+	const check = "Check what arrived and sum it up"
+	r.mustRun(t, "checksums", check)
+	if got := strings.Count(r.read(t, "hookos/checksums.txt"), "\n"); got != 6 {
+		t.Errorf("%d checksums, want 6", got)
+	}
+	if !strings.Contains(r.read(t, "summary"), "hookos-b/hook/vmlinuz-x86_64") {
+		t.Error("the summary lacks a file")
+	}
+	r.write(t, "hookos/hookos-a/hook/vmlinuz-x86_64", "damaged", 0o644)
+	if out, err := r.run(t, "checksums", check); err == nil {
+		t.Errorf("damage goes unnoticed: %s", out)
+	}
+}
