@@ -2,7 +2,10 @@
 // choose the exit code.
 package fault
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // Kind is the sort of a fault.
 type Kind int
@@ -32,9 +35,12 @@ func Mark(err error, k Kind) error {
 }
 
 // KindOf is the kind of the innermost mark in err's chain, [Failed] when it
-// has none.
+// has none. A full disk is no one's input, whatever was being read.
 func KindOf(err error) Kind {
 	kind := Failed
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return kind
+	}
 	for {
 		var m *marked
 		if !errors.As(err, &m) {

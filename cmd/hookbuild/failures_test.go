@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/lab/site"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/kerneltest"
+)
+
+// outcome is what a user sees of a run.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func runAt(ctx context.Context, s *site.Site, args ...string) outcome {
+	var stdout, stderr bytes.Buffer
+	env := map[string]string{"HOOK_LK_CONTAINERS_OCI_BASE": s.Base()}
+	code := run(ctx, args, environment{
+		getenv: func(k string) string { return env[k] },
+		stdin:  strings.NewReader(""), stdout: &stdout, stderr: &stderr,
+	})
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// allArgs is the main job's command line at a site with one action image.
+func allArgs(t *testing.T, s *site.Site, cache, out string) []string {
+	t.Helper()
+	return []string{
+		"all", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--out", out, "--cache-dir", cache,
+		"--kernel", "deb:" + kerneltest.CloudKernel(t, "amd64"), "--progress", "plain", "--level", "1",
+		"--image", s.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec",
+	}
+}
+
+// sharedCache holds the unpacked kernel package between tests.
+func sharedCache(t *testing.T) string { return kerneltest.Dir(t, "cmd") }
+
+// pushAction pushes an image that no cache has seen.
+func pushAction(t *testing.T, s *site.Site) {
+	t.Helper()
+	site.Push(t, s.Host+"/actions/cexec:v1", map[string]string{"bin/cexec": fmt.Sprint(t.Name(), time.Now())})
+}
+
+func TestAllPrintsTheArtifacts(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	out := t.TempDir()
+	cache := sharedCache(t)
+	got := runAt(t.Context(), s, allArgs(t, s, cache, out)...)
+	want := fmt.Sprintf("%[1]s/hook/vmlinuz-x86_64\n%[1]s/hook/initramfs-x86_64\n%[1]s/hook_latest-lts-x86_64.tar.gz\n", out)
+	if got.code != 0 || got.stdout != want {
+		t.Fatalf("exit code %d\n%s\n%s", got.code, got.stdout, got.stderr)
+	}
+	first := sumOf(t, filepath.Join(out, "hook_latest-lts-x86_64.tar.gz"))
+
+	again := runAt(t.Context(), s, allArgs(t, s, cache, out)...)
+	if strings.Count(again.stderr, "nothing changed") != 2 {
+		t.Errorf("the second run made segments anew:\n%s", again.stderr)
+	}
+	offline := runAt(t.Context(), s, append(allArgs(t, s, cache, out), "--offline")...)
+	if offline.code != 0 {
+		t.Errorf("offline: exit code %d\n%s", offline.code, offline.stderr)
+	}
+	if second := sumOf(t, filepath.Join(out, "hook_latest-lts-x86_64.tar.gz")); second != first {
+		t.Error("the runs differ")
+	}
+}
+
+func sumOf(t *testing.T, path string) [sha256.Size]byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(content)
+}
+
+func TestRegistryFaults(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		want   string
+	}{
+		{http.StatusUnauthorized, "docker login"},
+		{http.StatusNotFound, "cexec"},
+		{http.StatusInternalServerError, "cexec"},
+	} {
+		t.Run(http.StatusText(test.status), func(t *testing.T) {
+			s := site.New(t, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/actions/") || r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/actions/cexec/manifests") {
+						w.WriteHeader(test.status)
+						return
+					}
+					next.ServeHTTP(w, r)
+				})
+			})
+			out := t.TempDir()
+			got := runAt(t.Context(), s, allArgs(t, s, sharedCache(t), out)...)
+			if got.code != 4 || !strings.Contains(got.stderr, test.want) || got.stdout != "" {
+				t.Errorf("exit code %d\n%s", got.code, got.stderr)
+			}
+			nothingIn(t, out)
+		})
+	}
+}
+
+func nothingIn(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if len(entries) > 0 {
+		t.Errorf("%v is left in the output directory", entries)
+	}
+}
+
+// A transfer that stands still is the worst moment for Ctrl-C.
+func TestInterruptLeavesNothingAndTheNextRunFinishes(t *testing.T) {
+	stuck := make(chan struct{})
+	release := make(chan struct{})
+	var blocking bool
+	s := site.New(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if blocking && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/actions/cexec/blobs/") {
+				select {
+				case stuck <- struct{}{}:
+				default:
+				}
+				<-release
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	pushAction(t, s)
+	blocking = true
+	out := t.TempDir()
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		<-stuck
+		interrupt()
+		time.AfterFunc(100*time.Millisecond, func() { close(release) })
+	}()
+	args := allArgs(t, s, sharedCache(t), out)
+	got := runAt(ctx, s, args...)
+	if got.code != exitInterrupted || !strings.Contains(got.stderr, "interrupted") {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	nothingIn(t, out)
+	blocking = false
+	if got := runAt(t.Context(), s, args...); got.code != 0 {
+		t.Errorf("the next run: exit code %d\n%s", got.code, got.stderr)
+	}
+}
+
+// On a full disk the error names the place, no artifact is touched, and the
+// cache stays good.
+func TestFullDisk(t *testing.T) {
+	testneed.Root(t)
+	s := site.New(t, nil)
+	pushAction(t, s)
+	small := t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=4m"); err != nil {
+		testneed.Missing(t, "mount", err.Error())
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(small, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for what, args := range map[string][]string{
+		"the output's": allArgs(t, s, sharedCache(t), filepath.Join(small, "out")),
+		"the cache's":  allArgs(t, s, filepath.Join(small, "cache"), t.TempDir()),
+	} {
+		t.Run(what, func(t *testing.T) {
+			got := runAt(t.Context(), s, args...)
+			if got.code != 1 || !strings.Contains(got.stderr, "no space left on device") || !strings.Contains(got.stderr, small) {
+				t.Errorf("exit code %d\n%s", got.code, got.stderr)
+			}
+			nothingIn(t, filepath.Join(small, "out"))
+		})
+	}
+}
+
+// The real binary, a real signal.
+func TestSignal(t *testing.T) {
+	stuck := make(chan struct{}, 1)
+	s := site.New(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPut && strings.Contains(r.URL.Path, "/actions/") {
+				stuck <- struct{}{}
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	binary := filepath.Join(t.TempDir(), "hookbuild")
+	if text, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	cmd := exec.Command(binary, "embed", "--initramfs", "in", "-o", "out", "--image", s.Host+"/actions/cexec:v1", "--progress", "plain")
+	cmd.Dir = t.TempDir()
+	var empty bytes.Buffer
+	if err := initramfs.WriteSegment(t.Context(), &empty, &initramfs.Tree{}, initramfs.SegmentOptions{Compression: initramfs.None}); err != nil {
+		t.Fatal(err)
+	}
+	site.WriteFile(t, filepath.Join(cmd.Dir, "in"), empty.String())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-stuck:
+	case err := <-ended:
+		t.Fatalf("it ended by itself: %v\n%s", err, stderr.String())
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err := <-ended
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+		t.Errorf("got %v\n%s", err, stderr.String())
+	}
+	if _, err := os.Stat(filepath.Join(cmd.Dir, "out")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an output is there: %v", err)
+	}
+}
