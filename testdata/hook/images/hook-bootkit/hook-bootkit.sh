@@ -1,7 +1,7 @@
 #!/bin/sh
 # Waits for dockerd, shows the images that it has and runs the worker, as the
-# kernel's command line names it. Lines that begin with @@lab are for the
-# program that watches the console.
+# kernel's command line names it (tink_worker_image, hookbuild.arguments). Lines
+# that begin with @@lab are for the program that watches the console.
 set -u
 
 check=/host_root/etc/hookbuild-lab/check.sh
@@ -45,7 +45,8 @@ wait_for_dockerd
 event dockerd-ready $(memory)
 section driver docker info --format '{{.ServerVersion}} {{.Driver}}'
 section images docker images
-section run docker run --rm --network none "$worker"
+# shellcheck disable=SC2046 # the worker's arguments, divided by commas
+section run docker run --rm --network none "$worker" $(value hookbuild.arguments | tr ',' ' ')
 if [ -x "$check" ]; then
 	section check "$check"
 fi

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hookbuild/build"
+	"hookbuild/embed"
+	"hookbuild/internal/lab"
+	"hookbuild/internal/lab/corpus"
+)
+
+// demo is one demonstration.
+type demo struct {
+	*story
+	arch, work, checkout, hookbuild, layout string
+	all, fresh                              bool
+	memory                                  int
+	lab                                     *lab.Lab
+}
+
+// play is the demonstration from the first step to the last.
+func (d *demo) play(ctx context.Context) error {
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	var kernel string
+	err := d.step("Fetch Debian's kernel for "+d.arch, func() (_ string, err error) {
+		kernel, err = d.lab.Kernel(ctx, d.arch)
+		return filepath.Base(kernel), err
+	})
+	if err != nil {
+		return err
+	}
+	registry, err := d.openRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.buildAndBoot(ctx, registry, kernel)
+	return errors.Join(err, registry.Close())
+}
+
+func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry, kernel string) error {
+	if err := d.pushHookOS(ctx, registry); err != nil {
+		return err
+	}
+	bundle := filepath.Join(d.work, "bundle-"+d.arch+".yaml")
+	if err := d.writeBundle(registry, bundle); err != nil {
+		return err
+	}
+	if err := d.compile(ctx); err != nil {
+		return err
+	}
+	if err := d.runHookbuild(ctx, registry, bundle, kernel); err != nil {
+		return err
+	}
+	report, err := d.boot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.judge(report); err != nil {
+		return err
+	}
+	d.end()
+	return nil
+}
+
+func (d *demo) prepare() (err error) {
+	for _, tool := range []string{"apt-get", "dpkg-deb", "go", lab.Emulator(d.arch)} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w; `make setup` installs what the demonstration needs", err)
+		}
+	}
+	if d.work, err = filepath.Abs(d.work); err != nil {
+		return err
+	}
+	if d.lab, err = lab.Open(""); err != nil {
+		return err
+	}
+	if d.fresh {
+		if err := errors.Join(os.RemoveAll(d.work), d.lab.Forget()); err != nil {
+			return err
+		}
+		if d.lab, err = lab.Open(""); err != nil {
+			return err
+		}
+	}
+	d.lab.Log = d.say
+	return os.MkdirAll(d.work, 0o755)
+}
+
+// openRegistry makes the seven action images and serves them.
+func (d *demo) openRegistry(ctx context.Context) (registry *corpus.Registry, err error) {
+	err = d.step("Make seven action images and serve them on loopback", func() (string, error) {
+		registry, err = corpus.Start(ctx, filepath.Join(d.work, "corpus"), corpus.Options{
+			Arches: []string{d.arch}, Packages: d.lab.Packages, Checker: corpus.BuildChecker(d.work),
+		})
+		if err != nil {
+			return "", err
+		}
+		for _, name := range corpus.Names() {
+			document, err := registry.Document(name, d.arch)
+			if err != nil {
+				return "", err
+			}
+			d.say("%-11s %s", name, document.Summary())
+		}
+		return "registry on " + registry.Addr(), nil
+	})
+	return registry, err
+}
+
+// base is where the HookOS images are in the registry.
+func base(registry *corpus.Registry) string { return registry.Addr() + "/hook/" }
+
+func (d *demo) pushHookOS(ctx context.Context, registry *corpus.Registry) error {
+	return d.step("Make the images of a miniature HookOS: an init like LinuxKit's, Debian's dockerd, containerd, runc", func() (string, error) {
+		images, err := d.lab.Images(ctx, d.arch, os.DirFS(d.checkout))
+		if err != nil {
+			return "", err
+		}
+		return "", images.Push(ctx, base(registry))
+	})
+}
+
+func (d *demo) writeBundle(registry *corpus.Registry, name string) error {
+	return d.step("Write an EKS Anywhere bundle that names the seven by digest", func() (string, error) {
+		f, err := os.Create(name)
+		if err != nil {
+			return "", err
+		}
+		return name, errors.Join(registry.Bundle(f, corpus.Actions), f.Close())
+	})
+}
+
+func (d *demo) compile(ctx context.Context) error {
+	if d.hookbuild != "" {
+		return nil
+	}
+	d.hookbuild = filepath.Join(d.work, "hookbuild")
+	return d.step("Compile hookbuild", func() (string, error) {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", d.hookbuild, "hookbuild/cmd/hookbuild")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		said, err := cmd.CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%w: %s", err, said)
+		}
+		return sizeOf(d.hookbuild), nil
+	})
+}
+
+func (d *demo) flavor() string { return "hook-latest-lts-" + d.arch }
+
+func (d *demo) runHookbuild(ctx context.Context, registry *corpus.Registry, bundle, kernel string) error {
+	args := []string{
+		"all", d.flavor(), "--hook-dir", d.checkout, "--embed-from-bundle", "--bundle", bundle, "--kernel", "deb:" + kernel,
+		"--insecure-registry", registry.Addr(), "--cache-dir", filepath.Join(d.work, "cache"), "--out", d.out(), "--progress", "plain",
+	}
+	if d.layout != "" {
+		args = append(args, "--layout", d.layout)
+	}
+	const variable = "HOOK_LK_CONTAINERS_OCI_BASE"
+	return d.step("Run hookbuild", func() (string, error) {
+		d.say("$ %s=%s hookbuild %s", variable, base(registry), strings.Join(args, " "))
+		cmd := exec.CommandContext(ctx, d.hookbuild, args...)
+		cmd.Env = append(os.Environ(), variable+"="+base(registry))
+		said := d.prefixed("   | ", nil)
+		cmd.Stdout, cmd.Stderr = said, said
+		cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
+		if err := errors.Join(cmd.Run(), said.Close()); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("vmlinuz %s, initramfs %s", sizeOf(d.artifact("vmlinuz")), sizeOf(d.artifact("initramfs"))), nil
+	})
+}
+
+func (d *demo) out() string { return filepath.Join(d.work, "out-"+d.arch) }
+
+// artifact gives the file of hookbuild's that begins with name.
+func (d *demo) artifact(name string) string {
+	matches, err := filepath.Glob(filepath.Join(d.out(), "hook", name+"-*"))
+	if err != nil || len(matches) != 1 {
+		return filepath.Join(d.out(), "hook", name)
+	}
+	return matches[0]
+}
+
+// boot runs the two files and gives what the machine told.
+func (d *demo) boot(ctx context.Context) (report lab.Report, err error) {
+	arguments, err := d.checkArguments()
+	if err != nil {
+		return report, err
+	}
+	initramfs := []string{d.artifact("initramfs")}
+	if d.all {
+		extra := filepath.Join(d.work, "check.cpio")
+		if err := writeCheck(ctx, extra, corpus.Names(), arguments); err != nil {
+			return report, err
+		}
+		initramfs = append(initramfs, extra)
+	}
+	cmdline := "quiet loglevel=3 facility=onprem tink_worker_image=" + embeddedName(corpus.Worker) + ":latest hookbuild.demo=poweroff"
+	if arguments != "" {
+		cmdline += " hookbuild.arguments=" + arguments
+	}
+	title := fmt.Sprintf("Boot vmlinuz and initramfs in QEMU, without network or disk, %d MiB of RAM", d.memory)
+	err = d.step(title, func() (string, error) {
+		console := d.prefixed("   | ", forPeople)
+		text, err := lab.Boot(ctx, lab.Machine{
+			Arch: d.arch, Kernel: d.artifact("vmlinuz"), Initramfs: initramfs, MemoryMB: d.memory, Cmdline: cmdline,
+			Timeout: 10 * time.Minute, Console: console,
+		})
+		report = lab.ParseConsole(text)
+		kept := os.WriteFile(filepath.Join(d.work, "console-"+d.arch+".log"), []byte(text), 0o644)
+		return "", errors.Join(err, console.Close(), kept)
+	})
+	return report, err
+}
+
+// checkArguments are what the checking program in the images is told: in the
+// directory layout extended attributes get lost, since neither an initramfs nor
+// LinuxKit's init carries them and that system has no program to set them.
+func (d *demo) checkArguments() (string, error) {
+	raw, err := os.ReadFile(filepath.Join(d.out(), "hook", build.ManifestFile))
+	if err != nil {
+		return "", err
+	}
+	var manifest build.Manifest
+	if err := json.Unmarshal(raw, &manifest); err != nil {
+		return "", fmt.Errorf("reading hookbuild's manifest: %w", err)
+	}
+	for _, b := range manifest.Builds {
+		if b.Options["layout"] == string(embed.Directory) {
+			d.say("the images are stored as directories, which cannot keep extended attributes: the check leaves them out")
+			return "-no-xattrs", nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/lab"
+	"hookbuild/internal/lab/corpus"
+)
+
+// embeddedName is how EKS Anywhere's templates call an image on board.
+func embeddedName(image string) string { return "127.0.0.1/embedded/" + image }
+
+// forPeople rewrites the lab's own lines of a console.
+func forPeople(line string) (string, bool) {
+	_, ours, found := strings.Cut(line, "@@lab ")
+	if !found {
+		return line, true
+	}
+	words := strings.Fields(ours)
+	if len(words) < 2 || words[0] == "begin" || words[0] == "end" {
+		return "", false
+	}
+	at := strings.TrimPrefix(words[0], "at=")
+	return fmt.Sprintf("[%6s s] %s", at, strings.Join(words[1:], " ")), true
+}
+
+// judge tells what the machine reported and what of it is wrong.
+func (d *demo) judge(r lab.Report) error {
+	return d.step("Look at what the machine said", func() (string, error) {
+		d.figures(r)
+		return "", errors.Join(judgeImages(r), judgeRun(r, d.arch), d.judgeAll(r))
+	})
+}
+
+func (d *demo) figures(r lab.Report) {
+	mounted, _ := r.Event("init.d", "001-images-mount.sh")
+	ready, _ := r.Event("dockerd-ready", "")
+	d.say("store in place %.1f s after the kernel started, dockerd ready after %.1f s (emulated)", mounted.At.Seconds(), ready.At.Seconds())
+	d.say("memory: %d MB of %d MB available with dockerd up; %d MB held by files", ready.KiB("MemAvailable")/1e6, ready.KiB("MemTotal")/1e6, ready.KiB("Shmem")/1e6)
+	d.say("dockerd: %s", strings.TrimSpace(r.Sections["driver"].Output))
+}
+
+// judgeImages wants exactly the seven names in dockerd's list.
+func judgeImages(r lab.Report) error {
+	images, ok := r.Sections["images"]
+	if !ok {
+		return errors.New("the machine never came to list its images; its console is above")
+	}
+	var got, want []string
+	for line := range strings.Lines(images.Output) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] != "REPOSITORY" {
+			got = append(got, f[0]+":"+f[1])
+		}
+	}
+	for _, name := range corpus.Names() {
+		want = append(want, embeddedName(name)+":latest")
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if images.Exit != 0 || !slices.Equal(got, want) {
+		return fmt.Errorf("`docker images` in the machine lists %q (exit code %d) instead of %q", got, images.Exit, want)
+	}
+	return nil
+}
+
+// judgeRun wants the worker's own word that each of its files is as it was made.
+func judgeRun(r lab.Report, arch string) error {
+	run := r.Sections["run"]
+	return judgeOutput(run.Output, run.Exit, corpus.Worker, arch)
+}
+
+func judgeOutput(output string, exit int, image, arch string) error {
+	want := "corpus ok: " + image + " (" + arch + ")"
+	if exit != 0 || !strings.Contains(output, want) {
+		return fmt.Errorf("running %q in the machine gave %q (exit code %d) instead of %q", embeddedName(image), strings.TrimSpace(output), exit, want)
+	}
+	return nil
+}
+
+// judgeAll looks at the images that the extra script ran.
+func (d *demo) judgeAll(r lab.Report) error {
+	if !d.all {
+		return nil
+	}
+	var wrong []error
+	check := r.Sections["check"]
+	for _, name := range corpus.Names() {
+		wrong = append(wrong, judgeOutput(check.Output, check.Exit, name, d.arch))
+	}
+	return errors.Join(wrong...)
+}
+
+// writeCheck writes an initramfs segment with a script that checks each of the
+// images in the machine.
+func writeCheck(ctx context.Context, name string, images []string, arguments string) (err error) {
+	script := "#!/bin/sh\nstatus=0\n"
+	for _, image := range images {
+		script += "docker run --rm --network none --entrypoint /corpus/check " + embeddedName(image) + " " + arguments + " || status=1\n"
+	}
+	e := initramfs.BytesFile("etc/hookbuild-lab/check.sh", []byte(script+"exit $status\n"), initramfs.Epoch())
+	e.Mode = 0o755
+	var tree initramfs.Tree
+	if err := tree.Add(e); err != nil {
+		return err
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	err = initramfs.WriteSegment(ctx, f, &tree, initramfs.SegmentOptions{Compression: initramfs.None})
+	return errors.Join(err, f.Close())
+}

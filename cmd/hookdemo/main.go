@@ -1,0 +1,54 @@
+// Command hookdemo shows hookbuild at work from end to end, with real parts
+// only: it serves seven action images and the images of a miniature HookOS from
+// a registry on loopback, has hookbuild build a HookOS that carries the actions,
+// boots the two files in QEMU, and has the dockerd inside show its images and
+// run one.
+//
+// It exits 0 only when dockerd has all seven under the names that EKS Anywhere
+// uses, and the image that ran found every one of its files as it was made.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hookdemo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	d := demo{story: newStory(out)}
+	flags := flag.NewFlagSet("hookdemo", flag.ContinueOnError)
+	flags.StringVar(&d.arch, "arch", runtime.GOARCH, "build and boot for `amd64|arm64`")
+	flags.StringVar(&d.work, "work", ".demo", "keep what is made in `DIR`")
+	flags.StringVar(&d.checkout, "hook-dir", "testdata/hook", "the Hook checkout to build, a `DIR`")
+	flags.StringVar(&d.hookbuild, "hookbuild", "", "use this hookbuild, a `FILE` (default: compile it)")
+	flags.StringVar(&d.layout, "layout", "", "how hookbuild stores the images: directory or packed (default: hookbuild's)")
+	flags.BoolVar(&d.all, "all", false, "run every image in the machine, not only the worker")
+	flags.BoolVar(&d.fresh, "fresh", false, "throw away all that earlier runs fetched and made")
+	flags.IntVar(&d.memory, "memory", 3072, "give the machine `N` MiB of RAM")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return d.play(ctx)
+}

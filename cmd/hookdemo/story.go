@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// story tells what the demonstration does, with the times that it takes.
+type story struct {
+	w     io.Writer
+	start time.Time
+	now   func() time.Time
+}
+
+func newStory(w io.Writer) *story {
+	return &story{w: w, start: time.Now(), now: time.Now}
+}
+
+// step does one thing and tells how long it took.
+func (s *story) step(title string, do func() (result string, err error)) error {
+	fmt.Fprintf(s.w, "\n== %s\n", title)
+	began := s.now()
+	result, err := do()
+	if err != nil {
+		return fmt.Errorf("%s: %w", title, err)
+	}
+	if result != "" {
+		result += ", "
+	}
+	fmt.Fprintf(s.w, "   %s%.1f s\n", result, s.now().Sub(began).Seconds())
+	return nil
+}
+
+// say prints a line below a step.
+func (s *story) say(format string, args ...any) {
+	fmt.Fprintf(s.w, "   "+format+"\n", args...)
+}
+
+func (s *story) end() {
+	fmt.Fprintf(s.w, "\nAll seven images are on board and run. %.0f s in all.\n", s.now().Sub(s.start).Seconds())
+}
+
+// prefixed gives a writer that puts prefix before each line; change may rewrite
+// a line or, by ok == false, leave it out.
+func (s *story) prefixed(prefix string, change func(line string) (string, bool)) *lineWriter {
+	return &lineWriter{w: s.w, prefix: prefix, change: change}
+}
+
+// lineWriter hands lines on whole. The last one needs a Close.
+type lineWriter struct {
+	mu     sync.Mutex
+	w      io.Writer
+	prefix string
+	change func(string) (string, bool)
+	rest   []byte
+}
+
+// mostLine bounds a line that never ends.
+const mostLine = 64 << 10
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
+		if !found && len(l.rest) < mostLine {
+			return len(p), nil
+		}
+		l.rest = rest
+		if err := l.print(string(line)); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (l *lineWriter) print(line string) error {
+	line = strings.TrimRight(line, "\r")
+	if l.change != nil {
+		var ok bool
+		if line, ok = l.change(line); !ok {
+			return nil
+		}
+	}
+	_, err := fmt.Fprintf(l.w, "%s%s\n", l.prefix, line)
+	return err
+}
+
+// Close prints what has no end of line.
+func (l *lineWriter) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.rest) == 0 {
+		return nil
+	}
+	line := string(l.rest)
+	l.rest = nil
+	return l.print(line)
+}
+
+// sizeOf gives a file's size for people.
+func sizeOf(name string) string {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "missing"
+	}
+	return fmt.Sprintf("%.1f MB", float64(info.Size())/1e6)
+}
