@@ -89,6 +89,7 @@ func commands(a *app) []*cli.Command {
 		newImagesCommand(a),
 		newEmbedCommand(a),
 		newLinuxKitCommand(a),
+		newMatrixCommand(a),
 	}
 	for _, c := range all {
 		prepare(c)
