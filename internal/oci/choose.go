@@ -14,15 +14,17 @@ import (
 // manifest is what stands in a manifest or an index; which of them it is shows
 // in what is there, since its own media type is optional in OCI's.
 type manifest struct {
-	Config       v1.Descriptor   `json:"config"`
-	Layers       []v1.Descriptor `json:"layers"`
-	Manifests    []v1.Descriptor `json:"manifests"`
-	ArtifactType string          `json:"artifactType"`
+	Config       v1.Descriptor     `json:"config"`
+	Layers       []v1.Descriptor   `json:"layers"`
+	Manifests    []v1.Descriptor   `json:"manifests"`
+	ArtifactType string            `json:"artifactType"`
+	Annotations  map[string]string `json:"annotations"`
 	// FSLayers are those of the schema 1 format.
 	FSLayers json.RawMessage `json:"fsLayers"`
 }
 
-// selectManifest follows root, through indexes, to the manifest for p.
+// selectManifest follows root, through indexes, to the manifest for p, be it
+// that of an image or of something else.
 func selectManifest(ctx context.Context, s source, root v1.Hash, p v1.Platform) (v1.Hash, *manifest, error) {
 	const deepest = 3 // indexes within indexes
 	at := root
@@ -36,7 +38,7 @@ func selectManifest(ctx context.Context, s source, root v1.Hash, p v1.Platform) 
 			return v1.Hash{}, nil, err
 		}
 		if m.Manifests == nil {
-			return at, m, checkManifest(m)
+			return at, m, nil
 		}
 		next, err := choose(m.Manifests, p)
 		if err != nil {
@@ -71,8 +73,11 @@ func checkManifest(m *manifest) error {
 	if m.Config.MediaType.IsConfig() || m.ArtifactType == "" && slices.Contains(others, m.Config.MediaType) {
 		return nil
 	}
-	return invalid("it is not a container image but an artifact of type %q", cmp.Or(m.ArtifactType, string(m.Config.MediaType)))
+	return invalid("it is not a container image but an artifact of type %q", m.kind())
 }
+
+// kind is what a manifest says that it is of.
+func (m *manifest) kind() string { return cmp.Or(m.ArtifactType, string(m.Config.MediaType)) }
 
 // choose picks the image for p out of an index. Where several variants of the
 // architecture are offered, the one asked for counts, or else the baseline.

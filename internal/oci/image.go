@@ -50,6 +50,9 @@ type source interface {
 // load reads the image for p that the manifest or index root leads to.
 func (c *Client) load(ctx context.Context, src string, s source, root v1.Hash, p v1.Platform) (*Image, error) {
 	digest, m, err := selectManifest(ctx, s, root, p)
+	if err == nil {
+		err = checkManifest(m)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("choosing image %q: %w", src, err)
 	}

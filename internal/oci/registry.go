@@ -34,16 +34,7 @@ type registrySource struct {
 }
 
 func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platform) (*Image, error) {
-	ref, err := c.net.parseReference(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading the image name %q: %w", src, err)
-	}
-	places, err := c.places(ref.Context())
-	if err != nil {
-		return nil, err
-	}
-	s := &registrySource{client: c, ref: ref, places: places}
-	root, err := s.root(ctx)
+	s, root, err := c.find(ctx, text)
 	if err != nil {
 		return nil, fmt.Errorf("finding image %q: %w", src, err)
 	}
@@ -51,8 +42,23 @@ func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platf
 	if err != nil {
 		return nil, err
 	}
-	m.Reference = ref
+	m.Reference = s.ref
 	return m, nil
+}
+
+// find gives the source that a reference names and the digest it stands for.
+func (c *Client) find(ctx context.Context, text string) (*registrySource, v1.Hash, error) {
+	ref, err := c.net.parseReference(text)
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	places, err := c.places(ref.Context())
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	s := &registrySource{client: c, ref: ref, places: places}
+	root, err := s.root(ctx)
+	return s, root, err
 }
 
 // root gives the digest that the reference stands for: its own, or the one

@@ -1,0 +1,103 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/progress"
+)
+
+// blobKind is where the cache keeps the files of artifacts, by digest.
+const blobKind = "blobs"
+
+// Artifact is something other than a container image that a registry keeps:
+// files in the place of layers (OCI image specification, "Guidelines for
+// Artifact Usage"), as ORAS pushes them.
+type Artifact struct {
+	Source string
+	Digest v1.Hash
+	// Type is the artifact's type, or that of its configuration where it is of
+	// the time before there were artifact types.
+	Type        string
+	Annotations map[string]string
+	Files       []*ArtifactFile
+}
+
+// ArtifactFile is one file of an [Artifact].
+type ArtifactFile struct {
+	// Name is the file's title; empty if it was given none.
+	Name      string
+	Digest    v1.Hash
+	Size      int64 // in bytes
+	MediaType types.MediaType
+
+	artifact string
+	source   *registrySource
+	blob     v1.Descriptor
+}
+
+// Artifact finds what the registry reference src names. No file is fetched
+// yet.
+func (c *Client) Artifact(ctx context.Context, src string) (*Artifact, error) {
+	s, root, err := c.find(ctx, src)
+	if err != nil {
+		return nil, fmt.Errorf("finding artifact %q: %w", src, err)
+	}
+	digest, m, err := selectManifest(ctx, s, root, v1.Platform{})
+	if err != nil {
+		return nil, fmt.Errorf("reading artifact %q: %w", src, err)
+	}
+	a := &Artifact{Source: src, Digest: digest, Type: m.kind(), Annotations: m.Annotations}
+	for _, d := range m.Layers {
+		if d.Size < 0 {
+			return nil, fmt.Errorf("reading artifact %q: %w", src, invalid("the size %d of %s is no size", d.Size, d.Digest))
+		}
+		a.Files = append(a.Files, &ArtifactFile{
+			Name: d.Annotations["org.opencontainers.image.title"], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType,
+			artifact: src, source: s, blob: d,
+		})
+	}
+	return a, nil
+}
+
+// Open opens the file as it was pushed, verified. On first use it is fetched
+// into the cache.
+func (f *ArtifactFile) Open(ctx context.Context) (*cache.File, error) {
+	c := f.source.client
+	release, err := c.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	file, err := c.cache.Blob(ctx, blobKind, f.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = c.cache.PutBlob(ctx, blobKind, f.Digest, func(w io.Writer) error {
+			task := progress.Start(c.sink, f.Size, "pull %s, %s", f.artifact, f.Name)
+			return task.End(f.copyTo(ctx, w, task), "")
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %q of artifact %q: %w", f.Name, f.artifact, err)
+	}
+	return file, nil
+}
+
+func (f *ArtifactFile) copyTo(ctx context.Context, w io.Writer, task *progress.Task) error {
+	blob, err := f.source.blob(ctx, f.blob)
+	if err != nil {
+		return err
+	}
+	checked := newVerifier(task.Reader(blob), f.Digest, f.Size)
+	_, err = io.Copy(w, checked)
+	if err == nil {
+		err = checked.finish()
+	}
+	return closing(err, blob)
+}
