@@ -1,0 +1,129 @@
+package dockerhost
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"hookbuild/internal/fault"
+)
+
+// configDir is a configuration directory of Docker's with the contexts "site"
+// and "tls", the former being the current one.
+func configDir(t *testing.T, tlsHost string, ca []byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "config.json"), `{"currentContext":"site"}`)
+	for name, host := range map[string]string{"site": "tcp://10.0.0.1:2375", "tls": tlsHost, "remote": "ssh://me@build.site", "empty": ""} {
+		id := digest.FromString(name).Encoded()
+		meta, err := json.Marshal(map[string]any{"Name": name, "Endpoints": map[string]any{"docker": map[string]any{"Host": host}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "contexts", "meta", id, "meta.json"), string(meta))
+		if name == "tls" {
+			write(t, filepath.Join(dir, "contexts", "tls", id, "docker", "ca.pem"), string(ca))
+		}
+	}
+	return dir
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func environment(vars map[string]string) func(string) string {
+	return func(name string) string { return vars[name] }
+}
+
+func TestChoose(t *testing.T) {
+	dir := configDir(t, "", nil)
+	for name, tc := range map[string]struct {
+		vars map[string]string
+		dir  string
+		want string
+	}{
+		"nothing said":               {nil, t.TempDir(), ""},
+		"the current context":        {nil, dir, "tcp://10.0.0.1:2375"},
+		"DOCKER_CONTEXT":             {map[string]string{"DOCKER_CONTEXT": "remote"}, dir, "ssh://me@build.site"},
+		"the default context":        {map[string]string{"DOCKER_CONTEXT": "default"}, dir, ""},
+		"DOCKER_HOST":                {map[string]string{"DOCKER_HOST": "tcp://1.2.3.4:5"}, dir, "tcp://1.2.3.4:5"},
+		"DOCKER_HOST over a context": {map[string]string{"DOCKER_HOST": "tcp://1.2.3.4:5", "DOCKER_CONTEXT": "remote"}, dir, "tcp://1.2.3.4:5"},
+	} {
+		got, err := choose(environment(tc.vars), tc.dir)
+		if err != nil || got.host != tc.want || got.tls != nil {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+		if _, err := got.client(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestChooseWhatIsNotThere(t *testing.T) {
+	dir := configDir(t, "", nil)
+	broken := t.TempDir()
+	write(t, filepath.Join(broken, "config.json"), "{")
+	for name, tc := range map[string]struct {
+		context, dir, want string
+	}{
+		"no such context":   {"none", dir, "docker context ls"},
+		"context, no host":  {"empty", dir, "names no Docker Engine"},
+		"broken config":     {"", broken, "config.json"},
+		"path in a context": {"../../etc", dir, "docker context ls"},
+	} {
+		_, err := choose(environment(map[string]string{"DOCKER_CONTEXT": tc.context}), tc.dir)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// A context's CA, and no other, vouches for its engine.
+func TestEngineWithTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("API-Version", "1.41")
+	}))
+	t.Cleanup(server.Close)
+	host := strings.Replace(server.URL, "https", "tcp", 1)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	certs := t.TempDir()
+	write(t, filepath.Join(certs, "ca.pem"), string(ca))
+	for name, vars := range map[string]map[string]string{
+		"context":     {"DOCKER_CONTEXT": "tls"},
+		"environment": {"DOCKER_HOST": host, "DOCKER_CERT_PATH": certs, "DOCKER_TLS_VERIFY": "1"},
+	} {
+		e, err := choose(environment(vars), configDir(t, host, ca))
+		if err != nil || e.tls == nil || e.tls.InsecureSkipVerify {
+			t.Fatalf("%s: got %+v, %v", name, e, err)
+		}
+		cli, err := e.client()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cli.Ping(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestConnectSaysWhatToDo(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none.sock"))
+	_, err := Connect(t.Context())
+	if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), "none.sock") || !strings.Contains(err.Error(), "DOCKER_HOST") {
+		t.Errorf("got %v", err)
+	}
+}
