@@ -1,0 +1,154 @@
+// Package iso writes the ISO image that a server's management controller mounts
+// to boot HookOS by UEFI: a boot loader in a small FAT image, and kernel,
+// initramfs and the boot loader's configuration as files.
+//
+// The configuration holds the kernel's command line as it is, uncompressed and
+// within one sector, so that Tinkerbell can overwrite the placeholder in it
+// while it sends the image to a machine.
+//
+// The writers for ISO 9660 and FAT12 are small ones of our own: they write just
+// this, in one pass and the same bytes each time. The libraries there are put
+// the time of day and what a temporary directory's files happen to be like into
+// the image, which they need as a second copy. Left out on purpose: booting by
+// BIOS, and a partition table for USB sticks.
+package iso
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"hookbuild/internal/fault"
+)
+
+// Content is a file of the image.
+type Content struct {
+	// Size is the file's length in bytes.
+	Size int64
+	// Open opens it, to read exactly Size bytes.
+	Open func() (io.ReadCloser, error)
+}
+
+// Bytes is a file in memory.
+func Bytes(b []byte) Content {
+	return Content{Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
+}
+
+// Image is what to write.
+type Image struct {
+	// Arch is amd64 or arm64.
+	Arch      string
+	Kernel    Content
+	Initramfs Content
+	// Loader is GRUB as an EFI program, with the modules iso9660, linux, normal
+	// and configfile in it. [FindLoader] knows where distributions have one.
+	Loader Content
+	// Cmdline is the kernel's command line.
+	Cmdline string
+	// Label is the volume's name, in capital letters; empty is "HOOKOS".
+	Label string
+	// ModTime is the time of everything in the image; zero is 1980, the
+	// beginning of time for FAT.
+	ModTime time.Time
+}
+
+// bootImage is the FAT image's name. It has no directory entry: firmware finds
+// it through the boot catalog.
+const bootImage = "boot.img"
+
+// Write writes the image.
+func Write(ctx context.Context, w io.Writer, img Image) error {
+	if err := write(ctx, w, img); err != nil {
+		return fmt.Errorf("writing the ISO image: %w", err)
+	}
+	return nil
+}
+
+func write(ctx context.Context, w io.Writer, img Image) error {
+	loaderName, ok := map[string]string{"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}[img.Arch]
+	if !ok {
+		return fault.Mark(fmt.Errorf("the architecture %q has no name for its boot loader: use amd64 or arm64", img.Arch), fault.Invalid)
+	}
+	img.ModTime = img.ModTime.UTC()
+	if earliest := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC); img.ModTime.Before(earliest) {
+		img.ModTime = earliest
+	}
+	config, err := grubConfig(img.Cmdline)
+	if err != nil {
+		return err
+	}
+	loader, err := readLoader(img.Loader)
+	if err != nil {
+		return err
+	}
+	fat, err := fatImage(loaderName, loader, img.ModTime)
+	if err != nil {
+		return err
+	}
+	v := newVolume(img.Label, img.ModTime)
+	files := []struct {
+		path    string
+		content Content
+	}{
+		{"EFI/BOOT/grub.cfg", Bytes(config)},
+		{"kernel", img.Kernel},
+		{"initrd.img", img.Initramfs},
+	}
+	for _, f := range files {
+		if err := v.add(f.path, f.content); err != nil {
+			return err
+		}
+	}
+	for _, path := range forwarders() {
+		if err := v.add(path, Bytes([]byte(forwardConfig))); err != nil {
+			return err
+		}
+	}
+	if err := v.add(".disk/info", Bytes([]byte("HookOS\n"))); err != nil {
+		return err
+	}
+	v.boot = Bytes(fat)
+	return v.write(ctx, w)
+}
+
+// maxLoader is the most bytes that a boot loader may have: the boot catalog
+// counts its image in half kilobytes with 16 bits.
+const maxLoader = 30 << 20
+
+func readLoader(c Content) ([]byte, error) {
+	if c.Open == nil || c.Size == 0 {
+		return nil, fault.Mark(errors.New("there is no boot loader: name one, or install the distribution's GRUB for EFI (Debian: grub-efi-amd64-bin, grub-efi-arm64-bin)"), fault.Invalid)
+	}
+	if c.Size > maxLoader {
+		return nil, fault.Mark(fmt.Errorf("the boot loader has %d bytes; at most %d fit", c.Size, maxLoader), fault.Invalid)
+	}
+	var buf bytes.Buffer
+	if err := copyContent(&buf, c); err != nil {
+		return nil, fmt.Errorf("reading the boot loader: %w", err)
+	}
+	// An EFI program is a PE file; a shell script or a package is none.
+	if !bytes.HasPrefix(buf.Bytes(), []byte("MZ")) {
+		return nil, fault.Mark(errors.New("the boot loader is no EFI program: it does not begin with MZ"), fault.Invalid)
+	}
+	return buf.Bytes(), nil
+}
+
+// copyContent writes a file, which must have the size that it claims.
+func copyContent(w io.Writer, c Content) error {
+	if c.Size == 0 {
+		return nil
+	}
+	r, err := c.Open()
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(w, io.LimitReader(r, min(c.Size, math.MaxInt64-1)+1))
+	if err == nil && n != c.Size {
+		err = fmt.Errorf("it has not the %d bytes that were announced: it changed meanwhile", c.Size)
+	}
+	return errors.Join(err, r.Close())
+}

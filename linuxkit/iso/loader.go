@@ -1,0 +1,70 @@
+package iso
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+)
+
+// loaderPaths are where GRUB's EFI program is, the best first: in an image such
+// as linuxkit/grub, and in the packages of Debian and Ubuntu, where the one for
+// CDs has all modules in it.
+func loaderPaths(arch string) []string {
+	boot, grub, suffix := "BOOTX64.EFI", "x86_64-efi", "x64.efi"
+	if arch == "arm64" {
+		boot, grub, suffix = "BOOTAA64.EFI", "arm64-efi", "aa64.efi"
+	}
+	return []string{
+		boot,
+		"EFI/BOOT/" + boot,
+		"usr/local/share/" + boot,
+		"usr/lib/grub/" + grub + "/monolithic/gcd" + suffix,
+		"usr/lib/grub/" + grub + "-signed/gcd" + suffix + ".signed",
+	}
+}
+
+// FindLoader finds a boot loader for arch (amd64, arm64) in the file system of
+// an image or a distribution's package, and gives its path there.
+func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
+	for _, path := range loaderPaths(arch) {
+		at, ok := tree.Resolve(path)
+		if !ok {
+			continue
+		}
+		e, _ := tree.Lookup(at)
+		if e.Type == initramfs.HardLink {
+			e, _ = tree.Lookup(e.Target)
+		}
+		if e.Type == initramfs.Regular {
+			return Content{Size: e.Size, Open: e.Open}, path, nil
+		}
+	}
+	return Content{}, "", missingLoader("there", arch)
+}
+
+// LocalLoader finds the boot loader that this machine's distribution has for
+// arch, in the file system root ([os.DirFS] of "/"), and gives its path.
+func LocalLoader(root fs.FS, arch string) (Content, string, error) {
+	for _, path := range loaderPaths(arch)[3:] {
+		info, err := fs.Stat(root, path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			continue
+		}
+		if err != nil {
+			return Content{}, "", fmt.Errorf("looking for a boot loader: %w", err)
+		}
+		return Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return root.Open(path) }}, "/" + path, nil
+	}
+	return Content{}, "", missingLoader("on this machine", arch)
+}
+
+func missingLoader(where, arch string) error {
+	return fault.Mark(fmt.Errorf("looking for a boot loader for %s: there is none %s (%s): install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
+		arch, where, strings.Join(loaderPaths(arch), ", "), arch), fault.Invalid)
+}

@@ -1,0 +1,211 @@
+package iso
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"hookbuild/internal/fault"
+)
+
+// The fixed places of an ISO 9660 volume (ECMA-119), in sectors. The boot
+// record's place is El Torito's rule.
+const (
+	sectorSize      = 2048
+	primarySector   = 16
+	bootSector      = 17
+	terminator      = 18
+	catalogSector   = 19
+	littlePathTable = 20
+	bigPathTable    = 21
+	firstDirectory  = 22
+)
+
+// volume is an ISO 9660 file system with Rock Ridge names, and a boot image.
+type volume struct {
+	label string
+	time  time.Time
+	root  *node
+	boot  Content
+
+	// Where the layout puts what no directory has.
+	continuation uint32 // of the root's system use area
+	bootAt       uint32
+	sectors      uint32 // all of them
+}
+
+// node is a file or directory.
+type node struct {
+	name     string // as Rock Ridge has it
+	id       string // as ISO 9660 has it
+	parent   *node
+	children []*node // of a directory, by id
+	isDir    bool
+	content  Content
+	sector   uint32
+	size     uint32
+	number   uint16 // of a directory in the path table, from 1
+}
+
+func newVolume(label string, t time.Time) *volume {
+	if label == "" {
+		label = "HOOKOS"
+	}
+	root := &node{isDir: true, id: "\x00"}
+	root.parent = root
+	return &volume{label: label, time: t.UTC(), root: root}
+}
+
+// add puts a file into the volume, and the directories above it.
+func (v *volume) add(path string, c Content) error {
+	if c.Size > math.MaxUint32 {
+		return fault.Mark(fmt.Errorf("%q has %d bytes; a file of an ISO image has less than 4 GiB", path, c.Size), fault.Invalid)
+	}
+	dir := v.root
+	parts := strings.Split(path, "/")
+	for _, name := range parts[:len(parts)-1] {
+		dir = dir.child(name, true)
+	}
+	file := dir.child(parts[len(parts)-1], false)
+	file.content, file.size = c, uint32(c.Size)
+	return nil
+}
+
+// child finds or makes the entry for name.
+func (n *node) child(name string, isDir bool) *node {
+	id := identifier(name, isDir)
+	at, found := slices.BinarySearchFunc(n.children, id, func(c *node, id string) int { return strings.Compare(c.id, id) })
+	if !found {
+		n.children = slices.Insert(n.children, at, &node{name: name, id: id, parent: n, isDir: isDir})
+	}
+	return n.children[at]
+}
+
+// identifier gives the plain ISO 9660 form of a name: "grub.cfg" is
+// "GRUB.CFG;1", ".disk" is "_DISK".
+func identifier(name string, isDir bool) string {
+	base, ext, _ := strings.Cut(name, ".")
+	if isDir {
+		base, ext = name, ""
+	}
+	allowed := func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}
+	base = strings.Map(allowed, strings.ToUpper(base))
+	if isDir {
+		return base
+	}
+	return base + "." + strings.Map(allowed, strings.ToUpper(ext)) + ";1"
+}
+
+// directories gives all directories as the path table has them: by depth, then
+// by the parent's number, then by id.
+func (v *volume) directories() []*node {
+	list := []*node{v.root}
+	for i := 0; i < len(list); i++ {
+		list[i].number = uint16(i + 1)
+		for _, c := range list[i].children {
+			if c.isDir {
+				list = append(list, c)
+			}
+		}
+	}
+	return list
+}
+
+// layout gives everything its place: directories, the continuation area, the
+// boot image, the files, small ones first.
+func (v *volume) layout() (files []*node, err error) {
+	next := uint64(firstDirectory)
+	take := func(size int64) uint32 {
+		at := next
+		next += uint64(size+sectorSize-1) / sectorSize
+		return uint32(at)
+	}
+	dirs := v.directories()
+	for _, d := range dirs {
+		d.size = uint32(len(v.directory(d)))
+		d.sector = take(int64(d.size))
+		for _, c := range d.children {
+			if !c.isDir {
+				files = append(files, c)
+			}
+		}
+	}
+	v.continuation = take(int64(len(extensionReference())))
+	v.bootAt = take(v.boot.Size)
+	slices.SortStableFunc(files, func(a, b *node) int { return int(a.size/sectorSize) - int(b.size/sectorSize) })
+	for _, f := range files {
+		f.sector = take(f.content.Size)
+	}
+	if next > math.MaxUint32 {
+		return nil, fault.Mark(fmt.Errorf("the image would have %d sectors, more than ISO 9660 can count", next), fault.Invalid)
+	}
+	v.sectors = uint32(next)
+	return files, nil
+}
+
+// write writes the volume from its first to its last sector.
+func (v *volume) write(ctx context.Context, w io.Writer) error {
+	files, err := v.layout()
+	if err != nil {
+		return err
+	}
+	out := &sectorWriter{w: w}
+	out.bytes(make([]byte, primarySector*sectorSize))
+	out.bytes(v.primaryDescriptor())
+	out.bytes(bootRecord())
+	out.bytes([]byte("\xffCD001\x01"))
+	out.bytes(v.bootCatalog())
+	out.bytes(v.pathTable(binary.LittleEndian))
+	out.bytes(v.pathTable(binary.BigEndian))
+	for _, d := range v.directories() {
+		out.bytes(v.directory(d))
+	}
+	out.bytes(extensionReference())
+	out.content(bootImage, v.boot)
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		out.content(f.name, f.content)
+	}
+	return out.err
+}
+
+// sectorWriter writes what fills sectors. After an error it does nothing.
+type sectorWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sectorWriter) bytes(b []byte) {
+	if s.err == nil {
+		_, s.err = s.w.Write(b)
+	}
+	s.pad(int64(len(b)))
+}
+
+func (s *sectorWriter) content(name string, c Content) {
+	if s.err != nil {
+		return
+	}
+	if err := copyContent(s.w, c); err != nil {
+		s.err = fmt.Errorf("adding %q: %w", name, err)
+	}
+	s.pad(c.Size)
+}
+
+func (s *sectorWriter) pad(written int64) {
+	if rest := written % sectorSize; rest != 0 && s.err == nil {
+		_, s.err = s.w.Write(make([]byte, sectorSize-rest))
+	}
+}
