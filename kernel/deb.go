@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/tarball"
 	"hookbuild/kernel/deb"
@@ -49,7 +50,7 @@ func (m *Image) fillFromDebs(ctx context.Context, sources []string, o Options) e
 
 // addDeb adds the files of one package.
 func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Package, sum string, err error) {
-	f, err := openSource(ctx, source, o)
+	f, err := fetch.Open(ctx, source, fetch.Options{Cache: o.Cache, HTTP: o.HTTP, Offline: o.Offline, Progress: o.Progress})
 	if err != nil {
 		return nil, "", err
 	}
@@ -58,7 +59,7 @@ func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Pa
 	if err != nil {
 		return nil, "", err
 	}
-	if sum, err = digest(f); err != nil {
+	if sum, err = fetch.Digest(f); err != nil {
 		return nil, "", fmt.Errorf("reading the package %q: %w", source, err)
 	}
 	data, err := debData(ctx, p, sum, o)

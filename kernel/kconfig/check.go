@@ -102,7 +102,18 @@ func (s *Symbol) unmet(r Request, result *Config) []string {
 			best = needs
 		}
 	}
-	return slices.Compact(best)
+	return distinct(best)
+}
+
+// distinct drops repetitions and keeps the order.
+func distinct(all []string) []string {
+	var kept []string
+	for _, s := range all {
+		if !slices.Contains(kept, s) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
 }
 
 // remedy proposes to set what is missing, where a user can.

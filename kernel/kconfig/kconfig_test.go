@@ -172,8 +172,10 @@ endchoice
 	}
 }
 
+func readTree(files fstest.MapFS, arch string) (*Tree, error) { return ReadTree(files.ReadFile, arch) }
+
 func TestExplain(t *testing.T) {
-	tree, err := ReadTree(files(), "x86")
+	tree, err := ReadTree(files().ReadFile, "x86")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +217,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestOnlyLastRequestCounts(t *testing.T) {
-	tree, err := ReadTree(files(), "x86")
+	tree, err := ReadTree(files().ReadFile, "x86")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +236,7 @@ func TestBadTrees(t *testing.T) {
 		"if " + strings.Repeat("(", 300) + "\n": "nested more than",
 		"config A\n\tbool \"open\n":             "not closed",
 	} {
-		_, err := ReadTree(fstest.MapFS{"Kconfig": {Data: []byte(text)}}, "x86")
+		_, err := readTree(fstest.MapFS{"Kconfig": {Data: []byte(text)}}, "x86")
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q gives %v; it should say %q", text, err, want)
 		}
@@ -260,7 +262,7 @@ func FuzzTree(f *testing.F) {
 		f.Add(string(file.Data))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		tree, err := ReadTree(fstest.MapFS{"Kconfig": {Data: []byte(text)}}, "x86")
+		tree, err := readTree(fstest.MapFS{"Kconfig": {Data: []byte(text)}}, "x86")
 		if err != nil {
 			return
 		}

@@ -2,7 +2,6 @@ package kconfig
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -45,10 +44,11 @@ const (
 	mostInclusion = 50
 )
 
-// ReadTree reads Kconfig and what it includes from a kernel's source. Arch is
-// the kernel's own name of the architecture ("x86", "arm64").
-func ReadTree(files fs.FS, arch string) (*Tree, error) {
-	r := &reader{files: files, arch: arch, tree: &Tree{Symbols: map[string]*Symbol{}}}
+// ReadTree reads Kconfig and what it includes from a kernel's source; read
+// gives a file by its path in the source. Arch is the kernel's own name of the
+// architecture ("x86", "arm64").
+func ReadTree(read func(name string) ([]byte, error), arch string) (*Tree, error) {
+	r := &reader{read: read, arch: arch, tree: &Tree{Symbols: map[string]*Symbol{}}}
 	if err := r.file("Kconfig", nil, 0); err != nil {
 		return nil, fmt.Errorf("reading the kernel's Kconfig files: %w", err)
 	}
@@ -57,10 +57,10 @@ func ReadTree(files fs.FS, arch string) (*Tree, error) {
 
 // reader walks the files; scopes are the open menus, ifs and choices.
 type reader struct {
-	files fs.FS
-	arch  string
-	tree  *Tree
-	seen  int
+	read func(name string) ([]byte, error)
+	arch string
+	tree *Tree
+	seen int
 }
 
 // block is an open if, menu or choice, or the entry that attributes belong to.
@@ -87,16 +87,12 @@ func (r *reader) file(name string, outer expr, depth int) error {
 	if r.seen++; r.seen > mostFiles || depth > mostInclusion {
 		return fmt.Errorf("%q: more than %d files, or files included more than %d deep", name, mostFiles, mostInclusion)
 	}
-	info, err := fs.Stat(r.files, name)
+	text, err := r.read(name)
 	if err != nil {
 		return err
 	}
-	if info.Size() > mostFile {
-		return fmt.Errorf("%q has %d bytes, more than any Kconfig file", name, info.Size())
-	}
-	text, err := fs.ReadFile(r.files, name)
-	if err != nil {
-		return err
+	if len(text) > mostFile {
+		return fmt.Errorf("%q has %d bytes, more than any Kconfig file", name, len(text))
 	}
 	joined := strings.ReplaceAll(string(text), "\\\n", " ")
 	p := &parser{r: r, name: name, lines: strings.Split(joined, "\n"), outer: outer, depth: depth}

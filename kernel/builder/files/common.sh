@@ -1,0 +1,12 @@
+#!/bin/sh
+# Sourced by the other scripts. /src/linux is the kernel's source, /obj its
+# objects, /ccache the compiler's cache; they are volumes. /job has what this
+# run was given, and its results in /job/out. ARCH, CROSS_COMPILE, JOBS and the
+# KBUILD_ variables are set for the container.
+set -eu
+
+say() { echo "hookbuild: $*"; }
+
+mk() { make -s -C /src/linux O=/obj CC="ccache ${CROSS_COMPILE}gcc" "$@"; }
+
+mkdir -p /job/out /obj

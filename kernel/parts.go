@@ -1,0 +1,75 @@
+package kernel
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+)
+
+// FromParts takes a kernel file and modules that lie elsewhere in a tree, as
+// the vmlinuz and the initramfs of a HookOS do. A nil tree is one without
+// modules. The file is read when it is used.
+func FromParts(ctx context.Context, vmlinuz string, modules *initramfs.Tree) (*Image, error) {
+	f, err := os.Open(vmlinuz)
+	if err != nil {
+		return nil, invalid("reading a kernel: %w", err)
+	}
+	m := &Image{Modules: modulesOf(modules), DTBs: &initramfs.Tree{}, Source: vmlinuz, files: []io.Closer{f}}
+	err = m.fillFromFile(ctx, f)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func (m *Image) fillFromFile(ctx context.Context, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("reading the kernel %q: %w", m.Source, err)
+	}
+	m.Kernel = initramfs.Entry{
+		Path: ociKernel, Mode: 0o644, Size: info.Size(), ModTime: info.ModTime(), Origin: m.Source,
+		Open: func() (io.ReadCloser, error) { return nopCloser{io.NewSectionReader(f, 0, info.Size())}, nil },
+	}
+	h := sha256.New()
+	if err := copyContent(h, m.Kernel); err != nil {
+		return err
+	}
+	m.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return m.identify(ctx)
+}
+
+// nopCloser keeps the random access of what it wraps, which inspecting needs.
+type nopCloser struct{ *io.SectionReader }
+
+// Close implements [io.Closer].
+func (nopCloser) Close() error { return nil }
+
+// modulesOf gives the part of a tree that is below lib/modules.
+func modulesOf(tree *initramfs.Tree) *initramfs.Tree {
+	modules := &initramfs.Tree{}
+	if tree == nil {
+		return modules
+	}
+	dir, ok := tree.Resolve("lib")
+	if !ok {
+		return modules
+	}
+	for e := range tree.All() {
+		rest, ok := strings.CutPrefix(e.Path, dir+"/modules/")
+		if ok && e.Type != initramfs.HardLink {
+			e.Path = modulesRoot + "/" + rest
+			if modules.Add(e) != nil {
+				break // a tree without conflicts has none in its parts
+			}
+		}
+	}
+	return modules
+}
