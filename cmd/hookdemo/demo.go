@@ -75,7 +75,7 @@ func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry, kern
 func (d *demo) prepare() (err error) {
 	for _, tool := range []string{"apt-get", "dpkg-deb", "go", lab.Emulator(d.arch)} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%w; `make setup` installs what the demonstration needs", err)
+			return fmt.Errorf("%w; `.ci/setup demo` installs what the demonstration needs", err)
 		}
 	}
 	if d.work, err = filepath.Abs(d.work); err != nil {
