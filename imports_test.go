@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"internal/initramfs": {"internal/progress", "internal/fault"},
 	"internal/squashfs":  {"internal/initramfs", "internal/progress", "internal/fault"},
 	"internal/cache":     {"internal/progress", "internal/fault"},
+	"internal/fetch":     {"internal/cache", "internal/progress", "internal/fault"},
 	"internal/tarball":   {"internal/initramfs", "internal/progress", "internal/fault"},
 	"internal/oci":       {"internal/cache", "internal/tarball", "internal/initramfs", "internal/progress", "internal/fault"},
 	"bundles":            {"internal/"},

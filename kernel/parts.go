@@ -21,9 +21,12 @@ func FromParts(ctx context.Context, vmlinuz string, modules *initramfs.Tree) (*I
 	if err != nil {
 		return nil, invalid("reading a kernel: %w", err)
 	}
-	m := &Image{Modules: modulesOf(modules), DTBs: &initramfs.Tree{}, Source: vmlinuz, files: []io.Closer{f}}
-	err = m.fillFromFile(ctx, f)
+	below, err := modulesOf(modules)
 	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	m := &Image{Modules: below, DTBs: &initramfs.Tree{}, Source: vmlinuz, files: []io.Closer{f}}
+	if err := m.fillFromFile(ctx, f); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -53,23 +56,24 @@ type nopCloser struct{ *io.SectionReader }
 func (nopCloser) Close() error { return nil }
 
 // modulesOf gives the part of a tree that is below lib/modules.
-func modulesOf(tree *initramfs.Tree) *initramfs.Tree {
+func modulesOf(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	modules := &initramfs.Tree{}
 	if tree == nil {
-		return modules
+		return modules, nil
 	}
 	dir, ok := tree.Resolve("lib")
 	if !ok {
-		return modules
+		return modules, nil
 	}
 	for e := range tree.All() {
 		rest, ok := strings.CutPrefix(e.Path, dir+"/modules/")
-		if ok && e.Type != initramfs.HardLink {
-			e.Path = modulesRoot + "/" + rest
-			if modules.Add(e) != nil {
-				break // a tree without conflicts has none in its parts
-			}
+		if !ok || e.Type == initramfs.HardLink {
+			continue
+		}
+		e.Path = modulesRoot + "/" + rest
+		if err := modules.Add(e); err != nil {
+			return nil, err
 		}
 	}
-	return modules
+	return modules, nil
 }
