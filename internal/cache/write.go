@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -136,23 +135,13 @@ func hashOf(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
 }
 
-// publish gives the file its name once its bytes are on the disk.
+// publish gives the file its name once its bytes are on the disk. The name
+// itself may be lost with the power: it is a cache.
 func (t *temp) publish(path string) error {
 	if err := t.f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(t.f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return os.Rename(t.f.Name(), path)
 }
 
 // reopen gives the published file for reading only.
@@ -175,14 +164,7 @@ func (t *temp) file() (*File, error) {
 	return &File{t.f, info.Size()}, nil
 }
 
-// discard removes the file and gives err, with what went wrong on the way. The
-// name may be gone already when publishing failed after the rename.
+// discard removes the file and gives err, with what went wrong on the way.
 func (t *temp) discard(err error) error {
-	if rmErr := os.Remove(t.f.Name()); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
-		err = errors.Join(err, rmErr)
-	}
-	if closeErr := t.f.Close(); closeErr != nil {
-		err = errors.Join(err, closeErr)
-	}
-	return err
+	return errors.Join(err, os.Remove(t.f.Name()), t.f.Close())
 }

@@ -108,10 +108,12 @@ func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) er
 	}
 	checked := newVerifier(task.Reader(blob), l.Digest, l.Size)
 	err = decompressTo(w, checked)
-	if verifyErr := checked.finish(); verifyErr != nil {
-		err = verifyErr // it explains why decompressing went wrong
+	if err == nil || fault.KindOf(err) == fault.Invalid {
+		if verifyErr := checked.finish(); verifyErr != nil {
+			err = verifyErr // it explains why decompressing went wrong
+		}
 	}
-	return errors.Join(err, blob.Close())
+	return closing(err, blob)
 }
 
 func decompressTo(w io.Writer, r io.Reader) error {
@@ -120,7 +122,7 @@ func decompressTo(w io.Writer, r io.Reader) error {
 		return err
 	}
 	_, err = io.Copy(w, plain)
-	return errors.Join(err, plain.Close())
+	return closing(err, plain)
 }
 
 // verifier reads content of known size and digest.

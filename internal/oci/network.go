@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"hookbuild/internal/fault"
 )
 
 // network reaches registries and keeps the tokens they gave.
@@ -90,7 +92,7 @@ func (n *network) repository(ctx context.Context, r name.Repository) (*repositor
 	}
 	auth, err := authn.Resolve(ctx, n.keychain, r)
 	if err != nil {
-		return nil, fmt.Errorf("reading the credentials for %s that docker login keeps: %w", r.RegistryStr(), err)
+		return nil, fault.Mark(fmt.Errorf("reading the credentials for %s: %w: mend Docker's config.json, or the credential helper that it names", r.RegistryStr(), err), fault.Outside)
 	}
 	rt, err := transport.NewWithContext(ctx, r.Registry, auth, n.transport, []string{r.Scope(transport.PullScope)})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -271,55 +270,6 @@ func TestOffline(t *testing.T) {
 	}
 	if n := l.count(""); n != 0 {
 		t.Errorf("offline, %d requests: %q", n, l.asked)
-	}
-}
-
-func TestBasicAuth(t *testing.T) {
-	l := newLab(t)
-	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1"))))
-	l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
-		user, password, _ := r.BasicAuth()
-		if user == "me" && password == "secret" {
-			return false
-		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="lab"`)
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	})
-	err := l.fetch(src)
-	mentions(t, err, src, "401", "docker login "+l.host)
-	if fault.KindOf(err) != fault.Outside {
-		t.Errorf("kind %d", fault.KindOf(err))
-	}
-	l.client = l.clientWith(func(o *Options) { o.Keychain = keychain{"me", "secret"} })
-	if err := l.fetch(src); err != nil {
-		t.Errorf("with the password: %v", err)
-	}
-}
-
-type keychain struct{ user, password string }
-
-func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
-	return &authn.Basic{Username: k.user, Password: k.password}, nil
-}
-
-// What docker login leaves in its configuration is found without being asked
-// for.
-func TestDockerLoginCredentials(t *testing.T) {
-	l := newLab(t)
-	src := l.push("image:v1", imageOf(t, amd64))
-	l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
-		if user, password, _ := r.BasicAuth(); user == "me" && password == "secret" {
-			return false
-		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="lab"`)
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	})
-	dockerConfig(t, fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, l.host)) // me:secret
-	l.client = l.clientWith(func(o *Options) { o.Keychain = nil })
-	if err := l.fetch(src); err != nil {
-		t.Error(err)
 	}
 }
 

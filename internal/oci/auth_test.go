@@ -1,0 +1,132 @@
+package oci
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"hookbuild/internal/fault"
+)
+
+// wantPassword is a registry's asking for a password.
+func wantPassword(w http.ResponseWriter, r *http.Request) bool {
+	if user, password, _ := r.BasicAuth(); user == "me" && password == "secret" {
+		return false
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="lab"`)
+	w.WriteHeader(http.StatusUnauthorized)
+	return true
+}
+
+func TestBasicAuth(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1"))))
+	l.setTrouble(wantPassword)
+	err := l.fetch(src)
+	mentions(t, err, src, "401", "docker login "+l.host)
+	if fault.KindOf(err) != fault.Outside {
+		t.Errorf("kind %d", fault.KindOf(err))
+	}
+	l.client = l.clientWith(func(o *Options) { o.Keychain = keychain{"me", "secret"} })
+	if err := l.fetch(src); err != nil {
+		t.Errorf("with the password: %v", err)
+	}
+}
+
+type keychain struct{ user, password string }
+
+func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
+	return &authn.Basic{Username: k.user, Password: k.password}, nil
+}
+
+// What docker login leaves in its configuration is found without being asked
+// for.
+func TestDockerLoginCredentials(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64))
+	l.setTrouble(wantPassword)
+	dockerConfig(t, fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, l.host)) // me:secret
+	l.client = l.clientWith(func(o *Options) { o.Keychain = nil })
+	if err := l.fetch(src); err != nil {
+		t.Error(err)
+	}
+}
+
+// The cloud registries give out their passwords through a program that Docker's
+// configuration names.
+func TestCredentialHelper(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64))
+	l.setTrouble(wantPassword)
+	helpers := t.TempDir()
+	script := "#!/bin/sh\necho '{\"Username\":\"me\",\"Secret\":\"secret\"}'\n"
+	if err := os.WriteFile(filepath.Join(helpers, "docker-credential-lab"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", helpers+":"+os.Getenv("PATH"))
+	for helper, ok := range map[string]bool{"lab": true, "missing": false} {
+		dockerConfig(t, fmt.Sprintf(`{"credHelpers":{%q:%q}}`, l.host, helper))
+		l.client = l.clientWith(func(o *Options) { o.Keychain = nil })
+		err := l.fetch(src)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", helper, err)
+		}
+		if !ok {
+			mentions(t, err, l.host, "docker-credential-missing", "config.json")
+		}
+	}
+}
+
+// tokenServer gives out tokens that the registry takes a few times each, to
+// who knows the password.
+func tokenServer(l *lab, uses int32) func(http.ResponseWriter, *http.Request) bool {
+	var given, left atomic.Int32
+	var stumbled atomic.Bool
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/token" {
+			user, password, _ := r.BasicAuth()
+			switch {
+			case user != "me" || password != "secret" || r.URL.Query().Get("scope") == "":
+				w.WriteHeader(http.StatusUnauthorized)
+			case stumbled.CompareAndSwap(false, true):
+				w.WriteHeader(http.StatusBadGateway)
+			default:
+				left.Store(uses)
+				fmt.Fprintf(w, `{"token":"t%d"}`, given.Add(1))
+			}
+			return true
+		}
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if token == fmt.Sprintf("t%d", given.Load()) && left.Add(-1) >= 0 {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="lab"`, l.host))
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+}
+
+func TestBearerTokens(t *testing.T) {
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1")), gzipLayer(t, tarOf(t, "b=2"))))
+	l.setTrouble(tokenServer(l, 2)) // the second request after a login needs another token
+	l.client = l.clientWith(func(o *Options) { o.Keychain, o.Jobs = keychain{"me", "secret"}, 1 })
+	if err := l.fetch(src); err != nil {
+		t.Error(err)
+	}
+	if n := l.count("/token"); n < 3 {
+		t.Errorf("%d requests for tokens", n)
+	}
+	l.renew(func(o *Options) { o.Keychain = keychain{"me", "wrong"} })
+	err := l.fetch(src)
+	mentions(t, err, src, "401", "docker login "+l.host)
+	if fault.KindOf(err) != fault.Outside || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("kind %d: %v", fault.KindOf(err), err)
+	}
+}
