@@ -62,7 +62,7 @@ func Open(ctx context.Context, source string, o Options) (File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fault.Mark(fmt.Errorf("opening %q: it is no file", source), fault.Invalid)
+		err = fault.Mark(fmt.Errorf("opening %q: it is not a file", source), fault.Invalid)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
