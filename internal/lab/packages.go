@@ -26,3 +26,7 @@ func (l *Lab) Packages(ctx context.Context, arch string, packages ...string) ([]
 	}
 	return files, nil
 }
+
+// Dir is the directory that the lab keeps things in; programs that work with it
+// may have directories of their own there.
+func (l *Lab) Dir() string { return l.dir }

@@ -125,13 +125,18 @@ func (s *store) write(ctx context.Context, r recipe, index string) (*layer, erro
 	return l, writeFile(index, data)
 }
 
-// writeFile makes a file that appears complete or not at all.
+// writeFile makes a file that appears complete or not at all, whoever else
+// makes the same one.
 func writeFile(name string, data []byte) error {
-	tmp := name + ".new"
-	if err := os.WriteFile(tmp, data, 0o644); err != nil {
+	tmp, err := os.CreateTemp(filepath.Dir(name), "making-*")
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, name)
+	_, err = tmp.Write(data)
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return os.Rename(tmp.Name(), name)
 }
 
 // pack writes the layer into w and gives all that is known of it.

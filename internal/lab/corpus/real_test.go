@@ -23,7 +23,7 @@ func TestRealPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Log = t.Logf
-	r, err := corpus.Start(t.Context(), filepath.Join(t.TempDir(), "corpus"), corpus.Options{
+	r, err := corpus.Start(t.Context(), filepath.Join(l.Dir(), "corpus"), corpus.Options{
 		Arches: []string{runtime.GOARCH}, Packages: l.Packages, Checker: corpus.BuildChecker(t.TempDir()), GzipOnly: true,
 	})
 	if err != nil {
