@@ -8,68 +8,228 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/kernel"
 )
 
 // EmbedRequest asks for an existing initramfs with images added.
 type EmbedRequest struct {
-	// Initramfs is the file to read, Output the one to write; they may be the same.
+	// Initramfs is the path or URL to read, Output the file to write; they may
+	// be the same.
 	Initramfs, Output string
-	Embed             *Embed
+	// Vmlinuz is the kernel that boots it, which says what it can mount. Empty
+	// is the one beside the initramfs with its name ("initramfs-x86_64",
+	// "vmlinuz-x86_64"), else a kernel like HookOS' own is taken for granted.
+	Vmlinuz string
+	Embed   *Embed
+	// Keep adds to the images that the initramfs has already; otherwise they
+	// are replaced.
+	Keep bool
 	// DockerArch is the machine's: amd64 or arm64.
 	DockerArch string
 	Layout     embed.Layout
 	Segment    initramfs.SegmentOptions
 }
 
-// EmbedInto writes the initramfs with one more segment: the store. The bytes
-// that it had stay as they are.
-func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) error {
-	in, err := os.Open(r.Initramfs)
+// EmbedInto writes the initramfs with one more segment, the store. The
+// segments that it has stay as they are, but for a store in them.
+func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory, err error) {
+	in, err := b.OpenInitramfs(ctx, r.Initramfs)
 	if err != nil {
-		return fault.Mark(fmt.Errorf("reading the initramfs to add to: %w", err), fault.Invalid)
+		return embed.Memory{}, err
 	}
-	defer in.Close()
-	if err := b.checkInput(ctx, in, r.Initramfs); err != nil {
-		return err
+	defer func() { err = errors.Join(err, in.Close()) }()
+	can, err := b.capabilitiesOf(ctx, r, in)
+	if err != nil {
+		return embed.Memory{}, err
 	}
 	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout)
 	if err != nil {
-		return err
+		return embed.Memory{}, err
 	}
-	segment, err := b.storeSegment(ctx, s, embed.Capabilities{}, r.Segment)
+	if r.Keep {
+		held, err := os.MkdirTemp(b.Cache.Dir(), "kept-")
+		if err != nil {
+			return embed.Memory{}, fmt.Errorf("making room for the images to keep: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(held)) }()
+		if err := b.keep(ctx, s, in, held); err != nil {
+			return embed.Memory{}, err
+		}
+	}
+	segment, err := b.storeSegment(ctx, s, can, r.Segment)
 	if err != nil {
-		return err
+		return embed.Memory{}, err
 	}
 	defer segment.Close()
-	return writeAtomically(r.Output, func(w io.Writer) error {
+	err = writeAtomically(r.Output, func(w io.Writer) error {
 		out := initramfs.NewFileWriter(w)
-		if err := out.Append(ctx, in); err != nil {
+		if err := in.copyWithout(ctx, out, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
 			return err
 		}
 		return out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size()))
 	})
+	if err != nil {
+		return embed.Memory{}, err
+	}
+	return b.Memory(ctx, r.Output)
 }
 
-// checkInput reads the whole initramfs: it must be one, and carry no store yet,
-// since dockerd reads one store only.
-func (b *Builder) checkInput(ctx context.Context, in *os.File, name string) error {
-	task := progress.Start(b.Progress, 0, "check the initramfs %s", name)
-	found, err := holds(ctx, in, embed.StorePath)
+// capabilitiesOf asks the kernel and the modules on board what can be mounted.
+func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, in *Existing) (_ embed.Capabilities, err error) {
+	vmlinuz := r.Vmlinuz
+	if vmlinuz == "" {
+		vmlinuz = besides(r.Initramfs)
+	}
+	if vmlinuz == "" {
+		progress.Notef(b.Progress, "no kernel is at hand that says what it can mount: one like HookOS' own is taken for granted; name yours with --vmlinuz")
+		return embed.Capabilities{}, nil
+	}
+	k, err := kernel.FromParts(ctx, vmlinuz, in.Contents.Tree)
 	if err != nil {
-		err = fmt.Errorf("reading the initramfs %q: %w", name, err)
-	} else if found {
-		err = fault.Mark(fmt.Errorf("adding images to %q: it has a store of images already (%s), and dockerd reads one only; start from a HookOS without", name, embed.StorePath), fault.Invalid)
+		return embed.Capabilities{}, err
 	}
-	if err == nil {
-		_, err = in.Seek(0, io.SeekStart)
+	defer func() { err = errors.Join(err, k.Close()) }()
+	return b.capabilities(ctx, k, r.Segment.Compression)
+}
+
+// besides gives the kernel of an initramfs by HookOS' names, "" when it is not
+// there.
+func besides(initramfsPath string) string {
+	dir, base := filepath.Split(initramfsPath)
+	rest, ok := strings.CutPrefix(base, "initramfs")
+	if !ok {
+		return ""
 	}
-	return task.End(err, "")
+	vmlinuz := filepath.Join(dir, "vmlinuz"+rest)
+	if _, err := os.Stat(vmlinuz); err != nil {
+		return ""
+	}
+	return vmlinuz
+}
+
+// keep adds the images that the initramfs has to the store, without the names
+// that new images take over. They pass through files in dir.
+func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) error {
+	old, err := in.Store()
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		return fault.Mark(fmt.Errorf("keeping the images embedded in %q: it has none; leave --keep-embedded out", in.Name), fault.Invalid)
+	}
+	items, notes, err := old.Items(ctx, b.Client, dir)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		progress.Warnf(b.Progress, "%s", note)
+	}
+	taken := map[string]bool{}
+	for _, item := range s.items {
+		for _, name := range item.Names {
+			taken[name] = true
+		}
+	}
+	for _, item := range items {
+		item.Names = slices.DeleteFunc(item.Names, func(n string) bool { return taken[n] })
+		if len(item.Names)+len(item.Digests) > 0 {
+			s.items = append(s.items, item)
+		}
+	}
+	return nil
+}
+
+// Memory tells what RAM a machine needs to boot the initramfs.
+func (b *Builder) Memory(ctx context.Context, path string) (embed.Memory, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return embed.Memory{}, fmt.Errorf("weighing the initramfs: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return embed.Memory{}, fmt.Errorf("weighing the initramfs: %w", err)
+	}
+	r := initramfs.NewReader(ctx, f, initramfs.Limits{})
+	var failed error
+	memory := embed.MemoryToBoot(info.Size(), func(yield func(initramfs.Entry) bool) {
+		for {
+			record, err := r.Next()
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					failed = fmt.Errorf("weighing the initramfs %q: %w", path, err)
+				}
+				return
+			}
+			if !yield(record.Entry) {
+				return
+			}
+		}
+	})
+	return memory, failed
+}
+
+// ExtractImage writes an embedded image as an archive that docker load takes.
+// Its notes tell what could not be had as it was.
+func (b *Builder) ExtractImage(ctx context.Context, source, name, output string) (x *embed.Extracted, err error) {
+	err = writeAtomically(output, func(w io.Writer) (err error) {
+		x, err = b.extract(ctx, source, name, w)
+		return err
+	})
+	return x, err
+}
+
+func (b *Builder) extract(ctx context.Context, source, name string, w io.Writer) (x *embed.Extracted, err error) {
+	in, err := b.OpenInitramfs(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	store, err := in.Store()
+	if err != nil {
+		return nil, err
+	}
+	if store == nil {
+		return nil, fault.Mark(fmt.Errorf("taking %q out of %q: it has no embedded images", name, source), fault.Invalid)
+	}
+	return store.Extract(ctx, name, w)
+}
+
+// workerName is what the agent is called on board, whoever made it.
+const workerName = "127.0.0.1/embedded/tink-worker"
+
+// WorkerFrom lifts the worker out of a released HookOS, a path or URL, and
+// gives it as a source: newer bundles name none.
+func (b *Builder) WorkerFrom(ctx context.Context, source string) (_ string, err error) {
+	file, err := fetch.Open(ctx, source, fetch.Options{Cache: b.Cache, Offline: b.Offline, Progress: b.Progress})
+	if err != nil {
+		return "", fmt.Errorf("taking the worker out of a HookOS: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	digest, err := fetch.Digest(file)
+	if err != nil {
+		return "", err
+	}
+	key, err := keyOf([]string{b.Salt, workerName, digest})
+	if err != nil {
+		return "", err
+	}
+	archive, _, err := b.Cache.Derived(ctx, "workers", key, func(w io.Writer) error {
+		_, err := b.extract(ctx, source, workerName, w)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return "docker-archive:" + archive.Path(), archive.Close()
 }
 
 // writeAtomically writes a file that appears complete or not at all.
@@ -97,21 +257,4 @@ func writeAtomically(path string, fill func(io.Writer) error) (err error) {
 		return fmt.Errorf("writing %q: %w", path, err)
 	}
 	return syncDir(filepath.Dir(path))
-}
-
-// holds tells whether an initramfs has a file at path or below. It reads the
-// whole file, so a damaged one is found.
-func holds(ctx context.Context, file io.Reader, path string) (bool, error) {
-	r := initramfs.NewReader(ctx, file, initramfs.Limits{})
-	found := false
-	for {
-		record, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return found, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		found = found || record.Path == path || strings.HasPrefix(record.Path, path+"/")
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -78,21 +77,20 @@ func (b *Builder) findAll(ctx context.Context, images []bundles.Image, dockerArc
 			if err != nil {
 				return fmt.Errorf("embedding %s: %w", image.Name, err)
 			}
-			items[i] = embed.Item{Image: found, Names: storeNames(image, found)}
+			items[i] = embed.Item{Image: found, Names: image.EmbedNames, Digests: pulledDigests(image, found)}
 			return nil
 		})
 	}
 	return items, g.Wait()
 }
 
-// storeNames are the names that dockerd will list. A source's own name that is
-// kept comes with the digest that a pull would have recorded.
-func storeNames(image bundles.Image, found *oci.Image) []string {
-	names := slices.Clone(image.EmbedNames)
-	if image.KeepsSource() && found.Reference != nil {
-		names = append(names, found.Reference.Context().Name()+"@"+found.IndexDigest.String())
+// pulledDigests are what a pull would have recorded beside a source's own name,
+// where that is kept.
+func pulledDigests(image bundles.Image, found *oci.Image) []string {
+	if !image.KeepsSource() || found.Reference == nil {
+		return nil
 	}
-	return names
+	return []string{found.Reference.Context().Name() + "@" + found.IndexDigest.String()}
 }
 
 // storeSegment is the compressed archive of the store.
@@ -128,10 +126,11 @@ func (b *Builder) storeKey(s *store, kernel embed.Capabilities, o initramfs.Segm
 	type part struct {
 		ID, Index string
 		Names     []string
+		Digests   []string
 	}
 	var parts []part
 	for _, item := range s.items {
-		parts = append(parts, part{item.Image.ID.String(), item.Image.IndexDigest.String(), item.Names})
+		parts = append(parts, part{item.Image.ID.String(), item.Image.IndexDigest.String(), item.Names, item.Digests})
 	}
 	return keyOf(struct {
 		Salt, Arch, Compression string

@@ -27,7 +27,10 @@ func newAllCommand(a *app) *cli.Command {
 				if wantsImages(c) {
 					r.Embed, err = a.embedRequest(c, c.Bool("embed-from-bundle"))
 				}
-				r.Layout = embed.Layout(c.String("layout"))
+				if err != nil {
+					return err
+				}
+				r.Layout, err = embed.ParseLayout(c.String("layout"))
 				return err
 			})
 		},
@@ -72,7 +75,7 @@ func compressionFlags() []cli.Flag {
 
 func layoutFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "layout", Value: string(embed.Directory), Usage: "how the images are stored: directory or packed"},
+		&cli.StringFlag{Name: "layout", Value: string(embed.Directory), Usage: "how the images are stored: packed, directory, or auto (packed where the kernel can mount it)"},
 	}
 }
 
@@ -94,11 +97,21 @@ func segmentOptions(c *cli.Context) (initramfs.SegmentOptions, error) {
 	return initramfs.SegmentOptions{Compression: compression, Level: c.Int("level"), Jobs: c.Int("jobs")}, nil
 }
 
-// flavorOf finds the flavor that the command line names, or the default one.
-func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
+// dockerArch is the architecture that --arch or DOCKER_ARCH names; "" where
+// they do not.
+func (a *app) dockerArch(c *cli.Context) (string, error) {
 	arch := a.flagOr(c, "arch", "DOCKER_ARCH")
 	if arch != "" && arch != "amd64" && arch != "arm64" {
-		return flavor.Flavor{}, usagef("--arch %q is neither amd64 nor arm64", arch)
+		return "", usagef("--arch %q is neither amd64 nor arm64", arch)
+	}
+	return arch, nil
+}
+
+// flavorOf finds the flavor that the command line names, or the default one.
+func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return flavor.Flavor{}, err
 	}
 	if c.NArg() > 1 {
 		return flavor.Flavor{}, usagef("%q: one flavor at a time; `hookbuild matrix` helps to build several", c.Args().Slice())

@@ -88,6 +88,7 @@ func commands(a *app) []*cli.Command {
 		newAllCommand(a),
 		newImagesCommand(a),
 		newEmbedCommand(a),
+		newExtractImageCommand(a),
 		newLinuxKitCommand(a),
 		newMatrixCommand(a),
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,9 +18,12 @@ func newEmbedCommand(a *app) *cli.Command {
 		Usage: "add images to an existing initramfs; needs neither Docker nor root",
 		Flags: concat(
 			[]cli.Flag{
-				&cli.StringFlag{Name: "initramfs", Usage: "the initramfs to add to, a `FILE`"},
+				&cli.StringFlag{Name: "initramfs", Usage: "the initramfs to add to, a `FILE|URL`"},
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write"},
+				&cli.StringFlag{Name: "vmlinuz", Usage: "the kernel that boots it, a `FILE` (default: the vmlinuz beside the initramfs)"},
 				&cli.BoolFlag{Name: "from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"},
+				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that it has; without it they are replaced"},
+				&cli.StringFlag{Name: "list", Usage: "only print the images embedded in an initramfs, a `FILE|URL`"},
 			},
 			bundleFlags(), imageFlags(), layoutFlags(), compressionFlags(),
 		),
@@ -30,27 +36,119 @@ func (a *app) embed(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usagef("%q: the command takes no arguments; name images with --image", c.Args().First())
 	}
-	r := build.EmbedRequest{
-		Initramfs: c.String("initramfs"), Output: c.String("output"),
-		Layout: embed.Layout(c.String("layout")), DockerArch: orDefault(a.flagOr(c, "arch", "DOCKER_ARCH"), "amd64"),
-	}
-	if r.Initramfs == "" || r.Output == "" {
-		return usagef("say which initramfs to read (--initramfs IN) and which to write (-o OUT)")
-	}
-	var err error
-	if r.Segment, err = segmentOptions(c); err != nil {
-		return err
-	}
-	if r.Embed, err = a.embedRequest(c, c.Bool("from-bundle")); err != nil {
-		return err
+	if c.IsSet("list") {
+		return a.listEmbedded(c, c.String("list"))
 	}
 	b, err := a.newBuilder(c)
 	if err != nil {
 		return err
 	}
-	if err := b.EmbedInto(c.Context, r); err != nil {
+	r, err := a.embedInto(c)
+	if err != nil {
 		return err
 	}
+	memory, err := b.EmbedInto(c.Context, r)
+	if err != nil {
+		return err
+	}
+	a.noteMemory(memory)
 	a.note("done in %s", time.Since(started).Round(time.Millisecond))
-	return nil
+	_, err = fmt.Fprintln(a.stdout, r.Output)
+	return err
+}
+
+// embedInto gathers what the flags ask for.
+func (a *app) embedInto(c *cli.Context) (r build.EmbedRequest, err error) {
+	r = build.EmbedRequest{
+		Initramfs: c.String("initramfs"), Output: c.String("output"), Vmlinuz: c.String("vmlinuz"), Keep: c.Bool("keep-embedded"),
+	}
+	if r.Initramfs == "" || r.Output == "" {
+		return r, usagef("say which initramfs to read (--initramfs IN) and which to write (-o OUT)")
+	}
+	if r.DockerArch, err = a.dockerArch(c); err != nil {
+		return r, err
+	}
+	if r.DockerArch == "" {
+		r.DockerArch = archInName(r.Initramfs)
+	}
+	if r.Layout, err = embed.ParseLayout(c.String("layout")); err != nil {
+		return r, err
+	}
+	if r.Segment, err = segmentOptions(c); err != nil {
+		return r, err
+	}
+	r.Embed, err = a.embedRequest(c, c.Bool("from-bundle"))
+	return r, err
+}
+
+// archInName reads the architecture off a HookOS file's name; amd64 where it
+// does not tell.
+func archInName(path string) string {
+	if strings.Contains(path, "aarch64") || strings.Contains(path, "arm64") {
+		return "arm64"
+	}
+	return "amd64"
+}
+
+// noteMemory shows what a machine needs to boot the result.
+func (a *app) noteMemory(m embed.Memory) {
+	a.note("to boot it a machine needs %s of RAM at least: %s while loading, %s unpacked, and LinuxKit's init copies that into a tmpfs of half the RAM",
+		bytesText(m.Least), bytesText(m.Compressed), bytesText(m.Unpacked))
+}
+
+// listEmbedded prints the images in an initramfs: name, image ID, size.
+func (a *app) listEmbedded(c *cli.Context, source string) error {
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return err
+	}
+	in, err := b.OpenInitramfs(c.Context, source)
+	if err != nil {
+		return err
+	}
+	defer in.Close() // only read
+	store, err := in.Store()
+	if err != nil {
+		return err
+	}
+	if store == nil {
+		a.note("%s has no embedded images", source)
+		return nil
+	}
+	table := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	for _, image := range store.Images() {
+		for _, name := range append(image.Names, image.Digests...) {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], bytesText(image.Size)) // Flush tells
+		}
+	}
+	return table.Flush()
+}
+
+func newExtractImageCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "extract-image",
+		Usage:     "take an embedded image out of an initramfs, as an archive that docker load takes",
+		ArgsUsage: "IN NAME",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 2 || c.String("output") == "" {
+				return usagef("say which initramfs, which image and which file: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
+			}
+			b, err := a.newBuilder(c)
+			if err != nil {
+				return err
+			}
+			x, err := b.ExtractImage(c.Context, c.Args().Get(0), c.Args().Get(1), c.String("output"))
+			if err != nil {
+				return err
+			}
+			for _, note := range x.Notes {
+				a.note("%s", note)
+			}
+			_, err = fmt.Fprintln(a.stdout, c.String("output"))
+			return err
+		},
+	}
 }

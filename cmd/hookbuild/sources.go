@@ -24,6 +24,7 @@ func bundleFlags() []cli.Flag {
 		&cli.StringFlag{Name: "releases-url", Usage: "where the list of releases is, for a site with a copy of its own"},
 		&cli.StringFlag{Name: "kube-version", Usage: "choose where a bundle's images differ between Kubernetes versions"},
 		&cli.StringFlag{Name: "worker-image", Usage: "the `REF` of the worker, in the place of the bundle's"},
+		&cli.StringFlag{Name: "worker-from", Usage: "take the worker out of the initramfs of a released HookOS, a `FILE|URL`"},
 		&cli.BoolFlag{Name: "no-worker", Usage: "go on without a worker on board"},
 		&cli.BoolFlag{Name: "keep-source-names", Usage: "images also keep the names that they have in the bundle (default: for the releases that ask for them)"},
 	}
@@ -98,7 +99,11 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*build.Embed, error
 	if e.Bundle, err = a.loadBundle(c); err != nil {
 		return nil, err
 	}
-	e.Options = bundles.Options{WorkerImage: c.String("worker-image"), NoWorker: c.Bool("no-worker"), KubeVersion: c.String("kube-version")}
+	worker, err := a.workerSource(c)
+	if err != nil {
+		return nil, err
+	}
+	e.Options = bundles.Options{WorkerImage: worker, NoWorker: c.Bool("no-worker"), KubeVersion: c.String("kube-version")}
 	if c.IsSet("keep-source-names") {
 		e.Options.SourceNames = bundles.Drop
 		if c.Bool("keep-source-names") {
@@ -110,6 +115,22 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*build.Embed, error
 		e.Options.Mirrors = append(e.Options.Mirrors, bundles.Mirror(m))
 	}
 	return e, err
+}
+
+// workerSource is the worker's image that the flags name; "" is the bundle's.
+func (a *app) workerSource(c *cli.Context) (string, error) {
+	from := c.String("worker-from")
+	if from == "" {
+		return c.String("worker-image"), nil
+	}
+	if c.IsSet("worker-image") || c.Bool("no-worker") {
+		return "", usagef("--worker-from, --worker-image and --no-worker exclude one another; give one")
+	}
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return "", err
+	}
+	return b.WorkerFrom(c.Context, from)
 }
 
 // imageList reads the files of --images-file and the words of --image.

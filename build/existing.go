@@ -1,0 +1,163 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"hookbuild/embed"
+	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+)
+
+// Existing is an initramfs that somebody made, unpacked as the kernel would.
+// Close it when nothing of it is read any more.
+type Existing struct {
+	// Name is the path or URL that it was opened by.
+	Name string
+	// Contents is what the kernel makes of it.
+	Contents *initramfs.File
+
+	file   fetch.File
+	cache  *cache.Cache
+	spools []*os.File // what the trees read from
+}
+
+// OpenInitramfs reads an initramfs, a path or URL. Its contents are kept in a
+// temporary file in the cache's directory.
+func (b *Builder) OpenInitramfs(ctx context.Context, source string) (*Existing, error) {
+	task := progress.Start(b.Progress, 0, "read the initramfs %s", source)
+	x := &Existing{Name: source, cache: b.Cache}
+	if err := b.load(ctx, x); err != nil {
+		return nil, task.End(errors.Join(err, x.Close()), "")
+	}
+	return x, task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))
+}
+
+func (b *Builder) load(ctx context.Context, x *Existing) (err error) {
+	if x.file, err = fetch.Open(ctx, x.Name, fetch.Options{Cache: b.Cache, Offline: b.Offline, Progress: b.Progress}); err != nil {
+		return fmt.Errorf("reading an initramfs: %w", err)
+	}
+	x.Contents, err = x.load(ctx, x.section(0, x.file.Size()))
+	return err
+}
+
+// load unpacks what r holds into a spool that lasts until Close.
+func (x *Existing) load(ctx context.Context, r io.Reader) (*initramfs.File, error) {
+	spool, err := os.CreateTemp(x.cache.Dir(), "initramfs-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
+	}
+	x.spools = append(x.spools, spool)
+	if err := os.Remove(spool.Name()); err != nil { // open, it stays as long as it is used
+		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
+	}
+	return initramfs.Load(ctx, r, spool, x.Name, initramfs.Limits{})
+}
+
+func (x *Existing) section(offset, size int64) *io.SectionReader {
+	return io.NewSectionReader(x.file, offset, size)
+}
+
+// Size is the file's length in bytes.
+func (x *Existing) Size() int64 { return x.file.Size() }
+
+// Close releases the files.
+func (x *Existing) Close() error {
+	var err error
+	if x.file != nil {
+		err = x.file.Close()
+	}
+	for _, spool := range x.spools {
+		err = errors.Join(err, spool.Close())
+	}
+	return err
+}
+
+// Store opens the embedded images; nil when there are none.
+func (x *Existing) Store() (*embed.Store, error) {
+	store, err := embed.Open(x.Contents.Tree, x.cache)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the images embedded in %q: %w", x.Name, err)
+	}
+	return store, nil
+}
+
+// copyWithout writes the initramfs without the store that it may have.
+// Segments that hold nothing of it keep their bytes; the others are written
+// anew, compressed as they were where that can be written.
+func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o initramfs.SegmentOptions) error {
+	for i, s := range x.Contents.Segments {
+		stored, err := x.segmentHolds(ctx, s, embed.StorePath, embed.ScriptPath)
+		if err != nil {
+			return err
+		}
+		if !stored {
+			err = out.Append(ctx, x.section(s.Offset, s.Size))
+		} else {
+			err = x.rewrite(ctx, out, s, o)
+		}
+		if err != nil {
+			return fmt.Errorf("copying segment %d of %q: %w", i+1, x.Name, err)
+		}
+	}
+	return nil
+}
+
+// segmentHolds tells whether one of the paths, or what is below, is in the
+// segment.
+func (x *Existing) segmentHolds(ctx context.Context, s initramfs.Segment, paths ...string) (bool, error) {
+	r := initramfs.NewReader(ctx, x.section(s.Offset, s.Size), initramfs.Limits{})
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, path := range paths {
+			if record.Path == path || strings.HasPrefix(record.Path, path+"/") {
+				return true, nil
+			}
+		}
+	}
+}
+
+// rewrite writes a segment without the store. One that held nothing else goes.
+func (x *Existing) rewrite(ctx context.Context, out *initramfs.FileWriter, s initramfs.Segment, o initramfs.SegmentOptions) error {
+	part, err := x.load(ctx, x.section(s.Offset, s.Size))
+	if err != nil {
+		return err
+	}
+	if len(part.Lost) > 0 {
+		return fault.Mark(fmt.Errorf("the store cannot be taken out: %q would be lost (%s); start from a HookOS without a store", part.Lost[0].Path, part.Lost[0].Reason), fault.Invalid)
+	}
+	embed.Strip(part.Tree)
+	if !hasFiles(part.Tree) {
+		return nil
+	}
+	if c, err := initramfs.ParseCompression(string(s.Compression)); err == nil && o.Compression == "" {
+		o.Compression = c
+	}
+	return out.WriteSegment(ctx, part.Tree, o)
+}
+
+func hasFiles(t *initramfs.Tree) bool {
+	for e := range t.All() {
+		if e.Type != initramfs.Dir {
+			return true
+		}
+	}
+	return false
+}
