@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,7 +98,6 @@ func copyDirectories(from, to string, device uint64) error {
 }
 
 func moveFiles(from, to string, device uint64) error {
-	buffer := make([]byte, 32<<10)
 	return filepath.Walk(from, func(name string, info fs.FileInfo, err error) error {
 		switch {
 		case err != nil:
@@ -113,7 +111,7 @@ func moveFiles(from, to string, device uint64) error {
 		if err != nil {
 			return err
 		}
-		if err := moveFile(name, dest, info, buffer); err != nil {
+		if err := moveFile(name, dest, info); err != nil {
 			return fmt.Errorf("moving %q: %w", name, err)
 		}
 		return copyMetadata(info, dest)
@@ -125,11 +123,11 @@ func destination(from, name, to string) (string, error) {
 	return filepath.Join(to, rel), err
 }
 
-func moveFile(name, dest string, info fs.FileInfo, buffer []byte) error {
+func moveFile(name, dest string, info fs.FileInfo) error {
 	mode := info.Mode()
 	switch {
 	case mode.IsRegular():
-		if err := copyContent(name, dest, mode, buffer); err != nil {
+		if err := copyContent(name, dest, mode); err != nil {
 			return err
 		}
 		return os.Remove(name)
@@ -148,7 +146,7 @@ func moveFile(name, dest string, info fs.FileInfo, buffer []byte) error {
 	return errors.New("a socket or an unknown type cannot be moved")
 }
 
-func copyContent(name, dest string, mode fs.FileMode, buffer []byte) error {
+func copyContent(name, dest string, mode fs.FileMode) error {
 	in, err := os.Open(name)
 	if err != nil {
 		return err
@@ -157,9 +155,9 @@ func copyContent(name, dest string, mode fs.FileMode, buffer []byte) error {
 	if err != nil {
 		return errors.Join(err, in.Close())
 	}
-	// The bare Writer and Reader keep io.CopyBuffer to the buffer: a copy
-	// within the kernel would need the pages of both files at once.
-	_, err = io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{in}, buffer)
+	for n := 1; n > 0 && err == nil; {
+		n, err = unix.Sendfile(int(out.Fd()), int(in.Fd()), nil, 1<<30)
+	}
 	return errors.Join(err, in.Close(), out.Close())
 }
 
