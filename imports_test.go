@@ -13,21 +13,22 @@ import (
 // mayImport lists, for each room, the rooms of this module that it may use.
 // Arrows run downwards only; a room covers the packages below it.
 var mayImport = map[string][]string{
-	"internal/progress":  {},
-	"internal/fault":     {},
-	"internal/testneed":  {},
-	"internal/initramfs": {"internal/progress", "internal/fault"},
-	"internal/squashfs":  {"internal/initramfs", "internal/progress", "internal/fault"},
-	"internal/cache":     {"internal/progress", "internal/fault"},
-	"internal/fetch":     {"internal/cache", "internal/progress", "internal/fault"},
-	"internal/tarball":   {"internal/initramfs", "internal/progress", "internal/fault"},
-	"internal/oci":       {"internal/cache", "internal/tarball", "internal/initramfs", "internal/progress", "internal/fault"},
-	"bundles":            {"internal/"},
-	"kernel":             {"internal/"},
-	"linuxkit":           {"internal/"},
-	"embed":              {"internal/"},
-	"netboot":            {"internal/progress", "internal/fault"},
-	"build":              {"bundles", "kernel", "linuxkit", "embed", "internal/"},
+	"internal/progress":   {},
+	"internal/fault":      {},
+	"internal/testneed":   {},
+	"internal/initramfs":  {"internal/progress", "internal/fault"},
+	"internal/squashfs":   {"internal/initramfs", "internal/progress", "internal/fault"},
+	"internal/cache":      {"internal/progress", "internal/fault"},
+	"internal/fetch":      {"internal/cache", "internal/progress", "internal/fault"},
+	"internal/tarball":    {"internal/initramfs", "internal/progress", "internal/fault"},
+	"internal/dockerhost": {"internal/fault"},
+	"internal/oci":        {"internal/dockerhost", "internal/cache", "internal/tarball", "internal/initramfs", "internal/progress", "internal/fault"},
+	"bundles":             {"internal/"},
+	"kernel":              {"internal/"},
+	"linuxkit":            {"internal/"},
+	"embed":               {"internal/"},
+	"netboot":             {"internal/progress", "internal/fault", "internal/testneed"},
+	"build":               {"bundles", "kernel", "linuxkit", "embed", "internal/"},
 }
 
 const module = "hookbuild/"
