@@ -1,0 +1,284 @@
+package squashfs
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+	"runtime"
+	"time"
+
+	"hookbuild/internal/initramfs"
+)
+
+// Options says how [Write] writes. The zero value is good for most.
+type Options struct {
+	// Compression is Gzip when empty, which every kernel with squashfs reads.
+	Compression Compression
+	// Level is the compressor's: 1 to 9 for gzip, 1 to 22 for zstd; 0 is the
+	// default. XZ has none.
+	Level int
+	// BlockSize is how much content is compressed at a time: a power of two
+	// from 4 KiB to 1 MiB, 128 KiB when 0. Larger blocks pack better and are
+	// slower to read from.
+	BlockSize int
+	// Jobs is the number of goroutines that compress, 0 for one a core. The
+	// image does not depend on it.
+	Jobs int
+	// ModTime is the time of the image and of its root directory, 1970 when
+	// zero.
+	ModTime time.Time
+}
+
+// mostJobs bounds the memory on machines with many cores.
+const mostJobs = 32
+
+func (o Options) fill() (Options, error) {
+	if o.Compression == "" {
+		o.Compression = Gzip
+	}
+	if o.BlockSize == 0 {
+		o.BlockSize = 128 << 10
+	}
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.GOMAXPROCS(0)
+	}
+	o.Jobs = min(o.Jobs, mostJobs)
+	return o, checkBlockSize(o.BlockSize)
+}
+
+// Stats tells what an image holds.
+type Stats struct {
+	// Inodes counts files of all types, the root directory included and names
+	// of one file once.
+	Inodes int
+	// Content is the size of all regular files, Stored of those whose content
+	// was stored: the rest had a twin.
+	Content, Stored int64
+	// Size is the image's length in bytes, padded to 4 KiB.
+	Size int64
+}
+
+// Write writes t to w, from offset 0, as a squashfs image. What the tree says is
+// kept exactly: types, modes, owners, times (in seconds), hard links, devices
+// and attributes (user.*, trusted.* and security.*). Contents are read one file
+// after the other and those of equal files stored once.
+//
+// An entry that the format cannot hold is an error that names it and its
+// origin. On any error w holds no image.
+func Write(ctx context.Context, w io.WriterAt, t *initramfs.Tree, o Options) (Stats, error) {
+	o, err := o.fill()
+	if err != nil {
+		return Stats{}, err
+	}
+	comp, err := newCompressor(o.Compression, o.Level, o.BlockSize)
+	if err != nil {
+		return Stats{}, err
+	}
+	p, err := newPlan(t, o.ModTime)
+	if err != nil {
+		return Stats{}, err
+	}
+	stored, err := p.share(ctx, o)
+	if err != nil {
+		return Stats{}, err
+	}
+	iw := &imageWriter{plan: p, options: o, comp: comp, out: newOutput(w)}
+	if err := iw.write(ctx, stored); err != nil {
+		return Stats{}, err
+	}
+	return iw.stats(stored), nil
+}
+
+// imageWriter writes the parts of an image in their order.
+type imageWriter struct {
+	plan    *plan
+	options Options
+	comp    compressor
+	out     *output
+	super   superblock
+}
+
+func (w *imageWriter) write(ctx context.Context, stored []*node) error {
+	if err := w.out.write(make([]byte, superblockSize)); err != nil {
+		return err
+	}
+	packer := newPacker(w.options, w.out)
+	if err := packer.pack(ctx, stored); err != nil {
+		return err
+	}
+	xattrs := newXattrWriter(w.comp)
+	if err := w.writeInodes(xattrs); err != nil {
+		return err
+	}
+	if err := w.writeTables(packer.fragments, xattrs); err != nil {
+		return err
+	}
+	return w.finish(len(packer.fragments), len(xattrs.known) > 0)
+}
+
+// writeInodes writes the inode and the directory table.
+func (w *imageWriter) writeInodes(xattrs *xattrWriter) error {
+	inodes, dirs := &metadataWriter{comp: w.comp}, &metadataWriter{comp: w.comp}
+	for _, n := range w.plan.inodes {
+		if err := n.write(inodes, dirs, xattrs); err != nil {
+			return describe(n.entry, err)
+		}
+	}
+	w.super.Root = uint64(w.plan.root.ref)
+	for _, t := range []struct {
+		table *metadataWriter
+		at    *uint64
+	}{{inodes, &w.super.InodeTable}, {dirs, &w.super.DirTable}} {
+		if err := t.table.flush(); err != nil {
+			return err
+		}
+		*t.at = uint64(w.out.offset)
+		if err := w.out.write(t.table.packed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write adds an inode, a directory's listing before it.
+func (n *node) write(inodes, dirs *metadataWriter, xattrs *xattrWriter) error {
+	xattr, err := xattrs.add(n.entry.Xattrs)
+	if err != nil {
+		return err
+	}
+	if n.entry.Type == initramfs.Dir {
+		n.listing, err = writeListing(dirs, n.listed())
+		if err != nil {
+			return err
+		}
+	}
+	n.ref = newRef(inodes.position())
+	return inodes.append(inodeOf(n, xattr)...)
+}
+
+// listed gives a directory's children as its listing has them.
+func (n *node) listed() []child {
+	children := make([]child, len(n.children))
+	for i, c := range n.children {
+		children[i] = child{c.base, c.node.ref, c.node.number, basicType(c.node.entry.Type)}
+	}
+	return children
+}
+
+// writeTables writes what follows the directories. The kernel checks that each
+// table ends where the next begins.
+func (w *imageWriter) writeTables(fragments []*fragment, xattrs *xattrWriter) error {
+	var content []byte
+	var err error
+	for _, f := range fragments {
+		if content, err = binary.Append(content, binary.LittleEndian, f); err != nil {
+			return err
+		}
+	}
+	if err := w.writeTable(content, &w.super.FragmentTable); err != nil {
+		return err
+	}
+	content = nil
+	for _, n := range w.plan.inodes {
+		content = binary.LittleEndian.AppendUint64(content, uint64(n.ref))
+	}
+	if err := w.writeTable(content, &w.super.ExportTable); err != nil {
+		return err
+	}
+	if content, err = binary.Append(nil, binary.LittleEndian, w.plan.ids); err != nil {
+		return err
+	}
+	if err := w.writeTable(content, &w.super.IDTable); err != nil {
+		return err
+	}
+	all, index, err := xattrs.table(w.comp, uint64(w.out.offset))
+	if err != nil {
+		return err
+	}
+	w.super.XattrTable = index
+	return w.out.write(all)
+}
+
+func (w *imageWriter) writeTable(content []byte, at *uint64) error {
+	all, index, err := table(w.comp, content, uint64(w.out.offset))
+	if err != nil {
+		return err
+	}
+	*at = index
+	return w.out.write(all)
+}
+
+// finish pads the image, so that a loop device shows all of it, and writes the
+// superblock last: until then it is no image.
+func (w *imageWriter) finish(fragments int, xattrs bool) error {
+	const padding = 4 << 10
+	modTime, err := seconds(w.options.ModTime)
+	if err != nil {
+		return err
+	}
+	s := &w.super
+	s.Magic, s.Major, s.ModTime = magic, 4, modTime
+	s.Inodes, s.Fragments, s.IDs = uint32(len(w.plan.inodes)), uint32(fragments), uint16(len(w.plan.ids))
+	s.BlockSize, s.BlockLog = uint32(w.options.BlockSize), uint16(bits.TrailingZeros(uint(w.options.BlockSize)))
+	s.Compression, s.Size = w.options.Compression.id(), uint64(w.out.offset)
+	s.Flags = flagDuplicates | flagExportable
+	if !xattrs {
+		s.Flags |= flagNoXattrs
+	}
+	if err := w.out.write(make([]byte, -w.out.offset&(padding-1))); err != nil {
+		return err
+	}
+	raw, err := s.bytes()
+	if err != nil {
+		return err
+	}
+	return w.out.finish(raw)
+}
+
+func (w *imageWriter) stats(stored []*node) Stats {
+	s := Stats{Inodes: len(w.plan.inodes), Size: w.out.offset}
+	for _, n := range w.plan.inodes {
+		if n.entry.Type == initramfs.Regular {
+			s.Content += n.entry.Size
+		}
+	}
+	for _, n := range stored {
+		s.Stored += n.entry.Size
+	}
+	return s
+}
+
+// output writes an image front to back.
+type output struct {
+	w      io.WriterAt
+	b      *bufio.Writer
+	offset int64
+}
+
+func newOutput(w io.WriterAt) *output {
+	return &output{w: w, b: bufio.NewWriterSize(io.NewOffsetWriter(w, 0), 1<<20)}
+}
+
+func (o *output) write(b []byte) error {
+	n, err := o.b.Write(b)
+	o.offset += int64(n)
+	if err != nil {
+		return fmt.Errorf("writing a squashfs: %w", err)
+	}
+	return nil
+}
+
+// finish writes what is left, and begin over the first bytes.
+func (o *output) finish(begin []byte) error {
+	err := o.b.Flush()
+	if err == nil {
+		_, err = o.w.WriteAt(begin, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("writing a squashfs: %w", err)
+	}
+	return nil
+}
