@@ -9,26 +9,27 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"hookbuild/internal/initramfs"
 )
 
-// FromDir reads a kernel from a directory: one file named vmlinuz*, bzImage,
-// Image* or kernel (also in boot/), lib/modules or usr/lib/modules, and, where
-// they are there, dtbs/, config* and System.map*. What make modules_install
-// and make install leave behind has this form. The files are read when they
-// are used and must not change meanwhile.
+// FromDir reads a kernel from a directory, which has one of two forms:
+//   - what make install, modules_install and dtbs_install leave: one file named
+//     vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/), lib/modules
+//     or usr/lib/modules, and, where they are there, dtbs/, config* and
+//     System.map*;
+//   - the files of a kernel image: kernel, kernel.tar, dtbs.tar.gz and so on.
+//
+// The files are read when they are used and must not change meanwhile.
 func FromDir(ctx context.Context, dir string, o Options) (*Image, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, invalid("reading a kernel from a directory: %w", err)
 	}
 	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "dir:" + dir, files: []io.Closer{root}}
-	err = m.fillFromDir(ctx, root, dir)
+	err = m.fillFromDir(ctx, root, dir, o)
 	if err == nil {
 		err = m.complete(ctx, o)
 	}
@@ -38,9 +39,42 @@ func FromDir(ctx context.Context, dir string, o Options) (*Image, error) {
 	return m, nil
 }
 
-func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string) error {
+func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string, o Options) error {
+	files, err := dirTree(ctx, root, dir)
+	if err != nil {
+		return fmt.Errorf("reading the directory %q: %w", dir, err)
+	}
+	if m.Digest, err = contentDigest(files); err != nil {
+		return err
+	}
+	if _, packed := files.Lookup(ociModules); packed {
+		return m.fillFromParts(ctx, files, o)
+	}
+	return m.fillFromInstalled(files)
+}
+
+// fillFromInstalled reads what the kernel's make install left.
+func (m *Image) fillFromInstalled(files *initramfs.Tree) error {
 	var kernels []string
-	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	for e := range files.All() {
+		if isKernelName(e) {
+			kernels = append(kernels, e.Path)
+			m.Kernel = *renamed(e, ociKernel)
+		}
+		if err := m.addDirFile(e); err != nil {
+			return err
+		}
+	}
+	if len(kernels) != 1 {
+		return invalid("reading a kernel from %q: the directory should hold one of vmlinuz, bzImage, Image or kernel and holds %s", m.Source, listOr(kernels, "none"))
+	}
+	return nil
+}
+
+// dirTree lists the files of a directory.
+func dirTree(ctx context.Context, root *os.Root, dir string) (*initramfs.Tree, error) {
+	files := &initramfs.Tree{}
+	return files, fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -51,20 +85,8 @@ func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string) erro
 		if err != nil || e.Path == "" {
 			return err
 		}
-		if isKernelName(e) {
-			kernels = append(kernels, name)
-			m.Kernel = *renamed(e, ociKernel)
-		}
-		return m.addDirFile(e)
+		return files.Add(e)
 	})
-	if err != nil {
-		return fmt.Errorf("reading the directory %q: %w", dir, err)
-	}
-	if len(kernels) != 1 {
-		return invalid("reading a kernel from the directory %q: it should hold one of vmlinuz, bzImage, Image or kernel and holds %s", dir, listOr(kernels, "none"))
-	}
-	m.Digest, err = m.contentDigest()
-	return err
 }
 
 func listOr(names []string, none string) string {
@@ -123,15 +145,11 @@ func dirEntry(root *os.Root, name string, d fs.DirEntry, origin string) (initram
 	return e, err
 }
 
-// contentDigest hashes names and contents of all files of the image.
-func (m *Image) contentDigest() (string, error) {
+// contentDigest hashes names and contents of all files.
+func contentDigest(files *initramfs.Tree) (string, error) {
 	h := sha256.New()
-	entries := []initramfs.Entry{m.Kernel}
-	for _, t := range []*initramfs.Tree{m.Modules, m.DTBs} {
-		entries = slices.AppendSeq(entries, t.All())
-	}
-	for _, e := range entries {
-		fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00", path.Clean(e.Path), e.Type, e.Target, e.Size)
+	for e := range files.All() {
+		fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00", e.Path, e.Type, e.Target, e.Size)
 		if err := copyContent(h, e); err != nil {
 			return "", err
 		}

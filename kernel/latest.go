@@ -81,29 +81,39 @@ func inSeries(tag, series string) bool {
 
 // compareTags orders by version, then by having the wanted hash.
 func compareTags(a, b, hash string) int {
-	for i := 1; i <= 3; i++ {
-		if c := cmp.Compare(tagNumber(a, i), tagNumber(b, i)); c != 0 {
-			return c
-		}
-	}
 	wanted := "-" + hash
-	switch hasA, hasB := strings.HasSuffix(a, wanted), strings.HasSuffix(b, wanted); {
-	case hasA && !hasB:
+	hasA, hasB := strings.HasSuffix(a, wanted), strings.HasSuffix(b, wanted)
+	same := compareNumbers(kernelTag, a, b) == 0 && hasA != hasB
+	switch {
+	case same && hasA:
 		return 1
-	case hasB && !hasA:
+	case same:
 		return -1
 	}
-	return cmp.Compare(a, b)
+	return compareVersions(kernelTag, a, b)
 }
 
-// tagNumber gives the i-th number of a tag; 0 for one that is too long to be a
-// version.
-func tagNumber(tag string, i int) int {
-	n, err := strconv.Atoi(kernelTag.FindStringSubmatch(tag)[i])
-	if err != nil {
-		return 0
+// compareVersions orders tags by the three numbers that the form captures, and
+// equal ones by bytes.
+func compareVersions(form *regexp.Regexp, a, b string) int {
+	return cmp.Or(compareNumbers(form, a, b), cmp.Compare(a, b))
+}
+
+func compareNumbers(form *regexp.Regexp, a, b string) int {
+	return slices.Compare(numbersOf(form, a), numbersOf(form, b))
+}
+
+// numbersOf gives a tag's numbers; 0 for one that is too long to be a version.
+func numbersOf(form *regexp.Regexp, tag string) []int {
+	var numbers []int
+	for _, text := range form.FindStringSubmatch(tag)[1:] {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			n = 0
+		}
+		numbers = append(numbers, n)
 	}
-	return n
+	return numbers
 }
 
 // seriesOf says which series the tags have, for the message that the wanted

@@ -43,22 +43,25 @@ func fromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernel, ok := root.Lookup(ociKernel)
-	if !ok || kernel.Type != initramfs.Regular {
-		return nil, invalid("reading the kernel image %q: it has no file %q at its root, so it is no kernel image", image.Source, ociKernel)
-	}
-	m := &Image{
-		Kernel: *renamed(kernel, ociKernel), Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{},
-		Source: image.Source, Digest: image.Digest.String(),
-	}
-	m.SystemMap, m.Config = optional(root, ociSystemMap), optional(root, ociConfig)
-	if err := m.unpack(ctx, root, ociModules, o, addModule, m.Modules); err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	if err := m.unpack(ctx, root, ociDTBs, o, addDTB, m.DTBs); err != nil {
+	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "image:" + image.Source, Digest: image.Digest.String()}
+	if err := m.fillFromParts(ctx, root, o); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// fillFromParts reads the files of a kernel image.
+func (m *Image) fillFromParts(ctx context.Context, root *initramfs.Tree, o Options) error {
+	kernel, ok := root.Lookup(ociKernel)
+	if !ok || kernel.Type != initramfs.Regular {
+		return invalid("reading the kernel %q: it has no file %q at its root, so it is no kernel image", m.Source, ociKernel)
+	}
+	m.Kernel = *renamed(kernel, ociKernel)
+	m.SystemMap, m.Config = optional(root, ociSystemMap), optional(root, ociConfig)
+	if err := m.unpack(ctx, root, ociModules, o, addModule, m.Modules); err != nil {
+		return err
+	}
+	return m.unpack(ctx, root, ociDTBs, o, addDTB, m.DTBs)
 }
 
 func optional(root *initramfs.Tree, name string) *initramfs.Entry {

@@ -80,6 +80,9 @@ func TestRealModules(t *testing.T) {
 			if diff := cmp.Diff(answers, askModprobe(t, dir, set)); diff != "" {
 				t.Errorf("modprobe answers otherwise with our indexes than with depmod's (-depmod +ours):\n%s", diff)
 			}
+			t.Run("pruned", func(t *testing.T) {
+				pruned(t, kerneltest.Tree(t, kerneltest.Unpacked(t, kerneltest.CloudKernel(t, arch))), set)
+			})
 			t.Run("compressed", func(t *testing.T) { compressedModules(t, tree, set) })
 		})
 	}
@@ -174,5 +177,58 @@ func compressedModules(t *testing.T, tree *initramfs.Tree, set *Set) {
 	}
 	if got, want := string(packed.aliasText()), string(set.aliasText()); got != want {
 		t.Error("modules.alias changes with the compression")
+	}
+}
+
+// pruned keeps some modules with what they need and has depmod and modprobe
+// judge what is left.
+func pruned(t *testing.T, tree *initramfs.Tree, set *Set) {
+	kept, err := set.Choose(Choice{Include: []string{"btrfs", "fs/overlayfs", "drivers/net/veth", "net/netfilter/nf_conntrack*"}, Exclude: []string{"raid6_pq", "nf_conntrack_ftp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(kept.Needed) != 1 || kept.Needed[0].Name != "raid6_pq" {
+		t.Errorf("excluded but needed are %v", kept.Needed)
+	}
+	left, err := set.Prune(tree, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for e := range tree.All() {
+		name := filepath.Join(dir, e.Path)
+		switch {
+		case e.Type == initramfs.Dir:
+			err = os.MkdirAll(name, 0o755)
+		case strings.HasPrefix(e.Path, Root(set.Release)):
+			err = os.WriteFile(name, kerneltest.Content(t, tree, e.Path), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, Root(set.Release), "kernel/drivers/scsi")); err == nil {
+		t.Error("a directory without modules is left")
+	}
+	for name, want := range map[string]bool{"btrfs": true, "overlay": true, "veth": true, "nf_conntrack": true, "raid6_pq": true, "nf_conntrack_ftp": false, "cifs": false} {
+		out, err := exec.Command(testneed.Tool(t, "modprobe"), "-d", dir, "-S", set.Release, "--show-depends", name).CombinedOutput()
+		if (err == nil) != want {
+			t.Errorf("modprobe %s: %v\n%s", name, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if file, found := strings.CutPrefix(strings.TrimSpace(line), "insmod "); found && want {
+				if _, err := os.Stat(file); err != nil {
+					t.Errorf("%s needs a module that is gone: %v", name, err)
+				}
+			}
+		}
+	}
+	ours := kerneltest.Content(t, tree, Root(set.Release)+"/modules.dep")
+	if out, err := exec.Command(testneed.Tool(t, "depmod"), "-b", dir, set.Release).CombinedOutput(); err != nil {
+		t.Fatalf("depmod: %v\n%s", err, out)
+	}
+	theirs, err := os.ReadFile(filepath.Join(dir, Root(set.Release), "modules.dep"))
+	if err != nil || string(theirs) != string(ours) {
+		t.Errorf("modules.dep of %d modules differs from depmod's, %v:\n%s", len(left.Modules), err, cmp.Diff(string(theirs), string(ours)))
 	}
 }

@@ -189,3 +189,61 @@ func TestDamagedModule(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+func TestPatterns(t *testing.T) {
+	m := &Module{Name: "snd_hda_intel", Path: "kernel/sound/pci/hda/snd-hda-intel.ko.xz"}
+	for pattern, want := range map[string]bool{
+		"snd-hda-intel": true, "snd_hda_intel": true, "snd-*": true, "sound": true, "sound/": true, "sound/pci": true, "kernel/sound": true,
+		"sound/pci/hda/snd-hda-intel": true, "sound/*/hda": true, "sound/usb": false, "hda": false, "sound/pci/hda/snd-hda-intel/x": false, "snd": false,
+	} {
+		if got, err := m.matches(pattern); err != nil || got != want {
+			t.Errorf("%q matches: %v, %v; want %v", pattern, got, err, want)
+		}
+	}
+	s, err := made(t, "one a -")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"two", "[", "drivers/["} {
+		if _, err := s.Choose(Choice{Exclude: []string{pattern}}); err == nil || !strings.Contains(err.Error(), pattern) {
+			t.Errorf("the pattern %q gives %v", pattern, err)
+		}
+	}
+}
+
+func TestFirmware(t *testing.T) {
+	s, err := made(t, "ice - -", "iwlwifi - -")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Modules[0].Firmware = []string{"intel/ice/ddp/ice.pkg", "absent.bin"}
+	s.Modules[1].Firmware = []string{"iwlwifi-*.ucode"}
+	s.builtinFields = []builtinField{{"tg3", "firmware=tigon/tg3.bin"}}
+	from, to := &initramfs.Tree{}, &initramfs.Tree{}
+	for _, e := range []initramfs.Entry{
+		initramfs.BytesFile("lib/firmware/intel/ice/ddp/ice-1.3.30.0.pkg.zst", []byte("ddp"), initramfs.Epoch()),
+		{Path: "lib/firmware/intel/ice/ddp/ice.pkg.zst", Type: initramfs.Symlink, Target: "ice-1.3.30.0.pkg.zst"},
+		initramfs.BytesFile("lib/firmware/iwlwifi-7265-17.ucode", []byte("w"), initramfs.Epoch()),
+		initramfs.BytesFile("lib/firmware/iwlwifi-8000C-36.ucode", []byte("w"), initramfs.Epoch()),
+		initramfs.BytesFile("lib/firmware/tigon/tg3.bin", []byte("t"), initramfs.Epoch()),
+		initramfs.BytesFile("lib/firmware/unused.bin", []byte("u"), initramfs.Epoch()),
+	} {
+		if err := from.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	missing, err := s.AddFirmware(to, from)
+	if err != nil || len(missing) != 1 || missing[0].Name != "absent.bin" || missing[0].Module != "ice" {
+		t.Errorf("missing are %v, %v", missing, err)
+	}
+	var got []string
+	for e := range to.All() {
+		if e.Type != initramfs.Dir {
+			got = append(got, e.Path)
+		}
+	}
+	want := "lib/firmware/intel/ice/ddp/ice.pkg.zst lib/firmware/iwlwifi-7265-17.ucode lib/firmware/iwlwifi-8000C-36.ucode lib/firmware/tigon/tg3.bin"
+	if strings.Join(got, " ") != want {
+		t.Errorf("added are %q, want %q", got, want)
+	}
+}

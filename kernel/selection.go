@@ -1,0 +1,56 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/kernel/modules"
+)
+
+// Selection is what [Image.Select] came to.
+type Selection struct {
+	// Kept and Total count modules.
+	Kept, Total int
+	// Needed names excluded modules that stay since others depend on them.
+	Needed []string
+	// Missing is the firmware that modules ask for and the given tree lacks;
+	// empty when none was given.
+	Missing []modules.FirmwareUse
+}
+
+// Select leaves only the chosen modules and what they depend on, and adds the
+// firmware that the remaining ones name from the tree firmware, when that is
+// not nil. The firmware comes to stand in [Image.Modules] as lib/firmware.
+func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
+	task := progress.Start(o.Progress, 0, "choose the modules of %s", m.Release)
+	selection, err := m.selectModules(ctx, choice, firmware, o)
+	if err != nil {
+		return nil, task.End(err, "")
+	}
+	return selection, task.End(nil, fmt.Sprintf("%d of %d modules", selection.Kept, selection.Total))
+}
+
+func (m *Image) selectModules(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
+	set, err := modules.Read(ctx, m.Modules, m.Release, o.Jobs)
+	if err != nil {
+		return nil, err
+	}
+	selection := &Selection{Total: len(set.Modules)}
+	kept, err := set.Choose(choice)
+	if err != nil {
+		return nil, err
+	}
+	for _, needed := range kept.Needed {
+		selection.Needed = append(selection.Needed, needed.Name)
+	}
+	if set, err = set.Prune(m.Modules, kept); err != nil {
+		return nil, err
+	}
+	selection.Kept = len(set.Modules)
+	if firmware != nil {
+		selection.Missing, err = set.AddFirmware(m.Modules, firmware)
+	}
+	return selection, err
+}
