@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/testneed"
@@ -79,15 +78,13 @@ func everything() []initramfs.Entry {
 // storeOf makes a store of layers that come from no image, the lowest first.
 func storeOf(t *testing.T, layers ...[]initramfs.Entry) *store {
 	t.Helper()
-	c, err := cache.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newCache(t)
 	s := &store{names: newNameTable()}
 	var parent *layer
 	for i, list := range layers {
 		diffID := hashOf(string(rune('a' + i)))
 		l := &layer{src: &oci.Layer{DiffID: diffID}, chain: chainID(parent, diffID), parent: parent, origin: "a test"}
+		var err error
 		if l.diff, err = newOverlayDiff(list); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +159,6 @@ func unpackExactly(t *testing.T, dir string, l *layer) {
 	mount(t, "tmpfs", dir, "tmpfs", 0)
 	var links, dirs []initramfs.Entry
 	for e := range d.files.All() {
-		e.ModTime = boundTime(e.ModTime)
 		at := filepath.Join(dir, e.Path)
 		switch e.Type {
 		case initramfs.HardLink:
@@ -203,6 +199,28 @@ func TestBootScriptWithoutStore(t *testing.T) {
 	}
 	if said := boot(t, tree).startUp(t); said != "embedded images: none on board\n" {
 		t.Errorf("the boot script said %q", said)
+	}
+}
+
+// A store that cannot be mounted is not left there half: without it Docker can
+// at least pull.
+func TestBootScriptWithDamagedLayers(t *testing.T) {
+	if !privateMounts(t) {
+		return
+	}
+	tree := storeOf(t, entries("a b")).withScript(t)
+	damaged := initramfs.BytesFile(StorePath+"/"+layersFile, bytes.Repeat([]byte("no squashfs"), 1000), initramfs.Epoch())
+	if err := tree.Add(damaged); err != nil {
+		t.Fatal(err)
+	}
+	m := boot(t, tree)
+	said := m.startUp(t)
+	if !strings.HasPrefix(said, "embedded images: not available: mounting layers.squashfs: ") || strings.Count(said, "\n") != 1 {
+		t.Errorf("the boot script said %q", said)
+	}
+	left, err := os.ReadDir(m.root + "/run/images")
+	if err != nil || len(left) > 0 {
+		t.Errorf("%d files are left in /run/images, %v", len(left), err)
 	}
 }
 

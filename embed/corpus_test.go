@@ -113,22 +113,17 @@ func theImage(t *testing.T, layers ...v1.Layer) v1.Image {
 }
 
 // corpus is a set of small images with all that layers are made of. All but
-// "empty" can run /bin/busybox. Extended attributes are left out where a layout
-// cannot keep them.
-func corpus(t *testing.T, attrs bool) map[string]v1.Image {
+// "empty" can run /bin/busybox.
+func corpus(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	busybox, err := os.ReadFile(testneed.Tool(t, "busybox"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ping := aFile("bin/ping", "ping", 0o755)
-	if attrs {
-		ping = withAttr(ping, "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-	}
 	base := theLayer(t,
 		aDir("bin", 0o755), aFile("bin/busybox", string(busybox), 0o755), aLink("bin/sh", "bin/busybox", 0o755), aLink("bin/cat", "bin/busybox", 0o755),
 		aFile("bin/su", "not really", 0o4755), owned(aFile("bin/wall", "not really", 0o2755), 0, 5),
-		ping,
+		withAttr(aFile("bin/ping", "ping", 0o755), "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
 		aDir("etc", 0o755), aFile("etc/passwd", "root:x:0:0:::/bin/sh\n", 0o644), aFile("etc/gone", "gone", 0o644),
 		aDir("data", 0o755), aDir("data/sub", 0o755), aFile("data/sub/old", "old", 0o644), aFile("data/sub/both", "lower", 0o644), aFile("data/old", "old", 0o644),
 		aDir("gone", 0o755), aFile("gone/file", "gone", 0o644), aDir("tmp", 0o1777), owned(aDir("home", 0o2770), 1000, 100),
@@ -174,12 +169,18 @@ func startHub(t *testing.T, images map[string]v1.Image) *hub {
 			t.Fatal(err)
 		}
 	}
-	var err error
-	if h.cache, err = cache.Open(t.TempDir(), nil); err != nil {
-		t.Fatal(err)
-	}
+	h.cache = newCache(t)
 	h.client = oci.NewClient(oci.Options{Cache: h.cache})
 	return h
+}
+
+func newCache(t *testing.T) *cache.Cache {
+	t.Helper()
+	c, err := cache.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func (h *hub) ref(image string) string { return h.host + "/corpus/" + image + ":v1" }

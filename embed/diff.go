@@ -39,6 +39,7 @@ func newOverlayDiff(entries []initramfs.Entry) (*overlayDiff, error) {
 	d := &overlayDiff{files: &initramfs.Tree{}}
 	opaque := map[string]initramfs.Entry{}
 	for _, e := range entries {
+		e.ModTime = boundTime(e.ModTime)
 		if !strings.HasPrefix(path.Base(e.Path), whiteoutPrefix) {
 			if err := d.put(e); err != nil {
 				return nil, err
@@ -158,4 +159,10 @@ func (d *overlayDiff) markOpaque(marker initramfs.Entry) error {
 		return nil // replaced by a file, which hides what is below anyway
 	}
 	return d.files.Add(withXattr(e, opaqueXattr, opaqueYes))
+}
+
+// boundTime cuts a time to what an initramfs and a squashfs can carry: whole
+// seconds of 1970 to 2106. Like dockerd it takes 1970 for what lies before.
+func boundTime(t time.Time) time.Time {
+	return time.Unix(min(max(t.Unix(), 0), 1<<32-1), 0)
 }

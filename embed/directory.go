@@ -59,7 +59,6 @@ func (r *dataRoot) unpack(l *layer, lost *repair) error {
 		if err := carriable(e); err != nil {
 			return fault.Mark(err, fault.Invalid)
 		}
-		e.ModTime = boundTime(e.ModTime)
 		if !lost.take(e) {
 			continue
 		}

@@ -2,7 +2,6 @@ package embed
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -24,11 +23,28 @@ func TestDockerdTakesTheStore(t *testing.T) {
 	if !privateMounts(t) {
 		return
 	}
-	h := startHub(t, corpus(t, false))
+	images := corpus(t)
+	images["deep"] = deepest(t, images["base"])
+	h := startHub(t, images)
 	want := pullWithDockerd(t, h)
 	t.Run("directory", func(t *testing.T) {
 		want.compare(t, h, Options{Layout: Directory, Cache: h.cache})
 	})
+	t.Run("packed", func(t *testing.T) {
+		want.compare(t, h, Options{Layout: Packed, Cache: h.cache})
+	})
+}
+
+// deepest puts layers on an image until it has as many as Docker can run.
+func deepest(t *testing.T, im v1.Image) v1.Image {
+	t.Helper()
+	for i := range mostLayers - 1 {
+		var err error
+		if im, err = mutate.AppendLayers(im, theLayer(t, aFile(fmt.Sprintf("deep/%d", i), "x", 0o644))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return im
 }
 
 // pulledCorpus is what a dockerd shows of the embedded images of the corpus.
@@ -72,15 +88,21 @@ func maskTimes(listing string, began time.Time) []string {
 
 func (p *pulledCorpus) compare(t *testing.T, h *hub, o Options) {
 	t.Helper()
-	r, err := Tree(t.Context(), h.items(t), o)
+	r, err := Tree(t.Context(), append(h.items(t), Item{Image: h.pull(t, "deep"), Names: []string{"deep"}}), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := boot(t, r.Tree)
-	if said := m.startUp(t); said != "embedded images: 4 in /run/images\n" {
+	m.installSetfattr(t)
+	if said := m.startUp(t); said != "embedded images: 5 in /run/images\n" {
 		t.Errorf("the boot script said %q", said)
 	}
 	e := startEngine(t, filepath.Join(m.root, "run/images"))
+	// It has two layers more than dockerd would pull.
+	if said := e.do(t, "run", "--rm", "--network=none", "deep", "/bin/sh", "-c", "set -- /deep/*; echo $#"); said != "126\n" {
+		t.Errorf("the container of 127 layers sees %s files, want 126", said)
+	}
+	e.do(t, "rmi", "deep")
 	if diff := cmp.Diff(p.images, e.images(t)); diff != "" {
 		t.Errorf("docker images: %s", diff)
 	}
@@ -129,29 +151,5 @@ func useStore(t *testing.T, h *hub, e *engine) {
 	}
 	if said := e.do(t, "run", "--rm", "--network=none", h.ref("later"), "/bin/cat", "etc/later", "data/new"); said != "laternew" {
 		t.Errorf("the pulled image says %q", said)
-	}
-}
-
-// An image of 127 layers, two more than dockerd would pull, can be run.
-func TestDockerdRunsTheDeepestImage(t *testing.T) {
-	testneed.Tool(t, "dockerd")
-	if !privateMounts(t) {
-		return
-	}
-	busybox, err := os.ReadFile(testneed.Tool(t, "busybox"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	im := theImage(t, theLayer(t, aDir("bin", 0o755), aFile("bin/busybox", string(busybox), 0o755)))
-	for i := range mostLayers - 1 {
-		if im, err = mutate.AppendLayers(im, theLayer(t, aFile(fmt.Sprintf("f/%d", i), "x", 0o644))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	m := boot(t, treeOf(t, startHub(t, map[string]v1.Image{"deep": im}), Options{Layout: Directory}, "deep").Tree)
-	m.startUp(t)
-	e := startEngine(t, filepath.Join(m.root, "run/images"))
-	if said := e.do(t, "run", "--rm", "--network=none", "127.0.0.1/embedded/deep", "/bin/busybox", "sh", "-c", "set -- /f/*; echo $#"); said != "126\n" {
-		t.Errorf("the container sees %s files, want 126", said)
 	}
 }

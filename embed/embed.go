@@ -15,6 +15,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/squashfs"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -42,6 +43,8 @@ type Options struct {
 	Cache *cache.Cache
 	// Kernel says what the machine's kernel can mount.
 	Kernel Capabilities
+	// Compression of the packed layout; empty = the best that the kernel reads.
+	Compression squashfs.Compression
 	// Jobs is the most layers that are worked on at once; 0 = the number of processors.
 	Jobs int
 	// Progress receives what is being done; nil = nothing is reported.
@@ -58,6 +61,9 @@ type Result struct {
 	Images []Embedded
 	// Layers counts the distinct layers.
 	Layers int
+
+	// packedAs names the content of the squashfs.
+	packedAs string
 }
 
 // Embedded is an image in a store.
@@ -91,7 +97,7 @@ func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
 }
 
 func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
-	layout, _, err := chooseLayout(o)
+	layout, kernel, err := chooseLayout(o)
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +108,19 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	if err := s.read(ctx, o.Cache, o.Jobs); err != nil {
 		return nil, err
 	}
-	tree, err := s.directory(o.Progress)
+	tree, err := s.layOut(ctx, layout, kernel, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := tree.Add(script()); err != nil {
 		return nil, err
 	}
-	return &Result{Tree: tree, Layout: layout, Images: s.embedded(), Layers: len(s.layers.all)}, nil
+	return &Result{Tree: tree, Layout: layout, Images: s.embedded(), Layers: len(s.layers.all), packedAs: s.packedAs}, nil
+}
+
+func (s *store) layOut(ctx context.Context, l Layout, kernel Capabilities, o Options) (*initramfs.Tree, error) {
+	if l == Packed {
+		return s.packed(ctx, o, kernel)
+	}
+	return s.directory(o.Progress)
 }

@@ -96,11 +96,9 @@ func (e *engine) do(t *testing.T, args ...string) string {
 // images lists what the engine has: names, digests, ids and sizes.
 func (e *engine) images(t *testing.T) []string {
 	t.Helper()
-	var list []string
-	for id := range strings.FieldsSeq(e.do(t, "image", "ls", "--no-trunc", "--quiet")) {
-		line := e.do(t, "image", "inspect", "--format", "{{.Id}} {{json .RepoTags}} {{json .RepoDigests}} {{.Size}} {{json .RootFS}}", id)
-		list = append(list, strings.TrimSpace(line))
-	}
+	format := "{{.Id}} {{json .RepoTags}} {{json .RepoDigests}} {{.Size}} {{json .RootFS}}"
+	ids := strings.Fields(e.do(t, "image", "ls", "--no-trunc", "--quiet"))
+	list := strings.Split(strings.TrimSpace(e.do(t, append([]string{"image", "inspect", "--format", format}, ids...)...)), "\n")
 	slices.Sort(list)
 	return slices.Compact(list)
 }

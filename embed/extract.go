@@ -30,17 +30,17 @@ type Extracted struct {
 const layerKind = "layers"
 
 // Extract writes the image called name (see "docker images", or its ID) to w,
-// as an archive that "docker load" takes. Its layers pass through the cache.
+// as an archive that "docker load" takes.
 //
 // A layer whose files the store has changed (upstream's pipeline does that)
 // and that can therefore not be put together as it was is archived anew from
 // the files that are there: the image gets another ID, and Notes say so.
-func (s *Store) Extract(ctx context.Context, name string, c *cache.Cache, w io.Writer) (*Extracted, error) {
+func (s *Store) Extract(ctx context.Context, name string, w io.Writer) (*Extracted, error) {
 	im, err := s.find(name)
 	if err != nil {
 		return nil, err
 	}
-	x := &extraction{store: s, cache: c, archive: tar.NewWriter(w), written: map[string]bool{}}
+	x := &extraction{store: s, archive: tar.NewWriter(w), written: map[string]bool{}}
 	result, err := x.image(ctx, im)
 	if err != nil {
 		return nil, fmt.Errorf("extracting the embedded image %q: %w", name, err)
@@ -51,7 +51,6 @@ func (s *Store) Extract(ctx context.Context, name string, c *cache.Cache, w io.W
 // extraction writes one docker archive.
 type extraction struct {
 	store   *Store
-	cache   *cache.Cache
 	archive *tar.Writer
 	written map[string]bool
 	notes   []string
@@ -90,7 +89,7 @@ func (x *extraction) image(ctx context.Context, im *storedImage) (*Extracted, er
 // layer writes a layer's tar and gives its diffID and its name in the archive.
 func (x *extraction) layer(ctx context.Context, l *storedLayer) (v1.Hash, string, error) {
 	diffID := l.diffID
-	content, err := x.cache.PutBlob(ctx, layerKind, l.diffID, func(w io.Writer) error { return x.store.tar(ctx, l, w) })
+	content, err := x.store.cache.PutBlob(ctx, layerKind, l.diffID, func(w io.Writer) error { return x.store.tar(ctx, l, w) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return diffID, "", ctx.Err()
@@ -122,7 +121,7 @@ func (x *extraction) again(ctx context.Context, l *storedLayer, cause error) (*c
 		return nil, v1.Hash{}, err
 	}
 	diffID := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
-	content, err := x.cache.PutBlob(ctx, layerKind, diffID, func(w io.Writer) error { return x.store.archiveFiles(ctx, l, w) })
+	content, err := x.store.cache.PutBlob(ctx, layerKind, diffID, func(w io.Writer) error { return x.store.archiveFiles(ctx, l, w) })
 	x.notes = append(x.notes, fmt.Sprintf("the layer %s could not be put together as it was (%v): it was archived anew from the files in the store, as %s", l.diffID, cause, diffID))
 	return content, diffID, err
 }

@@ -18,7 +18,6 @@ import (
 	ggcrtar "github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
-	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 )
@@ -54,7 +53,7 @@ func TestOpenGivesBackTheStore(t *testing.T) {
 		t.Run(string(layout), func(t *testing.T) {
 			h := startHub(t, smallCorpus(t))
 			made := treeOf(t, h, Options{Layout: layout}, "one", "two", "none")
-			s, err := Open(throughArchive(t, made.Tree))
+			s, err := Open(throughArchive(t, made.Tree), newCache(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,16 +73,12 @@ func TestOpenGivesBackTheStore(t *testing.T) {
 
 func extract(t *testing.T, s *Store, image string) (*Extracted, v1.Image) {
 	t.Helper()
-	c, err := cache.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(t.TempDir(), "image.tar")
 	w, err := os.Create(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := s.Extract(t.Context(), image, c, w)
+	x, err := s.Extract(t.Context(), image, w)
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +94,7 @@ func TestExtract(t *testing.T) {
 	for _, layout := range layouts {
 		t.Run(string(layout), func(t *testing.T) {
 			h := startHub(t, smallCorpus(t))
-			s, err := Open(throughArchive(t, treeOf(t, h, Options{Layout: layout}, "one", "two", "none").Tree))
+			s, err := Open(throughArchive(t, treeOf(t, h, Options{Layout: layout}, "one", "two", "none").Tree), newCache(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,12 +117,12 @@ func TestExtract(t *testing.T) {
 
 func TestExtractUnknown(t *testing.T) {
 	h := startHub(t, smallCorpus(t))
-	s, err := Open(treeOf(t, h, Options{Layout: Directory}, "one").Tree)
+	s, err := Open(treeOf(t, h, Options{Layout: Directory}, "one").Tree, newCache(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, unknown := range []string{"two", "", "sha256:", "127.0.0.1/embedded/one:other", "zz zz"} {
-		_, err = s.Extract(t.Context(), unknown, h.cache, io.Discard)
+		_, err = s.Extract(t.Context(), unknown, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "127.0.0.1/embedded/one:latest") || fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%q: got %v", unknown, err)
 		}
@@ -135,7 +130,7 @@ func TestExtractUnknown(t *testing.T) {
 }
 
 func TestOpenWithoutStore(t *testing.T) {
-	if _, err := Open(&initramfs.Tree{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Open(&initramfs.Tree{}, newCache(t)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -174,7 +169,7 @@ func upstreamStore(t *testing.T) *initramfs.Tree {
 }
 
 func TestExtractFromUpstreamsStore(t *testing.T) {
-	s, err := Open(throughArchive(t, upstreamStore(t)))
+	s, err := Open(throughArchive(t, upstreamStore(t)), newCache(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +193,7 @@ func TestExtractAgain(t *testing.T) {
 			lossy.Remove(e.Path)
 		}
 	}
-	s, err := Open(lossy)
+	s, err := Open(lossy, newCache(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,15 +243,11 @@ func TestExtractFromDamagedStore(t *testing.T) {
 			}
 		}
 	}
-	s, err := Open(tree)
+	s, err := Open(tree, newCache(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cache.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.Extract(t.Context(), "127.0.0.1/embedded/one", c, io.Discard)
+	_, err = s.Extract(t.Context(), "127.0.0.1/embedded/one", io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "damaged") || fault.KindOf(err) != fault.Invalid {
 		t.Errorf("got %v", err)
 	}

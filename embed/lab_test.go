@@ -104,6 +104,28 @@ func (m *machine) installBusybox(t *testing.T) {
 	m.run(t, "/bin/busybox", "--install", "-s", "/bin")
 }
 
+// installSetfattr lends the machine this one's setfattr, which HookOS does not
+// have, and its libraries.
+func (m *machine) installSetfattr(t *testing.T) {
+	t.Helper()
+	program := testneed.Tool(t, "setfattr")
+	mount(t, "", m.root, "", unix.MS_REMOUNT)
+	if err := os.WriteFile(m.root+"/bin/setfattr", nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, program, m.root+"/bin/setfattr", "", unix.MS_BIND)
+	for _, dir := range []string{"/lib", "/lib64"} {
+		if _, err := os.Stat(dir); err != nil {
+			continue
+		}
+		if err := os.Mkdir(m.root+dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		mount(t, dir, m.root+dir, "", unix.MS_BIND)
+	}
+	mount(t, "", m.root, "", unix.MS_REMOUNT|unix.MS_RDONLY)
+}
+
 // run executes a program inside the machine.
 func (m *machine) run(t *testing.T, program string, args ...string) string {
 	t.Helper()
@@ -211,7 +233,8 @@ func (m *machine) startUp(t *testing.T) string {
 func describe(t *testing.T, dir string, skip func(name string) bool) string {
 	t.Helper()
 	var lines []string
-	first := map[uint64]string{}
+	type inode struct{ device, number uint64 }
+	first := map[inode]string{}
 	err := filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
 		if err != nil || at == dir {
 			return err
@@ -230,11 +253,12 @@ func describe(t *testing.T, dir string, skip func(name string) bool) string {
 		if err := unix.Lstat(at, &st); err != nil {
 			return fmt.Errorf("looking at %q: %w", at, err)
 		}
-		if other, linked := first[st.Ino]; linked {
+		file := inode{st.Dev, st.Ino}
+		if other, linked := first[file]; linked && !d.IsDir() {
 			lines = append(lines, fmt.Sprintf("%q = %q", name, other))
 			return nil
 		}
-		first[st.Ino] = name
+		first[file] = name
 		line, err := describeFile(at, name, &st)
 		lines = append(lines, line)
 		return err

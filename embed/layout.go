@@ -69,7 +69,6 @@ func (c Capabilities) missing() []string {
 		{c.Overlay != Missing, "CONFIG_OVERLAY_FS"},
 		{c.Loop != Missing, "CONFIG_BLK_DEV_LOOP"},
 		{c.Squashfs != Missing, "CONFIG_SQUASHFS"},
-		{c.SquashfsXattr, "CONFIG_SQUASHFS_XATTR"},
 		{c.SquashfsGzip || c.SquashfsXZ || c.SquashfsZstd, "CONFIG_SQUASHFS_ZLIB"},
 	} {
 		if !need.has {

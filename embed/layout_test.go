@@ -39,7 +39,7 @@ func TestChooseLayout(t *testing.T) {
 		"directory":                    {Directory, debian, Directory, ""},
 		"no squashfs":                  {Packed, without(func(c *Capabilities) { c.Squashfs = Missing }), "", "CONFIG_SQUASHFS"},
 		"no loop":                      {Packed, without(func(c *Capabilities) { c.Loop = Missing }), "", "CONFIG_BLK_DEV_LOOP"},
-		"no xattrs":                    {Packed, without(func(c *Capabilities) { c.SquashfsXattr = false }), "", "CONFIG_SQUASHFS_XATTR"},
+		"no xattrs in squashfs":        {Packed, without(func(c *Capabilities) { c.SquashfsXattr = false }), Packed, ""},
 		"no loop, but directories do":  {Auto, without(func(c *Capabilities) { c.Loop = Missing }), Directory, ""},
 		"no decompressor":              {Packed, without(func(c *Capabilities) { c.SquashfsGzip, c.SquashfsXZ, c.SquashfsZstd = false, false, false }), "", "CONFIG_SQUASHFS_ZLIB"},
 		"no overlay":                   {Directory, without(func(c *Capabilities) { c.Overlay = Missing }), "", "CONFIG_OVERLAY_FS"},

@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 )
@@ -31,6 +32,7 @@ const (
 // upstream's HookOS carries it.
 type Store struct {
 	tree   *initramfs.Tree
+	cache  *cache.Cache
 	images []*storedImage
 	layers map[v1.Hash]*storedLayer // by chain ID
 	names  *nameTable
@@ -50,14 +52,15 @@ type storedLayer struct {
 	size          int64
 }
 
-// Open reads the store of an initramfs. When there is none the error wraps
-// [fs.ErrNotExist]; one that dockerd could not use as a whole is of kind
-// [fault.Invalid]. Contents of layers are not looked at: see [Store.Verify].
-func Open(tree *initramfs.Tree) (*Store, error) {
+// Open reads the store of an initramfs; layers that are taken out of it pass
+// through the cache. When there is none the error wraps [fs.ErrNotExist]; one
+// that dockerd could not use as a whole is of kind [fault.Invalid]. Contents of
+// layers are not looked at: see [Store.Verify].
+func Open(tree *initramfs.Tree, c *cache.Cache) (*Store, error) {
 	if _, found := tree.Lookup(path.Join(StorePath, imageDir, "repositories.json")); !found {
 		return nil, fmt.Errorf("looking for embedded images in %q: %w", StorePath, fs.ErrNotExist)
 	}
-	s := &Store{tree: tree, layers: map[v1.Hash]*storedLayer{}, names: newNameTable()}
+	s := &Store{tree: tree, cache: c, layers: map[v1.Hash]*storedLayer{}, names: newNameTable()}
 	if err := s.load(); err != nil {
 		return nil, fault.Mark(fmt.Errorf("reading the embedded images in %q: %w", StorePath, err), fault.Invalid)
 	}

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"hookbuild/internal/initramfs"
 )
@@ -66,7 +65,7 @@ func (r *repair) take(e initramfs.Entry) (archive bool) {
 func header(e initramfs.Entry) tar.Header {
 	h := tar.Header{
 		Name: e.Path, Mode: int64(e.Mode), Uid: int(e.UID), Gid: int(e.GID),
-		ModTime: boundTime(e.ModTime), Devmajor: int64(e.Major), Devminor: int64(e.Minor),
+		ModTime: e.ModTime, Devmajor: int64(e.Major), Devminor: int64(e.Minor),
 	}
 	switch e.Type {
 	case initramfs.CharDevice:
@@ -80,12 +79,6 @@ func header(e initramfs.Entry) tar.Header {
 		h.Name += "/"
 	}
 	return h
-}
-
-// boundTime cuts a time to what an archive in an initramfs can carry: whole
-// seconds of 1970 to 2106. Like dockerd it takes 1970 for what lies before.
-func boundTime(t time.Time) time.Time {
-	return time.Unix(min(max(t.Unix(), 0), 1<<32-1), 0)
 }
 
 // files makes the files that the boot script works through in the order of

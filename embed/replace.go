@@ -10,7 +10,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 )
@@ -29,9 +28,9 @@ func Strip(tree *initramfs.Tree) bool {
 // names and digests. Each passes through an archive in dir, which must be kept
 // until the items have been used. The notes tell what could not be taken over
 // as it was: see [Store.Extract].
-func (s *Store) Items(ctx context.Context, client *oci.Client, c *cache.Cache, dir string) (items []Item, notes []string, err error) {
+func (s *Store) Items(ctx context.Context, client *oci.Client, dir string) (items []Item, notes []string, err error) {
 	for _, im := range s.Images() {
-		it, said, err := s.item(ctx, client, c, dir, im)
+		it, said, err := s.item(ctx, client, dir, im)
 		if err != nil {
 			return nil, nil, fmt.Errorf("taking over the embedded image %s: %w", im.label(), err)
 		}
@@ -48,13 +47,13 @@ func (e Embedded) label() string {
 	return slices.Concat(e.Names, e.Digests, []string{e.ID.String()})[0]
 }
 
-func (s *Store) item(ctx context.Context, client *oci.Client, c *cache.Cache, dir string, im Embedded) (Item, []string, error) {
+func (s *Store) item(ctx context.Context, client *oci.Client, dir string, im Embedded) (Item, []string, error) {
 	file := filepath.Join(dir, im.ID.Hex+".tar")
 	w, err := os.Create(file)
 	if err != nil {
 		return Item{}, nil, err
 	}
-	x, err := s.Extract(ctx, im.ID.String(), c, w)
+	x, err := s.Extract(ctx, im.ID.String(), w)
 	if err := errors.Join(err, w.Close()); err != nil {
 		return Item{}, nil, err
 	}

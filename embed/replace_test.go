@@ -21,11 +21,11 @@ func TestItemsOfAStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(throughArchive(t, before.Tree))
+	s, err := Open(throughArchive(t, before.Tree), h.cache)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, notes, err := s.Items(t.Context(), h.client, h.cache, t.TempDir())
+	kept, notes, err := s.Items(t.Context(), h.client, t.TempDir())
 	if err != nil || len(notes) > 0 {
 		t.Fatal(err, notes)
 	}

@@ -44,6 +44,8 @@ type store struct {
 	top    map[v1.Hash]*layer
 	layers layerSet
 	names  *nameTable
+	// packedAs names the content of the squashfs, once it is made.
+	packedAs string
 }
 
 func newStore(items []Item, o Options) (*store, error) {

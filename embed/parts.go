@@ -1,0 +1,90 @@
+package embed
+
+import (
+	"path"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+)
+
+// Part is a piece of a store that can be an initramfs segment of its own: all
+// parts of a store, written one after the other, unpack to its tree.
+type Part struct {
+	// Key names what the part is made of, for [cache.Cache.Derived], if it is
+	// worth keeping: the same layer gives the same key in every store. It is
+	// empty for the part that differs from store to store, which is small.
+	Key string
+	// Compressed says that nearly all of the part is compressed already.
+	Compressed bool
+
+	whole *initramfs.Tree
+	paths []string
+}
+
+// partVersion changes whenever the parts of the same layers would be others.
+const partVersion = "part 1"
+
+// Tree gives the part's files, with the directories that they stand in.
+func (p Part) Tree() (*initramfs.Tree, error) {
+	tree := &initramfs.Tree{}
+	for _, name := range p.paths {
+		if err := p.addParents(tree, path.Dir(name)); err != nil {
+			return nil, err
+		}
+		e, _ := p.whole.Lookup(name)
+		if err := tree.Add(e); err != nil {
+			return nil, err
+		}
+	}
+	return tree, nil
+}
+
+func (p Part) addParents(tree *initramfs.Tree, dir string) error {
+	if _, there := tree.Lookup(dir); there || dir == "." {
+		return nil
+	}
+	if err := p.addParents(tree, path.Dir(dir)); err != nil {
+		return err
+	}
+	e, _ := p.whole.Lookup(dir)
+	return tree.Add(e)
+}
+
+// Parts divides the store: a part for each layer, or for all of them where they
+// are packed, and the rest, which comes first. Trees are made when they are
+// asked for.
+func (r *Result) Parts() []Part {
+	parts := []Part{{whole: r.Tree}}
+	at := map[string]int{}
+	for e := range r.Tree.All() {
+		piece, compressed := pieceOf(e.Path)
+		i, known := at[piece]
+		if !known && piece != "" {
+			i = len(parts)
+			at[piece] = i
+			parts = append(parts, Part{Key: derivedKey(partVersion, piece, r.packedAs), Compressed: compressed, whole: r.Tree})
+		}
+		parts[i].paths = append(parts[i].paths, e.Path)
+	}
+	return parts
+}
+
+// pieceOf tells which part a file belongs to: a layer's, by its chain ID, that
+// of the packed layers, or the rest ("").
+func pieceOf(name string) (piece string, compressed bool) {
+	inStore, ok := strings.CutPrefix(name, StorePath+"/")
+	if !ok {
+		return "", false
+	}
+	if inStore == layersFile {
+		return layersFile, true
+	}
+	below, ok := strings.CutPrefix(inStore, graphDir+"/")
+	if !ok {
+		return "", false
+	}
+	if id, _, inDiff := strings.Cut(below, "/diff/"); inDiff && !strings.Contains(id, "/") {
+		return id, false
+	}
+	return "", false
+}
