@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -12,142 +11,7 @@ import (
 	"hookbuild/internal/initramfs"
 
 	"github.com/google/go-cmp/cmp"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
-
-// images is an [ImageSource] in memory.
-type images map[string]*Image
-
-func (m images) Image(_ context.Context, ref string) (*Image, error) {
-	if img, ok := m[ref]; ok {
-		return img, nil
-	}
-	return nil, fmt.Errorf("no image %q", ref)
-}
-
-// tree makes a tree of "path" (directory), "path=content" and "path->target".
-func tree(t testing.TB, files ...string) *initramfs.Tree {
-	t.Helper()
-	out := &initramfs.Tree{}
-	for _, f := range files {
-		e := initramfs.Entry{Path: f, Type: initramfs.Dir, Mode: 0o755}
-		if name, target, ok := strings.Cut(f, "->"); ok {
-			e = initramfs.Entry{Path: name, Type: initramfs.Symlink, Mode: 0o777, Target: target}
-		} else if name, target, ok := strings.Cut(f, "=>"); ok {
-			e = initramfs.Entry{Path: name, Type: initramfs.HardLink, Target: target}
-		} else if name, content, ok := strings.Cut(f, "="); ok {
-			e = initramfs.BytesFile(name, []byte(content), initramfs.Epoch())
-		}
-		if err := out.Add(e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func image(t testing.TB, files ...string) *Image {
-	return &Image{Tree: tree(t, files...)}
-}
-
-func content(t testing.TB, e initramfs.Entry) string {
-	t.Helper()
-	if e.Open == nil {
-		return ""
-	}
-	r, err := e.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-// listing gives a line for each entry, in the notation of tree.
-func listing(t testing.TB, tr *initramfs.Tree) string {
-	t.Helper()
-	var b strings.Builder
-	for e := range tr.All() {
-		switch e.Type {
-		case initramfs.Regular:
-			text := content(t, e)
-			if len(text) > 20 {
-				text = "..."
-			}
-			fmt.Fprintf(&b, "%s=%q", e.Path, text)
-		case initramfs.Symlink:
-			fmt.Fprintf(&b, "%s->%s", e.Path, e.Target)
-		case initramfs.HardLink:
-			fmt.Fprintf(&b, "%s=>%s", e.Path, e.Target)
-		default:
-			b.WriteString(e.Path)
-		}
-		fmt.Fprintf(&b, " %o %d:%d\n", e.Mode, e.UID, e.GID)
-	}
-	return b.String()
-}
-
-func mustParse(t testing.TB, text string) *Document {
-	t.Helper()
-	doc, err := Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
-const small = `
-kernel:
-  image: kern:1
-  cmdline: "console=ttyS0 x=$1"
-init:
-  - linuxkit/init:1
-  - linuxkit/runc:1
-onboot:
-  - name: sysctl
-    image: linuxkit/sysctl:1
-services:
-  - name: getty
-    image: linuxkit/sysctl:1
-    readonly: true
-files:
-  - path: etc/motd
-    contents: "hello"
-    mode: "0644"
-`
-
-func smallImages(t testing.TB) images {
-	return images{
-		"docker.io/library/kern:1":    image(t, "kernel=KERNEL", "kernel.tar="),
-		"docker.io/linuxkit/init:1":   image(t, "init=INIT", "bin/sh=sh", "etc/hostname=x", "dev/console=y", "lib/apk/db/installed=a"),
-		"docker.io/linuxkit/runc:1":   image(t, "usr/bin/runc=runc", "lib/apk/db/installed=b", "boot/junk=j"),
-		"docker.io/linuxkit/sysctl:1": {Tree: tree(t, "bin/sysctl=s", "etc/resolv.conf=old"), Config: v1.Config{Entrypoint: []string{"/bin/sysctl"}}},
-	}
-}
-
-func assembleSmall(t testing.TB, change func(*Document, *Options)) (*Result, error) {
-	t.Helper()
-	doc := mustParse(t, small)
-	o := Options{Images: smallImages(t)}
-	if change != nil {
-		change(doc, &o)
-	}
-	return Assemble(t.Context(), doc, o)
-}
-
-func mustAssemble(t testing.TB, change func(*Document, *Options)) *Result {
-	t.Helper()
-	res, err := assembleSmall(t, change)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res
-}
 
 func TestAssembleResult(t *testing.T) {
 	res := mustAssemble(t, nil)
@@ -346,7 +210,7 @@ func TestAssembleFaults(t *testing.T) {
 		{"volume", func(d *Document, _ *Options) { d.Services[0].Binds = []string{"none:/x"} }, []string{"getty", "line 12", `"none" is neither`}},
 		{"oci volume", func(d *Document, _ *Options) {
 			d.Volumes = []*Volume{{Name: "v", Image: "x", Format: "oci", Line: 3}}
-		}, []string{`volume "v"`, "registry"}},
+		}, []string{`volume "v"`, "format filesystem"}},
 		{"missing source", func(d *Document, _ *Options) { d.Files = []*File{{Path: "a", Source: "not/there", Line: 5}} }, []string{`"a"`, "line 5", "not/there", "optional: true"}},
 		{"directory as a source", func(d *Document, _ *Options) { d.Files = []*File{{Path: "a", Source: "testdata", Line: 5}} }, []string{"no regular file"}},
 		{"unknown owner", func(d *Document, _ *Options) {
@@ -385,6 +249,86 @@ func TestFilterKeepsLinks(t *testing.T) {
 	for name, want := range map[string]string{"etc/other": "name", "etc/hosts2": "h", "etc/hosts": hostsContent} {
 		if e, ok := res.Tree.Lookup(name); !ok || content(t, e) != want {
 			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+// layouts is a source that also has a whole index.
+type layouts struct {
+	images
+	asked []string
+}
+
+func (l *layouts) Layout(_ context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
+	l.asked = append(l.asked, ref+" "+strings.Join(platforms, ","))
+	out := &initramfs.Tree{}
+	return out, out.Add(initramfs.BytesFile("oci-layout", []byte("{}"), initramfs.Epoch()))
+}
+
+func TestAssembleLayoutVolume(t *testing.T) {
+	source := &layouts{images: smallImages(t)}
+	res := mustAssemble(t, func(d *Document, o *Options) {
+		d.Volumes = []*Volume{{Name: "v", Image: "x:1", Format: "oci", Platforms: []string{"linux/arm64"}}}
+		o.Images = source
+	})
+	if diff := cmp.Diff([]string{"docker.io/library/x:1 linux/arm64"}, source.asked); diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := res.Tree.Lookup("containers/volumes/v/lower/oci-layout"); !ok {
+		t.Error("the layout is missing")
+	}
+}
+
+// An image may be used several times, so its tree is only read.
+func TestAssembleLeavesImagesAlone(t *testing.T) {
+	source := smallImages(t)
+	before := listing(t, source["docker.io/linuxkit/init:1"].Tree)
+	mustAssemble(t, func(_ *Document, o *Options) { o.Images = source })
+	if diff := cmp.Diff(before, listing(t, source["docker.io/linuxkit/init:1"].Tree)); diff != "" {
+		t.Errorf("the image changed:\n%s", diff)
+	}
+}
+
+func TestAssembleMicrocode(t *testing.T) {
+	name := "ucode"
+	ask := func(d *Document) { d.Kernel.UCode = &name }
+	own := mustAssemble(t, func(d *Document, o *Options) {
+		ask(d)
+		o.Images.(images)["docker.io/library/kern:1"] = image(t, "kernel=K", "kernel.tar=", "ucode=CPIO")
+	})
+	given := initramfs.BytesFile("x", []byte("GIVEN"), initramfs.Epoch())
+	other := mustAssemble(t, func(d *Document, o *Options) {
+		ask(d)
+		o.Kernel = &Kernel{Microcode: &given}
+	})
+	for res, want := range map[*Result]string{own: "CPIO", other: "GIVEN"} {
+		boot, _ := res.Boot.Lookup("boot/ucode.cpio")
+		if got := content(t, *res.Microcode); got != want || content(t, boot) != want {
+			t.Errorf("microcode %q, in boot/ %q; want %q", got, content(t, boot), want)
+		}
+	}
+	_, err := assembleSmall(t, func(d *Document, o *Options) {
+		ask(d)
+		o.Kernel = &Kernel{Origin: "deb:x"}
+	})
+	if err == nil || !strings.Contains(err.Error(), "deb:x") {
+		t.Errorf("a kernel without microcode: %v", err)
+	}
+}
+
+func TestSizeParts(t *testing.T) {
+	res := mustAssemble(t, func(_ *Document, o *Options) { o.Extra = []Extra{{Name: "store", Tree: tree(t, "s=1")}} })
+	var names []string
+	for _, p := range res.SizeParts() {
+		names = append(names, p.Name)
+	}
+	want := []string{"docker.io/linuxkit/init", "docker.io/linuxkit/runc", "package database", "kernel and modules", "docker.io/linuxkit/sysctl", "docker.io/linuxkit/sysctl", "files of the template", "store"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
+	}
+	for ref, want := range map[string]string{"host:5000/a": "host:5000/a", "host:5000/a:1": "host:5000/a", "a@sha256:1": "a", "a:t@sha256:1": "a"} {
+		if got := repository(ref); got != want {
+			t.Errorf("repository(%q) = %q, want %q", ref, got, want)
 		}
 	}
 }

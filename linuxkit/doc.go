@@ -9,7 +9,8 @@
 // put them.
 //
 // Where it differs from the linuxkit tool, on purpose:
-//   - hard links stay hard links;
+//   - hard links stay hard links, also when a later layer deletes the name that
+//     they point to; opaque directories of a layer hide what is below them;
 //   - a directory that meets a symlink to a directory goes through it (a base
 //     image with a merged /usr keeps the kernel's modules); what would lose
 //     files is an error that names both images;
@@ -18,4 +19,7 @@
 //   - a bind mount of a volume in `mounts:` is given the volume's path;
 //   - no sbom.spdx.json: its random identifier would make each build differ;
 //   - `@pkg:` references, which stand for LinuxKit's own source tree, are refused.
+//
+// testdata/golden has the linuxkit tool's trees for documents that use every
+// key, and these differences line by line.
 package linuxkit

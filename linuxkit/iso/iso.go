@@ -19,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"hookbuild/internal/fault"
@@ -90,29 +92,29 @@ func write(ctx context.Context, w io.Writer, img Image) error {
 		return err
 	}
 	v := newVolume(img.Label, img.ModTime)
-	files := []struct {
-		path    string
-		content Content
-	}{
-		{"EFI/BOOT/grub.cfg", Bytes(config)},
-		{"kernel", img.Kernel},
-		{"initrd.img", img.Initramfs},
-	}
-	for _, f := range files {
-		if err := v.add(f.path, f.content); err != nil {
-			return err
-		}
-	}
-	for _, path := range forwarders() {
-		if err := v.add(path, Bytes([]byte(forwardConfig))); err != nil {
-			return err
-		}
-	}
-	if err := v.add(".disk/info", Bytes([]byte("HookOS\n"))); err != nil {
+	if err := v.addFiles(img, config); err != nil {
 		return err
 	}
 	v.boot = Bytes(fat)
 	return v.write(ctx, w)
+}
+
+func (v *volume) addFiles(img Image, config []byte) error {
+	files := map[string]Content{
+		"EFI/BOOT/grub.cfg": Bytes(config),
+		"kernel":            img.Kernel,
+		"initrd.img":        img.Initramfs,
+		".disk/info":        Bytes([]byte("HookOS\n")),
+	}
+	for _, path := range forwarders() {
+		files[path] = Bytes([]byte(forwardConfig))
+	}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		if err := v.add(path, files[path]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxLoader is the most bytes that a boot loader may have: the boot catalog
