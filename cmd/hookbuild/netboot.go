@@ -35,7 +35,8 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "ip", Usage: "the `IP` of this host that the machines reach it at"},
 		&cli.StringFlag{Name: "hardware", Usage: "serve the machines of this hardware.csv alone (default: any; none by DHCP)"},
 		&cli.StringSliceFlag{Name: "ipxe", Usage: "a `DIR` with iPXE programs (repeatable; default: /usr/lib/ipxe or /usr/share/ipxe)"},
-		&cli.StringFlag{Name: "cmdline", Usage: "more for the kernel's command line, such as console=ttyS0,115200"},
+		&cli.StringFlag{Name: "cmdline", Usage: "more for the kernel's command line"},
+		&cli.StringFlag{Name: "console", Value: "ttyS1,115200", Usage: "the machines' serial console; virtual machines often have ttyS0 alone"},
 		&cli.StringFlag{Name: "grpc-authority", Usage: "the Tink server's `HOST:PORT` (default: this host's port 42113)"},
 		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "serve at the paths of this EKS Anywhere release"},
 		&cli.IntFlag{Name: "http-port", Usage: "the port of HTTP (default: the release's)"},
@@ -63,7 +64,7 @@ func (a *app) netbootServe(c *cli.Context) error {
 	}
 	err = serve.Run(c.Context, serve.Options{
 		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: c.Args().First(), IPXE: programs,
-		Cmdline: c.String("cmdline"), GRPC: c.String("grpc-authority"),
+		Cmdline: c.String("cmdline"), Console: c.String("console"), GRPC: c.String("grpc-authority"),
 		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"),
 		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),
 		Log:   func(line string) { fmt.Fprintln(a.stdout, line) },

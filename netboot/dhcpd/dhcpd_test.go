@@ -1,25 +1,11 @@
 package dhcpd
 
 import (
-	"os"
 	"testing"
 
-	"hookbuild/internal/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/internal/nettest"
 )
-
-func start(t *testing.T, n *nettest.Net, conf []byte) *nettest.Process {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/leases", nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	file := n.WriteFile("dhcpd.conf", conf)
-	p := n.Run(nil, testneed.Tool(t, "dhcpd"), "-4", "-f", "-d", "-cf", file, "-lf", dir+"/leases", "-pf", dir+"/pid", nettest.ServerDev)
-	p.WaitFor("Server starting service")
-	return p
-}
 
 func TestExchange(t *testing.T) {
 	n := nettest.New(t)
@@ -28,6 +14,6 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, n, files[0].Content)
+	n.StartDHCP(n.Server, "dhcpd", files[0].Content)
 	n.Matrix(t, p)
 }

@@ -3,20 +3,9 @@ package dnsmasq
 import (
 	"testing"
 
-	"hookbuild/internal/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/internal/nettest"
 )
-
-func start(t *testing.T, n *nettest.Net, conf []byte) *nettest.Process {
-	t.Helper()
-	dir := t.TempDir()
-	file := n.WriteFile("dnsmasq.conf", conf)
-	p := n.Run(nil, testneed.Tool(t, "dnsmasq"), "--keep-in-foreground", "--conf-file="+file, "--user=root",
-		"--pid-file="+dir+"/pid", "--dhcp-leasefile="+dir+"/leases", "--log-dhcp", "--log-facility=-")
-	p.WaitFor("started")
-	return p
-}
 
 func TestExchange(t *testing.T) {
 	n := nettest.New(t)
@@ -25,7 +14,7 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, n, files[0].Content)
+	n.StartDHCP(n.Server, "dnsmasq", files[0].Content)
 	n.Matrix(t, p)
 }
 
@@ -37,7 +26,7 @@ func TestProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%s", files[0].Content)
-	start(t, n, files[0].Content)
+	n.StartDHCP(n.Server, "dnsmasq", files[0].Content)
 	for _, c := range p.Clients {
 		for _, arch := range c.Archs {
 			for _, class := range []string{"", "Tinkerbell"} {

@@ -66,15 +66,10 @@ func (h *httpService) route(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 	case path.Base(r.URL.Path) == h.scriptName():
 		h.script(w, r)
-	case strings.HasPrefix(r.URL.Path, artifactPath) && h.artifacts != nil:
-		h.file(w, r, h.artifacts, strings.TrimPrefix(r.URL.Path, artifactPath))
+	case strings.HasPrefix(r.URL.Path, artifactPath) && h.Artifacts != "":
+		h.file(w, r, findFile(h.Artifacts, strings.TrimPrefix(r.URL.Path, artifactPath)))
 	case strings.HasPrefix(r.URL.Path, h.binaryPath()):
-		name := path.Base(r.URL.Path) // also below a directory named by a MAC
-		if root, real := h.program(name); root != nil {
-			h.file(w, r, root, real)
-			return
-		}
-		http.NotFound(w, r)
+		h.file(w, r, h.program(path.Base(r.URL.Path))) // also below a directory named by a MAC
 	default:
 		http.NotFound(w, r)
 	}
@@ -92,16 +87,16 @@ func urlPath(u string) string {
 	return "/" + p
 }
 
-// file sends a file with ranges, as BMCs and iPXE read it.
-func (h *httpService) file(w http.ResponseWriter, r *http.Request, root *os.Root, name string) {
-	f, err := root.Open(name)
+// file sends a file with ranges, as BMCs and iPXE read it; "" is none.
+func (h *httpService) file(w http.ResponseWriter, r *http.Request, name string) {
+	f, err := os.Open(name)
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	if err != nil {
 		http.NotFound(w, r)
 		return
 	}

@@ -57,7 +57,7 @@ func (s *server) kernelLine(mac string, m hardware.Machine) string {
 		"facility=onprem", "syslog_host="+host, "grpc_authority="+cmp.Or(s.GRPC, host+":42113"),
 		"tinkerbell_tls=false", "tinkerbell_insecure_tls=true", "worker_id="+mac, "hw_addr="+mac,
 		"modules=loop,squashfs,sd-mod,usb-storage", "intel_iommu=on", "iommu=pt", "initrd=initramfs-${arch}",
-		"console=tty0", "console=ttyS1,115200", "tink_worker_image=127.0.0.1/embedded/tink-worker:latest")
+		"console=tty0", "console="+cmp.Or(s.Console, "ttyS1,115200"), "tink_worker_image=127.0.0.1/embedded/tink-worker:latest")
 	if s.Cmdline != "" {
 		words = append(words, s.Cmdline)
 	}

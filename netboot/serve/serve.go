@@ -16,6 +16,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +40,10 @@ type Options struct {
 	IPXE []string
 	// Cmdline is added to the kernel's command line.
 	Cmdline string
+	// Console is the serial console beside tty0; the default is Tinkerbell's,
+	// "ttyS1,115200". A kernel told of a port that the machine lacks shows
+	// nothing on its other ports either.
+	Console string
 	// GRPC is the Tink server's host:port; the default is this host's 42113.
 	GRPC string
 	// The ports; HTTP's is in the plan's URLs. 0 means the protocol's own.
@@ -56,9 +62,7 @@ type Options struct {
 // server is a running lab.
 type server struct {
 	Options
-	artifacts *os.Root
-	programs  []*os.Root
-	mu        sync.Mutex // of Log
+	mu sync.Mutex // of Log
 }
 
 // service is something that listens until its context ends.
@@ -69,11 +73,10 @@ type service interface {
 
 // Run serves until ctx is done, and then returns nil.
 func Run(ctx context.Context, o Options) error {
-	s, err := open(o)
-	if err != nil {
+	s := &server{Options: o}
+	if err := s.look(); err != nil {
 		return err
 	}
-	defer s.close()
 	services, err := s.listen()
 	if err != nil {
 		return err
@@ -88,50 +91,42 @@ func Run(ctx context.Context, o Options) error {
 	return group.Wait()
 }
 
-// open checks what is to be served before anything listens.
-func open(o Options) (*server, error) {
-	s := &server{Options: o}
-	if o.Artifacts != "" {
-		root, err := os.OpenRoot(o.Artifacts)
-		if err != nil {
-			return nil, fmt.Errorf("opening the artifacts: %w", err)
-		}
-		s.artifacts = root
-		if len(s.pairs()) == 0 {
-			s.close()
-			return nil, fmt.Errorf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", o.Artifacts)
+// look checks what is to be served before anything listens.
+func (s *server) look() error {
+	if s.Artifacts != "" && len(s.pairs()) == 0 {
+		return fmt.Errorf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", s.Artifacts)
+	}
+	for _, dir := range s.IPXE {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("looking for iPXE programs: %q is no directory; install the package ipxe or name their directory", dir)
 		}
 	}
-	for _, dir := range o.IPXE {
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			s.close()
-			return nil, fmt.Errorf("opening the iPXE programs: %w; install the package ipxe or name their directory", err)
-		}
-		s.programs = append(s.programs, root)
-	}
-	return s, nil
-}
-
-func (s *server) close() {
-	for _, root := range append(s.programs, s.artifacts) {
-		if root != nil {
-			_ = root.Close() // directories opened for reading
-		}
-	}
+	return nil
 }
 
 // pairs lists the architectures whose kernel and initramfs are both there.
 func (s *server) pairs() []string {
 	var archs []string
 	for _, arch := range []string{"x86_64", "aarch64"} {
-		_, kernel := s.artifacts.Stat("vmlinuz-" + arch)
-		_, initramfs := s.artifacts.Stat("initramfs-" + arch)
-		if kernel == nil && initramfs == nil {
+		if findFile(s.Artifacts, "vmlinuz-"+arch) != "" && findFile(s.Artifacts, "initramfs-"+arch) != "" {
 			archs = append(archs, arch)
 		}
 	}
 	return archs
+}
+
+// findFile gives the path of a regular file right below dir, "" when there is
+// none. Symlinks are followed, wherever they lead: packages have them, and the
+// directory is its owner's. A name with a slash leads nowhere.
+func findFile(dir, name string) string {
+	if strings.ContainsAny(name, `/\`) {
+		return ""
+	}
+	file := filepath.Join(dir, name)
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return file
 }
 
 // listen opens all sockets, so that a port that is taken is an error at once.

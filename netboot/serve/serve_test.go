@@ -167,7 +167,7 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestScript(t *testing.T) {
-	o := start(t, func(o *Options) { o.Cmdline = "console=ttyS0,115200" })
+	o := start(t, func(o *Options) { o.Cmdline, o.Console = "quiet", "ttyS0" })
 	base := strings.TrimSuffix(o.Plan.BinaryURL, "/ipxe/binary/")
 	status, body := get(t, base+"/ipxe/script/00-00-5E-00-53-21/auto.ipxe")
 	if status != 200 || !strings.HasPrefix(body, "#!ipxe\n") {
@@ -176,7 +176,7 @@ func TestScript(t *testing.T) {
 	for _, want := range []string{
 		"kernel " + base + "/hook/vmlinuz-${arch} vlan_id=120 facility=onprem syslog_host=127.0.0.1 grpc_authority=127.0.0.1:42113 ",
 		" worker_id=00:00:5e:00:53:21 hw_addr=00:00:5e:00:53:21 ", " initrd=initramfs-${arch} ",
-		"tink_worker_image=127.0.0.1/embedded/tink-worker:latest console=ttyS0,115200 ||",
+		"tink_worker_image=127.0.0.1/embedded/tink-worker:latest quiet ||", " console=tty0 console=ttyS0 ",
 		"initrd " + base + "/hook/initramfs-${arch}", "set syslog 127.0.0.1\n",
 	} {
 		if !strings.Contains(body, want) {
@@ -242,6 +242,9 @@ func TestSyslogLine(t *testing.T) {
 	for message, want := range map[string]string{
 		"<165>1 2026-11-22T10:00:00Z host app 1 - - started": "notice app: started",
 		"<4>Nov 22 10:00:00 host dhcp: no lease":             "warning dhcp: no lease",
+		"<6>host ipxe: loading":                              "info host ipxe: loading",
+		"<x>":                                                "<x>",
+		"":                                                   "",
 		"just text\n":                                        "just text",
 		"\x00\x01":                                           "",
 	} {
@@ -264,9 +267,9 @@ func FuzzSyslogLine(f *testing.F) {
 func TestRefusals(t *testing.T) {
 	dir := lab(t)
 	for want, o := range map[string]Options{
-		"there is no pair":            {Plan: labPlan(t), Artifacts: t.TempDir()},
-		"opening the artifacts":       {Plan: labPlan(t), Artifacts: filepath.Join(dir, "absent")},
-		"install the package ipxe":    {Plan: labPlan(t), IPXE: []string{filepath.Join(dir, "absent")}},
+		"there is no pair":         {Plan: labPlan(t), Artifacts: t.TempDir()},
+		"no pair vmlinuz-x86_64":   {Plan: labPlan(t), Artifacts: filepath.Join(dir, "absent")},
+		"install the package ipxe": {Plan: labPlan(t), IPXE: []string{filepath.Join(dir, "absent")}},
 	} {
 		if err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q: %v", want, err)

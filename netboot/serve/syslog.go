@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -62,7 +63,7 @@ func syslogLine(message []byte) string {
 	clean := printable(string(message))
 	base := parseSyslog([]byte(clean))
 	if base == nil {
-		return clean
+		return bareLine(clean)
 	}
 	var b strings.Builder
 	if s := base.SeverityShortLevel(); s != nil {
@@ -89,6 +90,17 @@ func parseSyslog(message []byte) *syslog.Base {
 		}
 	}
 	return nil
+}
+
+// bareLine reads what iPXE sends: a priority, then no time stamp.
+func bareLine(message string) string {
+	priority, rest, ok := strings.Cut(strings.TrimPrefix(message, "<"), ">")
+	n, err := strconv.ParseUint(priority, 10, 8)
+	if !ok || err != nil || message[0] != '<' {
+		return message
+	}
+	severity := uint8(n % 8)
+	return *(&syslog.Base{Severity: &severity}).SeverityShortLevel() + " " + rest
 }
 
 func printable(s string) string {

@@ -13,17 +13,17 @@ import (
 	"github.com/pin/tftp/v3"
 )
 
-// program finds an iPXE program by the name that machines ask for. The
-// distributions' packages have other names for some.
-func (s *server) program(name string) (*os.Root, string) {
-	for _, root := range s.programs {
+// program finds an iPXE program by the name that machines ask for, "" when
+// there is none. The distributions' packages have other names for some.
+func (s *server) program(name string) string {
+	for _, dir := range s.IPXE {
 		for _, candidate := range append([]string{name}, otherNames(name)...) {
-			if info, err := root.Stat(candidate); err == nil && info.Mode().IsRegular() {
-				return root, candidate
+			if file := findFile(dir, candidate); file != "" {
+				return file
 			}
 		}
 	}
-	return nil, ""
+	return ""
 }
 
 // otherNames are what Debian, Fedora and the iPXE project call Tinkerbell's
@@ -35,7 +35,7 @@ func otherNames(name string) []string {
 	case "snp-x86_64.efi":
 		return []string{"snponly.efi", "ipxe-snponly-x86_64.efi", "ipxe.efi"}
 	case "snp-arm64.efi", "snp.efi":
-		return []string{"snp-arm64.efi", "ipxe-arm64.efi", "arm64-efi/snponly.efi", "arm64-efi/ipxe.efi"}
+		return []string{"snp-arm64.efi", "ipxe-arm64.efi", "ipxe-snponly-arm64.efi"}
 	}
 	return nil
 }
@@ -101,11 +101,11 @@ func (t *tftpService) read(ctx context.Context, name string, to io.ReaderFrom) e
 }
 
 func (t *tftpService) send(ctx context.Context, name string, to io.ReaderFrom) (int64, error) {
-	root, real := t.program(name)
-	if root == nil {
+	file := t.program(name)
+	if file == "" {
 		return 0, fmt.Errorf("finding the program %q: %w", name, os.ErrNotExist)
 	}
-	f, err := root.Open(real)
+	f, err := os.Open(file)
 	if err != nil {
 		return 0, fmt.Errorf("opening the program: %w", err)
 	}

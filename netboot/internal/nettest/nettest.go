@@ -51,18 +51,30 @@ func New(t testing.TB) *Net {
 		n.ip("netns", "add", ns)
 		t.Cleanup(func() { n.ip("netns", "del", ns) })
 	}
-	n.ip("link", "add", ServerDev, "netns", n.Server, "type", "veth", "peer", "name", ClientDev, "netns", n.Client)
+	n.ip("-n", n.Server, "link", "add", ServerDev, "type", "bridge")
+	n.ip("link", "add", "vp", "netns", n.Server, "type", "veth", "peer", "name", ClientDev, "netns", n.Client)
+	n.ip("-n", n.Server, "link", "set", "vp", "master", ServerDev, "up")
 	n.ip("-n", n.Server, "addr", "add", ServerIP+"/24", "dev", ServerDev)
 	n.ip("-n", n.Server, "addr", "add", BootIP+"/24", "dev", ServerDev)
 	n.ip("-n", n.Client, "addr", "add", ClientIP+"/24", "dev", ClientDev)
 	n.ip("-n", n.Client, "addr", "add", RelayIP+"/32", "dev", "lo")
-	for ns, dev := range map[string]string{n.Server: ServerDev, n.Client: ClientDev} {
-		n.ip("-n", ns, "link", "set", "lo", "up")
-		n.ip("-n", ns, "link", "set", dev, "up")
+	for _, up := range [][2]string{{n.Server, "lo"}, {n.Client, "lo"}, {n.Server, ServerDev}, {n.Client, ClientDev}} {
+		n.ip("-n", up[0], "link", "set", up[1], "up")
 	}
 	n.ip("-n", n.Server, "route", "add", "198.51.100.0/24", "via", ClientIP)
 	n.waitCarrier()
 	return n
+}
+
+// Tap plugs a virtual machine's network card into the wire and gives QEMU's
+// arguments for it; the machine is to run in the server's namespace. Device is
+// QEMU's name and settings of the card: "virtio-net-pci,romfile=".
+func (n *Net) Tap(mac, device string) []string {
+	n.t.Helper()
+	const tap = "tap0"
+	n.ip("-n", n.Server, "tuntap", "add", "dev", tap, "mode", "tap")
+	n.ip("-n", n.Server, "link", "set", tap, "master", ServerDev, "up")
+	return []string{"-netdev", "tap,id=n0,ifname=" + tap + ",script=no,downscript=no", "-device", device + ",netdev=n0,mac=" + mac}
 }
 
 // short gives a name that fits, different for each test of a process.
@@ -99,14 +111,21 @@ type Process struct {
 	cmd *exec.Cmd
 	log lockedBuffer
 	end chan error
+	dir string
 }
 
 // Run starts a program in the server's namespace; the test's end stops it.
 // The extra environment is "KEY=value".
 func (n *Net) Run(env []string, name string, args ...string) *Process {
 	n.t.Helper()
+	return n.RunIn(n.Server, env, name, args...)
+}
+
+// RunIn is [Net.Run] in a namespace of choice.
+func (n *Net) RunIn(namespace string, env []string, name string, args ...string) *Process {
+	n.t.Helper()
 	p := &Process{t: n.t, end: make(chan error, 1)}
-	p.cmd = exec.Command("ip", append([]string{"netns", "exec", n.Server, name}, args...)...)
+	p.cmd = exec.Command("ip", append([]string{"netns", "exec", namespace, name}, args...)...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
@@ -132,6 +151,17 @@ func (p *Process) WaitFor(text string) {
 		}
 	}
 	p.t.Fatalf("%s did not print %q:\n%s", p.cmd.Args[4], text, p.log.String())
+}
+
+// Wait waits for the program's end.
+func (p *Process) Wait(most time.Duration) error {
+	select {
+	case err := <-p.end:
+		p.end <- err
+		return err
+	case <-time.After(most):
+		return fmt.Errorf("%s runs for more than %s", p.cmd.Args[4], most)
+	}
 }
 
 // Log is what the program has printed so far.

@@ -1,0 +1,48 @@
+package nettest
+
+import (
+	"bytes"
+	"os"
+
+	"hookbuild/internal/testneed"
+)
+
+// StartDHCP runs one of the real servers in a namespace, with all that it
+// writes below a directory of the test, or ends the test where it is not
+// installed.
+func (n *Net) StartDHCP(namespace, server string, conf []byte) *Process {
+	n.t.Helper()
+	dir := n.t.TempDir()
+	dev := ServerDev
+	if namespace == n.Client {
+		dev = ClientDev
+	}
+	var p *Process
+	switch server {
+	case "dnsmasq":
+		p = n.RunIn(namespace, nil, testneed.Tool(n.t, "dnsmasq"), "--keep-in-foreground", "--conf-file="+n.WriteFile("dnsmasq.conf", conf),
+			"--user=root", "--pid-file="+dir+"/pid", "--dhcp-leasefile="+dir+"/leases", "--log-dhcp", "--log-facility=-")
+		p.WaitFor("started")
+	case "kea":
+		// The paths of an installed server do not belong to a test.
+		conf = bytes.ReplaceAll(conf, []byte("/run/kea/"), []byte(dir+"/"))
+		conf = bytes.ReplaceAll(conf, []byte(`"type": "memfile"`), []byte(`"type": "memfile", "persist": false`))
+		env := []string{"KEA_PIDFILE_DIR=" + dir, "KEA_LOCKFILE_DIR=" + dir}
+		p = n.RunIn(namespace, env, testneed.Tool(n.t, "kea-dhcp4"), "-c", n.WriteFile("kea.json", conf))
+		p.WaitFor("DHCP4_STARTED")
+	case "dhcpd":
+		if err := os.WriteFile(dir+"/leases", nil, 0o644); err != nil {
+			n.t.Fatal(err)
+		}
+		p = n.RunIn(namespace, nil, testneed.Tool(n.t, "dhcpd"), "-4", "-f", "-d", "-cf", n.WriteFile("dhcpd.conf", conf),
+			"-lf", dir+"/leases", "-pf", dir+"/pid", dev)
+		p.WaitFor("Server starting service")
+	default:
+		n.t.Fatalf("there is no server %q to start", server)
+	}
+	p.dir = dir
+	return p
+}
+
+// Dir is where a DHCP server keeps its leases and sockets.
+func (p *Process) Dir() string { return p.dir }
