@@ -1,0 +1,295 @@
+package kernel
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/kerneltest"
+	"hookbuild/kernel/modules"
+)
+
+// installed gives a kernel read from a directory.
+func installed(t *testing.T, release string, image []byte) *Image {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "boot/vmlinuz-"+release), image)
+	write(t, filepath.Join(dir, "boot/System.map-"+release), []byte("0 T start\n"))
+	write(t, filepath.Join(dir, "boot/config-"+release), []byte("CONFIG_SQUASHFS=y\n"))
+	write(t, filepath.Join(dir, "lib/modules", release, "modules.builtin"), []byte("kernel/fs/squashfs/squashfs.ko\n"))
+	write(t, filepath.Join(dir, "dtbs/x/y.dtb"), []byte("tree"))
+	m, err := FromDir(t.Context(), dir, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func startRegistry(t *testing.T) (host string, client *oci.Client) {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	host = strings.TrimPrefix(server.URL, "http://")
+	return host, oci.NewClient(oci.Options{Cache: options(t).Cache, Insecure: []string{host}})
+}
+
+// TestPackAndRead sends a kernel the whole way: packed, pushed, pulled, read.
+func TestPackAndRead(t *testing.T) {
+	for arch, kernel := range map[string][]byte{"amd64": kerneltest.BzImage(t, "6.6.32", ""), "arm64": kerneltest.Arm64Image("6.6.32")} {
+		t.Run(arch, func(t *testing.T) {
+			m := installed(t, "6.6.32", kernel)
+			image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir(), Labels: map[string]string{"org.hookbuild.flavor": "f"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			host, client := startRegistry(t)
+			ref := host + "/hook/hook-kernel:6.6.32-12345678"
+			r := Registry{Insecure: []string{host}}
+			if has, err := r.Has(t.Context(), ref); has || err != nil {
+				t.Errorf("before the push the registry has it: %v, %v", has, err)
+			}
+			if err := r.Push(t.Context(), ref, image); err != nil {
+				t.Fatal(err)
+			}
+			if has, err := r.Has(t.Context(), ref); !has || err != nil {
+				t.Errorf("after the push the registry has it: %v, %v", has, err)
+			}
+			pulled, err := client.Image(t.Context(), ref, v1.Platform{OS: "linux", Architecture: arch})
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := FromOCI(t.Context(), pulled, options(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer back.Close()
+			compareImages(t, m, back)
+			latest, err := FromLatest(t.Context(), client, host+"/hook/hook-kernel", "6.6", "", m.Arch, options(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer latest.Close()
+			compareImages(t, m, latest)
+			other := map[string]string{"x86_64": "aarch64", "aarch64": "x86_64"}[m.Arch]
+			if _, err := FromLatest(t.Context(), client, host+"/hook/hook-kernel", "6.6", "", other, options(t)); err == nil {
+				t.Errorf("a kernel for %s was found for %s", m.Arch, other)
+			}
+		})
+	}
+}
+
+func compareImages(t *testing.T, want, got *Image) {
+	t.Helper()
+	if got.Arch != want.Arch || got.Release != want.Release || got.SystemMap == nil || got.Config == nil {
+		t.Errorf("the image is read as %+v", got)
+	}
+	if a, b := paths(want.Modules), paths(got.Modules); !slices.Equal(a, b) {
+		t.Errorf("the modules are %q, were %q", b, a)
+	}
+	if a, b := paths(want.DTBs), paths(got.DTBs); !slices.Equal(a, b) {
+		t.Errorf("the device trees are %q, were %q", b, a)
+	}
+	a, errA := readSmall(want.Kernel, 1<<30)
+	b, errB := readSmall(got.Kernel, 1<<30)
+	if string(a) != string(b) || errA != nil || errB != nil {
+		t.Errorf("the kernel has %d bytes, had %d; %v, %v", len(b), len(a), errA, errB)
+	}
+}
+
+func TestPackIsReproducible(t *testing.T) {
+	digests := map[string]bool{}
+	for i := range 2 {
+		m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
+		m.Source = "dir:same"
+		time.Sleep(time.Duration(i) * 1100 * time.Millisecond) // files of another second
+		image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, err := image.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests[digest.String()] = true
+	}
+	if len(digests) != 1 {
+		t.Errorf("the same kernel packed twice gives %v", digests)
+	}
+}
+
+func TestWrongLabel(t *testing.T) {
+	m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
+	image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Architecture = "arm64"
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	host, client := startRegistry(t)
+	if err := (Registry{Insecure: []string{host}}).Push(t.Context(), host+"/k:1", image); err != nil {
+		t.Fatal(err)
+	}
+	pulled, err := client.Image(t.Context(), host+"/k:1", v1.Platform{OS: "linux", Architecture: "arm64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FromOCI(t.Context(), pulled, options(t)); err == nil || !strings.Contains(err.Error(), "labelled arm64 and its kernel is for x86_64") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := (Registry{Insecure: []string{host}}).Push(t.Context(), host+"/k:2", empty.Image); err != nil {
+		t.Fatal(err)
+	}
+	pulled, err = client.Image(t.Context(), host+"/k:2", v1.Platform{OS: "linux", Architecture: "amd64"})
+	if err == nil {
+		_, err = FromOCI(t.Context(), pulled, options(t))
+	}
+	if err == nil {
+		t.Error("an empty image is taken for a kernel")
+	}
+}
+
+// TestExport reads what was exported by our own reader and by skopeo.
+func TestExport(t *testing.T) {
+	m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
+	image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	_, client := startRegistry(t)
+	for path, source := range map[string]string{"layout": "oci:" + dir + "/layout:k:1", "image.tar.gz": "docker-archive:" + dir + "/image.tar.gz"} {
+		for range 2 { // a second time replaces the first
+			if err := Export(t.Context(), filepath.Join(dir, path), "k:1", image); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pulled, err := client.Image(t.Context(), source, v1.Platform{OS: "linux", Architecture: "amd64"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := FromOCI(t.Context(), pulled, options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer back.Close()
+		compareImages(t, m, back)
+	}
+	out, err := exec.Command(testneed.Tool(t, "skopeo"), "inspect", "oci:"+dir+"/layout:k:1").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"Architecture": "amd64"`) {
+		t.Errorf("skopeo: %v\n%s", err, out)
+	}
+}
+
+// TestArmbian makes an artifact as Armbian's are and reads its kernel.
+func TestArmbian(t *testing.T) {
+	host, client := startRegistry(t)
+	package_ := kerneltest.MakeDeb(t, "Package: linux-image-edge-x86\nVersion: 24\nArchitecture: amd64\n", map[string]string{
+		"./boot/vmlinuz-6.8.9-edge-x86":                        string(kerneltest.BzImage(t, "6.8.9-edge-x86", "")),
+		"./lib/modules/6.8.9-edge-x86/modules.builtin":         "kernel/fs/squashfs/squashfs.ko\n",
+		"./usr/lib/linux-image-6.8.9-edge-x86/rockchip/rk.dtb": "tree",
+		"./usr/share/doc/linux-image-6.8.9-edge-x86/copyright": "GPL",
+	})
+	archive := kerneltest.Tar(t, map[string]string{"global/linux-headers-edge.deb": "x", "global/linux-image-edge-x86_24_amd64.deb": string(package_)})
+	pushArtifact(t, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", "kernel.tar", archive)
+	pushArtifact(t, host+"/os/kernel-x86-edge:6.8.10-Sab12-D1", "readme.txt", []byte("no kernel"))
+	pushArtifact(t, host+"/os/kernel-x86-edge:latest", "readme.txt", []byte("no kernel"))
+	m, err := FromArmbian(t.Context(), client, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if m.Release != "6.8.9-edge-x86" || m.Arch != "x86_64" || !slices.Equal(paths(m.DTBs), []string{"rockchip/rk.dtb"}) {
+		t.Errorf("the kernel is read as %+v", m)
+	}
+	latest, err := LatestArmbian(t.Context(), client, host+"/os/kernel-x86-edge")
+	if err != nil || latest != host+"/os/kernel-x86-edge:6.8.10-Sab12-D1" {
+		t.Errorf("the newest is %q, %v", latest, err)
+	}
+	if _, err := FromArmbian(t.Context(), client, latest, options(t)); err == nil || !strings.Contains(err.Error(), "holds no .tar file") {
+		t.Errorf("an artifact without a kernel gives %v", err)
+	}
+}
+
+func pushArtifact(t *testing.T, ref, title string, content []byte) {
+	t.Helper()
+	image, err := mutate.Append(empty.Image, mutate.Addendum{
+		Layer:       static.NewLayer(content, types.MediaType("application/vnd.unknown.layer.v1+tar")),
+		Annotations: map[string]string{"org.opencontainers.image.title": title},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := name.ParseReference(ref, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(parsed, image, remote.WithContext(context.Background())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSelect leaves a few modules of a real kernel and adds their firmware.
+func TestSelect(t *testing.T) {
+	o := options(t)
+	m, err := FromDeb(t.Context(), []string{kerneltest.CloudKernel(t, "amd64")}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	firmware := &initramfs.Tree{}
+	set, err := modules.Read(t.Context(), m.Modules, m.Release, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := ""
+	for _, use := range set.Firmware() {
+		if !use.BuiltIn && !strings.ContainsAny(use.Name, "*?[") {
+			asked = use.Name
+			break
+		}
+	}
+	if err := firmware.Add(initramfs.BytesFile("lib/firmware/"+asked, []byte("fw"), initramfs.Epoch())); err != nil {
+		t.Fatal(err)
+	}
+	selection, err := m.Select(t.Context(), modules.Choice{Exclude: []string{"fs/btrfs"}}, firmware, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if selection.Kept >= selection.Total || selection.Kept < selection.Total/2 {
+		t.Errorf("%d of %d modules were kept", selection.Kept, selection.Total)
+	}
+	all := paths(m.Modules)
+	if slices.ContainsFunc(all, func(p string) bool { return strings.Contains(p, "/btrfs.ko") }) {
+		t.Error("an excluded module is still there")
+	}
+	if asked != "" && !slices.Contains(all, "lib/firmware/"+asked) {
+		t.Errorf("the firmware %s was not added", asked)
+	}
+}
