@@ -127,18 +127,16 @@ func (t *transfer) reconnect(cause error) error {
 	if t.at-t.mark >= renewal {
 		t.failures, t.mark = 0, t.at
 	}
+	if errors.Is(cause, context.Canceled) {
+		cause = errStalled
+	}
+	cause = closing(cause, t)
 	for {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
-		if errors.Is(cause, context.Canceled) {
-			cause = errStalled
-		}
 		if t.failures++; t.failures >= tries {
 			return fmt.Errorf("the transfer broke %d times, last after %d of %d bytes: %w", t.failures, t.at, t.blob.Size, cause)
-		}
-		if err := t.Close(); err != nil {
-			cause = errors.Join(cause, err)
 		}
 		if err := t.repo.net.pause(t.ctx, pauseAfter(t.failures-1)); err != nil {
 			return err
