@@ -173,3 +173,16 @@ func copyContent(w io.Writer, e initramfs.Entry) (err error) {
 	}
 	return err
 }
+
+// DirTree gives all files of a directory as a tree, for firmware.
+func DirTree(ctx context.Context, dir string) (*initramfs.Tree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, invalid("reading the directory: %w", err)
+	}
+	files, err := dirTree(ctx, root, dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the directory %q: %w", dir, err), root.Close())
+	}
+	return files, nil
+}

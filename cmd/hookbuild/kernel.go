@@ -1,0 +1,218 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/internal/dockerhost"
+	"hookbuild/kernel"
+	"hookbuild/kernel/builder"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kbuild"
+	"hookbuild/kernel/modules"
+	"hookbuild/kernel/source"
+)
+
+func newKernelCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "kernel",
+		Aliases:   []string{"kernel-build", "build-kernel"},
+		Usage:     "compile a flavor's kernel in a container, or fetch a ready-made one, as a kernel image",
+		ArgsUsage: "[FLAVOR]",
+		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "force", Usage: "build even when Docker or the registry has the image"},
+			&cli.BoolFlag{Name: "push", Usage: "push the image to its registry"},
+			&cli.StringFlag{Name: "export", Usage: "write the image to `PATH`: an OCI layout, or a docker archive when it ends in .tar or .tar.gz"},
+			&cli.BoolFlag{Name: "no-load", Usage: "do not put the image into the local Docker"},
+		}),
+		Action: a.kernel,
+	}
+}
+
+// sourceFlags say what is compiled.
+func sourceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "kernel-version", Usage: "the point release, such as 32 of 6.6.32 (default: KERNEL_POINT_RELEASE, else the newest)"},
+		&cli.StringFlag{Name: "source", Usage: "take the source from a `FILE|DIR|URL` in the place of kernel.org"},
+		&cli.StringFlag{Name: "sha256", Usage: "the checksum that the file of --source must have"},
+		&cli.StringSliceFlag{Name: "source-mirror", Usage: "a copy of kernel.org's pub/linux/kernel, a `URL` (repeatable)"},
+	}
+}
+
+// optionFlags change the configuration.
+func optionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "set", Usage: "switch an option, `CONFIG_X=y|m|n|TEXT` (repeatable)"},
+		&cli.StringSliceFlag{Name: "fragment", Usage: "merge the options of `FILE` (repeatable)"},
+	}
+}
+
+// builderFlags choose the container that compiles.
+func builderFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "builder-image", Usage: "compile in the image `REF` (default: one that is built when it is missing)"},
+		&cli.StringFlag{Name: "builder-base", Value: "debian:stable", Usage: "the Debian that the builder image is made of"},
+		&cli.StringFlag{Name: "builder-network", Usage: "the Docker network to build that image in, such as host"},
+	}
+}
+
+func moduleFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "modules", Usage: "keep only the modules that `PATTERN` names, and what they need (repeatable)"},
+		&cli.StringSliceFlag{Name: "without-modules", Usage: "leave out the modules that `PATTERN` names (repeatable)"},
+		&cli.BoolFlag{Name: "no-strip", Usage: "keep the modules' debugging symbols"},
+		&cli.StringFlag{Name: "firmware", Usage: "add the firmware that the modules ask for from a `DIR` or image:REF"},
+	}
+}
+
+func (a *app) kernel(c *cli.Context) error {
+	f, err := a.flavorOf(c)
+	if err != nil {
+		return err
+	}
+	o, err := a.kernelOptions(c)
+	if err != nil {
+		return err
+	}
+	if f.Method == flavor.Armbian {
+		return a.armbianKernel(c, f, o)
+	}
+	request, err := a.kernelRequest(c, f)
+	if err != nil {
+		return err
+	}
+	plan, err := kbuild.Resolve(c.Context, request)
+	if err != nil {
+		return err
+	}
+	if done, err := a.alreadyBuilt(c, plan.Reference); done || err != nil {
+		return err
+	}
+	image, err := a.compile(c, plan, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.publishKernel(c, image, plan.Reference), image.Close())
+}
+
+func (a *app) kernelOptions(c *cli.Context) (kernel.Options, error) {
+	store, err := a.openCache(c)
+	return kernel.Options{Cache: store, Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink()}, err
+}
+
+// kernelRequest gathers what the flags and build.sh's variables say.
+func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (kbuild.Request, error) {
+	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
+	if err != nil {
+		return kbuild.Request{}, err
+	}
+	dir, err := a.kernelDir(c)
+	return kbuild.Request{
+		Flavor: f, HookDir: workspace.Dir, Repository: a.variable("HOOK_KERNEL_OCI_BASE"),
+		PointRelease: a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE"),
+		Source:       c.String("source"), SHA256: c.String("sha256"),
+		Fragments: c.StringSlice("fragment"), Sets: c.StringSlice("set"),
+		Modules: modules.Choice{Include: c.StringSlice("modules"), Exclude: c.StringSlice("without-modules")},
+		Strip:   !c.Bool("no-strip"), FirmwareID: c.String("firmware"),
+		Download: source.Options{
+			Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"),
+			Offline: c.Bool("offline"), Progress: a.sink(),
+		},
+	}, err
+}
+
+// kernelDir keeps sources, logs and compiled kernels.
+func (a *app) kernelDir(c *cli.Context) (string, error) {
+	dir := a.flagOr(c, "cache-dir", "CACHE_DIR")
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("finding the cache directory: %w; give --cache-dir DIR", err)
+		}
+		dir = filepath.Join(base, "hookbuild")
+	}
+	return filepath.Join(dir, "kernel"), nil
+}
+
+// alreadyBuilt looks for the image where it would be put. With it there, only
+// its name is printed.
+func (a *app) alreadyBuilt(c *cli.Context, ref string) (bool, error) {
+	if c.Bool("force") || truth(a.variable("FORCE_BUILD_KERNEL")) || c.String("export") != "" {
+		return false, nil
+	}
+	has, where, err := a.hasKernel(c, ref)
+	if err != nil || !has {
+		return false, err
+	}
+	a.note("%s has %s already; --force builds it again", where, ref)
+	_, err = fmt.Fprintln(a.stdout, ref)
+	return true, err
+}
+
+func (a *app) hasKernel(c *cli.Context, ref string) (has bool, where string, err error) {
+	if !c.Bool("push") && !c.Bool("no-load") {
+		docker, err := dockerhost.Connect(c.Context)
+		if err == nil {
+			has, err = kernel.DockerHas(c.Context, docker, ref)
+			err = errors.Join(err, docker.Close())
+			if has || err != nil {
+				return has, "Docker", err
+			}
+		}
+	}
+	if c.Bool("offline") {
+		return false, "", nil
+	}
+	has, err = a.kernelRegistry(c).Has(c.Context, ref)
+	if err != nil && !c.Bool("push") {
+		a.note("%v; building it", err)
+		return false, "", nil
+	}
+	return has, "the registry", err
+}
+
+func (a *app) kernelRegistry(c *cli.Context) kernel.Registry {
+	return kernel.Registry{Insecure: c.StringSlice("insecure-registry"), Progress: a.sink()}
+}
+
+// openBuilder connects to the Docker that compiles.
+func (a *app) openBuilder(c *cli.Context) (*builder.Builder, error) {
+	dir, err := a.kernelDir(c)
+	if err != nil {
+		return nil, err
+	}
+	jobs := 0 // the engine may have other cores than this machine
+	if c.IsSet("jobs") {
+		jobs = c.Int("jobs")
+	}
+	return builder.Open(c.Context, builder.Options{
+		Image: c.String("builder-image"), Base: c.String("builder-base"), Network: c.String("builder-network"),
+		Jobs: jobs, LogDir: filepath.Join(dir, "logs"), Progress: a.sink(),
+	})
+}
+
+func (a *app) compile(c *cli.Context, plan *kbuild.Plan, o kernel.Options) (_ *kernel.Image, err error) {
+	firmware, err := a.firmware(c, o)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := a.kernelDir(c)
+	if err != nil {
+		return nil, err
+	}
+	b, err := a.openBuilder(c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	when, err := a.sourceDate()
+	if err != nil {
+		return nil, err
+	}
+	return plan.Build(c.Context, b, kbuild.BuildOptions{Dir: filepath.Join(dir, "built"), Time: when, Firmware: firmware, Kernel: o})
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/kernel/builder"
+	"hookbuild/kernel/kbuild"
+	"hookbuild/kernel/kconfig"
+)
+
+func newKernelConfigCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "kernel-config",
+		Aliases:   []string{"config", "config-kernel"},
+		Usage:     "change a flavor's kernel configuration, in a menu or by --set and --fragment",
+		ArgsUsage: "[FLAVOR]",
+		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "shell", Usage: "open a shell beside the kernel's source in the place of the menu"},
+			&cli.StringFlag{Name: "diff", Usage: "only compare with a `FILE|FLAVOR`"},
+		}),
+		Action: func(c *cli.Context) error { return a.kernelConfig(c, c.Bool("shell")) },
+	}
+}
+
+func newKernelConfigShellCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "kernel-config-shell",
+		Aliases:   []string{"config-shell-kernel"},
+		Usage:     "kernel-config --shell",
+		ArgsUsage: "[FLAVOR]",
+		Hidden:    true,
+		Flags:     concat(sourceFlags(), builderFlags()),
+		Action:    func(c *cli.Context) error { return a.kernelConfig(c, true) },
+	}
+}
+
+func (a *app) kernelConfig(c *cli.Context, shell bool) error {
+	f, err := a.flavorOf(c)
+	if err != nil {
+		return err
+	}
+	request, err := a.kernelRequest(c, f)
+	if err != nil {
+		return err
+	}
+	if other := c.String("diff"); other != "" {
+		changes, err := kbuild.Diff(request, other)
+		if err != nil {
+			return err
+		}
+		return a.printChanges(changes)
+	}
+	terminal, err := a.configTerminal(request, shell)
+	if err != nil {
+		return err
+	}
+	plan, err := kbuild.Resolve(c.Context, request)
+	if err != nil {
+		return err
+	}
+	edit, err := a.edit(c, plan, shell, terminal)
+	if err != nil {
+		return err
+	}
+	return a.reportEdit(edit)
+}
+
+// configTerminal gives the user's terminal where one is needed. That there is
+// none is said before anything is fetched.
+func (a *app) configTerminal(r kbuild.Request, shell bool) (*builder.Terminal, error) {
+	asked := len(r.Sets)+len(r.Fragments) > 0
+	switch {
+	case asked && shell:
+		return nil, usagef("--shell and --set or --fragment exclude one another")
+	case asked:
+		return nil, nil
+	}
+	in, isIn := a.stdin.(*os.File)
+	out, isOut := a.stdout.(*os.File)
+	if !isIn || !isOut {
+		return nil, usagef("opening the kernel's menu: there is no terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
+	}
+	return builder.NewTerminal(in, out, a.getenv("TERM"))
+}
+
+func (a *app) edit(c *cli.Context, plan *kbuild.Plan, shell bool, terminal *builder.Terminal) (_ *kbuild.Edit, err error) {
+	b, err := a.openBuilder(c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	switch {
+	case terminal == nil:
+		return plan.Set(c.Context, b)
+	case shell:
+		return plan.Edit(c.Context, b.Shell, terminal)
+	}
+	return plan.Edit(c.Context, b.Menuconfig, terminal)
+}
+
+// reportEdit prints what changed, for people and programs alike.
+func (a *app) reportEdit(e *kbuild.Edit) error {
+	if !e.Written {
+		a.note("nothing changed; %s stays as it is", e.File)
+		return nil
+	}
+	a.note("%s has %d changes", e.File, len(e.Changes))
+	return a.printChanges(e.Changes)
+}
+
+func (a *app) printChanges(changes []kconfig.Change) error {
+	for _, change := range changes {
+		if _, err := fmt.Fprintln(a.stdout, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}

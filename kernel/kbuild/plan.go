@@ -1,0 +1,224 @@
+// Package kbuild builds the kernel of a flavor: it finds the version, the
+// source and the configuration in the workspace and on kernel.org, names the
+// result by what goes into it, and has package builder compile it. Flavors
+// whose kernels come ready-made (Armbian) are fetched instead.
+package kbuild
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/builder"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/modules"
+	"hookbuild/kernel/source"
+)
+
+// Repository is where HookOS' kernel images are, unless HOOK_KERNEL_OCI_BASE
+// says otherwise.
+const Repository = "ghcr.io/tinkerbell/hook/kernel/hook-kernel"
+
+// Request says which kernel is wanted.
+type Request struct {
+	Flavor flavor.Flavor
+	// HookDir is the Hook checkout with kernel/configs.
+	HookDir string
+	// Repository begins the image's name; empty means [Repository].
+	Repository string
+	// PointRelease is the third number of the version; empty means the newest.
+	PointRelease string
+	// Source is an archive (path or URL) or a directory that takes the place
+	// of kernel.org's; SHA256 is the archive's checksum in hex.
+	Source, SHA256 string
+	// Fragments are configuration files and Sets arguments of --set that are
+	// merged for this build.
+	Fragments, Sets []string
+	// Modules chooses what goes into the image; Strip removes debugging
+	// symbols.
+	Modules modules.Choice
+	Strip   bool
+	// FirmwareID names the firmware that will be added, for the image's tag;
+	// empty means none.
+	FirmwareID string
+	// Download says where sources come from and where they are kept. Its keys
+	// come from the workspace when it has none.
+	Download source.Options
+}
+
+// Plan is a request with everything found out that can be without Docker.
+type Plan struct {
+	Request   Request
+	Version   source.Version
+	Defconfig []byte // of the workspace
+	// Requests are the options of fragments and sets, in their order.
+	Requests []kconfig.Request
+	// Reference is the name of the kernel image.
+	Reference string
+}
+
+// Resolve makes the plan of a flavor that is built from source.
+func Resolve(ctx context.Context, r Request) (*Plan, error) {
+	p := &Plan{Request: r}
+	var err error
+	if p.Defconfig, err = readDefconfig(r); err != nil {
+		return nil, err
+	}
+	if p.Requests, err = ReadRequests(r.Fragments, r.Sets); err != nil {
+		return nil, err
+	}
+	if p.Version, err = r.version(ctx); err != nil {
+		return nil, err
+	}
+	tag, err := p.hash()
+	if err != nil {
+		return nil, err
+	}
+	repository := r.Repository
+	if repository == "" {
+		repository = Repository
+	}
+	p.Reference = fmt.Sprintf("%s:%d.%d.%d-%s", repository, p.Version.Major, p.Version.Minor, p.Version.Point, tag)
+	return p, nil
+}
+
+// ConfigFile is the path of the flavor's defconfig.
+func (r Request) ConfigFile() string { return filepath.Join(r.HookDir, r.Flavor.ConfigPath()) }
+
+func readDefconfig(r Request) ([]byte, error) {
+	if r.Flavor.Method != flavor.Source {
+		return nil, fault.Mark(fmt.Errorf("configuring the kernel of %s: it is not built from source but comes ready-made from Armbian, whose configurations are at github.com/armbian/build", r.Flavor.ID), fault.Usage)
+	}
+	text, err := os.ReadFile(r.ConfigFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: there is no %q; copy one of those beside it to begin with: %s", r.Flavor.ID, r.ConfigFile(), beside(r.ConfigFile())), fault.Invalid)
+	}
+	if err != nil {
+		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: %w", r.Flavor.ID, err), fault.Invalid)
+	}
+	_, err = kconfig.Parse(strings.NewReader(string(text)), r.ConfigFile())
+	return text, err
+}
+
+func beside(file string) string {
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		return "(the directory cannot be read either)"
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, ", ")
+}
+
+// ReadRequests reads fragments, then arguments of --set.
+func ReadRequests(fragments, sets []string) ([]kconfig.Request, error) {
+	var all []kconfig.Request
+	for _, name := range fragments {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fault.Mark(fmt.Errorf("reading the fragment: %w", err), fault.Invalid)
+		}
+		c, err := kconfig.Parse(f, name)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		all = append(all, c.Requests("--fragment "+name)...)
+	}
+	for _, arg := range sets {
+		r, err := kconfig.ParseSet(arg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// version finds the release to build.
+func (r Request) version(ctx context.Context) (source.Version, error) {
+	if r.PointRelease != "" {
+		return source.ParseVersion(r.Flavor.Series + "." + r.PointRelease)
+	}
+	if r.Source != "" {
+		return sourceVersion(r)
+	}
+	return source.Latest(ctx, r.Flavor.Series, r.Download)
+}
+
+// sourceVersion reads a release from a given source: from a directory's
+// Makefile, or from the archive's name when that tells it.
+func sourceVersion(r Request) (source.Version, error) {
+	series, err := source.ParseVersion(r.Flavor.Series)
+	if err != nil {
+		return series, err
+	}
+	if isDir(r.Source) {
+		return makefileVersion(filepath.Join(r.Source, "Makefile"))
+	}
+	name := filepath.Base(r.Source)
+	name = strings.TrimPrefix(name, "linux-")
+	if i := strings.Index(name, ".tar"); i > 0 {
+		if v, err := source.ParseVersion(name[:i]); err == nil {
+			return v, nil
+		}
+	}
+	return series, nil
+}
+
+// makefileVersion reads VERSION, PATCHLEVEL and SUBLEVEL.
+func makefileVersion(name string) (source.Version, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return source.Version{}, fault.Mark(fmt.Errorf("reading the kernel's source: %w", err), fault.Invalid)
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if key, value, found := strings.Cut(line, "="); found && len(values) < 3 {
+			switch key = strings.TrimSpace(key); key {
+			case "VERSION", "PATCHLEVEL", "SUBLEVEL":
+				values[key] = strings.TrimSpace(value)
+			}
+		}
+	}
+	return source.ParseVersion(values["VERSION"] + "." + values["PATCHLEVEL"] + "." + values["SUBLEVEL"])
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// hash ends the image's tag: upstream's own when nothing but the workspace's
+// files decides the kernel, so that hookbuild finds images that build.sh made
+// and the other way round; else one over everything that was asked.
+func (p *Plan) hash() (string, error) {
+	upstream, err := os.ReadFile(filepath.Join(p.Request.HookDir, "kernel", "Dockerfile"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("naming the kernel image: %w", err)
+	}
+	h := sha256.New()
+	h.Write(p.Defconfig)
+	if err == nil && p.plain() {
+		h.Write(upstream)
+		return hex.EncodeToString(h.Sum(nil))[:8], nil
+	}
+	r := p.Request
+	fmt.Fprintf(h, "\x00%q\x00%q %q\x00%q %q %t\x00%q\x00%s", p.Requests, r.Source, r.SHA256, r.Modules.Include, r.Modules.Exclude, r.Strip, r.FirmwareID, builder.Dockerfile())
+	return hex.EncodeToString(h.Sum(nil))[:8], nil
+}
+
+// plain tells whether the request adds nothing to the workspace.
+func (p *Plan) plain() bool {
+	r := p.Request
+	return len(p.Requests) == 0 && r.Source == "" && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.FirmwareID == ""
+}
