@@ -52,6 +52,9 @@ func (c *Cache) SetNote(kind, key, value string) error {
 	if err != nil {
 		return err
 	}
+	if was, err := c.Note(kind, key); err == nil && was == value {
+		return nil
+	}
 	body, err := json.Marshal(note{key, value})
 	if err != nil {
 		return fmt.Errorf("keeping a note of %q: %w", key, err)

@@ -21,8 +21,9 @@ import (
 	"hookbuild/internal/tarball"
 )
 
-// layerKind is where the cache keeps uncompressed layers, by diffID.
-const layerKind = "layers"
+// LayerKind is the kind under which the cache keeps uncompressed layers, by
+// diffID.
+const LayerKind = "layers"
 
 // Layer is one layer of an image.
 type Layer struct {
@@ -49,7 +50,7 @@ func (l *Layer) Tar(ctx context.Context) (*cache.File, error) {
 		return nil, err
 	}
 	defer release()
-	f, err := l.client.cache.Blob(ctx, layerKind, l.DiffID)
+	f, err := l.client.cache.Blob(ctx, LayerKind, l.DiffID)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = l.fetch(ctx)
 	}
@@ -90,7 +91,7 @@ func (c *Client) slot(ctx context.Context) (release func(), err error) {
 // fetch brings the layer into the cache in one pass: network, digest,
 // decompression, diffID, file.
 func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
-	f, err := l.client.cache.PutBlob(ctx, layerKind, l.DiffID, func(w io.Writer) error {
+	f, err := l.client.cache.PutBlob(ctx, LayerKind, l.DiffID, func(w io.Writer) error {
 		task := progress.Start(l.client.sink, l.Size, "pull %s, layer %d of %d", l.image, l.number, l.count)
 		return task.End(l.unpack(ctx, w, task), "")
 	})

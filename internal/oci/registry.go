@@ -108,6 +108,9 @@ func (s *registrySource) currentTag(ctx context.Context) (v1.Hash, error) {
 		if err := closing(err, r); err != nil {
 			return err
 		}
+		if _, err := parseManifest(raw); err != nil {
+			return fmt.Errorf("what came is no manifest: %w", err)
+		}
 		h = hashOf(raw)
 		return s.client.keep(ctx, manifestKind, h, raw)
 	})
