@@ -75,7 +75,7 @@ func compressionFlags() []cli.Flag {
 
 func layoutFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "layout", Value: string(embed.Directory), Usage: "how the images are stored: packed, directory, or auto (packed where the kernel can mount it)"},
+		&cli.StringFlag{Name: "layout", Value: string(embed.Packed), Usage: "how the images are stored: packed, directory, or auto (packed where the kernel can mount it)"},
 	}
 }
 
