@@ -86,11 +86,16 @@ func newRootCommand(a *app) *cli.App {
 func commands(a *app) []*cli.Command {
 	all := []*cli.Command{
 		newAllCommand(a),
+		newKernelConfigCommand(a),
+		newKernelConfigShellCommand(a),
+		newKernelCommand(a),
 		newImagesCommand(a),
 		newEmbedCommand(a),
 		newExtractImageCommand(a),
 		newLinuxKitCommand(a),
 		newMatrixCommand(a),
+		newDHCPCommand(a),
+		newNetbootCommand(a),
 	}
 	for _, c := range all {
 		prepare(c)
