@@ -110,9 +110,11 @@ func architectures() map[string]architecture {
 	return map[string]architecture{
 		"amd64": {
 			triplet: "x86_64-linux-gnu", console: "ttyS0",
-			// A processor that says it moves strings fast makes the kernel copy
-			// byte by byte, which is the slowest way under emulation.
-			qemu: []string{"qemu-system-x86_64", "-machine", "q35", "-cpu", "max,erms=off,fsrm=off"},
+			// A processor that says it moves strings fast (erms, fsrm) makes the
+			// kernel copy byte by byte, which is the slowest way under emulation.
+			// QEMU 7.2 now and then spoils the flags at a cmpxchg16b, which kernels
+			// use to allocate memory where there is one: a double fault at boot.
+			qemu: []string{"qemu-system-x86_64", "-machine", "q35", "-cpu", "max,erms=off,fsrm=off,cx16=off"},
 		},
 		"arm64": {
 			triplet: "aarch64-linux-gnu", console: "ttyAMA0",
