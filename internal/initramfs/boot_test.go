@@ -15,67 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/lab"
 	"hookbuild/internal/testneed"
 )
 
-// TestKernelUnpacks boots Linux with segments of every kind and compares what
-// it finds with what [Load] says it will.
-func TestKernelUnpacks(t *testing.T) {
-	testneed.Tool(t, "qemu-system-x86_64")
-	kernel := kernelImage(t)
-	dir := t.TempDir()
-	initramfs := filepath.Join(dir, "initramfs")
-	if err := os.WriteFile(initramfs, bootFile(t), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	console, err := lab.Boot(t.Context(), lab.Machine{Arch: "amd64", Kernel: kernel, Initramfs: []string{initramfs}, MemoryMB: 512, Cmdline: "quiet loglevel=1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(initramfs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := load(t, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(file.Lost) != 2 || len(file.Segments) != 6 {
-		t.Errorf("lost %v, %d segments", file.Lost, len(file.Segments))
-	}
-	got := told(console)
-	if diff := cmp.Diff(expected(file.Tree), got); diff != "" {
-		t.Errorf("the kernel unpacked otherwise (-want +got):\n%s", diff)
-	}
-}
-
-// kernelImage gives the vmlinuz of Debian's cloud kernel.
-func kernelImage(t *testing.T) string {
-	t.Helper()
-	testneed.Tool(t, "apt-get")
-	dpkg := testneed.Tool(t, "dpkg-deb")
-	l, err := lab.Open("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	deb, err := l.Kernel(t.Context(), "amd64")
-	if err != nil {
-		testneed.Missing(t, "kernel", err.Error())
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command(dpkg, "-x", deb, dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	found, err := filepath.Glob(filepath.Join(dir, "boot/vmlinuz-*"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("%v, %v", found, err)
-	}
-	return found[0]
-}
-
-// bootFile makes an initramfs of six segments whose files meet each other.
-func bootFile(t *testing.T) []byte {
+// BootFile makes an initramfs of six segments whose files meet each other.
+func BootFile(t *testing.T) []byte {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "init")
 	build := exec.Command(testneed.Tool(t, "go"), "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./testdata/bootinit")
@@ -118,6 +62,22 @@ func bootFile(t *testing.T) []byte {
 		}
 	}
 	return file.Bytes()
+}
+
+// CompareBoot compares what a machine told of its files with what [Load] says of
+// the same initramfs.
+func CompareBoot(t *testing.T, data []byte, console string) {
+	t.Helper()
+	file, err := load(t, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Lost) != 2 || len(file.Segments) != 6 {
+		t.Errorf("lost %v, %d segments", file.Lost, len(file.Segments))
+	}
+	if diff := cmp.Diff(expected(file.Tree), told(console)); diff != "" {
+		t.Errorf("the kernel unpacked otherwise (-want +got):\n%s", diff)
+	}
 }
 
 // oddFiles tries what [TestUnpacksAsTheKernel] says of the kernel.
