@@ -181,12 +181,15 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 
 func (a *app) printResult(result *build.Result, took time.Duration) error {
 	for _, artifact := range result.Artifacts {
-		if _, err := fmt.Fprintf(a.stdout, "%s%c%s\n", result.Dir, os.PathSeparator, artifact.Name); err != nil {
-			return err
-		}
 		a.note("%s: %s", artifact.Name, bytesText(artifact.Size))
 	}
 	a.note("done in %s", took.Round(time.Millisecond))
-	_, err := fmt.Fprintln(a.stdout, result.Tarball)
+	out := a.results()
+	for _, artifact := range result.Artifacts {
+		if _, err := fmt.Fprintf(out, "%s%c%s\n", result.Dir, os.PathSeparator, artifact.Name); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(out, result.Tarball)
 	return err
 }

@@ -31,6 +31,7 @@ type app struct {
 	environment
 	variables map[string]string // KEY=VALUE arguments
 	face      face
+	faceErr   error // of a face that was closed early
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -46,7 +47,7 @@ func run(ctx context.Context, args []string, env environment) int {
 		err = root.RunContext(ctx, append([]string{"hookbuild"}, sorted...))
 	}
 	if a.face != nil {
-		err = errors.Join(err, a.face.Close())
+		err = errors.Join(err, a.faceErr, a.face.Close())
 	}
 	if err == nil {
 		return 0
@@ -153,6 +154,17 @@ func (a *app) sink() progress.Sink {
 		return progress.Discard{}
 	}
 	return a.face
+}
+
+// results is where a command prints what a program would read. On a terminal
+// the tasks under way are cleared away first; what is reported later comes as
+// plain lines.
+func (a *app) results() io.Writer {
+	if t, ok := a.face.(*terminalFace); ok {
+		a.faceErr = t.Close()
+		a.face = &t.plain
+	}
+	return a.stdout
 }
 
 // note shows the user something worth knowing.

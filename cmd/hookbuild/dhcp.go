@@ -260,7 +260,7 @@ func (a *app) writeConfig(out string, files []netboot.File) error {
 	case len(files) > 1 && out == "":
 		return usagef("these are %d files; name a directory for them with -o DIR", len(files))
 	case out == "":
-		_, err := a.stdout.Write(files[0].Content)
+		_, err := a.results().Write(files[0].Content)
 		return err
 	case len(files) > 1 || isDir:
 		if err := os.MkdirAll(out, 0o755); err != nil {
@@ -332,7 +332,7 @@ func (a *app) switchDHCP(c *cli.Context) error {
 		}
 	}
 	for _, change := range changes {
-		if _, err := a.stdout.Write(diff.Diff(change.Name, change.Before, change.Name, change.After)); err != nil {
+		if _, err := a.results().Write(diff.Diff(change.Name, change.Before, change.Name, change.After)); err != nil {
 			return err
 		}
 	}
@@ -392,7 +392,7 @@ func (a *app) printSteps(s netboot.Server, file string) error {
 	for _, step := range s.Apply(file) {
 		text += "#   " + step + "\n"
 	}
-	_, err := fmt.Fprint(a.stdout, text)
+	_, err := fmt.Fprint(a.results(), text)
 	return err
 }
 
@@ -440,7 +440,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 		a.note("the server's own check was not run: %s", result.Why)
 	}
 	for _, f := range result.Findings {
-		if _, err := fmt.Fprintln(a.stdout, f); err != nil {
+		if _, err := fmt.Fprintln(a.results(), f); err != nil {
 			return err
 		}
 	}

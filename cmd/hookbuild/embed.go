@@ -53,7 +53,7 @@ func (a *app) embed(c *cli.Context) error {
 	}
 	a.noteMemory(memory)
 	a.note("done in %s", time.Since(started).Round(time.Millisecond))
-	_, err = fmt.Fprintln(a.stdout, r.Output)
+	_, err = fmt.Fprintln(a.results(), r.Output)
 	return err
 }
 
@@ -115,7 +115,7 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 		a.note("%s has no embedded images", source)
 		return nil
 	}
-	table := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	table := tabwriter.NewWriter(a.results(), 0, 8, 2, ' ', 0)
 	for _, image := range store.Images() {
 		for _, name := range append(image.Names, image.Digests...) {
 			fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], bytesText(image.Size)) // Flush tells
@@ -147,7 +147,7 @@ func newExtractImageCommand(a *app) *cli.Command {
 			for _, note := range x.Notes {
 				a.note("%s", note)
 			}
-			_, err = fmt.Fprintln(a.stdout, c.String("output"))
+			_, err = fmt.Fprintln(a.results(), c.String("output"))
 			return err
 		},
 	}

@@ -22,7 +22,7 @@ type terminalFace struct {
 func newTerminalFace(w io.Writer) *terminalFace {
 	// Signals are main's business, and nothing is read from the keyboard.
 	program := tea.NewProgram(terminalModel{width: 80}, tea.WithOutput(w), tea.WithInput(nil), tea.WithoutSignalHandler())
-	f := &terminalFace{program: program, ended: make(chan error, 1)}
+	f := &terminalFace{program: program, ended: make(chan error, 1), plain: plainFace{w: w}}
 	go func() {
 		_, err := program.Run()
 		f.ended <- err

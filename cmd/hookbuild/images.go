@@ -29,9 +29,9 @@ func newImagesCommand(a *app) *cli.Command {
 				return err
 			}
 			if c.Bool("json") {
-				return bundles.WriteJSON(a.stdout, request.Bundle, images)
+				return bundles.WriteJSON(a.results(), request.Bundle, images)
 			}
-			return bundles.ListOf(images, c.Bool("pinned")).Write(a.stdout)
+			return bundles.ListOf(images, c.Bool("pinned")).Write(a.results())
 		},
 	}
 }

@@ -150,7 +150,7 @@ func (a *app) alreadyBuilt(c *cli.Context, ref string) (bool, error) {
 		return false, err
 	}
 	a.note("%s has %s already; --force builds it again", where, ref)
-	_, err = fmt.Fprintln(a.stdout, ref)
+	_, err = fmt.Fprintln(a.results(), ref)
 	return true, err
 }
 

@@ -114,7 +114,7 @@ func (a *app) reportEdit(e *kbuild.Edit) error {
 
 func (a *app) printChanges(changes []kconfig.Change) error {
 	for _, change := range changes {
-		if _, err := fmt.Fprintln(a.stdout, change); err != nil {
+		if _, err := fmt.Fprintln(a.results(), change); err != nil {
 			return err
 		}
 	}

@@ -110,7 +110,7 @@ func (a *app) publishKernel(c *cli.Context, m *kernel.Image, ref string) (err er
 			return err
 		}
 	}
-	_, err = fmt.Fprintln(a.stdout, ref)
+	_, err = fmt.Fprintln(a.results(), ref)
 	return err
 }
 

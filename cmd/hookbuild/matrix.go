@@ -24,7 +24,7 @@ func newMatrixCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := m.Write(a.stdout); err != nil {
+			if err := m.Write(a.results()); err != nil {
 				return err
 			}
 			return appendOutputs(a.getenv("GITHUB_OUTPUT"), m)
