@@ -93,9 +93,11 @@ func (a *app) edit(c *cli.Context, plan *kbuild.Plan, shell bool, terminal *buil
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	switch {
-	case terminal == nil:
+	if terminal == nil {
 		return plan.Set(c.Context, b)
+	}
+	a.results() // clears the tasks: the terminal is the container's now
+	switch {
 	case shell:
 		return plan.Edit(c.Context, b.Shell, terminal)
 	}
