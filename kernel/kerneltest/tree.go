@@ -103,3 +103,14 @@ func Content(t testing.TB, tree *initramfs.Tree, name string) []byte {
 	}
 	return content
 }
+
+// WriteFile writes a file and makes its directory.
+func WriteFile(t testing.TB, name string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -116,3 +116,26 @@ func copyFirmware(to, from *initramfs.Tree, name, wanted string) error {
 	e.UID, e.GID, e.Mode = 0, 0, 0o644
 	return to.Add(e)
 }
+
+// BuiltinNames lists the modules that modules.builtin.modinfo tells of,
+// sorted.
+func (s *Set) BuiltinNames() []string {
+	var names []string
+	for _, f := range s.builtinFields {
+		names = append(names, f.module)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// BuiltinValues gives the values of a built-in module's field ("alias",
+// "firmware"), in order.
+func (s *Set) BuiltinValues(module, key string) []string {
+	var values []string
+	for _, f := range s.builtinFields {
+		if value, found := strings.CutPrefix(f.text, key+"="); found && f.module == module {
+			values = append(values, value)
+		}
+	}
+	return values
+}
