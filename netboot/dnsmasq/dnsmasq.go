@@ -52,7 +52,7 @@ var text string
 
 // Render implements [netboot.Server].
 func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
-	if err := check(p); err != nil {
+	if err := refuse(p); err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
@@ -139,8 +139,8 @@ func service(arch uint16) string {
 	return map[uint16]string{0: "x86PC", 7: "BC_EFI", 9: "X86-64_EFI", 11: "ARM64_EFI"}[arch]
 }
 
-// check refuses what dnsmasq would take for something else.
-func check(p *netboot.Plan) error {
+// refuse finds what dnsmasq would take for something else.
+func refuse(p *netboot.Plan) error {
 	for m := range p.Machines {
 		if lease(m.Hostname) {
 			return fmt.Errorf("writing %q of line %d for dnsmasq: it takes this host name for a lease time; choose another", m.Hostname, m.Line)

@@ -1,42 +1,79 @@
 package dnsmasq
 
 import (
+	"path/filepath"
 	"testing"
 
 	"hookbuild/netboot"
 	"hookbuild/netboot/internal/nettest"
 )
 
+// Every kind of client of every machine, in a server of its own; nobody else
+// is answered.
 func TestExchange(t *testing.T) {
-	n := nettest.New(t)
 	p := nettest.Plan(t, netboot.Options{Domain: "example.net"})
-	files, err := Server{}.Render(p, netboot.Full)
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := nettest.GoldenRender(t, Server{}, p, netboot.Full)
+	n := nettest.New(t)
 	n.StartDHCP(n.Server, "dnsmasq", files[0].Content)
 	n.Matrix(t, p)
 }
 
-func TestProxy(t *testing.T) {
+// Beside a site's own clients, which notice nothing.
+func TestSharedServer(t *testing.T) {
 	n := nettest.New(t)
-	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
-	files, err := Server{}.Render(p, netboot.Proxy)
+	n.Shared(t, Server{}, nettest.Plan(t, netboot.Options{}), "testdata/site/dnsmasq.conf")
+}
+
+func TestGoldenFragment(t *testing.T) {
+	nettest.GoldenRender(t, Server{}, nettest.Plan(t, netboot.Options{ScriptURL: "http://192.0.2.9:7171/ipxe/script/${mac}/auto.ipxe"}), netboot.Fragment)
+}
+
+// What is generated has no faults by the checks.
+func TestOwnConfigurationIsFaultless(t *testing.T) {
+	p := nettest.Plan(t, netboot.Options{Domain: "example.net", Phase: netboot.Cluster, UserClasses: []string{"Tinkerbell", "iPXE"}})
+	files, err := Server{}.Render(p, netboot.Full)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s", files[0].Content)
+	whole := nettest.Site(t, "testdata/site/dnsmasq.conf", files) // for its directory
+	if got := nettest.Lint(Server{}, p, filepath.Join(filepath.Dir(whole), files[0].Name), false); got != "" {
+		t.Error(got)
+	}
+}
+
+// A proxy tells what to boot, and only the machines; another server gives the
+// addresses. UEFI firmware is first sent to port 4011 (package chain proves
+// the whole way with real firmware).
+func TestProxy(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	files := nettest.GoldenRender(t, Server{}, p, netboot.Proxy)
+	n := nettest.New(t)
 	n.StartDHCP(n.Server, "dnsmasq", files[0].Content)
-	for _, c := range p.Clients {
-		for _, arch := range c.Archs {
-			for _, class := range []string{"", "Tinkerbell"} {
-				r, ok := n.Discover(nettest.Client{Request: c.Request(p.Subnets[0].Machines[0], arch, class)})
-				t.Log(arch, class, ok, r)
-			}
+	m := p.Subnets[0].Machines[0]
+	for _, arch := range []uint16{0, 7, 9, 11} {
+		if got, ok := n.Discover(nettest.Client{Request: p.Clients[0].Request(m, arch, "Tinkerbell")}); !ok || got.BootFile != p.ScriptURL || got.IP.IsValid() {
+			t.Errorf("iPXE of architecture %d: %t %+v", arch, ok, got)
 		}
 	}
-	m := p.Subnets[0].Machines[0]
+	if got, ok := n.Discover(nettest.Client{Request: p.Clients[0].Request(m, 0, "")}); !ok || got.BootFile != "undionly.kpxe" || got.NextServer != p.Address {
+		t.Errorf("BIOS: %t %+v", ok, got)
+	}
+	if got, ok := n.Discover(nettest.Client{Request: p.Clients[1].Request(m, 7, "")}); !ok || got.Vendor != "PXEClient" {
+		t.Errorf("UEFI: %t %+v", ok, got)
+	}
 	m.MAC = nettest.Stranger()
-	r, ok := n.Discover(nettest.Client{Request: p.Clients[1].Request(m, 7, "")})
-	t.Log("stranger", ok, r)
+	if got, ok := n.Discover(nettest.Client{Request: p.Clients[0].Request(m, 0, "")}); ok {
+		t.Errorf("a stranger is told %+v", got)
+	}
+}
+
+// Names that dnsmasq would take for something else are refused.
+func TestRefusedNames(t *testing.T) {
+	for name, ok := range map[string]bool{"12h": false, "infinite": false, "10": false, "a1h": true, "h": true, "cp.other": false, "cp.example.net": true} {
+		p := nettest.PlanOf(t, netboot.Options{Domain: "example.net"}, nettest.OneSubnetCSV)
+		p.Subnets[0].Machines[0].Hostname = name
+		if _, err := (Server{}).Render(p, netboot.Full); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 }

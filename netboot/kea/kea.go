@@ -125,7 +125,7 @@ func renderFull(p *netboot.Plan) ([]netboot.File, error) {
 		Leases:        leases{"memfile"},
 		ValidLifetime: int(p.Lease / time.Second),
 		Identifiers:   []string{"hw-address"},
-		Classes:       classes(p),
+		Classes:       renderClasses(p),
 		Subnets:       subnets(p),
 	}}
 	text, err := encode(d, "")
@@ -144,7 +144,7 @@ func header(p *netboot.Plan) string {
 }
 
 func renderFragment(p *netboot.Plan) ([]netboot.File, error) {
-	list := classes(p)
+	list := renderClasses(p)
 	list[0].Comment = header(p) + " " + list[0].Comment
 	first, err := elements(list)
 	if err != nil {
@@ -194,9 +194,10 @@ func encode(v any, prefix string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// classes come before the site's own in effect as long as those depend on
-// KNOWN or have no boot file: see the package comment.
-func classes(p *netboot.Plan) []class {
+// renderClasses writes the classes. Another class of the site that has a boot
+// file must depend on KNOWN, as "not member('KNOWN')" does, or it is evaluated
+// before these and wins.
+func renderClasses(p *netboot.Plan) []class {
 	ours := fmt.Sprintf("member('KNOWN') and member('%s')", p.Tag)
 	var userClasses []string
 	for _, c := range p.UserClasses {
@@ -206,7 +207,7 @@ func classes(p *netboot.Plan) []class {
 		{Name: p.Tag, Comment: "The machines of hardware.csv: their reservations name this class, and all that follows holds for it alone."},
 		{
 			Name: p.Tag + "-ipxe", Comment: "Second step: iPXE loads the script.",
-			Test: ours + " and " + either(userClasses), BootFile: p.ScriptURL,
+			Test: ours + " and " + anyOf(userClasses), BootFile: p.ScriptURL,
 		},
 		{
 			Name: p.Tag + "-firmware", Comment: "First step: the firmware loads iPXE.",
@@ -219,8 +220,8 @@ func classes(p *netboot.Plan) []class {
 	return append(list, vlans(p)...)
 }
 
-// either joins alternatives.
-func either(tests []string) string {
+// anyOf joins alternatives.
+func anyOf(tests []string) string {
 	if len(tests) == 1 {
 		return tests[0]
 	}
@@ -234,7 +235,7 @@ func firmware(p *netboot.Plan, c netboot.Client) class {
 	}
 	out := class{
 		Name: p.Tag + "-" + c.Name, Comment: c.What,
-		Test: fmt.Sprintf("member('%s-firmware') and %s", p.Tag, either(archs)), BootFile: c.BootFile,
+		Test: fmt.Sprintf("member('%s-firmware') and %s", p.Tag, anyOf(archs)), BootFile: c.BootFile,
 	}
 	if c.HTTP {
 		out.OptionData = []option{{Name: "vendor-class-identifier", Data: netboot.HTTPClient, AlwaysSend: true}}

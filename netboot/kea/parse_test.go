@@ -1,0 +1,42 @@
+package kea
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/netboot"
+	"hookbuild/netboot/internal/nettest"
+)
+
+// Configurations as they were published, and others that a server takes
+// without a word: each with all that is wrong with it.
+func TestWrong(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	files, err := filepath.Glob("testdata/wrong/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		nettest.Golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".findings", nettest.Lint(Server{}, p, file, false))
+	}
+}
+
+// The model that the checks ask tells what the server itself tells.
+func TestModelAgreesWithServer(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	for _, name := range []string{"order.json"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join("testdata", "wrong", name)
+			conf, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			model, _ := Server{}.Parse(os.ReadFile, file)
+			n := nettest.New(t)
+			n.StartDHCP(n.Server, Server{}.Name(), conf)
+			n.Agree(t, p, model)
+		})
+	}
+}
