@@ -97,8 +97,7 @@ func (a *app) edit(c *cli.Context, plan *kbuild.Plan, shell bool, terminal *buil
 		return plan.Set(c.Context, b)
 	}
 	a.results() // clears the tasks: the terminal is the container's now
-	switch {
-	case shell:
+	if shell {
 		return plan.Edit(c.Context, b.Shell, terminal)
 	}
 	return plan.Edit(c.Context, b.Menuconfig, terminal)
