@@ -29,6 +29,9 @@ func (s State) String() string {
 	return [...]string{"unknown", "missing", "module", "built in"}[s]
 }
 
+// MarshalText implements [encoding.TextMarshaler].
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Present tells whether the feature is there, built in or as a module.
 func (s State) Present() bool { return s == BuiltIn || s == Module }
 
@@ -158,9 +161,9 @@ func moduleOf(option string) (string, bool) {
 
 // Feature is one line of the summary that [Features.Summary] gives.
 type Feature struct {
-	Option string // "CONFIG_RD_ZSTD"
-	Text   string // what it is needed for
-	State  State
+	Option string `json:"option"` // "CONFIG_RD_ZSTD"
+	Text   string `json:"for"`    // what it is needed for
+	State  State  `json:"state"`
 }
 
 // Summary lists the options that decide how a HookOS can be built on this

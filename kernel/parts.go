@@ -11,17 +11,18 @@ import (
 	"strings"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/kernel/modules"
 )
 
 // FromParts takes a kernel file and modules that lie elsewhere in a tree, as
 // the vmlinuz and the initramfs of a HookOS do. A nil tree is one without
 // modules. The file is read when it is used.
-func FromParts(ctx context.Context, vmlinuz string, modules *initramfs.Tree) (*Image, error) {
+func FromParts(ctx context.Context, vmlinuz string, tree *initramfs.Tree) (*Image, error) {
 	f, err := os.Open(vmlinuz)
 	if err != nil {
 		return nil, invalid("reading a kernel: %w", err)
 	}
-	below, err := modulesOf(modules)
+	below, err := modulesOf(tree)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -57,13 +58,13 @@ func (nopCloser) Close() error { return nil }
 
 // modulesOf gives the part of a tree that is below lib/modules.
 func modulesOf(tree *initramfs.Tree) (*initramfs.Tree, error) {
-	modules := &initramfs.Tree{}
+	below := &initramfs.Tree{}
 	if tree == nil {
-		return modules, nil
+		return below, nil
 	}
 	dir, ok := tree.Resolve("lib")
 	if !ok {
-		return modules, nil
+		return below, nil
 	}
 	for e := range tree.All() {
 		rest, ok := strings.CutPrefix(e.Path, dir+"/modules/")
@@ -71,9 +72,23 @@ func modulesOf(tree *initramfs.Tree) (*initramfs.Tree, error) {
 			continue
 		}
 		e.Path = modulesRoot + "/" + rest
-		if err := modules.Add(e); err != nil {
+		if err := below.Add(e); err != nil {
 			return nil, err
 		}
 	}
-	return modules, nil
+	return below, nil
+}
+
+// ModulesIn reads the modules that lie in a file tree, an initramfs for
+// example. A tree without modules gives an empty set.
+func ModulesIn(ctx context.Context, tree *initramfs.Tree, jobs int) (*modules.Set, error) {
+	below, err := modulesOf(tree)
+	if err != nil {
+		return nil, err
+	}
+	release, err := moduleRelease(below)
+	if err != nil {
+		return nil, invalid("reading the modules: %w", err)
+	}
+	return modules.Read(ctx, below, release, jobs)
 }

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/embed"
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
+	"hookbuild/kernel/devices"
+	"hookbuild/kernel/inspect"
+)
+
+func newInspectCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "tell what is in a vmlinuz, an initramfs or a kernel image, and which drivers a machine finds there",
+		ArgsUsage: "VMLINUZ|INITRAMFS|image:REF|deb:FILE|dir:DIR ...",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "config", Usage: "tell the state of a kernel `OPTION` (repeatable)"},
+			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `VENDOR:DEVICE` (repeatable)"},
+			&cli.StringSliceFlag{Name: "usb", Usage: "find the driver of a USB device, `VENDOR:PRODUCT` (repeatable)"},
+			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine, by the output of lspci -nn (or lsusb) in `FILE` (repeatable)"},
+			&cli.BoolFlag{Name: "modules", Usage: "list the modules"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		},
+		Action: a.inspect,
+	}
+}
+
+// findings is what inspect prints, as JSON in this form.
+type findings struct {
+	Kernel    *kernel.Report    `json:"kernel,omitempty"`
+	Initramfs *initramfsReport  `json:"initramfs,omitempty"`
+	Options   map[string]string `json:"options,omitempty"`
+	Modules   []string          `json:"modules,omitempty"`
+	Devices   []deviceReport    `json:"devices,omitempty"`
+}
+
+type initramfsReport struct {
+	Segments    []initramfs.Segment `json:"segments"`
+	Files       int                 `json:"files"`
+	Directories []directorySize     `json:"directories"`
+	Memory      embed.Memory        `json:"memory"`
+	Images      []embeddedReport    `json:"images,omitempty"`
+	// Lost are entries that the kernel drops without a word.
+	Lost []initramfs.Loss `json:"lost,omitempty"`
+}
+
+type embeddedReport struct {
+	ID    string   `json:"id"`
+	Names []string `json:"names"` // with those by digest
+	Size  int64    `json:"size"`  // of the unpacked files
+}
+
+type directorySize struct {
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+}
+
+type deviceReport struct {
+	Device  string           `json:"device"`
+	Drivers []devices.Driver `json:"drivers"`
+}
+
+// subject is what the arguments name: a kernel, an initramfs, or both.
+type subject struct {
+	kernel   *kernel.Image
+	existing *build.Existing
+	vmlinuz  string
+}
+
+func (s *subject) Close() error {
+	var errs []error
+	if s.kernel != nil {
+		errs = append(errs, s.kernel.Close())
+	}
+	if s.existing != nil {
+		errs = append(errs, s.existing.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *app) inspect(c *cli.Context) (err error) {
+	if c.NArg() == 0 {
+		return usagef("inspect needs the files to look at: vmlinuz-x86_64, initramfs-x86_64, or both")
+	}
+	s, err := a.openSubject(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	f := &findings{}
+	for _, gather := range []func(*cli.Context, *subject, *findings) error{a.gatherKernel, a.gatherInitramfs, a.gatherOptions, a.gatherModules} {
+		if err := gather(c, s, f); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(a.results(), f)
+	}
+	return f.print(a.results())
+}
+
+// openSubject opens the arguments, each as what it turns out to be. A vmlinuz
+// and an initramfs together are one system.
+func (a *app) openSubject(c *cli.Context) (*subject, error) {
+	s := &subject{}
+	for _, arg := range c.Args().Slice() {
+		if err := a.openOne(c, s, arg); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	if s.vmlinuz == "" {
+		return s, nil
+	}
+	var tree *initramfs.Tree
+	if s.existing != nil {
+		tree = s.existing.Contents.Tree
+	}
+	k, err := kernel.FromParts(c.Context, s.vmlinuz, tree)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.kernel = k
+	return s, nil
+}
+
+func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
+	scheme, _, _ := strings.Cut(arg, ":")
+	isKernel := slices.Contains([]string{"image", "deb", "dir"}, scheme)
+	if !isKernel {
+		if isKernel, err = isKernelFile(arg); err != nil {
+			return err
+		}
+		if isKernel && s.vmlinuz == "" && s.kernel == nil {
+			s.vmlinuz = arg
+			return nil
+		}
+	}
+	switch {
+	case isKernel && (s.kernel != nil || s.vmlinuz != ""):
+		return usagef("inspecting %q: one kernel at a time", arg)
+	case isKernel:
+		s.kernel, err = a.openKernel(c, arg)
+		return err
+	case s.existing != nil:
+		return usagef("inspecting %q: one initramfs at a time", arg)
+	}
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return err
+	}
+	s.existing, err = b.OpenInitramfs(c.Context, arg)
+	return err
+}
+
+// isKernelFile tells a kernel from an initramfs by its headers. URLs are taken
+// for initramfs files.
+func isKernelFile(name string) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, nil // a URL; what else it is, opening it will tell
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	_, err = inspect.Identify(f, info.Size(), name)
+	return err == nil, nil
+}
+
+func (a *app) openKernel(c *cli.Context, arg string) (*kernel.Image, error) {
+	o, err := a.kernelOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	scheme, rest, _ := strings.Cut(arg, ":")
+	switch scheme {
+	case "deb":
+		return kernel.FromDeb(c.Context, strings.Split(rest, ","), o)
+	case "dir":
+		return kernel.FromDir(c.Context, rest, o)
+	}
+	client, err := a.newClient(c, o.Cache)
+	if err != nil {
+		return nil, err
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return nil, err
+	}
+	image, err := client.Image(c.Context, rest, v1.Platform{OS: "linux", Architecture: orDefault(arch, "amd64")})
+	if err != nil {
+		return nil, err
+	}
+	return kernel.FromOCI(c.Context, image, o)
+}
+
+func (a *app) gatherKernel(c *cli.Context, s *subject, f *findings) (err error) {
+	if s.kernel != nil {
+		f.Kernel, err = s.kernel.Report(c.Context)
+	}
+	return err
+}
+
+func (a *app) gatherInitramfs(_ *cli.Context, s *subject, f *findings) error {
+	if s.existing == nil {
+		return nil
+	}
+	tree := s.existing.Contents.Tree
+	f.Initramfs = &initramfsReport{
+		Segments: s.existing.Contents.Segments, Files: tree.Len(), Lost: s.existing.Contents.Lost,
+		Directories: directorySizes(tree), Memory: embed.MemoryToBoot(s.existing.Size(), tree.All()),
+	}
+	store, err := s.existing.Store()
+	if err != nil || store == nil {
+		return err
+	}
+	for _, image := range store.Images() {
+		f.Initramfs.Images = append(f.Initramfs.Images, embeddedReport{image.ID.String(), slices.Concat(image.Names, image.Digests), image.Size})
+	}
+	return nil
+}
+
+// directorySizes adds up the files by the first two elements of their paths,
+// largest first; what is below 1 % of all goes under "...".
+func directorySizes(tree *initramfs.Tree) []directorySize {
+	sizes := map[string]int64{}
+	var total int64
+	for e := range tree.All() {
+		parts := strings.SplitN(path.Dir(e.Path), "/", 3)
+		sizes[path.Join(parts[:min(len(parts), 2)]...)] += e.Size
+		total += e.Size
+	}
+	list := []directorySize{}
+	rest := directorySize{Path: "..."}
+	for dir, size := range sizes {
+		if size*100 < total || size == 0 {
+			rest.Size += size
+			continue
+		}
+		list = append(list, directorySize{dir, size})
+	}
+	slices.SortFunc(list, func(a, b directorySize) int {
+		if a.Size != b.Size {
+			return int(max(-1, min(1, b.Size-a.Size)))
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	if rest.Size > 0 {
+		list = append(list, rest)
+	}
+	return list
+}
+
+func (a *app) gatherOptions(c *cli.Context, s *subject, f *findings) error {
+	asked := c.StringSlice("config")
+	if len(asked) == 0 {
+		return nil
+	}
+	if s.kernel == nil {
+		return usagef("--config asks for an option of the kernel; give the vmlinuz too")
+	}
+	features, err := s.kernel.Features(c.Context)
+	if err != nil {
+		return err
+	}
+	f.Options = map[string]string{}
+	for _, option := range asked {
+		f.Options[option] = features.Option(option).String()
+	}
+	return nil
+}
+
+// gatherModules answers about modules and devices.
+func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
+	list, err := askedDevices(c)
+	if err != nil || len(list) == 0 && !c.Bool("modules") {
+		return err
+	}
+	inventory, err := s.inventory(c.Context, c.Int("jobs"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("modules") {
+		for _, m := range inventory.Modules.Modules {
+			f.Modules = append(f.Modules, m.Name)
+		}
+		slices.Sort(f.Modules)
+	}
+	for _, d := range list {
+		f.Devices = append(f.Devices, deviceReport{d.String(), inventory.Find(d)})
+	}
+	return nil
+}
+
+// inventory reads the modules of the kernel or, without one, of the initramfs.
+func (s *subject) inventory(ctx context.Context, jobs int) (*devices.Inventory, error) {
+	table, err := devices.ReadTable()
+	if err != nil {
+		return nil, err
+	}
+	in := &devices.Inventory{Table: table}
+	if s.existing != nil {
+		in.Firmware = s.existing.Contents.Tree
+	}
+	if s.kernel == nil {
+		in.Modules, err = kernel.ModulesIn(ctx, s.existing.Contents.Tree, jobs)
+		return in, err
+	}
+	if in.Firmware == nil {
+		in.Firmware = s.kernel.Modules
+	}
+	if in.Features, err = s.kernel.Features(ctx); err != nil {
+		return nil, err
+	}
+	in.Modules, err = s.kernel.ModuleSet(ctx, jobs)
+	return in, err
+}
+
+// askedDevices gathers --pci, --usb and --lspci.
+func askedDevices(c *cli.Context) ([]devices.Device, error) {
+	var list []devices.Device
+	for _, bus := range []string{"pci", "usb"} {
+		for _, text := range c.StringSlice(bus) {
+			d, err := devices.Parse(bus, text)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, d)
+		}
+	}
+	for _, name := range c.StringSlice("lspci") {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the list of devices: %w", err)
+		}
+		found, err := devices.ParseList(f, name)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		list = append(list, found...)
+	}
+	return list, nil
+}

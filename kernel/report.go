@@ -1,0 +1,72 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+
+	"hookbuild/kernel/modules"
+)
+
+// Report is what can be told of a kernel.
+type Report struct {
+	Release string `json:"release"`
+	Arch    string `json:"arch"`
+	// Format and Compression are those of the kernel file.
+	Format      string `json:"format"`
+	Compression string `json:"compression"`
+	// Banner is what /proc/version begins with.
+	Banner string `json:"banner,omitempty"`
+	Size   int64  `json:"size"`
+	Digest string `json:"digest"`
+	// Config says where the answers about options come from.
+	Config   string    `json:"config"`
+	Features []Feature `json:"features"`
+	// Modules counts the loadable ones, DTBs the device trees.
+	Modules int `json:"modules"`
+	DTBs    int `json:"dtbs"`
+}
+
+// Report reads the kernel and its modules' list.
+func (m *Image) Report(ctx context.Context) (*Report, error) {
+	features, err := m.Features(ctx)
+	if err != nil {
+		return nil, err
+	}
+	banner, err := m.banner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{
+		Release: m.Release, Arch: m.Arch, Format: m.Format, Compression: m.Compression, Banner: banner,
+		Size: m.Kernel.Size, Digest: m.Digest, Config: features.Origin, Features: features.Summary(),
+	}
+	for e := range m.Modules.All() {
+		if modules.IsModule(e.Path) {
+			r.Modules++
+		}
+	}
+	for e := range m.DTBs.All() {
+		if e.Open != nil {
+			r.DTBs++
+		}
+	}
+	return r, nil
+}
+
+func (m *Image) banner(ctx context.Context) (_ string, err error) {
+	image, content, err := m.Inspect()
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	facts, err := image.Scan(ctx)
+	if err != nil {
+		return "", err
+	}
+	return facts.Banner, nil
+}
+
+// ModuleSet reads all modules.
+func (m *Image) ModuleSet(ctx context.Context, jobs int) (*modules.Set, error) {
+	return modules.Read(ctx, m.Modules, m.Release, jobs)
+}
