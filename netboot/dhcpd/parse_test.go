@@ -40,3 +40,22 @@ func TestModelAgreesWithServer(t *testing.T) {
 		})
 	}
 }
+
+// Whatever the bytes are, reading and asking ends without harm.
+func FuzzParse(f *testing.F) {
+	p := nettest.PlanOf(f, netboot.Options{}, nettest.OneSubnetCSV)
+	for _, pattern := range []string{"testdata/wrong/*", "testdata/full/*", "testdata/site/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) { nettest.Probe(Server{}, p, text) })
+}

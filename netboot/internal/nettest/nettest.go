@@ -111,7 +111,8 @@ type Process struct {
 	cmd *exec.Cmd
 	log lockedBuffer
 	end chan error
-	dir string
+	// dir and config are a DHCP server's directory and configuration.
+	dir, config string
 }
 
 // Run starts a program in the server's namespace; the test's end stops it.

@@ -24,11 +24,10 @@ func (n *Net) StartDHCP(namespace, server string, conf []byte) *Process {
 			"--user=root", "--pid-file="+dir+"/pid", "--dhcp-leasefile="+dir+"/leases", "--log-dhcp", "--log-facility=-")
 		p.WaitFor("started")
 	case "kea":
-		// The paths of an installed server do not belong to a test.
-		conf = bytes.ReplaceAll(conf, []byte("/run/kea/"), []byte(dir+"/"))
-		conf = bytes.ReplaceAll(conf, []byte(`"type": "memfile"`), []byte(`"type": "memfile", "persist": false`))
+		file := n.WriteFile("kea.json", keaPaths(conf, dir))
 		env := []string{"KEA_PIDFILE_DIR=" + dir, "KEA_LOCKFILE_DIR=" + dir}
-		p = n.RunIn(namespace, env, testneed.Tool(n.t, "kea-dhcp4"), "-c", n.WriteFile("kea.json", conf))
+		p = n.RunIn(namespace, env, testneed.Tool(n.t, "kea-dhcp4"), "-c", file)
+		p.config = file
 		p.WaitFor("DHCP4_STARTED")
 	case "dhcpd":
 		if err := os.WriteFile(dir+"/leases", nil, 0o644); err != nil {
@@ -46,3 +45,18 @@ func (n *Net) StartDHCP(namespace, server string, conf []byte) *Process {
 
 // Dir is where a DHCP server keeps its leases and sockets.
 func (p *Process) Dir() string { return p.dir }
+
+// keaPaths keeps a test from the paths of an installed server.
+func keaPaths(conf []byte, dir string) []byte {
+	conf = bytes.ReplaceAll(conf, []byte("/run/kea/"), []byte(dir+"/"))
+	return bytes.ReplaceAll(conf, []byte(`"type": "memfile"`), []byte(`"type": "memfile", "persist": false`))
+}
+
+// WriteConfig replaces the configuration of a running Kea, which then has to
+// be told.
+func (p *Process) WriteConfig(conf []byte) {
+	p.t.Helper()
+	if err := os.WriteFile(p.config, keaPaths(conf, p.dir), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
