@@ -130,7 +130,7 @@ func (r *report) machine(m hardware.Machine) {
 	}
 	switch {
 	case len(silent) == len(probes):
-		r.add(m, false, fmt.Sprintf("reserve addresses by MAC, as %s for %s, in a subnet %s", m.IP, m.MAC, m.Network), "no answer at all")
+		r.add(m, false, fmt.Sprintf("reserve each address by MAC, as %s for %s, in its subnet, %s", m.IP, m.MAC, m.Network), "no answer at all")
 	case len(silent) > 0:
 		r.add(m, false, "", "no answer to %s", strings.Join(slices.Compact(silent), ", "))
 	}
@@ -200,7 +200,7 @@ func (r *report) boot(m hardware.Machine, p probe, got netboot.Reply) {
 	}
 	r.vendor(m, p, got)
 	if want.VLAN != got.VLAN && !r.proxy {
-		r.add(m, true, fmt.Sprintf("sub-option 116 of option 43, the text %q", want.VLAN), "%s is not told the VLAN %s", p.who, want.VLAN)
+		r.add(m, true, fmt.Sprintf("sub-option 116 of option 43, the text %q", want.VLAN), "iPXE is not told the VLAN %s", want.VLAN)
 	}
 }
 

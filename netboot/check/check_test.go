@@ -1,0 +1,124 @@
+package check_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/testneed"
+	"hookbuild/netboot"
+	"hookbuild/netboot/check"
+	"hookbuild/netboot/dhcpd"
+	"hookbuild/netboot/dnsmasq"
+	"hookbuild/netboot/internal/nettest"
+	"hookbuild/netboot/kea"
+	"hookbuild/netboot/windows"
+)
+
+// write renders the plan and gives the file's name; spoil may change its text.
+func write(t *testing.T, s netboot.Server, p *netboot.Plan, spoil func(string) string) string {
+	t.Helper()
+	files, err := s.Render(p, netboot.Full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A server's check looks whether its own directories are there.
+	text := strings.ReplaceAll(string(files[0].Content), "/run/kea/", t.TempDir()+"/")
+	name := filepath.Join(t.TempDir(), files[0].Name)
+	if err := os.WriteFile(name, []byte(spoil(text)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func same(s string) string { return s }
+
+func run(t *testing.T, s netboot.Server, p *netboot.Plan, name string) check.Result {
+	t.Helper()
+	r, err := check.Run(t.Context(), check.Request{Server: s, Plan: p, File: name, Open: os.ReadFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func servers() map[string]netboot.Server {
+	return map[string]netboot.Server{"dnsmasq": dnsmasq.Server{}, "kea-dhcp4": kea.Server{}, "dhcpd": dhcpd.Server{}}
+}
+
+// The servers' own checkers take what is generated, and refuse what is broken.
+func TestServersOwnCheckers(t *testing.T) {
+	p := nettest.Plan(t, netboot.Options{ScriptURL: "http://192.0.2.9:7171/ipxe/script/${mac}/auto.ipxe"})
+	for program, s := range servers() {
+		t.Run(program, func(t *testing.T) {
+			testneed.Tool(t, program)
+			good := run(t, s, p, write(t, s, p, same))
+			if !good.Checked || len(good.Findings) > 0 {
+				t.Errorf("checked %t (%s): %v", good.Checked, good.Why, good.Findings)
+			}
+			broken := run(t, s, p, write(t, s, p, func(text string) string {
+				return strings.NewReplacer("dhcp-host=", "dhcp-hots=", `"subnet4"`, `"subnet5"`, "fixed-address", "fixed-adress").Replace(text)
+			}))
+			if !slices.ContainsFunc(broken.Findings, func(f netboot.Finding) bool { return strings.Contains(f.Text, "refuses it") }) {
+				t.Errorf("a broken file passes: %v", broken.Findings)
+			}
+		})
+	}
+}
+
+// One change at a time: each is found, in the words of what is wrong.
+func TestSpoiltFiles(t *testing.T) {
+	p := nettest.Plan(t, netboot.Options{})
+	for what, spoil := range map[string]struct {
+		old, new [3]string // for dnsmasq, kea, dhcpd
+		want     string
+	}{
+		"architecture": {
+			[3]string{"option:client-arch,11", "0x000b", "00:0b"}, [3]string{"option:client-arch,12", "0x000c", "00:0c"},
+			`UEFI arm64 firmware (architecture 11) gets no boot file`,
+		},
+		"user class": {[3]string{"user-class,Tinkerbell", "'Tinkerbell'", `"Tinkerbell"`}, [3]string{"user-class,tinkerbell", "'tinkerbell'", `"tinkerbell"`}, `iPXE would load itself for ever`},
+		"gateway":    {[3]string{"router,192.0.2.254", `"192.0.2.254"`, "routers 192.0.2.254"}, [3]string{"router,192.0.2.253", `"192.0.2.253"`, "routers 192.0.2.253"}, "eksa-wk02: gets the gateway 192.0.2.253, hardware.csv says 192.0.2.254"},
+		"MAC":        {[3]string{"00:00:5e:00:53:22", "00:00:5e:00:53:22", "00:00:5e:00:53:22"}, [3]string{"00:00:5e:00:53:2f", "00:00:5e:00:53:2f", "00:00:5e:00:53:2f"}, "eksa-wk02: no answer at all"},
+		"next server": {
+			[3]string{"ipxe.efi,192.0.2.9,192.0.2.9", `"next-server": "192.0.2.9"`, "next-server 192.0.2.9"},
+			[3]string{"ipxe.efi,192.0.2.9,192.0.2.8", `"next-server": "192.0.2.8"`, "next-server 192.0.2.8"}, "is to load from 192.0.2.8, not from 192.0.2.9",
+		},
+		"option 60": {[3]string{"HTTPClient", `"HTTPClient"`, `"HTTPClient"`}, [3]string{"HTTP", `"HTTP"`, `"HTTP"`}, `takes an answer only with "HTTPClient" in option 60`},
+	} {
+		for i, s := range []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}} {
+			name := write(t, s, p, func(text string) string {
+				if !strings.Contains(text, spoil.old[i]) {
+					t.Fatalf("%s: %q is not there to spoil", s.Name(), spoil.old[i])
+				}
+				return strings.ReplaceAll(text, spoil.old[i], spoil.new[i])
+			})
+			if got := nettest.Lint(s, p, name, false); !strings.Contains(got, spoil.want) {
+				t.Errorf("%s, %s: %q is not in:\n%s", what, s.Name(), spoil.want, got)
+			}
+		}
+	}
+}
+
+// A machine that only the CSV has, or only the configuration.
+func TestAnotherPlan(t *testing.T) {
+	all := nettest.Plan(t, netboot.Options{})
+	few := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	for _, s := range servers() {
+		name := write(t, s, few, same)
+		if got := nettest.Lint(s, all, name, false); !strings.Contains(got, "eksa-cp02, eksa-wk02, eksa-edge01 and 1 more: no answer at all") || !strings.Contains(got, "VLAN 120") {
+			t.Errorf("%s: %s", s.Name(), got)
+		}
+	}
+}
+
+func TestWithoutChecker(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	r, err := check.Run(t.Context(), check.Request{Server: windows.Server{}, Plan: p, File: "x", Open: func(string) ([]byte, error) { return nil, errors.New("gone") }})
+	if err != nil || r.Checked || r.Why != "it has none" || r.Wrong() != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
