@@ -1,7 +1,9 @@
 package embed
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
+	"hookbuild/internal/initramfs"
 	"hookbuild/internal/testneed"
 )
 
@@ -116,6 +119,32 @@ func (p *pulledCorpus) compare(t *testing.T, h *hub, o Options) {
 		}
 	}
 	useStore(t, h, e)
+	loadExtracted(t, h, e, r.Tree)
+}
+
+// loadExtracted has docker load an image that was taken out of the store.
+func loadExtracted(t *testing.T, h *hub, e *engine, tree *initramfs.Tree) {
+	t.Helper()
+	const image = "127.0.0.1/embedded/repeats:latest" // the engine has removed it
+	s, err := Open(tree, h.cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "image.tar")
+	w, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := s.Extract(t.Context(), image, w)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if said := e.do(t, "load", "--quiet", "--input", file); !strings.Contains(said, image) {
+		t.Errorf("docker load said %q", said)
+	}
+	if id := e.do(t, "image", "inspect", "--format", "{{.Id}}", image); strings.TrimSpace(id) != x.ID.String() {
+		t.Errorf("docker load has made %s of %s", id, x.ID)
+	}
 }
 
 // hideTimes hides the time of each line for which it is hidden in like.

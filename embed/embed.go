@@ -3,8 +3,20 @@
 // itself, and the script that puts it in its place. It also reads such a store
 // back out of an initramfs.
 //
-// Images come in as [oci.Image], the store goes out as an [initramfs.Tree];
-// this package pulls nothing and writes no archive of its own.
+// Images come in as [oci.Image], the store goes out as an [initramfs.Tree]:
+//
+//	items -> names, layers by chain ID, each once       (store.go, names.go, layer.go)
+//	      -> a layer's tar as overlayfs wants it        (diff.go, opaque.go, tarsplit.go)
+//	      -> Packed: one squashfs with all layers       (packed.go)
+//	         Directory: the files as they are, and lists
+//	         of what booting breaks                     (directory.go, repair.go)
+//	      -> and the boot script                        (images-mount.sh)
+//
+// In the other direction [Open] reads a store and [Store.Extract] gives an image
+// back as an archive for docker load.
+//
+// The store is that of the overlay2 driver, which HookOS runs. Left out on
+// purpose: Docker's newer store in containerd, and any other graph driver.
 package embed
 
 import (

@@ -23,7 +23,7 @@ import (
 )
 
 // layouts are those that a store can have.
-var layouts = []Layout{Directory}
+var layouts = []Layout{Directory, Packed}
 
 // throughArchive writes the tree as an initramfs and reads it back.
 func throughArchive(t *testing.T, tree *initramfs.Tree) *initramfs.Tree {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -36,6 +37,9 @@ type Store struct {
 	images []*storedImage
 	layers map[v1.Hash]*storedLayer // by chain ID
 	names  *nameTable
+
+	opening sync.Mutex
+	packed  *initramfs.Tree // what the squashfs holds, once it was opened
 }
 
 // storedImage is an image that the store has.
@@ -170,16 +174,19 @@ func (s *Store) read(name string, most int64) ([]byte, error) {
 	return content, nil
 }
 
-// open opens a regular file of the initramfs. Upstream's tools make hard links
+// open opens a regular file of the initramfs.
+func (s *Store) open(at string) (io.ReadCloser, error) { return openFile(s.tree, at) }
+
+// openFile opens a regular file of a tree. Upstream's tools make hard links
 // symlinks, so those are followed.
-func (s *Store) open(at string) (io.ReadCloser, error) {
-	real, found := s.tree.Resolve(at)
+func openFile(tree *initramfs.Tree, at string) (io.ReadCloser, error) {
+	real, found := tree.Resolve(at)
 	if !found {
 		return nil, fmt.Errorf("opening %q: %w", at, fs.ErrNotExist)
 	}
-	e, _ := s.tree.Lookup(real)
+	e, _ := tree.Lookup(real)
 	if e.Type == initramfs.HardLink {
-		e, _ = s.tree.Lookup(e.Target)
+		e, _ = tree.Lookup(e.Target)
 	}
 	if e.Type != initramfs.Regular {
 		return nil, fmt.Errorf("opening %q: it is a %s", at, e.Type)

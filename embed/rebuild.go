@@ -15,6 +15,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/squashfs"
 	"hookbuild/internal/tarball"
 )
 
@@ -23,10 +24,10 @@ type layerFiles interface {
 	Get(name string) (io.ReadCloser, error)
 }
 
-// treeFiles finds a layer's files in the initramfs.
+// treeFiles finds a layer's files in the initramfs, or in the squashfs there.
 type treeFiles struct {
-	store *Store
-	dir   string
+	tree *initramfs.Tree
+	dir  string
 }
 
 // Get implements [storage.FileGetter].
@@ -35,7 +36,7 @@ func (f treeFiles) Get(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.store.open(path.Join(f.dir, clean))
+	return openFile(f.tree, path.Join(f.dir, clean))
 }
 
 // tar writes the layer's tar as it was when the image was pulled, put together
@@ -51,7 +52,7 @@ func (s *Store) tar(ctx context.Context, l *storedLayer, w io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, plain.Close()) }()
-	files, err := s.filesOf(l)
+	files, err := s.filesOf(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -59,8 +60,43 @@ func (s *Store) tar(ctx context.Context, l *storedLayer, w io.Writer) (err error
 }
 
 // filesOf gives access to a layer's files.
-func (s *Store) filesOf(l *storedLayer) (layerFiles, error) {
-	return treeFiles{s, path.Join(StorePath, graphDir, l.cacheID, "diff")}, nil
+func (s *Store) filesOf(ctx context.Context, l *storedLayer) (layerFiles, error) {
+	if s.Layout() == Directory {
+		return treeFiles{s.tree, path.Join(StorePath, graphDir, l.cacheID, "diff")}, nil
+	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.packed == nil {
+		var err error
+		if s.packed, err = s.openLayers(ctx); err != nil {
+			return nil, fmt.Errorf("opening %q: %w", layersFile, err)
+		}
+	}
+	return treeFiles{s.packed, l.cacheID}, nil
+}
+
+// openLayers reads the squashfs of a packed store, which has to be copied to a
+// file of its own to be read in any order.
+func (s *Store) openLayers(ctx context.Context) (*initramfs.Tree, error) {
+	file, err := s.cache.Scratch(ctx, func(w io.Writer) error {
+		content, err := s.open(path.Join(StorePath, layersFile))
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(w, content)
+		return errors.Join(err, content.Close())
+	})
+	if err != nil {
+		return nil, err
+	}
+	image, err := squashfs.Open(file, file.Size())
+	if err == nil {
+		var tree *initramfs.Tree
+		if tree, err = image.Tree(ctx, layersFile); err == nil {
+			return tree, nil
+		}
+	}
+	return nil, errors.Join(err, file.Close())
 }
 
 type contextWriter struct {
