@@ -25,9 +25,9 @@ section() {
 	echo "@@lab end $name exit=$code"
 }
 
-# The socket is there before dockerd answers on it.
+# The socket is there before dockerd answers on it. What it says then is kept.
 wait_for_dockerd() {
-	until [ -S /var/run/docker.sock ] && docker version >/dev/null 2>&1; do
+	until [ -S /var/run/docker.sock ] && driver=$(docker info --format '{{.ServerVersion}} {{.Driver}}' 2>/dev/null); do
 		sleep 0.2
 	done
 }
@@ -43,7 +43,7 @@ event bootkit-started
 wait_for_dockerd
 # shellcheck disable=SC2046 # one word for each figure
 event dockerd-ready $(memory)
-section driver docker info --format '{{.ServerVersion}} {{.Driver}}'
+section driver echo "$driver"
 section images docker images
 # shellcheck disable=SC2046 # the worker's arguments, divided by commas
 section run docker run --rm --network none "$worker" $(value hookbuild.arguments | tr ',' ' ')

@@ -3,7 +3,8 @@
 # /var/run/images of the machine to /var/lib/docker here.
 set -u
 
-log=/var/log/dockerd.log
+logs=/var/log
+socket=/run/containerd/containerd.sock
 
 # value NAME gives the last NAME=VALUE of the kernel's command line.
 value() {
@@ -24,15 +25,37 @@ write_config() {
 	echo "{\"insecure-registries\": [$registries]}" >/etc/docker/daemon.json
 }
 
-mkdir -p /var/log
+# dockerd would start containerd itself, and give up when that takes more than
+# a quarter of a minute, as it may on an emulated machine.
+start_containerd() {
+	mkdir -p /etc/containerd /run/containerd
+	cat >/etc/containerd/config.toml <<-END
+		version = 2
+		root = "/var/lib/docker/containerd/daemon"
+		state = "/run/containerd"
+		disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs",
+			"io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
+			"io.containerd.snapshotter.v1.zfs"]
+		[grpc]
+		address = "$socket"
+	END
+	containerd >"$logs/containerd.log" 2>&1 &
+	until [ -S "$socket" ]; do
+		sleep 0.1
+	done
+}
+
+mkdir -p "$logs"
 write_config
 watch_for_reboot &
+start_containerd
 while :; do
 	# Actions here need no network of Docker's own; without it no bridge, no
-	# iptables and none of their modules are needed either.
-	# With another storage driver it would start without the images on board.
-	dockerd --storage-driver=overlay2 --bridge=none --iptables=false --ip6tables=false --userland-proxy=false >"$log" 2>&1
+	# iptables and none of their modules are needed either. With another storage
+	# driver it would start without the images on board.
+	dockerd --containerd="$socket" --storage-driver=overlay2 --bridge=none --iptables=false --ip6tables=false \
+		--userland-proxy=false >"$logs/dockerd.log" 2>&1
 	echo "dockerd ended with $?; its last words:"
-	tail -n 30 "$log"
+	tail -n 30 "$logs/dockerd.log"
 	sleep 5
 done
