@@ -21,6 +21,7 @@ import (
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 	"hookbuild/kernel"
+	"hookbuild/linuxkit/size"
 )
 
 // Builder holds what every build shares.
@@ -28,6 +29,9 @@ type Builder struct {
 	Cache    *cache.Cache
 	Client   *oci.Client
 	Progress progress.Sink
+	// Engine reaches the Docker Engine, where something is only there or must be
+	// built; nil is none.
+	Engine Engine
 	// Jobs is how much is done at once.
 	Jobs int
 	// Offline forbids what would ask another machine.
@@ -46,6 +50,8 @@ type Result struct {
 	// Tarball holds the same in one file.
 	Tarball   string
 	Artifacts []Artifact
+	// Size says what the initramfs weighs.
+	Size *size.Report
 }
 
 // HookOS builds what r asks for and publishes it.
@@ -70,25 +76,17 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 // depends on a tag or on the time any more.
 type plan struct {
 	Request
-	kernel *kernel.Image
-	can    embed.Capabilities
-	base   *base
-	store  *store // nil when nothing is embedded
+	kernel   *kernel.Image
+	can      embed.Capabilities
+	base     *base
+	assembly *assembly
+	store    *store // nil when nothing is embedded
 }
 
 func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	p := &plan{Request: r}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		if p.kernel, err = b.kernel(ctx, r); err != nil {
-			return err
-		}
-		if p.can, err = b.capabilities(ctx, p.kernel, r.Segment.Compression); err != nil {
-			return err
-		}
-		p.base, err = b.planBase(ctx, r, p.kernel)
-		return err
-	})
+	g.Go(func() error { return b.planSystem(ctx, p) })
 	g.Go(func() (err error) {
 		p.store, err = b.planStore(ctx, r.Embed, r.Flavor.DockerArch(), r.Layout)
 		return err
@@ -100,18 +98,44 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	return p, err
 }
 
+// planSystem finds the kernel and what the root file system is made of.
+func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
+	if p.Kernel != "" {
+		if p.kernel, err = b.kernel(ctx, p.Request); err != nil {
+			return err
+		}
+	}
+	if p.base, err = b.planBase(ctx, p.Request, p.kernel); err != nil {
+		return err
+	}
+	if p.assembly, err = b.newAssembly(p.base); err != nil {
+		return err
+	}
+	if p.kernel == nil {
+		if p.kernel, err = b.documentKernel(ctx, p.Request, p.assembly); err != nil {
+			return err
+		}
+	}
+	p.can, err = b.capabilities(ctx, p.kernel, p.Segment.Compression)
+	return err
+}
+
 // segments makes the archives of the initramfs in the order in which the
-// kernel reads them, each compressed, from the cache where they are known.
+// kernel reads them, each compressed but for the first, the microcode, from the
+// cache where they are known.
 func (b *Builder) segments(ctx context.Context, p *plan) ([]*cache.File, error) {
-	made := make([]*cache.File, 2)
+	made := make([]*cache.File, 3)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		made[0], err = b.baseSegment(ctx, p.base, p.Segment)
+		if made[0], err = p.assembly.microcode(ctx); err != nil {
+			return err
+		}
+		made[1], err = p.assembly.segment(ctx, p.Segment)
 		return err
 	})
 	if p.store != nil {
 		g.Go(func() (err error) {
-			made[1], err = b.storeSegment(ctx, p.store, p.can, p.Segment)
+			made[2], err = b.storeSegment(ctx, p.store, p.can, p.Segment)
 			return err
 		})
 	}
@@ -133,26 +157,57 @@ func closeAll(files []*cache.File) {
 func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) (result *Result, err error) {
 	task := progress.Start(b.Progress, 0, "publish the artifacts in %s", p.Out)
 	defer func() { err = task.End(err, "") }()
-	stage, err := NewStage(p.Out)
+	stage, err := NewStage(p.Out, p.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stage.Discard()) }()
-	if err := writeFiles(ctx, stage, p, segments); err != nil {
+	made, err := b.write(ctx, stage, p, segments)
+	if err != nil {
 		return nil, err
 	}
 	artifacts, err := stage.Artifacts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tarball := "hook_" + p.OutputID + ".tar.gz"
-	if err := stage.describe(ctx, tarball, b.record(p, artifacts)); err != nil {
+	tarball := p.Name + "_" + p.OutputID + ".tar.gz"
+	if err := stage.describe(ctx, tarball, b.record(p, made, artifacts)); err != nil {
 		return nil, err
 	}
 	if err := stage.publish(tarball); err != nil {
 		return nil, err
 	}
-	return &Result{Dir: filepath.Join(p.Out, artifactsDir), Tarball: filepath.Join(p.Out, tarball), Artifacts: artifacts}, nil
+	return &Result{Dir: filepath.Join(p.Out, p.Name), Tarball: filepath.Join(p.Out, tarball), Artifacts: artifacts, Size: made.report}, nil
+}
+
+// made is what is known of the artifacts when they are written.
+type made struct {
+	report *size.Report
+	loader *FileRecord // of the ISO image; nil without one
+}
+
+// write writes all artifacts that were asked for.
+func (b *Builder) write(ctx context.Context, s *Stage, p *plan, segments []*cache.File) (*made, error) {
+	if err := writeFiles(ctx, s, p, segments); err != nil {
+		return nil, err
+	}
+	var m made
+	var err error
+	if m.report, err = b.report(ctx, p, segments, s.path("initramfs-"+p.Flavor.Arch)); err != nil {
+		return nil, err
+	}
+	if err := checkBudget(p, m.report); err != nil {
+		return nil, err
+	}
+	if p.Tar {
+		if err := writeRootFS(ctx, s, p); err != nil {
+			return nil, err
+		}
+	}
+	if p.ISO != nil {
+		m.loader, err = b.writeISO(ctx, s, p)
+	}
+	return &m, err
 }
 
 // writeFiles writes what a machine boots.
@@ -162,6 +217,12 @@ func writeFiles(ctx context.Context, s *Stage, p *plan, segments []*cache.File) 
 	}
 	if err := s.Write("initramfs-"+p.Flavor.Arch, func(w io.Writer) error { return concatenate(ctx, w, segments) }); err != nil {
 		return err
+	}
+	if p.Document != "" { // a HookOS is told its command line by Tinkerbell
+		text := p.base.document.Kernel.Cmdline
+		if err := s.Write("cmdline-"+p.Flavor.Arch, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+			return err
+		}
 	}
 	return writeDTBs(s, "dtbs-"+p.OutputID, p.kernel.DTBs)
 }

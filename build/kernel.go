@@ -2,12 +2,17 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/kernel"
+	"hookbuild/kernel/flavor"
 )
 
 // kernel brings the kernel that the request names. The caller closes it.
@@ -21,30 +26,121 @@ func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) 
 }
 
 func (b *Builder) readKernel(ctx context.Context, r Request) (*kernel.Image, error) {
-	o := kernel.Options{Cache: b.Cache, Offline: b.Offline, Jobs: b.Jobs, Progress: b.Progress}
-	scheme, rest, _ := strings.Cut(r.Kernel, ":")
-	var k *kernel.Image
-	var err error
-	switch scheme {
-	case "latest":
-		k, err = kernel.FromLatest(ctx, b.Client, r.KernelRepository, r.Flavor.Series, "", r.Flavor.Arch, o)
-	case "image":
-		image, found := b.Client.Image(ctx, rest, platformOf(r.Flavor.DockerArch()))
-		if found != nil {
-			return nil, found
-		}
-		k, err = kernel.FromOCI(ctx, image, o)
-	case "deb":
-		k, err = kernel.FromDeb(ctx, strings.Split(rest, ","), o)
-	case "dir":
-		k, err = kernel.FromDir(ctx, rest, o)
-	default:
-		return nil, fault.Mark(fmt.Errorf("reading the kernel %q: it is none of latest, image:REF, deb:FILE, dir:DIR", r.Kernel), fault.Usage)
+	k, err := b.openKernel(ctx, r)
+	if err == nil {
+		err = checkArch(k, r)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return k, checkArch(k, r)
+	return k, nil
+}
+
+func (b *Builder) openKernel(ctx context.Context, r Request) (*kernel.Image, error) {
+	o := b.kernelOptions()
+	scheme, rest, _ := strings.Cut(r.Kernel, ":")
+	switch scheme {
+	case "latest":
+		return b.latestKernel(ctx, r)
+	case "built":
+		return b.builtKernel(ctx, r)
+	case "image":
+		image, err := b.Client.Image(ctx, rest, platformOf(r.Flavor.DockerArch()))
+		if err != nil {
+			return nil, err
+		}
+		return kernel.FromOCI(ctx, image, o)
+	case "deb":
+		return kernel.FromDeb(ctx, strings.Split(rest, ","), o)
+	case "dir":
+		return kernel.FromDir(ctx, rest, o)
+	}
+	return nil, fault.Mark(fmt.Errorf("reading the kernel %q: it is none of latest, image:REF, deb:FILE, dir:DIR", r.Kernel), fault.Usage)
+}
+
+func (b *Builder) kernelOptions() kernel.Options {
+	return kernel.Options{Cache: b.Cache, Offline: b.Offline, Jobs: b.Jobs, Progress: b.Progress}
+}
+
+// latestKernel reads the newest published kernel of the flavor's series,
+// preferably the one of this checkout's own inputs.
+func (b *Builder) latestKernel(ctx context.Context, r Request) (*kernel.Image, error) {
+	if r.KernelFlavor.Method == flavor.Armbian {
+		return b.armbianKernel(ctx, r)
+	}
+	hash, err := r.kernelHash()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return kernel.FromLatest(ctx, b.Client, r.KernelRepository, r.KernelFlavor.Series, hash, r.Flavor.Arch, b.kernelOptions())
+}
+
+// builtKernel reads the kernel image that building from this checkout gives:
+// published, else from the Docker Engine.
+func (b *Builder) builtKernel(ctx context.Context, r Request) (*kernel.Image, error) {
+	hash, err := r.kernelHash()
+	if err != nil {
+		return nil, err
+	}
+	ref := fmt.Sprintf("%s:%s.%s-%s", r.KernelRepository, r.KernelFlavor.Series, r.PointRelease, hash)
+	platform := platformOf(r.Flavor.DockerArch())
+	image, err := b.Client.Image(ctx, ref, platform)
+	if err != nil {
+		local, missing := b.Client.Image(ctx, "daemon:"+ref, platform)
+		if missing != nil {
+			return nil, fault.Mark(fmt.Errorf("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or leave KERNEL_POINT_RELEASE out for the newest published one",
+				r.KernelFlavor.Series, r.PointRelease, err, missing, r.KernelFlavor.ID, r.PointRelease), fault.Outside)
+		}
+		image = local
+	}
+	return kernel.FromOCI(ctx, image, b.kernelOptions())
+}
+
+func (b *Builder) armbianKernel(ctx context.Context, r Request) (*kernel.Image, error) {
+	base := r.Armbian.Base
+	setDefault(&base, kernel.ArmbianBase)
+	repository := base + "/" + r.KernelFlavor.Artifact
+	ref := repository + ":" + r.Armbian.Version
+	if r.Armbian.Version == "" {
+		var err error
+		if ref, err = kernel.LatestArmbian(ctx, b.Client, repository); err != nil {
+			return nil, err
+		}
+	}
+	return kernel.FromArmbian(ctx, b.Client, ref, b.kernelOptions())
+}
+
+// kernelHash ends the tags of the kernels that are built from the checkout as
+// it is: the first 8 digits of the SHA-256 of the configuration and
+// kernel/Dockerfile, as in build.sh.
+func (r Request) kernelHash() (string, error) {
+	h := sha256.New()
+	for _, name := range []string{r.KernelFlavor.ConfigPath(), "kernel/Dockerfile"} {
+		content, err := fs.ReadFile(r.Workspace.FS(), name)
+		if err != nil {
+			return "", fmt.Errorf("naming the kernel of the checkout: %w", err)
+		}
+		h.Write(content)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:8], nil
+}
+
+// documentKernel gives the kernel of a document's own image.
+func (b *Builder) documentKernel(ctx context.Context, r Request, a *assembly) (*kernel.Image, error) {
+	f, err := a.kernelFile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k, err := kernel.FromParts(ctx, f.Path(), nil)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("reading the kernel of the document %q: %w", r.Document, err)
+	}
+	k.Source = "image:" + a.base.document.Kernel.Image
+	r.Kernel = k.Source
+	if err := checkArch(k, r); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 func checkArch(k *kernel.Image, r Request) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/fault"
+	"hookbuild/linuxkit/size"
 )
 
 // ManifestFile tells every input of the artifacts by digest.
@@ -36,7 +37,10 @@ type BuildRecord struct {
 	Embedded  []EmbeddedRecord  `json:"embedded,omitempty"`
 	Images    []ImageRecord     `json:"images,omitempty"`
 	Options   map[string]string `json:"options"`
-	Artifacts []Artifact        `json:"artifacts"`
+	// Loader is the boot loader of the ISO image.
+	Loader    *FileRecord  `json:"loader,omitempty"`
+	Size      *size.Report `json:"size,omitempty"`
+	Artifacts []Artifact   `json:"artifacts"`
 }
 
 // FileRecord is an input file.
@@ -72,18 +76,18 @@ type ImageRecord struct {
 	Digest    string `json:"digest"`
 }
 
-func (b *Builder) record(p *plan, artifacts []Artifact) BuildRecord {
+func (b *Builder) record(p *plan, made *made, artifacts []Artifact) BuildRecord {
 	r := BuildRecord{
 		Arch: p.Flavor.Arch, Flavor: p.Flavor.ID, Hookbuild: b.Version, Artifacts: artifacts,
-		Template: &FileRecord{Name: p.Template, Digest: digestOf(p.base.text)},
-		Kernel:   &KernelRecord{Source: sourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest},
+		Template: &FileRecord{Name: p.templateName(), Digest: digestOf(p.base.text)}, Loader: made.loader, Size: made.report,
+		Kernel: &KernelRecord{Source: sourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest},
 		Options: map[string]string{
 			"compression": string(p.Segment.Compression), "level": fmt.Sprint(p.Segment.Level),
 			"hookVersion": p.HookVersion, "outputID": p.OutputID,
 		},
 	}
 	for _, ref := range p.base.references() {
-		r.Images = append(r.Images, ImageRecord{ref, p.base.images[ref].Digest.String()})
+		r.Images = append(r.Images, ImageRecord{ref, digestOfImage(p.base.images[ref]).String()})
 	}
 	if p.store != nil {
 		r.Options["layout"] = string(p.store.layout)
@@ -117,18 +121,32 @@ func sourceName(source string) string {
 	return scheme + ":" + filepath.Base(path)
 }
 
+// templateName is what the root file system was described by.
+func (r Request) templateName() string {
+	if r.Document != "" {
+		return filepath.Base(r.Document)
+	}
+	return r.Template
+}
+
+func readManifest(path string) (m Manifest, err error) {
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(content, &m)
+	}
+	if err != nil {
+		return m, fault.Mark(fmt.Errorf("reading the manifest %q of the artifacts that are there: %w; remove it if it is of no use", path, err), fault.Invalid)
+	}
+	return m, nil
+}
+
 // mergeManifest adds record to the builds that the manifest at path tells of,
 // in the place of one for the same architecture, whose artifacts' names it
 // gives too. A missing file is an empty manifest.
 func mergeManifest(path string, record BuildRecord) (m Manifest, replaced []string, err error) {
-	old, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(old, &m)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
-		return m, nil, fault.Mark(fmt.Errorf("reading the manifest %q of the artifacts that are there: %w; remove it if it is of no use", path, err), fault.Invalid)
+	m, err = readManifest(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return m, nil, err
 	}
 	m.Schema = 1
 	builds := []BuildRecord{record}

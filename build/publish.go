@@ -29,18 +29,18 @@ type Stage struct {
 	lock  *os.File // root, locked while in use
 	dir   string   // root/hook: becomes OUT/hook
 	names []string
+	// aside are artifacts that the tarball does not hold.
+	aside map[string]bool
 }
 
-const (
-	artifactsDir = "hook"
-	stagePrefix  = ".hook-"
-)
+const stagePrefix = ".hook-"
 
 // ChecksumsFile lists the artifacts' SHA-512 sums as sha512sum prints them.
 const ChecksumsFile = "checksums.txt"
 
-// NewStage begins to write artifacts into OUT/hook. Discard must be called at the end.
-func NewStage(out string) (*Stage, error) {
+// NewStage begins to write artifacts into OUT/NAME, where NAME is "hook" for a
+// HookOS. Discard must be called at the end.
+func NewStage(out, name string) (*Stage, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("making the output directory: %w", err)
 	}
@@ -51,7 +51,7 @@ func NewStage(out string) (*Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for the artifacts: %w", err)
 	}
-	s := &Stage{out: out, root: root, dir: filepath.Join(root, artifactsDir)}
+	s := &Stage{out: out, root: root, dir: filepath.Join(root, name), aside: map[string]bool{}}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("making a directory for the artifacts: %w", err), s.Discard())
 	}
@@ -78,6 +78,13 @@ func (s *Stage) Write(name string, fill func(io.Writer) error) error {
 	}
 	s.names = append(s.names, name)
 	return nil
+}
+
+// WriteAside makes an artifact that goes beside the others but not into the
+// tarball, which holds what machines boot over the network.
+func (s *Stage) WriteAside(name string, fill func(io.Writer) error) error {
+	s.aside[name] = true
+	return s.Write(name, fill)
 }
 
 // writeSynced writes a new file through to the disk.
@@ -136,6 +143,23 @@ func (s *Stage) sum(name string) (Artifact, error) {
 // describe writes the tarball of this build, and for OUT/hook checksums and
 // manifest over this build's artifacts and those that stay beside them.
 func (s *Stage) describe(ctx context.Context, tarball string, record BuildRecord) error {
+	if err := s.pack(ctx, tarball, record); err != nil {
+		return err
+	}
+	if err := s.keepOthers(record); err != nil {
+		return err
+	}
+	all, err := s.Artifacts(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Write(ChecksumsFile, checksums(all))
+}
+
+// pack writes the tarball: this build's artifacts with checksums and manifest
+// of their own.
+func (s *Stage) pack(ctx context.Context, tarball string, record BuildRecord) error {
+	record.Artifacts = slices.DeleteFunc(slices.Clone(record.Artifacts), func(a Artifact) bool { return s.aside[a.Name] })
 	alone := Manifest{Schema: 1, Builds: []BuildRecord{record}}
 	if err := writeSynced(filepath.Join(s.root, ManifestFile), alone.write); err != nil {
 		return fmt.Errorf("writing %s: %w", ManifestFile, err)
@@ -147,17 +171,7 @@ func (s *Stage) describe(ctx context.Context, tarball string, record BuildRecord
 	for _, a := range record.Artifacts {
 		members = append(members, filepath.Join(s.dir, a.Name))
 	}
-	if err := s.writeTarball(ctx, tarball, members); err != nil {
-		return err
-	}
-	if err := s.keepOthers(record); err != nil {
-		return err
-	}
-	all, err := s.Artifacts(ctx)
-	if err != nil {
-		return err
-	}
-	return s.Write(ChecksumsFile, checksums(all))
+	return s.writeTarball(ctx, tarball, members)
 }
 
 // checksums writes the lines of checksums.txt, sorted by name.
@@ -177,7 +191,7 @@ func checksums(artifacts []Artifact) func(io.Writer) error {
 // artifacts) into the stage, without the artifacts that record replaces, and
 // writes the manifest of all.
 func (s *Stage) keepOthers(record BuildRecord) error {
-	final := filepath.Join(s.out, artifactsDir)
+	final := s.final()
 	manifest, replaced, err := mergeManifest(filepath.Join(final, ManifestFile), record)
 	if err != nil {
 		return err
@@ -239,9 +253,12 @@ func addMember(tw *tar.Writer, path string) error {
 	return err
 }
 
+// final is where the artifacts appear.
+func (s *Stage) final() string { return filepath.Join(s.out, filepath.Base(s.dir)) }
+
 // publish lets the artifacts appear as OUT/hook, and the tarball beside it.
 func (s *Stage) publish(tarball string) error {
-	final := filepath.Join(s.out, artifactsDir)
+	final := s.final()
 	if err := exchange(s.dir, final); err != nil {
 		return fmt.Errorf("publishing the artifacts as %q: %w; nothing there was changed", final, err)
 	}

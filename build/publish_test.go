@@ -23,7 +23,7 @@ import (
 // stageFor writes the two files of an architecture and describes them.
 func stageFor(t *testing.T, out, arch, content string) *Stage {
 	t.Helper()
-	s, err := NewStage(out)
+	s, err := NewStage(out, "hook")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestNothingAppearsBeforePublish(t *testing.T) {
 }
 
 func TestWriteThatFailsPublishesNothing(t *testing.T) {
-	s, err := NewStage(t.TempDir())
+	s, err := NewStage(t.TempDir(), "hook")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestWriteThatFailsPublishesNothing(t *testing.T) {
 
 func TestStaleStageIsRemovedAndALiveOneKept(t *testing.T) {
 	out := t.TempDir()
-	live, err := NewStage(out)
+	live, err := NewStage(out, "hook")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestStaleStageIsRemovedAndALiveOneKept(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(stale, "hook"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	next, err := NewStage(out)
+	next, err := NewStage(out, "hook")
 	if err != nil {
 		t.Fatal(err)
 	}

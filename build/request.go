@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"time"
 
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
@@ -16,14 +17,32 @@ type Request struct {
 	// Template names linuxkit-templates/NAME.template.yaml; empty is the
 	// flavor's.
 	Template string
-	// Kernel says where the kernel comes from: "latest", "image:REF",
-	// "deb:FILE" (or a URL), "dir:DIR".
+	// Document is the path of a LinuxKit document that takes the place of a
+	// checkout's template; it is assembled as it is, and needs no checkout.
+	Document string
+	// Name is the artifacts' directory in Out and begins the tarball's name;
+	// empty is "hook".
+	Name string
+	// Kernel says where the kernel comes from: "latest", "built" (the one of
+	// PointRelease that hookbuild kernel or build.sh made of this checkout),
+	// "image:REF", "deb:FILE" (or a URL), "dir:DIR". Empty is a document's own.
 	Kernel string
+	// KernelFlavor is the one whose kernel is meant by "latest" and "built",
+	// when that is not Flavor (USE_KERNEL_ID).
+	KernelFlavor *flavor.Flavor
+	// PointRelease is the last number of a kernel's version
+	// (KERNEL_POINT_RELEASE), for "built".
+	PointRelease string
+	// Armbian says where the kernels of Armbian's flavors come from.
+	Armbian Armbian
 	// KernelRepository is where "latest" looks (HOOK_KERNEL_OCI_BASE).
 	KernelRepository string
 	// ContainersBase begins the references of the checkout's containers
 	// (HOOK_LK_CONTAINERS_OCI_BASE).
 	ContainersBase string
+	// NoBuildContainers makes a container of the checkout that is neither
+	// published nor in the Docker Engine an error.
+	NoBuildContainers bool
 	// HookVersion is what the template calls HOOK_VERSION.
 	HookVersion string
 	// OutputID names OUT/hook_<id>.tar.gz and the device trees; empty is the
@@ -35,8 +54,34 @@ type Request struct {
 	Layout embed.Layout
 	// Segment says how the archives are compressed.
 	Segment initramfs.SegmentOptions
+	// Tar asks for the root file system as a tar archive with its file list.
+	Tar bool
+	// ISO asks for an ISO image; nil for none.
+	ISO *ISO
+	// MaxSize is the most bytes that the initramfs may have; 0 is no limit.
+	MaxSize int64
+	// SourceDate is the time of what no image holds, and later times become it
+	// (SOURCE_DATE_EPOCH); the zero time is 1970 and no limit.
+	SourceDate time.Time
 	// Out is the output directory.
 	Out string
+}
+
+// Armbian says where Armbian's kernels are.
+type Armbian struct {
+	// Base begins the artifacts' references (ARMBIAN_BASE_ORAS_REF); empty is
+	// Armbian's own.
+	Base string
+	// Version is an artifact's tag (ARMBIAN_KERNEL_VERSION); empty is the
+	// newest.
+	Version string
+}
+
+// ISO asks for an ISO image that boots by UEFI.
+type ISO struct {
+	// Loader is GRUB: an EFI program, a directory or an image with one. Empty
+	// is what this machine's distribution has.
+	Loader string
 }
 
 // The defaults of build.sh's variables.
@@ -44,13 +89,21 @@ const (
 	DefaultHookVersion      = "0.11.1"
 	DefaultKernelRepository = "ghcr.io/tinkerbell/hook/kernel/hook-kernel"
 	DefaultContainersBase   = "ghcr.io/tinkerbell/hook/linuxkit/"
+	DefaultName             = "hook"
 	DefaultOut              = "out"
 )
 
 func (r *Request) fillDefaults() error {
-	if r.Kernel == "" {
+	if r.Kernel == "" && r.Document == "" {
 		return fault.Mark(fmt.Errorf("choosing the kernel of %q: none was given; say --kernel latest, image:REF, deb:FILE or dir:DIR", r.Flavor.ID), fault.Usage)
 	}
+	if r.KernelFlavor == nil {
+		r.KernelFlavor = &r.Flavor
+	}
+	if !r.SourceDate.IsZero() {
+		r.Segment.MaxTime = r.SourceDate
+	}
+	setDefault(&r.Name, DefaultName)
 	setDefault(&r.Template, r.Flavor.Template)
 	setDefault(&r.KernelRepository, DefaultKernelRepository)
 	setDefault(&r.ContainersBase, DefaultContainersBase)

@@ -163,7 +163,11 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 		return Found{Container: c, How: Published, Source: c.Reference}, nil
 	}
 	if e.NoBuild {
-		err := fmt.Errorf("%w; building it is switched off (DO_BUILD_LK_CONTAINERS=no)", missing)
+		err := fmt.Errorf("%w; building it is switched off (DO_BUILD_LK_CONTAINERS=no): build it by `hookbuild containers` first", missing)
+		return found, fault.Mark(err, fault.Outside)
+	}
+	if _, err := e.docker(ctx); err != nil {
+		err := fmt.Errorf("it is not published (%w), and building it takes Docker (%w); `hookbuild containers --push` publishes it from a machine that has one", missing, err)
 		return found, fault.Mark(err, fault.Outside)
 	}
 	progress.Notef(e.Progress, "%s is not published, so it is built here: %v", c.Reference, missing)

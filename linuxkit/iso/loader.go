@@ -51,7 +51,26 @@ func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
 // LocalLoader finds the boot loader that this machine's distribution has for
 // arch, in the file system root ([os.DirFS] of "/"), and gives its path.
 func LocalLoader(root fs.FS, arch string) (Content, string, error) {
-	for _, path := range loaderPaths(arch)[3:] {
+	content, path, err := findIn(root, loaderPaths(arch)[3:])
+	if err == nil && path == "" {
+		err = missingLoader("on this machine", arch)
+	}
+	return content, "/" + path, err
+}
+
+// DirLoader finds a boot loader for arch in a directory: an EFI program itself,
+// or an unpacked package or image. It gives its path there.
+func DirLoader(dir fs.FS, arch string) (Content, string, error) {
+	content, path, err := findIn(dir, loaderPaths(arch))
+	if err == nil && path == "" {
+		err = missingLoader("in the directory", arch)
+	}
+	return content, path, err
+}
+
+// findIn gives the first of the paths that is there; none is an empty path.
+func findIn(root fs.FS, paths []string) (Content, string, error) {
+	for _, path := range paths {
 		info, err := fs.Stat(root, path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 			continue
@@ -59,9 +78,9 @@ func LocalLoader(root fs.FS, arch string) (Content, string, error) {
 		if err != nil {
 			return Content{}, "", fmt.Errorf("looking for a boot loader: %w", err)
 		}
-		return Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return root.Open(path) }}, "/" + path, nil
+		return Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return root.Open(path) }}, path, nil
 	}
-	return Content{}, "", missingLoader("on this machine", arch)
+	return Content{}, "", nil
 }
 
 func missingLoader(where, arch string) error {

@@ -53,10 +53,12 @@ func FindDuplicates(ctx context.Context, t *initramfs.Tree, least int64) ([]Dupl
 		}
 		out = append(out, d)
 	}
-	slices.SortFunc(out, func(a, b Duplicate) int {
-		return cmp.Or(cmp.Compare(b.Waste(), a.Waste()), strings.Compare(a.Paths[0], b.Paths[0]))
-	})
+	slices.SortFunc(out, byWaste)
 	return out, nil
+}
+
+func byWaste(a, b Duplicate) int {
+	return cmp.Or(cmp.Compare(b.Waste(), a.Waste()), strings.Compare(a.Paths[0], b.Paths[0]))
 }
 
 // Waste is how many bytes one copy would save.

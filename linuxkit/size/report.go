@@ -88,6 +88,20 @@ func New(ctx context.Context, t *initramfs.Tree, parts []Part, compressed int64,
 	return r, nil
 }
 
+// Add adds what another part of the same initramfs weighs. The compressed size
+// stays: it is that of the whole.
+func (r *Report) Add(other *Report) {
+	r.Unpacked += other.Unpacked
+	r.RAM += other.RAM
+	r.Files += other.Files
+	r.Wasted += other.Wasted
+	r.Parts = mergeParts(slices.Concat(r.Parts, other.Parts))
+	r.Directories = slices.Concat(r.Directories, other.Directories)
+	slices.SortFunc(r.Directories, byWeight)
+	r.Duplicates = slices.Concat(r.Duplicates, other.Duplicates)
+	slices.SortFunc(r.Duplicates, byWaste)
+}
+
 func (r *Report) count(t *initramfs.Tree, e initramfs.Entry) {
 	if e.Type == initramfs.HardLink {
 		e, _ = t.Lookup(e.Target)
@@ -129,10 +143,12 @@ func heaviest(directories map[string]*Directory, top int) []Directory {
 			list = append(list, *d)
 		}
 	}
-	slices.SortFunc(list, func(a, b Directory) int {
-		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), initramfs.ComparePaths(a.Path, b.Path))
-	})
+	slices.SortFunc(list, byWeight)
 	return list[:min(len(list), top)]
+}
+
+func byWeight(a, b Directory) int {
+	return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), initramfs.ComparePaths(a.Path, b.Path))
 }
 
 // mergeParts sums up the parts of one name, the heaviest first.

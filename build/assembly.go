@@ -1,0 +1,125 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/linuxkit"
+	"hookbuild/linuxkit/size"
+)
+
+// assembly makes the root file system when something of it is not in the
+// cache, and then once for everything.
+type assembly struct {
+	b    *Builder
+	base *base
+	key  string
+
+	once   sync.Once
+	result *linuxkit.Result
+	err    error
+
+	onceLinked sync.Once
+	linked     *initramfs.Tree
+	errLinked  error
+}
+
+func (b *Builder) newAssembly(p *base) (*assembly, error) {
+	key, err := p.key(b.Salt)
+	return &assembly{b: b, base: p, key: key}, err
+}
+
+// assembled gives the root file system as the document describes it.
+func (a *assembly) assembled(ctx context.Context) (*linuxkit.Result, error) {
+	a.once.Do(func() { a.result, a.err = linuxkit.Assemble(ctx, a.base.document, a.base.options) })
+	return a.result, a.err
+}
+
+// tree gives the root file system for an initramfs: equal files are links to
+// one where that is safe.
+func (a *assembly) tree(ctx context.Context) (*initramfs.Tree, error) {
+	a.onceLinked.Do(func() { a.linked, a.errLinked = a.link(ctx) })
+	return a.linked, a.errLinked
+}
+
+func (a *assembly) link(ctx context.Context) (*initramfs.Tree, error) {
+	result, err := a.assembled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if init, ok := result.Tree.Lookup("init"); !ok || init.Type == initramfs.Dir {
+		return nil, fault.Mark(errors.New("assembling the root file system: it has no /init, so the kernel would not start it; the document's `init:` must list an image with one, such as linuxkit/init"), fault.Invalid)
+	}
+	tree := &initramfs.Tree{}
+	if err := tree.Graft("", result.Tree); err != nil {
+		return nil, err
+	}
+	files, saved, err := size.Link(ctx, tree)
+	if files > 0 {
+		progress.Notef(a.b.Progress, "%d files that are there more than once are stored once, which saves %s", files, size.Text(saved))
+	}
+	return tree, err
+}
+
+// keyFor names one form of the root file system.
+func (a *assembly) keyFor(form string, options any) (string, error) {
+	return keyOf(struct {
+		Base, Form string
+		Options    any
+	}{a.key, form, options})
+}
+
+// segment is the compressed archive of the root file system.
+func (a *assembly) segment(ctx context.Context, o initramfs.SegmentOptions) (*cache.File, error) {
+	key, err := a.keyFor("segment", []any{o.Compression, o.Level, o.MaxTime.Unix()})
+	if err != nil {
+		return nil, err
+	}
+	return a.b.derive(ctx, "assemble the root file system", key, func(w io.Writer) error {
+		tree, err := a.tree(ctx)
+		if err != nil {
+			return err
+		}
+		return initramfs.WriteSegment(ctx, w, tree, o)
+	})
+}
+
+// kernelFile is the kernel of the document's own image.
+func (a *assembly) kernelFile(ctx context.Context) (*cache.File, error) {
+	return a.bootFile(ctx, "kernel", func(r *linuxkit.Result) *initramfs.Entry { return r.Kernel })
+}
+
+// microcode is the archive that the document wants before the initramfs; nil
+// when it wants none.
+func (a *assembly) microcode(ctx context.Context) (*cache.File, error) {
+	if ucode := a.base.document.Kernel.UCode; ucode == nil || *ucode == "" {
+		return nil, nil
+	}
+	return a.bootFile(ctx, "microcode", func(r *linuxkit.Result) *initramfs.Entry { return r.Microcode })
+}
+
+func (a *assembly) bootFile(ctx context.Context, what string, choose func(*linuxkit.Result) *initramfs.Entry) (*cache.File, error) {
+	key, err := a.keyFor(what, nil)
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := a.b.Cache.Derived(ctx, "boot", key, func(w io.Writer) error {
+		result, err := a.assembled(ctx)
+		if err != nil {
+			return err
+		}
+		e := choose(result)
+		if e == nil {
+			return fault.Mark(fmt.Errorf("reading the document's %s: it names none; give it a `kernel:` with an image, or say --kernel", what), fault.Invalid)
+		}
+		return copyContent(w, *e)
+	})
+	return f, err
+}

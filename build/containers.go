@@ -1,0 +1,145 @@
+package build
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"hookbuild/internal/oci"
+	"hookbuild/linuxkit"
+	"hookbuild/linuxkit/containers"
+)
+
+// Engine reaches a Docker Engine.
+type Engine func(context.Context) (*client.Client, error)
+
+// ContainersRequest asks for the images of a checkout's containers.
+type ContainersRequest struct {
+	Workspace Workspace
+	// Base begins their references (HOOK_LK_CONTAINERS_OCI_BASE).
+	Base string
+	// DockerArch is amd64 or arm64.
+	DockerArch string
+	// NoBuild makes an image that would have to be built an error.
+	NoBuild bool
+	// Push sends images that are not published to their registry.
+	Push bool
+	// ExportDir is where each is written to for `docker load`, if not empty.
+	ExportDir string
+}
+
+// Containers finds the image of every container of the checkout as build.sh
+// does: in the Docker Engine, else published, else by building it.
+func (b *Builder) Containers(ctx context.Context, r ContainersRequest) ([]containers.Found, error) {
+	setDefault(&r.Base, DefaultContainersBase)
+	list, err := containers.List(r.Workspace.FS(), r.Base, r.DockerArch)
+	if err != nil {
+		return nil, err
+	}
+	return containers.Ensure(ctx, list, b.ensureOptions(r))
+}
+
+func (b *Builder) ensureOptions(r ContainersRequest) containers.Options {
+	return containers.Options{
+		Checkout: r.Workspace.FS(), Arch: r.DockerArch, Images: b.Client, Connect: b.Engine,
+		NoBuild: r.NoBuild, Push: r.Push, ExportDir: r.ExportDir, Jobs: b.Jobs, Progress: b.Progress,
+	}
+}
+
+// finder knows how the images of a document are found. The checkout's own
+// containers may be in the Docker Engine, or be built; registries are asked
+// first all the same, so that where everything is published no Docker is needed
+// and every machine takes the same bytes.
+type finder struct {
+	*Builder
+	own     map[string]containers.Container // by long reference
+	request ContainersRequest
+}
+
+// finder takes list for the checkout's containers.
+func (b *Builder) finder(r Request, list []containers.Container) finder {
+	f := finder{b, map[string]containers.Container{}, ContainersRequest{
+		Workspace: r.Workspace, Base: r.ContainersBase, DockerArch: r.Flavor.DockerArch(), NoBuild: r.NoBuildContainers,
+	}}
+	for _, c := range list {
+		f.own[linuxkit.ExpandReference(c.Reference)] = c
+	}
+	return f
+}
+
+// find finds the images of the references; their layers stay where they are
+// until someone reads them.
+func (f finder) find(ctx context.Context, refs []string) (map[string]*oci.Image, error) {
+	images, unpublished, err := f.askRegistries(ctx, refs)
+	if err != nil || len(unpublished) == 0 {
+		return images, err
+	}
+	var list []containers.Container
+	for _, ref := range slices.Sorted(maps.Keys(unpublished)) {
+		list = append(list, f.own[ref])
+	}
+	o := f.ensureOptions(f.request)
+	o.Images = answered{f.Client, unpublished}
+	found, err := containers.Ensure(ctx, list, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range found {
+		ref := linuxkit.ExpandReference(c.Reference)
+		if images[ref], err = f.Client.Image(ctx, c.Source, platformOf(f.request.DockerArch)); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+// askRegistries finds what is published. What the registries said of the
+// checkout's containers that are not comes back by reference.
+func (f finder) askRegistries(ctx context.Context, refs []string) (images map[string]*oci.Image, unpublished map[string]error, err error) {
+	images, unpublished = map[string]*oci.Image{}, map[string]error{}
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(f.Jobs, 4))
+	for _, ref := range refs {
+		g.Go(func() error {
+			img, err := f.Client.Image(ctx, ref, platformOf(f.request.DockerArch))
+			mu.Lock()
+			defer mu.Unlock()
+			if _, own := f.own[ref]; err == nil {
+				images[ref] = img
+			} else if own && ctx.Err() == nil {
+				unpublished[ref] = err
+			} else {
+				return err
+			}
+			return nil
+		})
+	}
+	return images, unpublished, g.Wait()
+}
+
+// answered finds images, without asking again for those that are known not to
+// be there.
+type answered struct {
+	*oci.Client
+	said map[string]error
+}
+
+// Image implements [containers.Images].
+func (a answered) Image(ctx context.Context, src string, p v1.Platform) (*oci.Image, error) {
+	if err := a.said[linuxkit.ExpandReference(src)]; err != nil {
+		return nil, err
+	}
+	return a.Client.Image(ctx, src, p)
+}
+
+var _ containers.Images = answered{}
+
+func platformOf(dockerArch string) v1.Platform {
+	return v1.Platform{OS: "linux", Architecture: dockerArch}
+}
