@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -192,6 +194,9 @@ func TestExtractAgain(t *testing.T) {
 		if strings.HasSuffix(e.Path, "/tar-split.json.gz") {
 			lossy.Remove(e.Path)
 		}
+		if path.Base(e.Path) == "diff" && e.Type == initramfs.Dir {
+			addOddFiles(t, lossy, e.Path)
+		}
 	}
 	s, err := Open(lossy, newCache(t))
 	if err != nil {
@@ -207,6 +212,37 @@ func TestExtractAgain(t *testing.T) {
 	if err := validate.Image(im); err != nil {
 		t.Error(err)
 	}
+	want := map[string]string{
+		"a": "0same", "b": "0same", "c": `1->"a"`, "d/": "5", "d/.wh.gone": "0", "d/disk": "4", "d/link": `2->"/etc"`, "d/null": "3", "d/pipe": "6",
+	}
+	if diff := cmp.Diff(want, filesOfLayer(t, im)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// addOddFiles puts what is no regular file into a layer of a store.
+func addOddFiles(t *testing.T, tree *initramfs.Tree, diff string) {
+	t.Helper()
+	for _, e := range []initramfs.Entry{
+		{Path: "d", Type: initramfs.Dir, Mode: 0o700},
+		{Path: "d/gone", Type: initramfs.CharDevice},
+		{Path: "d/null", Type: initramfs.CharDevice, Major: 1, Minor: 3},
+		{Path: "d/disk", Type: initramfs.BlockDevice, Major: 8},
+		{Path: "d/link", Type: initramfs.Symlink, Target: "/etc"},
+		{Path: "d/pipe", Type: initramfs.Fifo},
+		{Path: "d/socket", Type: initramfs.Socket},
+		{Path: "c", Type: initramfs.HardLink, Target: diff + "/a"},
+	} {
+		e.Path = diff + "/" + e.Path
+		if err := tree.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// filesOfLayer lists an image's only layer: types, contents and targets.
+func filesOfLayer(t *testing.T, im v1.Image) map[string]string {
+	t.Helper()
 	layers, err := im.Layers()
 	if err != nil {
 		t.Fatal(err)
@@ -215,20 +251,23 @@ func TestExtractAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]string{}
+	files := map[string]string{}
 	for archive := tar.NewReader(body); ; {
 		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
 		if err != nil {
-			break
+			t.Fatal(err)
 		}
 		content, err := io.ReadAll(archive)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got[h.Name] = string(content)
-	}
-	if diff := cmp.Diff(map[string]string{"a": "same", "b": "same"}, got); diff != "" {
-		t.Error(diff)
+		files[h.Name] = string(h.Typeflag) + string(content)
+		if h.Linkname != "" {
+			files[h.Name] += fmt.Sprintf("->%q", h.Linkname)
+		}
 	}
 }
 
