@@ -44,6 +44,10 @@ func (b *Builder) openKernel(ctx context.Context, r Request) (*kernel.Image, err
 		return b.latestKernel(ctx, r)
 	case "built":
 		return b.builtKernel(ctx, r)
+	case "build":
+		if r.BuildKernel != nil {
+			return r.BuildKernel(ctx)
+		}
 	case "image":
 		image, err := b.Client.Image(ctx, rest, platformOf(r.Flavor.DockerArch()))
 		if err != nil {
@@ -55,7 +59,7 @@ func (b *Builder) openKernel(ctx context.Context, r Request) (*kernel.Image, err
 	case "dir":
 		return kernel.FromDir(ctx, rest, o)
 	}
-	return nil, fault.Mark(fmt.Errorf("reading the kernel %q: it is none of latest, image:REF, deb:FILE, dir:DIR", r.Kernel), fault.Usage)
+	return nil, fault.Mark(fmt.Errorf("reading the kernel %q: it is none of latest, build, image:REF, deb:FILE, dir:DIR", r.Kernel), fault.Usage)
 }
 
 func (b *Builder) kernelOptions() kernel.Options {

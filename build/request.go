@@ -1,12 +1,14 @@
 package build
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
 )
 
@@ -35,6 +37,9 @@ type Request struct {
 	PointRelease string
 	// Armbian says where the kernels of Armbian's flavors come from.
 	Armbian Armbian
+	// BuildKernel gives the kernel that "build" stands for: the caller knows the
+	// Docker that compiles.
+	BuildKernel func(context.Context) (*kernel.Image, error)
 	// KernelRepository is where "latest" looks (HOOK_KERNEL_OCI_BASE).
 	KernelRepository string
 	// ContainersBase begins the references of the checkout's containers

@@ -20,7 +20,7 @@ func newAllCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(
 			[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},
-			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), compressionFlags(),
+			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(),
 		),
 		Action: func(c *cli.Context) error {
 			return a.buildHookOS(c, func(r *build.Request) (err error) {
@@ -33,19 +33,6 @@ func newAllCommand(a *app) *cli.Command {
 				r.Layout, err = embed.ParseLayout(c.String("layout"))
 				return err
 			})
-		},
-	}
-}
-
-func newLinuxKitCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name:      "linuxkit",
-		Aliases:   []string{"build"},
-		Usage:     "assemble vmlinuz and initramfs from the template, without action images",
-		ArgsUsage: "[FLAVOR]",
-		Flags:     concat(hookFlags(), compressionFlags()),
-		Action: func(c *cli.Context) error {
-			return a.buildHookOS(c, func(*build.Request) error { return nil })
 		},
 	}
 }
@@ -63,6 +50,7 @@ func hookFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "kernel", Usage: "`latest`, image:REF, deb:FILE or dir:DIR (default: the published one of the series)"},
 		&cli.StringFlag{Name: "template", Usage: "the template's `NAME` in linuxkit-templates/, in the place of the flavor's"},
+		&cli.BoolFlag{Name: "no-build-containers", Usage: "do not build the checkout's containers that are not published (DO_BUILD_LK_CONTAINERS=no)"},
 	}
 }
 
@@ -139,23 +127,83 @@ func orDefault(s, value string) string {
 
 // request gathers what the flags and build.sh's variables ask for.
 func (a *app) request(c *cli.Context) (r build.Request, err error) {
-	if r.Flavor, err = a.flavorOf(c); err != nil {
+	if r, err = a.target(c); err != nil {
 		return r, err
 	}
 	if r.Segment, err = segmentOptions(c); err != nil {
 		return r, err
 	}
+	if r.SourceDate, err = a.sourceDate(); err != nil {
+		return r, err
+	}
+	r.KernelRepository = a.variable("HOOK_KERNEL_OCI_BASE")
+	r.Armbian = build.Armbian{Base: a.variable("ARMBIAN_BASE_ORAS_REF"), Version: a.variable("ARMBIAN_KERNEL_VERSION")}
+	r.NoBuildContainers = a.noBuild(c)
+	r.Out = c.String("out")
+	return r, a.outputs(c, &r)
+}
+
+// target says which system is built: a document's, or a checkout's flavor.
+func (a *app) target(c *cli.Context) (build.Request, error) {
+	if c.IsSet("yaml") {
+		return a.documentTarget(c)
+	}
+	return a.flavorTarget(c)
+}
+
+func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
+	if c.IsSet("name") {
+		return r, usagef("--name %q: it names a document's artifacts; give --yaml FILE, or FORCE_OUTPUT_ID for a flavor", c.String("name"))
+	}
+	if r.Flavor, err = a.flavorOf(c); err != nil {
+		return r, err
+	}
 	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
 		return r, err
 	}
-	r.Kernel = orDefault(c.String("kernel"), "latest")
+	if r.KernelFlavor, err = a.kernelFlavor(r.Flavor); err != nil {
+		return r, err
+	}
+	r.Kernel, r.PointRelease = a.kernelChoice(c, *r.KernelFlavor)
 	r.Template = c.String("template")
-	r.KernelRepository = a.variable("HOOK_KERNEL_OCI_BASE")
 	r.ContainersBase = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
 	r.HookVersion = a.variable("HOOK_VERSION")
 	r.OutputID = r.Flavor.OutputID(a.variable("FORCE_OUTPUT_ID"))
-	r.Out = c.String("out")
 	return r, nil
+}
+
+// kernelFlavor is the flavor whose kernel f takes: the one of USE_KERNEL_ID,
+// else the inventory's, else itself.
+func (a *app) kernelFlavor(f flavor.Flavor) (*flavor.Flavor, error) {
+	id := orDefault(a.variable("USE_KERNEL_ID"), orDefault(f.UseKernelID, f.ID))
+	k, err := flavor.Find(id)
+	if err != nil {
+		return nil, err
+	}
+	if k.Arch != f.Arch {
+		return nil, usagef("USE_KERNEL_ID=%s: its kernel is for %s, and the flavor %s is for %s", id, k.Arch, f.ID, f.Arch)
+	}
+	return &k, nil
+}
+
+// kernelChoice is what --kernel says; else, with KERNEL_POINT_RELEASE, the
+// kernel of that release that was built from the checkout, and by default, as
+// with USE_LATEST_BUILT_KERNEL, the newest published one.
+func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (kernel, pointRelease string) {
+	point := a.variable("KERNEL_POINT_RELEASE")
+	switch {
+	case c.IsSet("kernel"):
+		return c.String("kernel"), ""
+	case point == "" || a.switchedOn("USE_LATEST_BUILT_KERNEL") || f.Method != flavor.Source:
+		return "latest", ""
+	}
+	return "built", point
+}
+
+// noBuild tells whether building containers is forbidden.
+func (a *app) noBuild(c *cli.Context) bool {
+	may := a.variable("DO_BUILD_LK_CONTAINERS")
+	return c.Bool("no-build-containers") || may != "" && !truth(may)
 }
 
 // buildHookOS builds and publishes a HookOS and prints the artifacts' paths.
@@ -175,6 +223,11 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 	result, err := b.HookOS(c.Context, r)
 	if err != nil {
 		return err
+	}
+	if c.Bool("report") {
+		if err := a.noteReport(result.Size); err != nil {
+			return err
+		}
 	}
 	return a.printResult(result, time.Since(started))
 }

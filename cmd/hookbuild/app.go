@@ -14,6 +14,7 @@ import (
 
 	"hookbuild/build"
 	"hookbuild/internal/cache"
+	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
@@ -44,6 +45,9 @@ func run(ctx context.Context, args []string, env environment) int {
 	sorted, variables, err := arrange(root, args)
 	if err == nil {
 		a.variables = variables
+		err = checkVariables(variables)
+	}
+	if err == nil {
 		err = root.RunContext(ctx, append([]string{"hookbuild"}, sorted...))
 	}
 	if a.face != nil {
@@ -90,10 +94,12 @@ func commands(a *app) []*cli.Command {
 		newKernelConfigCommand(a),
 		newKernelConfigShellCommand(a),
 		newKernelCommand(a),
+		newInspectCommand(a),
 		newImagesCommand(a),
 		newEmbedCommand(a),
 		newExtractImageCommand(a),
 		newLinuxKitCommand(a),
+		newContainersCommand(a),
 		newMatrixCommand(a),
 		newDHCPCommand(a),
 		newNetbootCommand(a),
@@ -199,6 +205,16 @@ func truth(value string) bool {
 	return false
 }
 
+// switchedOn tells whether one of the variables is set that build.sh only asks
+// for being there; a word that means no is taken by its meaning.
+func (a *app) switchedOn(name string) bool {
+	switch strings.ToLower(a.variable(name)) {
+	case "", "no", "n", "0", "false", "off":
+		return false
+	}
+	return true
+}
+
 func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
 	dir := a.flagOr(c, "cache-dir", "CACHE_DIR")
 	if dir == "" {
@@ -246,7 +262,7 @@ func (a *app) newBuilder(c *cli.Context) (*build.Builder, error) {
 	}
 	salt, err := salt()
 	return &build.Builder{
-		Cache: store, Client: client, Progress: a.sink(), Jobs: c.Int("jobs"),
+		Cache: store, Client: client, Engine: dockerhost.Connect, Progress: a.sink(), Jobs: c.Int("jobs"),
 		Offline: c.Bool("offline"), Version: version(), Salt: salt,
 	}, err
 }

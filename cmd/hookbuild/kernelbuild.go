@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/kernel"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kbuild"
+)
+
+// buildKernelFlags are the kernel command's flags that --kernel build obeys.
+func buildKernelFlags() []cli.Flag {
+	return concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags())
+}
+
+// kernelBuilding lets "--kernel build" compile the flavor's kernel: what the
+// volumes hold from an earlier build is compiled no second time.
+func (a *app) kernelBuilding(c *cli.Context, r *build.Request) error {
+	f := r.Flavor
+	if r.KernelFlavor != nil {
+		f = *r.KernelFlavor
+	}
+	if r.Kernel != "build" {
+		for _, flag := range buildKernelFlags() {
+			if name := flag.Names()[0]; c.IsSet(name) {
+				return usagef("--%s changes how a kernel is built, but --kernel is %s; say --kernel build", name, r.Kernel)
+			}
+		}
+		return nil
+	}
+	if f.Method == flavor.Armbian {
+		return usagef("--kernel build: the kernel of %s comes ready-made from Armbian; say --kernel latest", f.ID)
+	}
+	r.BuildKernel = func(ctx context.Context) (*kernel.Image, error) {
+		o, err := a.kernelOptions(c)
+		if err != nil {
+			return nil, err
+		}
+		request, err := a.kernelRequest(c, f)
+		if err != nil {
+			return nil, err
+		}
+		plan, err := kbuild.Resolve(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		return a.compile(c, plan, o)
+	}
+	return nil
+}
