@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
@@ -90,14 +91,40 @@ func (a *app) kernel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if done, err := a.alreadyBuilt(c, plan.Reference); done || err != nil {
-		return err
-	}
-	image, err := a.compile(c, plan, o)
+	return a.deliver(c, f, plan.Reference, o, func() (*kernel.Image, error) { return a.compile(c, plan, o) })
+}
+
+// deliver puts the kernel image ref where the flags say. What is there already
+// is taken; otherwise produce gives it.
+func (a *app) deliver(c *cli.Context, f flavor.Flavor, ref string, o kernel.Options, produce func() (*kernel.Image, error)) error {
+	found, err := a.findKernel(c, ref)
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.publishKernel(c, image, plan.Reference), image.Close())
+	if found != "" && a.exportPath(c, ref) == "" {
+		_, err = fmt.Fprintln(a.results(), ref)
+		return err
+	}
+	if found != "" {
+		produce = func() (*kernel.Image, error) { return a.readKernel(c, f, found, o) }
+	}
+	image, err := produce()
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.publishKernel(c, image, ref), image.Close())
+}
+
+func (a *app) readKernel(c *cli.Context, f flavor.Flavor, source string, o kernel.Options) (*kernel.Image, error) {
+	client, err := a.newClient(c, o.Cache)
+	if err != nil {
+		return nil, err
+	}
+	image, err := client.Image(c.Context, source, v1.Platform{OS: "linux", Architecture: f.DockerArch()})
+	if err != nil {
+		return nil, err
+	}
+	return kernel.FromOCI(c.Context, image, o)
 }
 
 func (a *app) kernelOptions(c *cli.Context) (kernel.Options, error) {
@@ -139,20 +166,25 @@ func (a *app) kernelDir(c *cli.Context) (string, error) {
 	return filepath.Join(dir, "kernel"), nil
 }
 
-// alreadyBuilt looks for the image where it would be put. With it there, only
-// its name is printed.
-func (a *app) alreadyBuilt(c *cli.Context, ref string) (bool, error) {
-	if c.Bool("force") || truth(a.variable("FORCE_BUILD_KERNEL")) || c.String("export") != "" {
-		return false, nil
+// findKernel looks for the image where it would be put, and gives it as a
+// source for oci.Client; "" when it is to be built.
+func (a *app) findKernel(c *cli.Context, ref string) (string, error) {
+	if c.Bool("force") || truth(a.variable("FORCE_BUILD_KERNEL")) {
+		return "", nil
 	}
 	has, where, err := a.hasKernel(c, ref)
 	if err != nil || !has {
-		return false, err
+		return "", err
 	}
 	a.note("%s has %s already; --force builds it again", where, ref)
-	_, err = fmt.Fprintln(a.results(), ref)
-	return true, err
+	if where == inDocker {
+		return "daemon:" + ref, nil
+	}
+	return ref, nil
 }
+
+// inDocker is where hasKernel found an image that the local Docker has.
+const inDocker = "Docker"
 
 func (a *app) hasKernel(c *cli.Context, ref string) (has bool, where string, err error) {
 	if !c.Bool("push") && !c.Bool("no-load") {
@@ -161,7 +193,7 @@ func (a *app) hasKernel(c *cli.Context, ref string) (has bool, where string, err
 			has, err = kernel.DockerHas(c.Context, docker, ref)
 			err = errors.Join(err, docker.Close())
 			if has || err != nil {
-				return has, "Docker", err
+				return has, inDocker, err
 			}
 		}
 	}

@@ -35,17 +35,16 @@ func (a *app) armbianKernel(c *cli.Context, f flavor.Flavor, o kernel.Options) e
 	}
 	_, tag, _ := strings.Cut(strings.TrimPrefix(ref, repository), ":")
 	name := fmt.Sprintf("%s-armbian:%s-%s", orDefault(a.variable("HOOK_KERNEL_OCI_BASE"), kbuild.Repository), tag, strings.TrimPrefix(f.ID, "armbian-"))
-	if done, err := a.alreadyBuilt(c, name); done || err != nil {
-		return err
-	}
-	image, err := kernel.FromArmbian(c.Context, client, ref, o)
-	if err != nil {
-		return err
-	}
-	if err := a.chooseModules(c, image, o); err != nil {
-		return errors.Join(err, image.Close())
-	}
-	return errors.Join(a.publishKernel(c, image, name), image.Close())
+	return a.deliver(c, f, name, o, func() (*kernel.Image, error) {
+		image, err := kernel.FromArmbian(c.Context, client, ref, o)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.chooseModules(c, image, o); err != nil {
+			return nil, errors.Join(err, image.Close())
+		}
+		return image, nil
+	})
 }
 
 func (a *app) chooseModules(c *cli.Context, image *kernel.Image, o kernel.Options) error {
@@ -114,14 +113,18 @@ func (a *app) publishKernel(c *cli.Context, m *kernel.Image, ref string) (err er
 	return err
 }
 
-// exportKernel writes the image to --export, or where build.sh's
-// EXPORT_KERNEL_IMAGE puts it.
-func (a *app) exportKernel(c *cli.Context, ref string, image v1.Image) error {
-	path := c.String("export")
-	if path == "" && truth(a.variable("EXPORT_KERNEL_IMAGE")) {
-		file := strings.NewReplacer("/", "_", ":", "_").Replace(ref) + ".tar.gz"
-		path = filepath.Join(a.variable("EXPORT_KERNEL_IMAGE_DIR"), file)
+// exportPath is where the image is written besides: what --export says, or
+// build.sh's EXPORT_KERNEL_IMAGE; "" is nowhere.
+func (a *app) exportPath(c *cli.Context, ref string) string {
+	if path := c.String("export"); path != "" || !truth(a.variable("EXPORT_KERNEL_IMAGE")) {
+		return path
 	}
+	file := strings.NewReplacer("/", "_", ":", "_").Replace(ref) + ".tar.gz"
+	return filepath.Join(a.variable("EXPORT_KERNEL_IMAGE_DIR"), file)
+}
+
+func (a *app) exportKernel(c *cli.Context, ref string, image v1.Image) error {
+	path := a.exportPath(c, ref)
 	if path == "" {
 		return nil
 	}
