@@ -113,7 +113,7 @@ func checkInitramfs(t *testing.T, path string) {
 	if len(want) > 0 || !repositories {
 		t.Errorf("missing %v; repositories.json there: %t", want, repositories)
 	}
-	if n := len(r.Segments()); n != 2 {
+	if n := len(r.Segments()); n != 3 { // the root, the store, the one layer in it
 		t.Errorf("%d segments", n)
 	}
 }

@@ -93,7 +93,7 @@ func pulledDigests(image bundles.Image, found *oci.Image) []string {
 	return []string{found.Reference.Context().Name() + "@" + found.IndexDigest.String()}
 }
 
-// storeSegment is the compressed archive of the store.
+// storeSegment holds the segments of the store, one after the other.
 func (b *Builder) storeSegment(ctx context.Context, s *store, kernel embed.Capabilities, o initramfs.SegmentOptions) (*cache.File, error) {
 	key, err := b.storeKey(s, kernel, o)
 	if err != nil {
@@ -109,8 +109,41 @@ func (b *Builder) storeSegment(ctx context.Context, s *store, kernel embed.Capab
 		if err != nil {
 			return err
 		}
-		return initramfs.WriteSegment(ctx, w, result.Tree, o)
+		out := initramfs.NewFileWriter(w)
+		for _, part := range result.Parts() {
+			if err := b.writePart(ctx, out, part, o); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// writePart adds a part of the store as a segment of its own. Layers that other
+// stores may have as well are kept, so that one more image converts only what
+// is new in it; what is compressed already is not compressed again.
+func (b *Builder) writePart(ctx context.Context, out *initramfs.FileWriter, part embed.Part, o initramfs.SegmentOptions) error {
+	tree, err := part.Tree()
+	if err != nil {
+		return err
+	}
+	if part.Compressed {
+		o.Compression = initramfs.None
+	}
+	if part.Compressed || part.Key == "" {
+		return out.WriteSegment(ctx, tree, o)
+	}
+	key, err := keyOf([]any{b.Salt, part.Key, o.Compression, o.Level})
+	if err != nil {
+		return err
+	}
+	f, _, err := b.Cache.Derived(ctx, segmentsKind, key, func(w io.Writer) error {
+		return initramfs.WriteSegment(ctx, w, tree, o)
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(out.Append(ctx, io.NewSectionReader(f, 0, f.Size())), f.Close())
 }
 
 func (b *Builder) fetchAll(ctx context.Context, items []embed.Item) error {

@@ -39,10 +39,13 @@ func ParseCompression(name string) (Compression, error) {
 	return "", fault.Mark(fmt.Errorf("reading compression %q: choose %s, %s or %s", name, Zstd, Gzip, None), fault.Usage)
 }
 
-// The zstd window bounds the encoder's memory: each job takes four windows of
-// input. Twice the window makes a system's files 0.3 % smaller for twice the
-// memory. Kernels accept up to 128 MiB.
-const zstdWindow = 4 << 20
+// The zstd window and the number of jobs bound the encoder's memory: each job
+// takes four windows of input. Twice the window makes a system's files 0.3 %
+// smaller for twice the memory. Kernels accept up to 128 MiB.
+const (
+	zstdWindow   = 2 << 20
+	mostZstdJobs = 4
+)
 
 // gzipBlock is what each goroutine compresses at a time. Since it decides the
 // bytes that come out, it is fixed.
@@ -84,7 +87,7 @@ func newZstd(w io.Writer, level, jobs int) (io.WriteCloser, error) {
 		// Jobs are cut by size alone, unless there is only one of them: then the
 		// library leaves them out, and other bytes come out.
 		zstd.WithConcurrentBlocks(true),
-		zstd.WithEncoderConcurrency(max(jobs, 2)),
+		zstd.WithEncoderConcurrency(min(max(jobs, 2), mostZstdJobs)),
 	)
 }
 
