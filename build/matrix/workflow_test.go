@@ -219,52 +219,40 @@ func TestMatrixJob(t *testing.T) {
 	}
 }
 
-// TestKernelJob takes the files out of an image that a stand-in for docker
-// gives.
+// compiled is the program whose understanding of the workflow's words counts.
+func compiled(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "hookbuild")
+	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "go"), "build", "-o", binary, "hookbuild/cmd/hookbuild").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// told runs a step with stand-ins for hookbuild and gives the words that it was
+// told, which the real program must understand.
+func (r *stepRunner) told(t *testing.T, binary, job, step string, env ...string) string {
+	t.Helper()
+	for _, machine := range []string{"x86_64", "aarch64"} {
+		r.installStandIn(t, "bin/hookbuild-"+machine)
+	}
+	r.mustRun(t, job, step, append(env, "FLAVOR=hook-latest-lts-amd64")...)
+	args := strings.Split(r.read(t, "args"), "\n")
+	wantInvalid(t, binary, args)
+	return strings.Join(args, " ")
+}
+
 func TestKernelJob(t *testing.T) {
-	tar := testneed.Tool(t, "tar")
-	r := newStepRunner(t)
-	r.write(t, "image/kernel", "bzImage", 0o644)
-	r.write(t, "modules/lib/modules/6.6.1/modules.dep", "dep", 0o644)
-	r.write(t, "dtb/vendor/board.dtb", "dtb", 0o644)
-	for _, args := range [][]string{
-		{"-C", "modules", "-cf", "image/kernel.tar", "."}, {"-C", "dtb", "-czf", "image/dtbs.tar.gz", "."}, {"-C", "image", "-cf", "exported.tar", "kernel", "kernel.tar", "dtbs.tar.gz"},
-	} {
-		cmd := exec.CommandContext(t.Context(), tar, args...)
-		cmd.Dir = r.dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	const want = "kernel hook-latest-lts-amd64 --hook-dir hook --no-load --export kernel.tar"
+	if got := newStepRunner(t).told(t, compiled(t), "kernel", "Make the kernel image"); got != want {
+		t.Errorf("hookbuild is told\n%s\nnot\n%s", got, want)
 	}
-	r.write(t, "temp/image/hook-kernel-6.6.1-abc.tar.gz", "", 0o644)
-	r.write(t, "stand-ins/docker", `#!/bin/sh
-echo "$*" >> "$GITHUB_WORKSPACE/said"
-case "$1" in
-load) echo "Loaded image: example/hook-kernel:6.6.1-abc" ;;
-create) echo 0123abc ;;
-export) cat "$GITHUB_WORKSPACE/exported.tar" ;;
-esac
-`, 0o755)
-	r.mustRun(t, "kernel", "Take the files out of the image", "DOCKER_ARCH=arm64")
-	said := r.read(t, "said")
-	if !strings.Contains(said, "create --platform linux/arm64 example/hook-kernel:6.6.1-abc none\nexport 0123abc\nrm 0123abc\n") {
-		t.Errorf("docker was told\n%s", said)
-	}
-	for name, want := range map[string]string{"vmlinuz": "bzImage", "lib/modules/6.6.1/modules.dep": "dep", "dtbs/vendor/board.dtb": "dtb"} {
-		if got := r.read(t, "kernel/"+name); got != want {
-			t.Errorf("%s holds %q", name, got)
-		}
-	}
-	r.read(t, "kernel.tar")
 }
 
 // TestHookOSJob gives the words that the workflow makes to the real program,
 // which must understand them and miss only the checkout.
 func TestHookOSJob(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "hookbuild")
-	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "go"), "build", "-o", binary, "hookbuild/cmd/hookbuild").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	binary := compiled(t)
 	const always = "all hook-latest-lts-amd64 --hook-dir hook --cache-dir cache --out out"
 	for name, tt := range map[string]struct {
 		env    []string
@@ -272,25 +260,18 @@ func TestHookOSJob(t *testing.T) {
 		want   string
 	}{
 		"nothing on board": {nil, false, always},
-		"own kernel":       {nil, true, always + " --kernel dir:kernel"},
+		"own kernel":       {nil, true, always + " --kernel image:docker-archive:kernel.tar"},
 		"a release":        {[]string{"EKSA_VERSION=v0.24.2"}, false, always + " --embed-from-bundle --eksa-version v0.24.2"},
-		"the latest":       {[]string{"EKSA_VERSION=latest", "WORKER_IMAGE=r.example/agent:1"}, true, always + " --kernel dir:kernel --embed-from-bundle --worker-image r.example/agent:1"},
+		"the latest":       {[]string{"EKSA_VERSION=latest", "WORKER_IMAGE=r.example/agent:1"}, true, always + " --kernel image:docker-archive:kernel.tar --embed-from-bundle --worker-image r.example/agent:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newStepRunner(t)
 			if tt.kernel {
-				r.write(t, "kernel/vmlinuz", "bzImage", 0o644)
-				r.archive(t, "kernel.tar", "kernel")
+				r.write(t, "kernel.tar", "", 0o644)
 			}
-			for _, machine := range []string{"x86_64", "aarch64"} {
-				r.installStandIn(t, "bin/hookbuild-"+machine)
-			}
-			r.mustRun(t, "hookos", "Build HookOS", append(tt.env, "FLAVOR=hook-latest-lts-amd64")...)
-			args := strings.Split(r.read(t, "args"), "\n")
-			if got := strings.Join(args, " "); got != tt.want {
+			if got := r.told(t, binary, "hookos", "Build HookOS", tt.env...); got != tt.want {
 				t.Errorf("hookbuild is told\n%s\nnot\n%s", got, tt.want)
 			}
-			wantInvalid(t, binary, args)
 		})
 	}
 }
@@ -305,16 +286,6 @@ func wantInvalid(t *testing.T, binary string, args []string) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() == int(fault.Usage) {
 		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-// archive packs a directory below the runner's and removes it.
-func (r *stepRunner) archive(t *testing.T, name, dir string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "tar"), "--remove-files", "-cf", name, dir)
-	cmd.Dir = r.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
