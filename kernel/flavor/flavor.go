@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/nearest"
 )
 
 // Method says where a flavor's kernel comes from.
@@ -95,7 +96,7 @@ func Find(id string) (Flavor, error) {
 		ids = append(ids, f.ID)
 	}
 	meant := ""
-	if near := nearest(id, ids); near != "" {
+	if near := nearest.Word(id, ids); near != "" {
 		meant = fmt.Sprintf(" (is %s meant?)", near)
 	}
 	return Flavor{}, fault.Mark(fmt.Errorf("choosing the flavor %q: there is none of that name%s; the flavors are %s", id, meant, strings.Join(ids, ", ")), fault.Usage)

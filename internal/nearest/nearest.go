@@ -1,10 +1,11 @@
-package flavor
+// Package nearest finds the word that a mistyped one may have been meant to be.
+package nearest
 
 import "slices"
 
-// nearest gives the candidate that takes the fewest changes of one letter to
+// Word gives the candidate that takes the fewest changes of one letter to
 // come from word; "" when all take more than a third of its letters.
-func nearest(word string, candidates []string) string {
+func Word(word string, candidates []string) string {
 	best, fewest := "", len(word)/3+1
 	for _, c := range candidates {
 		if n := changes(word, c); n < fewest {

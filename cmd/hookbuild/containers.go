@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/linuxkit/containers"
+)
+
+func newContainersCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:    "containers",
+		Aliases: []string{"linuxkit-containers"},
+		Usage:   "find the images of the checkout's containers in Docker or their registry, and build the missing ones",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "no-build-containers", Usage: "a container that would have to be built is an error (DO_BUILD_LK_CONTAINERS=no)"},
+			&cli.BoolFlag{Name: "push", Usage: "push the images that are not published (DO_PUSH=yes)"},
+			&cli.StringFlag{Name: "export", Usage: "also write each image to `DIR`, for docker load (EXPORT_LK_CONTAINERS=yes, EXPORT_LK_CONTAINERS_DIR)"},
+		},
+		Action: a.containers,
+	}
+}
+
+func (a *app) containers(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("%q: the command takes no arguments; choose the architecture with --arch", c.Args().First())
+	}
+	r, err := a.containersRequest(c)
+	if err != nil {
+		return err
+	}
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return err
+	}
+	found, err := b.Containers(c.Context, r)
+	if err != nil {
+		return err
+	}
+	return a.printContainers(found)
+}
+
+func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err error) {
+	if r.DockerArch, err = a.dockerArch(c); err != nil {
+		return r, err
+	}
+	r.DockerArch = orDefault(r.DockerArch, "amd64")
+	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
+		return r, err
+	}
+	r.Base = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
+	r.NoBuild = a.noBuild(c)
+	r.Push = c.Bool("push") || truth(a.variable("DO_PUSH"))
+	r.ExportDir = c.String("export")
+	if r.ExportDir == "" && truth(a.variable("EXPORT_LK_CONTAINERS")) {
+		r.ExportDir = orDefault(a.variable("EXPORT_LK_CONTAINERS_DIR"), os.TempDir())
+	}
+	return r, nil
+}
+
+// printContainers prints a line for each container: name, where it was found,
+// reference.
+func (a *app) printContainers(found []containers.Found) error {
+	table := tabwriter.NewWriter(a.results(), 0, 8, 2, ' ', 0)
+	for _, f := range found {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, f.How, f.Reference) // Flush tells
+	}
+	return table.Flush()
+}

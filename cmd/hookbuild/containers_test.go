@@ -1,0 +1,77 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/lab/site"
+)
+
+// publishAll gives the site's last container, whose place the store takes, an
+// image too.
+func publishAll(p place) {
+	got := p.run(4, "containers", "--hook-dir", p.site.Dir)
+	_, rest, _ := strings.Cut(got.stderr, p.site.Base()+"hook-embedded:")
+	tag, _, _ := strings.Cut(rest, `"`)
+	site.Push(p.t, p.site.Base()+"hook-embedded:"+tag, map[string]string{"x": "y"})
+}
+
+func TestContainersPrintsWhereTheyAre(t *testing.T) {
+	p := newPlace(t)
+	publishAll(p)
+	export := t.TempDir()
+	got := p.run(0, "linuxkit-containers", "--hook-dir", p.site.Dir, "EXPORT_LK_CONTAINERS=yes", "EXPORT_LK_CONTAINERS_DIR="+export)
+	var names []string
+	for line := range strings.Lines(got.stdout) {
+		fields := strings.Fields(line)
+		names = append(names, fields[0])
+		if len(fields) != 3 || fields[1] != "published" || !strings.HasPrefix(fields[2], p.site.Base()+fields[0]+":") {
+			t.Errorf("got the line %q", line)
+		}
+	}
+	want(t, names, "hook-embedded", "hook-hello", "hook-init")
+	exported, err := filepath.Glob(filepath.Join(export, "hook-*-amd64.tar.gz"))
+	if err != nil || len(exported) != 3 {
+		t.Errorf("exported: %v, %v", exported, err)
+	}
+	flag := t.TempDir()
+	p.run(0, "containers", "--hook-dir", p.site.Dir, "--export", flag)
+	for _, file := range exported {
+		if readFile(t, file) != readFile(t, filepath.Join(flag, filepath.Base(file))) {
+			t.Errorf("%s differs from run to run", file)
+		}
+	}
+}
+
+// A container that was changed is published nowhere, and nothing here can
+// build it.
+func TestUnpublishedContainer(t *testing.T) {
+	p := newPlace(t)
+	site.WriteFile(t, filepath.Join(p.site.Dir, "images/hook-hello/new"), "changed")
+	kernel := "image:" + p.site.Host + "/kernel:1"
+	for _, args := range [][]string{
+		{"containers", "--hook-dir", p.site.Dir},
+		{"linuxkit", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--kernel", kernel},
+		{"all", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--kernel", kernel},
+	} {
+		got := p.run(4, args...)
+		for _, said := range []string{"hook-", "not published", "/nowhere/docker.sock", "hookbuild containers --push"} {
+			if !strings.Contains(got.stderr, said) {
+				t.Errorf("%v: nothing is said of %q: %s", args, said, got.stderr)
+			}
+		}
+		for _, off := range []string{"DO_BUILD_LK_CONTAINERS=no", "--no-build-containers"} {
+			if got := p.run(4, append(args, off)...); !strings.Contains(got.stderr, "switched off") {
+				t.Errorf("%v %s: %s", args, off, got.stderr)
+			}
+		}
+	}
+}
+
+func TestContainersMisuse(t *testing.T) {
+	p := newPlace(t)
+	p.run(2, "containers", "hook-docker", "--hook-dir", p.site.Dir)
+	p.run(2, "containers", "--hook-dir", p.site.Dir, "DOCKER_ARCH=x86_64")
+	p.run(3, "containers", "--hook-dir", t.TempDir())
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/kernel/flavor"
+	"hookbuild/linuxkit/size"
+)
+
+func newLinuxKitCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "linuxkit",
+		Aliases:   []string{"build"},
+		Usage:     "assemble vmlinuz and initramfs from the template, or from any LinuxKit document, without action images",
+		ArgsUsage: "[FLAVOR]",
+		Flags:     concat(documentFlags(), hookFlags(), compressionFlags(), outputFlags()),
+		Action: func(c *cli.Context) error {
+			return a.buildHookOS(c, func(*build.Request) error { return nil })
+		},
+	}
+}
+
+func documentFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "yaml", Usage: "assemble the LinuxKit document `FILE`, which needs no Hook checkout; its `source:` files are found from this directory"},
+		&cli.StringFlag{Name: "name", Usage: "the directory of the document's artifacts in --out, and the beginning of the tarball's name (default: the file's name)"},
+	}
+}
+
+// outputFlags say what is made beside the kernel and the initramfs, and how
+// large that may be.
+func outputFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "tar", Usage: "also write the root file system as a tar archive with its file list (OUTPUT_TARBALL_FILELIST=yes)"},
+		&cli.BoolFlag{Name: "iso", Usage: "also write an ISO image that boots by UEFI (LINUXKIT_ISO=yes)"},
+		&cli.StringFlag{Name: "iso-loader", Usage: "the ISO's boot loader: GRUB as an EFI program, a `FILE|DIR|REF` with one (default: the distribution's package)"},
+		&cli.BoolFlag{Name: "report", Usage: "show what the initramfs weighs and why; manifest.json has the same"},
+		&cli.StringFlag{Name: "max-size", Usage: "fail when the initramfs is larger than `SIZE`, such as 180MB or 170MiB"},
+	}
+}
+
+// documentTarget is the system that a LinuxKit document describes.
+func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
+	if c.NArg() > 0 || c.IsSet("template") {
+		return r, usagef("--yaml %s describes the whole system: leave the flavor and --template out", c.String("yaml"))
+	}
+	if kernel := c.String("kernel"); kernel == "latest" {
+		return r, usagef("--kernel latest means a flavor's kernel, and --yaml has none: leave it out for the document's own, or give image:REF, deb:FILE or dir:DIR")
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return r, err
+	}
+	r.Document, r.Kernel = c.String("yaml"), c.String("kernel")
+	if r.Name, err = documentName(c); err != nil {
+		return r, err
+	}
+	r.Flavor = flavor.Flavor{ID: r.Name, Arch: flavor.X86_64}
+	if arch == "arm64" {
+		r.Flavor.Arch = flavor.AArch64
+	}
+	r.OutputID = orDefault(a.variable("FORCE_OUTPUT_ID"), r.Flavor.Arch)
+	return r, nil
+}
+
+// fileName tells whether a text can be a file's name or the end of one.
+func fileName(text string) bool {
+	return text != "" && !strings.HasPrefix(text, ".") && !strings.ContainsAny(text, "/\x00\n")
+}
+
+// documentName is --name, else the file's name without what follows its first
+// dot.
+func documentName(c *cli.Context) (string, error) {
+	name := c.String("name")
+	if name == "" {
+		name, _, _ = strings.Cut(filepath.Base(c.String("yaml")), ".")
+	}
+	if !fileName(name) {
+		return "", usagef("%q cannot name a directory of artifacts: give a --name without slashes and a leading dot", name)
+	}
+	return name, nil
+}
+
+// outputs reads what the flags and build.sh's variables say of the artifacts.
+func (a *app) outputs(c *cli.Context, r *build.Request) (err error) {
+	if !fileName(r.OutputID) {
+		return usagef("FORCE_OUTPUT_ID %q cannot be part of a file's name: leave slashes and a leading dot out", r.OutputID)
+	}
+	r.Tar = c.Bool("tar") || truth(a.variable("OUTPUT_TARBALL_FILELIST"))
+	loader := c.String("iso-loader")
+	if c.Bool("iso") || a.switchedOn("LINUXKIT_ISO") {
+		r.ISO = &build.ISO{Loader: loader}
+	} else if loader != "" {
+		return usagef("--iso-loader %q says something of an ISO image, but none is asked for; add --iso", loader)
+	}
+	if limit := c.String("max-size"); limit != "" {
+		if r.MaxSize, err = size.Parse(limit); err != nil {
+			return usagef("--max-size: %v", err)
+		}
+	}
+	return nil
+}
+
+// noteReport shows the report, a line a note.
+func (a *app) noteReport(r *size.Report) error {
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) {
+		a.note("%s", strings.TrimRight(line, "\n"))
+	}
+	return nil
+}

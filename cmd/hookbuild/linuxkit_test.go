@@ -1,0 +1,225 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/lab/site"
+	"hookbuild/kernel/kerneltest"
+)
+
+// place has what LinuxKit documents are built from: images in a registry, no
+// checkout.
+type place struct {
+	t          *testing.T
+	site       *site.Site
+	cache, out string
+}
+
+const document = `kernel:
+  image: %[1]s/kernel:1
+  cmdline: "console=ttyS0 root=x"
+  ucode: ucode.cpio
+init:
+  - %[1]s/init:1
+services:
+  - name: twice
+    image: %[1]s/init:1
+`
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	p := place{t, site.New(t, nil), t.TempDir(), t.TempDir()}
+	site.Push(t, p.site.Host+"/kernel:1", map[string]string{
+		"kernel":     string(kerneltest.BzImage(t, "6.6.1", "CONFIG_RD_ZSTD=y\nCONFIG_RD_GZIP=y\n")),
+		"kernel.tar": string(kerneltest.Tar(t, map[string]string{"lib/modules/6.6.1/modules.builtin": ""})),
+		"ucode.cpio": microcode(t),
+	})
+	p.pushInit(strings.Repeat("program ", 2000))
+	return p
+}
+
+func (p place) pushInit(program string) {
+	site.Push(p.t, p.site.Host+"/init:1", map[string]string{"init": "#!/bin/sh\n", "bin/program": program})
+}
+
+func microcode(t *testing.T) string {
+	t.Helper()
+	var tree initramfs.Tree
+	if err := tree.Add(initramfs.BytesFile("kernel/x86/microcode/GenuineIntel.bin", []byte("ucode"), initramfs.Epoch())); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := initramfs.WriteSegment(t.Context(), &b, &tree, initramfs.SegmentOptions{Compression: initramfs.None}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// document writes the document to a file.
+func (p place) document() string {
+	path := filepath.Join(p.t.TempDir(), "my-system.arm.yml")
+	site.WriteFile(p.t, path, fmt.Sprintf(document, p.site.Host))
+	return path
+}
+
+func (p place) run(code int, args ...string) outcome {
+	p.t.Helper()
+	got := runAt(p.t.Context(), p.site, append(args, "--cache-dir", p.cache, "--out", p.out, "--progress", "plain")...)
+	if got.code != code {
+		p.t.Fatalf("%v: exit code %d, want %d\n%s", args, got.code, code, got.stderr)
+	}
+	return got
+}
+
+func (p place) artifacts(dir string) []string {
+	p.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(p.out, dir))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestDocumentNeedsNoCheckout(t *testing.T) {
+	p := newPlace(t)
+	doc := p.document()
+	p.run(0, "linuxkit", "--yaml", doc)
+	want(t, p.artifacts("my-system"), "checksums.txt", "cmdline-x86_64", "initramfs-x86_64", "manifest.json", "vmlinuz-x86_64")
+	if got := readFile(t, filepath.Join(p.out, "my-system/cmdline-x86_64")); got != "console=ttyS0 root=x" {
+		t.Errorf("the command line is %q", got)
+	}
+	initrd := readFile(t, filepath.Join(p.out, "my-system/initramfs-x86_64"))
+	segments, err := initramfs.ReadSegments(t.Context(), strings.NewReader(initrd), initramfs.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, s := range segments {
+		kinds = append(kinds, string(s.Compression))
+	}
+	want(t, kinds, "none", "zstd")
+
+	again := p.run(0, "linuxkit", "--yaml", doc, "--offline")
+	if !strings.Contains(again.stderr, "nothing changed") || readFile(t, filepath.Join(p.out, "my-system/initramfs-x86_64")) != initrd {
+		t.Errorf("the second run made it anew:\n%s", again.stderr)
+	}
+	fresh := p
+	fresh.cache = t.TempDir()
+	fresh.run(0, "build", "--yaml", doc, "--jobs", "1", "--name", "other")
+	if readFile(t, filepath.Join(p.out, "other/initramfs-x86_64")) != initrd {
+		t.Error("another cache and another number of jobs give other bytes")
+	}
+}
+
+func TestOutputForms(t *testing.T) {
+	p := newPlace(t)
+	loader := filepath.Join(t.TempDir(), "grub.efi")
+	site.WriteFile(t, loader, "MZ EFI program")
+	got := p.run(0, "linuxkit", "--yaml", p.document(), "--name", "x", "--tar", "--iso", "--iso-loader", loader, "--report")
+	for _, name := range []string{"x_rootfs_x86_64.tar", "x_rootfs_x86_64.filelist", "x-x86_64-efi-initrd.iso"} {
+		if !slices.Contains(p.artifacts("x"), name) || !strings.Contains(got.stdout, name) {
+			t.Errorf("%s is missing: %v", name, p.artifacts("x"))
+		}
+	}
+	list := readFile(t, filepath.Join(p.out, "x/x_rootfs_x86_64.filelist"))
+	if !strings.Contains(list, "\nboot/kernel\n") || !strings.Contains(list, "\ncontainers/services/twice/lower/bin/program\n") {
+		t.Errorf("the file list is\n%s", list)
+	}
+	image := readFile(t, filepath.Join(p.out, "x/x-x86_64-efi-initrd.iso"))
+	for _, part := range []string{"MZ EFI program", "console=ttyS0 root=x", readFile(t, filepath.Join(p.out, "x/initramfs-x86_64"))} {
+		if !strings.Contains(image, part) {
+			t.Errorf("the image lacks %.20q", part)
+		}
+	}
+	for _, said := range []string{"What it is made of", p.site.Host + "/init", "stored once"} {
+		if !strings.Contains(got.stderr, said) {
+			t.Errorf("nothing is said of %q:\n%s", said, got.stderr)
+		}
+	}
+	manifest := readFile(t, filepath.Join(p.out, "x/manifest.json"))
+	for _, part := range []string{`"compressed"`, `"loader"`, `"grub.efi"`} {
+		if !strings.Contains(manifest, part) {
+			t.Errorf("the manifest lacks %s:\n%s", part, manifest)
+		}
+	}
+}
+
+// The loader may also be in an image or an unpacked package.
+func TestLoaderFromImageAndDirectory(t *testing.T) {
+	p := newPlace(t)
+	dir := t.TempDir()
+	site.WriteFile(t, filepath.Join(dir, "EFI/BOOT/BOOTX64.EFI"), "MZ from a directory")
+	site.Push(t, p.site.Host+"/grub:1", map[string]string{"BOOTX64.EFI": "MZ from an image"})
+	for loader, content := range map[string]string{dir: "MZ from a directory", p.site.Host + "/grub:1": "MZ from an image"} {
+		p.run(0, "linuxkit", "--yaml", p.document(), "--name", "x", "--iso", "--iso-loader", loader)
+		if !strings.Contains(readFile(t, filepath.Join(p.out, "x/x-x86_64-efi-initrd.iso")), content) {
+			t.Errorf("%s: the loader is another", loader)
+		}
+	}
+	p.run(4, "linuxkit", "--yaml", p.document(), "--iso", "--iso-loader", p.site.Host+"/none:1")
+	p.run(3, "linuxkit", "--yaml", p.document(), "--iso", "--iso-loader", t.TempDir())
+}
+
+func TestBudgetNamesWhatGrew(t *testing.T) {
+	p := newPlace(t)
+	doc := p.document()
+	p.run(0, "linuxkit", "--yaml", doc, "--name", "x", "--max-size", "1MB")
+	before := readFile(t, filepath.Join(p.out, "x/initramfs-x86_64"))
+	var noise strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&noise, "%x", i*i*7919)
+	}
+	p.pushInit(noise.String())
+	got := p.run(1, "linuxkit", "--yaml", doc, "--name", "x", "--max-size", "20kB")
+	if !strings.Contains(got.stderr, "over the budget of 20.0 kB; grown since the earlier build: "+p.site.Host+"/init +") {
+		t.Errorf("got %s", got.stderr)
+	}
+	if readFile(t, filepath.Join(p.out, "x/initramfs-x86_64")) != before {
+		t.Error("the artifacts were changed")
+	}
+}
+
+func TestDocumentRefusals(t *testing.T) {
+	p := newPlace(t)
+	doc := p.document()
+	bad := filepath.Join(t.TempDir(), "bad.yml")
+	site.WriteFile(t, bad, "init:\n  - x:1\nservises: []\n")
+	kernelless := filepath.Join(t.TempDir(), "kernelless.yml")
+	site.WriteFile(t, kernelless, fmt.Sprintf("init:\n  - %s/init:1\n", p.site.Host))
+	for _, test := range []struct {
+		code int
+		say  string
+		args []string
+	}{
+		{2, "leave the flavor and --template out", []string{"--yaml", doc, "hook-default-amd64"}},
+		{2, "--kernel latest means", []string{"--yaml", doc, "--kernel", "latest"}},
+		{2, "cannot name a directory", []string{"--yaml", doc, "--name", "../x"}},
+		{2, "give --yaml FILE", []string{"hook-default-amd64", "--name", "x"}},
+		{2, "add --iso", []string{"--yaml", doc, "--iso-loader", "x"}},
+		{2, "--max-size", []string{"--yaml", doc, "--max-size", "large"}},
+		{3, "servises", []string{"--yaml", bad}},
+		{3, "missing.yml", []string{"--yaml", "missing.yml"}},
+		{3, "it names none", []string{"--yaml", kernelless}},
+		{3, "it is for linux/amd64", []string{"--yaml", kernelless, "--arch", "arm64", "--kernel", "image:" + p.site.Host + "/kernel:1"}},
+	} {
+		got := p.run(test.code, append([]string{"linuxkit"}, test.args...)...)
+		if !strings.Contains(got.stderr, test.say) {
+			t.Errorf("%v: %s", test.args, got.stderr)
+		}
+		if strings.Contains(got.stderr, "error") {
+			t.Errorf("%v: %s", test.args, got.stderr)
+		}
+		nothingIn(t, p.out)
+	}
+}

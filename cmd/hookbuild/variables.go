@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/nearest"
+)
+
+// knownVariables are the variables that build.sh's users set; the two at the
+// end are ours and everybody's.
+func knownVariables() []string {
+	return []string{
+		"DEBUG", "HOOK_VERSION", "HOOK_KERNEL_OCI_BASE", "HOOK_LK_CONTAINERS_OCI_BASE", "CACHE_DIR",
+		"USE_LATEST_BUILT_KERNEL", "FORCE_BUILD_KERNEL", "KERNEL_POINT_RELEASE", "FORCE_OUTPUT_ID", "USE_KERNEL_ID",
+		"DO_PUSH", "DO_BUILD_LK_CONTAINERS", "EXPORT_KERNEL_IMAGE", "EXPORT_KERNEL_IMAGE_DIR",
+		"EXPORT_LK_CONTAINERS", "EXPORT_LK_CONTAINERS_DIR", "DOCKER_ARCH", "LINUXKIT_ISO", "OUTPUT_TARBALL_FILELIST",
+		"ARMBIAN_KERNEL_VERSION", "ARMBIAN_BASE_ORAS_REF", "TINK_SERVER", "MAC", "TINK_WORKER_IMAGE", "TINK_TLS", "TINK_GRPC_PORT",
+		"CI_TAGS", "CI_RUNNERS_SELF_HOSTED_TAG", "CI_RUNNER",
+		"GITHUB_OUTPUT", "SOURCE_DATE_EPOCH",
+	}
+}
+
+// runnerPrefix begins the variables that choose CI's runners by kind and
+// architecture.
+const runnerPrefix = "CI_RUNNER_"
+
+// checkVariables refuses KEY=VALUE words that nothing reads: a mistyped one
+// would be a build of something else.
+func checkVariables(variables map[string]string) error {
+	known := knownVariables()
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		if slices.Contains(known, name) || strings.HasPrefix(name, runnerPrefix) {
+			continue
+		}
+		meant := ""
+		if near := nearest.Word(name, known); near != "" {
+			meant = fmt.Sprintf(" (is %s meant?)", near)
+		}
+		return usagef("%s=%s: there is no variable of that name%s; the variables are %s", name, variables[name], meant, strings.Join(known, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/internal/lab/site"
+	"hookbuild/kernel/kerneltest"
+)
+
+// ask runs a command's line up to what act does with it. The words of
+// build.sh are given as arguments or, with inEnv, in the environment.
+func ask(t *testing.T, inEnv bool, words, args []string, act func(*app, *cli.Context) error) {
+	t.Helper()
+	env := map[string]string{}
+	for _, word := range words {
+		key, value, _ := strings.Cut(word, "=")
+		env[key] = value
+	}
+	if !inEnv {
+		args, env = append(args, words...), map[string]string{}
+	}
+	a := &app{environment: environment{getenv: func(k string) string { return env[k] }, stdout: io.Discard, stderr: io.Discard}}
+	root := newRootCommand(a)
+	sorted, variables, err := arrange(root, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.variables = variables
+	root.Command(args[0]).Action = func(c *cli.Context) error { return act(a, c) }
+	if err := root.Run(append([]string{"hookbuild", "--progress", "plain"}, sorted...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each of build.sh's variables that says something of a build.
+func TestVariablesOfABuild(t *testing.T) {
+	s := site.New(t, nil)
+	tests := []struct {
+		words  []string
+		flavor string
+		pick   func(build.Request) any
+		want   any
+	}{
+		{nil, "", func(r build.Request) any { return []string{r.Kernel, r.OutputID, r.Flavor.ID} }, []string{"latest", "x86_64", "hook-default-amd64"}},
+		{[]string{"HOOK_VERSION=1.2=x"}, "", func(r build.Request) any { return r.HookVersion }, "1.2=x"},
+		{[]string{"HOOK_KERNEL_OCI_BASE=h/k"}, "", func(r build.Request) any { return r.KernelRepository }, "h/k"},
+		{[]string{"HOOK_LK_CONTAINERS_OCI_BASE=h/c/"}, "", func(r build.Request) any { return r.ContainersBase }, "h/c/"},
+		{[]string{"KERNEL_POINT_RELEASE=7"}, "", func(r build.Request) any { return []string{r.Kernel, r.PointRelease} }, []string{"built", "7"}},
+		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=yes"}, "", func(r build.Request) any { return []string{r.Kernel, r.PointRelease} }, []string{"latest", ""}},
+		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=no"}, "", func(r build.Request) any { return r.Kernel }, "built"},
+		{[]string{"USE_KERNEL_ID=hook-latest-lts-amd64"}, "", func(r build.Request) any { return []string{r.Flavor.Series, r.KernelFlavor.Series} }, []string{"5.10", "6.6"}},
+		{nil, "peg-default-amd64", func(r build.Request) any { return r.KernelFlavor.ID }, "hook-default-amd64"},
+		{[]string{"FORCE_OUTPUT_ID=mine"}, "", func(r build.Request) any { return r.OutputID }, "mine-x86_64"},
+		{[]string{"DOCKER_ARCH=arm64"}, "", func(r build.Request) any { return r.Flavor.ID }, "hook-default-arm64"},
+		{[]string{"DO_BUILD_LK_CONTAINERS=no"}, "", func(r build.Request) any { return r.NoBuildContainers }, true},
+		{[]string{"DO_BUILD_LK_CONTAINERS=yes"}, "", func(r build.Request) any { return r.NoBuildContainers }, false},
+		{[]string{"LINUXKIT_ISO=anything"}, "", func(r build.Request) any { return r.ISO != nil }, true},
+		{[]string{"LINUXKIT_ISO=no"}, "", func(r build.Request) any { return r.ISO != nil }, false},
+		{[]string{"OUTPUT_TARBALL_FILELIST=yes"}, "", func(r build.Request) any { return r.Tar }, true},
+		{[]string{"OUTPUT_TARBALL_FILELIST=no"}, "", func(r build.Request) any { return r.Tar }, false},
+		{[]string{"ARMBIAN_BASE_ORAS_REF=h/a", "ARMBIAN_KERNEL_VERSION=6.12-x"}, "armbian-uefi-x86-edge", func(r build.Request) any { return r.Armbian }, build.Armbian{Base: "h/a", Version: "6.12-x"}},
+		{[]string{"SOURCE_DATE_EPOCH=86400"}, "", func(r build.Request) any { return r.SourceDate }, time.Unix(86400, 0).UTC()},
+	}
+	for _, test := range tests {
+		for _, inEnv := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, environment %t", test.words, inEnv), func(t *testing.T) {
+				args := []string{"linuxkit", "--hook-dir", s.Dir}
+				if test.flavor != "" {
+					args = append(args, test.flavor)
+				}
+				ask(t, inEnv, test.words, args, func(a *app, c *cli.Context) error {
+					r, err := a.request(c)
+					if diff := cmp.Diff(test.want, test.pick(r)); diff != "" {
+						t.Error(diff)
+					}
+					return err
+				})
+			})
+		}
+	}
+}
+
+func TestVariablesOfContainers(t *testing.T) {
+	s := site.New(t, nil)
+	words := []string{"DO_PUSH=yes", "EXPORT_LK_CONTAINERS=yes", "EXPORT_LK_CONTAINERS_DIR=d", "DOCKER_ARCH=arm64", "HOOK_LK_CONTAINERS_OCI_BASE=h/", "DO_BUILD_LK_CONTAINERS=no"}
+	for _, inEnv := range []bool{false, true} {
+		ask(t, inEnv, words, []string{"containers", "--hook-dir", s.Dir}, func(a *app, c *cli.Context) error {
+			r, err := a.containersRequest(c)
+			want := build.ContainersRequest{Workspace: build.Workspace{Dir: s.Dir}, Base: "h/", DockerArch: "arm64", NoBuild: true, Push: true, ExportDir: "d"}
+			if diff := cmp.Diff(want, r); diff != "" {
+				t.Error(diff)
+			}
+			return err
+		})
+		ask(t, inEnv, words[1:2], []string{"containers", "--hook-dir", s.Dir}, func(a *app, c *cli.Context) error {
+			r, err := a.containersRequest(c)
+			if r.ExportDir != os.TempDir() || r.Push || r.NoBuild {
+				t.Errorf("got %+v", r)
+			}
+			return err
+		})
+	}
+}
+
+func TestVariablesOfEveryCommand(t *testing.T) {
+	p := newPlace(t)
+	doc := p.document()
+	cache := filepath.Join(t.TempDir(), "a=b")
+	got := runAt(t.Context(), p.site, "linuxkit", "--yaml", doc, "--out", p.out, "CACHE_DIR="+cache, "DEBUG=yes")
+	if got.code != 0 || !strings.Contains(got.stderr, "... ") {
+		t.Errorf("exit code %d, DEBUG shows\n%s", got.code, got.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(cache, "layers")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	p := newPlace(t)
+	for word, say := range map[string]string{
+		"LINUXKIT_IOS=yes":                    "(is LINUXKIT_ISO meant?)",
+		"FORCE_OUTPUT=x=y":                    "FORCE_OUTPUT=x=y",
+		"SOMETHING_ELSE_AT=ALL":               "the variables are DEBUG, HOOK_VERSION",
+		"FORCE_OUTPUT_ID=../../":              "cannot be part of a file's name",
+		"USE_KERNEL_ID=hook":                  "hook-default-amd64",
+		"SOURCE_DATE_EPOCH=now":               "seconds since 1970",
+		"USE_KERNEL_ID=hook-latest-lts-arm64": "is for aarch64",
+	} {
+		if got := p.run(2, "linuxkit", "--hook-dir", p.site.Dir, word); !strings.Contains(got.stderr, say) {
+			t.Errorf("%s: %s", word, got.stderr)
+		}
+	}
+	p.run(0, "matrix", "CI_RUNNER_KERNEL_AMD64=big", "CI_TAGS=lts")
+}
+
+// Of the kernels of one version the checkout's own counts; KERNEL_POINT_RELEASE
+// asks for its own of that release alone.
+func TestKernelOfTheCheckout(t *testing.T) {
+	p := newPlace(t)
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\n")
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/Dockerfile"), "FROM x\n")
+	sum := sha256.Sum256([]byte("CONFIG_X=y\nFROM x\n"))
+	own := hex.EncodeToString(sum[:])[:8]
+	base := p.site.Host + "/hook-kernel"
+	for _, tag := range []string{"6.6.7-" + own, "6.6.8-ffffffff", "6.6.8-" + own, "6.6.8-00000000"} {
+		site.Push(t, base+":"+tag, map[string]string{
+			"kernel":     string(kerneltest.BzImage(t, "6.6.1", "CONFIG_RD_ZSTD=y\n# "+tag+"\n")),
+			"kernel.tar": string(kerneltest.Tar(t, map[string]string{"lib/modules/6.6.1/modules.builtin": ""})),
+		})
+	}
+	args := []string{"linuxkit", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "HOOK_KERNEL_OCI_BASE=" + base}
+	for point, want := range map[string]string{"": "6.6.8-" + own, "7": "6.6.7-" + own} {
+		p.run(0, append(args, "KERNEL_POINT_RELEASE="+point)...)
+		if manifest := readFile(t, filepath.Join(p.out, "hook/manifest.json")); !strings.Contains(manifest, base+":"+want) {
+			t.Errorf("KERNEL_POINT_RELEASE=%s: the kernel is another:\n%s", point, manifest)
+		}
+	}
+	got := p.run(4, append(args, "KERNEL_POINT_RELEASE=9")...)
+	if !strings.Contains(got.stderr, "hookbuild kernel hook-latest-lts-amd64 KERNEL_POINT_RELEASE=9") {
+		t.Errorf("got %s", got.stderr)
+	}
+}
