@@ -71,7 +71,7 @@ func makePlan() (*netboot.Plan, error) {
 
 // The ways that are tried: each server and each kind of firmware once.
 func ways() []way {
-	uefi := []string{"-machine", "q35", "-bios", "/usr/share/OVMF/OVMF_CODE.fd"}
+	uefi := []string{"-machine", "q35", "-bios", ovmf}
 	noPXE := []string{
 		"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n",
 	}
@@ -92,18 +92,29 @@ type way struct {
 	card     string
 }
 
-func TestChain(t *testing.T) {
-	testneed.Root(t)
-	qemu := testneed.Tool(t, "qemu-system-x86_64")
-	ipxe := "/usr/lib/ipxe"
+// ovmf is UEFI for x86-64 from Debian's package of that name.
+const ovmf = "/usr/share/OVMF/OVMF_CODE.fd"
+
+// needFirmware gives QEMU and the directory of iPXE programs: the
+// distribution's, or those of the environment (Tinkerbell's own, say).
+func needFirmware(t *testing.T) (qemu, ipxe string) {
+	t.Helper()
+	qemu = testneed.Tool(t, "qemu-system-x86_64")
+	ipxe = "/usr/lib/ipxe"
 	if dir := os.Getenv(ipxeEnv); dir != "" {
 		ipxe = dir
 	}
-	for _, file := range []string{"/usr/share/OVMF/OVMF_CODE.fd", ipxe + "/ipxe.efi", ipxe + "/undionly.kpxe"} {
+	for _, file := range []string{ovmf, ipxe + "/ipxe.efi", ipxe + "/undionly.kpxe"} {
 		if _, err := os.Stat(file); err != nil {
 			testneed.Missing(t, "firmware", err.Error())
 		}
 	}
+	return qemu, ipxe
+}
+
+func TestChain(t *testing.T) {
+	testneed.Root(t)
+	qemu, ipxe := needFirmware(t)
 	artifacts := standIn(t, t.Context())
 	for i, w := range ways() {
 		if i > 0 && os.Getenv(allEnv) == "" {
