@@ -220,29 +220,3 @@ func (l *Lab) apt(ctx context.Context, arch string) (apt, error) {
 	})
 	return a, err
 }
-
-// Kernel gives the file of Debian's cloud kernel package, which boots in QEMU
-// in two seconds.
-func (l *Lab) Kernel(ctx context.Context, arch string) (string, error) {
-	if err := checkArch(arch); err != nil {
-		return "", err
-	}
-	dir, list, err := l.debs(ctx, "kernel", arch, func(ctx context.Context, a apt) ([]string, error) {
-		names, err := a.closure(ctx, "linux-image-cloud-"+arch)
-		if err != nil {
-			return nil, err
-		}
-		// The closure holds the meta package, the kernel and the tools.
-		names = slices.DeleteFunc(names, func(n string) bool {
-			return !strings.HasPrefix(n, "linux-image-") || n == "linux-image-cloud-"+arch
-		})
-		return names, nil
-	})
-	if err != nil {
-		return "", err
-	}
-	if len(list) != 1 {
-		return "", fmt.Errorf("choosing a kernel for %s: %d packages fit; Debian has changed their names", arch, len(list))
-	}
-	return filepath.Join(dir, list[0].File), nil
-}

@@ -102,14 +102,16 @@ func checkArch(arch string) error {
 // architecture is what differs between the two kinds of machines.
 type architecture struct {
 	triplet string // Debian's name for the library directory
-	console string // the serial console's device
 	qemu    []string
+	// kernel are parameters for the kernel. On a busy host an emulated timer
+	// may tick too late for the kernel's test of it, which then panics.
+	kernel string
 }
 
 func architectures() map[string]architecture {
 	return map[string]architecture{
 		"amd64": {
-			triplet: "x86_64-linux-gnu", console: "ttyS0",
+			triplet: "x86_64-linux-gnu", kernel: "console=ttyS0 no_timer_check",
 			// A processor that says it moves strings fast (erms, fsrm) makes the
 			// kernel copy byte by byte, which is the slowest way under emulation.
 			// QEMU 7.2 now and then spoils the flags at a cmpxchg16b, which kernels
@@ -117,7 +119,7 @@ func architectures() map[string]architecture {
 			qemu: []string{"qemu-system-x86_64", "-machine", "q35", "-cpu", "max,erms=off,fsrm=off,cx16=off"},
 		},
 		"arm64": {
-			triplet: "aarch64-linux-gnu", console: "ttyAMA0",
+			triplet: "aarch64-linux-gnu", kernel: "console=ttyAMA0",
 			qemu: []string{"qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a57"},
 		},
 	}

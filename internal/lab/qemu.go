@@ -75,7 +75,7 @@ func (m Machine) arguments(initramfs string) []string {
 	a := architectures()[m.Arch]
 	// panic=-1 with -no-reboot ends the machine at once when the kernel panics.
 	// The other words spare an emulated processor work that it has no use for.
-	cmdline := strings.TrimSpace("console=" + a.console + " panic=-1 mitigations=off init_on_alloc=0 audit=0 " + m.Cmdline)
+	cmdline := strings.TrimSpace(a.kernel + " panic=-1 mitigations=off init_on_alloc=0 audit=0 " + m.Cmdline)
 	args := append(a.qemu,
 		"-accel", "tcg", "-m", strconv.Itoa(cmp.Or(m.MemoryMB, 2048)), "-smp", strconv.Itoa(cmp.Or(m.CPUs, 2)),
 		"-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults", "-no-user-config", "-no-reboot",
