@@ -37,9 +37,10 @@ type Machine struct {
 var ErrTimeout = errors.New("the machine did not power off in time")
 
 // Boot runs the machine, always by emulation, until it powers off, and gives
-// what its console showed, also when it comes with an error. The console's last
-// [consoleLimit] bytes are kept.
-func Boot(ctx context.Context, m Machine) (string, error) {
+// what its console showed, also when it comes with an error; a kernel that
+// panics ends its machine too, and only the console tells. The last
+// [consoleLimit] bytes of it are kept.
+func Boot(ctx context.Context, m Machine) (_ string, err error) {
 	if err := checkArch(m.Arch); err != nil {
 		return "", err
 	}
@@ -48,27 +49,32 @@ func Boot(ctx context.Context, m Machine) (string, error) {
 		return "", fmt.Errorf("preparing the initramfs of a machine: %w", err)
 	}
 	if len(m.Initramfs) > 1 {
-		defer os.Remove(initramfs)
+		defer func() { err = errors.Join(err, os.Remove(initramfs)) }()
 	}
-	console := &limitedText{}
 	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(m.Timeout, 5*time.Minute), ErrTimeout)
 	defer cancel()
-	args := m.arguments(initramfs)
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdout, cmd.WaitDelay = console, 5*time.Second
-	if m.Console != nil {
-		cmd.Stdout = io.MultiWriter(console, m.Console)
-	}
-	var problems limitedText
-	cmd.Stderr = &problems
-	err = cmd.Run()
+	console, problems, err := m.emulate(ctx, initramfs)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
 	if err != nil {
-		return console.String(), fmt.Errorf("booting %q on %s: %w: %s", m.Kernel, m.Arch, err, tail(problems.String()+"\n"+console.String()))
+		err = fmt.Errorf("booting %q on %s: %w: %s", m.Kernel, m.Arch, err, tail(problems+"\n"+console))
 	}
-	return console.String(), nil
+	return console, err
+}
+
+// emulate runs QEMU and gives what came out of the machine and out of QEMU.
+func (m Machine) emulate(ctx context.Context, initramfs string) (console, problems string, err error) {
+	args := m.arguments(initramfs)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.WaitDelay = 5 * time.Second
+	var out, said limitedText
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if m.Console != nil {
+		cmd.Stdout = io.MultiWriter(&out, m.Console)
+	}
+	err = cmd.Run()
+	return out.String(), said.String(), err
 }
 
 func (m Machine) arguments(initramfs string) []string {
