@@ -35,6 +35,7 @@ type base struct {
 	// options are how the document is assembled, but for the images.
 	options linuxkit.Options
 	images  map[string]*oci.Image // by long reference
+	layouts map[string]layout     // of the volumes that hold one, by layoutKey
 	// kernel names the kernel that takes the document's place; "" for none.
 	kernel string
 }
@@ -55,8 +56,37 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	if err != nil {
 		return nil, err
 	}
-	p.options.Images = imageSource{p.images}
+	if p.layouts, err = b.findLayouts(ctx, p.document); err != nil {
+		return nil, err
+	}
+	p.options.Images = imageSource{p.images, p.layouts}
 	return p, nil
+}
+
+// layout is a whole image index that a volume holds.
+type layout struct {
+	tree   *initramfs.Tree
+	digest v1.Hash
+}
+
+// layoutKey names what a volume asks for.
+func layoutKey(ref string, platforms []string) string {
+	return linuxkit.ExpandReference(ref) + " " + strings.Join(platforms, ",")
+}
+
+func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[string]layout, error) {
+	layouts := map[string]layout{}
+	for _, v := range d.Volumes {
+		if v.Image == "" || v.Format != "oci" {
+			continue
+		}
+		tree, digest, err := b.Client.Layout(ctx, linuxkit.ExpandReference(v.Image), v.Platforms)
+		if err != nil {
+			return nil, fmt.Errorf("volume %q (line %d): %w", v.Name, v.Line, err)
+		}
+		layouts[layoutKey(v.Image, v.Platforms)] = layout{tree, digest}
+	}
+	return layouts, nil
 }
 
 // readBase reads the request's document, or the checkout's template. With the
@@ -137,6 +167,9 @@ func (p *base) key(salt string) (string, error) {
 	for ref, img := range p.images {
 		digests[ref] = img.ID.String()
 	}
+	for name, l := range p.layouts {
+		digests[name] = l.digest.String()
+	}
 	sources, err := p.sourceDigests()
 	if err != nil {
 		return "", err
@@ -178,7 +211,8 @@ func hashFile(path string) (string, error) {
 
 // imageSource gives linuxkit the images that the plan found.
 type imageSource struct {
-	images map[string]*oci.Image
+	images  map[string]*oci.Image
+	layouts map[string]layout
 }
 
 // Image implements [linuxkit.ImageSource].
@@ -190,7 +224,16 @@ func (s imageSource) Image(ctx context.Context, ref string) (*linuxkit.Image, er
 	return linuxkit.FromOCI(ctx, img)
 }
 
-var _ linuxkit.ImageSource = imageSource{}
+// Layout implements [linuxkit.LayoutSource].
+func (s imageSource) Layout(_ context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
+	l, ok := s.layouts[layoutKey(ref, platforms)]
+	if !ok {
+		return nil, fmt.Errorf("finding the image %q: the plan did not foresee it", ref)
+	}
+	return l.tree, nil
+}
+
+var _ linuxkit.LayoutSource = imageSource{}
 
 // digestOfImage identifies an image; one of the Docker Engine, which has no
 // manifest, by its ID.

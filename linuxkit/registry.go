@@ -3,6 +3,7 @@ package linuxkit
 import (
 	"context"
 
+	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,7 +19,7 @@ type registry struct {
 	platform v1.Platform
 }
 
-var _ ImageSource = (*registry)(nil)
+var _ LayoutSource = (*registry)(nil)
 
 // Image implements [ImageSource].
 func (r *registry) Image(ctx context.Context, ref string) (*Image, error) {
@@ -27,6 +28,12 @@ func (r *registry) Image(ctx context.Context, ref string) (*Image, error) {
 		return nil, err
 	}
 	return FromOCI(ctx, img)
+}
+
+// Layout implements [LayoutSource].
+func (r *registry) Layout(ctx context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
+	tree, _, err := r.client.Layout(ctx, ref, platforms)
+	return tree, err
 }
 
 // FromOCI reads an image's file system, with all layers fetched at once.
