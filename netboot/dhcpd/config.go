@@ -157,7 +157,7 @@ func (a *answer) setOption(s statement) {
 	case 15:
 		r.Domain = s.last()
 	case 43:
-		r.VLAN = vlanText(s.last())
+		r.VLAN = vlan(s.last())
 	case 60:
 		r.Vendor = s.last()
 	case 66:
@@ -168,26 +168,18 @@ func (a *answer) setOption(s statement) {
 }
 
 func addresses(values []token) []netip.Addr {
-	var list []netip.Addr
-	for _, v := range values {
-		if ip, err := netip.ParseAddr(v.text); err == nil {
-			list = append(list, ip)
-		}
+	text := make([]string, len(values))
+	for i, v := range values {
+		text[i] = v.text
 	}
-	return list
+	return netboot.ParseAddrs(text)
 }
 
-// vlanText reads sub-option 116 out of option 43 in hexadecimal.
-func vlanText(text string) string {
+// vlan reads sub-option 116 out of option 43 in hexadecimal.
+func vlan(text string) string {
 	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
 	if err != nil {
 		return ""
 	}
-	for len(raw) >= 2 && len(raw) >= 2+int(raw[1]) {
-		if raw[0] == 116 {
-			return string(raw[2 : 2+int(raw[1])])
-		}
-		raw = raw[2+int(raw[1]):]
-	}
-	return ""
+	return netboot.ParseVLANOption(raw)
 }

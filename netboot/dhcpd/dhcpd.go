@@ -11,7 +11,6 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -64,21 +63,13 @@ func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"mask":    func(n netip.Prefix) string { return net.IP(net.CIDRMask(n.Bits(), 32)).String() },
+		"mask":    netboot.Mask,
 		"seconds": func(d time.Duration) int { return int(d / time.Second) },
-		"join":    join,
+		"join":    func(list []netip.Addr) string { return netboot.JoinAddrs(list, ", ") },
 		"classes": classes,
 		"archs":   archs,
-		"vlan":    vlan,
+		"vlan":    func(id int) string { return netboot.HexColons(netboot.VLANOption(strconv.Itoa(id))) },
 	}
-}
-
-func join(list []netip.Addr) string {
-	text := make([]string, len(list))
-	for i, a := range list {
-		text[i] = a.String()
-	}
-	return strings.Join(text, ", ")
 }
 
 // classes is true for the user classes.
@@ -100,15 +91,4 @@ func archs(list []uint16) string {
 		tests[i] = fmt.Sprintf("substring(option pxe-system-type, 0, 2) = %02x:%02x", a>>8, a&0xff)
 	}
 	return strings.Join(tests, " or ")
-}
-
-// vlan is option 43 in hexadecimal, with the one sub-option 116: the number as
-// text.
-func vlan(id int) string {
-	text := strconv.Itoa(id)
-	hex := fmt.Sprintf("74:%02x", len(text))
-	for _, c := range []byte(text) {
-		hex += fmt.Sprintf(":%02x", c)
-	}
-	return hex
 }

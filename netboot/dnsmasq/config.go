@@ -188,21 +188,11 @@ func (c *config) addresses(q netboot.Request, r addrRange, h host, tags map[stri
 	}
 	routers, _ := c.option(3, tags)
 	servers, _ := c.option(6, tags)
-	reply.Routers, reply.Nameservers = addresses(routers), addresses(servers)
+	reply.Routers, reply.Nameservers = netboot.ParseAddrs(routers), netboot.ParseAddrs(servers)
 	if domain, ok := c.option(15, tags); ok && len(domain) > 0 {
 		reply.Domain = domain[0]
 	}
 	return reply
-}
-
-func addresses(values []string) []netip.Addr {
-	var list []netip.Addr
-	for _, v := range values {
-		if ip, err := netip.ParseAddr(v); err == nil {
-			list = append(list, ip)
-		}
-	}
-	return list
 }
 
 // boot finds the boot file; an invalid next server is dnsmasq itself.
@@ -235,7 +225,7 @@ func (c *config) bootOptions(r *netboot.Reply, q netboot.Request, tags map[strin
 		r.ServerName = name
 	}
 	r.Vendor = first(60)
-	r.VLAN = vlanText(first(43))
+	r.VLAN = vlan(first(43))
 	for _, o := range c.options {
 		if o.vendor != "" && strings.Contains(q.Vendor, o.vendor) && o.code == 116 && tagged(o.tags, tags) && len(o.values) > 0 {
 			r.VLAN = o.values[0]
@@ -243,19 +233,13 @@ func (c *config) bootOptions(r *netboot.Reply, q netboot.Request, tags map[strin
 	}
 }
 
-// vlanText reads sub-option 116 out of option 43 in hexadecimal.
-func vlanText(text string) string {
+// vlan reads sub-option 116 out of option 43 in hexadecimal.
+func vlan(text string) string {
 	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
 	if err != nil {
 		return ""
 	}
-	for len(raw) >= 2 && len(raw) >= 2+int(raw[1]) {
-		if raw[0] == 116 {
-			return string(raw[2 : 2+int(raw[1])])
-		}
-		raw = raw[2+int(raw[1]):]
-	}
-	return ""
+	return netboot.ParseVLANOption(raw)
 }
 
 // proxy tells only what to boot, and only PXE clients.

@@ -14,7 +14,6 @@ package dnsmasq
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -72,21 +71,16 @@ func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
 func functions(p *netboot.Plan) template.FuncMap {
 	sets := sets(p)
 	return template.FuncMap{
-		"mask":    func(n netip.Prefix) string { return net.IP(net.CIDRMask(n.Bits(), 32)).String() },
+		"mask":    netboot.Mask,
 		"seconds": func(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + "s" },
-		"join":    joinAddrs,
+		"join":    func(list []netip.Addr) string { return netboot.JoinAddrs(list, ",") },
 		"tags":    func(m hardware.Machine) string { return machineTags(p, sets, m) },
 		"service": service,
-		"vlan":    vlan,
+		// (Sub-options given by "vendor:PXEClient" would make dnsmasq repeat the
+		// client's option 60, by which firmware takes the answer for a boot
+		// server's.)
+		"vlan": func(id int) string { return netboot.HexColons(netboot.VLANOption(strconv.Itoa(id))) },
 	}
-}
-
-func joinAddrs(list []netip.Addr) string {
-	text := make([]string, len(list))
-	for i, a := range list {
-		text[i] = a.String()
-	}
-	return strings.Join(text, ",")
 }
 
 // set is what several machines have in common: gateway and name servers.
@@ -120,18 +114,6 @@ func machineTags(p *netboot.Plan, list []set, m hardware.Machine) string {
 		tags += fmt.Sprintf(",set:%s-vlan%d", p.Tag, m.VLAN)
 	}
 	return tags
-}
-
-// vlan is option 43 in hexadecimal, with the one sub-option 116. (Sub-options
-// given by "vendor:PXEClient" would make dnsmasq repeat the client's option 60,
-// by which firmware takes the answer for a boot server's.)
-func vlan(id int) string {
-	text := strconv.Itoa(id)
-	hex := fmt.Sprintf("74:%02x", len(text))
-	for _, c := range []byte(text) {
-		hex += fmt.Sprintf(":%02x", c)
-	}
-	return hex
 }
 
 // service is dnsmasq's own word for a firmware in pxe-service, by option 93.

@@ -157,7 +157,7 @@ func (c *config) reply(s subnetConfig, host reservationConfig, in []int) netboot
 	}
 	r := netboot.Reply{
 		IP: host.ip, Bits: s.network.Bits(), Hostname: host.hostname, Domain: option(15),
-		Routers: addresses(option(3)), Nameservers: addresses(option(6)), ServerName: option(66), Vendor: option(60), VLAN: vlanText(option(43)),
+		Routers: netboot.ParseAddrs(strings.Split(option(3), ",")), Nameservers: netboot.ParseAddrs(strings.Split(option(6), ",")), ServerName: option(66), Vendor: option(60), VLAN: vlan(option(43)),
 	}
 	for _, l := range levels {
 		if r.BootFile == "" {
@@ -176,27 +176,11 @@ func (c *config) reply(s subnetConfig, host reservationConfig, in []int) netboot
 	return r
 }
 
-func addresses(text string) []netip.Addr {
-	var list []netip.Addr
-	for part := range strings.SplitSeq(text, ",") {
-		if ip, err := netip.ParseAddr(strings.TrimSpace(part)); err == nil {
-			list = append(list, ip)
-		}
-	}
-	return list
-}
-
-// vlanText reads sub-option 116 out of option 43 in hexadecimal.
-func vlanText(text string) string {
+// vlan reads sub-option 116 out of option 43 in hexadecimal.
+func vlan(text string) string {
 	raw, err := hex.DecodeString(strings.TrimPrefix(strings.ReplaceAll(text, " ", ""), "0x"))
 	if err != nil {
 		return ""
 	}
-	for len(raw) >= 2 && len(raw) >= 2+int(raw[1]) {
-		if raw[0] == 116 {
-			return string(raw[2 : 2+int(raw[1])])
-		}
-		raw = raw[2+int(raw[1]):]
-	}
-	return ""
+	return netboot.ParseVLANOption(raw)
 }

@@ -248,12 +248,11 @@ func firmware(p *netboot.Plan, c netboot.Client) class {
 func vlans(p *netboot.Plan) []class {
 	var list []class
 	for _, id := range p.VLANs() {
-		text := strconv.Itoa(id)
 		no := false
 		list = append(list, class{
 			Name: vlanClass(p, id), Comment: "The VLAN that the firmware booted through, for iPXE: sub-option 116 of option 43.",
 			OptionData: []option{{
-				Name: "vendor-encapsulated-options", Data: hex.EncodeToString(append([]byte{116, byte(len(text))}, text...)),
+				Name: "vendor-encapsulated-options", Data: hex.EncodeToString(netboot.VLANOption(strconv.Itoa(id))),
 				CSVFormat: &no, AlwaysSend: true,
 			}},
 		})
@@ -288,7 +287,7 @@ func reserve(p *netboot.Plan, m hardware.Machine) reservation {
 		Classes: []string{p.Tag}, NextServer: p.Address.String(),
 		OptionData: []option{
 			{Name: "routers", Data: m.Gateway.String()},
-			{Name: "domain-name-servers", Data: join(m.Nameservers)},
+			{Name: "domain-name-servers", Data: netboot.JoinAddrs(m.Nameservers, ", ")},
 			{Name: "tftp-server-name", Data: p.Address.String()},
 		},
 	}
@@ -299,12 +298,4 @@ func reserve(p *netboot.Plan, m hardware.Machine) reservation {
 		r.Classes = append(r.Classes, vlanClass(p, m.VLAN))
 	}
 	return r
-}
-
-func join(list []netip.Addr) string {
-	text := make([]string, len(list))
-	for i, a := range list {
-		text[i] = a.String()
-	}
-	return strings.Join(text, ", ")
 }

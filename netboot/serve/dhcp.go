@@ -156,8 +156,7 @@ func (d *dhcpService) message(m *dhcpv4.DHCPv4, kind dhcpv4.MessageType, r netbo
 		out.UpdateOption(dhcpv4.OptClassIdentifier(r.Vendor))
 	}
 	if r.VLAN != "" {
-		sub := append([]byte{116, byte(len(r.VLAN))}, r.VLAN...)
-		out.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionVendorSpecificInformation, sub))
+		out.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionVendorSpecificInformation, netboot.VLANOption(r.VLAN)))
 	}
 	return out, nil
 }

@@ -173,7 +173,7 @@ func (c *config) inScope(q netboot.Request, s scope, network netip.Prefix) (netb
 		return nil
 	}
 	reply := netboot.Reply{
-		Bits: network.Bits(), Routers: addresses(option(3)), Nameservers: addresses(option(6)), Hostname: first(option(12)),
+		Bits: network.Bits(), Routers: netboot.ParseAddrs(option(3)), Nameservers: netboot.ParseAddrs(option(6)), Hostname: first(option(12)),
 		Domain: first(option(15)), Vendor: first(option(60)), ServerName: first(option(66)), BootFile: first(option(67)), VLAN: vlanText(option(43)),
 	}
 	reply.IP, _ = netip.ParseAddr(r.IP)
@@ -198,16 +198,6 @@ func first(values []string) string {
 	return values[0]
 }
 
-func addresses(values []string) []netip.Addr {
-	var list []netip.Addr
-	for _, v := range values {
-		if ip, err := netip.ParseAddr(v); err == nil {
-			list = append(list, ip)
-		}
-	}
-	return list
-}
-
 // vlanText reads sub-option 116 out of option 43, given byte by byte.
 func vlanText(values []string) string {
 	var raw []byte
@@ -218,11 +208,5 @@ func vlanText(values []string) string {
 		}
 		raw = append(raw, b...)
 	}
-	for len(raw) >= 2 && len(raw) >= 2+int(raw[1]) {
-		if raw[0] == 116 {
-			return string(raw[2 : 2+int(raw[1])])
-		}
-		raw = raw[2+int(raw[1]):]
-	}
-	return ""
+	return netboot.ParseVLANOption(raw)
 }

@@ -117,10 +117,9 @@ func vlan(p *netboot.Plan, m hardware.Machine) string {
 	if m.VLAN == 0 || p.NoVLANOption {
 		return "@()"
 	}
-	text := strconv.Itoa(m.VLAN)
-	hex := []string{"0x74", fmt.Sprintf("0x%02X", len(text))}
-	for _, c := range []byte(text) {
-		hex = append(hex, fmt.Sprintf("0x%02X", c))
+	var hex []string
+	for _, b := range netboot.VLANOption(strconv.Itoa(m.VLAN)) {
+		hex = append(hex, fmt.Sprintf("0x%02X", b))
 	}
 	return quoteList(hex)
 }

@@ -1,0 +1,59 @@
+package netboot
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// vlanCode is the sub-option of option 43 that Tinkerbell's iPXE reads the
+// VLAN from (its embedded script: ${43.116:string}).
+const vlanCode = 116
+
+// VLANOption is option 43 with a VLAN's number, as text of at most four digits,
+// in sub-option 116.
+func VLANOption(id string) []byte {
+	return append([]byte{vlanCode, byte(len(id))}, id...)
+}
+
+// ParseVLANOption reads sub-option 116 out of option 43; "" when it is not
+// there.
+func ParseVLANOption(raw []byte) string {
+	for len(raw) >= 2 && len(raw) >= 2+int(raw[1]) {
+		value := raw[2 : 2+int(raw[1])]
+		if raw[0] == vlanCode {
+			return string(value)
+		}
+		raw = raw[2+len(value):]
+	}
+	return ""
+}
+
+// JoinAddrs writes addresses with a separator between them.
+func JoinAddrs(list []netip.Addr, separator string) string {
+	text := make([]string, len(list))
+	for i, a := range list {
+		text[i] = a.String()
+	}
+	return strings.Join(text, separator)
+}
+
+// ParseAddrs reads addresses; what is none is left out.
+func ParseAddrs(list []string) []netip.Addr {
+	var addrs []netip.Addr
+	for _, s := range list {
+		if a, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// Mask is a network's netmask: "255.255.255.0".
+func Mask(n netip.Prefix) string { return net.IP(net.CIDRMask(n.Bits(), 32)).String() }
+
+// HexColons writes bytes as "74:03:31".
+func HexColons(raw []byte) string {
+	return strings.ReplaceAll(fmt.Sprintf("% x", raw), " ", ":")
+}
