@@ -71,13 +71,15 @@ func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.W
 	}
 	watch, stop := context.WithCancel(ctx)
 	finished := make(chan struct{}, 2)
-	go func() { // keys until the program ends; then the next key stays unread
+	go func() {
 		defer func() { finished <- struct{}{} }()
-		io.Copy(keys, input)
+		// Keys, until the program ends and the next one stays unread. That the
+		// program is gone, which this fails by, shows on its screen too.
+		_, _ = io.Copy(keys, input)
 	}()
 	go func() {
 		defer func() { finished <- struct{}{} }()
-		b.followSize(watch, id, t)
+		b.attend(watch, id, t)
 	}()
 	_, err = io.Copy(t.Out, screen)
 	stop()
@@ -95,9 +97,11 @@ func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.W
 // systems, signals only on some.
 const sizeEvery = 200 * time.Millisecond
 
-// followSize gives the container's terminal the window's size, and its changes.
-func (b *Builder) followSize(ctx context.Context, id string, t *Terminal) {
+// attend gives the container's terminal the window's size, and its changes,
+// and shows that somebody is there (see [turn]), until ctx ends.
+func (b *Builder) attend(ctx context.Context, id string, t *Terminal) {
 	var width, height int
+	var beaten time.Time
 	for {
 		w, h, err := term.GetSize(int(t.Out.Fd()))
 		if err == nil && (w != width || h != height) {
@@ -105,6 +109,9 @@ func (b *Builder) followSize(ctx context.Context, id string, t *Terminal) {
 			if err == nil { // else the program has not begun yet, or has ended
 				width, height = w, h
 			}
+		}
+		if now := time.Now(); now.Sub(beaten) > beatEvery && b.beat(ctx, id, now) == nil {
+			beaten = now
 		}
 		select {
 		case <-ctx.Done():

@@ -1,6 +1,8 @@
 package builder
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"time"
 
@@ -11,10 +13,39 @@ import (
 )
 
 // turn waits for a container's name to become free.
+//
+// A compilation whose hookbuild was killed runs on to its end, and what it made
+// is used. A menu whose hookbuild was killed would wait for keys for ever:
+// while somebody attends it, the time of the file [beatFile] in its container
+// changes.
 type turn struct {
 	b    *Builder
 	name string
 	said bool
+	// beat is the file's time, and changed when this turn saw it change.
+	beat    time.Time
+	changed time.Time
+}
+
+const (
+	beatFile = "job/attended"
+	// beatEvery is how often an attended container is told so; unattendedAfter
+	// without that, it is taken for abandoned.
+	beatEvery       = 5 * time.Second
+	unattendedAfter = 30 * time.Second
+)
+
+// beat shows that somebody attends the container.
+func (b *Builder) beat(ctx context.Context, id string, now time.Time) error {
+	var file bytes.Buffer
+	w := tar.NewWriter(&file)
+	if err := w.WriteHeader(&tar.Header{Name: beatFile, Mode: 0o644, ModTime: now}); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return b.docker.CopyToContainer(ctx, id, "/", &file, container.CopyToContainerOptions{})
 }
 
 const (
@@ -35,7 +66,7 @@ func (t *turn) next(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return outside("asking for the container %q: %w", t.name, err)
-	case abandoned(state):
+	case abandoned(state), t.unattended(ctx, state):
 		progress.Notef(t.b.o.Progress, "removing the container %s, which an interrupted hookbuild left behind", t.name)
 		return t.b.remove(ctx, state.ID)
 	}
@@ -50,6 +81,21 @@ func (t *turn) next(ctx context.Context) error {
 	case <-time.After(pollEvery):
 		return nil
 	}
+}
+
+// unattended tells whether a program on a terminal has lost its user.
+func (t *turn) unattended(ctx context.Context, c container.InspectResponse) bool {
+	if c.Config == nil || !c.Config.Tty {
+		return false
+	}
+	file, err := t.b.docker.ContainerStatPath(ctx, c.ID, "/"+beatFile)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return false
+	}
+	if t.changed.IsZero() || !file.Mtime.Equal(t.beat) {
+		t.beat, t.changed = file.Mtime, time.Now()
+	}
+	return time.Since(t.changed) > unattendedAfter
 }
 
 // abandoned tells whether a container has been standing still for long.
