@@ -95,7 +95,8 @@ type Server interface {
 	// Checker is the command line of the server's own check of a file; nil
 	// when it has none.
 	Checker(file string) []string
-	// Apply says, in the order of doing, how a changed file takes effect.
+	// Apply says, in the order of doing, how a changed file takes effect; ""
+	// is the server's usual file, for a change in one that it includes.
 	Apply(file string) []string
 }
 

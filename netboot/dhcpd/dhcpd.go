@@ -9,6 +9,7 @@ package dhcpd
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"net/netip"
@@ -37,7 +38,7 @@ func (Server) Checker(file string) []string {
 // Apply implements [netboot.Server].
 func (Server) Apply(file string) []string {
 	return []string{
-		"dhcpd -t -4 -q -cf " + file,
+		"dhcpd -t -4 -q -cf " + cmp.Or(file, "/etc/dhcp/dhcpd.conf"),
 		"systemctl restart isc-dhcp-server   # a SIGHUP would end it",
 	}
 }

@@ -13,6 +13,7 @@ package dnsmasq
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -41,7 +42,7 @@ func (Server) Checker(file string) []string { return []string{"dnsmasq", "--test
 // Apply implements [netboot.Server].
 func (Server) Apply(file string) []string {
 	return []string{
-		"dnsmasq --test -C " + file,
+		"dnsmasq --test -C " + cmp.Or(file, "/etc/dnsmasq.conf"),
 		"systemctl restart dnsmasq   # SIGHUP does not read the configuration again",
 	}
 }

@@ -12,6 +12,7 @@ package kea
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -38,6 +39,7 @@ func (Server) Checker(file string) []string { return []string{"kea-dhcp4", "-t",
 
 // Apply implements [netboot.Server].
 func (Server) Apply(file string) []string {
+	file = cmp.Or(file, "/etc/kea/kea-dhcp4.conf")
 	return []string{
 		"kea-dhcp4 -t " + file,
 		`echo '{ "command": "config-reload", "service": [ "dhcp4" ] }' | socat - UNIX-CONNECT:/run/kea/kea4-ctrl-socket`,
@@ -145,7 +147,9 @@ func header(p *netboot.Plan) string {
 
 func renderFragment(p *netboot.Plan) ([]netboot.File, error) {
 	list := renderClasses(p)
-	list[0].Comment = header(p) + " " + list[0].Comment
+	list[0].Comment = header(p) + " " + list[0].Comment + " Include this file inside the array client-classes, and the reservations of a subnet inside its array reservations," +
+		" as <?include \"/etc/kea/" + p.Tag + "-classes.json\"?>; the subnet needs match-client-id false. Subnets that the server lacks are whole in " + p.Tag + "-subnets.json." +
+		" A class of the site that has a boot file needs not member('KNOWN'), or it wins."
 	first, err := elements(list)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/netboot"
 )
@@ -94,7 +95,7 @@ func Run(ctx context.Context, o Options) error {
 // look checks what is to be served before anything listens.
 func (s *server) look() error {
 	if s.Artifacts != "" && len(s.pairs()) == 0 {
-		return fmt.Errorf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", s.Artifacts)
+		return fault.Mark(fmt.Errorf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", s.Artifacts), fault.Invalid)
 	}
 	for _, dir := range s.IPXE {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {

@@ -16,6 +16,7 @@ package windows
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"net/netip"
@@ -40,6 +41,7 @@ func (Server) Checker(string) []string { return nil }
 
 // Apply implements [netboot.Server].
 func (Server) Apply(file string) []string {
+	file = cmp.Or(file, "eksa-dhcp.ps1")
 	return []string{
 		`powershell -File ` + file + ` -WhatIf   # shows what would change`,
 		`powershell -File ` + file + `           # takes effect at once`,

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/netboot"
+	"hookbuild/netboot/hardware"
+)
+
+// planFlags say what the machines are to be told.
+func planFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "hardware", Usage: "EKS Anywhere's hardware.csv, a `FILE`"},
+		&cli.StringFlag{Name: "tinkerbell-ip", Usage: "the `IP` that the cluster's Tinkerbell answers at (spec.tinkerbellIP)"},
+		&cli.StringFlag{Name: "bootstrap-ip", Usage: "the `IP` that Tinkerbell answers at while the management cluster is created"},
+		&cli.StringFlag{Name: "phase", Usage: "bootstrap or cluster (default: bootstrap with a --bootstrap-ip)"},
+		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "the EKS Anywhere release, which chooses port, paths and file names"},
+		&cli.StringSliceFlag{Name: "subnet", Usage: "a `CIDR` that machines may be in (repeatable; default: what they need)"},
+		&cli.StringFlag{Name: "domain", Usage: "the DNS domain to tell"},
+		&cli.DurationFlag{Name: "lease", Usage: "how long addresses are leased (default: 24h)"},
+		&cli.StringFlag{Name: "tag", Value: "eksa", Usage: "what the generated names begin with, where several clusters share a server"},
+		&cli.StringSliceFlag{Name: "user-class", Usage: "the iPXE user class that gets the script (repeatable; default: Tinkerbell)"},
+		&cli.StringFlag{Name: "interface", Usage: "the one network interface that the server answers on"},
+		&cli.BoolFlag{Name: "no-vlan-option", Usage: "do not tell iPXE the VLAN: the firmware boots without one although vlan_id is set"},
+		&cli.StringFlag{Name: "script-url", Usage: "the whole `URL` of auto.ipxe"},
+		&cli.StringFlag{Name: "binary-url", Usage: "the `URL` of the directory of iPXE programs"},
+		&cli.IntFlag{Name: "http-port", Usage: "the port of both (default: the release's)"},
+		&cli.StringFlag{Name: "script-path", Usage: "the `PATH` of auto.ipxe (default: the release's)"},
+		&cli.StringFlag{Name: "binary-path", Usage: "the `PATH` of the iPXE programs (default: the release's)"},
+		&cli.StringFlag{Name: "bios-file", Usage: "the iPXE program for BIOS (default: undionly.kpxe)"},
+		&cli.StringFlag{Name: "x86-file", Usage: "the iPXE program for UEFI x86-64 (default: ipxe.efi)"},
+		&cli.StringFlag{Name: "arm64-file", Usage: "the iPXE program for UEFI arm64 (default: the release's)"},
+	}
+}
+
+// planOptions reads planFlags.
+func (a *app) planOptions(c *cli.Context) (netboot.Options, error) {
+	o := netboot.Options{
+		Version: c.String("eksa-version"), Domain: c.String("domain"), Lease: c.Duration("lease"), Tag: c.String("tag"),
+		UserClasses: c.StringSlice("user-class"), Interface: c.String("interface"), NoVLANOption: c.Bool("no-vlan-option"),
+		ScriptURL: c.String("script-url"), BinaryURL: c.String("binary-url"),
+		Layout: netboot.Layout{
+			HTTPPort: c.Int("http-port"), ScriptPath: c.String("script-path"), BinaryPath: c.String("binary-path"),
+			BIOS: c.String("bios-file"), EFI: c.String("x86-file"), ARM64: c.String("arm64-file"),
+		},
+	}
+	var err error
+	if o.TinkerbellIP, err = addressFlag(c, "tinkerbell-ip"); err != nil {
+		return o, err
+	}
+	if o.BootstrapIP, err = addressFlag(c, "bootstrap-ip"); err != nil {
+		return o, err
+	}
+	if c.IsSet("phase") {
+		if o.Phase, err = netboot.ParsePhase(c.String("phase")); err != nil {
+			return o, fault.Mark(err, fault.Usage)
+		}
+	}
+	for _, text := range c.StringSlice("subnet") {
+		subnet, err := netip.ParsePrefix(text)
+		if err != nil {
+			return o, usagef("--subnet %q is not of the form 192.0.2.0/24", text)
+		}
+		o.Subnets = append(o.Subnets, subnet)
+	}
+	if _, known, err := netboot.LayoutOf(o.Version); err == nil && !known {
+		progress.Warnf(a.sink(), "EKS Anywhere %s is newer than what is known here; its paths are taken to be those of %s: try them with curl before the machines do", o.Version, netboot.LatestRelease)
+	}
+	return o, fault.Mark(o.Validate(), fault.Usage)
+}
+
+func addressFlag(c *cli.Context, name string) (netip.Addr, error) {
+	if c.String(name) == "" {
+		return netip.Addr{}, nil
+	}
+	ip, err := netip.ParseAddr(c.String(name))
+	if err != nil {
+		return ip, usagef("--%s %q is not an IP address", name, c.String(name))
+	}
+	return ip, nil
+}
+
+// readHardware reads the machines, and shows every fault of the file.
+func (a *app) readHardware(c *cli.Context, o netboot.Options) ([]hardware.Machine, error) {
+	name := c.String("hardware")
+	if name == "" {
+		return nil, usagef("name the machines with --hardware hardware.csv")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.Mark(fmt.Errorf("opening the hardware list: %w", err), fault.Invalid)
+	}
+	defer f.Close()
+	machines, warnings, err := hardware.Read(f, o.Rules())
+	for _, w := range warnings {
+		progress.Warnf(a.sink(), "%s:%s", name, w)
+	}
+	var wrong hardware.Faults
+	if errors.As(err, &wrong) {
+		return nil, fault.Mark(fmt.Errorf("reading %q: %s to mend:\n%s", name, count(len(wrong), "fault"), prefixLines(name+":", err.Error())), fault.Invalid)
+	}
+	return machines, err
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func prefixLines(prefix, text string) string {
+	return prefix + strings.ReplaceAll(text, "\n", "\n"+prefix)
+}
+
+// loadPlan makes the plan that the flags describe.
+func (a *app) loadPlan(c *cli.Context) (netboot.Options, *netboot.Plan, error) {
+	o, err := a.planOptions(c)
+	if err != nil {
+		return o, nil, err
+	}
+	machines, err := a.readHardware(c, o)
+	if err != nil {
+		return o, nil, err
+	}
+	plan, err := netboot.New(o, machines)
+	return o, plan, fault.Mark(err, fault.Usage)
+}
