@@ -147,7 +147,7 @@ func (b *Builder) environment(t Target, tools toolchain) []string {
 		"KERNEL_TARGET=" + tools.target, "KERNEL_IMAGE=" + tools.image,
 		"KBUILD_BUILD_USER=hook", "KBUILD_BUILD_HOST=tinkerbell", "KCFLAGS=-fno-pie",
 		fmt.Sprintf("JOBS=%d", b.jobs()),
-		"CCACHE_DIR=/ccache", "CCACHE_MAXSIZE=5G", "LC_ALL=C",
+		"CCACHE_DIR=/ccache", "CCACHE_MAXSIZE=5G",
 	}
 }
 

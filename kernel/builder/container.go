@@ -84,7 +84,7 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 	}
 	if j.terminal != nil {
 		config.Tty, config.OpenStdin, config.StdinOnce, config.AttachStdin = true, true, true, true
-		config.Env = append(config.Env, "INTERACTIVE="+j.step, "TERM="+j.terminal.Type, "LC_ALL=C.UTF-8")
+		config.Env = append(config.Env, "INTERACTIVE="+j.step, "TERM="+j.terminal.Type, "LANG=C.UTF-8")
 	}
 	host := &container.HostConfig{Mounts: mounts, NetworkMode: "none"}
 	wait := &turn{b: b, name: name}
