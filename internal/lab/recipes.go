@@ -50,8 +50,8 @@ const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 // recipes lists the images of the miniature checkout, sorted by name.
 func (i ingredients) recipes() ([]recipe, error) {
 	var all []recipe
-	for _, make := range []func() (recipe, error){i.bootkit, i.docker, i.embedded, i.init, i.modprobe, i.runc} {
-		r, err := make()
+	for _, write := range []func() (recipe, error){i.bootkit, i.docker, i.embedded, i.init, i.modprobe, i.runc} {
+		r, err := write()
 		if err != nil {
 			return nil, err
 		}
