@@ -20,7 +20,7 @@ func newAllCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(
 			[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},
-			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(),
+			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(),
 		),
 		Action: func(c *cli.Context) error {
 			return a.buildHookOS(c, func(r *build.Request) (err error) {
@@ -169,7 +169,7 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	r.ContainersBase = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
 	r.HookVersion = a.variable("HOOK_VERSION")
 	r.OutputID = r.Flavor.OutputID(a.variable("FORCE_OUTPUT_ID"))
-	return r, nil
+	return r, a.kernelBuilding(c, &r)
 }
 
 // kernelFlavor is the flavor whose kernel f takes: the one of USE_KERNEL_ID,

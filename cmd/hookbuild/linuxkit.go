@@ -17,7 +17,7 @@ func newLinuxKitCommand(a *app) *cli.Command {
 		Aliases:   []string{"build"},
 		Usage:     "assemble vmlinuz and initramfs from the template, or from any LinuxKit document, without action images",
 		ArgsUsage: "[FLAVOR]",
-		Flags:     concat(documentFlags(), hookFlags(), compressionFlags(), outputFlags()),
+		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			return a.buildHookOS(c, func(*build.Request) error { return nil })
 		},
