@@ -1,6 +1,6 @@
 module hookbuild
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/ProtonMail/go-crypto v1.5.2
