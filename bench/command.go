@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// command is a program to run and measure.
+type command struct {
+	args []string
+	env  []string  // beside the environment
+	dir  string    // "" is this process's
+	said io.Writer // standard output and error, beside what errors quote; may be nil
+	// during, when set, is called with the program's process while it runs.
+	during func(pid int)
+}
+
+// script is a command that runs lines of bash, which find args as $1, $2...
+func script(lines string, args ...string) command {
+	return command{args: append([]string{"bash", "-euo", "pipefail", "-c", lines, "bash"}, args...)}
+}
+
+// run runs a program and those that it starts, to their end.
+func (c command) run(ctx context.Context) (cost, error) {
+	var text tailWriter
+	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd.Env, cmd.Dir = append(os.Environ(), c.env...), c.dir
+	cmd.Stdout, cmd.Stderr = &text, &text
+	if c.said != nil {
+		cmd.Stdout = io.MultiWriter(&text, c.said)
+		cmd.Stderr = cmd.Stdout
+	}
+	// A group of its own, so that all of a pipe can be ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return cost{}, err
+	}
+	if c.during != nil {
+		c.during(cmd.Process.Pid)
+	}
+	err := cmd.Wait()
+	spent := costOf(cmd.ProcessState)
+	spent.wall = time.Since(began)
+	if ctx.Err() != nil {
+		return spent, context.Cause(ctx)
+	}
+	if err != nil {
+		return spent, fmt.Errorf("running %q: %w: %s", strings.Join(c.args, " "), err, text.String())
+	}
+	return spent, nil
+}
+
+// costOf gives the CPU time and memory of a process that ended, with all that
+// it waited for.
+func costOf(s *os.ProcessState) cost {
+	spent := cost{cpu: s.UserTime() + s.SystemTime()}
+	if usage, ok := s.SysUsage().(*syscall.Rusage); ok {
+		spent.peak = int64(usage.Maxrss) << 10 // Linux counts in KiB
+	}
+	return spent
+}
+
+// tailWriter keeps the end of what is written to it.
+type tailWriter struct{ text []byte }
+
+// Write implements io.Writer.
+func (t *tailWriter) Write(p []byte) (int, error) {
+	const most = 2 << 10
+	t.text = append(t.text, p...)
+	if over := len(t.text) - most; over > 0 {
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tailWriter) String() string { return string(bytes.TrimSpace(t.text)) }
+
+// tail is the end of a text, for messages.
+func tail(text string) string {
+	var t tailWriter
+	_, _ = t.Write([]byte(text)) // never fails
+	return t.String()
+}
+
+// settle has what earlier work wrote on the disk before the next is measured.
+func settle() { syscall.Sync() }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// cost is what a piece of work took. Peak is the resident memory, in bytes, of
+// the largest process that took part.
+type cost struct {
+	wall, cpu time.Duration
+	peak      int64
+}
+
+// then is the cost of one piece of work after another.
+func (c cost) then(next cost) cost {
+	return cost{c.wall + next.wall, c.cpu + next.cpu, max(c.peak, next.peak)}
+}
+
+// outcome is a cost and the size, in bytes, of what was made.
+type outcome struct {
+	cost
+	size int64
+}
+
+// median takes each figure's median over the rounds.
+func median(rounds []outcome) outcome {
+	return outcome{
+		cost: cost{
+			wall: medianOf(rounds, func(o outcome) time.Duration { return o.wall }),
+			cpu:  medianOf(rounds, func(o outcome) time.Duration { return o.cpu }),
+			peak: medianOf(rounds, func(o outcome) int64 { return o.peak }),
+		},
+		size: medianOf(rounds, func(o outcome) int64 { return o.size }),
+	}
+}
+
+// medianOf gives the middle figure, the larger of two; of none it is zero.
+func medianOf[R any, T cmp.Ordered](rounds []R, figure func(R) T) T {
+	var zero T
+	if len(rounds) == 0 {
+		return zero
+	}
+	all := make([]T, len(rounds))
+	for i, r := range rounds {
+		all[i] = figure(r)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
