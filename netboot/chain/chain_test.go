@@ -28,10 +28,6 @@ const (
 	ipxeEnv      = "HOOKBUILD_TEST_IPXE"
 )
 
-// allEnv asks for all ways, half a minute each and more; the first one alone
-// is tried without it.
-const allEnv = "HOOKBUILD_TEST_CHAIN_ALL"
-
 func TestMain(m *testing.M) {
 	dir := os.Getenv(artifactsEnv)
 	if dir == "" {
@@ -117,7 +113,7 @@ func TestChain(t *testing.T) {
 	qemu, ipxe := needFirmware(t)
 	artifacts := standIn(t, t.Context())
 	for i, w := range ways() {
-		if i > 0 && os.Getenv(allEnv) == "" {
+		if i > 0 && !thorough {
 			break
 		}
 		t.Run(w.name, func(t *testing.T) { w.boot(t, qemu, artifacts, ipxe) })

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package chain
 
 import (
@@ -20,9 +22,6 @@ import (
 // `hookbuild all`, `hookbuild dhcp`, `hookbuild netboot serve`, a machine
 // without a disk, and dockerd on it, which lists the embedded images.
 func TestChainIntoHookOS(t *testing.T) {
-	if os.Getenv(allEnv) == "" {
-		testneed.Missing(t, "chain", "it takes minutes; set "+allEnv)
-	}
 	testneed.Root(t)
 	qemu, ipxe := needFirmware(t)
 	work := t.TempDir()
