@@ -2,14 +2,15 @@ package squashfs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
-	"io"
+	"hash/adler32"
 
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/squashfs/deflate"
 )
 
 // Compression names how the blocks of an image are compressed. A kernel reads
@@ -44,11 +45,11 @@ func compressions() []Compression {
 	return []Compression{1: Gzip, 2: LZMA, 3: LZO, 4: XZ, 5: LZ4, 6: Zstd}
 }
 
-// The levels that are used when none is asked for. The libraries' gzip 8 comes
-// within 2 % of zlib's 6 in size and takes less time; with blocks this small only
-// their best zstd is better than gzip, by 5 %.
+// The levels that are used when none is asked for. Gzip's makes images as small
+// as zlib's 6 does, in less time; with blocks this small only the best zstd is
+// smaller than gzip, by 5 %.
 const (
-	gzipLevel = 8
+	gzipLevel = 5
 	zstdLevel = 19
 )
 
@@ -74,28 +75,24 @@ func newCompressor(c Compression, level, blockSize int) (compressor, error) {
 	case XZ:
 		return xzCompressor{blockSize}, nil
 	}
-	return newGzip(level)
+	return newGzip(level), nil
 }
 
-// gzipCompressor writes zlib streams: that is what squashfs calls gzip.
-type gzipCompressor struct{ w *zlib.Writer }
+// gzipCompressor writes zlib streams (RFC 1950): that is what squashfs calls
+// gzip.
+type gzipCompressor struct{ enc *deflate.Encoder }
 
-func newGzip(level int) (compressor, error) {
+func newGzip(level int) compressor {
 	if level == 0 {
 		level = gzipLevel
 	}
-	w, err := zlib.NewWriterLevel(io.Discard, level)
-	return gzipCompressor{w}, err
+	return gzipCompressor{deflate.NewEncoder(deflate.Levels()[level])}
 }
 
 func (g gzipCompressor) compress(out, in []byte) ([]byte, error) {
-	b := bytes.NewBuffer(out)
-	g.w.Reset(b)
-	if _, err := g.w.Write(in); err != nil {
-		return nil, err
-	}
-	err := g.w.Close()
-	return b.Bytes(), err
+	const method, check = 0x78, 0x9c // deflate, 32 KiB window, default level
+	out = g.enc.Encode(append(out, method, check), in)
+	return binary.BigEndian.AppendUint32(out, adler32.Checksum(in)), nil
 }
 
 type zstdCompressor struct{ enc *zstd.Encoder }

@@ -1,0 +1,46 @@
+package deflate
+
+import "math/bits"
+
+// Lengths and distances are written as a symbol and extra bits (RFC 1951,
+// section 3.2.5). Both tables go on in the same way: groups of four, or two,
+// symbols that share a number of extra bits, which grows by one with every
+// group.
+
+// lengthSymbol is the symbol of a match's length.
+func lengthSymbol(length int) int {
+	switch l := length - minMatch; {
+	case length == maxMatch:
+		return 285
+	case l < 8:
+		return 257 + l
+	default:
+		extra := bits.Len(uint(l)) - 3
+		return 257 + extra*4 + l>>extra
+	}
+}
+
+// lengthExtra is the number of bits behind a length's symbol, 0 for others.
+func lengthExtra(symbol int) uint {
+	if symbol < 265 || symbol == 285 {
+		return 0
+	}
+	return uint(symbol-261) / 4
+}
+
+// distanceSymbol is the symbol of a match's distance.
+func distanceSymbol(distance int) int {
+	d := distance - 1
+	if d < 4 {
+		return d
+	}
+	extra := bits.Len(uint(d)) - 2
+	return extra*2 + d>>extra
+}
+
+func distanceExtra(symbol int) uint {
+	if symbol < 4 {
+		return 0
+	}
+	return uint(symbol-2) / 2
+}
