@@ -14,6 +14,7 @@ import (
 
 	"hookbuild/build"
 	"hookbuild/embed"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
 	"hookbuild/kernel/devices"
@@ -344,7 +345,7 @@ func askedDevices(c *cli.Context) ([]devices.Device, error) {
 	for _, name := range c.StringSlice("lspci") {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading the list of devices: %w", err)
+			return nil, fault.Mark(fmt.Errorf("reading the list of devices: %w", err), fault.Invalid)
 		}
 		found, err := devices.ParseList(f, name)
 		if err := errors.Join(err, f.Close()); err != nil {

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel/kerneltest"
+)
+
+// inspected runs inspect on a kernel and an initramfs made for it.
+func inspected(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	dir := t.TempDir()
+	vmlinuz := filepath.Join(dir, "vmlinuz-x86_64")
+	kerneltest.WriteFile(t, vmlinuz, kerneltest.BzImage(t, "6.6.32", "CONFIG_RD_ZSTD=y\nCONFIG_SQUASHFS=m\n"))
+	var tree initramfs.Tree
+	for name, text := range map[string]string{
+		"lib/modules/6.6.32/modules.builtin":         "kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko\n",
+		"lib/modules/6.6.32/modules.builtin.modinfo": "e1000e.alias=pci:v00008086d000010D3sv*sd*bc*sc*i*\x00",
+		"usr/bin/tool": strings.Repeat("x", 5000),
+	} {
+		if err := tree.Add(initramfs.BytesFile(name, []byte(text), initramfs.Epoch())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var packed bytes.Buffer
+	if err := initramfs.WriteSegment(t.Context(), &packed, &tree, initramfs.SegmentOptions{Compression: initramfs.Zstd}); err != nil {
+		t.Fatal(err)
+	}
+	initrd := filepath.Join(dir, "initramfs-x86_64")
+	kerneltest.WriteFile(t, initrd, packed.Bytes())
+	for i, arg := range args {
+		args[i] = strings.NewReplacer("VMLINUZ", vmlinuz, "INITRAMFS", initrd).Replace(arg)
+	}
+	var out, errs bytes.Buffer
+	env := environment{getenv: os.Getenv, stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+	code = run(t.Context(), append([]string{"inspect", "--cache-dir", dir, "--progress", "plain"}, args...), env)
+	return code, out.String(), errs.String()
+}
+
+func TestInspect(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"kernel":    {[]string{"VMLINUZ"}, []string{"Linux 6.6.32 for x86_64, bzImage (gzip)", "CONFIG_RD_ZSTD", "by the configuration inside the kernel"}},
+		"initramfs": {[]string{"INITRAMFS"}, []string{"segment 1", "zstd at 0", "usr/bin", "least RAM"}},
+		"option":    {[]string{"VMLINUZ", "--config", "SQUASHFS", "--config", "CONFIG_ENIC"}, []string{"SQUASHFS     module", "CONFIG_ENIC  missing"}},
+		"devices": {[]string{"VMLINUZ", "INITRAMFS", "--pci", "8086:10d3", "--pci", "8086:1592"},
+			[]string{"pci 8086:10d3  e1000e: built in", "pci 8086:1592  ice: missing; CONFIG_ICE adds it; firmware not on board: intel/ice/ddp/ice.pkg"}},
+		"initramfs alone": {[]string{"INITRAMFS", "--pci", "8086:10d3"}, []string{"e1000e: built in"}},
+	} {
+		code, stdout, stderr := inspected(t, c.args...)
+		if code != 0 {
+			t.Errorf("%s: exit code %d\n%s", name, code, stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, stdout)
+			}
+		}
+	}
+}
+
+func TestInspectJSON(t *testing.T) {
+	code, stdout, stderr := inspected(t, "VMLINUZ", "INITRAMFS", "--json", "--config", "RD_ZSTD", "--usb", "0bda:8153")
+	var got struct {
+		Kernel    struct{ Release string }
+		Initramfs struct{ Files int }
+		Options   map[string]string
+		Devices   []struct {
+			Drivers []struct{ Module, State string }
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if got.Kernel.Release != "6.6.32" || got.Initramfs.Files == 0 || got.Options["RD_ZSTD"] != "built in" || len(got.Devices) != 1 || got.Devices[0].Drivers[0].State != "missing" {
+		t.Errorf("the findings are %+v", got)
+	}
+}
+
+func TestInspectErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"nothing":     {nil, 2, "needs the files"},
+		"missing":     {[]string{"/no/such"}, 3, "/no/such"},
+		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "one kernel at a time"},
+		"no kernel":   {[]string{"INITRAMFS", "--config", "ENIC"}, 2, "give the vmlinuz too"},
+		"bad device":  {[]string{"VMLINUZ", "--pci", "8086"}, 2, "lspci -nn"},
+		"no list":     {[]string{"VMLINUZ", "--lspci", "/no/such"}, 3, "/no/such"},
+	} {
+		code, _, stderr := inspected(t, c.args...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit code %d, want %d; it should say %q:\n%s", name, code, c.code, c.want, stderr)
+		}
+	}
+}
