@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"hookbuild/internal/cache"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/testneed"
+	"hookbuild/kernel"
 	"hookbuild/kernel/kconfig"
 	"hookbuild/kernel/kerneltest"
 )
@@ -84,6 +86,15 @@ func tiny(t *testing.T, flavor string) Target {
 	return Target{Flavor: flavor, Arch: "x86_64", Source: Source{Archive: archive, SHA256: hex.EncodeToString(h.Sum(nil))}, Defconfig: config}
 }
 
+func kernelOptions(t *testing.T) kernel.Options {
+	t.Helper()
+	c, err := cache.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kernel.Options{Cache: c}
+}
+
 func requests(t *testing.T, sets ...string) []kconfig.Request {
 	t.Helper()
 	var all []kconfig.Request
@@ -127,6 +138,7 @@ func TestKernel(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	boot(t, "amd64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "amd64"))
 	first, err := os.ReadFile(filepath.Join(dir, "kernel"))
 	if err != nil {
 		t.Fatal(err)
