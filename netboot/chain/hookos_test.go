@@ -99,24 +99,7 @@ func buildHookOS(t *testing.T, hookbuild, work string) string {
 	command(t, []string{"HOOK_LK_CONTAINERS_OCI_BASE=" + base}, hookbuild, "all", "hook-latest-lts-amd64", "--hook-dir", checkout,
 		"--embed-from-bundle", "--bundle", bundle, "--kernel", "deb:"+kernel, "--insecure-registry", registry.Addr(),
 		"--cache-dir", filepath.Join(work, "cache"), "--out", out, "--progress", "plain")
-	return inNames(t, filepath.Join(out, "hook"))
-}
-
-// inNames gives a directory where the artifacts have the names that are asked
-// for by network.
-func inNames(t *testing.T, dir string) string {
-	t.Helper()
-	named := t.TempDir()
-	for _, kind := range []string{"vmlinuz", "initramfs"} {
-		found, err := filepath.Glob(filepath.Join(dir, kind+"-*"))
-		if err != nil || len(found) != 1 {
-			t.Fatalf("%s holds %q for %s", dir, found, kind)
-		}
-		if err := os.Symlink(found[0], filepath.Join(named, kind+"-x86_64")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return named
+	return filepath.Join(out, "hook")
 }
 
 func pushHookOS(t *testing.T, ctx context.Context, l *lab.Lab, checkout, base string) {
