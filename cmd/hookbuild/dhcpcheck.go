@@ -156,7 +156,11 @@ func (a *app) checkDHCP(c *cli.Context) error {
 		a.note("the server's own check was not run: %s", result.Why)
 	}
 	for _, f := range result.Findings {
-		if _, err := fmt.Fprintln(a.results(), f); err != nil {
+		kind := "wrong"
+		if f.Doubtful {
+			kind = "doubtful"
+		}
+		if _, err := fmt.Fprintf(a.results(), "%s: %s\n", kind, f); err != nil {
 			return err
 		}
 	}
