@@ -4,7 +4,7 @@
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check build bench fuzz e2e clean
+.PHONY: demo test check e2e bench build clean
 
 # The main job on real input: images, a bundle and a kernel package become a
 # HookOS that boots in QEMU and runs an embedded image.
@@ -23,6 +23,18 @@ check:
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+
+# Proofs that take long: network boot into a HookOS of ours, the other
+# architecture.
+e2e:
+	.ci/setup test
+	$(GO) test -tags e2e -timeout 60m ./netboot/chain
+	$(GO) run ./cmd/hookdemo -arch arm64
+
+# Tables that compare with the tools replaced; see bench/README.md.
+bench:
+	.ci/setup test
+	$(GO) run ./bench
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hookbuild ./cmd/hookbuild
