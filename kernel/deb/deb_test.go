@@ -180,6 +180,21 @@ func TestXZBlocks(t *testing.T) {
 	}
 }
 
+// TestEmptyBlocks has more empty blocks than are unpacked at once.
+func TestEmptyBlocks(t *testing.T) {
+	r := &xzReader{done: make(chan struct{})}
+	for _, content := range []string{"", "", "", "", "", "x", "", "y", ""} {
+		result := make(chan xzResult, 1)
+		r.pending = append(r.pending, result)
+		r.start = append(r.start, func() { result <- xzResult{content: []byte(content)} })
+	}
+	r.startNext()
+	r.startNext()
+	if got, err := io.ReadAll(r); err != nil || string(got) != "xy" {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add(ar("debian-binary", "2.0\n", "control.tar", tarOf(f, "control", "Package: p\n"), "data.tar", tarOf(f, "boot/vmlinuz", "x")))
 	f.Add(ar("debian-binary", "2.0\n", "control.tar.xz", "\xfd7zXZ\x00", "data.tar.xz", "\xfd7zXZ\x00"))

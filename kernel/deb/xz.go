@@ -133,8 +133,11 @@ func (b xzBlock) unpack(r io.ReaderAt) ([]byte, error) {
 	return content.Bytes(), err
 }
 
+// mostAtOnce bounds how many blocks' contents are held.
+const mostAtOnce = 3
+
 // xzReader gives the blocks' contents in order while the next ones are
-// unpacked; it holds at most two blocks beyond the one that is read.
+// unpacked.
 type xzReader struct {
 	pending []chan xzResult
 	start   []func()
@@ -161,7 +164,7 @@ func newXZReader(r io.ReaderAt, blocks []xzBlock) *xzReader {
 			}
 		})
 	}
-	for range min(runtime.GOMAXPROCS(0), 3) {
+	for range min(runtime.GOMAXPROCS(0), mostAtOnce) {
 		x.startNext()
 	}
 	return x
@@ -185,10 +188,15 @@ func (x *xzReader) Read(p []byte) (int, error) {
 			return 0, result.err
 		}
 		x.current, x.pending = result.content, x.pending[1:]
-		x.startNext()
+		if len(x.current) == 0 {
+			x.startNext() // an empty block leaves its place at once
+		}
 	}
 	n := copy(p, x.current)
-	x.current = x.current[n:]
+	if x.current = x.current[n:]; len(x.current) == 0 {
+		x.current = nil // before the next block's memory is taken
+		x.startNext()
+	}
 	return n, nil
 }
 
