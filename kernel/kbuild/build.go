@@ -46,7 +46,7 @@ func (p *Plan) fetch(ctx context.Context) (builder.Source, error) {
 	switch {
 	case r.Source == "":
 		archive, err = p.fetchRelease(ctx)
-	case strings.HasPrefix(r.Source, "http://"), strings.HasPrefix(r.Source, "https://"):
+	case isURL(r.Source):
 		archive, err = source.FromURL(ctx, r.Source, r.SHA256, r.Download)
 	case isDir(r.Source):
 		if r.SHA256 != "" {

@@ -61,6 +61,7 @@ func TestReferenceNamesInputs(t *testing.T) {
 	fragment := filepath.Join(t.TempDir(), "cisco.config")
 	kerneltest.WriteFile(t, fragment, []byte("# Cisco UCS\nCONFIG_ENIC=y\n"))
 	archive := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
+	kerneltest.WriteFile(t, archive, nil)
 	seen := map[string]string{}
 	for name, change := range map[string]func(*Request){
 		"nothing":   func(*Request) {},
@@ -102,6 +103,7 @@ func TestResolveErrors(t *testing.T) {
 		"no defconfig": {func(r *Request) { r.Flavor.Series = "9.9" }, "generic-6.6.y-aarch64, generic-6.6.y-x86_64", fault.Invalid},
 		"bad point":    {func(r *Request) { r.PointRelease = "x" }, `the kernel version "6.6.x"`, fault.Usage},
 		"bad set":      {func(r *Request) { r.Sets = []string{"ENIC"} }, "--set", fault.Usage},
+		"no source":    {func(r *Request) { r.Source = "/no/such.tar.xz" }, "/no/such.tar.xz", fault.Invalid},
 		"no fragment":  {func(r *Request) { r.Fragments = []string{"/no/such"} }, "/no/such", fault.Invalid},
 		"bad config": {func(r *Request) {
 			kerneltest.WriteFile(t, r.ConfigFile(), []byte("<html>\n"))
@@ -120,7 +122,9 @@ func TestResolveErrors(t *testing.T) {
 func TestVersionOfSource(t *testing.T) {
 	dir := t.TempDir()
 	kerneltest.WriteFile(t, filepath.Join(dir, "Makefile"), []byte("# SPDX\nVERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 40\nEXTRAVERSION = -rc1\nVERSION_TEXT = x\n"))
-	for from, want := range map[string]string{dir: "6.6.40", "/x/linux-6.6.41.tar.xz": "6.6.41", "https://e/linux-source-6.6.tar.xz": "6.6"} {
+	archive := filepath.Join(t.TempDir(), "linux-6.6.41.tar.xz")
+	kerneltest.WriteFile(t, archive, nil)
+	for from, want := range map[string]string{dir: "6.6.40", archive: "6.6.41", "https://e/linux-source-6.6.tar.xz": "6.6"} {
 		r := request(t)
 		r.PointRelease, r.Source = "", from
 		p, err := Resolve(t.Context(), r)

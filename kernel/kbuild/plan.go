@@ -75,6 +75,9 @@ func Resolve(ctx context.Context, r Request) (*Plan, error) {
 	if p.Requests, err = ReadRequests(r.Fragments, r.Sets); err != nil {
 		return nil, err
 	}
+	if err = r.checkSource(); err != nil {
+		return nil, err
+	}
 	if p.Version, err = r.version(ctx); err != nil {
 		return nil, err
 	}
@@ -142,6 +145,21 @@ func ReadRequests(fragments, sets []string) ([]kconfig.Request, error) {
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+// checkSource looks for a local source before anything takes time.
+func (r Request) checkSource() error {
+	if r.Source == "" || isURL(r.Source) {
+		return nil
+	}
+	if _, err := os.Stat(r.Source); err != nil {
+		return fault.Mark(fmt.Errorf("looking for the kernel's source: %w", err), fault.Invalid)
+	}
+	return nil
+}
+
+func isURL(name string) bool {
+	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
 }
 
 // version finds the release to build.
