@@ -98,7 +98,7 @@ func (xzDecompressor) decompress(in []byte, limit int) ([]byte, error) {
 // than a block: it has one filter, LZMA2, with a small dictionary (xz file
 // format 1.2.1, sections 3.1 and 5.3.1).
 func checkXZDictionary(in []byte) error {
-	const blockHeader, lzma2, mostBits = 12, 0x21, 2 * (20 - 11) // 2^(bits/2+11)... up to 1 MiB
+	const blockHeader, lzma2, mostBits = 12, 0x21, 2 * (20 - 12) // of a dictionary: 2<<(bits/2+11) bytes
 	if len(in) < blockHeader+5 {
 		return io.ErrUnexpectedEOF
 	}

@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
+	"hookbuild/internal/fault"
 )
 
 const (
@@ -86,7 +88,7 @@ func (s *superblock) bytes() ([]byte, error) {
 func readSuperblock(r io.ReaderAt, size int64) (*superblock, error) {
 	raw := make([]byte, superblockSize)
 	if _, err := r.ReadAt(raw, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the superblock: %w", err)
+		return nil, fault.Mark(fmt.Errorf("reading the superblock: %w", err), fault.Failed)
 	}
 	var s superblock
 	if _, err := binary.Decode(raw, binary.LittleEndian, &s); err != nil {

@@ -54,7 +54,8 @@ func (i *Image) readAt(at uint64, n int) ([]byte, error) {
 	}
 	b := make([]byte, n)
 	if got, err := i.r.ReadAt(b, int64(at)); got < n {
-		return nil, err
+		// The image is not at fault; this mark counts before others.
+		return nil, fault.Mark(err, fault.Failed)
 	}
 	return b, nil
 }
