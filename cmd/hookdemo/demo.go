@@ -146,6 +146,7 @@ func (d *demo) compile(ctx context.Context) error {
 	}
 	d.hookbuild = filepath.Join(d.work, "hookbuild")
 	return d.step("Compile hookbuild", func() (string, error) {
+		// The flags of `make demo` itself, so that nothing is compiled twice.
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", d.hookbuild, "hookbuild/cmd/hookbuild")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		said, err := cmd.CombinedOutput()
