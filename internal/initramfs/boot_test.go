@@ -32,7 +32,7 @@ func BootFile(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	init := Entry{Path: "init", Mode: 0o755, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(program) }}
-	first := sample(t)
+	first := Sample(t)
 	for _, e := range []Entry{init, {Path: "root/.keep"}, {Path: "usr/lib", Type: Dir, Mode: 0o755}} {
 		if err := first.Add(e); err != nil {
 			t.Fatal(err)

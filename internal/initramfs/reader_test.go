@@ -47,14 +47,14 @@ func full(tree *Tree) []string {
 }
 
 func TestLoadGivesBack(t *testing.T) {
-	want := sample(t)
+	want := Sample(t)
 	// A hard link's first name in order carries the entry after reading.
 	want.Remove("bin/busybox")
 	if err := want.Add(Entry{Path: "bin/busybox", Type: HardLink, Target: "bin/ash"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []Compression{None, Gzip, Zstd} {
-		data := segment(t, sample(t), SegmentOptions{Compression: c})
+		data := segment(t, Sample(t), SegmentOptions{Compression: c})
 		got, err := load(t, data)
 		if err != nil {
 			t.Fatal(err)

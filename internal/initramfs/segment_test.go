@@ -24,8 +24,8 @@ import (
 	"hookbuild/internal/testneed"
 )
 
-// sample is a tree with one of everything that an archive can carry.
-func sample(t testing.TB) *Tree {
+// Sample is a tree with one of everything that an archive can carry.
+func Sample(t testing.TB) *Tree {
 	t.Helper()
 	at := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
 	file := func(name, content string, mode uint32) Entry {
@@ -70,7 +70,7 @@ func segment(t testing.TB, tree *Tree, o SegmentOptions) []byte {
 func TestGNUCpioLists(t *testing.T) {
 	cpio := exec.Command(testneed.Tool(t, "cpio"), "-itv", "--quiet", "--numeric-uid-gid")
 	cpio.Env = []string{"TZ=UTC", "LC_ALL=C"}
-	cpio.Stdin = bytes.NewReader(segment(t, sample(t), SegmentOptions{Compression: None}))
+	cpio.Stdin = bytes.NewReader(segment(t, Sample(t), SegmentOptions{Compression: None}))
 	out, err := cpio.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -87,98 +87,6 @@ func TestGNUCpioLists(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("cpio does not list %q in\n%s", want, out)
 		}
-	}
-}
-
-// onDisk reads a directory of this machine.
-func onDisk(t *testing.T, root string) *Tree {
-	t.Helper()
-	tree := &Tree{}
-	first := map[uint64]string{}
-	err := filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
-		if err != nil || name == root {
-			return err
-		}
-		var st syscall.Stat_t
-		if err := syscall.Lstat(name, &st); err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		e := Entry{
-			Path: rel, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, ModTime: time.Unix(st.Mtim.Sec, 0),
-			Major: uint32(st.Rdev >> 8 & 0xfff), Minor: uint32(st.Rdev&0xff | st.Rdev>>12&0xfff00),
-		}
-		switch st.Mode & syscall.S_IFMT {
-		case syscall.S_IFREG:
-			e.Size = st.Size
-			e.Open = func() (io.ReadCloser, error) { return os.Open(name) }
-		case syscall.S_IFDIR:
-			e.Type = Dir
-		case syscall.S_IFLNK:
-			e.Type = Symlink
-			e.Target, err = os.Readlink(name)
-		case syscall.S_IFCHR:
-			e.Type = CharDevice
-		case syscall.S_IFBLK:
-			e.Type = BlockDevice
-		case syscall.S_IFIFO:
-			e.Type = Fifo
-		case syscall.S_IFSOCK:
-			e.Type = Socket
-		}
-		if target, ok := first[st.Ino]; ok && e.Type != Dir {
-			e = Entry{Path: rel, Type: HardLink, Target: target}
-		}
-		first[st.Ino] = rel
-		return errors.Join(err, tree.Add(e))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tree
-}
-
-// restored leaves out what the tools do not restore: the times of directories
-// and symlinks (cpio), and sockets (bsdtar).
-func restored(tree *Tree) []string {
-	part := &Tree{entries: map[string]*Entry{}, links: tree.links}
-	for e := range tree.All() {
-		if e.Type == Dir || e.Type == Symlink {
-			e.ModTime = Epoch()
-		}
-		if e.Path != "run/sock" {
-			part.entries[e.Path] = &e
-		}
-	}
-	return full(part)
-}
-
-// TestOthersExtract has the tools of others unpack what a segment says.
-func TestOthersExtract(t *testing.T) {
-	testneed.Root(t)
-	data := segment(t, sample(t), SegmentOptions{Compression: None})
-	loaded, err := load(t, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, command := range [][]string{
-		{"cpio", "-idm", "--quiet", "--numeric-uid-gid"},
-		{"bsdtar", "-xpf", "-", "--numeric-owner"},
-	} {
-		t.Run(command[0], func(t *testing.T) {
-			dir := t.TempDir()
-			cmd := exec.Command(testneed.Tool(t, command[0]), command[1:]...)
-			cmd.Dir, cmd.Stdin = dir, bytes.NewReader(data)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			if diff := cmp.Diff(restored(loaded.Tree), restored(onDisk(t, dir))); diff != "" {
-				t.Error(diff)
-			}
-		})
 	}
 }
 

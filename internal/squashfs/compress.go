@@ -61,7 +61,7 @@ type compressor interface {
 
 // newCompressor makes a compressor of blocks of at most blockSize bytes.
 func newCompressor(c Compression, level, blockSize int) (compressor, error) {
-	most := map[Compression]int{Gzip: 9, Zstd: 22, XZ: 0}
+	most := map[Compression]int{Gzip: deflate.MaxLevel, Zstd: 22, XZ: 0}
 	top, ok := most[c]
 	if !ok {
 		return nil, fault.Mark(fmt.Errorf("compressing with %q: choose %s, %s or %s", c, Gzip, Zstd, XZ), fault.Usage)
@@ -86,7 +86,7 @@ func newGzip(level int) compressor {
 	if level == 0 {
 		level = gzipLevel
 	}
-	return gzipCompressor{deflate.NewEncoder(deflate.Levels()[level])}
+	return gzipCompressor{deflate.NewEncoder(level)}
 }
 
 func (g gzipCompressor) compress(out, in []byte) ([]byte, error) {

@@ -41,12 +41,9 @@ const (
 
 // Flags of the superblock.
 const (
-	flagRawInodes   = 0x0001
-	flagNoFragments = 0x0010
-	flagDuplicates  = 0x0040
-	flagExportable  = 0x0080
-	flagNoXattrs    = 0x0200
-	flagOptions     = 0x0400
+	flagDuplicates = 0x0040
+	flagExportable = 0x0080
+	flagNoXattrs   = 0x0200
 )
 
 // The types of inodes. An extended type is the basic one plus extended.

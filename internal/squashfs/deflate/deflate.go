@@ -9,18 +9,6 @@
 // libraries are for.
 package deflate
 
-// Level is how long [Encoder] looks for matches, in the sense of zlib's levels.
-type Level struct {
-	depth int // candidates to try for a match
-	nice  int // a match of this length is good enough
-}
-
-// Levels gives the efforts by zlib's numbers from 1 to 9, which they resemble
-// in size.
-func Levels() []Level {
-	return []Level{1: {2, 8}, 2: {4, 16}, 3: {8, 16}, 4: {12, 32}, 5: {16, 48}, 6: {28, 64}, 7: {64, 128}, 8: {200, 258}, 9: {1000, 258}}
-}
-
 // Encoder compresses blocks one after the other. It is not safe for concurrent
 // use.
 type Encoder struct {
@@ -31,9 +19,15 @@ type Encoder struct {
 	codes   codes
 }
 
-// NewEncoder makes an encoder of the level.
-func NewEncoder(l Level) *Encoder {
-	return &Encoder{matcher: matcher{depth: l.depth, nice: l.nice}}
+// MaxLevel is the level that takes the longest.
+const MaxLevel = 9
+
+// NewEncoder makes an encoder. Level, from 1 to MaxLevel, is how long it looks
+// for matches; 4 packs about as well as zlib's 6.
+func NewEncoder(level int) *Encoder {
+	efforts := [...]struct{ depth, nice int }{{2, 8}, {4, 16}, {8, 16}, {12, 32}, {16, 48}, {28, 64}, {64, 128}, {200, maxMatch}, {1000, maxMatch}}
+	e := efforts[min(max(level, 1), MaxLevel)-1]
+	return &Encoder{matcher: matcher{depth: e.depth, nice: e.nice}}
 }
 
 // Encode appends the stream that src compresses to, to dst.

@@ -30,10 +30,11 @@ func (t token) distance() int { return int(t&0x7fff) + 1 }
 
 // matcher finds what occurred before, within the window.
 type matcher struct {
-	depth, nice int
-	head        [1 << hashBits]int32 // the last place of four bytes, plus 1
-	head3       [1 << hash3Bits]int32
-	prev        [window]int32 // the place before a place of the same hash, plus 1
+	depth int                  // candidates to try for a match
+	nice  int                  // a match of this length is good enough
+	head  [1 << hashBits]int32 // the last place of four bytes, plus 1
+	head3 [1 << hash3Bits]int32
+	prev  [window]int32 // the place before a place of the same hash, plus 1
 }
 
 func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
@@ -47,29 +48,24 @@ func (m *matcher) parse(tokens []token, src []byte) []token {
 	i, end := 0, len(src)-8 // find reads eight bytes
 	for i < end {
 		length, distance := m.find(src, i, minMatch-1, m.depth)
-		if length == minMatch && distance > far3 || length < minMatch {
+		if length < minMatch || length == minMatch && distance > far3 {
 			tokens = append(tokens, token(src[i]))
 			i++
 			continue
 		}
+		known := i + 1
 		for length < m.nice && i+1 < end {
 			nextLength, nextDistance := m.find(src, i+1, length-1, m.depth/2)
+			known = i + 2
 			if !better(nextLength, nextDistance, length, distance) {
-				i++ // found, and entered, in vain
-				tokens = append(tokens, newMatch(length, distance))
-				m.enter(src, i+1, min(i+length-1, end))
-				i += length - 1
-				length = 0
 				break
 			}
 			tokens = append(tokens, token(src[i]))
 			i, length, distance = i+1, nextLength, nextDistance
 		}
-		if length > 0 {
-			tokens = append(tokens, newMatch(length, distance))
-			m.enter(src, i+1, min(i+length, end))
-			i += length
-		}
+		tokens = append(tokens, newMatch(length, distance))
+		m.enter(src, known, min(i+length, end))
+		i += length
 	}
 	for ; i < len(src); i++ {
 		tokens = append(tokens, token(src[i]))
