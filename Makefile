@@ -14,7 +14,7 @@ demo:
 
 test:
 	.ci/setup test
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 # What must hold of every commit, beside the tests.
 check:
@@ -24,11 +24,11 @@ check:
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 
-# Proofs that take long: network boot into a HookOS of ours, the other
-# architecture.
+# Proofs that take long: compiling kernels, network boot into a HookOS of ours,
+# the other architecture.
 e2e:
 	.ci/setup test
-	$(GO) test -tags e2e -timeout 60m ./netboot/chain
+	$(GO) test -tags e2e -timeout 90m ./kernel/builder ./netboot/chain
 	$(GO) run ./cmd/hookdemo -arch arm64
 
 # Tables that compare with the tools replaced; see bench/README.md.

@@ -1,3 +1,8 @@
+//go:build e2e
+
+// The menu needs the builder image and a kernel's source, which takes minutes to
+// make; so these tests are for go test -tags e2e.
+
 package builder
 
 import (
@@ -128,7 +133,6 @@ func (s *screen) ends() string {
 
 // TestMenuconfig searches for an option, switches it on and saves.
 func TestMenuconfig(t *testing.T) {
-	kerneltest.WantBuild(t)
 	testneed.Docker(t)
 	kerneltest.Base(t)
 	s := openMenu(t)
@@ -161,7 +165,6 @@ func TestMenuconfig(t *testing.T) {
 // TestMenuconfigInterrupted changes an option, presses Ctrl-C and says no to
 // saving.
 func TestMenuconfigInterrupted(t *testing.T) {
-	kerneltest.WantBuild(t)
 	testneed.Docker(t)
 	kerneltest.Base(t)
 	s := openMenu(t)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -62,14 +61,4 @@ func LinuxSource(t testing.TB, series string) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// WantBuild ends the test unless kernel-build is listed in
-// HOOKBUILD_TEST_REQUIRE: compiling a kernel takes minutes.
-func WantBuild(t testing.TB) {
-	t.Helper()
-	required := strings.Split(os.Getenv(testneed.Env), ",")
-	if !slices.Contains(required, "kernel-build") && !slices.Contains(required, "all") {
-		testneed.Missing(t, "kernel-build", "compiling takes minutes and runs only where "+testneed.Env+" lists it")
-	}
 }

@@ -1,0 +1,151 @@
+//go:build e2e
+
+// Compiling a kernel takes minutes, so these tests are for go test -tags e2e.
+
+package builder
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hookbuild/internal/cache"
+	"hookbuild/kernel"
+	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/kerneltest"
+)
+
+// tiny is a kernel that compiles in minutes and has all that a HookOS needs.
+func tiny(t *testing.T, flavor string) Target {
+	t.Helper()
+	archive := kerneltest.LinuxSource(t, "6.1")
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile("testdata/tiny-x86_64.config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Target{Flavor: flavor, Arch: "x86_64", Source: Source{Archive: archive, SHA256: hex.EncodeToString(h.Sum(nil))}, Defconfig: config}
+}
+
+func kernelOptions(t *testing.T) kernel.Options {
+	t.Helper()
+	c, err := cache.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kernel.Options{Cache: c}
+}
+
+func requests(t *testing.T, sets ...string) []kconfig.Request {
+	t.Helper()
+	var all []kconfig.Request
+	for _, s := range sets {
+		r, err := kconfig.ParseSet(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// TestKernel configures, compiles, changes an option and compiles again.
+func TestKernel(t *testing.T) {
+	b, r := open(t)
+	target := tiny(t, "test-tiny")
+	dir := filepath.Join(t.TempDir(), "kernel")
+
+	t.Run("unmet request", func(t *testing.T) {
+		_, err := b.Configure(t.Context(), target, requests(t, "FCOE_FNIC=m", "SQUASHFS_XZZ=y"))
+		var unmet *kconfig.UnmetError
+		if !errors.As(err, &unmet) || len(unmet.Reasons) != 2 || !strings.Contains(err.Error(), "did you mean CONFIG_SQUASHFS_XZ") || !strings.Contains(err.Error(), "CONFIG_SCSI (it is not set)") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+	compile := func(what string) time.Duration {
+		t.Helper()
+		begun := time.Now()
+		if err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(begun)
+		t.Logf("%s: %v", what, took.Round(time.Second))
+		return took
+	}
+	compile("the first build")
+	for _, name := range []string{"kernel", "kernel.tar", "dtbs.tar.gz", "System.map", "config"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	boot(t, "amd64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "amd64"))
+	first, err := os.ReadFile(filepath.Join(dir, "kernel"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compile("nothing changed")
+	again, err := os.ReadFile(filepath.Join(dir, "kernel"))
+	if err != nil || sha256.Sum256(first) != sha256.Sum256(again) {
+		t.Errorf("the same inputs give another kernel, %v", err)
+	}
+	c, err := b.Configure(t.Context(), target, requests(t, "SQUASHFS_LZ4=y"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kconfig.Diff(c.Before, c.After); len(got) == 0 || got[len(got)-1].String() != "CONFIG_SQUASHFS_LZ4: not set -> y" {
+		t.Errorf("the changes are %v", got)
+	}
+	target.Defconfig = c.Defconfig
+	compile("one option changed")
+	config, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil || !strings.Contains(string(config), "CONFIG_SQUASHFS_LZ4=y") {
+		t.Errorf("the option is not in the new kernel's configuration, %v", err)
+	}
+	if r.has("another hookbuild") {
+		t.Error("a build waited for itself")
+	}
+}
+
+// TestTurns interrupts a build for which another waits.
+func TestTurns(t *testing.T) {
+	b, r := open(t)
+	target := tiny(t, "test-turns")
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		first <- b.Compile(ctx, target, CompileOptions{}, filepath.Join(t.TempDir(), "kernel"))
+	}()
+	for !r.has("compiling") {
+		time.Sleep(100 * time.Millisecond)
+	}
+	second := make(chan error, 1)
+	go func() {
+		_, err := b.Configure(t.Context(), target, nil)
+		second <- err
+	}()
+	for !r.has("another hookbuild works on this flavor") {
+		time.Sleep(100 * time.Millisecond)
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the cancelled build ends with %v", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("the one that waited: %v", err)
+	}
+}
