@@ -10,7 +10,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # HookOS that boots in QEMU and runs an embedded image.
 demo:
 	.ci/setup demo
-	$(GO) run ./cmd/hookdemo
+	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo
 
 test:
 	.ci/setup test
@@ -29,7 +29,7 @@ check:
 e2e:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 90m ./kernel/builder ./netboot/chain
-	$(GO) run ./cmd/hookdemo -arch arm64
+	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
 
 # Tables that compare with the tools replaced; see bench/README.md.
 bench:

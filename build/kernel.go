@@ -161,5 +161,6 @@ func kernelReference(k *kernel.Image, repository string) string {
 	if ref, ok := strings.CutPrefix(k.Source, "image:"); ok {
 		return ref
 	}
-	return repository + ":" + k.Release
+	// A release may have a "+" (Debian 13's), which no tag has.
+	return repository + ":" + strings.ReplaceAll(k.Release, "+", "_")
 }
