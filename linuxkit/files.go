@@ -15,7 +15,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // addFiles puts the files that the document has itself. A directory above them
@@ -174,7 +174,14 @@ func (d *Document) metadata(format string) ([]byte, error) {
 		return nil, fmt.Errorf("writing the metadata: %w", err)
 	}
 	blockStyle(&root)
-	return yaml.Marshal(&root)
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	enc.CompactSeqIndent() // as the linuxkit tool writes it
+	if err := errors.Join(enc.Encode(&root), enc.Close()); err != nil {
+		return nil, fmt.Errorf("writing the metadata: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // blockStyle makes n look as YAML usually does. An absent list is an empty one

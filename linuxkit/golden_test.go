@@ -43,7 +43,11 @@ func TestGolden(t *testing.T) {
 // corpus gives the test images as a user's registry would, through the cache.
 func corpus(t *testing.T) linuxkit.ImageSource {
 	t.Helper()
-	host, stop, err := peertest.Serve()
+	all, err := peertest.Images()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, stop, err := peertest.Serve(all)
 	if err != nil {
 		t.Fatal(err)
 	}

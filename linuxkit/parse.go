@@ -13,7 +13,7 @@ import (
 
 	"hookbuild/internal/fault"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // MaxDocument is the most bytes that a document may have.

@@ -2,7 +2,11 @@ package peertest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
+
+	"hookbuild/linuxkit"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -22,6 +26,48 @@ func Images() (map[string]v1.ImageIndex, error) {
 	if err != nil {
 		return nil, err
 	}
+	return indexes(recipes)
+}
+
+// StandIns gives an image of the corpus for each image that the document names,
+// by its repository and tag without the registry: its kernel for the kernel, its
+// system for init, and one after the other those that run for containers and
+// volumes. A document from anywhere can be compared so.
+func StandIns(doc *linuxkit.Document) (map[string]v1.ImageIndex, error) {
+	all, err := recipes()
+	if err != nil {
+		return nil, err
+	}
+	system := []recipe{all["linuxkit/init:v1"], all["linuxkit/runc:v1"], all["linuxkit/containerd:v1"], all["linuxkit/ca-certificates:v1"]}
+	running := []recipe{all["linuxkit/plain:v1"], all["linuxkit/dhcpcd:v1"], all["library/redis:7"], all["linuxkit/labelled:v1"]}
+	init := map[string]bool{}
+	for _, ref := range doc.Init {
+		init[linuxkit.ExpandReference(ref.Name)] = true
+	}
+	out := map[string]recipe{}
+	for i, ref := range doc.References(linuxkit.Options{}) {
+		_, name, _ := strings.Cut(ref, "/")
+		switch {
+		case ref == linuxkit.ExpandReference(doc.Kernel.Image):
+			out[name] = kernelFor(doc, all["linuxkit/kernel:6.6"])
+		case init[ref]:
+			out[name] = system[i%len(system)]
+		default:
+			out[name] = running[i%len(running)]
+		}
+	}
+	return indexes(out)
+}
+
+// kernelFor adds the microcode that the document asks for.
+func kernelFor(doc *linuxkit.Document, kernel recipe) recipe {
+	if ucode := doc.Kernel.UCode; ucode != nil && *ucode != "" {
+		kernel.layers = append(slices.Clone(kernel.layers), Layer("f 644 0:0 "+*ucode+" UCODE"))
+	}
+	return kernel
+}
+
+func indexes(recipes map[string]recipe) (map[string]v1.ImageIndex, error) {
 	out := map[string]v1.ImageIndex{}
 	for name, r := range recipes {
 		index := v1.ImageIndex(empty.Index)

@@ -15,7 +15,7 @@ import (
 
 	"hookbuild/internal/initramfs"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Listing describes a file tree by sorted lines: "PATH TYPE MODE UID:GID

@@ -15,19 +15,15 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Serve starts a registry on loopback with the corpus in it, which stands for
-// Docker Hub, and gives its host and port.
-func Serve() (host string, stop func(), err error) {
+// Serve starts a registry on loopback with the images in it, by repository and
+// tag, which stands for all others, and gives its host and port.
+func Serve(all map[string]v1.ImageIndex) (host string, stop func(), err error) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	host = strings.TrimPrefix(server.URL, "http://")
-	all, err := Images()
-	if err != nil {
-		server.Close()
-		return "", nil, err
-	}
 	for ref, index := range all {
 		parsed, err := name.ParseReference(host + "/" + ref)
 		if err == nil {
@@ -41,8 +37,8 @@ func Serve() (host string, stop func(), err error) {
 	return host, server.Close, nil
 }
 
-// Linuxkit runs `linuxkit build` on the document and lists its result. Docker
-// Hub is what answers at mirror, when that is not empty; home is the user's
+// Linuxkit runs `linuxkit build` on the document and lists its result. Every
+// registry is what answers at mirror, when that is not empty; home is the user's
 // home directory for the run.
 func Linuxkit(ctx context.Context, program, document, home, mirror string) (Listing, error) {
 	temp, err := os.MkdirTemp("", "linuxkit-*")
@@ -61,7 +57,7 @@ func runLinuxkit(ctx context.Context, program, document, home, mirror, temp stri
 	output := filepath.Join(temp, "out.tar")
 	args := []string{"build", "--no-sbom", "--format", "tar", "--arch", "amd64", "--cache", filepath.Join(temp, "cache"), "--o", output}
 	if mirror != "" {
-		args = append(args, "--mirror", "docker.io=http://"+mirror)
+		args = append(args, "--mirror", "http://"+mirror)
 	}
 	cmd := exec.CommandContext(ctx, program, append(args, document)...)
 	cmd.Dir = filepath.Dir(document)

@@ -1,10 +1,11 @@
 // Compare shows where hookbuild and the linuxkit tool differ about a document:
 // "-" is what only linuxkit's tree has, "+" what only hookbuild's has.
 //
-//	go run ./linuxkit/internal/peertest/compare [-linuxkit PROGRAM] [-record] [-corpus] DOCUMENT...
+//	go run ./linuxkit/internal/peertest/compare [-linuxkit PROGRAM] [-record] [-corpus|-stand-ins] DOCUMENT...
 //
-// With -corpus Docker Hub is a registry in the process that has the test
-// corpus; else images come from where they are. With -record linuxkit's tree
+// With -corpus every registry is one in the process that has the test corpus;
+// with -stand-ins it has an image of the corpus for whatever image a document
+// names; else images come from where they are. With -record linuxkit's tree
 // goes to DOCUMENT's name with .golden instead, which is how the golden trees
 // of the tests are made.
 package main
@@ -29,6 +30,7 @@ import (
 type options struct {
 	linuxkit, home string
 	record, corpus bool
+	standIns       bool
 	mirror         string
 }
 
@@ -38,6 +40,7 @@ func main() {
 	flag.StringVar(&o.home, "home", os.Getenv("HOME"), "what ~/ stands for in a document")
 	flag.BoolVar(&o.record, "record", false, "write linuxkit's tree beside the document")
 	flag.BoolVar(&o.corpus, "corpus", false, "take the images from the test corpus")
+	flag.BoolVar(&o.standIns, "stand-ins", false, "take images of the test corpus for all that the documents name")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -51,31 +54,13 @@ func main() {
 }
 
 func run(ctx context.Context, o options, documents []string) (same bool, err error) {
-	if o.corpus {
-		host, stop, err := peertest.Serve()
-		if err != nil {
-			return false, err
-		}
-		defer stop()
-		o.mirror = host
-	}
 	same = true
 	for _, document := range documents {
-		theirs, err := peertest.Linuxkit(ctx, o.linuxkit, document, o.home, o.mirror)
+		differs, err := compare(ctx, o, document)
 		if err != nil {
 			return false, err
 		}
-		if o.record {
-			if err := os.WriteFile(goldenName(document), []byte(theirs.String()), 0o644); err != nil {
-				return false, err
-			}
-			continue
-		}
-		ours, err := assemble(ctx, document, o)
-		if err != nil {
-			return false, err
-		}
-		for _, line := range peertest.Diff(theirs, ours) {
+		for _, line := range differs {
 			same = false
 			fmt.Printf("%s: %s\n", document, line)
 		}
@@ -83,11 +68,47 @@ func run(ctx context.Context, o options, documents []string) (same bool, err err
 	return same, nil
 }
 
-func goldenName(document string) string {
-	return strings.TrimSuffix(document, filepath.Ext(document)) + ".golden"
+// compare gives the differences about a document, or records linuxkit's tree.
+func compare(ctx context.Context, o options, document string) ([]string, error) {
+	doc, err := read(document)
+	if err != nil {
+		return nil, err
+	}
+	if o.corpus || o.standIns {
+		host, stop, err := serve(o, doc)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		o.mirror = host
+	}
+	theirs, err := peertest.Linuxkit(ctx, o.linuxkit, document, o.home, o.mirror)
+	if err != nil {
+		return nil, err
+	}
+	if o.record {
+		return nil, os.WriteFile(goldenName(document), []byte(theirs.String()), 0o644)
+	}
+	ours, err := assemble(ctx, document, doc, o)
+	if err != nil {
+		return nil, err
+	}
+	return peertest.Diff(theirs, ours), nil
 }
 
-func assemble(ctx context.Context, document string, o options) (peertest.Listing, error) {
+func serve(o options, doc *linuxkit.Document) (host string, stop func(), err error) {
+	images := peertest.Images
+	if o.standIns {
+		images = func() (map[string]v1.ImageIndex, error) { return peertest.StandIns(doc) }
+	}
+	all, err := images()
+	if err != nil {
+		return "", nil, err
+	}
+	return peertest.Serve(all)
+}
+
+func read(document string) (*linuxkit.Document, error) {
 	text, err := os.ReadFile(document)
 	if err != nil {
 		return nil, err
@@ -96,6 +117,14 @@ func assemble(ctx context.Context, document string, o options) (peertest.Listing
 	if err != nil {
 		return nil, fmt.Errorf("reading %q: %w", document, err)
 	}
+	return doc, nil
+}
+
+func goldenName(document string) string {
+	return strings.TrimSuffix(document, filepath.Ext(document)) + ".golden"
+}
+
+func assemble(ctx context.Context, document string, doc *linuxkit.Document, o options) (peertest.Listing, error) {
 	dir, err := os.MkdirTemp("", "compare-*")
 	if err != nil {
 		return nil, err
@@ -106,8 +135,10 @@ func assemble(ctx context.Context, document string, o options) (peertest.Listing
 		return nil, err
 	}
 	clientOptions := oci.Options{Cache: c}
-	if o.mirror != "" {
-		clientOptions.Mirrors = []oci.Mirror{{From: "docker.io", To: o.mirror}}
+	for _, ref := range doc.References(linuxkit.Options{}) {
+		if registry, _, _ := strings.Cut(ref, "/"); o.mirror != "" {
+			clientOptions.Mirrors = append(clientOptions.Mirrors, oci.Mirror{From: registry, To: o.mirror})
+		}
 	}
 	images := linuxkit.Registry(oci.NewClient(clientOptions), v1.Platform{OS: "linux", Architecture: "amd64"})
 	res, err := linuxkit.Assemble(ctx, doc, linuxkit.Options{Images: images, WorkDir: filepath.Dir(document), HomeDir: o.home})
