@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"linuxkit":            {"internal/"},
 	"embed":               {"internal/"},
 	"netboot":             {"internal/progress", "internal/fault", "internal/testneed"},
+	"machine":             {"internal/fault"},
 	"build":               {"bundles", "kernel", "linuxkit", "embed", "internal/"},
 }
 

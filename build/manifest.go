@@ -129,7 +129,8 @@ func (r Request) templateName() string {
 	return r.Template
 }
 
-func readManifest(path string) (m Manifest, err error) {
+// ReadManifest reads the manifest.json at path.
+func ReadManifest(path string) (m Manifest, err error) {
 	content, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(content, &m)
@@ -144,7 +145,7 @@ func readManifest(path string) (m Manifest, err error) {
 // in the place of one for the same architecture, whose artifacts' names it
 // gives too. A missing file is an empty manifest.
 func mergeManifest(path string, record BuildRecord) (m Manifest, replaced []string, err error) {
-	m, err = readManifest(path)
+	m, err = ReadManifest(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return m, nil, err
 	}

@@ -129,7 +129,7 @@ func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*siz
 // earlierReport is the one of the build that stands at the place of p's
 // artifacts; nil when there is none.
 func earlierReport(p *plan) (*size.Report, error) {
-	m, err := readManifest(filepath.Join(p.Out, p.Name, ManifestFile))
+	m, err := ReadManifest(filepath.Join(p.Out, p.Name, ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -100,6 +100,7 @@ func commands(a *app) []*cli.Command {
 		newExtractImageCommand(a),
 		newLinuxKitCommand(a),
 		newContainersCommand(a),
+		newRunCommand(a),
 		newMatrixCommand(a),
 		newDHCPCommand(a),
 		newNetbootCommand(a),

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/flavor"
+	"hookbuild/machine"
+)
+
+func newRunCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Aliases:   []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"},
+		Usage:     "boot the artifacts in --out with QEMU, on this terminal; TINK_SERVER and MAC make it a worker of a Tinkerbell",
+		ArgsUsage: "[FLAVOR]",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "name", Value: build.DefaultName, Usage: "the directory of a document's artifacts in --out"},
+			&cli.StringFlag{Name: "append", Usage: "more for the kernel's command line"},
+			&cli.IntFlag{Name: "memory", Usage: "the machine's memory in `MIB` (default: 2048, or what the initramfs needs if that is more)"},
+			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "the machine's processors"},
+			&cli.StringFlag{Name: "disk", Usage: "the `FILE` that is the machine's disk, /dev/sda; made with 10 GiB if it does not exist (default: no disk)"},
+			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "QEMU's accelerator: tcg emulates, slowly and everywhere; kvm where this host's works"},
+		},
+		Action: a.runMachine,
+	}
+}
+
+func (a *app) runMachine(c *cli.Context) error {
+	m, err := a.machine(c)
+	if err != nil {
+		return err
+	}
+	cmd, err := m.Command(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := makeDisk(m.Disk); err != nil {
+		return err
+	}
+	a.note("booting %s with %d MiB of memory; Ctrl-A x ends the machine, Ctrl-A h shows what else there is", m.Kernel, m.MemoryMB)
+	a.note("the kernel is told: %s", m.Cmdline)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
+	if err := cmd.Run(); err != nil {
+		return fault.Mark(fmt.Errorf("running %s on %q: %w; it says above why", filepath.Base(cmd.Path), m.Kernel, err), fault.Outside)
+	}
+	return nil
+}
+
+// machine gathers what the flags, build.sh's variables and the artifacts'
+// manifest say of the machine.
+func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
+	f, err := a.flavorOf(c)
+	if err != nil {
+		return m, err
+	}
+	if !fileName(c.String("name")) {
+		return m, usagef("--name %q names no directory in --out", c.String("name"))
+	}
+	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
+		return m, usagef("--memory %d, --cpus %d: a machine needs some of both", c.Int("memory"), c.Int("cpus"))
+	}
+	dir := filepath.Join(c.String("out"), c.String("name"))
+	made, err := built(dir, f.Arch)
+	if err != nil {
+		return m, err
+	}
+	if c.NArg() > 0 && made.Flavor != f.ID {
+		return m, fault.Mark(fmt.Errorf("booting the artifacts of %s: those in %q are of %q; build the flavor first, or give --out", f.ID, dir, made.Flavor), fault.Invalid)
+	}
+	m = machine.Machine{
+		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+f.Arch), Initramfs: filepath.Join(dir, "initramfs-"+f.Arch),
+		Disk: c.String("disk"), Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
+	}
+	if m.MemoryMB == 0 {
+		m.MemoryMB = memoryFor(made)
+	}
+	if m.Cmdline, err = a.machineCmdline(c, dir, f); err != nil {
+		return m, err
+	}
+	if mac := a.variable("MAC"); mac != "" {
+		if m.MAC, err = net.ParseMAC(mac); err != nil || len(m.MAC) != 6 {
+			return m, usagef("MAC=%s is not the address of a network card such as 52:54:00:12:34:56", mac)
+		}
+	}
+	return m, nil
+}
+
+// built finds what the manifest in dir says of the artifacts for arch.
+func built(dir, arch string) (build.BuildRecord, error) {
+	manifest, err := build.ReadManifest(filepath.Join(dir, build.ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return build.BuildRecord{}, fault.Mark(fmt.Errorf("looking for the artifacts to boot: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or give --out", dir), fault.Invalid)
+	}
+	if err != nil {
+		return build.BuildRecord{}, err
+	}
+	var there []string
+	for _, b := range manifest.Builds {
+		if b.Arch == arch {
+			return b, nil
+		}
+		there = append(there, b.Arch)
+	}
+	return build.BuildRecord{}, fault.Mark(fmt.Errorf("looking for the artifacts to boot: those in %q are for %s, not %s; give --arch or the flavor", dir, strings.Join(there, ", "), arch), fault.Invalid)
+}
+
+// memoryFor is the MiB that the artifacts boot with: the files may fill half of
+// it, while the initramfs is there too.
+func memoryFor(made build.BuildRecord) int {
+	const least, system, mib = 2048, 512, 1 << 20
+	if made.Size == nil {
+		return least
+	}
+	return max(least, int((2*made.Size.RAM+made.Size.Compressed)/mib)+system)
+}
+
+// machineCmdline is what build.sh tells the kernel of the Tinkerbell that the
+// machine belongs to, or a document's own command line; then --append.
+func (a *app) machineCmdline(c *cli.Context, dir string, f flavor.Flavor) (string, error) {
+	var words []string
+	var err error
+	if c.String("name") == build.DefaultName {
+		words, err = a.workerParameters()
+	} else {
+		words, err = documentCmdline(filepath.Join(dir, "cmdline-"+f.Arch))
+	}
+	if err != nil {
+		return "", err
+	}
+	if more := c.String("append"); more != "" {
+		words = append(words, more)
+	}
+	return strings.Join(words, " "), nil
+}
+
+func documentCmdline(path string) ([]string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the document's kernel command line: %w", err)
+	}
+	return strings.Fields(string(text)), nil
+}
+
+// The values of build.sh's variables for a machine that nobody gives.
+const (
+	defaultWorkerImage = "quay.io/tinkerbell/tink-worker:latest"
+	defaultTLS         = "false"
+	defaultGRPCPort    = "42113"
+)
+
+func (a *app) workerParameters() ([]string, error) {
+	values := map[string]string{"TINK_WORKER_IMAGE": defaultWorkerImage, "TINK_TLS": defaultTLS, "TINK_GRPC_PORT": defaultGRPCPort, "TINK_SERVER": "", "MAC": ""}
+	for name := range values {
+		values[name] = orDefault(a.variable(name), values[name])
+		if strings.ContainsAny(values[name], " \t\n") {
+			return nil, usagef("%s=%q: a parameter of the kernel has no spaces", name, values[name])
+		}
+	}
+	words := []string{"tink_worker_image=" + values["TINK_WORKER_IMAGE"], "tinkerbell_tls=" + values["TINK_TLS"]}
+	server, mac := values["TINK_SERVER"], values["MAC"]
+	if server == "" || mac == "" {
+		a.note("without both TINK_SERVER and MAC the worker finds no Tinkerbell; kernel and services can be tried all the same")
+		return words, nil
+	}
+	authority := net.JoinHostPort(strings.Trim(server, "[]"), values["TINK_GRPC_PORT"])
+	return append(words, "grpc_authority="+authority, "syslog_host="+server, "worker_id="+mac, "hw_addr="+mac), nil
+}
+
+// makeDisk makes the disk's file, without content, if it is not there.
+func makeDisk(name string) error {
+	const size = 10 << 30
+	if name == "" {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("making the machine's disk: %w", err)
+	}
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+		return fmt.Errorf("making the machine's disk %q: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/internal/lab/site"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/kerneltest"
+	"hookbuild/linuxkit/size"
+	"hookbuild/machine"
+)
+
+// artifactsOf writes what a build leaves, without content, and gives --out.
+func artifactsOf(t *testing.T, name string, records ...build.BuildRecord) string {
+	t.Helper()
+	out := t.TempDir()
+	manifest, err := json.Marshal(build.Manifest{Schema: 1, Builds: records})
+	if err != nil {
+		t.Fatal(err)
+	}
+	site.WriteFile(t, filepath.Join(out, name, build.ManifestFile), string(manifest))
+	for _, r := range records {
+		site.WriteFile(t, filepath.Join(out, name, "vmlinuz-"+r.Arch), "")
+		site.WriteFile(t, filepath.Join(out, name, "initramfs-"+r.Arch), "")
+	}
+	return out
+}
+
+func TestVariablesOfRun(t *testing.T) {
+	amd64 := build.BuildRecord{Arch: "x86_64", Flavor: "hook-latest-lts-amd64"}
+	out := artifactsOf(t, "hook", amd64, build.BuildRecord{Arch: "aarch64", Flavor: "hook-default-arm64"})
+	const alone = "tink_worker_image=quay.io/tinkerbell/tink-worker:latest tinkerbell_tls=false"
+	tests := []struct {
+		words         []string
+		cmdline, card string
+	}{
+		{nil, alone, ""},
+		{[]string{"TINK_WORKER_IMAGE=127.0.0.1/embedded/tink-worker"}, "tink_worker_image=127.0.0.1/embedded/tink-worker tinkerbell_tls=false", ""},
+		{[]string{"TINK_TLS=true"}, "tink_worker_image=quay.io/tinkerbell/tink-worker:latest tinkerbell_tls=true", ""},
+		{[]string{"TINK_SERVER=192.0.2.1"}, alone, ""},
+		{[]string{"MAC=52:54:00:12:34:56"}, alone, "52:54:00:12:34:56"},
+		{[]string{"TINK_SERVER=192.0.2.1", "MAC=52:54:00:12:34:56"},
+			alone + " grpc_authority=192.0.2.1:42113 syslog_host=192.0.2.1 worker_id=52:54:00:12:34:56 hw_addr=52:54:00:12:34:56", "52:54:00:12:34:56"},
+		{[]string{"TINK_SERVER=2001:db8::1", "MAC=52:54:00:12:34:56", "TINK_GRPC_PORT=1"},
+			alone + " grpc_authority=[2001:db8::1]:1 syslog_host=2001:db8::1 worker_id=52:54:00:12:34:56 hw_addr=52:54:00:12:34:56", "52:54:00:12:34:56"},
+	}
+	for _, test := range tests {
+		for _, inEnv := range []bool{false, true} {
+			ask(t, inEnv, test.words, []string{"run", "--out", out}, func(a *app, c *cli.Context) error {
+				m, err := a.machine(c)
+				if m.Cmdline != test.cmdline || m.MAC.String() != test.card {
+					t.Errorf("%v, environment %t: got %q and the card %s", test.words, inEnv, m.Cmdline, m.MAC)
+				}
+				return err
+			})
+		}
+	}
+	for _, name := range []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"} {
+		if root := newRootCommand(&app{}); root.Command(name) != root.Command("run") {
+			t.Errorf("%s is another command", name)
+		}
+	}
+	ask(t, true, []string{"DOCKER_ARCH=arm64"}, []string{"run", "--out", out}, func(a *app, c *cli.Context) error {
+		m, err := a.machine(c)
+		if m.Arch != "aarch64" || filepath.Base(m.Kernel) != "vmlinuz-aarch64" {
+			t.Errorf("DOCKER_ARCH=arm64 boots %+v", m)
+		}
+		return err
+	})
+}
+
+func TestMachineOfRun(t *testing.T) {
+	large := build.BuildRecord{Arch: "x86_64", Flavor: "doc", Size: &size.Report{RAM: 2000 << 20, Compressed: 300 << 20}}
+	out := artifactsOf(t, "doc", large)
+	site.WriteFile(t, filepath.Join(out, "doc/cmdline-x86_64"), "console=tty0 own\n")
+	args := []string{"run", "--out", out, "--name", "doc"}
+	machineOf := func(more ...string) (m machine.Machine) {
+		ask(t, false, nil, append(args[:len(args):len(args)], more...), func(a *app, c *cli.Context) (err error) {
+			m, err = a.machine(c)
+			return err
+		})
+		return m
+	}
+	if m := machineOf(); m.Cmdline != "console=tty0 own" || m.MemoryMB != 2*2000+300+512 || m.CPUs != 2 || m.Accel != "tcg" || m.Disk != "" {
+		t.Errorf("the document's machine is %+v", m)
+	}
+	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "kvm", "--disk", "d"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "kvm" || m.Disk != "d" {
+		t.Errorf("the flags make it %+v", m)
+	}
+}
+
+func TestWhatRunRefuses(t *testing.T) {
+	s := site.New(t, nil)
+	out := artifactsOf(t, "hook", build.BuildRecord{Arch: "x86_64", Flavor: "hook-latest-lts-amd64"})
+	for _, test := range []struct {
+		code int
+		say  string
+		args []string
+	}{
+		{3, "hookbuild build", []string{"--out", t.TempDir()}},
+		{3, `are of "hook-latest-lts-amd64"`, []string{"hook-default-amd64"}},
+		{3, "not aarch64", []string{"--arch", "arm64"}},
+		{2, "network card", []string{"MAC=52:54"}},
+		{2, "no spaces", []string{"TINK_SERVER=a b"}},
+		{2, "--name", []string{"--name", "../x"}},
+		{2, "--memory -1", []string{"--memory", "-1"}},
+		{2, "--cpus 0", []string{"--cpus", "0"}},
+	} {
+		got := runAt(t.Context(), s, append([]string{"run", "--progress", "plain", "--out", out}, test.args...)...)
+		if got.code != test.code || !strings.Contains(got.stderr, test.say) {
+			t.Errorf("%v: exit code %d\n%s", test.args, got.code, got.stderr)
+		}
+	}
+	testneed.Tool(t, "qemu-system-x86_64")
+	disk := filepath.Join(t.TempDir(), "disk")
+	got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", out, "--accel", "nonsense", "--disk", disk)
+	if got.code != 4 || !strings.Contains(got.stderr, "nonsense") {
+		t.Errorf("QEMU's own complaint: exit code %d\n%s", got.code, got.stderr)
+	}
+	if info, err := os.Stat(disk); err != nil || info.Size() != 10<<30 {
+		t.Errorf("the disk: %v, %v", info, err)
+	}
+}
+
+// A document is assembled with Debian's kernel and run: its /init tells on the
+// console what the kernel was told.
+func TestRunBoots(t *testing.T) {
+	testneed.Tool(t, "qemu-system-x86_64")
+	p := newPlace(t)
+	program := filepath.Join(t.TempDir(), "init")
+	compile := exec.Command(testneed.Tool(t, "go"), "build", "-trimpath", "-o", program, "../../linuxkit/iso/testdata/init")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+	if said, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	site.Push(t, p.site.Host+"/init:1", map[string]string{"init": readFile(t, program)})
+	doc := filepath.Join(t.TempDir(), "doc.yml")
+	site.WriteFile(t, doc, fmt.Sprintf("kernel:\n  cmdline: panic=-1 of-the-document\ninit:\n  - %s/init:1\n", p.site.Host))
+	p.run(0, "linuxkit", "--yaml", doc, "--kernel", "deb:"+kerneltest.CloudKernel(t, "amd64"), "--level", "1")
+
+	got := p.run(0, "run", "--name", "doc", "--append", "of-the-command", "--memory", "768")
+	if !strings.Contains(got.stdout, "BOOT no_timer_check panic=-1 of-the-document of-the-command console=ttyS0") {
+		t.Errorf("the console shows\n%s\n%s", got.stdout, got.stderr)
+	}
+	if !strings.Contains(got.stderr, "Ctrl-A x") {
+		t.Errorf("nobody says how to end it:\n%s", got.stderr)
+	}
+
+	var ended bytes.Buffer
+	code := run(t.Context(), []string{"run", "--progress", "plain", "--out", p.out, "--name", "doc"}, environment{
+		getenv: func(string) string { return "" }, stdin: strings.NewReader("\x01x"), stdout: &ended, stderr: &ended,
+	})
+	if code != 0 || strings.Contains(ended.String(), "BOOT ") {
+		t.Errorf("Ctrl-A x on the console: exit code %d\n%s", code, ended.String())
+	}
+}

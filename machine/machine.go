@@ -1,0 +1,126 @@
+// Package machine boots a kernel and an initramfs in QEMU, on the console of
+// whoever asks. QEMU is a program of its own that must be installed; of its many
+// devices a machine has what a HookOS is tried with: a serial console, a network
+// behind the host's, a source of random numbers, and a disk if one is named.
+package machine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"hookbuild/internal/fault"
+)
+
+// Machine is a virtual machine to boot.
+type Machine struct {
+	Arch              string // "x86_64" or "aarch64"
+	Kernel, Initramfs string // the files
+	// Cmdline is added to the kernel's command line, which names the console.
+	Cmdline string
+	// MAC is the address of the network card; nil is QEMU's choice.
+	MAC net.HardwareAddr
+	// Disk is a file with the content of a disk; empty is no disk.
+	Disk string
+	// Accel is QEMU's accelerator: "tcg", which emulates and works everywhere,
+	// also when it is empty; "kvm", "hvf" and others where the host has them.
+	Accel    string
+	MemoryMB int // 0 means 2048
+	CPUs     int // 0 means 2
+}
+
+// kind is what differs between the architectures.
+type kind struct {
+	program, debian string // QEMU's program and its package in Debian
+	machine         string
+	emulated        string // the processor under tcg
+	console         string // of the kernel
+	// kernel are parameters that an emulated machine needs.
+	kernel string
+}
+
+func kinds() map[string]kind {
+	return map[string]kind{
+		"x86_64": {
+			program: "qemu-system-x86_64", debian: "qemu-system-x86", machine: "q35", console: "ttyS0",
+			// QEMU 7.2 spoils the flags at a cmpxchg16b now and then, and moves
+			// strings byte by byte where the processor says it is good at that.
+			emulated: "max,erms=off,fsrm=off,cx16=off",
+			// On a busy host an emulated timer ticks too late for the kernel's
+			// test of it, which then panics.
+			kernel: "no_timer_check",
+		},
+		"aarch64": {
+			program: "qemu-system-aarch64", debian: "qemu-system-arm", machine: "virt", console: "ttyAMA0",
+			emulated: "cortex-a57",
+		},
+	}
+}
+
+// Command prepares to boot m. Its standard input and output are the machine's
+// serial console, on which Ctrl-A x ends it and Ctrl-A c opens QEMU's monitor;
+// a machine that powers off or reboots ends by itself.
+func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
+	k, ok := kinds()[m.Arch]
+	if !ok {
+		return nil, fault.Mark(fmt.Errorf("booting a machine of %q: only x86_64 and aarch64 are known", m.Arch), fault.Usage)
+	}
+	program, err := exec.LookPath(k.program)
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fault.Mark(fmt.Errorf("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.Kernel, k.program, k.debian), fault.Outside)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("booting %q: finding QEMU: %w", m.Kernel, err)
+	}
+	for _, name := range []string{m.Kernel, m.Initramfs} {
+		if _, err := os.Stat(name); err != nil {
+			return nil, fmt.Errorf("booting %q: %w", m.Kernel, err)
+		}
+	}
+	cmd := exec.CommandContext(ctx, program, m.arguments(k)...)
+	// QEMU gives the terminal back before it ends.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd, nil
+}
+
+func (m Machine) arguments(k kind) []string {
+	accel, processor := cmp.Or(m.Accel, "tcg"), "host"
+	// The last console is the one that programs write to.
+	cmdline := []string{m.Cmdline, "console=" + k.console}
+	if accel == "tcg" {
+		processor = k.emulated
+		cmdline = append([]string{k.kernel}, cmdline...)
+	}
+	cmdline = slices.DeleteFunc(cmdline, func(s string) bool { return s == "" })
+	args := []string{
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "mon:stdio",
+		"-machine", k.machine, "-accel", accel, "-cpu", processor,
+		"-m", strconv.Itoa(cmp.Or(m.MemoryMB, 2048)), "-smp", strconv.Itoa(cmp.Or(m.CPUs, 2)),
+		"-device", "virtio-rng-pci", "-netdev", "user,id=net", "-device", m.card(),
+	}
+	if m.Disk != "" {
+		// As SCSI it is /dev/sda, which is what most workflows write to.
+		args = append(args, "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk",
+			"-drive", "if=none,id=disk,format=raw,file="+strings.ReplaceAll(m.Disk, ",", ",,"))
+	}
+	return append(args, "-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", strings.Join(cmdline, " "))
+}
+
+// card is the network card, without the option ROM that another package has.
+func (m Machine) card() string {
+	card := "virtio-net-pci,netdev=net,romfile="
+	if m.MAC != nil {
+		card += ",mac=" + m.MAC.String()
+	}
+	return card
+}

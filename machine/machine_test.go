@@ -1,0 +1,89 @@
+package machine
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/testneed"
+)
+
+func TestArguments(t *testing.T) {
+	mac, err := net.ParseMAC("52:54:00:12:34:56")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name       string
+		m          Machine
+		has, lacks []string
+	}{
+		{"emulated", Machine{Arch: "x86_64", Cmdline: "a b"},
+			[]string{"-accel tcg", "-m 2048", "-smp 2", "-serial mon:stdio", "-no-reboot", "-append no_timer_check a b console=ttyS0"}, []string{"mac=", "drive", "-cpu host"}},
+		{"accelerated", Machine{Arch: "x86_64", Accel: "kvm", MemoryMB: 4096, CPUs: 3},
+			[]string{"-accel kvm", "-cpu host", "-m 4096", "-smp 3", "-append console=ttyS0"}, []string{"no_timer_check"}},
+		{"other architecture", Machine{Arch: "aarch64"}, []string{"-machine virt", "-append console=ttyAMA0"}, []string{"no_timer_check"}},
+		{"card and disk", Machine{Arch: "x86_64", MAC: mac, Disk: "a,b"}, []string{"mac=52:54:00:12:34:56", "file=a,,b", "scsi-hd"}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := strings.Join(test.m.arguments(kinds()[test.m.Arch]), " ")
+			for _, part := range test.has {
+				if !strings.Contains(got, part) {
+					t.Errorf("%s\nlacks %q", got, part)
+				}
+			}
+			for _, part := range test.lacks {
+				if strings.Contains(got, part) {
+					t.Errorf("%s\nhas %q", got, part)
+				}
+			}
+		})
+	}
+}
+
+// QEMU itself takes the arguments of both architectures.
+func TestQEMUKnowsTheArguments(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk,1")
+	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for arch, k := range kinds() {
+		testneed.Tool(t, k.program)
+		m := Machine{Arch: arch, Kernel: disk, Initramfs: disk, Disk: disk, MemoryMB: 64}
+		cmd, err := m.Command(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Args = append(cmd.Args[:len(cmd.Args)-6], "-S") // without -kernel, -initrd and -append; the monitor ends it
+		cmd.Stdin = strings.NewReader("\x01cquit\n")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", arch, err, out)
+		}
+	}
+}
+
+func TestWhatCannotBoot(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := Machine{Arch: "aarch64", Kernel: "k"}.Command(t.Context())
+	if fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), "qemu-system-arm") {
+		t.Errorf("without QEMU: %v", err)
+	}
+	_, err = Machine{Arch: "riscv64"}.Command(t.Context())
+	if fault.KindOf(err) != fault.Usage {
+		t.Errorf("an unknown architecture: %v", err)
+	}
+	program := filepath.Join(os.Getenv("PATH"), "qemu-system-x86_64")
+	if err := os.WriteFile(program, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Machine{Arch: "x86_64", Kernel: "not/there"}.Command(t.Context())
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a kernel: %v", err)
+	}
+}
