@@ -50,7 +50,7 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	p.options.ModTime, p.options.Jobs, p.options.Progress, p.options.TempDir = r.SourceDate, b.Jobs, b.Progress, b.Cache.Dir()
 	if k != nil {
 		p.kernel = k.Digest
-		p.options.Kernel = &linuxkit.Kernel{Kernel: k.Kernel, Modules: k.Modules, Origin: k.Source}
+		p.options.Kernel = &linuxkit.Kernel{Kernel: k.Kernel, Modules: k.Modules, Microcode: microcode(p.document, k), Origin: k.Source}
 	}
 	p.images, err = b.finder(r, own).find(ctx, p.references())
 	if err != nil {
@@ -61,6 +61,18 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	}
 	p.options.Images = imageSource{p.images, p.layouts}
 	return p, nil
+}
+
+// microcode is the file beside the kernel that the document names as such.
+func microcode(d *linuxkit.Document, k *kernel.Image) *initramfs.Entry {
+	if d.Kernel.UCode == nil {
+		return nil
+	}
+	e, ok := k.File(*d.Kernel.UCode)
+	if !ok {
+		return nil
+	}
+	return &e
 }
 
 // layout is a whole image index that a volume holds.

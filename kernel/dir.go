@@ -44,6 +44,7 @@ func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string, o Op
 	if err != nil {
 		return fmt.Errorf("reading the directory %q: %w", dir, err)
 	}
+	m.root = files
 	if m.Digest, err = contentDigest(files); err != nil {
 		return err
 	}

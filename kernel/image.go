@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
+	"strings"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
@@ -47,7 +49,23 @@ type Image struct {
 	// Format and Compression describe Kernel as package inspect does.
 	Format, Compression string
 
+	// root holds all files that the kernel came with; nil for none beside it.
+	root  *initramfs.Tree
 	files []io.Closer
+}
+
+// File finds a regular file that stands beside the kernel in its image or
+// directory, such as a cpio of microcode.
+func (m *Image) File(name string) (initramfs.Entry, bool) {
+	if m.root == nil {
+		return initramfs.Entry{}, false
+	}
+	at, ok := m.root.Resolve(strings.TrimPrefix(path.Clean("/"+name), "/"))
+	e, found := m.root.Lookup(at)
+	if found && e.Type == initramfs.HardLink {
+		e, found = m.root.Lookup(e.Target)
+	}
+	return e, ok && found && e.Type == initramfs.Regular
 }
 
 // Options are what the readers of kernels need.

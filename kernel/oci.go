@@ -43,7 +43,7 @@ func fromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "image:" + image.Source, Digest: image.Digest.String()}
+	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "image:" + image.Source, Digest: image.Digest.String(), root: root}
 	if err := m.fillFromParts(ctx, root, o); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

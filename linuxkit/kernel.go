@@ -40,7 +40,7 @@ func (s *source) addGivenKernel(k Kernel, conf KernelConfig, res *Result) error 
 	switch {
 	case deref(conf.UCode) == "":
 	case k.Microcode == nil:
-		return invalid("kernel.ucode (line %d): the kernel %q comes without microcode: take kernel.ucode out of the document, or use the document's kernel image", conf.Line, k.Origin)
+		return invalid("kernel.ucode (line %d): the kernel %q comes without a file %q: take kernel.ucode out of the document, or use a kernel image or directory that has it", conf.Line, k.Origin, *conf.UCode)
 	default:
 		if err := s.addMicrocode(*k.Microcode, res); err != nil {
 			return err

@@ -122,6 +122,34 @@ func TestDocumentNeedsNoCheckout(t *testing.T) {
 	}
 }
 
+// The microcode that a document asks for comes with the kernel, also with one
+// that is given by hand.
+func TestMicrocodeOfAGivenKernel(t *testing.T) {
+	p := newPlace(t)
+	doc := p.document()
+	files := map[string]string{
+		"kernel":     string(kerneltest.BzImage(t, "6.6.2", "CONFIG_RD_ZSTD=y\n")),
+		"kernel.tar": string(kerneltest.Tar(t, map[string]string{"lib/modules/6.6.2/modules.builtin": ""})),
+	}
+	site.Push(t, p.site.Host+"/kernel:without", files)
+	files["ucode.cpio"] = microcode(t)
+	site.Push(t, p.site.Host+"/kernel:with", files)
+	dir := t.TempDir()
+	for name, content := range files {
+		site.WriteFile(t, filepath.Join(dir, name), content)
+	}
+	for _, kernel := range []string{"image:" + p.site.Host + "/kernel:with", "dir:" + dir} {
+		p.run(0, "linuxkit", "--yaml", doc, "--kernel", kernel, "--name", "x")
+		if !strings.HasPrefix(readFile(t, filepath.Join(p.out, "x/initramfs-x86_64")), files["ucode.cpio"]) {
+			t.Errorf("%s: the initramfs does not begin with the microcode", kernel)
+		}
+	}
+	got := p.run(3, "linuxkit", "--yaml", doc, "--kernel", "image:"+p.site.Host+"/kernel:without", "--name", "x")
+	if !strings.Contains(got.stderr, `kernel:without" comes without a file "ucode.cpio"`) {
+		t.Errorf("got %s", got.stderr)
+	}
+}
+
 func TestOutputForms(t *testing.T) {
 	p := newPlace(t)
 	loader := filepath.Join(t.TempDir(), "grub.efi")
