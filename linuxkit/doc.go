@@ -17,6 +17,9 @@
 //   - every key of the resources, id mappings and mounts of a container counts;
 //     the tool drops the ones whose names are not all lower case;
 //   - a bind mount of a volume in `mounts:` is given the volume's path;
+//   - hugepageLimits[].pageSize is text, "2MB", as runc wants it; the tool takes
+//     a number only, and loses it;
+//   - a kernel.ucode that the kernel's image has not is an error;
 //   - no sbom.spdx.json: its random identifier would make each build differ;
 //   - `@pkg:` references, which stand for LinuxKit's own source tree, are refused.
 //
