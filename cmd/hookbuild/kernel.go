@@ -187,7 +187,7 @@ func (a *app) findKernel(c *cli.Context, ref string) (string, error) {
 const inDocker = "Docker"
 
 func (a *app) hasKernel(c *cli.Context, ref string) (has bool, where string, err error) {
-	if !c.Bool("push") && !c.Bool("no-load") {
+	if !a.pushes(c) && !c.Bool("no-load") {
 		docker, err := dockerhost.Connect(c.Context)
 		if err == nil {
 			has, err = kernel.DockerHas(c.Context, docker, ref)
@@ -201,7 +201,7 @@ func (a *app) hasKernel(c *cli.Context, ref string) (has bool, where string, err
 		return false, "", nil
 	}
 	has, err = a.kernelRegistry(c).Has(c.Context, ref)
-	if err != nil && !c.Bool("push") {
+	if err != nil && !a.pushes(c) {
 		a.note("%v; building it", err)
 		return false, "", nil
 	}

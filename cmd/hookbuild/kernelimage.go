@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -104,7 +105,7 @@ func (a *app) publishKernel(c *cli.Context, m *kernel.Image, ref string) (err er
 	if err := a.loadKernel(c, ref, image); err != nil {
 		return err
 	}
-	if c.Bool("push") || truth(a.variable("DO_PUSH")) {
+	if a.pushes(c) {
 		if err := a.kernelRegistry(c).Push(c.Context, ref, image); err != nil {
 			return err
 		}
@@ -113,22 +114,25 @@ func (a *app) publishKernel(c *cli.Context, m *kernel.Image, ref string) (err er
 	return err
 }
 
+// pushes tells whether the image goes to its registry.
+func (a *app) pushes(c *cli.Context) bool { return c.Bool("push") || truth(a.variable("DO_PUSH")) }
+
 // exportPath is where the image is written besides: what --export says, or
 // build.sh's EXPORT_KERNEL_IMAGE; "" is nowhere.
 func (a *app) exportPath(c *cli.Context, ref string) string {
-	if path := c.String("export"); path != "" || !truth(a.variable("EXPORT_KERNEL_IMAGE")) {
-		return path
+	if given := c.String("export"); given != "" || !truth(a.variable("EXPORT_KERNEL_IMAGE")) {
+		return given
 	}
-	file := strings.NewReplacer("/", "_", ":", "_").Replace(ref) + ".tar.gz"
-	return filepath.Join(a.variable("EXPORT_KERNEL_IMAGE_DIR"), file)
+	file := strings.ReplaceAll(path.Base(ref), ":", "-") + ".tar.gz"
+	return filepath.Join(orDefault(a.variable("EXPORT_KERNEL_IMAGE_DIR"), os.TempDir()), file)
 }
 
 func (a *app) exportKernel(c *cli.Context, ref string, image v1.Image) error {
-	path := a.exportPath(c, ref)
-	if path == "" {
+	to := a.exportPath(c, ref)
+	if to == "" {
 		return nil
 	}
-	return kernel.Export(c.Context, path, ref, image)
+	return kernel.Export(c.Context, to, ref, image)
 }
 
 // loadKernel puts the image into Docker. Without a Docker that is an error
@@ -139,7 +143,7 @@ func (a *app) loadKernel(c *cli.Context, ref string, image v1.Image) error {
 	}
 	docker, err := dockerhost.Connect(c.Context)
 	if err != nil {
-		if c.Bool("push") || c.String("export") != "" {
+		if a.pushes(c) || a.exportPath(c, ref) != "" {
 			a.note("the image is not put into Docker: %v", err)
 			return nil
 		}

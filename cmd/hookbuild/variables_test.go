@@ -114,6 +114,61 @@ func TestVariablesOfContainers(t *testing.T) {
 	}
 }
 
+func TestVariablesOfAKernel(t *testing.T) {
+	s := site.New(t, nil)
+	const ref = "h/k/hook-kernel:6.6.7-abc"
+	words := []string{"HOOK_KERNEL_OCI_BASE=h/k/hook-kernel", "KERNEL_POINT_RELEASE=7", "EXPORT_KERNEL_IMAGE=yes", "EXPORT_KERNEL_IMAGE_DIR=d", "DO_PUSH=yes", "DOCKER_ARCH=arm64"}
+	args := []string{"kernel", "--hook-dir", s.Dir}
+	for _, inEnv := range []bool{false, true} {
+		ask(t, inEnv, words, args, func(a *app, c *cli.Context) error {
+			f, err := a.flavorOf(c)
+			if err != nil {
+				return err
+			}
+			r, err := a.kernelRequest(c, f)
+			if got, want := []any{f.ID, r.Repository, r.PointRelease, a.exportPath(c, ref), a.pushes(c)}, []any{"hook-default-arm64", "h/k/hook-kernel", "7", "d/hook-kernel-6.6.7-abc.tar.gz", true}; !cmp.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			return err
+		})
+		ask(t, inEnv, words[2:3], args, func(a *app, c *cli.Context) error {
+			if got := a.exportPath(c, ref); got != filepath.Join(os.TempDir(), "hook-kernel-6.6.7-abc.tar.gz") || a.pushes(c) {
+				t.Errorf("exported to %q", got)
+			}
+			return nil
+		})
+		ask(t, inEnv, nil, args, func(a *app, c *cli.Context) error {
+			if a.exportPath(c, ref) != "" || a.pushes(c) {
+				t.Error("exported and pushed although nobody asks for it")
+			}
+			return nil
+		})
+	}
+}
+
+// A kernel image that is published is exported again, and taken as it is unless
+// FORCE_BUILD_KERNEL asks for another, which this checkout cannot give.
+func TestPublishedKernel(t *testing.T) {
+	p := newPlace(t)
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\n")
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/Dockerfile"), "FROM x\n")
+	sum := sha256.Sum256([]byte("CONFIG_X=y\nFROM x\n"))
+	base, tag, export := p.site.Host+"/hook-kernel", "6.6.7-"+hex.EncodeToString(sum[:])[:8], t.TempDir()
+	args := []string{"kernel", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "KERNEL_POINT_RELEASE=7", "HOOK_KERNEL_OCI_BASE=" + base, "DO_PUSH=yes"}
+	site.Push(t, base+":"+tag, map[string]string{
+		"kernel":     string(kerneltest.BzImage(t, "6.6.7", "CONFIG_X=y\n")),
+		"kernel.tar": string(kerneltest.Tar(t, map[string]string{"lib/modules/6.6.7/modules.builtin": ""})),
+	})
+	if got := p.run(0, args...); got.stdout != base+":"+tag+"\n" {
+		t.Errorf("got %q\n%s", got.stdout, got.stderr)
+	}
+	p.run(0, append(args, "EXPORT_KERNEL_IMAGE=yes", "EXPORT_KERNEL_IMAGE_DIR="+export)...)
+	if _, err := os.Stat(filepath.Join(export, "hook-kernel-"+tag+".tar.gz")); err != nil {
+		t.Error(err)
+	}
+	p.run(4, append(args, "FORCE_BUILD_KERNEL=yes")...)
+}
+
 func TestVariablesOfEveryCommand(t *testing.T) {
 	p := newPlace(t)
 	doc := p.document()
