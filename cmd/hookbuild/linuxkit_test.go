@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/lab/site"
+	"hookbuild/internal/testneed"
 	"hookbuild/kernel/kerneltest"
 )
 
@@ -148,6 +150,35 @@ func TestMicrocodeOfAGivenKernel(t *testing.T) {
 	if !strings.Contains(got.stderr, `kernel:without" comes without a file "ucode.cpio"`) {
 		t.Errorf("got %s", got.stderr)
 	}
+}
+
+// Device trees become an archive of their own, which is in the tarball too.
+func TestDeviceTrees(t *testing.T) {
+	p := newPlace(t)
+	dir := t.TempDir()
+	site.WriteFile(t, filepath.Join(dir, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "CONFIG_RD_ZSTD=y\n")))
+	site.WriteFile(t, filepath.Join(dir, "lib/modules/6.6.1/modules.builtin"), "")
+	doc := filepath.Join(t.TempDir(), "doc.yml")
+	site.WriteFile(t, doc, fmt.Sprintf("init:\n  - %s/init:1\n", p.site.Host))
+	args := []string{"linuxkit", "--yaml", doc, "--kernel", "dir:" + dir, "FORCE_OUTPUT_ID=mine"}
+	p.run(0, args...)
+	if slices.Contains(p.artifacts("doc"), "dtbs-mine.tar.gz") {
+		t.Error("an archive of no device trees")
+	}
+	site.WriteFile(t, filepath.Join(dir, "dtbs/vendor/board.dtb"), "tree")
+	p.run(0, args...)
+	want(t, members(t, filepath.Join(p.out, "doc/dtbs-mine.tar.gz")), "dtbs-mine/", "dtbs-mine/vendor/", "dtbs-mine/vendor/board.dtb")
+	want(t, members(t, filepath.Join(p.out, "doc_mine.tar.gz")), "checksums.txt", "cmdline-x86_64", "dtbs-mine.tar.gz", "initramfs-x86_64", "manifest.json", "vmlinuz-x86_64")
+}
+
+// members lists an archive's files, sorted.
+func members(t *testing.T, path string) []string {
+	t.Helper()
+	out, err := exec.Command(testneed.Tool(t, "tar"), "-tzf", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Sorted(slices.Values(strings.Fields(string(out))))
 }
 
 func TestOutputForms(t *testing.T) {
