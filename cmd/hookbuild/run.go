@@ -151,7 +151,7 @@ func documentCmdline(path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the document's kernel command line: %w", err)
 	}
-	return strings.Fields(string(text)), nil
+	return []string{strings.TrimSpace(string(text))}, nil
 }
 
 // The values of build.sh's variables for a machine that nobody gives.
@@ -162,21 +162,24 @@ const (
 )
 
 func (a *app) workerParameters() ([]string, error) {
-	values := map[string]string{"TINK_WORKER_IMAGE": defaultWorkerImage, "TINK_TLS": defaultTLS, "TINK_GRPC_PORT": defaultGRPCPort, "TINK_SERVER": "", "MAC": ""}
-	for name := range values {
-		values[name] = orDefault(a.variable(name), values[name])
-		if strings.ContainsAny(values[name], " \t\n") {
-			return nil, usagef("%s=%q: a parameter of the kernel has no spaces", name, values[name])
+	server, mac := a.variable("TINK_SERVER"), a.variable("MAC")
+	port := orDefault(a.variable("TINK_GRPC_PORT"), defaultGRPCPort)
+	words := []string{
+		"tink_worker_image=" + orDefault(a.variable("TINK_WORKER_IMAGE"), defaultWorkerImage),
+		"tinkerbell_tls=" + orDefault(a.variable("TINK_TLS"), defaultTLS),
+	}
+	if server != "" && mac != "" {
+		authority := net.JoinHostPort(strings.Trim(server, "[]"), port)
+		words = append(words, "grpc_authority="+authority, "syslog_host="+server, "worker_id="+mac, "hw_addr="+mac)
+	} else {
+		a.note("without both TINK_SERVER and MAC the worker finds no Tinkerbell; kernel and services can be tried all the same")
+	}
+	for _, word := range words {
+		if strings.ContainsAny(word, " \t\n") {
+			return nil, usagef("%q: a parameter of the kernel has no spaces; look at the TINK_* variables and MAC", word)
 		}
 	}
-	words := []string{"tink_worker_image=" + values["TINK_WORKER_IMAGE"], "tinkerbell_tls=" + values["TINK_TLS"]}
-	server, mac := values["TINK_SERVER"], values["MAC"]
-	if server == "" || mac == "" {
-		a.note("without both TINK_SERVER and MAC the worker finds no Tinkerbell; kernel and services can be tried all the same")
-		return words, nil
-	}
-	authority := net.JoinHostPort(strings.Trim(server, "[]"), values["TINK_GRPC_PORT"])
-	return append(words, "grpc_authority="+authority, "syslog_host="+server, "worker_id="+mac, "hw_addr="+mac), nil
+	return words, nil
 }
 
 // makeDisk makes the disk's file, without content, if it is not there.

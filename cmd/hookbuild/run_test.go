@@ -111,7 +111,7 @@ func TestWhatRunRefuses(t *testing.T) {
 		{3, `are of "hook-latest-lts-amd64"`, []string{"hook-default-amd64"}},
 		{3, "not aarch64", []string{"--arch", "arm64"}},
 		{2, "network card", []string{"MAC=52:54"}},
-		{2, "no spaces", []string{"TINK_SERVER=a b"}},
+		{2, "no spaces", []string{"TINK_WORKER_IMAGE=a b"}},
 		{2, "--name", []string{"--name", "../x"}},
 		{2, "--memory -1", []string{"--memory", "-1"}},
 		{2, "--cpus 0", []string{"--cpus", "0"}},
