@@ -54,6 +54,9 @@ func runLinuxkit(ctx context.Context, program, document, home, mirror, temp stri
 	if err != nil {
 		return nil, err
 	}
+	if home, err = filepath.Abs(home); err != nil {
+		return nil, err
+	}
 	output := filepath.Join(temp, "out.tar")
 	args := []string{"build", "--no-sbom", "--format", "tar", "--arch", "amd64", "--cache", filepath.Join(temp, "cache"), "--o", output}
 	if mirror != "" {
