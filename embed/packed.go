@@ -85,7 +85,7 @@ func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c sq
 }
 
 func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
-	tree, err := s.layersTree(kernel)
+	tree, err := s.layersTree(kernel, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -99,35 +99,41 @@ func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, 
 }
 
 // layersTree puts the layers' files side by side.
-func (s *store) layersTree(kernel Capabilities) (*initramfs.Tree, error) {
+func (s *store) layersTree(kernel Capabilities, sink progress.Sink) (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}
+	var lost []initramfs.Entry
 	for _, l := range s.layers.all {
 		err := tree.Add(initramfs.Entry{Path: l.cacheID(), Type: initramfs.Dir, Mode: 0o755, ModTime: initramfs.Epoch(), Origin: l.origin})
 		if err != nil {
 			return nil, err
 		}
-		files, err := l.filesFor(kernel)
+		files, without, err := l.filesFor(kernel)
 		if err != nil {
 			return nil, err
 		}
+		lost = append(lost, without...)
 		if err := tree.Graft(l.cacheID(), files); err != nil {
 			return nil, err
 		}
 	}
+	warnOfACLs(sink, lost)
 	return tree, nil
 }
 
-// filesFor gives the layer's files as the kernel can read them from a squashfs.
-func (l *layer) filesFor(kernel Capabilities) (*initramfs.Tree, error) {
-	if kernel.SquashfsXattr {
-		return l.diff.files, nil
+// filesFor gives the layer's files as the kernel can read them from a squashfs,
+// and those that lost their access control lists by it.
+func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []initramfs.Entry, err error) {
+	d := l.diff
+	if !kernel.SquashfsXattr {
+		if d, err = spellOut(l); err != nil {
+			return nil, nil, err
+		}
 	}
-	spelled, err := spellOut(l)
-	if err != nil {
-		return nil, err
+	if d, lost, err = d.withoutACLs(); err != nil || kernel.SquashfsXattr {
+		return d.files, lost, err
 	}
-	for _, e := range spelled.files.Xattrs() {
-		return nil, fault.Mark(fmt.Errorf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path), fault.Invalid)
+	for _, e := range d.files.Xattrs() {
+		return nil, nil, fault.Mark(fmt.Errorf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path), fault.Invalid)
 	}
-	return spelled.files, nil
+	return d.files, lost, nil
 }
