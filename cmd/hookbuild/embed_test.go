@@ -304,3 +304,39 @@ func packedWith(t *testing.T, path string) squashfs.Compression {
 	}
 	return image.Compression()
 }
+
+// A bundle that names no worker gets the one that an older HookOS has on board.
+func TestWorkerFromAnOlderHookOS(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	dir := t.TempDir()
+	in, old, out := filepath.Join(dir, "in"), filepath.Join(dir, "old"), filepath.Join(dir, "out")
+	baseInitramfs(t, in, initramfs.Gzip)
+	e.run(0, "embed", "--initramfs", in, "-o", old, "--layout", "directory", "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/tink-worker")
+	bundle := filepath.Join(dir, "bundle.yaml")
+	site.WriteFile(t, bundle, `apiVersion: anywhere.eks.amazonaws.com/v1alpha1
+kind: Bundles
+metadata: {name: bundles-7}
+spec:
+  number: 7
+  cliMinVersion: v0.26.1
+  cliMaxVersion: v0.26.1
+  versionsBundles:
+    - kubeVersion: "1.31"
+      tinkerbell:
+        version: v0.6.0
+        tinkerbellStack:
+          actions:
+            cexec: {name: cexec, uri: "`+s.Host+`/actions/cexec:v1"}
+`)
+	args := []string{"embed", "--initramfs", in, "-o", out, "--from-bundle", "--bundle", bundle}
+	if got := e.run(3, args...); !strings.Contains(got.stderr, "--worker-from") {
+		t.Errorf("without a worker: %s", got.stderr)
+	}
+	e.run(0, append(args, "--worker-from", old)...)
+	want(t, e.list(out), "127.0.0.1/embedded/cexec:latest", "127.0.0.1/embedded/tink-worker:latest")
+	if got := e.run(3, append(args, "--worker-from", in)...); !strings.Contains(got.stderr, "it has no embedded images") {
+		t.Errorf("from one without images: %s", got.stderr)
+	}
+}
