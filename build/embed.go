@@ -35,6 +35,7 @@ type EmbedRequest struct {
 	// DockerArch is the machine's: amd64 or arm64.
 	DockerArch string
 	Layout     embed.Layout
+	Packing    embed.Packing
 	Segment    initramfs.SegmentOptions
 }
 
@@ -50,7 +51,7 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 	if err != nil {
 		return embed.Memory{}, err
 	}
-	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout)
+	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout, r.Packing)
 	if err != nil {
 		return embed.Memory{}, err
 	}

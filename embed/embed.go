@@ -29,7 +29,6 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
-	"hookbuild/internal/squashfs"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -57,8 +56,8 @@ type Options struct {
 	Cache *cache.Cache
 	// Kernel says what the machine's kernel can mount.
 	Kernel Capabilities
-	// Compression of the packed layout; empty = the best that the kernel reads.
-	Compression squashfs.Compression
+	// Packing says how the packed layout packs.
+	Packing Packing
 	// Jobs is the most layers, or blocks of them, that are worked on at once; 0 = the
 	// number of processors.
 	Jobs int

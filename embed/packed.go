@@ -22,7 +22,7 @@ const packedVersion = "packed layers 2"
 // leads to it. The mount point stands outside overlay2/, because dockerd binds
 // that directory over itself and so hides what is mounted below it.
 func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*initramfs.Tree, error) {
-	compression, err := chooseCompression(o.Compression, kernel)
+	compression, err := chooseCompression(o.Packing.Compression, kernel)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +89,12 @@ func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, Jobs: o.Jobs})
+	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, BlockSize: o.Packing.BlockSize, Jobs: o.Jobs})
 	if err != nil {
 		return nil, err
 	}
 	s.converted = p.made()
-	s.packedAs = derivedKey(packedVersion, string(c), fmt.Sprint(kernel.SquashfsXattr), strings.Join(s.layers.chains(), " "))
+	s.packedAs = derivedKey(packedVersion, string(c), fmt.Sprint(o.Packing.BlockSize, kernel.SquashfsXattr), strings.Join(s.layers.chains(), " "))
 	return p.join(s.layers.all, tree)
 }
 

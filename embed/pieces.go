@@ -153,7 +153,7 @@ func (p *pieces) divide(l *layer) error {
 
 func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) error {
 	o.Distinct = true
-	key := derivedKey(pieceVersion, string(o.Compression), p.layer.src.DiffID.String(), p.leftOut.String())
+	key := derivedKey(pieceVersion, string(o.Compression), fmt.Sprint(o.BlockSize), p.layer.src.DiffID.String(), p.leftOut.String())
 	file, hit, err := c.Derived(ctx, "pieces", key, func(w io.Writer) error {
 		return writeSquashfs(ctx, w, c.Dir(), p.files, o)
 	})

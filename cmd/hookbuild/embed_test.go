@@ -138,6 +138,10 @@ func TestEmbedRefuses(t *testing.T) {
 		{3, "kexec", []string{"embed", "--initramfs", in, "-o", out, "--image", image + "=127.0.0.1/kexec", "--image", s.Host + "/hook/hook-hello:x=127.0.0.1/kexec"}},
 		{3, "no embedded images", []string{"extract-image", in, "cexec", "-o", out}},
 		{2, "extract-image IN NAME", []string{"extract-image", in}},
+		{2, "choose gzip, zstd or xz", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "lzo"}},
+		{2, "power of two", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "100"}},
+		{2, "for the packed layout", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "64", "--layout", "directory"}},
+		{3, "the kernel has no CONFIG_SQUASHFS_ZSTD", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "zstd"}},
 	} {
 		got := e.run(test.code, test.args...)
 		if !strings.Contains(got.stderr, test.say) {
@@ -250,10 +254,22 @@ func TestLayoutFollowsTheKernel(t *testing.T) {
 				return
 			}
 			want(t, e.list(out), "127.0.0.1/embedded/cexec:latest")
-			if c := packedWith(t, out); c != test.packed {
+			if c, _ := packedWith(t, out); c != test.packed {
 				t.Errorf("the layers are packed with %q, want %q", c, test.packed)
 			}
 		})
+	}
+}
+
+func TestPackAsAsked(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	in, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "out")
+	baseInitramfs(t, in, initramfs.Zstd)
+	e.run(0, "embed", "--initramfs", in, "-o", out, "--image", s.Host+"/actions/cexec:v1", "--pack-compression", "xz", "--pack-block", "1024")
+	if c, block := packedWith(t, out); c != squashfs.XZ || block != 1<<20 {
+		t.Errorf("the layers are packed with %s in blocks of %d bytes", c, block)
 	}
 }
 
@@ -269,8 +285,8 @@ func without(config, option string) string {
 }
 
 // packedWith tells how the layers in an initramfs are compressed, "" where they
-// are directories.
-func packedWith(t *testing.T, path string) squashfs.Compression {
+// are directories, and in blocks of how many bytes.
+func packedWith(t *testing.T, path string) (squashfs.Compression, int) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -288,7 +304,7 @@ func packedWith(t *testing.T, path string) squashfs.Compression {
 	}
 	e, ok := loaded.Tree.Lookup(embed.StorePath + "/layers.squashfs")
 	if !ok {
-		return ""
+		return "", 0
 	}
 	r, err := e.Open()
 	if err != nil {
@@ -302,7 +318,7 @@ func packedWith(t *testing.T, path string) squashfs.Compression {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return image.Compression()
+	return image.Compression(), image.BlockSize()
 }
 
 // A bundle that names no worker gets the one that an older HookOS has on board.

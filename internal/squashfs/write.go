@@ -51,6 +51,15 @@ func (o Options) fill() (Options, error) {
 	return o, checkBlockSize(o.BlockSize)
 }
 
+// Check refuses options that [Write] cannot follow.
+func (o Options) Check() error {
+	o, err := o.fill()
+	if err == nil {
+		_, err = newCompressor(o.Compression, o.Level, o.BlockSize)
+	}
+	return err
+}
+
 // Stats tells what an image holds.
 type Stats struct {
 	// Inodes counts files of all types, the root directory included and names
