@@ -117,7 +117,8 @@ func besides(initramfsPath string) string {
 }
 
 // keep adds the images that the initramfs has to the store, without the names
-// that new images take over. They pass through files in dir.
+// that new images take over. They pass through files in dir, and come before the
+// new ones: so what was made of them before can be used again.
 func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) error {
 	old, err := in.Store()
 	if err != nil {
@@ -139,12 +140,14 @@ func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) 
 			taken[name] = true
 		}
 	}
+	var kept []embed.Item
 	for _, item := range items {
 		item.Names = slices.DeleteFunc(item.Names, func(n string) bool { return taken[n] })
 		if len(item.Names)+len(item.Digests) > 0 {
-			s.items = append(s.items, item)
+			kept = append(kept, item)
 		}
 	}
+	s.items = append(kept, s.items...)
 	return nil
 }
 

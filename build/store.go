@@ -49,7 +49,7 @@ func (e *Embed) Images() ([]bundles.Image, error) {
 // store is the set of embedded images, found but not yet converted.
 type store struct {
 	images  []bundles.Image
-	items   []embed.Item // in the order of images
+	items   []embed.Item // in the order of images, behind those that are kept
 	arch    string
 	layout  embed.Layout
 	packing embed.Packing

@@ -81,7 +81,7 @@ func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c sq
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d layers anew", image.Size()>>20, c, s.converted))
+	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d of them anew", image.Size()>>20, c, s.converted))
 }
 
 func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {

@@ -356,3 +356,31 @@ spec:
 		t.Errorf("from one without images: %s", got.stderr)
 	}
 }
+
+// One more image, beside those that are kept or in a list, packs its own layer
+// alone, though it shares a file with the other.
+func TestOneMoreImage(t *testing.T) {
+	s := site.New(t, nil)
+	e := embedding{t, s, t.TempDir()}
+	var images []string
+	for _, name := range []string{"zeta", "alpha"} {
+		site.Push(t, s.Host+"/actions/"+name+":v1", map[string]string{"bin/" + name: name, "etc/shared": "shared"})
+		images = append(images, "--image", s.Host+"/actions/"+name+":v1=127.0.0.1/embedded/"+name)
+	}
+	dir := t.TempDir()
+	in, one, both, kept := filepath.Join(dir, "in"), filepath.Join(dir, "one"), filepath.Join(dir, "both"), filepath.Join(dir, "kept")
+	baseInitramfs(t, in, initramfs.Zstd)
+	for _, step := range []struct {
+		say  string
+		args []string
+	}{
+		{"1 of them anew", append([]string{"--initramfs", in, "-o", one}, images[:2]...)},
+		{"1 of them anew", append([]string{"--initramfs", one, "-o", kept, "--keep-embedded"}, images[2:]...)},
+		{"0 of them anew", append([]string{"--initramfs", in, "-o", both}, images...)},
+	} {
+		if got := e.run(0, append([]string{"embed"}, step.args...)...); !strings.Contains(got.stderr, step.say) {
+			t.Errorf("%q: said %s", step.args, got.stderr)
+		}
+	}
+	want(t, e.list(kept), e.list(both)...)
+}
