@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"hookbuild/embed"
+	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
@@ -70,8 +71,10 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 		return embed.Memory{}, err
 	}
 	defer segment.Close()
+	var size int64
 	err = writeAtomically(r.Output, func(w io.Writer) error {
 		out := initramfs.NewFileWriter(w)
+		defer func() { size = out.Offset() }()
 		if err := in.copyWithout(ctx, out, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
 			return err
 		}
@@ -80,7 +83,8 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 	if err != nil {
 		return embed.Memory{}, err
 	}
-	return b.Memory(ctx, r.Output)
+	embed.Strip(in.Contents.Tree)
+	return memoryToBoot(ctx, size, in.Contents.Tree, segment)
 }
 
 // capabilitiesOf asks the kernel and the modules on board what can be mounted.
@@ -151,34 +155,22 @@ func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) 
 	return nil
 }
 
-// Memory tells what RAM a machine needs to boot the initramfs.
-func (b *Builder) Memory(ctx context.Context, path string) (embed.Memory, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return embed.Memory{}, fmt.Errorf("weighing the initramfs: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return embed.Memory{}, fmt.Errorf("weighing the initramfs: %w", err)
-	}
-	r := initramfs.NewReader(ctx, f, initramfs.Limits{})
-	var failed error
-	memory := embed.MemoryToBoot(info.Size(), func(yield func(initramfs.Entry) bool) {
-		for {
-			record, err := r.Next()
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					failed = fmt.Errorf("weighing the initramfs %q: %w", path, err)
-				}
-				return
-			}
-			if !yield(record.Entry) {
-				return
-			}
+// memoryToBoot tells what RAM a machine needs to boot an initramfs of so many
+// bytes that holds the files and the segments of a store.
+func memoryToBoot(ctx context.Context, size int64, files *initramfs.Tree, store *cache.File) (embed.Memory, error) {
+	r := initramfs.NewReader(ctx, io.NewSectionReader(store, 0, store.Size()), initramfs.Limits{})
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return embed.MemoryToBoot(size, files.All()), nil
 		}
-	})
-	return memory, failed
+		if err == nil {
+			err = files.Add(record.Entry)
+		}
+		if err != nil {
+			return embed.Memory{}, fmt.Errorf("weighing the store: %w", err)
+		}
+	}
 }
 
 // ExtractImage writes an embedded image as an archive that docker load takes.

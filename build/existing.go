@@ -98,6 +98,9 @@ func (x *Existing) Store() (*embed.Store, error) {
 // Segments that hold nothing of it keep their bytes; the others are written
 // anew, compressed as they were where that can be written.
 func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o initramfs.SegmentOptions) error {
+	if !x.has(embed.StorePath) && !x.has(embed.ScriptPath) {
+		return x.copySegments(ctx, out, 0, len(x.Contents.Segments))
+	}
 	kept := 0 // the first of those that keep their bytes and are not yet written
 	for i, s := range x.Contents.Segments {
 		stored, err := x.segmentHolds(ctx, s, embed.StorePath, embed.ScriptPath)
@@ -116,6 +119,11 @@ func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o
 		return fmt.Errorf("copying %q: %w", x.Name, err)
 	}
 	return nil
+}
+
+func (x *Existing) has(path string) bool {
+	_, ok := x.Contents.Tree.Lookup(path)
+	return ok
 }
 
 // copySegments writes the segments from number first to the one before end as
