@@ -105,11 +105,8 @@ func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o
 	for i, s := range x.Contents.Segments {
 		stored, err := x.segmentHolds(ctx, s, embed.StorePath, embed.ScriptPath)
 		if err == nil && stored {
-			err = x.copySegments(ctx, out, kept, i)
+			err = errors.Join(x.copySegments(ctx, out, kept, i), x.rewrite(ctx, out, s, o))
 			kept = i + 1
-		}
-		if err == nil && stored {
-			err = x.rewrite(ctx, out, s, o)
 		}
 		if err != nil {
 			return fmt.Errorf("copying segment %d of %q: %w", i+1, x.Name, err)

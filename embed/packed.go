@@ -129,8 +129,11 @@ func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []ini
 			return nil, nil, err
 		}
 	}
-	if d, lost, err = d.withoutACLs(); err != nil || kernel.SquashfsXattr {
-		return d.files, lost, err
+	if d, lost, err = d.withoutACLs(); err != nil {
+		return nil, nil, err
+	}
+	if kernel.SquashfsXattr {
+		return d.files, lost, nil
 	}
 	for _, e := range d.files.Xattrs() {
 		return nil, nil, fault.Mark(fmt.Errorf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path), fault.Invalid)

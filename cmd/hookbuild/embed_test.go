@@ -384,3 +384,24 @@ func TestOneMoreImage(t *testing.T) {
 	}
 	want(t, e.list(kept), e.list(both)...)
 }
+
+// What embed says of the RAM that a machine needs is what inspect finds.
+func TestEmbedTellsTheMemory(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	in, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "out")
+	baseInitramfs(t, in, initramfs.Zstd)
+	for _, layout := range []string{"packed", "directory"} {
+		// The second time there is a store to replace.
+		for _, source := range []string{in, out} {
+			said := e.run(0, "embed", "--initramfs", source, "-o", out, "--layout", layout, "--image", s.Host+"/actions/cexec:v1").stderr
+			found := e.run(0, "inspect", out).stdout
+			_, least, _ := strings.Cut(said, "to boot it a machine needs ")
+			least, _, _ = strings.Cut(least, " of RAM")
+			if least == "" || !strings.Contains(found, "least RAM") || !strings.Contains(found, " "+least+", as LinuxKit's init") {
+				t.Errorf("%s into %s: embed says %q, inspect %s", layout, filepath.Base(source), least, found)
+			}
+		}
+	}
+}
