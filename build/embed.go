@@ -102,7 +102,7 @@ func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, in *Existi
 		return embed.Capabilities{}, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
-	return b.capabilities(ctx, k, r.Segment.Compression)
+	return b.capabilities(ctx, k, r.Segment.Compression, true)
 }
 
 // besides gives the kernel of an initramfs by HookOS' names, "" when it is not
