@@ -25,10 +25,11 @@ check:
 	$(GO) mod verify
 
 # Proofs that take long: compiling kernels, network boot into a HookOS of ours,
-# the other architecture.
+# every image in the booted machine and in both layouts, the other architecture.
 e2e:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 90m ./kernel/builder ./netboot/chain
+	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
 
 # Tables that compare with the tools replaced; see bench/README.md.

@@ -88,7 +88,7 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.planSystem(ctx, p) })
 	g.Go(func() (err error) {
-		p.store, err = b.planStore(ctx, r.Embed, r.Flavor.DockerArch(), r.Layout)
+		p.store, err = b.planStore(ctx, r.Embed, r.Flavor.DockerArch(), r.Layout, r.Packing)
 		return err
 	})
 	err := g.Wait()
@@ -116,7 +116,7 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 			return err
 		}
 	}
-	p.can, err = b.capabilities(ctx, p.kernel, p.Segment.Compression)
+	p.can, err = b.capabilities(ctx, p.kernel, p.Segment.Compression, p.Embed != nil)
 	return err
 }
 

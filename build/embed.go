@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"hookbuild/embed"
+	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
@@ -35,6 +36,7 @@ type EmbedRequest struct {
 	// DockerArch is the machine's: amd64 or arm64.
 	DockerArch string
 	Layout     embed.Layout
+	Packing    embed.Packing
 	Segment    initramfs.SegmentOptions
 }
 
@@ -50,7 +52,7 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 	if err != nil {
 		return embed.Memory{}, err
 	}
-	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout)
+	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout, r.Packing)
 	if err != nil {
 		return embed.Memory{}, err
 	}
@@ -69,8 +71,10 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 		return embed.Memory{}, err
 	}
 	defer segment.Close()
+	var size int64
 	err = writeAtomically(r.Output, func(w io.Writer) error {
 		out := initramfs.NewFileWriter(w)
+		defer func() { size = out.Offset() }()
 		if err := in.copyWithout(ctx, out, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
 			return err
 		}
@@ -79,7 +83,8 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 	if err != nil {
 		return embed.Memory{}, err
 	}
-	return b.Memory(ctx, r.Output)
+	embed.Strip(in.Contents.Tree)
+	return memoryToBoot(ctx, size, in.Contents.Tree, segment)
 }
 
 // capabilitiesOf asks the kernel and the modules on board what can be mounted.
@@ -97,7 +102,7 @@ func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, in *Existi
 		return embed.Capabilities{}, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
-	return b.capabilities(ctx, k, r.Segment.Compression)
+	return b.capabilities(ctx, k, r.Segment.Compression, true)
 }
 
 // besides gives the kernel of an initramfs by HookOS' names, "" when it is not
@@ -116,7 +121,8 @@ func besides(initramfsPath string) string {
 }
 
 // keep adds the images that the initramfs has to the store, without the names
-// that new images take over. They pass through files in dir.
+// that new images take over. They pass through files in dir, and come before the
+// new ones: so what was made of them before can be used again.
 func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) error {
 	old, err := in.Store()
 	if err != nil {
@@ -138,43 +144,33 @@ func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) 
 			taken[name] = true
 		}
 	}
+	var kept []embed.Item
 	for _, item := range items {
 		item.Names = slices.DeleteFunc(item.Names, func(n string) bool { return taken[n] })
 		if len(item.Names)+len(item.Digests) > 0 {
-			s.items = append(s.items, item)
+			kept = append(kept, item)
 		}
 	}
+	s.items = append(kept, s.items...)
 	return nil
 }
 
-// Memory tells what RAM a machine needs to boot the initramfs.
-func (b *Builder) Memory(ctx context.Context, path string) (embed.Memory, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return embed.Memory{}, fmt.Errorf("weighing the initramfs: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return embed.Memory{}, fmt.Errorf("weighing the initramfs: %w", err)
-	}
-	r := initramfs.NewReader(ctx, f, initramfs.Limits{})
-	var failed error
-	memory := embed.MemoryToBoot(info.Size(), func(yield func(initramfs.Entry) bool) {
-		for {
-			record, err := r.Next()
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					failed = fmt.Errorf("weighing the initramfs %q: %w", path, err)
-				}
-				return
-			}
-			if !yield(record.Entry) {
-				return
-			}
+// memoryToBoot tells what RAM a machine needs to boot an initramfs of so many
+// bytes that holds the files and the segments of a store.
+func memoryToBoot(ctx context.Context, size int64, files *initramfs.Tree, store *cache.File) (embed.Memory, error) {
+	r := initramfs.NewReader(ctx, io.NewSectionReader(store, 0, store.Size()), initramfs.Limits{})
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return embed.MemoryToBoot(size, files.All()), nil
 		}
-	})
-	return memory, failed
+		if err == nil {
+			err = files.Add(record.Entry)
+		}
+		if err != nil {
+			return embed.Memory{}, fmt.Errorf("weighing the store: %w", err)
+		}
+	}
 }
 
 // ExtractImage writes an embedded image as an archive that docker load takes.

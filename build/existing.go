@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,21 +98,48 @@ func (x *Existing) Store() (*embed.Store, error) {
 // Segments that hold nothing of it keep their bytes; the others are written
 // anew, compressed as they were where that can be written.
 func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o initramfs.SegmentOptions) error {
+	if !x.has(embed.StorePath) && !x.has(embed.ScriptPath) {
+		return x.copySegments(ctx, out, 0, len(x.Contents.Segments))
+	}
+	kept := 0 // the first of those that keep their bytes and are not yet written
 	for i, s := range x.Contents.Segments {
 		stored, err := x.segmentHolds(ctx, s, embed.StorePath, embed.ScriptPath)
-		if err != nil {
-			return err
-		}
-		if !stored {
-			err = out.Append(ctx, x.section(s.Offset, s.Size))
-		} else {
-			err = x.rewrite(ctx, out, s, o)
+		if err == nil && stored {
+			err = errors.Join(x.copySegments(ctx, out, kept, i), x.rewrite(ctx, out, s, o))
+			kept = i + 1
 		}
 		if err != nil {
 			return fmt.Errorf("copying segment %d of %q: %w", i+1, x.Name, err)
 		}
 	}
+	if err := x.copySegments(ctx, out, kept, len(x.Contents.Segments)); err != nil {
+		return fmt.Errorf("copying %q: %w", x.Name, err)
+	}
 	return nil
+}
+
+func (x *Existing) has(path string) bool {
+	_, ok := x.Contents.Tree.Lookup(path)
+	return ok
+}
+
+// copySegments writes the segments from number first to the one before end as
+// they are, with the zeros around them. What stood at a multiple of 4 bytes, as
+// uncompressed ones must, does so again.
+func (x *Existing) copySegments(ctx context.Context, out *initramfs.FileWriter, first, end int) error {
+	if first == end {
+		return nil
+	}
+	segments := x.Contents.Segments
+	from, to := segments[first].Offset, x.Size()
+	if first == 0 {
+		from = 0
+	}
+	if end < len(segments) {
+		to = segments[end].Offset
+	}
+	zeros := bytes.NewReader(make([]byte, from%4))
+	return out.Append(ctx, io.MultiReader(zeros, x.section(from, to-from)))
 }
 
 // segmentHolds tells whether one of the paths, or what is below, is in the

@@ -91,6 +91,7 @@ func (b *Builder) record(p *plan, made *made, artifacts []Artifact) BuildRecord 
 	}
 	if p.store != nil {
 		r.Options["layout"] = string(p.store.layout)
+		r.Options["packCompression"], r.Options["packBlock"] = string(p.Packing.Compression), fmt.Sprint(p.Packing.BlockSize)
 		r.Embedded = p.store.records()
 		if bundle := p.Embed.Bundle; bundle != nil {
 			r.Bundle = &BundleRecord{bundle.Number(), bundle.Release()}

@@ -55,8 +55,9 @@ type Request struct {
 	OutputID string
 	// Embed is the set of images to carry; nil carries none.
 	Embed *Embed
-	// Layout of the store; empty is embed's default.
-	Layout embed.Layout
+	// Layout of the store; empty is embed's default. Packing is for the packed one.
+	Layout  embed.Layout
+	Packing embed.Packing
 	// Segment says how the archives are compressed.
 	Segment initramfs.SegmentOptions
 	// Tar asks for the root file system as a tar archive with its file list.

@@ -48,13 +48,14 @@ func (e *Embed) Images() ([]bundles.Image, error) {
 
 // store is the set of embedded images, found but not yet converted.
 type store struct {
-	images []bundles.Image
-	items  []embed.Item // in the order of images
-	arch   string
-	layout embed.Layout
+	images  []bundles.Image
+	items   []embed.Item // in the order of images, behind those that are kept
+	arch    string
+	layout  embed.Layout
+	packing embed.Packing
 }
 
-func (b *Builder) planStore(ctx context.Context, e *Embed, dockerArch string, layout embed.Layout) (*store, error) {
+func (b *Builder) planStore(ctx context.Context, e *Embed, dockerArch string, layout embed.Layout, packing embed.Packing) (*store, error) {
 	if e == nil {
 		return nil, nil
 	}
@@ -63,7 +64,7 @@ func (b *Builder) planStore(ctx context.Context, e *Embed, dockerArch string, la
 		return nil, err
 	}
 	items, err := b.findAll(ctx, images, dockerArch)
-	return &store{images: images, items: items, arch: dockerArch, layout: layout}, err
+	return &store{images: images, items: items, arch: dockerArch, layout: layout, packing: packing}, err
 }
 
 // findAll finds the images; their layers stay where they are.
@@ -104,7 +105,7 @@ func (b *Builder) storeSegment(ctx context.Context, s *store, kernel embed.Capab
 			return err
 		}
 		result, err := embed.Tree(ctx, s.items, embed.Options{
-			Layout: s.layout, Arch: s.arch, Cache: b.Cache, Kernel: kernel, Jobs: b.Jobs, Progress: b.Progress,
+			Layout: s.layout, Packing: s.packing, Arch: s.arch, Cache: b.Cache, Kernel: kernel, Jobs: b.Jobs, Progress: b.Progress,
 		})
 		if err != nil {
 			return err
@@ -169,7 +170,8 @@ func (b *Builder) storeKey(s *store, kernel embed.Capabilities, o initramfs.Segm
 		Salt, Arch, Compression string
 		Level                   int
 		Layout                  embed.Layout
+		Packing                 embed.Packing
 		Kernel                  embed.Capabilities
 		Images                  []part
-	}{b.Salt, s.arch, string(o.Compression), o.Level, s.layout, kernel, parts})
+	}{b.Salt, s.arch, string(o.Compression), o.Level, s.layout, s.packing, kernel, parts})
 }

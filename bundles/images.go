@@ -143,7 +143,7 @@ func missingWorker(s *stack) error {
 		commit = fmt.Sprintf(", made from commit %s of tinkerbell/tinkerbell as boots is", tag[:40])
 	}
 	return fmt.Errorf("it names no tink-worker: since EKS Anywhere v0.25.0 the agent is tink-agent%s, and no bundle names it; "+
-		"give its image with --worker-image REF (it gets the name tink-worker at boot), or go on without with --no-worker", commit)
+		"give its image with --worker-image REF (it gets the name tink-worker at boot), take the one of an older HookOS with --worker-from FILE, or go on without with --no-worker", commit)
 }
 
 func workerImage(ref string) (Image, error) {

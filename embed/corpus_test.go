@@ -120,7 +120,7 @@ func corpus(t *testing.T) map[string]v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := theLayer(t,
+	base := theLayer(t, owned(aDir(".", 0o700), 7, 8), // which Docker passes over
 		aDir("bin", 0o755), aFile("bin/busybox", string(busybox), 0o755), aLink("bin/sh", "bin/busybox", 0o755), aLink("bin/cat", "bin/busybox", 0o755),
 		aFile("bin/su", "not really", 0o4755), owned(aFile("bin/wall", "not really", 0o2755), 0, 5),
 		withAttr(aFile("bin/ping", "ping", 0o755), "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),

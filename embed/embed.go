@@ -7,7 +7,8 @@
 //
 //	items -> names, layers by chain ID, each once       (store.go, names.go, layer.go)
 //	      -> a layer's tar as overlayfs wants it        (diff.go, opaque.go, tarsplit.go)
-//	      -> Packed: one squashfs with all layers       (packed.go)
+//	      -> Packed: one squashfs with all layers,      (packed.go)
+//	         joined from a piece for each               (pieces.go)
 //	         Directory: the files as they are, and lists
 //	         of what booting breaks                     (directory.go, repair.go)
 //	      -> and the boot script                        (images-mount.sh)
@@ -22,12 +23,12 @@ package embed
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
-	"hookbuild/internal/squashfs"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -55,9 +56,10 @@ type Options struct {
 	Cache *cache.Cache
 	// Kernel says what the machine's kernel can mount.
 	Kernel Capabilities
-	// Compression of the packed layout; empty = the best that the kernel reads.
-	Compression squashfs.Compression
-	// Jobs is the most layers that are worked on at once; 0 = the number of processors.
+	// Packing says how the packed layout packs.
+	Packing Packing
+	// Jobs is the most layers, or blocks of them, that are worked on at once; 0 = the
+	// number of processors.
 	Jobs int
 	// Progress receives what is being done; nil = nothing is reported.
 	Progress progress.Sink
@@ -71,8 +73,9 @@ type Result struct {
 	Layout Layout
 	// Images lists what was embedded, in the order of the items, equal images once.
 	Images []Embedded
-	// Layers counts the distinct layers.
-	Layers int
+	// Layers counts the distinct layers, Converted those of them that had to be
+	// packed: the others were in the cache. The directory layout packs none.
+	Layers, Converted int
 
 	// packedAs names the content of the squashfs.
 	packedAs string
@@ -117,6 +120,9 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.GOMAXPROCS(0)
+	}
 	if err := s.read(ctx, o.Cache, o.Jobs); err != nil {
 		return nil, err
 	}
@@ -127,7 +133,9 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	if err := tree.Add(script()); err != nil {
 		return nil, err
 	}
-	return &Result{Tree: tree, Layout: layout, Images: s.embedded(), Layers: len(s.layers.all), packedAs: s.packedAs}, nil
+	return &Result{
+		Tree: tree, Layout: layout, Images: s.embedded(), Layers: len(s.layers.all), Converted: s.converted, packedAs: s.packedAs,
+	}, nil
 }
 
 func (s *store) layOut(ctx context.Context, l Layout, kernel Capabilities, o Options) (*initramfs.Tree, error) {

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hookbuild/internal/testneed"
 )
 
@@ -165,7 +167,16 @@ func (e *engine) container(t *testing.T, image string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return describe(t, fmt.Sprintf("/proc/%d/root/", pid), madeByDocker)
+	root := fmt.Sprintf("/proc/%d/root/", pid)
+	var st unix.Stat_t
+	if err := unix.Stat(root, &st); err != nil {
+		t.Fatal(err)
+	}
+	line, err := describeFile(root, ".", &st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line + "\n" + describe(t, root, madeByDocker)
 }
 
 // madeByDocker is true for what every container has of its own.

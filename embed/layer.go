@@ -36,6 +36,9 @@ type layer struct {
 
 	diff     *overlayDiff
 	tarSplit *cache.File
+
+	// held identifies what its regular files hold; the packed layout asks for it.
+	held []content
 }
 
 // chainID names a layer together with those below it, as the OCI image
@@ -133,6 +136,15 @@ func (s *layerSet) get(im *oci.Image, src *oci.Layer, parent *layer) *layer {
 	}
 	l.sources = append(l.sources, blobSource{digest: src.Digest, repository: sourceRepository(im)})
 	return l
+}
+
+// chains lists the layers' chain IDs.
+func (s *layerSet) chains() []string {
+	var ids []string
+	for _, l := range s.all {
+		ids = append(ids, l.chain.String())
+	}
+	return ids
 }
 
 func checkLayers(im *oci.Image) error {

@@ -7,6 +7,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/squashfs"
 )
 
 // Layout is the form that a store has inside the initramfs.
@@ -30,6 +31,20 @@ func ParseLayout(s string) (Layout, error) {
 		return l, nil
 	}
 	return "", fault.Mark(fmt.Errorf("choosing the layout %q: it must be packed, directory or auto", s), fault.Usage)
+}
+
+// Packing says how the squashfs of the packed layout is made. The zero value is
+// good for most.
+type Packing struct {
+	// Compression is the best that the kernel reads, xz last, when empty.
+	Compression squashfs.Compression
+	// BlockSize is how many bytes are compressed at a time, 128 KiB when 0.
+	BlockSize int
+}
+
+// Check refuses what no squashfs can be made with.
+func (p Packing) Check() error {
+	return squashfs.Options{Compression: p.Compression, BlockSize: p.BlockSize}.Check()
 }
 
 // Support says how a kernel offers a feature.

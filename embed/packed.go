@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
-	"slices"
+	"strings"
 
-	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
@@ -18,14 +15,14 @@ import (
 
 // packedVersion changes whenever [store.packed] would make other bytes of the
 // same layers.
-const packedVersion = "packed layers 1"
+const packedVersion = "packed layers 2"
 
 // packed lays the store out with the contents of all layers in one squashfs.
 // Of a layer's directory in overlay2/ only the diff is elsewhere: a symlink
 // leads to it. The mount point stands outside overlay2/, because dockerd binds
 // that directory over itself and so hides what is mounted below it.
 func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*initramfs.Tree, error) {
-	compression, err := chooseCompression(o.Compression, kernel)
+	compression, err := chooseCompression(o.Packing.Compression, kernel)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +44,9 @@ func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*in
 	if image.Size() > largestFile {
 		return nil, fault.Mark(fmt.Errorf("packing the images: together they take %d bytes, and an initramfs holds no file of 4 GiB or more: embed fewer images", image.Size()), fault.Invalid)
 	}
-	return root.tree, errors.Join(root.dir(layersDir, 0o755), root.put(cached(layersFile, image)))
+	return root.tree, errors.Join(root.dir(layersDir, 0o755), root.put(initramfs.Entry{
+		Path: layersFile, Type: initramfs.Regular, Mode: 0o644, ModTime: initramfs.Epoch(), Size: image.Size(), Open: image.Open,
+	}))
 }
 
 // chooseCompression settles how the squashfs is compressed: zstd packs as well
@@ -76,79 +75,68 @@ func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashf
 }
 
 // squash gives the squashfs of all layers' files, a directory each.
-func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*cache.File, error) {
-	inputs := []string{packedVersion, string(c), fmt.Sprint(kernel.SquashfsXattr)}
-	for _, l := range s.layers.all {
-		inputs = append(inputs, l.chain.String())
-	}
-	slices.Sort(inputs[3:])
-	s.packedAs = derivedKey(inputs...)
+func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
 	task := progress.Start(o.Progress, 0, "pack %d layers", len(s.layers.all))
-	image, hit, err := o.Cache.Derived(ctx, "packed", s.packedAs, func(w io.Writer) error {
-		tree, err := s.layersTree(kernel)
-		if err != nil {
-			return err
-		}
-		return writeSquashfs(ctx, w, o.Cache.Dir(), tree, squashfs.Options{Compression: c, Jobs: o.Jobs})
-	})
+	image, err := s.joinPieces(ctx, o, kernel, c)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	if hit {
-		return image, task.End(nil, "cached")
+	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d of them anew", image.Size()>>20, c, s.converted))
+}
+
+func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
+	tree, err := s.layersTree(kernel, o.Progress)
+	if err != nil {
+		return nil, err
 	}
-	return image, task.End(nil, fmt.Sprintf("%d MiB, %s", image.Size()>>20, c))
+	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, BlockSize: o.Packing.BlockSize, Jobs: o.Jobs})
+	if err != nil {
+		return nil, err
+	}
+	s.converted = p.made()
+	s.packedAs = derivedKey(packedVersion, string(c), fmt.Sprint(o.Packing.BlockSize, kernel.SquashfsXattr), strings.Join(s.layers.chains(), " "))
+	return p.join(s.layers.all, tree)
 }
 
 // layersTree puts the layers' files side by side.
-func (s *store) layersTree(kernel Capabilities) (*initramfs.Tree, error) {
+func (s *store) layersTree(kernel Capabilities, sink progress.Sink) (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}
+	var lost []initramfs.Entry
 	for _, l := range s.layers.all {
 		err := tree.Add(initramfs.Entry{Path: l.cacheID(), Type: initramfs.Dir, Mode: 0o755, ModTime: initramfs.Epoch(), Origin: l.origin})
 		if err != nil {
 			return nil, err
 		}
-		files, err := l.filesFor(kernel)
+		files, without, err := l.filesFor(kernel)
 		if err != nil {
 			return nil, err
 		}
+		lost = append(lost, without...)
 		if err := tree.Graft(l.cacheID(), files); err != nil {
 			return nil, err
 		}
 	}
+	warnOfACLs(sink, lost)
 	return tree, nil
 }
 
-// filesFor gives the layer's files as the kernel can read them from a squashfs.
-func (l *layer) filesFor(kernel Capabilities) (*initramfs.Tree, error) {
+// filesFor gives the layer's files as the kernel can read them from a squashfs,
+// and those that lost their access control lists by it.
+func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []initramfs.Entry, err error) {
+	d := l.diff
+	if !kernel.SquashfsXattr {
+		if d, err = spellOut(l); err != nil {
+			return nil, nil, err
+		}
+	}
+	if d, lost, err = d.withoutACLs(); err != nil {
+		return nil, nil, err
+	}
 	if kernel.SquashfsXattr {
-		return l.diff.files, nil
+		return d.files, lost, nil
 	}
-	spelled, err := spellOut(l)
-	if err != nil {
-		return nil, err
+	for _, e := range d.files.Xattrs() {
+		return nil, nil, fault.Mark(fmt.Errorf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path), fault.Invalid)
 	}
-	for _, e := range spelled.files.Xattrs() {
-		return nil, fault.Mark(fmt.Errorf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path), fault.Invalid)
-	}
-	return spelled.files, nil
-}
-
-// writeSquashfs streams a squashfs to w. The writer needs a file to go back to
-// its beginning in, which is made in dir and has no name.
-func writeSquashfs(ctx context.Context, w io.Writer, dir string, tree *initramfs.Tree, o squashfs.Options) (err error) {
-	f, err := os.CreateTemp(dir, ".tmp-squashfs-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := os.Remove(f.Name()); err != nil {
-		return err
-	}
-	stats, err := squashfs.Write(ctx, f, tree, o)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(w, io.NewSectionReader(f, 0, stats.Size))
-	return err
+	return d.files, lost, nil
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,8 +43,10 @@ type store struct {
 	top    map[v1.Hash]*layer
 	layers layerSet
 	names  *nameTable
-	// packedAs names the content of the squashfs, once it is made.
-	packedAs string
+	// packedAs names the content of the squashfs, once it is made; converted
+	// counts the layers that had to be packed for it.
+	packedAs  string
+	converted int
 }
 
 func newStore(items []Item, o Options) (*store, error) {
@@ -112,11 +113,8 @@ func checkImage(im *oci.Image, arch string) error {
 	return nil
 }
 
-// read fetches and takes in all layers, jobs at once; 0 = one a processor.
+// read fetches and takes in all layers, jobs at once.
 func (s *store) read(ctx context.Context, c *cache.Cache, jobs int) error {
-	if jobs <= 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(jobs)
 	for _, l := range s.layers.all {

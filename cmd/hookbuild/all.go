@@ -10,6 +10,7 @@ import (
 	"hookbuild/build"
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/squashfs"
 	"hookbuild/kernel/flavor"
 )
 
@@ -30,7 +31,7 @@ func newAllCommand(a *app) *cli.Command {
 				if err != nil {
 					return err
 				}
-				r.Layout, err = embed.ParseLayout(c.String("layout"))
+				r.Layout, r.Packing, err = layoutOf(c)
 				return err
 			})
 		},
@@ -64,7 +65,24 @@ func compressionFlags() []cli.Flag {
 func layoutFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "layout", Value: string(embed.Packed), Usage: "how the images are stored: packed, directory, or auto (packed where the kernel can mount it)"},
+		&cli.StringFlag{Name: "pack-compression", Usage: "of the packed layout: gzip, zstd or xz, the smallest and slowest (default: zstd where the kernel reads it, else gzip)"},
+		&cli.IntFlag{Name: "pack-block", Usage: "`KIB` that the packed layout compresses at a time, a power of two from 4 to 1024 (default: 128)"},
 	}
+}
+
+// layoutOf reads the flags that say how images are stored.
+func layoutOf(c *cli.Context) (layout embed.Layout, p embed.Packing, err error) {
+	if layout, err = embed.ParseLayout(c.String("layout")); err != nil {
+		return "", p, err
+	}
+	if layout == embed.Directory && (c.IsSet("pack-compression") || c.IsSet("pack-block")) {
+		return "", p, usagef("--pack-compression and --pack-block are for the packed layout; leave them or --layout directory out")
+	}
+	p.Compression, p.BlockSize = squashfs.Compression(c.String("pack-compression")), c.Int("pack-block")<<10
+	if err := p.Check(); err != nil {
+		return "", p, usagef("how to pack the images: %v", err)
+	}
+	return layout, p, nil
 }
 
 // wantsImages tells whether a flag asks for embedded images.

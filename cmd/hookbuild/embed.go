@@ -71,7 +71,7 @@ func (a *app) embedInto(c *cli.Context) (r build.EmbedRequest, err error) {
 	if r.DockerArch == "" {
 		r.DockerArch = archInName(r.Initramfs)
 	}
-	if r.Layout, err = embed.ParseLayout(c.String("layout")); err != nil {
+	if r.Layout, r.Packing, err = layoutOf(c); err != nil {
 		return r, err
 	}
 	if r.Segment, err = segmentOptions(c); err != nil {

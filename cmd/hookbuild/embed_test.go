@@ -1,13 +1,23 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/lab/site"
+	"hookbuild/internal/squashfs"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/kerneltest"
 )
 
 // baseInitramfs writes an initramfs of one file, compressed as asked.
@@ -128,6 +138,10 @@ func TestEmbedRefuses(t *testing.T) {
 		{3, "kexec", []string{"embed", "--initramfs", in, "-o", out, "--image", image + "=127.0.0.1/kexec", "--image", s.Host + "/hook/hook-hello:x=127.0.0.1/kexec"}},
 		{3, "no embedded images", []string{"extract-image", in, "cexec", "-o", out}},
 		{2, "extract-image IN NAME", []string{"extract-image", in}},
+		{2, "choose gzip, zstd or xz", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "lzo"}},
+		{2, "power of two", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "100"}},
+		{2, "for the packed layout", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "64", "--layout", "directory"}},
+		{3, "the kernel has no CONFIG_SQUASHFS_ZSTD", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "zstd"}},
 	} {
 		got := e.run(test.code, test.args...)
 		if !strings.Contains(got.stderr, test.say) {
@@ -135,6 +149,260 @@ func TestEmbedRefuses(t *testing.T) {
 		}
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("%v: an output is there", test.args)
+		}
+	}
+}
+
+// An initramfs made by others, in whatever the kernel unpacks, keeps its bytes
+// and gets a store; so does one behind a URL, and one of several segments.
+func TestEmbedReadsWhatOthersWrote(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	for name, compress := range map[string]string{
+		"gzip": "gzip -9", "zstd": "zstd -19", "xz": "xz --check=crc32", "lz4": "lz4 -l -9", "none": "cat",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e.t = t
+			in := cpioBy(t, compress)
+			server := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(in))))
+			t.Cleanup(server.Close)
+			for title, source := range map[string]string{"file": in, "url": server.URL + "/" + filepath.Base(in)} {
+				out := filepath.Join(t.TempDir(), "out")
+				e.run(0, "embed", "--initramfs", source, "-o", out, "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/cexec")
+				if !strings.HasPrefix(readFile(t, out), readFile(t, in)) {
+					t.Errorf("%s: the input's bytes were changed", title)
+				}
+				want(t, e.list(out), "127.0.0.1/embedded/cexec:latest")
+			}
+			e.replaceMiddle(in, s.Host+"/actions/cexec:v1")
+		})
+	}
+}
+
+// replaceMiddle replaces a store that has segments on both sides.
+func (e embedding) replaceMiddle(in, image string) {
+	e.t.Helper()
+	dir := e.t.TempDir()
+	one, both, out := filepath.Join(dir, "one"), filepath.Join(dir, "both"), filepath.Join(dir, "out")
+	e.run(0, "embed", "--initramfs", in, "-o", one, "--image", image+"=127.0.0.1/embedded/old")
+	first := readFile(e.t, one)
+	first += strings.Repeat("\x00", -len(first)&3)
+	site.WriteFile(e.t, both, first+readFile(e.t, in))
+	e.run(0, "embed", "--initramfs", both, "-o", out, "--image", image+"=127.0.0.1/embedded/new")
+	want(e.t, e.list(out), "127.0.0.1/embedded/new:latest")
+	got := readFile(e.t, out)
+	if rest, ok := strings.CutPrefix(got, readFile(e.t, in)); !ok || !strings.HasPrefix(strings.TrimLeft(rest, "\x00"), readFile(e.t, in)) {
+		e.t.Error("the bytes around the store were changed")
+	}
+}
+
+// cpioBy makes an initramfs of two segments with cpio, the second compressed by
+// the command.
+func cpioBy(t *testing.T, compress string) string {
+	t.Helper()
+	testneed.Tool(t, "cpio")
+	tool, _, _ := strings.Cut(compress, " ")
+	testneed.Tool(t, tool)
+	dir := t.TempDir()
+	script := `mkdir early late; echo microcode >early/code; echo '#!/bin/sh' >late/init
+(cd early; find . | cpio -o -H newc --quiet) >initramfs; (cd late; find . | cpio -o -H newc --quiet) | ` + compress + ` >>initramfs`
+	cmd := exec.Command("sh", "-ec", script)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return filepath.Join(dir, "initramfs")
+}
+
+// hookConfig is what a store needs of a kernel's configuration.
+const hookConfig = "CONFIG_RD_ZSTD=y\nCONFIG_BLK_DEV_LOOP=y\nCONFIG_OVERLAY_FS=y\nCONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_XATTR=y\n"
+
+// The kernel beside the initramfs says how the images can be stored.
+func TestLayoutFollowsTheKernel(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	for name, test := range map[string]struct {
+		config, layout string
+		code           int
+		say            string
+		packed         squashfs.Compression // "" for directories
+	}{
+		"gzip":                      {hookConfig + "CONFIG_SQUASHFS_ZLIB=y\n", "packed", 0, "", squashfs.Gzip},
+		"zstd is better":            {hookConfig + "CONFIG_SQUASHFS_ZLIB=y\nCONFIG_SQUASHFS_ZSTD=y\n", "packed", 0, "", squashfs.Zstd},
+		"xz alone":                  {hookConfig + "CONFIG_SQUASHFS_XZ=y\n", "auto", 0, "", squashfs.XZ},
+		"no decompressor":           {hookConfig, "packed", 3, "the kernel has no CONFIG_SQUASHFS_ZLIB", ""},
+		"no loop":                   {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_BLK_DEV_LOOP"), "packed", 3, "the kernel has no CONFIG_BLK_DEV_LOOP", ""},
+		"no squashfs":               {without(hookConfig, "CONFIG_SQUASHFS"), "packed", 3, "(--layout auto)", ""},
+		"no squashfs, auto":         {without(hookConfig, "CONFIG_SQUASHFS"), "auto", 0, "laid out as directories: for the packed layout the kernel lacks CONFIG_SQUASHFS", ""},
+		"tells nothing":             {"", "packed", 0, "the kernel does not tell if it has CONFIG_SQUASHFS, ", squashfs.Gzip},
+		"no squashfs, directory":    {without(hookConfig, "CONFIG_SQUASHFS"), "directory", 0, "", ""},
+		"no overlay":                {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_OVERLAY_FS"), "auto", 3, "CONFIG_OVERLAY_FS", ""},
+		"cannot unpack what we add": {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_RD_ZSTD"), "packed", 3, "give another --compression", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e.t = t
+			dir := t.TempDir()
+			in, out := filepath.Join(dir, "initramfs-x86_64"), filepath.Join(dir, "out")
+			baseInitramfs(t, in, initramfs.Zstd)
+			kerneltest.WriteFile(t, filepath.Join(dir, "vmlinuz-x86_64"), kerneltest.BzImage(t, "6.6.32", test.config))
+			got := e.run(test.code, "embed", "--initramfs", in, "-o", out, "--layout", test.layout, "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/cexec")
+			if !strings.Contains(got.stderr, test.say) {
+				t.Errorf("said %s", got.stderr)
+			}
+			if test.code != 0 {
+				return
+			}
+			want(t, e.list(out), "127.0.0.1/embedded/cexec:latest")
+			if c, _ := packedWith(t, out); c != test.packed {
+				t.Errorf("the layers are packed with %q, want %q", c, test.packed)
+			}
+		})
+	}
+}
+
+func TestPackAsAsked(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	in, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "out")
+	baseInitramfs(t, in, initramfs.Zstd)
+	e.run(0, "embed", "--initramfs", in, "-o", out, "--image", s.Host+"/actions/cexec:v1", "--pack-compression", "xz", "--pack-block", "1024")
+	if c, block := packedWith(t, out); c != squashfs.XZ || block != 1<<20 {
+		t.Errorf("the layers are packed with %s in blocks of %d bytes", c, block)
+	}
+}
+
+// without drops an option and those that depend on it.
+func without(config, option string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(config) {
+		if !strings.HasPrefix(line, option) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+// packedWith tells how the layers in an initramfs are compressed, "" where they
+// are directories, and in blocks of how many bytes.
+func packedWith(t *testing.T, path string) (squashfs.Compression, int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	spool, err := os.Create(filepath.Join(t.TempDir(), "contents"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	loaded, err := initramfs.Load(t.Context(), f, spool, path, initramfs.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, ok := loaded.Tree.Lookup(embed.StorePath + "/layers.squashfs")
+	if !ok {
+		return "", 0
+	}
+	r, err := e.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	image, err := squashfs.Open(bytes.NewReader(raw), int64(len(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image.Compression(), image.BlockSize()
+}
+
+// A bundle that names no worker gets the one that an older HookOS has on board.
+func TestWorkerFromAnOlderHookOS(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	dir := t.TempDir()
+	in, old, out := filepath.Join(dir, "in"), filepath.Join(dir, "old"), filepath.Join(dir, "out")
+	baseInitramfs(t, in, initramfs.Gzip)
+	e.run(0, "embed", "--initramfs", in, "-o", old, "--layout", "directory", "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/tink-worker")
+	bundle := filepath.Join(dir, "bundle.yaml")
+	site.WriteFile(t, bundle, `apiVersion: anywhere.eks.amazonaws.com/v1alpha1
+kind: Bundles
+metadata: {name: bundles-7}
+spec:
+  number: 7
+  cliMinVersion: v0.26.1
+  cliMaxVersion: v0.26.1
+  versionsBundles:
+    - kubeVersion: "1.31"
+      tinkerbell:
+        version: v0.6.0
+        tinkerbellStack:
+          actions:
+            cexec: {name: cexec, uri: "`+s.Host+`/actions/cexec:v1"}
+`)
+	args := []string{"embed", "--initramfs", in, "-o", out, "--from-bundle", "--bundle", bundle}
+	if got := e.run(3, args...); !strings.Contains(got.stderr, "--worker-from") {
+		t.Errorf("without a worker: %s", got.stderr)
+	}
+	e.run(0, append(args, "--worker-from", old)...)
+	want(t, e.list(out), "127.0.0.1/embedded/cexec:latest", "127.0.0.1/embedded/tink-worker:latest")
+	if got := e.run(3, append(args, "--worker-from", in)...); !strings.Contains(got.stderr, "it has no embedded images") {
+		t.Errorf("from one without images: %s", got.stderr)
+	}
+}
+
+// One more image, beside those that are kept or in a list, packs its own layer
+// alone, though it shares a file with the other.
+func TestOneMoreImage(t *testing.T) {
+	s := site.New(t, nil)
+	e := embedding{t, s, t.TempDir()}
+	var images []string
+	for _, name := range []string{"zeta", "alpha"} {
+		site.Push(t, s.Host+"/actions/"+name+":v1", map[string]string{"bin/" + name: name, "etc/shared": "shared"})
+		images = append(images, "--image", s.Host+"/actions/"+name+":v1=127.0.0.1/embedded/"+name)
+	}
+	dir := t.TempDir()
+	in, one, both, kept := filepath.Join(dir, "in"), filepath.Join(dir, "one"), filepath.Join(dir, "both"), filepath.Join(dir, "kept")
+	baseInitramfs(t, in, initramfs.Zstd)
+	for _, step := range []struct {
+		say  string
+		args []string
+	}{
+		{"1 of them anew", append([]string{"--initramfs", in, "-o", one}, images[:2]...)},
+		{"1 of them anew", append([]string{"--initramfs", one, "-o", kept, "--keep-embedded"}, images[2:]...)},
+		{"0 of them anew", append([]string{"--initramfs", in, "-o", both}, images...)},
+	} {
+		if got := e.run(0, append([]string{"embed"}, step.args...)...); !strings.Contains(got.stderr, step.say) {
+			t.Errorf("%q: said %s", step.args, got.stderr)
+		}
+	}
+	want(t, e.list(kept), e.list(both)...)
+}
+
+// What embed says of the RAM that a machine needs is what inspect finds.
+func TestEmbedTellsTheMemory(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	in, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "out")
+	baseInitramfs(t, in, initramfs.Zstd)
+	for _, layout := range []string{"packed", "directory"} {
+		// The second time there is a store to replace.
+		for _, source := range []string{in, out} {
+			said := e.run(0, "embed", "--initramfs", source, "-o", out, "--layout", layout, "--image", s.Host+"/actions/cexec:v1").stderr
+			found := e.run(0, "inspect", out).stdout
+			_, least, _ := strings.Cut(said, "to boot it a machine needs ")
+			least, _, _ = strings.Cut(least, " of RAM")
+			if least == "" || !strings.Contains(found, "least RAM") || !strings.Contains(found, " "+least+", as LinuxKit's init") {
+				t.Errorf("%s into %s: embed says %q, inspect %s", layout, filepath.Base(source), least, found)
+			}
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (f *findings) printInitramfs(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "initramfs\t%d files, %s, %s unpacked\n", r.Files, bytesText(r.Memory.Compressed), bytesText(r.Memory.Unpacked))
-	fmt.Fprintf(w, "least RAM\t%s\n", bytesText(r.Memory.Least))
+	fmt.Fprintf(w, "least RAM\t%s, as LinuxKit's init copies what is unpacked into a tmpfs of half the RAM\n", bytesText(r.Memory.Least))
 	for i, s := range r.Segments {
 		fmt.Fprintf(w, "segment %d\t%s at %d, %s, %s unpacked, %d entries\n", i+1, s.Compression, s.Offset, bytesText(s.Size), bytesText(s.Unpacked), s.Entries)
 	}

@@ -216,13 +216,21 @@ func (d *demo) boot(ctx context.Context) (report lab.Report, err error) {
 		console := d.prefixed("   | ", forPeople)
 		text, err := lab.Boot(ctx, lab.Machine{
 			Arch: d.arch, Kernel: d.artifact("vmlinuz"), Initramfs: initramfs, MemoryMB: d.memory, Cmdline: cmdline,
-			Timeout: 10 * time.Minute, Console: console,
+			Timeout: d.patience(), Console: console,
 		})
 		report = lab.ParseConsole(text)
 		kept := os.WriteFile(filepath.Join(d.work, "console-"+d.arch+".log"), []byte(text), 0o644)
 		return "", errors.Join(err, console.Close(), kept)
 	})
 	return report, err
+}
+
+// patience is how long an emulated machine on a busy one may take.
+func (d *demo) patience() time.Duration {
+	if d.all {
+		return 40 * time.Minute
+	}
+	return 10 * time.Minute
 }
 
 // checkArguments are what the checking program in the images is told: in the

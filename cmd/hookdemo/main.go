@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&d.checkout, "hook-dir", "testdata/hook", "the Hook checkout to build, a `DIR`")
 	flags.StringVar(&d.hookbuild, "hookbuild", "", "use this hookbuild, a `FILE` (default: compile it)")
 	flags.StringVar(&d.layout, "layout", "", "how hookbuild stores the images: directory or packed (default: hookbuild's)")
-	flags.BoolVar(&d.all, "all", false, "run every image in the machine, not only the worker")
+	flags.BoolVar(&d.all, "all", false, "run and save every image in the machine, not only run the worker")
 	flags.BoolVar(&d.fresh, "fresh", false, "throw away all that earlier runs fetched and made")
 	flags.IntVar(&d.memory, "memory", 3072, "give the machine `N` MiB of RAM")
 	if err := flags.Parse(args); err != nil {

@@ -20,13 +20,7 @@ type content struct {
 // to be stored: one of each content. Only files of a size that occurs twice are
 // read for that.
 func (p *plan) share(ctx context.Context, o Options) ([]*node, error) {
-	bySize := map[int64][]*node{}
-	for _, n := range p.inodes {
-		if n.entry.Type == initramfs.Regular {
-			bySize[n.entry.Size] = append(bySize[n.entry.Size], n)
-		}
-	}
-	sums, err := p.sums(ctx, o, bySize)
+	sums, err := p.sums(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -51,23 +45,17 @@ func (p *plan) share(ctx context.Context, o Options) ([]*node, error) {
 }
 
 // sums reads the files that are not alone with their size.
-func (p *plan) sums(ctx context.Context, o Options, bySize map[int64][]*node) (map[*node][sha256.Size]byte, error) {
-	var twins []*node
-	for _, n := range p.inodes {
-		if n.entry.Type == initramfs.Regular && n.entry.Size > 0 && len(bySize[n.entry.Size]) > 1 {
-			twins = append(twins, n)
-		}
+func (p *plan) sums(ctx context.Context, o Options) (map[*node][sha256.Size]byte, error) {
+	twins := p.ofOneSize()
+	if o.Distinct {
+		twins = nil
 	}
-	found := make([][sha256.Size]byte, len(twins))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(o.Jobs)
+	entries := make([]initramfs.Entry, len(twins))
 	for i, n := range twins {
-		g.Go(func() (err error) {
-			found[i], err = sumOf(gctx, n.entry)
-			return err
-		})
+		entries[i] = n.entry
 	}
-	if err := g.Wait(); err != nil {
+	found, err := Sums(ctx, entries, o.Jobs)
+	if err != nil {
 		return nil, err
 	}
 	sums := make(map[*node][sha256.Size]byte, len(twins))
@@ -75,6 +63,38 @@ func (p *plan) sums(ctx context.Context, o Options, bySize map[int64][]*node) (m
 		sums[n] = found[i]
 	}
 	return sums, nil
+}
+
+// ofOneSize lists the files that another one is as long as.
+func (p *plan) ofOneSize() []*node {
+	count := map[int64]int{}
+	for _, n := range p.inodes {
+		if n.entry.Type == initramfs.Regular {
+			count[n.entry.Size]++
+		}
+	}
+	var twins []*node
+	for _, n := range p.inodes {
+		if n.entry.Type == initramfs.Regular && n.entry.Size > 0 && count[n.entry.Size] > 1 {
+			twins = append(twins, n)
+		}
+	}
+	return twins
+}
+
+// Sums gives the SHA-256 of what each of the files holds, reading as many at
+// once as jobs says.
+func Sums(ctx context.Context, files []initramfs.Entry, jobs int) ([][sha256.Size]byte, error) {
+	found := make([][sha256.Size]byte, len(files))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(jobs)
+	for i, e := range files {
+		g.Go(func() (err error) {
+			found[i], err = sumOf(ctx, e)
+			return err
+		})
+	}
+	return found, g.Wait()
 }
 
 func sumOf(ctx context.Context, e initramfs.Entry) (sum [sha256.Size]byte, err error) {

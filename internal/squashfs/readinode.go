@@ -12,7 +12,8 @@ import (
 type readInode struct {
 	entry   initramfs.Entry
 	links   uint32
-	listing listing // of a directory
+	listing listing   // of a directory
+	data    *fileData // of a regular file
 }
 
 // inode reads the inode at ref, and counts what it makes the walk hold.
@@ -147,14 +148,14 @@ func (n *readInode) readFile(cur *cursor, isExtended bool, t *treeReader) (uint3
 		return 0, fmt.Errorf("its %d bytes are too many", f.Size)
 	}
 	t.blocks += int(count)
-	data := &fileData{start: f.Start, fragment: f.Fragment, offset: f.Offset}
+	data := &fileData{start: f.Start, fragment: f.Fragment, offset: f.Offset, sparse: f.Sparse}
 	if count > 0 {
 		data.blocks = make([]uint32, count)
 		if err := cur.decode(data.blocks); err != nil {
 			return 0, err
 		}
 	}
-	n.links, n.entry.Size = f.Links, int64(f.Size)
+	n.links, n.data, n.entry.Size = f.Links, data, int64(f.Size)
 	if f.Size > 0 {
 		n.entry.Open = cur.image.opener(data, int64(f.Size))
 	}

@@ -23,21 +23,11 @@ const (
 // Tree reads all directories and inodes. The files' contents are read from the
 // image when they are opened. Origin is what the entries give as theirs.
 func (i *Image) Tree(ctx context.Context, origin string) (*initramfs.Tree, error) {
-	t := &treeReader{ctx: ctx, image: i, origin: origin, tree: &initramfs.Tree{}, first: map[inodeRef]string{}, dirs: map[inodeRef]bool{}, sets: map[uint32]map[string]string{}}
-	root, err := i.inode(inodeRef(i.super.Root), t)
-	if err == nil && root.entry.Type != initramfs.Dir {
-		err = errors.New("its root is no directory")
+	t := newTreeReader(ctx, i, origin)
+	if err := t.readAll(); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = t.readDir("", inodeRef(i.super.Root), root)
-	}
-	if err == nil {
-		return t.tree, nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, fault.Mark(fmt.Errorf("reading the squashfs %s: %w", origin, err), fault.Invalid)
+	return t.tree, nil
 }
 
 // treeReader is one walk through an image.
@@ -46,11 +36,37 @@ type treeReader struct {
 	image  *Image
 	origin string
 	tree   *initramfs.Tree
+	packed map[string]Packed            // the contents of regular files by path, if they are wanted
 	first  map[inodeRef]string          // the first name of a file with several
 	dirs   map[inodeRef]bool            // the directories met
 	sets   map[uint32]map[string]string // of attributes, by number
 	// What the walk holds, to bound it.
 	entries, blocks, xattrBytes int
+}
+
+func newTreeReader(ctx context.Context, i *Image, origin string) *treeReader {
+	return &treeReader{
+		ctx: ctx, image: i, origin: origin, tree: &initramfs.Tree{},
+		first: map[inodeRef]string{}, dirs: map[inodeRef]bool{}, sets: map[uint32]map[string]string{},
+	}
+}
+
+func (t *treeReader) readAll() error {
+	i := t.image
+	root, err := i.inode(inodeRef(i.super.Root), t)
+	if err == nil && root.entry.Type != initramfs.Dir {
+		err = errors.New("its root is no directory")
+	}
+	if err == nil {
+		err = t.readDir("", inodeRef(i.super.Root), root)
+	}
+	if err == nil {
+		return nil
+	}
+	if t.ctx.Err() != nil {
+		return t.ctx.Err()
+	}
+	return fault.Mark(fmt.Errorf("reading the squashfs %s: %w", t.origin, err), fault.Invalid)
 }
 
 func (t *treeReader) readDir(at string, ref inodeRef, dir *readInode) error {
@@ -90,6 +106,9 @@ func (t *treeReader) readChild(name string, c child) error {
 	n.entry.Path, n.entry.Origin = name, t.origin
 	if n.links > 1 && n.entry.Type != initramfs.Dir {
 		t.first[c.ref] = name
+	}
+	if n.data != nil && t.packed != nil {
+		t.packed[name] = Packed{t.image, n.data, n.entry.Size}
 	}
 	if err := t.tree.Add(n.entry); err != nil {
 		return err

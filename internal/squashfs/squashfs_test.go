@@ -40,10 +40,12 @@ func options() map[string]Options {
 	}
 }
 
-// judged runs judge on an image of every sample, and on every kind of image.
+// judged runs judge on an image of every sample, written and joined, and on
+// every kind of image.
 func judged(t *testing.T, judge func(t *testing.T, tree *initramfs.Tree, image []byte)) {
 	for name, tree := range samples(t) {
 		t.Run(name, func(t *testing.T) { judge(t, tree, made(t, tree, Options{})) })
+		t.Run("joined "+name, func(t *testing.T) { judge(t, tree, joined(t, tree, 3, Options{})) })
 	}
 	for name, o := range options() {
 		t.Run(name, func(t *testing.T) {

@@ -27,6 +27,8 @@ type Options struct {
 	// Jobs is the number of goroutines that compress, 0 for one a core. The
 	// image does not depend on it.
 	Jobs int
+	// Distinct says that no two files are equal, so that Write need not look.
+	Distinct bool
 	// ModTime is the time of the image and of its root directory, 1970 when
 	// zero.
 	ModTime time.Time
@@ -47,6 +49,15 @@ func (o Options) fill() (Options, error) {
 	}
 	o.Jobs = min(o.Jobs, mostJobs)
 	return o, checkBlockSize(o.BlockSize)
+}
+
+// Check refuses options that [Write] cannot follow.
+func (o Options) Check() error {
+	o, err := o.fill()
+	if err == nil {
+		_, err = newCompressor(o.Compression, o.Level, o.BlockSize)
+	}
+	return err
 }
 
 // Stats tells what an image holds.
@@ -109,14 +120,23 @@ func (w *imageWriter) write(ctx context.Context, stored []*node) error {
 	if err := packer.pack(ctx, stored); err != nil {
 		return err
 	}
+	head, err := w.describe(packer.fragments)
+	if err != nil {
+		return err
+	}
+	return w.out.finish(head)
+}
+
+// describe writes all that follows the contents and gives the superblock.
+func (w *imageWriter) describe(fragments []*fragment) (head []byte, err error) {
 	xattrs := newXattrWriter(w.comp)
 	if err := w.writeInodes(xattrs); err != nil {
-		return err
+		return nil, err
 	}
-	if err := w.writeTables(packer.fragments, xattrs); err != nil {
-		return err
+	if err := w.writeTables(fragments, xattrs); err != nil {
+		return nil, err
 	}
-	return w.finish(len(packer.fragments), len(xattrs.known) > 0)
+	return w.finish(len(fragments), len(xattrs.known) > 0)
 }
 
 // writeInodes writes the inode and the directory table.
@@ -211,13 +231,13 @@ func (w *imageWriter) writeTable(content []byte, at *uint64) error {
 	return w.out.write(all)
 }
 
-// finish pads the image, so that a loop device shows all of it, and writes the
-// superblock last: until then it is no image.
-func (w *imageWriter) finish(fragments int, xattrs bool) error {
+// finish pads the image, so that a loop device shows all of it, and gives the
+// superblock, which is to be written last: until then it is no image.
+func (w *imageWriter) finish(fragments int, xattrs bool) (head []byte, err error) {
 	const padding = 4 << 10
 	modTime, err := seconds(w.options.ModTime)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &w.super
 	s.Magic, s.Major, s.ModTime = magic, 4, modTime
@@ -229,13 +249,9 @@ func (w *imageWriter) finish(fragments int, xattrs bool) error {
 		s.Flags |= flagNoXattrs
 	}
 	if err := w.out.write(make([]byte, -w.out.offset&(padding-1))); err != nil {
-		return err
+		return nil, err
 	}
-	raw, err := s.bytes()
-	if err != nil {
-		return err
-	}
-	return w.out.finish(raw)
+	return s.bytes()
 }
 
 func (w *imageWriter) stats(stored []*node) Stats {
