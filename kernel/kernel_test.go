@@ -261,7 +261,7 @@ func TestLatest(t *testing.T) {
 		{"6.6", "12345678", "r/k:6.6.100-bbbbbbbb"},
 		{"5.10", "", "r/k:5.10.213-dddddddd"},
 	} {
-		got, err := Latest(t.Context(), repo, "r/k", c.series, c.hash)
+		got, err := Latest(t.Context(), repo, Wanted{Repository: "r/k", Series: c.series, Hash: c.hash})
 		if err != nil || got[0] != c.want {
 			t.Errorf("the latest of %s with %q is %q, %v; want %q", c.series, c.hash, got, err, c.want)
 		}
@@ -275,7 +275,7 @@ func TestLatest(t *testing.T) {
 		{tags{}, "0 tags"},
 		{nil, "unauthorized"},
 	} {
-		if _, err := Latest(t.Context(), c.repo, "r/k", "6.1", ""); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Latest(t.Context(), c.repo, Wanted{Repository: "r/k", Series: "6.1"}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("no kernel 6.1: the error is %v; it should say %q", err, c.want)
 		}
 	}
