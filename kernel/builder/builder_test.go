@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -40,6 +41,29 @@ func TestTail(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "\r\n\nx\r\n\nxx\r\n\n") {
 		t.Errorf("the log is not complete: %q", log.String())
+	}
+}
+
+// TestTailKeepsErrors has other compilers go on after one that failed.
+func TestTailKeepsErrors(t *testing.T) {
+	lines := &tail{task: progress.Start(&record{t: t}, 0, "work")}
+	for i := range 100 {
+		text := fmt.Sprintf("  CC      file%d.o\n", i)
+		switch i {
+		case 10:
+			text = "enic.c:5:1: error: expected ';'\n"
+		case 11:
+			text = "make[4]: *** [Makefile:250: enic.o] Error 1\n"
+		case 99:
+			text = "last.c:1: fatal error: x.h: No such file\n"
+		}
+		if _, err := io.WriteString(lines, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := strings.Split(strings.TrimSpace(lines.String()), "\n")
+	if len(got) != lastLines+2 || !strings.HasPrefix(got[0], "enic.c:5") || !strings.Contains(got[1], "enic.o] Error 1") || !strings.HasPrefix(got[len(got)-1], "last.c") {
+		t.Errorf("the lines are %q", got)
 	}
 }
 
