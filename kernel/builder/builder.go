@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/docker/docker/client"
 
@@ -52,6 +53,8 @@ type Builder struct {
 	// arch and cores are the engine's.
 	arch  string
 	cores int
+	// sent has the volumes that this builder has copied a directory into.
+	sent sync.Map
 }
 
 // Open connects to the Docker engine that the environment or the current

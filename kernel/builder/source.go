@@ -31,14 +31,20 @@ func (b *Builder) ensureSource(ctx context.Context, t Target, image string) erro
 	if t.Source.Dir != "" {
 		prepare = func(ctx context.Context, id string) error { return b.sendDir(ctx, id, t.Source.Dir) }
 	}
-	return b.run(ctx, job{target: t, step: "unpack", script: unpackScript, image: image, env: []string{"LC_ALL=C"}, prepare: prepare})
+	err = b.run(ctx, job{target: t, step: "unpack", script: unpackScript, image: image, env: []string{"LC_ALL=C"}, prepare: prepare})
+	if err == nil {
+		b.sent.Store(t.sourceVolume(), true)
+	}
+	return err
 }
 
 // hasSource looks into the volume by a container that never runs. A directory
-// is copied each time: only make knows what changed in it.
+// is copied once by each builder: only make knows what changed in it since the
+// last.
 func (b *Builder) hasSource(ctx context.Context, t Target, image string) (there bool, err error) {
 	if t.Source.Dir != "" {
-		return false, nil
+		_, sent := b.sent.Load(t.sourceVolume())
+		return sent, nil
 	}
 	id, err := b.create(ctx, job{target: t, step: "look", script: unpackScript, image: image})
 	if err != nil {
