@@ -116,8 +116,22 @@ func (a *app) kernelFlavorOf(c *cli.Context) (flavor.Flavor, error) {
 	return *k, nil
 }
 
+// buildOnly names the flags that mean nothing where nothing is built.
+func buildOnly() []string {
+	names := []string{"force", "push", "export", "no-load"}
+	for _, flag := range concat(optionFlags(), builderFlags(), moduleFlags()) {
+		names = append(names, flag.Names()[0])
+	}
+	return names
+}
+
 // lockKernel pins a release and prints its line of the lock.
 func (a *app) lockKernel(c *cli.Context, r kbuild.Request) error {
+	for _, name := range buildOnly() {
+		if c.IsSet(name) {
+			return usagef("--lock builds nothing: leave --%s out", name)
+		}
+	}
 	locked, err := kbuild.LockRelease(c.Context, r)
 	if err != nil {
 		return err
