@@ -280,3 +280,21 @@ func TestLatest(t *testing.T) {
 		}
 	}
 }
+
+// TestLatestOfOwnInputs looks for the kernels of one configuration alone.
+func TestLatestOfOwnInputs(t *testing.T) {
+	repo := tags{"6.6.100-bbbbbbbb", "6.6.99-aaaaaaaa", "6.6.98-aaaaaaaa", "5.10.1-aaaaaaaa"}
+	w := Wanted{Repository: "r/k", Series: "6.6", Hash: "aaaaaaaa", HashOnly: true}
+	got, err := Latest(t.Context(), repo, w)
+	if want := []string{"r/k:6.6.99-aaaaaaaa", "r/k:6.6.98-aaaaaaaa"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	w.Hash = "cccccccc"
+	if got, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "none ends in cccccccc") || !strings.Contains(err.Error(), "--kernel build") {
+		t.Errorf("without one: %q, %v", got, err)
+	}
+	w.Series = "6.12"
+	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "only kernels of the series 5.10, 6.6") {
+		t.Errorf("without the series: %v", err)
+	}
+}
