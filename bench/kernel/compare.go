@@ -111,9 +111,9 @@ func (p *place) kernel(ctx context.Context, args ...string) error {
 }
 
 func (p *place) buildOld(ctx context.Context) error {
-	return p.image(ctx, oldKernel, oldWay, map[string]string{"defconfig": p.checkout(configFile)})
+	return p.image(ctx, oldKernel, oldWay, map[string]string{"defconfig": p.checkout(configFile)}, "--network", "none")
 }
 
 func (p *place) buildOldAnew(ctx context.Context) error {
-	return p.image(ctx, oldKernel, oldWay, map[string]string{"defconfig": p.checkout(configFile)}, "--no-cache")
+	return p.image(ctx, oldKernel, oldWay, map[string]string{"defconfig": p.checkout(configFile)}, "--network", "none", "--no-cache")
 }

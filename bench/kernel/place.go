@@ -116,7 +116,7 @@ func (p *place) buildImages(ctx context.Context) error {
 	if err := p.image(ctx, compiler, builder.Dockerfile(), nil, args...); err != nil {
 		return err
 	}
-	return p.image(ctx, withSource, "FROM "+compiler+"\nCOPY linux.tar.xz /\n", map[string]string{"linux.tar.xz": p.source})
+	return p.image(ctx, withSource, "FROM "+compiler+"\nCOPY linux.tar.xz /\n", map[string]string{"linux.tar.xz": p.source}, "--network", "none")
 }
 
 // image has Docker build a Dockerfile, with files beside it under the names that
