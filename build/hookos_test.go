@@ -33,7 +33,7 @@ func newBuilder(t *testing.T, jobs int) *Builder {
 
 func requestAt(t *testing.T, s *site.Site, out string) Request {
 	t.Helper()
-	f, err := flavor.Find("hook-latest-lts-amd64")
+	f, err := flavor.Upstream().Find("hook-latest-lts-amd64")
 	if err != nil {
 		t.Fatal(err)
 	}

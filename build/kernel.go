@@ -2,8 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +11,7 @@ import (
 	"hookbuild/internal/progress"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kbuild"
 )
 
 // kernel brings the kernel that the request names. The caller closes it.
@@ -73,10 +72,12 @@ func (b *Builder) latestKernel(ctx context.Context, r Request) (*kernel.Image, e
 		return b.armbianKernel(ctx, r)
 	}
 	hash, err := r.kernelHash()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && (r.KernelFlavor.Own || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, err
 	}
-	return kernel.FromLatest(ctx, b.Client, r.KernelRepository, r.KernelFlavor.Series, hash, r.Flavor.Arch, b.kernelOptions())
+	return kernel.FromLatest(ctx, b.Client, kernel.Wanted{
+		Repository: r.KernelRepository, Series: r.KernelFlavor.Series, Arch: r.Flavor.Arch, Hash: hash, HashOnly: r.KernelFlavor.Own,
+	}, b.kernelOptions())
 }
 
 // builtKernel reads the kernel image that building from this checkout gives:
@@ -92,7 +93,7 @@ func (b *Builder) builtKernel(ctx context.Context, r Request) (*kernel.Image, er
 	if err != nil {
 		local, missing := b.Client.Image(ctx, "daemon:"+ref, platform)
 		if missing != nil {
-			return nil, fault.Mark(fmt.Errorf("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or leave KERNEL_POINT_RELEASE out for the newest published one",
+			return nil, fault.Mark(fmt.Errorf("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or say --kernel latest for the newest published one",
 				r.KernelFlavor.Series, r.PointRelease, err, missing, r.KernelFlavor.ID, r.PointRelease), fault.Outside)
 		}
 		image = local
@@ -115,18 +116,9 @@ func (b *Builder) armbianKernel(ctx context.Context, r Request) (*kernel.Image, 
 }
 
 // kernelHash ends the tags of the kernels that are built from the checkout as
-// it is: the first 8 digits of the SHA-256 of the configuration and
-// kernel/Dockerfile, as in build.sh.
+// it is.
 func (r Request) kernelHash() (string, error) {
-	h := sha256.New()
-	for _, name := range []string{r.KernelFlavor.ConfigPath(), "kernel/Dockerfile"} {
-		content, err := fs.ReadFile(r.Workspace.FS(), name)
-		if err != nil {
-			return "", fmt.Errorf("naming the kernel of the checkout: %w", err)
-		}
-		h.Write(content)
-	}
-	return hex.EncodeToString(h.Sum(nil))[:8], nil
+	return kbuild.TagHash(kbuild.Request{Flavor: *r.KernelFlavor, HookDir: r.Workspace.Dir, Strip: true})
 }
 
 // documentKernel gives the kernel of a document's own image.

@@ -261,7 +261,7 @@ func TestLatest(t *testing.T) {
 		{"6.6", "12345678", "r/k:6.6.100-bbbbbbbb"},
 		{"5.10", "", "r/k:5.10.213-dddddddd"},
 	} {
-		got, err := Latest(t.Context(), repo, "r/k", c.series, c.hash)
+		got, err := Latest(t.Context(), repo, Wanted{Repository: "r/k", Series: c.series, Hash: c.hash})
 		if err != nil || got[0] != c.want {
 			t.Errorf("the latest of %s with %q is %q, %v; want %q", c.series, c.hash, got, err, c.want)
 		}
@@ -275,8 +275,26 @@ func TestLatest(t *testing.T) {
 		{tags{}, "0 tags"},
 		{nil, "unauthorized"},
 	} {
-		if _, err := Latest(t.Context(), c.repo, "r/k", "6.1", ""); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Latest(t.Context(), c.repo, Wanted{Repository: "r/k", Series: "6.1"}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("no kernel 6.1: the error is %v; it should say %q", err, c.want)
 		}
+	}
+}
+
+// TestLatestOfOwnInputs looks for the kernels of one configuration alone.
+func TestLatestOfOwnInputs(t *testing.T) {
+	repo := tags{"6.6.100-bbbbbbbb", "6.6.99-aaaaaaaa", "6.6.98-aaaaaaaa", "5.10.1-aaaaaaaa"}
+	w := Wanted{Repository: "r/k", Series: "6.6", Hash: "aaaaaaaa", HashOnly: true}
+	got, err := Latest(t.Context(), repo, w)
+	if want := []string{"r/k:6.6.99-aaaaaaaa", "r/k:6.6.98-aaaaaaaa"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	w.Hash = "cccccccc"
+	if got, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "none ends in cccccccc") || !strings.Contains(err.Error(), "--kernel build") {
+		t.Errorf("without one: %q, %v", got, err)
+	}
+	w.Series = "6.12"
+	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "only kernels of the series 5.10, 6.6") {
+		t.Errorf("without the series: %v", err)
 	}
 }

@@ -23,44 +23,66 @@ type Tagger interface {
 // kernelTag is the form of a kernel image's tag: 6.6.32-14b8be17.
 var kernelTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-[0-9a-f]{8}$`)
 
-// Latest lists the kernel images of a series ("6.6") in the repository as full
-// references, highest version first: what USE_LATEST_BUILT_KERNEL asks for.
-// Among those of one version the one whose tag ends in hash, the inputs' own,
-// comes first, then the others in byte order: their hashes say nothing of age,
-// and the architectures share the repository.
-func Latest(ctx context.Context, tagger Tagger, repository, series, hash string) ([]string, error) {
-	tags, err := tagger.Tags(ctx, repository)
+// Wanted says which published kernel is looked for.
+type Wanted struct {
+	// Repository has the images; Series is "6.6", Arch "x86_64" or "aarch64".
+	Repository, Series, Arch string
+	// Hash ends the tags of kernels that were built from the inputs at hand; it
+	// may be empty. HashOnly says that no others will do.
+	Hash     string
+	HashOnly bool
+}
+
+func (w Wanted) fits(tag string) bool {
+	return inSeries(tag, w.Series) && (!w.HashOnly || strings.HasSuffix(tag, "-"+w.Hash))
+}
+
+// Latest lists the wanted kernel images as full references, highest version
+// first: what USE_LATEST_BUILT_KERNEL asks for. Among those of one version the
+// one with the inputs' own hash comes first, then the others in byte order:
+// their hashes say nothing of age, and the architectures share the repository.
+func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
+	tags, err := tagger.Tags(ctx, w.Repository)
 	if err != nil {
 		return nil, err
 	}
 	var fit []string
 	for _, tag := range tags {
-		if inSeries(tag, series) {
+		if w.fits(tag) {
 			fit = append(fit, tag)
 		}
 	}
 	if len(fit) == 0 {
-		return nil, invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or give --kernel image:REF",
-			series, repository, seriesOf(tags))
+		return nil, w.nothing(tags)
 	}
-	slices.SortFunc(fit, func(a, b string) int { return -compareTags(a, b, hash) })
+	slices.SortFunc(fit, func(a, b string) int { return -compareTags(a, b, w.Hash) })
 	for i, tag := range fit {
-		fit[i] = repository + ":" + tag
+		fit[i] = w.Repository + ":" + tag
 	}
 	return fit, nil
+}
+
+// nothing is the error when no tag fits.
+func (w Wanted) nothing(tags []string) error {
+	if w.HashOnly && slices.ContainsFunc(tags, func(t string) bool { return inSeries(t, w.Series) }) {
+		return invalid("finding the latest kernel %s in %q: none of its kernels of that series was built with this flavor's configuration (none ends in %s); say --kernel build, publish one (hookbuild kernel --push) or give --kernel image:REF",
+			w.Series, w.Repository, w.Hash)
+	}
+	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or give --kernel image:REF",
+		w.Series, w.Repository, seriesOf(tags))
 }
 
 // mostTried bounds how many images are asked for their architecture.
 const mostTried = 16
 
-// FromLatest reads the first of [Latest]'s images that is for the
-// architecture arch ("x86_64", "aarch64").
-func FromLatest(ctx context.Context, client *oci.Client, repository, series, hash, arch string, o Options) (*Image, error) {
-	refs, err := Latest(ctx, client, repository, series, hash)
+// FromLatest reads the first of [Latest]'s images that is for the wanted
+// architecture.
+func FromLatest(ctx context.Context, client *oci.Client, w Wanted, o Options) (*Image, error) {
+	refs, err := Latest(ctx, client, w)
 	if err != nil {
 		return nil, err
 	}
-	platform := v1.Platform{OS: "linux", Architecture: DockerArch(arch)}
+	platform := v1.Platform{OS: "linux", Architecture: DockerArch(w.Arch)}
 	var others []error
 	for _, ref := range refs[:min(len(refs), mostTried)] {
 		image, err := client.Image(ctx, ref, platform)
@@ -72,7 +94,7 @@ func FromLatest(ctx context.Context, client *oci.Client, repository, series, has
 		}
 		others = append(others, err)
 	}
-	return nil, invalid("finding the latest kernel %s for %s in %q: none of the %d newest fits: %w", series, arch, repository, len(others), errors.Join(others...))
+	return nil, invalid("finding the latest kernel %s for %s in %q: none of the %d newest fits: %w", w.Series, w.Arch, w.Repository, len(others), errors.Join(others...))
 }
 
 func inSeries(tag, series string) bool {

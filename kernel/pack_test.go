@@ -84,14 +84,14 @@ func TestPackAndRead(t *testing.T) {
 			}
 			defer back.Close()
 			compareImages(t, m, back)
-			latest, err := FromLatest(t.Context(), client, host+"/hook/hook-kernel", "6.6", "", m.Arch, options(t))
+			latest, err := FromLatest(t.Context(), client, Wanted{Repository: host + "/hook/hook-kernel", Series: "6.6", Arch: m.Arch}, options(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer latest.Close()
 			compareImages(t, m, latest)
 			other := map[string]string{"x86_64": "aarch64", "aarch64": "x86_64"}[m.Arch]
-			if _, err := FromLatest(t.Context(), client, host+"/hook/hook-kernel", "6.6", "", other, options(t)); err == nil {
+			if _, err := FromLatest(t.Context(), client, Wanted{Repository: host + "/hook/hook-kernel", Series: "6.6", Arch: other}, options(t)); err == nil {
 				t.Errorf("a kernel for %s was found for %s", m.Arch, other)
 			}
 		})

@@ -38,7 +38,7 @@ var environments = map[string]map[string]string{
 
 func matrixOf(t *testing.T, env map[string]string) Matrix {
 	t.Helper()
-	m, err := Make(Inventory{flavor.All(), flavor.Bootables()}, func(key string) string { return env[key] })
+	m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, func(key string) string { return env[key] })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestMediaOfUnknownFlavors(t *testing.T) {
 
 func TestInventoryIsWhole(t *testing.T) {
 	byID := map[string]bool{}
-	for _, f := range flavor.All() {
+	for _, f := range flavor.Upstream().All() {
 		byID[f.ID] = true
 	}
 	for _, b := range flavor.Bootables() {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,6 +13,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/squashfs"
 	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kbuild"
 )
 
 func newAllCommand(a *app) *cli.Command {
@@ -49,7 +51,7 @@ func concat(groups ...[]cli.Flag) []cli.Flag {
 // hookFlags say what a HookOS is made of.
 func hookFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel", Usage: "`latest`, image:REF, deb:FILE or dir:DIR (default: the published one of the series)"},
+		&cli.StringFlag{Name: "kernel", Usage: "`latest`, build, image:REF, deb:FILE or dir:DIR (default: the published one of the series, or of a pinned release)"},
 		&cli.StringFlag{Name: "template", Usage: "the template's `NAME` in linuxkit-templates/, in the place of the flavor's"},
 		&cli.BoolFlag{Name: "no-build-containers", Usage: "do not build the checkout's containers that are not published (DO_BUILD_LK_CONTAINERS=no)"},
 	}
@@ -126,7 +128,11 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if id == "" {
 		id = flavor.Default(orDefault(arch, "amd64"))
 	}
-	f, err := flavor.Find(id)
+	flavors, err := a.flavors(c)
+	if err != nil {
+		return flavor.Flavor{}, err
+	}
+	f, err := flavors.Find(id)
 	if err != nil {
 		return f, err
 	}
@@ -134,6 +140,19 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 		return f, usagef("--arch %s: the flavor %s is for %s", arch, f.ID, f.DockerArch())
 	}
 	return f, nil
+}
+
+// flavors are upstream's and those of the checkout, where there is one:
+// Armbian's kernels are fetched without.
+func (a *app) flavors(c *cli.Context) (flavor.Inventory, error) {
+	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
+	switch {
+	case err == nil:
+		return flavor.Read(workspace.FS())
+	case c.String("hook-dir") != "":
+		return flavor.Inventory{}, err
+	}
+	return flavor.Upstream(), nil
 }
 
 func orDefault(s, value string) string {
@@ -179,10 +198,12 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
 		return r, err
 	}
-	if r.KernelFlavor, err = a.kernelFlavor(r.Flavor); err != nil {
+	if r.KernelFlavor, err = a.kernelFlavor(c, r.Flavor); err != nil {
 		return r, err
 	}
-	r.Kernel, r.PointRelease = a.kernelChoice(c, *r.KernelFlavor)
+	if r.Kernel, r.PointRelease, err = a.kernelChoice(c, *r.KernelFlavor, r.Workspace); err != nil {
+		return r, err
+	}
 	r.Template = c.String("template")
 	r.ContainersBase = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
 	r.HookVersion = a.variable("HOOK_VERSION")
@@ -192,9 +213,13 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 
 // kernelFlavor is the flavor whose kernel f takes: the one of USE_KERNEL_ID,
 // else the inventory's, else itself.
-func (a *app) kernelFlavor(f flavor.Flavor) (*flavor.Flavor, error) {
+func (a *app) kernelFlavor(c *cli.Context, f flavor.Flavor) (*flavor.Flavor, error) {
+	flavors, err := a.flavors(c)
+	if err != nil {
+		return nil, err
+	}
 	id := orDefault(a.variable("USE_KERNEL_ID"), orDefault(f.UseKernelID, f.ID))
-	k, err := flavor.Find(id)
+	k, err := flavors.Find(id)
 	if err != nil {
 		return nil, err
 	}
@@ -204,18 +229,28 @@ func (a *app) kernelFlavor(f flavor.Flavor) (*flavor.Flavor, error) {
 	return &k, nil
 }
 
-// kernelChoice is what --kernel says; else, with KERNEL_POINT_RELEASE, the
-// kernel of that release that was built from the checkout, and by default, as
-// with USE_LATEST_BUILT_KERNEL, the newest published one.
-func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (kernel, pointRelease string) {
-	point := a.variable("KERNEL_POINT_RELEASE")
-	switch {
-	case c.IsSet("kernel"):
-		return c.String("kernel"), ""
-	case point == "" || a.switchedOn("USE_LATEST_BUILT_KERNEL") || f.Method != flavor.Source:
-		return "latest", ""
+// kernelChoice is what --kernel says; else the kernel of the release that
+// KERNEL_POINT_RELEASE or the checkout's lock pins, as it was built from the
+// checkout; by default, as with USE_LATEST_BUILT_KERNEL, the newest published
+// one.
+func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor, w build.Workspace) (kernel, pointRelease string, err error) {
+	if c.IsSet("kernel") {
+		return c.String("kernel"), "", nil
 	}
-	return "built", point
+	if a.switchedOn("USE_LATEST_BUILT_KERNEL") || f.Method != flavor.Source {
+		return "latest", "", nil
+	}
+	if point := a.variable("KERNEL_POINT_RELEASE"); point != "" {
+		return "built", point, nil
+	}
+	lock, err := kbuild.ReadLock(w.Dir)
+	if err != nil {
+		return "", "", err
+	}
+	if pin, pinned := lock.Find(f.Series); pinned {
+		return "built", strconv.Itoa(pin.Version.Point), nil
+	}
+	return "latest", "", nil
 }
 
 // noBuild tells whether building containers is forbidden.

@@ -30,6 +30,7 @@ func newKernelCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "push", Usage: "push the image to its registry"},
 			&cli.StringFlag{Name: "export", Usage: "write the image to `PATH`: an OCI layout, or a docker archive when it ends in .tar or .tar.gz"},
 			&cli.BoolFlag{Name: "no-load", Usage: "do not put the image into the local Docker"},
+			&cli.BoolFlag{Name: "lock", Usage: "build nothing, but pin the newest release of the series, or that of --kernel-version, in " + kbuild.LockFile},
 		}),
 		Action: a.kernel,
 	}
@@ -38,7 +39,7 @@ func newKernelCommand(a *app) *cli.Command {
 // sourceFlags say what is compiled.
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel-version", Usage: "the point release, such as 32 of 6.6.32 (default: KERNEL_POINT_RELEASE, else the newest)"},
+		&cli.StringFlag{Name: "kernel-version", Usage: "the point release, such as 32 of 6.6.32 (default: KERNEL_POINT_RELEASE, else the one of kernel/versions.lock, else the newest)"},
 		&cli.StringFlag{Name: "source", Usage: "take the source from a `FILE|DIR|URL` in the place of kernel.org"},
 		&cli.StringFlag{Name: "sha256", Usage: "the checksum that the file of --source must have"},
 		&cli.StringSliceFlag{Name: "source-mirror", Usage: "a copy of kernel.org's pub/linux/kernel, a `URL` (repeatable)"},
@@ -72,7 +73,7 @@ func moduleFlags() []cli.Flag {
 }
 
 func (a *app) kernel(c *cli.Context) error {
-	f, err := a.flavorOf(c)
+	f, err := a.kernelFlavorOf(c)
 	if err != nil {
 		return err
 	}
@@ -80,18 +81,71 @@ func (a *app) kernel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if f.Method == flavor.Armbian {
+	if f.Method == flavor.Armbian && !c.Bool("lock") {
 		return a.armbianKernel(c, f, o)
 	}
 	request, err := a.kernelRequest(c, f)
 	if err != nil {
 		return err
 	}
+	if c.Bool("lock") {
+		return a.lockKernel(c, request)
+	}
 	plan, err := kbuild.Resolve(c.Context, request)
 	if err != nil {
 		return err
 	}
-	return a.deliver(c, f, plan.Reference, o, func() (*kernel.Image, error) { return a.compile(c, plan, o) })
+	produce := func() (*kernel.Image, error) { return a.compile(c, plan, o) }
+	if !plan.Certain() {
+		return a.makeKernel(c, plan.Reference, produce)
+	}
+	return a.deliver(c, f, plan.Reference, o, produce)
+}
+
+// kernelFlavorOf finds the flavor whose kernel is meant: the one that the
+// command line names, or the one whose kernel that takes.
+func (a *app) kernelFlavorOf(c *cli.Context) (flavor.Flavor, error) {
+	f, err := a.flavorOf(c)
+	if err != nil {
+		return f, err
+	}
+	k, err := a.kernelFlavor(c, f)
+	if err != nil {
+		return f, err
+	}
+	return *k, nil
+}
+
+// buildOnly names the flags that mean nothing where nothing is built.
+func buildOnly() []string {
+	names := []string{"force", "push", "export", "no-load"}
+	for _, flag := range concat(optionFlags(), builderFlags(), moduleFlags()) {
+		names = append(names, flag.Names()[0])
+	}
+	return names
+}
+
+// lockKernel pins a release and prints its line of the lock.
+func (a *app) lockKernel(c *cli.Context, r kbuild.Request) error {
+	for _, name := range buildOnly() {
+		if c.IsSet(name) {
+			return usagef("--lock builds nothing: leave --%s out", name)
+		}
+	}
+	locked, err := kbuild.LockRelease(c.Context, r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case locked.Old == nil:
+		a.note("%s pins Linux %s now", locked.File, locked.New.Version)
+	case *locked.Old == locked.New:
+		a.note("%s pins Linux %s as before", locked.File, locked.New.Version)
+	default:
+		a.note("%s pins Linux %s now, before it was %s", locked.File, locked.New.Version, locked.Old.Version)
+	}
+	_, err = fmt.Fprintln(a.results(), locked.New)
+	return err
 }
 
 // deliver puts the kernel image ref where the flags say. What is there already
@@ -108,6 +162,11 @@ func (a *app) deliver(c *cli.Context, f flavor.Flavor, ref string, o kernel.Opti
 	if found != "" {
 		produce = func() (*kernel.Image, error) { return a.readKernel(c, f, found, o) }
 	}
+	return a.makeKernel(c, ref, produce)
+}
+
+// makeKernel has the kernel image produced and puts it where the flags say.
+func (a *app) makeKernel(c *cli.Context, ref string, produce func() (*kernel.Image, error)) error {
 	image, err := produce()
 	if err != nil {
 		return err

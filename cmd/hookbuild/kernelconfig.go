@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -39,7 +40,7 @@ func newKernelConfigShellCommand(a *app) *cli.Command {
 }
 
 func (a *app) kernelConfig(c *cli.Context, shell bool) error {
-	f, err := a.flavorOf(c)
+	f, err := a.kernelFlavorOf(c)
 	if err != nil {
 		return err
 	}
@@ -48,7 +49,11 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 		return err
 	}
 	if other := c.String("diff"); other != "" {
-		changes, err := kbuild.Diff(request, other)
+		flavors, err := a.flavors(c)
+		if err != nil {
+			return err
+		}
+		changes, err := kbuild.Diff(request, other, flavors)
 		if err != nil {
 			return err
 		}
@@ -61,6 +66,9 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 	plan, err := kbuild.Resolve(c.Context, request)
 	if err != nil {
 		return err
+	}
+	if len(f.Fragments) > 0 {
+		a.note("only %s is edited; builds merge the flavor's fragments over it: %s", f.ConfigPath(), strings.Join(f.Fragments, ", "))
 	}
 	edit, err := a.edit(c, plan, shell, terminal)
 	if err != nil {

@@ -20,7 +20,11 @@ func newMatrixCommand(a *app) *cli.Command {
 			if c.NArg() > 0 {
 				return usagef("%q: the command takes no arguments; choose flavors with CI_TAGS=%q", c.Args().First(), "standard lts")
 			}
-			m, err := matrix.Make(matrix.Inventory{Flavors: flavor.All(), Bootables: flavor.Bootables()}, a.variable)
+			flavors, err := a.flavors(c)
+			if err != nil {
+				return err
+			}
+			m, err := matrix.Make(matrix.Inventory{Flavors: flavors.All(), Bootables: flavor.Bootables()}, a.variable)
 			if err != nil {
 				return err
 			}

@@ -20,10 +20,12 @@ import (
 // demo is one demonstration.
 type demo struct {
 	*story
-	arch, work, checkout, hookbuild, layout string
-	all, fresh                              bool
-	memory                                  int
-	lab                                     *lab.Lab
+	arch, work, checkout, hookbuild, flavor, layout string
+	// kernel are hookbuild's words about the kernel; none stand for Debian's.
+	kernel     []string
+	all, fresh bool
+	memory     int
+	lab        *lab.Lab
 }
 
 // play is the demonstration from the first step to the last.
@@ -31,23 +33,28 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.prepare(); err != nil {
 		return err
 	}
-	var kernel string
-	err := d.step("Fetch Debian's kernel for "+d.arch, func() (_ string, err error) {
-		kernel, err = d.lab.Kernel(ctx, d.arch)
-		return filepath.Base(kernel), err
-	})
-	if err != nil {
-		return err
+	if len(d.kernel) == 0 {
+		if err := d.fetchKernel(ctx); err != nil {
+			return err
+		}
 	}
 	registry, err := d.openRegistry(ctx)
 	if err != nil {
 		return err
 	}
-	err = d.buildAndBoot(ctx, registry, kernel)
+	err = d.buildAndBoot(ctx, registry)
 	return errors.Join(err, registry.Close())
 }
 
-func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry, kernel string) error {
+func (d *demo) fetchKernel(ctx context.Context) error {
+	return d.step("Fetch Debian's kernel for "+d.arch, func() (string, error) {
+		kernel, err := d.lab.Kernel(ctx, d.arch)
+		d.kernel = []string{"--kernel", "deb:" + kernel}
+		return filepath.Base(kernel), err
+	})
+}
+
+func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry) error {
 	if err := d.pushHookOS(ctx, registry); err != nil {
 		return err
 	}
@@ -58,7 +65,7 @@ func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry, kern
 	if err := d.compile(ctx); err != nil {
 		return err
 	}
-	if err := d.runHookbuild(ctx, registry, bundle, kernel); err != nil {
+	if err := d.runHookbuild(ctx, registry, bundle); err != nil {
 		return err
 	}
 	report, err := d.boot(ctx)
@@ -157,13 +164,12 @@ func (d *demo) compile(ctx context.Context) error {
 	})
 }
 
-func (d *demo) flavor() string { return "hook-latest-lts-" + d.arch }
-
-func (d *demo) runHookbuild(ctx context.Context, registry *corpus.Registry, bundle, kernel string) error {
+func (d *demo) runHookbuild(ctx context.Context, registry *corpus.Registry, bundle string) error {
 	args := []string{
-		"all", d.flavor(), "--hook-dir", d.checkout, "--embed-from-bundle", "--bundle", bundle, "--kernel", "deb:" + kernel,
+		"all", d.flavor, "--hook-dir", d.checkout, "--embed-from-bundle", "--bundle", bundle,
 		"--insecure-registry", registry.Addr(), "--cache-dir", filepath.Join(d.work, "cache"), "--out", d.out(), "--progress", "plain",
 	}
+	args = append(args, d.kernel...)
 	if d.layout != "" {
 		args = append(args, "--layout", d.layout)
 	}

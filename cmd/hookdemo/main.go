@@ -4,6 +4,10 @@
 // boots the two files in QEMU, and has the dockerd inside show its images and
 // run one.
 //
+// The kernel is Debian's, unless words of hookbuild's command line say which one:
+//
+//	hookdemo -flavor ID -- --kernel build --set CONFIG_ICE=m
+//
 // It exits 0 only when dockerd has all seven under the names that EKS Anywhere
 // uses, and the image that ran found every one of its files as it was made.
 package main
@@ -17,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -43,12 +48,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&d.layout, "layout", "", "how hookbuild stores the images: directory or packed (default: hookbuild's)")
 	flags.BoolVar(&d.all, "all", false, "run and save every image in the machine, not only run the worker")
 	flags.BoolVar(&d.fresh, "fresh", false, "throw away all that earlier runs fetched and made")
+	flags.StringVar(&d.flavor, "flavor", "", "build the flavor `ID` of the checkout (default: hook-latest-lts-<arch>)")
 	flags.IntVar(&d.memory, "memory", 3072, "give the machine `N` MiB of RAM")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	if flags.NArg() > 0 && !strings.HasPrefix(flags.Arg(0), "--kernel") {
+		return fmt.Errorf("unexpected argument %q; what goes to hookbuild begins with --kernel", flags.Arg(0))
+	}
+	d.kernel = flags.Args()
+	if d.flavor == "" {
+		d.flavor = "hook-latest-lts-" + d.arch
 	}
 	return d.play(ctx)
 }

@@ -40,6 +40,19 @@ func (r *record) has(text string) bool {
 	return false
 }
 
+// started counts the tasks whose names begin so.
+func (r *record) started(task string) int {
+	r.Lock()
+	defer r.Unlock()
+	n := 0
+	for _, e := range r.events {
+		if e.Kind == progress.Started && strings.HasPrefix(e.Task, task) {
+			n++
+		}
+	}
+	return n
+}
+
 func open(t *testing.T) (*Builder, *record) {
 	t.Helper()
 	testneed.Docker(t)

@@ -5,7 +5,8 @@
 // The next build compiles only what changed.
 //
 // A container's name is its lock: two hookbuilds that work on one flavor have
-// the same volumes and therefore the same name, and the second waits.
+// the same volumes and therefore the same name, and the second waits. So do two
+// that unpack one archive, which their flavors share.
 package builder
 
 import (
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/docker/docker/client"
 
@@ -51,6 +53,8 @@ type Builder struct {
 	// arch and cores are the engine's.
 	arch  string
 	cores int
+	// sent has the volumes that this builder has copied a directory into.
+	sent sync.Map
 }
 
 // Open connects to the Docker engine that the environment or the current
@@ -131,10 +135,30 @@ func (b *Builder) jobs() int {
 	return max(b.cores, 1)
 }
 
+// sourceVolume names the volume of the source. A directory's is the flavor's own:
+// it is copied anew for each build, which must not happen under another's.
+func (t Target) sourceVolume() string {
+	if t.Source.Dir != "" {
+		return "hookbuild-source-" + t.Flavor + "-" + t.Source.id()
+	}
+	return "hookbuild-source-" + t.Source.id()
+}
+
+// container names what works on the flavor's volumes.
+func (t Target) container() string { return "hookbuild-" + t.Flavor + "-" + t.Source.id() }
+
+// unpacker names what fills the volume of the source.
+func (t Target) unpacker() string {
+	if t.Source.Dir != "" {
+		return t.container()
+	}
+	return t.sourceVolume()
+}
+
 // volumes names the target's volumes by where they are mounted.
 func (t Target) volumes() map[string]string {
 	return map[string]string{
-		"/src":    "hookbuild-source-" + t.Source.id(),
+		"/src":    t.sourceVolume(),
 		"/obj":    "hookbuild-objects-" + t.Flavor + "-" + t.Source.id(),
 		"/ccache": "hookbuild-ccache",
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -40,6 +41,29 @@ func TestTail(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "\r\n\nx\r\n\nxx\r\n\n") {
 		t.Errorf("the log is not complete: %q", log.String())
+	}
+}
+
+// TestTailKeepsErrors has other compilers go on after one that failed.
+func TestTailKeepsErrors(t *testing.T) {
+	lines := &tail{task: progress.Start(&record{t: t}, 0, "work")}
+	for i := range 100 {
+		text := fmt.Sprintf("  CC      file%d.o\n", i)
+		switch i {
+		case 10:
+			text = "enic.c:5:1: error: expected ';'\n"
+		case 11:
+			text = "make[4]: *** [Makefile:250: enic.o] Error 1\n"
+		case 99:
+			text = "last.c:1: fatal error: x.h: No such file\n"
+		}
+		if _, err := io.WriteString(lines, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := strings.Split(strings.TrimSpace(lines.String()), "\n")
+	if len(got) != lastLines+2 || !strings.HasPrefix(got[0], "enic.c:5") || !strings.Contains(got[1], "enic.o] Error 1") || !strings.HasPrefix(got[len(got)-1], "last.c") {
+		t.Errorf("the lines are %q", got)
 	}
 }
 
@@ -154,16 +178,18 @@ func sourceTar(t *testing.T, when time.Time, names ...string) string {
 }
 
 // cheap gives a builder whose builder image is a plain Debian: enough to
-// unpack.
-func cheap(t *testing.T, target Target) (*Builder, *record) {
+// unpack. The targets' volumes go with the test.
+func cheap(t *testing.T, targets ...Target) (*Builder, *record) {
 	t.Helper()
 	b, r := open(t)
 	b.o.Image = kerneltest.BaseImage
 	t.Cleanup(func() {
-		for _, at := range []string{"/src", "/obj"} {
-			err := b.docker.VolumeRemove(context.Background(), target.volumes()[at], true)
-			if err != nil && !errdefs.IsNotFound(err) {
-				t.Error(err)
+		for _, target := range targets {
+			for _, at := range []string{"/src", "/obj"} {
+				err := b.docker.VolumeRemove(context.Background(), target.volumes()[at], true)
+				if err != nil && !errdefs.IsNotFound(err) {
+					t.Error(err)
+				}
 			}
 		}
 	})
@@ -182,14 +208,8 @@ func TestUnpack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sent := 0
-	for _, e := range r.events {
-		if e.Kind == progress.Started && strings.HasPrefix(e.Task, "send the kernel's source") {
-			sent++
-		}
-	}
-	if sent != 1 {
-		t.Errorf("the source was sent %d times", sent)
+	if n := r.started("send the kernel's source"); n != 1 {
+		t.Errorf("the source was sent %d times", n)
 	}
 	text, at := b.fileIn(t, target, "/src/linux/"+setup)
 	if text != "#define COMMAND_LINE_SIZE 4096\n" || !at.Equal(when) {
@@ -200,7 +220,7 @@ func TestUnpack(t *testing.T) {
 // fileIn reads a file of a target's volumes.
 func (b *Builder) fileIn(t *testing.T, target Target, name string) (string, time.Time) {
 	t.Helper()
-	id, err := b.create(t.Context(), job{target: target, step: "look", script: "unpack.sh", image: kerneltest.BaseImage})
+	id, err := b.create(t.Context(), job{target: target, step: "look", script: unpackScript, image: kerneltest.BaseImage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +246,8 @@ func (b *Builder) fileIn(t *testing.T, target Target, name string) (string, time
 	return string(content), header.ModTime
 }
 
-// TestUnpackDir copies a directory twice, changed in between.
+// TestUnpackDir copies a directory twice, changed in between, as two commands
+// do; within one it is copied once.
 func TestUnpackDir(t *testing.T) {
 	dir := t.TempDir()
 	kerneltest.WriteFile(t, filepath.Join(dir, "Kbuild"), nil)
@@ -236,17 +257,24 @@ func TestUnpackDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := Target{Flavor: "test-unpack-dir", Arch: "x86_64", Source: Source{Dir: dir}}
-	b, _ := cheap(t, target)
+	var b *Builder
 	for _, want := range []string{"one", "two"} {
+		var r *record
+		b, r = cheap(t, target)
 		kerneltest.WriteFile(t, filepath.Join(dir, "a.c"), []byte(want))
-		if err := b.ensureSource(t.Context(), target, kerneltest.BaseImage); err != nil {
-			t.Fatal(err)
+		for range 2 {
+			if err := b.ensureSource(t.Context(), target, kerneltest.BaseImage); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := r.started("send the kernel's source"); n != 1 {
+			t.Errorf("the source was sent %d times", n)
 		}
 		if got, _ := b.fileIn(t, target, "/src/linux/a.c"); got != want {
 			t.Errorf("the file is %q, want %q", got, want)
 		}
 	}
-	id, err := b.create(t.Context(), job{target: target, step: "look", script: "unpack.sh", image: kerneltest.BaseImage})
+	id, err := b.create(t.Context(), job{target: target, step: "look", script: unpackScript, image: kerneltest.BaseImage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,24 +298,74 @@ func TestUnpackNoLinux(t *testing.T) {
 	}
 }
 
-// TestTurn holds a target's container while another wants it.
+// TestTurn holds a container while another wants its volumes.
 func TestTurn(t *testing.T) {
-	target := Target{Flavor: "test-turn", Arch: "x86_64", Source: Source{Archive: sourceTar(t, time.Now(), "Kbuild"), SHA256: "cafe0123beef4567"}}
-	b, r := cheap(t, target)
-	id, err := b.create(t.Context(), job{target: target, step: "compile", script: "unpack.sh", image: kerneltest.BaseImage})
+	archive := sourceTar(t, time.Now(), "Kbuild")
+	target := Target{Flavor: "test-turn", Arch: "x86_64", Source: Source{Archive: archive, SHA256: "cafe0123beef4567"}}
+	other := Target{Flavor: "test-other", Arch: "x86_64", Source: target.Source}
+	compile := job{target: target, step: "compile", script: "compile.sh", image: kerneltest.BaseImage}
+	for name, c := range map[string]struct {
+		held job
+		then func(b *Builder) error
+		want string
+	}{
+		"one flavor": {compile, func(b *Builder) error {
+			id, err := b.create(t.Context(), compile)
+			return errors.Join(err, b.remove(t.Context(), id))
+		}, "(container hookbuild-test-turn-cafe0123beef, compile)"},
+		"one source": {job{target: target, step: "unpack", script: unpackScript, image: kerneltest.BaseImage}, func(b *Builder) error {
+			return b.ensureSource(t.Context(), other, kerneltest.BaseImage)
+		}, "(container hookbuild-source-cafe0123beef, unpack)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, r := cheap(t, target, other)
+			id, err := b.create(t.Context(), c.held)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second := make(chan error, 1)
+			go func() { second <- c.then(b) }()
+			for !r.has("another hookbuild works on this flavor or source " + c.want) {
+				time.Sleep(50 * time.Millisecond)
+			}
+			if err := b.remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-second; err != nil {
+				t.Errorf("the one that waited: %v", err)
+			}
+		})
+	}
+}
+
+// TestSourcesMeet: a flavor that compiles does not keep another from its source,
+// and an archive that is there already is left alone.
+func TestSourcesMeet(t *testing.T) {
+	source := Source{Archive: sourceTar(t, time.Now(), "Kbuild", "a.c"), SHA256: "beef0123cafe4567"}
+	target := Target{Flavor: "test-meet", Arch: "x86_64", Source: source}
+	other := Target{Flavor: "test-meet-other", Arch: "x86_64", Source: source}
+	b, _ := cheap(t, target, other)
+	if err := b.ensureSource(t.Context(), target, kerneltest.BaseImage); err != nil {
+		t.Fatal(err)
+	}
+	id, err := b.create(t.Context(), job{target: target, step: "compile", script: "compile.sh", image: kerneltest.BaseImage})
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := make(chan error, 1)
-	go func() { second <- b.ensureSource(t.Context(), target, kerneltest.BaseImage) }()
-	for !r.has("another hookbuild works on this flavor (container hookbuild-test-turn-cafe0123beef, compile)") {
-		time.Sleep(50 * time.Millisecond)
+	if err := b.ensureSource(t.Context(), other, kerneltest.BaseImage); err != nil {
+		t.Errorf("beside a compilation: %v", err)
+	}
+	late := job{target: other, step: "unpack", script: unpackScript, image: kerneltest.BaseImage, prepare: func(ctx context.Context, id string) error {
+		return b.sendArchive(ctx, id, Source{Archive: sourceTar(t, time.Now(), "Kbuild")})
+	}}
+	if err := b.run(t.Context(), late); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.docker.ContainerStatPath(t.Context(), id, "/src/linux/a.c"); err != nil {
+		t.Errorf("the source under a compilation was replaced: %v", err)
 	}
 	if err := b.remove(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-second; err != nil {
-		t.Errorf("the one that waited: %v", err)
+		t.Error(err)
 	}
 }
 
@@ -295,7 +373,7 @@ func TestTurn(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	target := Target{Flavor: "test-cancel", Arch: "x86_64", Source: Source{Archive: sourceTar(t, time.Now(), "Kbuild"), SHA256: "dead0123beef4567"}}
 	b, _ := cheap(t, target)
-	id, err := b.create(t.Context(), job{target: target, step: "compile", script: "unpack.sh", image: kerneltest.BaseImage})
+	id, err := b.create(t.Context(), job{target: target, step: "unpack", script: unpackScript, image: kerneltest.BaseImage})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func TestTurns(t *testing.T) {
 		_, err := b.Configure(t.Context(), target, nil)
 		second <- err
 	}()
-	for !r.has("another hookbuild works on this flavor") {
+	for !r.has("another hookbuild works on this flavor or source") {
 		time.Sleep(100 * time.Millisecond)
 	}
 	cancel()

@@ -69,10 +69,13 @@ func (b *Builder) run(ctx context.Context, j job) (err error) {
 	return j.collect(ctx, id)
 }
 
-// create makes the container under the target's name. While another has it,
-// that is waited for.
+// create makes the container under the name that stands for its volumes. While
+// another has it, that is waited for.
 func (b *Builder) create(ctx context.Context, j job) (string, error) {
-	name := "hookbuild-" + j.target.Flavor + "-" + j.target.Source.id()
+	name := j.target.container()
+	if j.script == unpackScript {
+		name = j.target.unpacker()
+	}
 	var mounts []mount.Mount
 	volumes := j.target.volumes()
 	for _, at := range sortedKeys(volumes) {

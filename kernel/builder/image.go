@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -139,16 +140,27 @@ func tarOf(files map[string][]byte) (io.Reader, error) {
 	return &out, w.Close()
 }
 
-// tail passes a program's lines on as a task's output and keeps the last ones.
+// tail passes a program's lines on as a task's output and keeps the last ones,
+// and the first errors: many compilers at once go on for long after one failed.
 type tail struct {
-	task *progress.Task
-	log  io.Writer // gets everything, when set
-	rest string
-	last []string
+	task   *progress.Task
+	log    io.Writer // gets everything, when set
+	rest   string
+	errors []string // of those that are not among last any more
+	last   []string
 }
 
-// lastLines is how much of a program's output an error shows.
-const lastLines = 15
+// lastLines is how much of a program's output an error shows, mostErrors how
+// many errors from before that.
+const (
+	lastLines  = 15
+	mostErrors = 10
+)
+
+// isError tells a compiler's or linker's error from its other lines.
+func isError(line string) bool {
+	return strings.Contains(line, "error: ") || strings.Contains(line, "undefined reference to") || strings.Contains(line, "*** [")
+}
 
 // Write implements [io.Writer].
 func (t *tail) Write(p []byte) (int, error) {
@@ -175,11 +187,14 @@ func (t *tail) add(line string) {
 	t.task.Output(line)
 	t.last = append(t.last, line)
 	if len(t.last) > lastLines {
+		if isError(t.last[0]) && len(t.errors) < mostErrors {
+			t.errors = append(t.errors, t.last[0])
+		}
 		t.last = t.last[1:]
 	}
 }
 
-// String is the last lines.
+// String is the errors and the last lines.
 func (t *tail) String() string {
-	return strings.Join(append(t.last, t.rest), "\n")
+	return strings.Join(slices.Concat(t.errors, t.last, []string{t.rest}), "\n")
 }

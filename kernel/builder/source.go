@@ -17,6 +17,10 @@ import (
 	"hookbuild/internal/progress"
 )
 
+// unpackScript fills the volume of the source, and may be run for several flavors
+// at once.
+const unpackScript = "unpack.sh"
+
 // ensureSource puts the target's source into its volume, unless it is there.
 func (b *Builder) ensureSource(ctx context.Context, t Target, image string) error {
 	there, err := b.hasSource(ctx, t, image)
@@ -27,16 +31,22 @@ func (b *Builder) ensureSource(ctx context.Context, t Target, image string) erro
 	if t.Source.Dir != "" {
 		prepare = func(ctx context.Context, id string) error { return b.sendDir(ctx, id, t.Source.Dir) }
 	}
-	return b.run(ctx, job{target: t, step: "unpack", script: "unpack.sh", image: image, env: []string{"LC_ALL=C"}, prepare: prepare})
+	err = b.run(ctx, job{target: t, step: "unpack", script: unpackScript, image: image, env: []string{"LC_ALL=C"}, prepare: prepare})
+	if err == nil {
+		b.sent.Store(t.sourceVolume(), true)
+	}
+	return err
 }
 
 // hasSource looks into the volume by a container that never runs. A directory
-// is copied each time: only make knows what changed in it.
+// is copied once by each builder: only make knows what changed in it since the
+// last.
 func (b *Builder) hasSource(ctx context.Context, t Target, image string) (there bool, err error) {
 	if t.Source.Dir != "" {
-		return false, nil
+		_, sent := b.sent.Load(t.sourceVolume())
+		return sent, nil
 	}
-	id, err := b.create(ctx, job{target: t, step: "look", script: "unpack.sh", image: image})
+	id, err := b.create(ctx, job{target: t, step: "look", script: unpackScript, image: image})
 	if err != nil {
 		return false, err
 	}

@@ -72,7 +72,7 @@ func (t *turn) next(ctx context.Context) error {
 	}
 	if !t.said {
 		t.said = true
-		progress.Notef(t.b.o.Progress, "another hookbuild works on this flavor (container %s, %s): waiting for it; if none does, `docker rm -f %s` ends it",
+		progress.Notef(t.b.o.Progress, "another hookbuild works on this flavor or source (container %s, %s): waiting for it; if none does, `docker rm -f %s` ends it",
 			t.name, state.Config.Labels[labelStep], t.name)
 	}
 	select {

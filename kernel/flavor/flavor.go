@@ -1,6 +1,7 @@
 // Package flavor is the inventory of HookOS flavors: which kernel a flavor has,
 // for which machines, and under what name its artifacts go. It is upstream's
-// inventory; ids and names are part of users' scripts.
+// inventory, whose ids and names are part of users' scripts, and what a checkout
+// adds to it.
 package flavor
 
 import (
@@ -37,22 +38,36 @@ type Flavor struct {
 	// Series is "<major>.<minor>" of a source kernel, Config the first part of
 	// its defconfig's name.
 	Series, Config string
+	// Fragments are configuration files, paths in the checkout, that every build
+	// merges over the defconfig.
+	Fragments []string
 	// Artifact names the OCI artifact of an Armbian kernel.
 	Artifact string
 	// UseKernelID names the flavor whose kernel this one takes.
 	UseKernelID string
 	// ForceOutputID goes before the architecture in the output id.
 	ForceOutputID string
+	// FixedOutputID is the whole output id, where no rule makes it.
+	FixedOutputID string
 	// Template names linuxkit-templates/<Template>.template.yaml.
 	Template string
 	// Tags choose flavors in CI.
 	Tags []string
 	// ISO tells whether an ISO is made of it in CI.
 	ISO bool
+	// Own tells that the checkout defines it, in [File].
+	Own bool
 }
 
-// All lists the inventory, in upstream's order.
-func All() []Flavor {
+// Inventory is the flavors that there are.
+type Inventory struct{ flavors []Flavor }
+
+// All lists the flavors: upstream's in its order, then the checkout's own in
+// theirs.
+func (in Inventory) All() []Flavor { return slices.Clone(in.flavors) }
+
+// Upstream is the inventory of upstream.
+func Upstream() Inventory {
 	all := []Flavor{
 		{ID: "hook-default-amd64", Method: Source, Arch: X86_64, Series: "5.10", Tags: []string{"standard"}, ISO: true},
 		{ID: "hook-default-arm64", Method: Source, Arch: AArch64, Series: "5.10", Tags: []string{"standard"}, ISO: true},
@@ -70,7 +85,7 @@ func All() []Flavor {
 	for i := range all {
 		all[i].fillDefaults()
 	}
-	return all
+	return Inventory{all}
 }
 
 func (f *Flavor) fillDefaults() {
@@ -86,20 +101,33 @@ func (f *Flavor) fillDefaults() {
 
 // Find gives the flavor with this id. The error for an unknown one names the one
 // that may be meant and lists those that there are.
-func Find(id string) (Flavor, error) {
-	all := All()
+func (in Inventory) Find(id string) (Flavor, error) {
+	f, found := in.lookup(id)
+	if !found {
+		return f, fault.Mark(fmt.Errorf("choosing the flavor %q: %w", id, in.unknown(id)), fault.Usage)
+	}
+	return f, nil
+}
+
+func (in Inventory) unknown(id string) error {
 	var ids []string
-	for _, f := range all {
-		if f.ID == id {
-			return f, nil
-		}
+	for _, f := range in.flavors {
 		ids = append(ids, f.ID)
 	}
 	meant := ""
 	if near := nearest.Word(id, ids); near != "" {
 		meant = fmt.Sprintf(" (is %s meant?)", near)
 	}
-	return Flavor{}, fault.Mark(fmt.Errorf("choosing the flavor %q: there is none of that name%s; the flavors are %s", id, meant, strings.Join(ids, ", ")), fault.Usage)
+	return fmt.Errorf("there is none of that name%s; the flavors are %s", meant, strings.Join(ids, ", "))
+}
+
+func (in Inventory) lookup(id string) (Flavor, bool) {
+	for _, f := range in.flavors {
+		if f.ID == id {
+			return f, true
+		}
+	}
+	return Flavor{}, false
 }
 
 // Default is the flavor to build when none is named, for a Docker architecture.
@@ -120,6 +148,8 @@ func (f Flavor) OutputID(forced string) string {
 		forced = f.ForceOutputID
 	}
 	switch {
+	case forced == "" && f.FixedOutputID != "":
+		return f.FixedOutputID
 	case f.Method == Armbian:
 		return f.ID
 	case forced != "":

@@ -15,7 +15,7 @@ func TestOutputID(t *testing.T) {
 		"armbian-uefi-x86-edge":   "armbian-uefi-x86-edge",
 		"armbian-bcm2711-current": "armbian-bcm2711-current",
 	} {
-		f, err := Find(id)
+		f, err := Upstream().Find(id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -23,7 +23,7 @@ func TestOutputID(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", id, got, want)
 		}
 	}
-	f, err := Find("hook-default-amd64")
+	f, err := Upstream().Find("hook-default-amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestOutputID(t *testing.T) {
 }
 
 func TestFindListsTheFlavors(t *testing.T) {
-	_, err := Find("hook-latest-amd64")
+	_, err := Upstream().Find("hook-latest-amd64")
 	if err == nil || !strings.Contains(err.Error(), "hook-latest-lts-amd64") {
 		t.Errorf("got %v", err)
 	}
@@ -51,7 +51,7 @@ func TestFindNamesTheOneThatMayBeMeant(t *testing.T) {
 		"something":             "of that name; the flavors",
 		"":                      "of that name; the flavors",
 	} {
-		_, err := Find(id)
+		_, err := Upstream().Find(id)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", id, err, want)
 		}
@@ -59,7 +59,7 @@ func TestFindNamesTheOneThatMayBeMeant(t *testing.T) {
 }
 
 func TestConfigPath(t *testing.T) {
-	f, err := Find("hook-latest-lts-arm64")
+	f, err := Upstream().Find("hook-latest-lts-arm64")
 	if err != nil {
 		t.Fatal(err)
 	}

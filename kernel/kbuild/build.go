@@ -62,21 +62,39 @@ func (p *Plan) fetch(ctx context.Context) (builder.Source, error) {
 	return builder.Source{Archive: archive.Path, SHA256: archive.SHA256}, nil
 }
 
-// fetchRelease gets kernel.org's archive, verified by the workspace's keys.
+// fetchRelease gets kernel.org's archive, verified by the workspace's keys, and
+// by its lock where that pins the release.
 func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
-	o := p.Request.Download
-	if len(o.Keys) == 0 {
-		name := filepath.Join(p.Request.HookDir, "kernel", "keys.asc")
-		keys, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fault.Mark(fmt.Errorf("verifying the kernel's source: there is no keyring %q; take the one of github.com/tinkerbell/hook, or give --source FILE with --sha256", name), fault.Invalid)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("verifying the kernel's source: %w", err)
-		}
-		o.Keys = keys
+	o, err := p.Request.verified()
+	if err != nil {
+		return nil, err
 	}
-	return source.Fetch(ctx, p.Version, o)
+	if p.Pinned != nil {
+		o.SHA256 = p.Pinned.SHA256
+	}
+	archive, err := source.Fetch(ctx, p.Version, o)
+	if errors.Is(err, source.ErrPinned) {
+		err = fmt.Errorf("%w (by %s; `hookbuild kernel %s --lock` pins the newest release anew)", err, LockFile, p.Request.Flavor.ID)
+	}
+	return archive, err
+}
+
+// verified adds the workspace's keys to the request's way of downloading.
+func (r Request) verified() (source.Options, error) {
+	o := r.Download
+	if len(o.Keys) > 0 {
+		return o, nil
+	}
+	name := filepath.Join(r.HookDir, "kernel", "keys.asc")
+	keys, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, fault.Mark(fmt.Errorf("verifying the kernel's source: there is no keyring %q; take the one of github.com/tinkerbell/hook, or give --source FILE with --sha256", name), fault.Invalid)
+	}
+	if err != nil {
+		return o, fmt.Errorf("verifying the kernel's source: %w", err)
+	}
+	o.Keys = keys
+	return o, nil
 }
 
 // Build compiles the plan's kernel. Options that were asked for and did not
@@ -86,8 +104,8 @@ func (p *Plan) Build(ctx context.Context, b *builder.Builder, o BuildOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	if len(p.Requests) > 0 {
-		configured, err := b.Configure(ctx, target, p.Requests)
+	if options := p.options(); len(options) > 0 {
+		configured, err := b.Configure(ctx, target, options)
 		if err != nil {
 			return nil, err
 		}

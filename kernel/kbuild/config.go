@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -70,8 +71,12 @@ func (p *Plan) keep(c *builder.Configured) (*Edit, error) {
 
 // replaceFile puts a new content into a file at once; its permissions stay.
 func replaceFile(name string, content []byte) error {
+	mode := fs.FileMode(0o644)
 	info, err := os.Stat(name)
-	if err != nil {
+	switch {
+	case err == nil:
+		mode = info.Mode().Perm()
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
@@ -80,15 +85,15 @@ func replaceFile(name string, content []byte) error {
 	}
 	defer os.Remove(f.Name()) // fails once it is renamed, as it should
 	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(info.Mode().Perm()), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), name)
 }
 
 // Diff compares the flavor's defconfig with another: a file, or the id of
-// another flavor of the same workspace.
-func Diff(r Request, other string) ([]kconfig.Change, error) {
+// another of the flavors.
+func Diff(r Request, other string, flavors flavor.Inventory) ([]kconfig.Change, error) {
 	text, err := readDefconfig(r)
 	if err != nil {
 		return nil, err
@@ -97,7 +102,7 @@ func Diff(r Request, other string) ([]kconfig.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	otherText, err := readOther(r, other)
+	otherText, err := readOther(r, other, flavors)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +113,8 @@ func Diff(r Request, other string) ([]kconfig.Change, error) {
 	return kconfig.DiffDefconfigs(mine, theirs), nil
 }
 
-func readOther(r Request, other string) ([]byte, error) {
-	if f, err := flavor.Find(other); err == nil {
+func readOther(r Request, other string, flavors flavor.Inventory) ([]byte, error) {
+	if f, err := flavors.Find(other); err == nil {
 		r.Flavor = f
 		return readDefconfig(r)
 	}

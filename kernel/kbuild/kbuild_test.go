@@ -31,7 +31,7 @@ func checkout(t *testing.T) string {
 
 func lts(t *testing.T) flavor.Flavor {
 	t.Helper()
-	f, err := flavor.Find("hook-latest-lts-amd64")
+	f, err := flavor.Upstream().Find("hook-latest-lts-amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestReferenceIsUpstreams(t *testing.T) {
 // tag, and none may give upstream's.
 func TestReferenceNamesInputs(t *testing.T) {
 	fragment := filepath.Join(t.TempDir(), "cisco.config")
-	kerneltest.WriteFile(t, fragment, []byte("# Cisco UCS\nCONFIG_ENIC=y\n"))
+	kerneltest.WriteFile(t, fragment, []byte("# Cisco UCS\nCONFIG_FCOE_FNIC=y\n"))
 	archive := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
 	kerneltest.WriteFile(t, archive, nil)
 	seen := map[string]string{}
@@ -70,11 +70,14 @@ func TestReferenceNamesInputs(t *testing.T) {
 		"fragment":  func(r *Request) { r.Fragments = []string{fragment} },
 		"source":    func(r *Request) { r.Source = archive },
 		"sum":       func(r *Request) { r.Source, r.SHA256 = archive, "ab" },
+		"own":       func(r *Request) { own(t, r, "CONFIG_ICE=m\n") },
+		"own, set":  func(r *Request) { own(t, r, "CONFIG_ICE=m\n"); r.Sets = []string{"ICE=y"} },
+		"debugging": func(r *Request) { r.Strip = false },
 		"include":   func(r *Request) { r.Modules = modules.Choice{Include: []string{"ice"}} },
 		"exclude":   func(r *Request) { r.Modules = modules.Choice{Exclude: []string{"ice"}} },
 		"firmware":  func(r *Request) { r.FirmwareID = "fw" },
 		"version":   func(r *Request) { r.PointRelease = "33" },
-		"arch":      func(r *Request) { r.Flavor, _ = flavor.Find("hook-latest-lts-arm64") },
+		"arch":      func(r *Request) { r.Flavor, _ = flavor.Upstream().Find("hook-latest-lts-arm64") },
 	} {
 		r := request(t)
 		change(&r)
@@ -89,8 +92,116 @@ func TestReferenceNamesInputs(t *testing.T) {
 	}
 }
 
+// own gives the request's flavor a fragment of its own.
+func own(t *testing.T, r *Request, text string) {
+	t.Helper()
+	r.Flavor.Fragments = []string{"kernel/fragments/own.config"}
+	kerneltest.WriteFile(t, filepath.Join(r.HookDir, "kernel/fragments/own.config"), []byte(text))
+}
+
+// TestReferenceIsOfContents asks for one kernel in several ways: its name must
+// not depend on where files are, or on the machine.
+func TestReferenceIsOfContents(t *testing.T) {
+	fragment := func(text string) string {
+		name := filepath.Join(t.TempDir(), "a.config")
+		kerneltest.WriteFile(t, name, []byte(text))
+		return name
+	}
+	archive := func() string {
+		name := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
+		kerneltest.WriteFile(t, name, []byte("source"))
+		return name
+	}
+	sum := sha256.Sum256([]byte("source"))
+	for name, ways := range map[string][]func(*Request){
+		"options": {
+			func(r *Request) { r.Fragments = []string{fragment("CONFIG_ENIC=y\n")} },
+			func(r *Request) { r.Fragments = []string{fragment("# why\nCONFIG_ENIC=y\n")} },
+			func(r *Request) { r.Sets = []string{"ENIC=y"} },
+			func(r *Request) { own(t, r, "CONFIG_ENIC=y\n") },
+		},
+		"source": {
+			func(r *Request) { r.Source = archive() },
+			func(r *Request) { r.Source = archive() },
+			func(r *Request) { r.Source, r.SHA256 = archive(), strings.ToUpper(hex.EncodeToString(sum[:])) },
+			func(r *Request) { r.Source, r.SHA256 = "https://e/linux-6.6.32.tar.xz", hex.EncodeToString(sum[:]) },
+		},
+	} {
+		var first string
+		for i, way := range ways {
+			r := request(t)
+			way(&r)
+			p, err := Resolve(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !p.Certain() {
+				t.Errorf("%s, way %d: the image is built each time", name, i)
+			}
+			if first == "" {
+				first = p.Reference
+			}
+			if p.Reference != first {
+				t.Errorf("%s: way %d gives %q, the first %q", name, i, p.Reference, first)
+			}
+		}
+	}
+}
+
+// TestCertain: what changes under its name is never taken for built.
+func TestCertain(t *testing.T) {
+	tree := t.TempDir()
+	kerneltest.WriteFile(t, filepath.Join(tree, "Makefile"), []byte("VERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 40\n"))
+	for name, c := range map[string]struct {
+		change func(*Request)
+		want   bool
+	}{
+		"release":              {func(*Request) {}, true},
+		"firmware of an image": {func(r *Request) { r.FirmwareID = "image:r/fw@sha256:0" }, true},
+		"firmware directory":   {func(r *Request) { r.FirmwareID = tree }, false},
+		"directory":            {func(r *Request) { r.Source = tree }, false},
+		"unchecked URL":        {func(r *Request) { r.Source = "https://e/x.tar.xz" }, false},
+		"checked URL":          {func(r *Request) { r.Source, r.SHA256 = "https://e/x.tar.xz", "ab" }, true},
+	} {
+		r := request(t)
+		c.change(&r)
+		p, err := Resolve(t.Context(), r)
+		if err != nil || p.Certain() != c.want {
+			t.Errorf("%s: %v, %v", name, p, err)
+		}
+	}
+}
+
+func TestOwnFragmentErrors(t *testing.T) {
+	r := request(t)
+	r.Flavor.Fragments = []string{"kernel/fragments/none.config"}
+	_, err := Resolve(t.Context(), r)
+	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), flavor.File) || !strings.Contains(err.Error(), "none.config") {
+		t.Errorf("a missing fragment gives %v", err)
+	}
+	own(t, &r, "CONFIG_A=y\nCONFIG_B=maybe\n")
+	_, err = Resolve(t.Context(), r)
+	if err == nil || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("a wrong fragment gives %v", err)
+	}
+}
+
+// TestTagHash is what looks for published kernels goes by.
+func TestTagHash(t *testing.T) {
+	r := request(t)
+	own(t, &r, "CONFIG_ENIC=y\n")
+	p, err := Resolve(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := TagHash(r)
+	if err != nil || !strings.HasSuffix(p.Reference, "-"+hash) {
+		t.Errorf("the image is %q, its hash %q, %v", p.Reference, hash, err)
+	}
+}
+
 func TestResolveErrors(t *testing.T) {
-	armbian, err := flavor.Find("armbian-uefi-x86-edge")
+	armbian, err := flavor.Upstream().Find("armbian-uefi-x86-edge")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +324,7 @@ func TestDiff(t *testing.T) {
 		other:                   "CONFIG_ENIC: not set -> m",
 		"hook-latest-lts-arm64": "CONFIG_ENIC: not set -> default\nCONFIG_SQUASHFS: y -> m",
 	} {
-		changes, err := Diff(r, with)
+		changes, err := Diff(r, with, flavor.Upstream())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +336,7 @@ func TestDiff(t *testing.T) {
 			t.Errorf("compared with %q: %q, want %q", with, got, want)
 		}
 	}
-	if _, err := Diff(r, "no-such"); err == nil || fault.KindOf(err) != fault.Usage {
+	if _, err := Diff(r, "no-such", flavor.Upstream()); err == nil || fault.KindOf(err) != fault.Usage {
 		t.Errorf("compared with nothing: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -59,26 +60,26 @@ type Plan struct {
 	Request   Request
 	Version   source.Version
 	Defconfig []byte // of the workspace
-	// Requests are the options of fragments and sets, in their order.
-	Requests []kconfig.Request
+	// Base are the options of the flavor's own fragments, Requests those of the
+	// request's fragments and sets, each in their order.
+	Base, Requests []kconfig.Request
+	// Pinned is what the workspace's lock says of the version; nil when it says
+	// nothing.
+	Pinned *Pin
 	// Reference is the name of the kernel image.
 	Reference string
 }
 
 // Resolve makes the plan of a flavor that is built from source.
 func Resolve(ctx context.Context, r Request) (*Plan, error) {
-	p := &Plan{Request: r}
-	var err error
-	if p.Defconfig, err = readDefconfig(r); err != nil {
+	p, err := prepare(r)
+	if err != nil {
 		return nil, err
 	}
-	if p.Requests, err = ReadRequests(r.Fragments, r.Sets); err != nil {
+	if err := r.checkSource(); err != nil {
 		return nil, err
 	}
-	if err = r.checkSource(); err != nil {
-		return nil, err
-	}
-	if p.Version, err = r.version(ctx); err != nil {
+	if err := p.findVersion(ctx); err != nil {
 		return nil, err
 	}
 	tag, err := p.hash()
@@ -93,16 +94,47 @@ func Resolve(ctx context.Context, r Request) (*Plan, error) {
 	return p, nil
 }
 
+// prepare reads what the workspace and the request say of the configuration.
+func prepare(r Request) (*Plan, error) {
+	p := &Plan{Request: r}
+	var err error
+	if p.Defconfig, err = readDefconfig(r); err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, name := range r.Flavor.Fragments {
+		own = append(own, filepath.Join(r.HookDir, filepath.FromSlash(name)))
+	}
+	if p.Base, err = ReadRequests(own, nil); err != nil {
+		return nil, fmt.Errorf("reading the fragments of the flavor %s (%s): %w", r.Flavor.ID, flavor.File, err)
+	}
+	p.Requests, err = ReadRequests(r.Fragments, r.Sets)
+	return p, err
+}
+
+// TagHash gives what the tags of the request's kernel images end in, whatever
+// their version is.
+func TagHash(r Request) (string, error) {
+	p, err := prepare(r)
+	if err != nil {
+		return "", err
+	}
+	return p.hash()
+}
+
 // ConfigFile is the path of the flavor's defconfig.
 func (r Request) ConfigFile() string { return filepath.Join(r.HookDir, r.Flavor.ConfigPath()) }
 
+// notBuilt says why the kernels of Armbian's flavors are no business of ours.
+const notBuilt = "it is not built from source but comes ready-made from Armbian, whose configurations are at github.com/armbian/build"
+
 func readDefconfig(r Request) ([]byte, error) {
 	if r.Flavor.Method != flavor.Source {
-		return nil, fault.Mark(fmt.Errorf("configuring the kernel of %s: it is not built from source but comes ready-made from Armbian, whose configurations are at github.com/armbian/build", r.Flavor.ID), fault.Usage)
+		return nil, fault.Mark(fmt.Errorf("configuring the kernel of %s: %s", r.Flavor.ID, notBuilt), fault.Usage)
 	}
 	text, err := os.ReadFile(r.ConfigFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: there is no %q; copy one of those beside it to begin with: %s", r.Flavor.ID, r.ConfigFile(), beside(r.ConfigFile())), fault.Invalid)
+		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: %w; copy one of those beside it to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile())), fault.Invalid)
 	}
 	if err != nil {
 		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: %w", r.Flavor.ID, err), fault.Invalid)
@@ -162,15 +194,27 @@ func isURL(name string) bool {
 	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
 }
 
-// version finds the release to build.
-func (r Request) version(ctx context.Context) (source.Version, error) {
-	if r.PointRelease != "" {
-		return source.ParseVersion(r.Flavor.Series + "." + r.PointRelease)
+// findVersion finds the release to build: the one asked for, that of a given
+// source, the one that the lock pins, or else the newest.
+func (p *Plan) findVersion(ctx context.Context) (err error) {
+	r := p.Request
+	lock, err := ReadLock(r.HookDir)
+	if err != nil {
+		return err
 	}
-	if r.Source != "" {
-		return sourceVersion(r)
+	pin, pinned := lock.Find(r.Flavor.Series)
+	switch {
+	case r.PointRelease == "" && r.Source != "":
+		p.Version, err = sourceVersion(r)
+	case r.PointRelease == "" && pinned:
+		p.Version = pin.Version
+	default:
+		p.Version, err = r.release(ctx)
 	}
-	return source.Latest(ctx, r.Flavor.Series, r.Download)
+	if pinned && r.Source == "" && p.Version == pin.Version {
+		p.Pinned = &pin
+	}
+	return err
 }
 
 // sourceVersion reads a release from a given source: from a directory's
@@ -231,12 +275,49 @@ func (p *Plan) hash() (string, error) {
 		return hex.EncodeToString(h.Sum(nil))[:8], nil
 	}
 	r := p.Request
-	fmt.Fprintf(h, "\x00%q\x00%q %q\x00%q %q %t\x00%q\x00%s", p.Requests, r.Source, r.SHA256, r.Modules.Include, r.Modules.Exclude, r.Strip, r.FirmwareID, builder.Dockerfile())
+	from, err := r.sourceID()
+	if err != nil {
+		return "", err
+	}
+	// The options alone: where a fragment is, and on which line, changes no kernel.
+	for _, o := range p.options() {
+		fmt.Fprintf(h, "\x00%s=%s", o.Option, o.Value)
+	}
+	fmt.Fprintf(h, "\x00\x00%q\x00%q %q %t\x00%q\x00%s", from, r.Modules.Include, r.Modules.Exclude, r.Strip, r.FirmwareID, builder.Dockerfile())
 	return hex.EncodeToString(h.Sum(nil))[:8], nil
 }
 
-// plain tells whether the request adds nothing to the workspace.
+// options are all that is merged over the defconfig; the last about an option
+// counts.
+func (p *Plan) options() []kconfig.Request { return slices.Concat(p.Base, p.Requests) }
+
+// plain tells whether nothing is added to the workspace's defconfig and to
+// kernel.org's source.
 func (p *Plan) plain() bool {
 	r := p.Request
-	return len(p.Requests) == 0 && r.Source == "" && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.FirmwareID == ""
+	return len(p.Base) == 0 && len(p.Requests) == 0 && r.Source == "" && r.Strip && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.FirmwareID == ""
+}
+
+// sourceID names the content of a given source as far as that can be told: an
+// archive's by its checksum, others by their place; see [Plan.Certain].
+func (r Request) sourceID() (string, error) {
+	switch {
+	case r.Source == "" || isURL(r.Source) && r.SHA256 == "" || isDir(r.Source):
+		return r.Source, nil
+	case r.SHA256 != "":
+		return strings.ToLower(r.SHA256), nil
+	}
+	archive, err := source.FromFile(r.Source, "")
+	if err != nil {
+		return "", err
+	}
+	return archive.SHA256, nil
+}
+
+// Certain tells whether the image's name stands for its content. It does not
+// where a directory or an unchecked URL goes into it, which change under their
+// names: such an image is made each time.
+func (p *Plan) Certain() bool {
+	r := p.Request
+	return !(isURL(r.Source) && r.SHA256 == "") && !(r.Source != "" && isDir(r.Source)) && (r.FirmwareID == "" || strings.HasPrefix(r.FirmwareID, "image:"))
 }

@@ -23,6 +23,10 @@ import (
 // releases has 1 MB.
 const mostSmall = 16 << 20
 
+// ErrPinned is wrapped by the error about a release whose archive is another one
+// than Options.SHA256 says.
+var ErrPinned = errors.New("it is another archive than the one that was pinned")
+
 // Fetch gives the verified archive of a release, from Options.Dir or from the
 // first mirror that has it.
 func Fetch(ctx context.Context, v Version, o Options) (*Archive, error) {
@@ -31,24 +35,67 @@ func Fetch(ctx context.Context, v Version, o Options) (*Archive, error) {
 		return nil, err
 	}
 	file := filepath.Join(o.Dir, v.file()+".xz")
-	if have, err := keptArchive(file); have != nil || err != nil {
-		return have, err
+	have, err := keptArchive(file)
+	if err != nil {
+		return nil, err
+	}
+	if have != nil {
+		if err := o.checkPinned(have.SHA256); err != nil {
+			return nil, fmt.Errorf("taking the kept archive of Linux %s: %w", v, err)
+		}
+		return have, nil
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("fetching Linux %s: %w", v, err)
 	}
+	return fromMirrors(ctx, v, o, func(base string) (*Archive, error) {
+		return fetchFrom(ctx, base, v, file, keys, o)
+	})
+}
+
+// Sum gives the sha256 of a release's archive by kernel.org's signed list,
+// without fetching the archive.
+func Sum(ctx context.Context, v Version, o Options) (string, error) {
+	keys, err := readKeyring(o.Keys)
+	if err != nil {
+		return "", err
+	}
+	return fromMirrors(ctx, v, o, func(base string) (string, error) {
+		return listedSum(ctx, base, v.file()+".xz", keys, o)
+	})
+}
+
+// fromMirrors asks one mirror after the other for something of a release.
+func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(base string) (T, error)) (T, error) {
+	var nothing T
 	var errs []error
 	for _, mirror := range o.mirrors() {
-		archive, err := fetchFrom(ctx, mirror+"/"+v.directory(), v, file, keys, o)
+		got, err := fetch(mirror + "/" + v.directory())
 		if err == nil {
-			return archive, nil
+			return got, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nothing, ctx.Err()
 		}
 		errs = append(errs, fmt.Errorf("fetching Linux %s from %s: %w", v, mirror, err))
 	}
-	return nil, fault.Mark(errors.Join(errs...), fault.Outside)
+	return nothing, fault.Mark(errors.Join(errs...), fault.Outside)
+}
+
+// listedSum finds an archive in the signed list of a mirror's directory.
+func listedSum(ctx context.Context, base, archive string, keys openpgp.EntityList, o Options) (string, error) {
+	sums, err := small(ctx, o, base+"/sha256sums.asc")
+	if err != nil {
+		return "", err
+	}
+	return signedSum(sums, archive, keys, o)
+}
+
+func (o Options) checkPinned(sum string) error {
+	if o.SHA256 == "" || strings.ToLower(o.SHA256) == sum {
+		return nil
+	}
+	return fault.Mark(fmt.Errorf("its sha256 is %s and should be %s: %w", sum, o.SHA256, ErrPinned), fault.Invalid)
 }
 
 // keptArchive gives an archive that was verified before and is unchanged. A
@@ -78,11 +125,10 @@ func verifiedNote(file string) string { return file + ".verified" }
 // fetchFrom downloads and verifies one archive. The signatures come first: they
 // are small, and without them the download would be in vain.
 func fetchFrom(ctx context.Context, base string, v Version, file string, keys openpgp.EntityList, o Options) (*Archive, error) {
-	sums, err := small(ctx, o, base+"/sha256sums.asc")
-	if err != nil {
-		return nil, err
+	want, err := listedSum(ctx, base, filepath.Base(file), keys, o)
+	if err == nil {
+		err = o.checkPinned(want)
 	}
-	want, err := signedSum(sums, filepath.Base(file), keys, o)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,9 @@ type Options struct {
 	ReleasesURL string
 	// Keys is the armoured keyring (kernel/keys.asc of a Hook checkout).
 	Keys []byte
+	// SHA256 is what an archive of [Fetch] must have besides; empty asks for
+	// nothing.
+	SHA256 string
 	// HTTP fetches; nil means [http.DefaultClient].
 	HTTP *http.Client
 	// Offline forbids the network; what is in Dir still works.

@@ -53,6 +53,34 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// TestPinned asks for an archive that has a known checksum besides.
+func TestPinned(t *testing.T) {
+	s := newSite(t)
+	o := s.options()
+	sum, err := Sum(t.Context(), wanted, o)
+	if want := fmt.Sprintf("%x", sha256.Sum256(s.files["/v6.x/linux-6.6.32.tar.xz"])); err != nil || sum != want || len(s.started) > 0 {
+		t.Fatalf("the listed sum is %s, %v; want %s and no archive fetched (%q)", sum, err, want, s.started)
+	}
+	o.SHA256 = strings.Repeat("0", 64)
+	for _, state := range []string{"not there", "kept"} {
+		if _, err := Fetch(t.Context(), wanted, o); !errors.Is(err, ErrPinned) {
+			t.Errorf("another archive, %s: %v", state, err)
+		}
+		if state == "not there" && len(s.started) > 0 {
+			t.Errorf("another archive was fetched: %q", s.started)
+		}
+		o.SHA256 = strings.ToUpper(sum)
+		if _, err := Fetch(t.Context(), wanted, o); err != nil {
+			t.Errorf("the pinned archive: %v", err)
+		}
+		o.SHA256 = strings.Repeat("1", 64)
+	}
+	o.Offline = true
+	if _, err := Sum(t.Context(), wanted, o); fault.KindOf(err) != fault.Outside {
+		t.Errorf("offline: %v", err)
+	}
+}
+
 func TestResume(t *testing.T) {
 	s := newSite(t)
 	s.cut.Store(100)

@@ -3,6 +3,12 @@
 # was copied to /src/linux.new.
 set -eu
 cd /src
+# Another flavor's build may have unpacked the same archive meanwhile, and be
+# compiling it.
+if [ -f incoming ] && [ -f complete ]; then
+    rm -f incoming
+    exit 0
+fi
 if [ -f incoming ]; then
     echo "hookbuild: unpacking the source"
     rm -rf linux.new

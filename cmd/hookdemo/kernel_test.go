@@ -1,0 +1,93 @@
+//go:build e2e
+
+// Compiling a kernel takes minutes, so this test is for go test -tags e2e.
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hookbuild/internal/lab"
+	"hookbuild/internal/testneed"
+	"hookbuild/kernel/kerneltest"
+)
+
+// flavors defines a kernel that compiles in minutes.
+const flavors = `flavors:
+  - id: tiny
+    arch: x86_64
+    series: 6.1
+    config: tiny
+    fragments: [kernel/fragments/tiny.config]
+`
+
+// workspace is a Hook checkout with that flavor.
+func workspace(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../testdata/hook")); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile("../../kernel/builder/testdata/tiny-x86_64.config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/configs/tiny-6.1.y-x86_64"), config)
+	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/flavors.yaml"), []byte(flavors))
+	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/fragments/tiny.config"), []byte("# the flavor's own\nCONFIG_LOCALVERSION=\"-tiny\"\n"))
+	return dir
+}
+
+// TestCompiledKernel goes a user's whole way with a kernel of their own: it is
+// compiled, an option is switched on, and a HookOS with it, compiled anew by
+// "all", boots to its embedded images.
+func TestCompiledKernel(t *testing.T) {
+	testneed.Docker(t)
+	testneed.Tool(t, lab.Emulator("amd64"))
+	dir, work := workspace(t), t.TempDir()
+	program := filepath.Join(work, "hookbuild")
+	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "go"), "build", "-o", program, "hookbuild/cmd/hookbuild").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	from := []string{"--source", kerneltest.LinuxSource(t, "6.1"), "--builder-base", kerneltest.Base(t), "--builder-network", "host"}
+	hookbuild := func(args ...string) string {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), program, append(args, "--cache-dir", filepath.Join(work, "cache"), "--progress", "plain", "--hook-dir", dir)...)
+		var said bytes.Buffer
+		command.Stderr = &said
+		begun := time.Now()
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("hookbuild %v: %v\n%s", args, err, &said)
+		}
+		t.Logf("hookbuild %s %s: %v", args[0], args[1], time.Since(begun).Round(time.Second))
+		return string(out)
+	}
+	exported := filepath.Join(work, "kernel.tar")
+	hookbuild(append([]string{"kernel", "tiny", "--no-load", "--export", exported}, from...)...)
+	if got := hookbuild("inspect", "image:docker-archive:"+exported, "--config", "CONFIG_SQUASHFS_LZ4"); !strings.Contains(got, "missing") {
+		t.Errorf("before, the option is\n%s", got)
+	}
+	changes := hookbuild(append([]string{"kernel-config", "tiny", "--set", "CONFIG_SQUASHFS_LZ4=y"}, from...)...)
+	if !strings.Contains(changes, "CONFIG_SQUASHFS_LZ4: not set -> y") || strings.Contains(changes, "LOCALVERSION") {
+		t.Errorf("the changes are\n%s", changes)
+	}
+	var story bytes.Buffer
+	err := run(t.Context(), append([]string{
+		"-arch", "amd64", "-flavor", "tiny", "-hook-dir", dir, "-work", work, "-hookbuild", program, "--", "--kernel", "build",
+	}, from...), &story)
+	t.Log(story.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	vmlinuz := filepath.Join(work, "out-amd64/hook/vmlinuz-x86_64")
+	if got := hookbuild("inspect", vmlinuz, "--config", "CONFIG_SQUASHFS_LZ4"); !strings.Contains(got, "built in") || !strings.Contains(got, "-tiny for x86_64") {
+		t.Errorf("the kernel of the HookOS is\n%s", got)
+	}
+}

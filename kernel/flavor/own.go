@@ -1,0 +1,308 @@
+package flavor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/nearest"
+)
+
+// File is where a Hook checkout has flavors of its own; docs/kernels.md
+// describes it.
+const File = "kernel/flavors.yaml"
+
+// mostText bounds the file.
+const mostText = 1 << 20
+
+// Read gives upstream's inventory and, behind it, the flavors that a checkout
+// adds in [File]. What is wrong in the file is an error with the line.
+func Read(checkout fs.FS) (Inventory, error) {
+	text, err := readFile(checkout)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Upstream(), nil
+	}
+	var in Inventory
+	if err == nil {
+		in, err = parse(text)
+	}
+	if err != nil {
+		return Inventory{}, fault.Mark(fmt.Errorf("reading the checkout's flavors %q: %w", File, err), fault.Invalid)
+	}
+	return in, nil
+}
+
+func readFile(checkout fs.FS) ([]byte, error) {
+	f, err := checkout.Open(File)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, mostText+1))
+	if err == nil && len(text) > mostText {
+		err = fmt.Errorf("it has more than %d bytes", mostText)
+	}
+	return text, errors.Join(err, f.Close())
+}
+
+// parse adds the flavors of a file to upstream's.
+func parse(text []byte) (Inventory, error) {
+	all := Upstream()
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return all, fmt.Errorf("it is not valid YAML: %w", err)
+	}
+	if len(document.Content) == 0 {
+		return all, errors.New("it is empty; list flavors below the word flavors, or delete it")
+	}
+	root := document.Content[0]
+	var list *yaml.Node
+	err := eachKey(root, "the file", func(key, value *yaml.Node) error {
+		if key.Value != "flavors" {
+			return at(key, "unknown word %q; the file has one, flavors", key.Value)
+		}
+		list = value
+		return nil
+	})
+	switch {
+	case err != nil:
+		return all, err
+	case list == nil || list.Kind != yaml.SequenceNode:
+		return all, at(root, "there is no list of flavors; begin it with the line \"flavors:\" and each flavor with \"- id: NAME\"")
+	}
+	lines := map[string]int{}
+	for _, node := range list.Content {
+		f, err := readFlavor(node)
+		if err != nil {
+			return all, err
+		}
+		if _, found := all.lookup(f.ID); found {
+			return all, at(node, "%s", taken(f.ID, lines[f.ID]))
+		}
+		lines[f.ID] = node.Line
+		all.flavors = append(all.flavors, f)
+	}
+	return all, all.checkKernels(lines)
+}
+
+func taken(id string, line int) string {
+	if line == 0 {
+		return fmt.Sprintf("the id %q is that of one of upstream's flavors; choose another", id)
+	}
+	return fmt.Sprintf("the id %q is taken by the flavor of line %d; choose another", id, line)
+}
+
+// checkKernels looks at the flavors whose kernels others take. Lines has where
+// the checkout's own are.
+func (in Inventory) checkKernels(lines map[string]int) error {
+	for _, f := range in.flavors {
+		line := lines[f.ID]
+		if line == 0 || f.UseKernelID == "" {
+			continue
+		}
+		k, found := in.lookup(f.UseKernelID)
+		switch {
+		case !found:
+			return fmt.Errorf("line %d: %s: use-kernel: %q: %w", line, f.ID, f.UseKernelID, in.unknown(f.UseKernelID))
+		case k.Arch != f.Arch:
+			return fmt.Errorf("line %d: %s: use-kernel: the kernel of %s is for %s and this flavor for %s", line, f.ID, k.ID, k.Arch, f.Arch)
+		case k.UseKernelID != "":
+			return fmt.Errorf("line %d: %s: use-kernel: %s takes the kernel of %s; name that", line, f.ID, k.ID, k.UseKernelID)
+		}
+	}
+	return nil
+}
+
+// readFlavor reads one entry of the list.
+func readFlavor(n *yaml.Node) (Flavor, error) {
+	f := Flavor{Own: true}
+	where := map[string]*yaml.Node{}
+	err := eachKey(n, "a flavor", func(key, value *yaml.Node) error {
+		where[key.Value] = value
+		return f.set(key, value)
+	})
+	if err != nil {
+		return f, err
+	}
+	f.completeOwn()
+	return f, f.checkOwn(n, where)
+}
+
+// words are the keys of a flavor, in the order in which errors list them.
+func words() []string {
+	return []string{"id", "method", "arch", "series", "config", "fragments", "artifact", "use-kernel", "template", "tags", "output-id", "iso"}
+}
+
+// set takes over one key.
+func (f *Flavor) set(key, value *yaml.Node) error {
+	switch key.Value {
+	case "id":
+		return word(key, value, &f.ID)
+	case "method":
+		return word(key, value, (*string)(&f.Method))
+	case "arch":
+		return word(key, value, &f.Arch)
+	case "series":
+		return word(key, value, &f.Series)
+	case "config":
+		return word(key, value, &f.Config)
+	case "fragments":
+		return list(key, value, &f.Fragments)
+	case "artifact":
+		return word(key, value, &f.Artifact)
+	case "use-kernel":
+		return word(key, value, &f.UseKernelID)
+	case "template":
+		return word(key, value, &f.Template)
+	case "tags":
+		return list(key, value, &f.Tags)
+	case "output-id":
+		return word(key, value, &f.FixedOutputID)
+	case "iso":
+		return yes(key, value, &f.ISO)
+	}
+	meant := ""
+	if near := nearest.Word(key.Value, words()); near != "" {
+		meant = fmt.Sprintf(" (is %s meant?)", near)
+	}
+	return at(key, "a flavor has no %q%s; it has %s", key.Value, meant, strings.Join(words(), ", "))
+}
+
+// completeOwn fills in what may be left out.
+func (f *Flavor) completeOwn() {
+	switch f.Arch {
+	case "amd64":
+		f.Arch = X86_64
+	case "arm64":
+		f.Arch = AArch64
+	}
+	if f.Method == "" {
+		f.Method = Source
+	}
+	if f.Method == Source && f.Config == "" && f.UseKernelID == "" {
+		f.Config = "generic"
+	}
+	f.Type = "external"
+	if f.Method == Source {
+		f.Type = "source"
+	}
+	if f.Template == "" {
+		f.Template = "hook"
+	}
+	// Upstream's rule would give files the name of upstream's own.
+	if f.FixedOutputID == "" {
+		f.FixedOutputID = f.ID
+	}
+}
+
+// forms are what ids, series and names look like: they become parts of files'
+// names.
+var (
+	nameForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	seriesForm = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
+)
+
+// checkOwn looks at a flavor once it is complete.
+func (f *Flavor) checkOwn(n *yaml.Node, where map[string]*yaml.Node) error {
+	bad := func(key, format string, args ...any) error {
+		place := n
+		if where[key] != nil {
+			place = where[key]
+		}
+		return at(place, "%s: "+format, append([]any{key}, args...)...)
+	}
+	for _, name := range []struct{ key, value string }{
+		{"id", f.ID}, {"config", f.Config}, {"artifact", f.Artifact}, {"template", f.Template}, {"output-id", f.FixedOutputID},
+	} {
+		if name.value != "" && !nameForm.MatchString(name.value) {
+			return bad(name.key, "%q becomes part of a file's name: use letters, digits, dots, dashes and underscores", name.value)
+		}
+	}
+	switch {
+	case f.ID == "":
+		return bad("id", "it is missing; the flavor is called by it on the command line")
+	case f.Arch != X86_64 && f.Arch != AArch64:
+		return bad("arch", "%q is neither x86_64 nor aarch64", f.Arch)
+	case f.Method != Source && f.Method != Armbian:
+		return bad("method", "%q is neither source (compiled from kernel.org's source) nor armbian (Armbian's packages); a kernel from elsewhere is given by --kernel", string(f.Method))
+	case f.UseKernelID != "" && f.Series+f.Config+f.Artifact+strings.Join(f.Fragments, "") != "":
+		return bad("use-kernel", "the kernel is that of %s: leave series, config, fragments and artifact out", f.UseKernelID)
+	case f.UseKernelID != "":
+		return nil
+	case f.Method == Armbian && f.Artifact == "":
+		return bad("artifact", "it is missing; it names the OCI artifact of Armbian's kernel, such as kernel-rockchip64-edge")
+	case f.Method == Armbian && f.Series+f.Config+strings.Join(f.Fragments, "") != "":
+		return bad("method", "kernels of Armbian come ready-made: leave series, config and fragments out")
+	case f.Method == Source && f.Artifact != "":
+		return bad("artifact", "only the method armbian has one")
+	case f.Method == Source && !seriesForm.MatchString(f.Series):
+		return bad("series", "%q is not a kernel series such as 6.6", f.Series)
+	}
+	for _, name := range f.Fragments {
+		if !fs.ValidPath(name) || name == "." {
+			return bad("fragments", "%q is not a path in the checkout, such as kernel/fragments/site.config", name)
+		}
+	}
+	return nil
+}
+
+// eachKey calls do for the keys of a mapping, once each.
+func eachKey(n *yaml.Node, what string, do func(key, value *yaml.Node) error) error {
+	if n.Kind != yaml.MappingNode {
+		return at(n, "%s is not a mapping of words to values", what)
+	}
+	var seen []string
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if slices.Contains(seen, key.Value) {
+			return at(key, "%s has %q twice", what, key.Value)
+		}
+		seen = append(seen, key.Value)
+		if err := do(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// word reads one value as it is written: a series of 5.10 is not the number
+// 5.1.
+func word(key, value *yaml.Node, to *string) error {
+	if value.Kind != yaml.ScalarNode || value.Value == "" {
+		return at(value, "%s wants one word", key.Value)
+	}
+	*to = value.Value
+	return nil
+}
+
+func list(key, value *yaml.Node, to *[]string) error {
+	if value.Kind != yaml.SequenceNode {
+		return at(value, "%s wants a list, such as [%s]", key.Value, value.Value)
+	}
+	for _, item := range value.Content {
+		var text string
+		if err := word(key, item, &text); err != nil {
+			return err
+		}
+		*to = append(*to, text)
+	}
+	return nil
+}
+
+func yes(key, value *yaml.Node, to *bool) error {
+	if err := value.Decode(to); err != nil || value.Tag != "!!bool" {
+		return at(value, "%s wants true or false", key.Value)
+	}
+	return nil
+}
+
+// at is an error with the line of a node.
+func at(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: %w", n.Line, fmt.Errorf(format, args...))
+}

@@ -1,0 +1,127 @@
+package flavor
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/fault"
+)
+
+func checkout(text string) fstest.MapFS {
+	return fstest.MapFS{File: {Data: []byte(text)}}
+}
+
+func TestReadWithoutOwn(t *testing.T) {
+	in, err := Read(fstest.MapFS{})
+	if err != nil || len(in.All()) != len(Upstream().All()) {
+		t.Errorf("got %d flavors, %v", len(in.All()), err)
+	}
+}
+
+func TestReadOwn(t *testing.T) {
+	in, err := Read(checkout(`# Our machines.
+flavors:
+  - id: ucs-amd64
+    arch: amd64
+    series: 5.10
+    fragments: [kernel/fragments/ucs.config]
+    tags: [site, lab]
+    iso: true
+  - id: edge-arm64
+    method: source
+    arch: aarch64
+    series: "6.12"
+    config: edge
+    template: peg
+    output-id: edge
+  - {id: board, method: armbian, arch: arm64, artifact: kernel-board-edge}
+  - {id: ucs-debug, arch: x86_64, use-kernel: ucs-amd64, template: debug}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Flavor{
+		{
+			ID: "ucs-amd64", Method: Source, Arch: X86_64, Type: "source", Series: "5.10", Config: "generic",
+			Fragments: []string{"kernel/fragments/ucs.config"}, FixedOutputID: "ucs-amd64", Template: "hook", Tags: []string{"site", "lab"}, ISO: true, Own: true,
+		},
+		{ID: "edge-arm64", Method: Source, Arch: AArch64, Type: "source", Series: "6.12", Config: "edge", FixedOutputID: "edge", Template: "peg", Own: true},
+		{ID: "board", Method: Armbian, Arch: AArch64, Type: "external", Artifact: "kernel-board-edge", FixedOutputID: "board", Template: "hook", Own: true},
+		{ID: "ucs-debug", Method: Source, Arch: X86_64, Type: "source", UseKernelID: "ucs-amd64", FixedOutputID: "ucs-debug", Template: "debug", Own: true},
+	}
+	upstream := len(Upstream().All())
+	if diff := cmp.Diff(want, in.All()[upstream:]); diff != "" {
+		t.Error(diff)
+	}
+	f, err := in.Find("edge-arm64")
+	if err != nil || f.OutputID("") != "edge" || f.OutputID("mine") != "mine-aarch64" {
+		t.Errorf("%v, %v", f, err)
+	}
+	if _, err := in.Find("ucs-amd46"); err == nil || !strings.Contains(err.Error(), "is ucs-amd64 meant") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestReadRefuses has a mistake in each file; the error has its line and says
+// what is wrong.
+func TestReadRefuses(t *testing.T) {
+	const good = "flavors:\n  - id: a\n    arch: x86_64\n    series: 6.6\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":             {"", "it is empty"},
+		"no YAML":           {"flavors: [\n", "not valid YAML"},
+		"other word":        {"flavours: []\n", `line 1: unknown word "flavours"`},
+		"no list":           {"flavors:\n  id: a\n", "line 1: there is no list of flavors"},
+		"text":              {"hello\n", "line 1: the file is not a mapping"},
+		"mistyped key":      {good + "    fragment: [x]\n", `line 5: a flavor has no "fragment" (is fragments meant?)`},
+		"key twice":         {good + "    arch: arm64\n", `line 5: a flavor has "arch" twice`},
+		"list for a word":   {good + "    config: [a, b]\n", "line 5: config wants one word"},
+		"word for a list":   {good + "    tags: lts\n", "line 5: tags wants a list, such as [lts]"},
+		"no truth":          {good + "    iso: sometimes\n", "line 5: iso wants true or false"},
+		"quoted truth":      {good + "    iso: \"true\"\n", "line 5: iso wants true or false"},
+		"no id":             {"flavors:\n  - arch: x86_64\n    series: 6.6\n", "line 2: id: it is missing"},
+		"no arch":           {"flavors:\n  - id: a\n    series: 6.6\n", "line 2: arch: \"\" is neither"},
+		"wrong arch":        {"flavors:\n  - id: a\n    arch: i386\n    series: 6.6\n", "line 3: arch: \"i386\" is neither"},
+		"wrong method":      {good + "    method: deb\n", "line 5: method: \"deb\" is neither source"},
+		"no series":         {"flavors:\n  - id: a\n    arch: x86_64\n", "line 2: series: \"\" is not a kernel series"},
+		"a release":         {"flavors:\n  - id: a\n    arch: x86_64\n    series: 6.6.32\n", "line 4: series: \"6.6.32\" is not a kernel series"},
+		"upstream's id":     {"flavors:\n  - id: hook-default-amd64\n    arch: x86_64\n    series: 6.6\n", "line 2: the id \"hook-default-amd64\" is that of one of upstream's"},
+		"id twice":          {good + "  - id: a\n    arch: x86_64\n    series: 6.6\n", "line 5: the id \"a\" is taken by the flavor of line 2"},
+		"a path for an id":  {"flavors:\n  - id: a/b\n    arch: x86_64\n    series: 6.6\n", "line 2: id: \"a/b\" becomes part of a file's name"},
+		"output elsewhere":  {good + "    output-id: ../x\n", "line 5: output-id: \"../x\" becomes part of a file's name"},
+		"config elsewhere":  {good + "    config: ../../etc/x\n", "line 5: config:"},
+		"fragment outside":  {good + "    fragments:\n      - ../../x.config\n", "line 6: fragments: \"../../x.config\" is not a path in the checkout"},
+		"absolute fragment": {good + "    fragments: [/etc/x.config]\n", "line 5: fragments:"},
+		"artifact":          {good + "    artifact: kernel-x\n", "line 5: artifact: only the method armbian"},
+		"no artifact":       {"flavors:\n  - id: a\n    arch: arm64\n    method: armbian\n", "line 2: artifact: it is missing"},
+		"armbian's series":  {"flavors:\n  - {id: a, arch: arm64, method: armbian, artifact: k, series: 6.6}\n", "line 2: method: kernels of Armbian come ready-made"},
+		"unknown kernel":    {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-arm46}\n", "line 2: a: use-kernel: \"hook-default-arm46\": there is none of that name (is hook-default-arm64 meant?)"},
+		"other arch":        {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-amd64}\n", "is for x86_64 and this flavor for aarch64"},
+		"kernel of another": {"flavors:\n  - {id: a, arch: amd64, use-kernel: peg-default-amd64}\n", "takes the kernel of hook-default-amd64; name that"},
+		"kernel and config": {"flavors:\n  - {id: a, arch: amd64, use-kernel: hook-default-amd64, series: 6.6}\n", "leave series, config, fragments and artifact out"},
+	} {
+		_, err := Read(checkout(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), File) || fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: got %v; want %q", name, err, c.want)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add("flavors:\n  - id: a\n    arch: x86_64\n    series: 6.6\n")
+	f.Add("flavors: &a [*a]")
+	f.Add("a: [*b, {<<: 1}]\n---\nb")
+	f.Fuzz(func(t *testing.T, text string) {
+		in, err := Read(checkout(text))
+		if err != nil {
+			return
+		}
+		for _, flavor := range in.All() {
+			if got, err := in.Find(flavor.ID); err != nil || got.ID != flavor.ID || !nameForm.MatchString(flavor.OutputID("")) {
+				t.Errorf("%+v: found %+v, %v", flavor, got, err)
+			}
+		}
+	})
+}
