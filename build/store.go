@@ -131,6 +131,7 @@ func (b *Builder) writePart(ctx context.Context, out *initramfs.FileWriter, part
 	if part.Compressed {
 		o.Compression = initramfs.None
 	}
+	o.Window = layerWindow
 	if part.Compressed || part.Key == "" {
 		return out.WriteSegment(ctx, tree, o)
 	}
@@ -146,6 +147,10 @@ func (b *Builder) writePart(ctx context.Context, out *initramfs.FileWriter, part
 	}
 	return errors.Join(out.Append(ctx, io.NewSectionReader(f, 0, f.Size())), f.Close())
 }
+
+// layerWindow is enough for a layer, which is one program more often than
+// several, and leaves memory to those that are read meanwhile.
+const layerWindow = 32 << 20
 
 func (b *Builder) fetchAll(ctx context.Context, items []embed.Item) error {
 	g, ctx := errgroup.WithContext(ctx)

@@ -5,10 +5,10 @@ import (
 	"io"
 	"runtime"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs/zstd"
 )
 
 // Compression names how a segment is compressed.
@@ -39,32 +39,27 @@ func ParseCompression(name string) (Compression, error) {
 	return "", fault.Mark(fmt.Errorf("reading compression %q: choose %s, %s or %s", name, Zstd, Gzip, None), fault.Usage)
 }
 
-// The zstd window and the number of jobs bound the encoder's memory: each job
-// takes four windows of input. Twice the window makes a system's files 0.3 %
-// smaller for twice the memory. Kernels accept up to 128 MiB.
-const (
-	zstdWindow   = 2 << 20
-	mostZstdJobs = 4
-)
-
 // gzipBlock is what each goroutine compresses at a time. Since it decides the
 // bytes that come out, it is fixed.
 const gzipBlock = 1 << 20
 
-// mostJobs bounds the memory on machines with many cores.
-const mostJobs = 16
+// These bound the memory on machines with many cores.
+const (
+	mostJobs     = 16
+	mostZstdJobs = 8
+)
 
 // newCompressor compresses what is written to it into w: into exactly one zstd
 // frame or gzip member, because the kernel takes the end of either for the
-// end of an archive. The bytes do not depend on jobs.
-func newCompressor(w io.Writer, c Compression, level, jobs int) (io.WriteCloser, error) {
+// end of an archive. The bytes do not depend on jobs. The window is for zstd.
+func newCompressor(w io.Writer, c Compression, level, window, jobs int) (io.WriteCloser, error) {
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
 	jobs = min(jobs, mostJobs)
 	switch c {
 	case Zstd:
-		return newZstd(w, level, jobs)
+		return newZstd(w, level, window, jobs)
 	case Gzip, "":
 		return newGzip(w, level, jobs)
 	case None:
@@ -73,22 +68,11 @@ func newCompressor(w io.Writer, c Compression, level, jobs int) (io.WriteCloser,
 	return nil, fmt.Errorf("compressing with %q: choose %s, %s or %s", c, Zstd, Gzip, None)
 }
 
-func newZstd(w io.Writer, level, jobs int) (io.WriteCloser, error) {
+func newZstd(w io.Writer, level, window, jobs int) (io.WriteCloser, error) {
 	if level < 0 || level > 22 {
 		return nil, fault.Mark(fmt.Errorf("compressing with zstd level %d: choose 1 to 22", level), fault.Usage)
 	}
-	speed := zstd.SpeedDefault
-	if level > 0 {
-		speed = zstd.EncoderLevelFromZstd(level)
-	}
-	return zstd.NewWriter(w,
-		zstd.WithEncoderLevel(speed),
-		zstd.WithWindowSize(zstdWindow),
-		// Jobs are cut by size alone, unless there is only one of them: then the
-		// library leaves them out, and other bytes come out.
-		zstd.WithConcurrentBlocks(true),
-		zstd.WithEncoderConcurrency(min(max(jobs, 2), mostZstdJobs)),
-	)
+	return zstd.NewWriter(w, zstd.Options{Level: level, Window: window, Jobs: min(jobs, mostZstdJobs)}), nil
 }
 
 func newGzip(w io.Writer, level, jobs int) (io.WriteCloser, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/cavaliergopher/cpio"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs/zstd"
 )
 
 // SegmentOptions says how [WriteSegment] writes.
@@ -18,8 +19,12 @@ type SegmentOptions struct {
 	// Compression is Gzip when empty.
 	Compression Compression
 	// Level is the compressor's own: 1 to 9 for gzip, 1 to 22 for zstd, where
-	// neighbouring ones give the same; 0 is the default, 6 and 3.
+	// those from 19 on give the same; 0 is the default, 6 and 3.
 	Level int
+	// Window is how far back zstd finds repetitions, in bytes, where the content
+	// is that long. The writer holds it in memory, and so does the kernel while
+	// it unpacks. 0 is as far as kernels allow, 128 MiB.
+	Window int
 	// Jobs is the number of goroutines that compress, 0 for one a core. The
 	// bytes do not depend on it.
 	Jobs int
@@ -45,7 +50,7 @@ var ErrXattrs = errors.New("an initramfs cannot carry extended attributes")
 // origin: content that is not of its size or 4 GiB and more, a name or target
 // too long for the kernel, a time before 1970 or after 2106.
 func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) error {
-	zw, err := newCompressor(w, o.Compression, o.Level, o.Jobs)
+	zw, err := newCompressor(w, o.Compression, o.Level, o.windowFor(t), o.Jobs)
 	if err != nil {
 		return err
 	}
@@ -59,6 +64,22 @@ func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) e
 		err = fmt.Errorf("compressing an initramfs segment: %w", cerr)
 	}
 	return err
+}
+
+// windowFor is no larger than t needs.
+func (o SegmentOptions) windowFor(t *Tree) int {
+	most := int64(o.Window)
+	if most == 0 {
+		most = zstd.MaxWindow
+	}
+	size := int64(0)
+	for e := range t.All() {
+		size += newcHeaderSize + int64(len(e.Path))
+		if e.Type == Regular {
+			size += e.Size
+		}
+	}
+	return int(min(size, most))
 }
 
 // segmentWriter writes one archive.

@@ -1,0 +1,141 @@
+package zstd
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// nearFinder finds repetitions nearby.
+type nearFinder interface {
+	// reset begins with data; what is before from may be copied.
+	reset(data []byte, from int)
+	// find gives a copy at pos that is before end, where there is one. Calls
+	// come with growing positions, at least 2*wide before end.
+	find(pos, end int) copyOf
+	// skip says that the bytes before to are copies from far.
+	skip(to int)
+}
+
+func newNearFinder(e effort, window int) nearFinder {
+	reach := min(nearby-1, window)
+	if e.depth == 0 {
+		return &quickFinder{reach: reach, places: make([]uint32, 1<<quickBits)}
+	}
+	return &chainFinder{effort: e, reach: reach, heads: make([]uint32, 1<<chainBits), chain: make([]uint32, nearby)}
+}
+
+const (
+	// nearby is how far back copies are from, at most.
+	nearby = 1 << 21
+	// leastNear is the shortest copy that is worth its sequence.
+	leastNear = 4
+	// wide is what is read at once.
+	wide = 8
+)
+
+// copyOf is a copy that could be made; none has the length 0.
+type copyOf struct{ length, distance int }
+
+// worth weighs a copy against what it costs to say.
+func (m copyOf) worth() int { return m.length*4 - bits.Len(uint(m.distance)) }
+
+func load64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+
+func load32(b []byte, at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+
+// hashOf hashes the first five bytes of v.
+func hashOf(v uint64, width uint) uint32 { return uint32(v << 24 * 889523592379 >> (64 - width)) }
+
+// quickFinder remembers the last place of each hash, and only of the positions
+// where it was asked.
+type quickFinder struct {
+	reach  int
+	data   []byte
+	places []uint32 // positions; 0 is none
+}
+
+// quickBits lets the places stay in a core's own cache.
+const quickBits = 16
+
+func (f *quickFinder) reset(data []byte, from int) {
+	clear(f.places)
+	f.data = data
+	for at := max(1, from-f.reach/4); at < from-wide; at += 2 {
+		f.places[hashOf(load64(data, at), quickBits)] = uint32(at)
+	}
+}
+
+func (f *quickFinder) find(pos, end int) copyOf {
+	here := load64(f.data, pos)
+	hash := hashOf(here, quickBits)
+	at := int(f.places[hash])
+	f.places[hash] = uint32(pos)
+	if at == 0 || pos-at > f.reach || load32(f.data, at) != uint32(here) {
+		return copyOf{}
+	}
+	n := common(f.data[at:], f.data[pos:end])
+	if n <= leastNear {
+		return copyOf{}
+	}
+	return copyOf{n, pos - at}
+}
+
+func (f *quickFinder) skip(int) {}
+
+// chainFinder keeps, for each hash, the chain of all positions that have it.
+type chainFinder struct {
+	effort
+	reach int
+	data  []byte
+	heads []uint32
+	chain []uint32 // by position, cut to its length: the one before; 0 ends it
+	next  int      // the first position that is not in yet
+}
+
+const chainBits = 18
+
+func (f *chainFinder) reset(data []byte, from int) {
+	clear(f.heads)
+	f.data = data
+	f.next = max(1, from-f.reach)
+	f.insert(from)
+}
+
+// insert enters the positions before to.
+func (f *chainFinder) insert(to int) {
+	to = min(to, len(f.data)-wide)
+	for ; f.next < to; f.next++ {
+		hash := hashOf(load64(f.data, f.next), chainBits)
+		f.chain[f.next&(nearby-1)] = f.heads[hash]
+		f.heads[hash] = uint32(f.next)
+	}
+}
+
+func (f *chainFinder) skip(to int) {
+	const few = 256 // what follows is the likeliest to be copied
+	f.next = max(f.next, to-few)
+}
+
+func (f *chainFinder) find(pos, end int) copyOf {
+	f.insert(pos + 1)
+	data, here := f.data, f.data[pos:end]
+	best := copyOf{length: leastNear - 1}
+	at := int(f.chain[pos&(nearby-1)])
+	low := max(pos-f.reach, 1)
+	for tries := f.depth; tries > 0 && at >= low; tries-- {
+		// The last bytes tell most places apart that do not beat the best.
+		if tail := best.length - 3; load32(data, at+tail) == load32(here, tail) {
+			if n := common(data[at:], here); n > best.length {
+				best = copyOf{n, pos - at}
+				if n >= f.nice || n == len(here) {
+					return best
+				}
+			}
+		}
+		at = int(f.chain[at&(nearby-1)])
+	}
+	if best.distance == 0 || best.worth() <= 0 {
+		return copyOf{}
+	}
+	return best
+}

@@ -1,0 +1,46 @@
+package zstd
+
+// job is a part of the content that is compressed without knowing what becomes
+// of the parts before it.
+type job struct {
+	data        []byte // the buffer up to the job's end
+	from        int
+	far         []copied
+	first, last bool // of the frame
+}
+
+// worker compresses one job after the other.
+type worker struct {
+	parser parser
+	blocks *blockWriter
+}
+
+func newWorker(o Options) *worker {
+	return &worker{parser: parser{effort: o.effort(), near: newNearFinder(o.effort(), o.Window)}, blocks: newBlockWriter()}
+}
+
+// compress appends the blocks of the job, without anything that depends on
+// tables or distances of the blocks before.
+func (w *worker) compress(out []byte, j job) []byte {
+	w.blocks.forget()
+	w.parser.near.reset(j.data, j.from)
+	w.parser.data, w.parser.far = j.data, j.far
+	w.parser.recent = recent{}
+	if j.first {
+		w.parser.recent = recent{1, 4, 8} // what a frame begins with
+	}
+	if j.from == len(j.data) {
+		return appendHeader(out, j.last, rawBlock, 0)
+	}
+	for at := j.from; at < len(j.data); at += blockSize {
+		end := min(at+blockSize, len(j.data))
+		before := w.parser.recent
+		w.parser.parse(at, end)
+		var ok bool
+		out, ok = w.blocks.write(out, j.data[at:end], w.parser.literals, w.parser.sequences, j.last && end == len(j.data))
+		if !ok {
+			w.parser.recent = before
+		}
+	}
+	return out
+}
