@@ -13,12 +13,13 @@ import (
 const jobSize = 4 << 20
 
 // Writer compresses what is written to it into one frame. Its memory is the
-// window, and for each of its jobs some 16 MiB.
+// window, a quarter more, and for each of its jobs some 16 MiB.
 type Writer struct {
 	w       io.Writer
 	options Options
 	// buffer holds the window and what is being compressed, and has room for a
-	// job for each goroutine and for the one being filled.
+	// job for each goroutine, for the one being filled, and for some more, so
+	// that what is in it moves seldom.
 	buffer []byte
 	begun  int // up to here the buffer was given to goroutines
 	far    *longFinder
@@ -42,7 +43,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	o.Window, descriptor = o.window()
 	z := &Writer{
 		w: w, options: o, first: true,
-		buffer: newBuffer(o.Window + (o.Jobs+1)*jobSize),
+		buffer: newBuffer(o.Window + o.Window/4 + (o.Jobs+1)*jobSize),
 		far:    newLongFinder(o.Window), sum: xxhash.New(),
 		idle: make(chan *worker, o.Jobs), spare: make(chan []byte, o.Jobs+1), results: make(chan chan []byte, o.Jobs),
 		done: make(chan struct{}), failed: make(chan struct{}),
