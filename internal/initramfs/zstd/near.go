@@ -17,7 +17,7 @@ type nearFinder interface {
 }
 
 func newNearFinder(e effort, window int) nearFinder {
-	reach := min(nearby-1, window)
+	reach := min(nearby, window) - 1 // what is older may be gone
 	if e.depth == 0 {
 		return &quickFinder{reach: reach, places: make([]uint32, 1<<quickBits)}
 	}
