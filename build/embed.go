@@ -43,16 +43,30 @@ type EmbedRequest struct {
 // EmbedInto writes the initramfs with one more segment, the store. The
 // segments that it has stay as they are, but for a store in them.
 func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory, err error) {
-	in, err := b.OpenInitramfs(ctx, r.Initramfs)
+	in, err := b.findInitramfs(ctx, r.Initramfs)
 	if err != nil {
 		return embed.Memory{}, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	can, err := b.capabilitiesOf(ctx, r, in)
+	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout, r.Packing)
 	if err != nil {
 		return embed.Memory{}, err
 	}
-	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout, r.Packing)
+	again, err := b.embeddingOf(ctx, r, in, s)
+	if err != nil {
+		return embed.Memory{}, err
+	}
+	if memory, done, err := again.repeat(ctx, r.Output); done || err != nil {
+		return memory, err
+	}
+	return b.embedInto(ctx, r, in, s, again)
+}
+
+func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding) (_ embed.Memory, err error) {
+	if err := b.unpack(ctx, in); err != nil {
+		return embed.Memory{}, err
+	}
+	can, err := again.listening().capabilitiesOf(ctx, r, in)
 	if err != nil {
 		return embed.Memory{}, err
 	}
@@ -71,10 +85,7 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 		return embed.Memory{}, err
 	}
 	defer segment.Close()
-	var size int64
-	err = writeAtomically(r.Output, func(w io.Writer) error {
-		out := initramfs.NewFileWriter(w)
-		defer func() { size = out.Offset() }()
+	size, err := writeInitramfs(r.Output, func(out *initramfs.FileWriter) error {
 		if err := in.copyWithout(ctx, out, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
 			return err
 		}
@@ -83,16 +94,29 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 	if err != nil {
 		return embed.Memory{}, err
 	}
+	plain := !in.hasStore()
 	embed.Strip(in.Contents.Tree)
-	return memoryToBoot(ctx, size, in.Contents.Tree, segment)
+	memory, err := memoryToBoot(ctx, size, in.Contents.Tree, segment)
+	if err == nil && plain {
+		err = again.remember(can, memory)
+	}
+	return memory, err
+}
+
+// writeInitramfs writes the file that appears as a whole, and gives its size in
+// bytes.
+func writeInitramfs(path string, fill func(*initramfs.FileWriter) error) (size int64, err error) {
+	err = writeAtomically(path, func(w io.Writer) error {
+		out := initramfs.NewFileWriter(w)
+		defer func() { size = out.Offset() }()
+		return fill(out)
+	})
+	return size, err
 }
 
 // capabilitiesOf asks the kernel and the modules on board what can be mounted.
 func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, in *Existing) (_ embed.Capabilities, err error) {
-	vmlinuz := r.Vmlinuz
-	if vmlinuz == "" {
-		vmlinuz = besides(r.Initramfs)
-	}
+	vmlinuz := r.kernelFile()
 	if vmlinuz == "" {
 		progress.Notef(b.Progress, "no kernel is at hand that says what it can mount: one like HookOS' own is taken for granted; name yours with --vmlinuz")
 		return embed.Capabilities{}, nil
@@ -103,6 +127,14 @@ func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, in *Existi
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
 	return b.capabilities(ctx, k, r.Segment.Compression, true)
+}
+
+// kernelFile is the path of the kernel, "" where none is at hand.
+func (r EmbedRequest) kernelFile() string {
+	if r.Vmlinuz != "" {
+		return r.Vmlinuz
+	}
+	return besides(r.Initramfs)
 }
 
 // besides gives the kernel of an initramfs by HookOS' names, "" when it is not

@@ -34,20 +34,32 @@ type Existing struct {
 // OpenInitramfs reads an initramfs, a path or URL. Its contents are kept in a
 // temporary file in the cache's directory.
 func (b *Builder) OpenInitramfs(ctx context.Context, source string) (*Existing, error) {
-	task := progress.Start(b.Progress, 0, "read the initramfs %s", source)
-	x := &Existing{Name: source, cache: b.Cache}
-	if err := b.load(ctx, x); err != nil {
-		return nil, task.End(errors.Join(err, x.Close()), "")
+	x, err := b.findInitramfs(ctx, source)
+	if err != nil {
+		return nil, err
 	}
-	return x, task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))
+	if err := b.unpack(ctx, x); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
 }
 
-func (b *Builder) load(ctx context.Context, x *Existing) (err error) {
-	if x.file, err = fetch.Open(ctx, x.Name, fetch.Options{Cache: b.Cache, Offline: b.Offline, Progress: b.Progress}); err != nil {
-		return fmt.Errorf("reading an initramfs: %w", err)
+// findInitramfs opens an initramfs whose contents may not be wanted.
+func (b *Builder) findInitramfs(ctx context.Context, source string) (*Existing, error) {
+	file, err := fetch.Open(ctx, source, fetch.Options{Cache: b.Cache, Offline: b.Offline, Progress: b.Progress})
+	if err != nil {
+		return nil, fmt.Errorf("reading an initramfs: %w", err)
 	}
-	x.Contents, err = x.load(ctx, x.section(0, x.file.Size()))
-	return err
+	return &Existing{Name: source, file: file, cache: b.Cache}, nil
+}
+
+// unpack gives x its Contents.
+func (b *Builder) unpack(ctx context.Context, x *Existing) (err error) {
+	task := progress.Start(b.Progress, 0, "read the initramfs %s", x.Name)
+	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size())); err != nil {
+		return task.End(err, "")
+	}
+	return task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))
 }
 
 // load unpacks what r holds into a spool that lasts until Close.
@@ -72,10 +84,7 @@ func (x *Existing) Size() int64 { return x.file.Size() }
 
 // Close releases the files.
 func (x *Existing) Close() error {
-	var err error
-	if x.file != nil {
-		err = x.file.Close()
-	}
+	err := x.file.Close()
 	for _, spool := range x.spools {
 		err = errors.Join(err, spool.Close())
 	}
@@ -98,7 +107,7 @@ func (x *Existing) Store() (*embed.Store, error) {
 // Segments that hold nothing of it keep their bytes; the others are written
 // anew, compressed as they were where that can be written.
 func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o initramfs.SegmentOptions) error {
-	if !x.has(embed.StorePath) && !x.has(embed.ScriptPath) {
+	if !x.hasStore() {
 		return x.copySegments(ctx, out, 0, len(x.Contents.Segments))
 	}
 	kept := 0 // the first of those that keep their bytes and are not yet written
@@ -117,6 +126,9 @@ func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o
 	}
 	return nil
 }
+
+// hasStore tells whether there is anything of a store.
+func (x *Existing) hasStore() bool { return x.has(embed.StorePath) || x.has(embed.ScriptPath) }
 
 func (x *Existing) has(path string) bool {
 	_, ok := x.Contents.Tree.Lookup(path)

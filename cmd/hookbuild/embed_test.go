@@ -406,3 +406,45 @@ func TestEmbedTellsTheMemory(t *testing.T) {
 		}
 	}
 }
+
+// The same again does not unpack the initramfs, says the same of it, and gives
+// the same bytes; whatever differs is made anew.
+func TestEmbedAgain(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	const unpacking = "read the initramfs"
+	embed := func(more ...string) (said, made string) {
+		args := append([]string{"embed", "--initramfs", in, "-o", out, "--image", s.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"}, more...)
+		return e.run(0, args...).stderr, readFile(t, out)
+	}
+	baseInitramfs(t, in, initramfs.Zstd)
+	first, made := embed()
+	if !strings.Contains(first, unpacking) || !strings.Contains(first, "no kernel is at hand") {
+		t.Errorf("at first it says %s", first)
+	}
+	said, again := embed()
+	if strings.Contains(said, unpacking) || again != made {
+		t.Errorf("the same again: the bytes equal: %t; it says %s", again == made, said)
+	}
+	for line := range strings.Lines(first) {
+		if (strings.Contains(line, "no kernel is at hand") || strings.Contains(line, "RAM")) && !strings.Contains(said, line) {
+			t.Errorf("the second time it does not say %s", line)
+		}
+	}
+	if said, _ := embed("--layout", "directory"); !strings.Contains(said, unpacking) {
+		t.Errorf("with another layout it says %s", said)
+	}
+	if err := os.RemoveAll(filepath.Join(e.cache, "segments")); err != nil {
+		t.Fatal(err)
+	}
+	if said, again := embed(); !strings.Contains(said, unpacking) || again != made {
+		t.Errorf("without the store: the bytes equal: %t; it says %s", again == made, said)
+	}
+	baseInitramfs(t, in, initramfs.Gzip)
+	if said, other := embed(); !strings.Contains(said, unpacking) || !strings.HasPrefix(other, readFile(t, in)) {
+		t.Errorf("with another initramfs it says %s", said)
+	}
+}
