@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -66,15 +67,39 @@ func Boot(ctx context.Context, m Machine) (_ string, err error) {
 // emulate runs QEMU and gives what came out of the machine and out of QEMU.
 func (m Machine) emulate(ctx context.Context, initramfs string) (console, problems string, err error) {
 	args := m.arguments(initramfs)
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	running, end := context.WithCancel(ctx)
+	defer end()
+	cmd := exec.CommandContext(running, args[0], args[1:]...)
 	cmd.WaitDelay = 5 * time.Second
 	var out, said limitedText
-	cmd.Stdout, cmd.Stderr = &out, &said
+	halt := &haltWatch{end: end}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, halt), &said
 	if m.Console != nil {
-		cmd.Stdout = io.MultiWriter(&out, m.Console)
+		cmd.Stdout = io.MultiWriter(&out, halt, m.Console)
 	}
-	err = cmd.Run()
+	if err = cmd.Run(); halt.seen {
+		err = nil
+	}
 	return out.String(), said.String(), err
+}
+
+// haltWatch ends a machine that has halted: a kernel without ACPI cannot switch
+// it off.
+type haltWatch struct {
+	end  func()
+	seen bool
+	last []byte // what a line may have begun with
+}
+
+func (h *haltWatch) Write(p []byte) (int, error) {
+	const halted = "reboot: System halted"
+	h.last = append(h.last, p...)
+	if bytes.Contains(h.last, []byte(halted)) {
+		h.seen = true
+		h.end()
+	}
+	h.last = h.last[max(0, len(h.last)-len(halted)):]
+	return len(p), nil
 }
 
 func (m Machine) arguments(initramfs string) []string {
