@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"hookbuild/embed"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
@@ -63,7 +65,7 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 }
 
 func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding) (_ embed.Memory, err error) {
-	if err := b.unpack(ctx, in); err != nil {
+	if err := b.unpackAndFetch(ctx, in, s); err != nil {
 		return embed.Memory{}, err
 	}
 	can, err := again.listening().capabilitiesOf(ctx, r, in)
@@ -101,6 +103,14 @@ func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s
 		err = again.remember(can, memory)
 	}
 	return memory, err
+}
+
+// unpackAndFetch does at once what takes long and does not depend on one another.
+func (b *Builder) unpackAndFetch(ctx context.Context, in *Existing, s *store) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.unpack(ctx, in) })
+	g.Go(func() error { return b.fetchAll(ctx, s.items) })
+	return g.Wait()
 }
 
 // writeInitramfs writes the file that appears as a whole, and gives its size in

@@ -47,7 +47,7 @@ func newDecompressor(r *bufio.Reader, c Compression) (io.ReadCloser, error) {
 		return zr, nil
 	case Zstd:
 		// One goroutine only: the frame is read no further than it is asked for.
-		zr, err := zstd.NewReader(&zstdFrame{r: r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(mostWindow))
+		zr, err := zstd.NewReader(&zstdFrame{r: r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(mostWindow))
 		if err != nil {
 			return nil, err
 		}

@@ -49,7 +49,7 @@ func compressions() []Compression {
 // as zlib's 6 does, in less time; with blocks this small only the best zstd is
 // smaller than gzip, by 5 %.
 const (
-	gzipLevel = 5
+	gzipLevel = 4
 	zstdLevel = 19
 )
 
