@@ -65,24 +65,12 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 }
 
 func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding) (_ embed.Memory, err error) {
-	if err := b.unpackAndFetch(ctx, in, s); err != nil {
-		return embed.Memory{}, err
-	}
-	can, err := again.listening().capabilitiesOf(ctx, r, in)
+	held, err := os.MkdirTemp(b.Cache.Dir(), "kept-")
 	if err != nil {
-		return embed.Memory{}, err
+		return embed.Memory{}, fmt.Errorf("making room for the images to keep: %w", err)
 	}
-	if r.Keep {
-		held, err := os.MkdirTemp(b.Cache.Dir(), "kept-")
-		if err != nil {
-			return embed.Memory{}, fmt.Errorf("making room for the images to keep: %w", err)
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(held)) }()
-		if err := b.keep(ctx, s, in, held); err != nil {
-			return embed.Memory{}, err
-		}
-	}
-	segment, err := b.storeSegment(ctx, s, can, r.Segment)
+	defer func() { err = errors.Join(err, os.RemoveAll(held)) }()
+	can, segment, err := b.unpackAndPack(ctx, r, in, s, again, held)
 	if err != nil {
 		return embed.Memory{}, err
 	}
@@ -105,12 +93,56 @@ func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s
 	return memory, err
 }
 
-// unpackAndFetch does at once what takes long and does not depend on one another.
-func (b *Builder) unpackAndFetch(ctx context.Context, in *Existing, s *store) error {
+// unpackAndPack does at once what takes long: it gives the initramfs its
+// Contents, and packs the store as soon as it is known how. Images that are kept
+// pass through files in held.
+func (b *Builder) unpackAndPack(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding, held string) (can embed.Capabilities, segment *cache.File, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.unpack(ctx, in) })
-	g.Go(func() error { return b.fetchAll(ctx, s.items) })
-	return g.Wait()
+	unpacked := make(chan struct{})
+	g.Go(func() error {
+		err := b.unpack(ctx, in)
+		if err == nil {
+			close(unpacked)
+		}
+		return err
+	})
+	contents := func() (*initramfs.Tree, error) {
+		select {
+		case <-unpacked:
+			return in.Contents.Tree, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	g.Go(func() (err error) {
+		can, segment, err = b.packFor(ctx, r, in, contents, s, again, held)
+		return err
+	})
+	if err = g.Wait(); err != nil && segment != nil {
+		err = errors.Join(err, segment.Close())
+	}
+	return can, segment, err
+}
+
+// packFor packs the store for the kernel that is to boot it. It asks for the
+// contents of the initramfs, and waits, only where they matter.
+func (b *Builder) packFor(ctx context.Context, r EmbedRequest, in *Existing, contents func() (*initramfs.Tree, error), s *store, again *embedding, held string) (can embed.Capabilities, segment *cache.File, err error) {
+	if err := b.fetchAll(ctx, s.items); err != nil {
+		return can, nil, err
+	}
+	if can, err = again.listening().capabilitiesOf(ctx, r, contents); err != nil {
+		return can, nil, err
+	}
+	if r.Keep {
+		if _, err := contents(); err != nil {
+			return can, nil, err
+		}
+		if err := b.keep(ctx, s, in, held); err != nil {
+			return can, nil, err
+		}
+	}
+	segment, err = b.storeSegment(ctx, s, can, r.Segment)
+	return can, segment, err
 }
 
 // writeInitramfs writes the file that appears as a whole, and gives its size in
@@ -124,19 +156,34 @@ func writeInitramfs(path string, fill func(*initramfs.FileWriter) error) (size i
 	return size, err
 }
 
-// capabilitiesOf asks the kernel and the modules on board what can be mounted.
-func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, in *Existing) (_ embed.Capabilities, err error) {
+// capabilitiesOf asks the kernel what can be mounted and, where it does not carry
+// its configuration, the modules on board.
+func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, contents func() (*initramfs.Tree, error)) (_ embed.Capabilities, err error) {
 	vmlinuz := r.kernelFile()
 	if vmlinuz == "" {
 		progress.Notef(b.Progress, "no kernel is at hand that says what it can mount: one like HookOS' own is taken for granted; name yours with --vmlinuz")
 		return embed.Capabilities{}, nil
 	}
-	k, err := kernel.FromParts(ctx, vmlinuz, in.Contents.Tree)
+	k, err := kernel.FromParts(ctx, vmlinuz, &initramfs.Tree{})
 	if err != nil {
 		return embed.Capabilities{}, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
-	return b.capabilities(ctx, k, r.Segment.Compression, true)
+	if alone, err := k.Features(ctx); err != nil {
+		return embed.Capabilities{}, err
+	} else if alone.Config != nil {
+		return b.capabilities(ctx, k, r.Segment.Compression, true)
+	}
+	tree, err := contents()
+	if err != nil {
+		return embed.Capabilities{}, err
+	}
+	whole, err := kernel.FromParts(ctx, vmlinuz, tree)
+	if err != nil {
+		return embed.Capabilities{}, err
+	}
+	defer func() { err = errors.Join(err, whole.Close()) }()
+	return b.capabilities(ctx, whole, r.Segment.Compression, true)
 }
 
 // kernelFile is the path of the kernel, "" where none is at hand.
