@@ -150,7 +150,7 @@ func (b *Builder) writePart(ctx context.Context, out *initramfs.FileWriter, part
 
 // layerWindow is enough for a layer, which is one program more often than
 // several, and leaves memory to those that are read meanwhile.
-const layerWindow = 32 << 20
+const layerWindow = 8 << 20
 
 func (b *Builder) fetchAll(ctx context.Context, items []embed.Item) error {
 	g, ctx := errgroup.WithContext(ctx)
