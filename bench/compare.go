@@ -12,6 +12,9 @@ func compare(ctx context.Context, b *bench) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := p.packAsReleased(ctx); err != nil {
+		return "", err
+	}
 	r := results{ours: make([][]outcome, len(tasks()))}
 	for round := range b.rounds {
 		b.say("round %d of %d", round+1, b.rounds)

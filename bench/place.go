@@ -130,6 +130,13 @@ func (p *place) buildBase(ctx context.Context) error {
 	return os.Rename(initramfs, p.initramfs)
 }
 
+// packAsReleased compresses the HookOS that images are embedded into as build.sh
+// does: what users have is released in that form.
+func (p *place) packAsReleased(ctx context.Context) error {
+	_, err := script(`zstd -q -d --long=27 -c "$1" | zstd -q -9 -T0 -o "$1.released"; mv "$1.released" "$1"`, p.initramfs).run(ctx)
+	return err
+}
+
 // artifacts finds the two files in the directory given as --out.
 func artifacts(out string) (initramfs, vmlinuz string, err error) {
 	for name, file := range map[string]*string{"initramfs": &initramfs, "vmlinuz": &vmlinuz} {
