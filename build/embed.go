@@ -50,11 +50,11 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 		return embed.Memory{}, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	s, err := b.planStore(ctx, r.Embed, r.DockerArch, r.Layout, r.Packing)
+	s, digest, err := b.findAndHash(ctx, r, in)
 	if err != nil {
 		return embed.Memory{}, err
 	}
-	again, err := b.embeddingOf(ctx, r, in, s)
+	again, err := b.embeddingOf(ctx, r, in, digest, s)
 	if err != nil {
 		return embed.Memory{}, err
 	}
@@ -64,23 +64,41 @@ func (b *Builder) EmbedInto(ctx context.Context, r EmbedRequest) (_ embed.Memory
 	return b.embedInto(ctx, r, in, s, again)
 }
 
+// findAndHash finds the images and, meanwhile, the digest of the initramfs.
+func (b *Builder) findAndHash(ctx context.Context, r EmbedRequest, in *Existing) (s *store, digest string, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		s, err = b.planStore(ctx, r.Embed, r.DockerArch, r.Layout, r.Packing)
+		return err
+	})
+	g.Go(func() (err error) {
+		digest, err = fetch.Digest(in.file)
+		return err
+	})
+	return s, digest, g.Wait()
+}
+
 func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding) (_ embed.Memory, err error) {
 	held, err := os.MkdirTemp(b.Cache.Dir(), "kept-")
 	if err != nil {
 		return embed.Memory{}, fmt.Errorf("making room for the images to keep: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(held)) }()
-	can, segment, err := b.unpackAndPack(ctx, r, in, s, again, held)
-	if err != nil {
-		return embed.Memory{}, err
-	}
-	defer segment.Close()
-	size, err := writeInitramfs(r.Output, func(out *initramfs.FileWriter) error {
-		if err := in.copyWithout(ctx, out, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
-			return err
+	var can embed.Capabilities
+	var segment *cache.File
+	var unmade error // the output has no part in it
+	size, err := writeInitramfs(r.Output, func(out *output) error {
+		if can, segment, unmade = b.unpackAndPack(ctx, r, in, s, again, held, out); unmade != nil {
+			return unmade
 		}
 		return out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size()))
 	})
+	if unmade != nil {
+		return embed.Memory{}, unmade
+	}
+	if segment != nil {
+		defer segment.Close()
+	}
 	if err != nil {
 		return embed.Memory{}, err
 	}
@@ -94,17 +112,25 @@ func (b *Builder) embedInto(ctx context.Context, r EmbedRequest, in *Existing, s
 }
 
 // unpackAndPack does at once what takes long: it gives the initramfs its
-// Contents, and packs the store as soon as it is known how. Images that are kept
-// pass through files in held.
-func (b *Builder) unpackAndPack(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding, held string) (can embed.Capabilities, segment *cache.File, err error) {
+// Contents and writes it to out without the store that it may have, and packs the
+// new one as soon as it is known how. Images that are kept pass through files in
+// held.
+func (b *Builder) unpackAndPack(ctx context.Context, r EmbedRequest, in *Existing, s *store, again *embedding, held string, out *output) (can embed.Capabilities, segment *cache.File, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	unpacked := make(chan struct{})
+	wanted := kernel.InModuleLists
+	if r.Keep {
+		wanted = everything
+	}
 	g.Go(func() error {
-		err := b.unpack(ctx, in)
-		if err == nil {
-			close(unpacked)
+		if err := b.unpack(ctx, in, wanted); err != nil {
+			return err
 		}
-		return err
+		close(unpacked)
+		if err := in.copyWithout(ctx, out.FileWriter, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
+			return err
+		}
+		return out.file.Sync() // now, so that there is less to wait for at the end
 	})
 	contents := func() (*initramfs.Tree, error) {
 		select {
@@ -127,14 +153,18 @@ func (b *Builder) unpackAndPack(ctx context.Context, r EmbedRequest, in *Existin
 // packFor packs the store for the kernel that is to boot it. It asks for the
 // contents of the initramfs, and waits, only where they matter.
 func (b *Builder) packFor(ctx context.Context, r EmbedRequest, in *Existing, contents func() (*initramfs.Tree, error), s *store, again *embedding, held string) (can embed.Capabilities, segment *cache.File, err error) {
-	if err := b.fetchAll(ctx, s.items); err != nil {
-		return can, nil, err
+	// To wait is time to fetch in.
+	waiting := func() (*initramfs.Tree, error) {
+		if err := b.fetchAll(ctx, s.items); err != nil {
+			return nil, err
+		}
+		return contents()
 	}
-	if can, err = again.listening().capabilitiesOf(ctx, r, contents); err != nil {
+	if can, err = again.listening().capabilitiesOf(ctx, r, waiting); err != nil {
 		return can, nil, err
 	}
 	if r.Keep {
-		if _, err := contents(); err != nil {
+		if _, err := waiting(); err != nil {
 			return can, nil, err
 		}
 		if err := b.keep(ctx, s, in, held); err != nil {
@@ -145,11 +175,17 @@ func (b *Builder) packFor(ctx context.Context, r EmbedRequest, in *Existing, con
 	return can, segment, err
 }
 
+// output is an initramfs that is being written.
+type output struct {
+	*initramfs.FileWriter
+	file *os.File
+}
+
 // writeInitramfs writes the file that appears as a whole, and gives its size in
 // bytes.
-func writeInitramfs(path string, fill func(*initramfs.FileWriter) error) (size int64, err error) {
-	err = writeAtomically(path, func(w io.Writer) error {
-		out := initramfs.NewFileWriter(w)
+func writeInitramfs(path string, fill func(*output) error) (size int64, err error) {
+	err = writeAtomically(path, func(f *os.File) error {
+		out := &output{initramfs.NewFileWriter(f), f}
 		defer func() { size = out.Offset() }()
 		return fill(out)
 	})
@@ -265,7 +301,7 @@ func memoryToBoot(ctx context.Context, size int64, files *initramfs.Tree, store 
 // ExtractImage writes an embedded image as an archive that docker load takes.
 // Its notes tell what could not be had as it was.
 func (b *Builder) ExtractImage(ctx context.Context, source, name, output string) (x *embed.Extracted, err error) {
-	err = writeAtomically(output, func(w io.Writer) (err error) {
+	err = writeAtomically(output, func(w *os.File) (err error) {
 		x, err = b.extract(ctx, source, name, w)
 		return err
 	})
@@ -318,7 +354,7 @@ func (b *Builder) WorkerFrom(ctx context.Context, source string) (_ string, err 
 }
 
 // writeAtomically writes a file that appears complete or not at all.
-func writeAtomically(path string, fill func(io.Writer) error) (err error) {
+func writeAtomically(path string, fill func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)

@@ -37,16 +37,12 @@ type outcome struct {
 
 const embeddingsKind = "embeddings"
 
-// embeddingOf identifies what r asks for. What is kept of the initramfs's own
+// embeddingOf identifies what r asks for, with an initramfs of that digest. What is kept of the initramfs's own
 // images is known only when it is unpacked, so that is never repeated.
-func (b *Builder) embeddingOf(ctx context.Context, r EmbedRequest, in *Existing, s *store) (*embedding, error) {
+func (b *Builder) embeddingOf(ctx context.Context, r EmbedRequest, in *Existing, digest string, s *store) (*embedding, error) {
 	e := &embedding{b: b, in: in, store: s, segment: r.Segment}
 	if r.Keep {
 		return e, nil
-	}
-	digest, err := fetch.Digest(in.file)
-	if err != nil {
-		return nil, err
 	}
 	kernel, err := kernelDigest(ctx, r.kernelFile())
 	if err != nil {
@@ -75,7 +71,7 @@ func kernelDigest(ctx context.Context, path string) (_ string, err error) {
 
 // repeat writes the result of the same embedding, where it was done before and
 // the store is still there.
-func (e *embedding) repeat(ctx context.Context, output string) (_ embed.Memory, done bool, err error) {
+func (e *embedding) repeat(ctx context.Context, path string) (_ embed.Memory, done bool, err error) {
 	before, err := e.outcome()
 	if before == nil || err != nil {
 		return embed.Memory{}, false, err
@@ -96,7 +92,7 @@ func (e *embedding) repeat(ctx context.Context, output string) (_ embed.Memory, 
 		progress.Or(e.b.Progress).Report(event)
 	}
 	task := progress.Start(e.b.Progress, 0, "embed the images into %s", e.in.Name)
-	_, err = writeInitramfs(output, func(out *initramfs.FileWriter) error {
+	_, err = writeInitramfs(path, func(out *output) error {
 		return errors.Join(
 			out.Append(ctx, e.in.section(0, e.in.Size())),
 			out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size())),

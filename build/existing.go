@@ -38,11 +38,13 @@ func (b *Builder) OpenInitramfs(ctx context.Context, source string) (*Existing, 
 	if err != nil {
 		return nil, err
 	}
-	if err := b.unpack(ctx, x); err != nil {
+	if err := b.unpack(ctx, x, everything); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil
 }
+
+func everything(initramfs.Entry) bool { return true }
 
 // findInitramfs opens an initramfs whose contents may not be wanted.
 func (b *Builder) findInitramfs(ctx context.Context, source string) (*Existing, error) {
@@ -53,17 +55,18 @@ func (b *Builder) findInitramfs(ctx context.Context, source string) (*Existing, 
 	return &Existing{Name: source, file: file, cache: b.Cache}, nil
 }
 
-// unpack gives x its Contents.
-func (b *Builder) unpack(ctx context.Context, x *Existing) (err error) {
+// unpack gives x its Contents, in which only the wanted files can be opened.
+func (b *Builder) unpack(ctx context.Context, x *Existing, wanted func(initramfs.Entry) bool) (err error) {
 	task := progress.Start(b.Progress, 0, "read the initramfs %s", x.Name)
-	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size())); err != nil {
+	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size()), wanted); err != nil {
 		return task.End(err, "")
 	}
 	return task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))
 }
 
-// load unpacks what r holds into a spool that lasts until Close.
-func (x *Existing) load(ctx context.Context, r io.Reader) (*initramfs.File, error) {
+// load unpacks what r holds, the wanted files into a spool that lasts until
+// Close.
+func (x *Existing) load(ctx context.Context, r io.Reader, wanted func(initramfs.Entry) bool) (*initramfs.File, error) {
 	spool, err := os.CreateTemp(x.cache.Dir(), "initramfs-")
 	if err != nil {
 		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
@@ -72,7 +75,7 @@ func (x *Existing) load(ctx context.Context, r io.Reader) (*initramfs.File, erro
 	if err := os.Remove(spool.Name()); err != nil { // open, it stays as long as it is used
 		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
 	}
-	return initramfs.Load(ctx, r, spool, x.Name, initramfs.Limits{})
+	return initramfs.LoadSome(ctx, r, spool, x.Name, initramfs.Limits{}, wanted)
 }
 
 func (x *Existing) section(offset, size int64) *io.SectionReader {
@@ -176,7 +179,7 @@ func (x *Existing) segmentHolds(ctx context.Context, s initramfs.Segment, paths 
 
 // rewrite writes a segment without the store. One that held nothing else goes.
 func (x *Existing) rewrite(ctx context.Context, out *initramfs.FileWriter, s initramfs.Segment, o initramfs.SegmentOptions) error {
-	part, err := x.load(ctx, x.section(s.Offset, s.Size))
+	part, err := x.load(ctx, x.section(s.Offset, s.Size), everything)
 	if err != nil {
 		return err
 	}

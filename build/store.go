@@ -101,12 +101,7 @@ func (b *Builder) storeSegment(ctx context.Context, s *store, kernel embed.Capab
 		return nil, err
 	}
 	return b.derive(ctx, "pack the images to embed", key, func(w io.Writer) error {
-		if err := b.fetchAll(ctx, s.items); err != nil {
-			return err
-		}
-		result, err := embed.Tree(ctx, s.items, embed.Options{
-			Layout: s.layout, Packing: s.packing, Arch: s.arch, Cache: b.Cache, Kernel: kernel, Jobs: b.Jobs, Progress: b.Progress,
-		})
+		result, err := b.storeTree(ctx, s, kernel)
 		if err != nil {
 			return err
 		}
@@ -118,6 +113,19 @@ func (b *Builder) storeSegment(ctx context.Context, s *store, kernel embed.Capab
 		}
 		return nil
 	})
+}
+
+// storeTree makes the store while its layers come in.
+func (b *Builder) storeTree(ctx context.Context, s *store, kernel embed.Capabilities) (result *embed.Result, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.fetchAll(ctx, s.items) })
+	g.Go(func() (err error) {
+		result, err = embed.Tree(ctx, s.items, embed.Options{
+			Layout: s.layout, Packing: s.packing, Arch: s.arch, Cache: b.Cache, Kernel: kernel, Jobs: b.Jobs, Progress: b.Progress,
+		})
+		return err
+	})
+	return result, g.Wait()
 }
 
 // writePart adds a part of the store as a segment of its own. Layers that other

@@ -123,9 +123,6 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = runtime.GOMAXPROCS(0)
 	}
-	if err := s.read(ctx, o.Cache, o.Jobs); err != nil {
-		return nil, err
-	}
 	tree, err := s.layOut(ctx, layout, kernel, o)
 	if err != nil {
 		return nil, err
@@ -141,6 +138,9 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 func (s *store) layOut(ctx context.Context, l Layout, kernel Capabilities, o Options) (*initramfs.Tree, error) {
 	if l == Packed {
 		return s.packed(ctx, o, kernel)
+	}
+	if err := s.read(ctx, o.Cache, o.Jobs, func(*layer) error { return nil }); err != nil {
+		return nil, err
 	}
 	return s.directory(o.Progress)
 }

@@ -37,8 +37,9 @@ type layer struct {
 	diff     *overlayDiff
 	tarSplit *cache.File
 
-	// held identifies what its regular files hold; the packed layout asks for it.
-	held []content
+	// held is what its regular files hold, in their order; the packed layout
+	// asks for it.
+	held []*content
 }
 
 // chainID names a layer together with those below it, as the OCI image

@@ -26,6 +26,10 @@ func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*in
 	if err != nil {
 		return nil, err
 	}
+	image, err := s.squash(ctx, o, kernel, compression)
+	if err != nil {
+		return nil, err
+	}
 	root, err := s.skeleton()
 	if err != nil {
 		return nil, err
@@ -36,10 +40,6 @@ func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*in
 		if err := root.put(link); err != nil {
 			return nil, err
 		}
-	}
-	image, err := s.squash(ctx, o, kernel, compression)
-	if err != nil {
-		return nil, err
 	}
 	if image.Size() > largestFile {
 		return nil, fault.Mark(fmt.Errorf("packing the images: together they take %d bytes, and an initramfs holds no file of 4 GiB or more: embed fewer images", image.Size()), fault.Invalid)
@@ -85,11 +85,11 @@ func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c sq
 }
 
 func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
-	tree, err := s.layersTree(kernel, o.Progress)
+	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, BlockSize: o.Packing.BlockSize, Jobs: o.Jobs})
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, BlockSize: o.Packing.BlockSize, Jobs: o.Jobs})
+	tree, err := s.layersTree(kernel, o.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -17,17 +17,8 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// The versions change whenever the same layer would give other bytes.
-const (
-	sumsVersion  = "sums 1"
-	pieceVersion = "piece 1"
-)
-
-// content identifies what a file holds.
-type content struct {
-	size int64
-	sum  [sha256.Size]byte
-}
+// pieceVersion changes whenever the same layer would give other bytes.
+const pieceVersion = "piece 1"
 
 // piece is the squashfs of those contents of a layer that no layer before it
 // has. Compressing them is what packing takes its time for, so pieces are kept
@@ -48,49 +39,55 @@ type piece struct {
 	packed map[string]squashfs.Packed
 }
 
-// place is where a content stands.
-type place struct {
-	piece *piece
-	path  string
+// content is what a regular file holds.
+type content struct {
+	file  initramfs.Entry
+	piece *piece // that has it
+	// sum is known of contents that are not alone with their size.
+	sum *[sha256.Size]byte
+}
+
+// identity tells contents of one size apart.
+type identity struct {
+	size int64
+	sum  [sha256.Size]byte
 }
 
 // pieces is what a store's squashfs is joined from.
 type pieces struct {
 	all     []*piece
-	places  map[content]place
 	options squashfs.Options
+	// alone holds the contents that are alone with their size, nil for a size
+	// that several have; those are in summed.
+	alone  map[int64]*content
+	summed map[identity]*content
 }
 
-// packPieces makes the pieces of all layers, or takes them out of the cache.
+// packPieces reads the layers and makes their pieces, or takes them out of the
+// cache. A layer is packed while those behind it are still on their way.
 func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Options) (*pieces, error) {
-	if err := s.identify(ctx, c, o.Jobs); err != nil {
-		return nil, err
-	}
-	p := &pieces{places: map[content]place{}, options: o}
-	for _, l := range s.layers.all {
-		if err := p.divide(l); err != nil {
-			return nil, err
-		}
-	}
+	p := &pieces{options: o, alone: map[int64]*content{}, summed: map[identity]*content{}}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2) // one is kept while the next is made; each uses all processors
-	for _, piece := range p.all {
-		group.Go(func() error { return piece.pack(ctx, c, o) })
-	}
-	return p, group.Wait()
-}
-
-// identify finds out what the layers' files hold.
-func (s *store) identify(ctx context.Context, c *cache.Cache, jobs int) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(jobs)
-	for _, l := range s.layers.all {
-		group.Go(func() (err error) {
-			l.held, err = l.contents(ctx, c, jobs)
-			return err
+	packers := make(chan struct{}, 2) // one is kept while the next is made; each uses all processors
+	group.Go(func() error {
+		return s.read(ctx, c, o.Jobs, func(l *layer) error {
+			piece, err := p.divide(ctx, l)
+			if piece == nil || err != nil {
+				return err
+			}
+			select {
+			case packers <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			group.Go(func() error {
+				defer func() { <-packers }()
+				return piece.pack(ctx, c, o)
+			})
+			return nil
 		})
-	}
-	return group.Wait()
+	})
+	return p, group.Wait()
 }
 
 // regular lists a layer's regular files, hard links once.
@@ -104,51 +101,74 @@ func (l *layer) regular() []initramfs.Entry {
 	return files
 }
 
-// contents identifies what the layer's regular files hold, in their order.
-func (l *layer) contents(ctx context.Context, c *cache.Cache, jobs int) (_ []content, err error) {
-	files := l.regular()
-	kept, _, err := c.Derived(ctx, "sums", derivedKey(sumsVersion, l.src.DiffID.String()), func(w io.Writer) error {
-		sums, err := squashfs.Sums(ctx, files, jobs)
-		for _, sum := range sums {
-			if err == nil {
-				_, err = w.Write(sum[:])
-			}
-		}
-		return err
-	})
-	if err != nil {
+// divide makes the layer's piece of the contents that are new with it, nil when
+// there are none.
+func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
+	for _, e := range l.regular() {
+		l.held = append(l.held, &content{file: e})
+	}
+	if err := p.sumUp(ctx, l.held); err != nil {
 		return nil, fmt.Errorf("summing up %s: %w", l.src, err)
 	}
-	defer func() { err = errors.Join(err, kept.Close()) }()
-	contents := make([]content, len(files))
-	sums := io.NewSectionReader(kept, 0, kept.Size())
-	for i, e := range files {
-		contents[i].size = e.Size
-		if _, err := io.ReadFull(sums, contents[i].sum[:]); err != nil {
-			return nil, fmt.Errorf("reading the sums of %s: %w", l.src, err)
-		}
-	}
-	return contents, nil
-}
-
-// divide makes the layer's piece of the contents that are new with it.
-func (p *pieces) divide(l *layer) error {
 	made := &piece{layer: l, files: &initramfs.Tree{}}
-	for i, e := range l.regular() {
-		if _, known := p.places[l.held[i]]; known || e.Size == 0 {
+	for i, c := range l.held {
+		if l.held[i] = p.first(c); l.held[i] != c || c.file.Size == 0 {
 			fmt.Fprintf(&made.leftOut, "%d,", i)
 			continue
 		}
-		p.places[l.held[i]] = place{made, e.Path}
-		bare := initramfs.Entry{Path: e.Path, Type: initramfs.Regular, Size: e.Size, Open: e.Open, Origin: e.Origin}
-		if err := made.files.Add(bare); err != nil {
-			return err
+		c.piece = made
+		e := c.file
+		if err := made.files.Add(initramfs.Entry{Path: e.Path, Type: initramfs.Regular, Size: e.Size, Open: e.Open, Origin: e.Origin}); err != nil {
+			return nil, err
 		}
 	}
-	if made.files.Len() > 0 {
-		p.all = append(p.all, made)
+	if made.files.Len() == 0 {
+		return nil, nil
+	}
+	p.all = append(p.all, made)
+	return made, nil
+}
+
+// sumUp identifies what another content, of these or of a layer before, is as
+// long as.
+func (p *pieces) sumUp(ctx context.Context, held []*content) error {
+	var twins []*content
+	var files []initramfs.Entry
+	for _, c := range held {
+		other, met := p.alone[c.file.Size]
+		switch {
+		case c.file.Size == 0:
+			continue
+		case !met:
+			p.alone[c.file.Size] = c
+			continue
+		case other != nil:
+			twins, files = append(twins, other), append(files, other.file)
+			p.alone[c.file.Size] = nil
+		}
+		twins, files = append(twins, c), append(files, c.file)
+	}
+	sums, err := squashfs.Sums(ctx, files, p.options.Jobs)
+	if err != nil {
+		return err
+	}
+	for i, c := range twins {
+		c.sum = &sums[i]
+		p.first(c)
 	}
 	return nil
+}
+
+// first is the content that equals c and came before it, else c.
+func (p *pieces) first(c *content) *content {
+	if c.sum == nil {
+		return c
+	}
+	id := identity{c.file.Size, *c.sum}
+	if p.summed[id] == nil {
+		p.summed[id] = c
+	}
+	return p.summed[id]
 }
 
 func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) error {
@@ -174,8 +194,8 @@ func (p *pieces) join(layers []*layer, tree *initramfs.Tree) (*squashfs.Joined, 
 	contents := map[string]squashfs.Packed{}
 	for _, l := range layers {
 		for i, e := range l.regular() {
-			if at, ok := p.places[l.held[i]]; ok {
-				contents[path.Join(l.cacheID(), e.Path)] = at.piece.packed[at.path]
+			if at := l.held[i]; at.piece != nil {
+				contents[path.Join(l.cacheID(), e.Path)] = at.piece.packed[at.file.Path]
 			}
 		}
 	}

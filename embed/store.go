@@ -113,12 +113,36 @@ func checkImage(im *oci.Image, arch string) error {
 	return nil
 }
 
-// read fetches and takes in all layers, jobs at once.
-func (s *store) read(ctx context.Context, c *cache.Cache, jobs int) error {
+// read fetches and takes in all layers, jobs at once. Each goes to next, in
+// their order, as soon as it and those before it are there.
+func (s *store) read(ctx context.Context, c *cache.Cache, jobs int, next func(*layer) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(jobs)
-	for _, l := range s.layers.all {
-		group.Go(func() error { return l.read(ctx, c) })
+	group.SetLimit(jobs + 1)
+	taken := make([]chan struct{}, len(s.layers.all))
+	for i := range taken {
+		taken[i] = make(chan struct{})
+	}
+	group.Go(func() error {
+		for i, l := range s.layers.all {
+			select {
+			case <-taken[i]:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := next(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, l := range s.layers.all {
+		group.Go(func() error {
+			err := l.read(ctx, c)
+			if err == nil {
+				close(taken[i])
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }

@@ -86,6 +86,13 @@ func checkFeatures(t *testing.T, m *Image) {
 			t.Errorf("%s of %s is %v, want %v", option, m, got, want)
 		}
 	}
+	for option, want := range map[string]string{
+		"CONFIG_SQUASHFS": "module", "RD_ZSTD": "built in", "CONFIG_HZ": "250", "CONFIG_IKCONFIG": "missing", "CONFIG_NO_SUCH": "missing (not mentioned",
+	} {
+		if got := features.Answer(option); got != want && (!strings.HasSuffix(want, "mentioned") || !strings.HasPrefix(got, want)) {
+			t.Errorf("%s of %s is %q, want %q", option, m, got, want)
+		}
+	}
 	features.Config = nil
 	for option, want := range map[string]State{"CONFIG_SQUASHFS": Module, "RD_ZSTD": Unknown, "BLK_DEV_LOOP": Module} {
 		if got := features.Option(option); got != want {

@@ -95,6 +95,13 @@ func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
+// builtinList is the file beside the modules that names those that are built in.
+const builtinList = "modules.builtin"
+
+// InModuleLists tells the files of a tree that must be open to [FromParts] and
+// [Image.Features].
+func InModuleLists(e initramfs.Entry) bool { return path.Base(e.Path) == builtinList }
+
 func (m *Image) fromModuleLists() (*Features, error) {
 	f := &Features{Origin: "the list of modules", loadable: map[string]bool{}, builtin: map[string]bool{}}
 	for e := range m.Modules.All() {
@@ -102,7 +109,7 @@ func (m *Image) fromModuleLists() (*Features, error) {
 			f.loadable[modules.NameOf(e.Path)] = true
 		}
 	}
-	list, ok := m.Modules.Lookup(path.Join(m.ModulesDir(), "modules.builtin"))
+	list, ok := m.Modules.Lookup(path.Join(m.ModulesDir(), builtinList))
 	if !ok {
 		return f, nil
 	}
@@ -139,6 +146,23 @@ func (f *Features) Option(name string) State {
 		return Module
 	}
 	return Missing
+}
+
+// Answer tells an option's state in words: "built in", "module", "missing",
+// "unknown", or its value where it has another than y, m and n. An option that the
+// configuration does not mention is told from one that is switched off.
+func (f *Features) Answer(name string) string {
+	state := f.Option(name)
+	if f.Config == nil {
+		return state.String()
+	}
+	switch value, mentioned := f.Config.Get(name); {
+	case !mentioned:
+		return state.String() + " (not mentioned in the configuration: what it depends on is off, or there is no such option)"
+	case state == BuiltIn && value != "y":
+		return value
+	}
+	return state.String()
 }
 
 // moduleOf names the module that an option makes, for the options that

@@ -279,7 +279,7 @@ func (a *app) gatherOptions(c *cli.Context, s *subject, f *findings) error {
 	}
 	f.Options = map[string]string{}
 	for _, option := range asked {
-		f.Options[option] = features.Option(option).String()
+		f.Options[option] = features.Answer(option)
 	}
 	return nil
 }

@@ -6,8 +6,9 @@
 // Nothing is trusted: a file's hash is checked while it is written and before
 // it is first read by a process; a damaged one is thrown away with a warning
 // and counts as absent. A file appears under its name complete or not at all
-// (a temporary file beside it, fsync, rename), so any number of processes may
-// share the directory without asking each other.
+// (a temporary file beside it, rename), so any number of processes may share the
+// directory without asking each other. Nothing waits for the disk: what a power
+// failure tears counts as damaged.
 //
 // The directory holds DIR/KIND/sha256-HEX (contents) and DIR/KIND/note-HEX
 // (notes, named by the hash of their key). Everything in it may be deleted at

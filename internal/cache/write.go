@@ -77,7 +77,7 @@ func (c *Cache) write(ctx context.Context, kind string, fill func(io.Writer) err
 	if err != nil {
 		return nil, t.discard(err)
 	}
-	if err := t.publish(path); err != nil {
+	if err := os.Rename(t.f.Name(), path); err != nil {
 		return nil, c.explain(t.discard(err))
 	}
 	file, err := t.reopen(path)
@@ -133,15 +133,6 @@ func (t *temp) fill(ctx context.Context, fill func(io.Writer) error) (v1.Hash, e
 
 func hashOf(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
-}
-
-// publish gives the file its name once its bytes are on the disk. The name
-// itself may be lost with the power: it is a cache.
-func (t *temp) publish(path string) error {
-	if err := t.f.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(t.f.Name(), path)
 }
 
 // reopen gives the published file for reading only.

@@ -34,9 +34,15 @@ type Loss struct {
 // (init/initramfs.c), the contents into spool. Origin is what the entries give
 // as theirs, and what errors call the file.
 func Load(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits) (*File, error) {
+	return LoadSome(ctx, r, spool, origin, l, func(Entry) bool { return true })
+}
+
+// LoadSome is [Load] that keeps the contents of only those files that wanted
+// tells. To open another one is an error.
+func LoadSome(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits, wanted func(Entry) bool) (*File, error) {
 	reader := NewReader(ctx, r, l)
 	u := &unpacker{
-		tree: &Tree{}, reader: reader, origin: origin,
+		tree: &Tree{}, reader: reader, origin: origin, wanted: wanted,
 		spool: spool, out: bufio.NewWriterSize(spool, 256<<10), files: map[FileID]string{},
 	}
 	for {
@@ -62,6 +68,7 @@ type unpacker struct {
 	tree   *Tree
 	reader *Reader
 	origin string
+	wanted func(Entry) bool
 	spool  io.ReaderAt
 	out    *bufio.Writer
 	kept   int64             // bytes in the spool
@@ -84,8 +91,14 @@ func (u *unpacker) unpack(rec Record) error {
 	return nil
 }
 
+var errNotKept = errors.New("its content was not kept")
+
 // keep copies the reader's content to the spool and gives how to open it.
 func (u *unpacker) keep(e Entry) (func() (io.ReadCloser, error), error) {
+	if !u.wanted(e) {
+		_, err := io.Copy(io.Discard, u.reader)
+		return func() (io.ReadCloser, error) { return nil, errNotKept }, err
+	}
 	n, err := io.Copy(u.out, u.reader)
 	start := u.kept
 	u.kept += n

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"hash/adler32"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs/zstd"
 	"hookbuild/internal/squashfs/deflate"
 )
 
@@ -71,7 +71,7 @@ func newCompressor(c Compression, level, blockSize int) (compressor, error) {
 	}
 	switch c {
 	case Zstd:
-		return newZstd(level, blockSize)
+		return newZstd(level, blockSize), nil
 	case XZ:
 		return xzCompressor{blockSize}, nil
 	}
@@ -97,22 +97,17 @@ func (g gzipCompressor) compress(out, in []byte) ([]byte, error) {
 
 type zstdCompressor struct{ enc *zstd.Encoder }
 
-// newZstd keeps to the window that the kernel allows: one block.
-func newZstd(level, blockSize int) (compressor, error) {
+// newZstd makes frames that need the memory of a block, which is all that the
+// kernel has for them.
+func newZstd(level, blockSize int) compressor {
 	if level == 0 {
 		level = zstdLevel
 	}
-	enc, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
-		zstd.WithWindowSize(max(blockSize, metadataSize)),
-		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false),
-	)
-	return zstdCompressor{enc}, err
+	return zstdCompressor{zstd.NewEncoder(level, max(blockSize, metadataSize))}
 }
 
 func (z zstdCompressor) compress(out, in []byte) ([]byte, error) {
-	return z.enc.EncodeAll(in, out), nil
+	return z.enc.Encode(out, in), nil
 }
 
 type xzCompressor struct{ blockSize int }

@@ -17,11 +17,12 @@ type nearFinder interface {
 }
 
 func newNearFinder(e effort, window int) nearFinder {
-	reach := min(nearby, window) - 1 // what is older may be gone
+	within := min(nearby, 1<<bits.Len(uint(window-1)))
+	reach := min(within, window) - 1 // what is older may be gone
 	if e.depth == 0 {
 		return &quickFinder{reach: reach, places: make([]uint32, 1<<quickBits)}
 	}
-	return &chainFinder{effort: e, reach: reach, heads: make([]uint32, 1<<chainBits), chain: make([]uint32, nearby)}
+	return &chainFinder{effort: e, reach: reach, heads: make([]uint32, 1<<chainBits), chain: make([]uint32, within)}
 }
 
 const (
@@ -106,7 +107,7 @@ func (f *chainFinder) insert(to int) {
 	to = min(to, len(f.data)-wide)
 	for ; f.next < to; f.next++ {
 		hash := hashOf(load64(f.data, f.next), chainBits)
-		f.chain[f.next&(nearby-1)] = f.heads[hash]
+		f.chain[f.next&(len(f.chain)-1)] = f.heads[hash]
 		f.heads[hash] = uint32(f.next)
 	}
 }
@@ -120,7 +121,7 @@ func (f *chainFinder) find(pos, end int) copyOf {
 	f.insert(pos + 1)
 	data, here := f.data, f.data[pos:end]
 	best := copyOf{length: leastNear - 1}
-	at := int(f.chain[pos&(nearby-1)])
+	at := int(f.chain[pos&(len(f.chain)-1)])
 	low := max(pos-f.reach, 1)
 	for tries := f.depth; tries > 0 && at >= low; tries-- {
 		// The last bytes tell most places apart that do not beat the best.
@@ -132,7 +133,7 @@ func (f *chainFinder) find(pos, end int) copyOf {
 				}
 			}
 		}
-		at = int(f.chain[at&(nearby-1)])
+		at = int(f.chain[at&(len(f.chain)-1)])
 	}
 	if best.distance == 0 || best.worth() <= 0 {
 		return copyOf{}

@@ -10,7 +10,7 @@ const (
 	maxMatch  = 258
 	window    = 32 << 10
 	hashBits  = 15
-	hash3Bits = 13
+	hash3Bits = 12
 	// A match of three bytes further away costs more bits than three literals.
 	far3 = 4096
 )
@@ -34,7 +34,7 @@ type matcher struct {
 	nice  int                  // a match of this length is good enough
 	head  [1 << hashBits]int32 // the last place of four bytes, plus 1
 	head3 [1 << hash3Bits]int32
-	prev  [window]int32 // the place before a place of the same hash, plus 1
+	prev  [window]uint16 // from a place back to the one before of the same hash, at most window
 }
 
 func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
@@ -84,7 +84,7 @@ func (m *matcher) enter(src []byte, i, end int) {
 	for ; i < end; i++ {
 		v := load32(src, i)
 		h, h3 := hash4(v), hash3(v)
-		m.prev[i&(window-1)] = m.head[h]
+		m.prev[i&(window-1)] = uint16(min(i+1-int(m.head[h]), window))
 		m.head[h], m.head3[h3] = int32(i+1), int32(i+1)
 	}
 }
@@ -98,7 +98,7 @@ func (m *matcher) find(src []byte, i, best, depth int) (length, distance int) {
 	v := load32(src, i)
 	h, h3 := hash4(v), hash3(v)
 	at, at3 := int(m.head[h])-1, int(m.head3[h3])-1
-	m.prev[i&(window-1)] = m.head[h]
+	m.prev[i&(window-1)] = uint16(min(i-at, window))
 	m.head[h], m.head3[h3] = int32(i+1), int32(i+1)
 
 	most := min(maxMatch, len(src)-i)
@@ -123,7 +123,7 @@ func (m *matcher) find(src []byte, i, best, depth int) (length, distance int) {
 				want = load32(src, i+tail)
 			}
 		}
-		at = int(m.prev[at&(window-1)]) - 1
+		at -= int(m.prev[at&(window-1)])
 	}
 	return best, distance
 }
