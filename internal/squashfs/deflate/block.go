@@ -65,9 +65,7 @@ func (e *Encoder) writeBlock(b *span, src []byte, last bool) {
 	}
 	e.bits.write(final|dynamicBlock<<1, 3)
 	c.writeHeader(&e.bits, literals, distances)
-	for _, t := range b.tokens {
-		e.writeToken(t)
-	}
+	e.writeTokens(b.tokens)
 	end := c.literals[endOfBlock]
 	e.bits.write(uint64(end.bits), uint(end.length))
 }
@@ -84,18 +82,21 @@ func (c *codes) size(h *histogram) int {
 	return size
 }
 
-func (e *Encoder) writeToken(t token) {
-	if t&isMatch == 0 {
-		c := e.codes.literals[t]
-		e.bits.write(uint64(c.bits), uint(c.length))
-		return
+func (e *Encoder) writeTokens(tokens []token) {
+	w := e.bits // a copy, to be in registers
+	for _, t := range tokens {
+		if t&isMatch == 0 {
+			c := e.codes.literals[t]
+			w.write(uint64(c.bits), uint(c.length))
+			continue
+		}
+		l, d := e.symbols.of(t)
+		c, extra := e.codes.literals[l], lengthExtra(l)
+		w.write(uint64(c.bits)|uint64(t.length()-minMatch)&(1<<extra-1)<<c.length, uint(c.length)+extra)
+		c, extra = e.codes.distances[d], distanceExtra(d)
+		w.write(uint64(c.bits)|uint64(t.distance()-1)&(1<<extra-1)<<c.length, uint(c.length)+extra)
 	}
-	length, distance := t.length(), t.distance()
-	l, d := lengthSymbol(length), distanceSymbol(distance)
-	c, extra := e.codes.literals[l], lengthExtra(l)
-	e.bits.write(uint64(c.bits)|uint64(length-minMatch)&(1<<extra-1)<<c.length, uint(c.length)+extra)
-	c, extra = e.codes.distances[d], distanceExtra(d)
-	e.bits.write(uint64(c.bits)|uint64(distance-1)&(1<<extra-1)<<c.length, uint(c.length)+extra)
+	e.bits = w
 }
 
 // writeStored writes content as it is, in pieces that a length of 16 bits can

@@ -17,6 +17,7 @@ type Encoder struct {
 	blocks  []span
 	bits    bitWriter
 	codes   codes
+	symbols *symbols
 }
 
 // MaxLevel is the level that takes the longest.
@@ -25,15 +26,15 @@ const MaxLevel = 9
 // NewEncoder makes an encoder. Level, from 1 to MaxLevel, is how long it looks
 // for matches; 4 packs about as well as zlib's 6.
 func NewEncoder(level int) *Encoder {
-	efforts := [...]struct{ depth, nice int }{{2, 8}, {4, 16}, {8, 16}, {12, 32}, {16, 48}, {28, 64}, {64, 128}, {200, maxMatch}, {1000, maxMatch}}
+	efforts := [...]struct{ depth, nice int }{{2, 8}, {4, 16}, {8, 16}, {8, 32}, {16, 48}, {28, 64}, {64, 128}, {200, maxMatch}, {1000, maxMatch}}
 	e := efforts[min(max(level, 1), MaxLevel)-1]
-	return &Encoder{matcher: matcher{depth: e.depth, nice: e.nice}}
+	return &Encoder{matcher: matcher{depth: e.depth, nice: e.nice}, symbols: newSymbols()}
 }
 
 // Encode appends the stream that src compresses to, to dst.
 func (e *Encoder) Encode(dst, src []byte) []byte {
 	e.tokens = e.matcher.parse(e.tokens[:0], src)
-	e.blocks = split(e.blocks[:0], e.tokens)
+	e.blocks = split(e.blocks[:0], e.tokens, e.symbols)
 	e.bits = bitWriter{out: dst}
 	for i := range e.blocks {
 		b := &e.blocks[i]

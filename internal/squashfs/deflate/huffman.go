@@ -16,30 +16,25 @@ type code struct {
 // content short.
 func assign(out []code, counts []uint32, longest int) {
 	clear(out)
-	var used []int
+	used := make([]uint64, 0, litSymbols) // counts, and the symbols below them
 	for symbol, n := range counts {
 		if n > 0 {
-			used = append(used, symbol)
+			used = append(used, uint64(n)<<16|uint64(symbol))
 		}
 	}
 	switch len(used) {
 	case 0:
 		return
 	case 1:
-		out[used[0]].length = 1
+		out[used[0]&0xffff].length = 1
 		return
 	}
-	slices.SortFunc(used, func(a, b int) int { // rare ones first
-		if counts[a] != counts[b] {
-			return int(int64(counts[a]) - int64(counts[b]))
-		}
-		return a - b
-	})
-	perLength := limit(depths(used, counts), longest)
+	slices.Sort(used) // rare ones first
+	perLength := limit(depths(used), longest)
 	next := used
 	for length := longest; length > 0; length-- {
 		for range perLength[length] {
-			out[next[0]].length = uint8(length)
+			out[next[0]&0xffff].length = uint8(length)
 			next = next[1:]
 		}
 	}
@@ -48,11 +43,11 @@ func assign(out []code, counts []uint32, longest int) {
 
 // depths gives how many leaves the optimal tree has at each depth. Used is sorted
 // by count; inner nodes come into being sorted, too, so that two queues do.
-func depths(used []int, counts []uint32) []int {
+func depths(used []uint64) []int {
 	n := len(used)
 	weights := make([]uint64, 0, 2*n) // the leaves, then the inner nodes
-	for _, symbol := range used {
-		weights = append(weights, uint64(counts[symbol]))
+	for _, leaf := range used {
+		weights = append(weights, leaf>>16)
 	}
 	parents := make([]int, 2*n)
 	leaf, inner := 0, n

@@ -103,12 +103,9 @@ func (m *matcher) find(src []byte, i, best, depth int) (length, distance int) {
 
 	most := min(maxMatch, len(src)-i)
 	oldest := max(i-window+1, 0)
-	if best < minMatch && at3 >= oldest && (load32(src, at3)^v)<<8 == 0 {
-		best, distance = minMatch, i-at3
-	}
 	nice := min(m.nice, most)
 	if best >= most {
-		return best, distance
+		return best, 0
 	}
 	tail := max(best-3, 0) // what would make it longer is most likely to differ
 	want := load32(src, i+tail)
@@ -124,6 +121,9 @@ func (m *matcher) find(src []byte, i, best, depth int) (length, distance int) {
 			}
 		}
 		at -= int(m.prev[at&(window-1)])
+	}
+	if best < minMatch && at3 >= oldest && (load32(src, at3)^v)<<8 == 0 {
+		return minMatch, i - at3
 	}
 	return best, distance
 }

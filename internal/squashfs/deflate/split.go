@@ -16,13 +16,13 @@ const headerCost = 90 * 8
 
 // split cuts the tokens where codes of their own pay: a piece is joined to the
 // block before it unless the two would be shorter apart.
-func split(blocks []span, tokens []token) []span {
+func split(blocks []span, tokens []token, s *symbols) []span {
 	var block, next histogram
 	var start, end int
 	for begin := 0; begin < len(tokens); begin = end {
 		end = min(begin+piece, len(tokens))
 		next = histogram{}
-		next.count(tokens[begin:end])
+		next.count(tokens[begin:end], s)
 		joined := block
 		joined.add(&next)
 		if begin > start && block.cost()+next.cost()+headerCost < joined.cost() {
@@ -49,18 +49,17 @@ type histogram struct {
 	extra     int // bits behind the symbols
 }
 
-func (h *histogram) count(tokens []token) {
+func (h *histogram) count(tokens []token, s *symbols) {
 	for _, t := range tokens {
 		if t&isMatch == 0 {
 			h.literals[t]++
 			h.bytes++
 			continue
 		}
-		length, distance := t.length(), t.distance()
-		l, d := lengthSymbol(length), distanceSymbol(distance)
+		l, d := s.of(t)
 		h.literals[l]++
 		h.distances[d]++
-		h.bytes += length
+		h.bytes += t.length()
 		h.extra += int(lengthExtra(l) + distanceExtra(d))
 	}
 }

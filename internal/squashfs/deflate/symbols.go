@@ -44,3 +44,33 @@ func distanceExtra(symbol int) uint {
 	}
 	return uint(symbol-2) / 2
 }
+
+// symbols looks up what the functions above compute.
+type symbols struct {
+	lengths [maxMatch - minMatch + 1]uint16 // by length - minMatch
+	// The symbols of distances, by distance - 1 up to 256, and for greater ones,
+	// 128 of which share one, by their upper bits.
+	near, far [256]uint8
+}
+
+func newSymbols() *symbols {
+	s := &symbols{}
+	for i := range s.lengths {
+		s.lengths[i] = uint16(lengthSymbol(i + minMatch))
+	}
+	for i := range s.near {
+		s.near[i] = uint8(distanceSymbol(i + 1))
+		s.far[i] = uint8(distanceSymbol(i<<7 + 1))
+	}
+	return s
+}
+
+// of gives the symbols of a match.
+func (s *symbols) of(t token) (length, distance int) {
+	length = int(s.lengths[t>>16&0xff])
+	if d := t & 0x7fff; d < 256 {
+		return length, int(s.near[d])
+	} else {
+		return length, int(s.far[d>>7])
+	}
+}
