@@ -18,7 +18,7 @@ import (
 )
 
 // pieceVersion changes whenever the same layer would give other bytes.
-const pieceVersion = "piece 1"
+const pieceVersion = "piece 2"
 
 // piece is the squashfs of those contents of a layer that no layer before it
 // has. Compressing them is what packing takes its time for, so pieces are kept

@@ -22,12 +22,19 @@ func newNearFinder(e effort, window int) nearFinder {
 	if e.depth == 0 {
 		return &quickFinder{reach: reach, places: make([]uint32, 1<<quickBits)}
 	}
-	return &chainFinder{effort: e, reach: reach, heads: make([]uint32, 1<<chainBits), chain: make([]uint32, within)}
+	length := uint(5)
+	if window <= smallWindow {
+		length = 4
+	}
+	return &chainFinder{effort: e, reach: reach, hashed: length, heads: make([]uint32, 1<<chainBits), chain: make([]uint32, within)}
 }
 
 const (
 	// nearby is how far back copies are from, at most.
 	nearby = 1 << 21
+	// smallWindow is one in which all copies are so near that those of four bytes
+	// pay, too.
+	smallWindow = 1 << 20
 	// leastNear is the shortest copy that is worth its sequence.
 	leastNear = 4
 	// wide is what is read at once.
@@ -44,8 +51,10 @@ func load64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:])
 
 func load32(b []byte, at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
 
-// hashOf hashes the first five bytes of v.
-func hashOf(v uint64, width uint) uint32 { return uint32(v << 24 * 889523592379 >> (64 - width)) }
+// hashOf hashes the first length bytes of v.
+func hashOf(v uint64, length, width uint) uint32 {
+	return uint32(v << (64 - 8*length) * 889523592379 >> (64 - width))
+}
 
 // quickFinder remembers the last place of each hash, and only of the positions
 // where it was asked.
@@ -55,20 +64,23 @@ type quickFinder struct {
 	places []uint32 // positions; 0 is none
 }
 
-// quickBits lets the places stay in a core's own cache.
-const quickBits = 16
+const (
+	quickLength = 5
+	// quickBits lets the places stay in a core's own cache.
+	quickBits = 16
+)
 
 func (f *quickFinder) reset(data []byte, from int) {
 	clear(f.places)
 	f.data = data
 	for at := max(1, from-f.reach/4); at < from-wide; at += 2 {
-		f.places[hashOf(load64(data, at), quickBits)] = uint32(at)
+		f.places[hashOf(load64(data, at), quickLength, quickBits)] = uint32(at)
 	}
 }
 
 func (f *quickFinder) find(pos, end int) copyOf {
 	here := load64(f.data, pos)
-	hash := hashOf(here, quickBits)
+	hash := hashOf(here, quickLength, quickBits)
 	at := int(f.places[hash])
 	f.places[hash] = uint32(pos)
 	if at == 0 || pos-at > f.reach || load32(f.data, at) != uint32(here) {
@@ -86,11 +98,12 @@ func (f *quickFinder) skip(int) {}
 // chainFinder keeps, for each hash, the chain of all positions that have it.
 type chainFinder struct {
 	effort
-	reach int
-	data  []byte
-	heads []uint32
-	chain []uint32 // by position, cut to its length: the one before; 0 ends it
-	next  int      // the first position that is not in yet
+	reach  int
+	hashed uint // the bytes that a hash is of
+	data   []byte
+	heads  []uint32
+	chain  []uint32 // by position, cut to its length: the one before; 0 ends it
+	next   int      // the first position that is not in yet
 }
 
 const chainBits = 18
@@ -106,7 +119,7 @@ func (f *chainFinder) reset(data []byte, from int) {
 func (f *chainFinder) insert(to int) {
 	to = min(to, len(f.data)-wide)
 	for ; f.next < to; f.next++ {
-		hash := hashOf(load64(f.data, f.next), chainBits)
+		hash := hashOf(load64(f.data, f.next), f.hashed, chainBits)
 		f.chain[f.next&(len(f.chain)-1)] = f.heads[hash]
 		f.heads[hash] = uint32(f.next)
 	}
