@@ -39,12 +39,19 @@ type piece struct {
 	packed map[string]squashfs.Packed
 }
 
-// content is what a regular file holds.
+// content is what a regular file of a layer holds.
 type content struct {
-	file  initramfs.Entry
+	layer *layer
+	path  string
+	size  int64
 	piece *piece // that has it
 	// sum is known of contents that are not alone with their size.
 	sum *[sha256.Size]byte
+}
+
+func (c *content) file() initramfs.Entry {
+	e, _ := c.layer.diff.files.Lookup(c.path)
+	return e
 }
 
 // identity tells contents of one size apart.
@@ -90,34 +97,32 @@ func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Optio
 	return p, group.Wait()
 }
 
-// regular lists a layer's regular files, hard links once.
-func (l *layer) regular() []initramfs.Entry {
-	var files []initramfs.Entry
+// contents lists what a layer's regular files hold, hard links once.
+func (l *layer) contents() []*content {
+	var all []*content
 	for e := range l.diff.files.All() {
 		if e.Type == initramfs.Regular {
-			files = append(files, e)
+			all = append(all, &content{layer: l, path: e.Path, size: e.Size})
 		}
 	}
-	return files
+	return all
 }
 
 // divide makes the layer's piece of the contents that are new with it, nil when
 // there are none.
 func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
-	for _, e := range l.regular() {
-		l.held = append(l.held, &content{file: e})
-	}
+	l.held = l.contents()
 	if err := p.sumUp(ctx, l.held); err != nil {
 		return nil, fmt.Errorf("summing up %s: %w", l.src, err)
 	}
 	made := &piece{layer: l, files: &initramfs.Tree{}}
 	for i, c := range l.held {
-		if l.held[i] = p.first(c); l.held[i] != c || c.file.Size == 0 {
+		if l.held[i] = p.first(c); l.held[i] != c || c.size == 0 {
 			fmt.Fprintf(&made.leftOut, "%d,", i)
 			continue
 		}
 		c.piece = made
-		e := c.file
+		e := c.file()
 		if err := made.files.Add(initramfs.Entry{Path: e.Path, Type: initramfs.Regular, Size: e.Size, Open: e.Open, Origin: e.Origin}); err != nil {
 			return nil, err
 		}
@@ -133,22 +138,21 @@ func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
 // long as.
 func (p *pieces) sumUp(ctx context.Context, held []*content) error {
 	var twins []*content
-	var files []initramfs.Entry
 	for _, c := range held {
-		other, met := p.alone[c.file.Size]
+		other, met := p.alone[c.size]
 		switch {
-		case c.file.Size == 0:
+		case c.size == 0:
 			continue
 		case !met:
-			p.alone[c.file.Size] = c
+			p.alone[c.size] = c
 			continue
 		case other != nil:
-			twins, files = append(twins, other), append(files, other.file)
-			p.alone[c.file.Size] = nil
+			twins = append(twins, other)
+			p.alone[c.size] = nil
 		}
-		twins, files = append(twins, c), append(files, c.file)
+		twins = append(twins, c)
 	}
-	sums, err := squashfs.Sums(ctx, files, p.options.Jobs)
+	sums, err := squashfs.Sums(ctx, len(twins), func(i int) initramfs.Entry { return twins[i].file() }, p.options.Jobs)
 	if err != nil {
 		return err
 	}
@@ -164,7 +168,7 @@ func (p *pieces) first(c *content) *content {
 	if c.sum == nil {
 		return c
 	}
-	id := identity{c.file.Size, *c.sum}
+	id := identity{c.size, *c.sum}
 	if p.summed[id] == nil {
 		p.summed[id] = c
 	}
@@ -193,9 +197,9 @@ func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) er
 func (p *pieces) join(layers []*layer, tree *initramfs.Tree) (*squashfs.Joined, error) {
 	contents := map[string]squashfs.Packed{}
 	for _, l := range layers {
-		for i, e := range l.regular() {
+		for i, c := range l.contents() {
 			if at := l.held[i]; at.piece != nil {
-				contents[path.Join(l.cacheID(), e.Path)] = at.piece.packed[at.file.Path]
+				contents[path.Join(l.cacheID(), c.path)] = at.piece.packed[at.path]
 			}
 		}
 	}

@@ -100,6 +100,19 @@ func addModule(t *initramfs.Tree, e initramfs.Entry) error {
 	return t.Add(e)
 }
 
+// addShipped puts a file of a kernel image's archive into the tree: beside the
+// modules there is firmware, and LinuxKit unpacks it all.
+func addShipped(t *initramfs.Tree, e initramfs.Entry) error {
+	name := strings.TrimPrefix(e.Path, "usr/")
+	switch {
+	case name == modulesRoot || strings.HasPrefix(name, modulesRoot+"/"):
+		return addModule(t, e)
+	case e.Path == "":
+		return nil
+	}
+	return t.Add(e)
+}
+
 // renamed gives e another path and plain permissions.
 func renamed(e initramfs.Entry, name string) *initramfs.Entry {
 	e.Path, e.Mode, e.UID, e.GID = name, 0o644, 0, 0

@@ -58,7 +58,7 @@ func (m *Image) fillFromParts(ctx context.Context, root *initramfs.Tree, o Optio
 	}
 	m.Kernel = *renamed(kernel, ociKernel)
 	m.SystemMap, m.Config = optional(root, ociSystemMap), optional(root, ociConfig)
-	if err := m.unpack(ctx, root, ociModules, o, addModule, m.Modules); err != nil {
+	if err := m.unpack(ctx, root, ociModules, o, addShipped, m.Modules); err != nil {
 		return err
 	}
 	return m.unpack(ctx, root, ociDTBs, o, addDTB, m.DTBs)

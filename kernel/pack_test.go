@@ -38,6 +38,9 @@ func installed(t *testing.T, release string, image []byte) *Image {
 	write(t, filepath.Join(dir, "lib/modules", release, "modules.builtin"), []byte("kernel/fs/squashfs/squashfs.ko\n"))
 	write(t, filepath.Join(dir, "dtbs/x/y.dtb"), []byte("tree"))
 	m, err := FromDir(t.Context(), dir, options(t))
+	if err == nil {
+		err = m.Modules.Add(initramfs.BytesFile("lib/firmware/e100/d101m_ucode.bin", []byte("firmware"), time.Unix(0, 0)))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,11 +50,7 @@ func (p *plan) sums(ctx context.Context, o Options) (map[*node][sha256.Size]byte
 	if o.Distinct {
 		twins = nil
 	}
-	entries := make([]initramfs.Entry, len(twins))
-	for i, n := range twins {
-		entries[i] = n.entry
-	}
-	found, err := Sums(ctx, entries, o.Jobs)
+	found, err := Sums(ctx, len(twins), func(i int) initramfs.Entry { return twins[i].entry }, o.Jobs)
 	if err != nil {
 		return nil, err
 	}
@@ -82,15 +78,15 @@ func (p *plan) ofOneSize() []*node {
 	return twins
 }
 
-// Sums gives the SHA-256 of what each of the files holds, reading as many at
-// once as jobs says.
-func Sums(ctx context.Context, files []initramfs.Entry, jobs int) ([][sha256.Size]byte, error) {
-	found := make([][sha256.Size]byte, len(files))
+// Sums gives the SHA-256 of what each of n files holds, reading as many at once as
+// jobs says.
+func Sums(ctx context.Context, n int, file func(int) initramfs.Entry, jobs int) ([][sha256.Size]byte, error) {
+	found := make([][sha256.Size]byte, n)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobs)
-	for i, e := range files {
+	for i := range n {
 		g.Go(func() (err error) {
-			found[i], err = sumOf(ctx, e)
+			found[i], err = sumOf(ctx, file(i))
 			return err
 		})
 	}

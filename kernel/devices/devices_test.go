@@ -132,6 +132,10 @@ func TestFindInKernel(t *testing.T) {
 			t.Errorf("%s: %q, want %q", id, got, want)
 		}
 	}
+	// The driver's aliases name the class, which --pci leaves open.
+	if found := in.Find(bare("pci", 0x8086, 0x1229)); len(found) == 0 || found[0].Module != "e100" {
+		t.Errorf("8086:1229 is e100's, but %v", found)
+	}
 	nvme := bare("pci", 0x144d, 0xa808)
 	nvme.Class = 0x0108
 	if found := in.Find(nvme); len(found) == 0 || found[0].State != "built in" {

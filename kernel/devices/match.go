@@ -90,14 +90,20 @@ func (a alias) matches(d Device) bool {
 	return true
 }
 
-// implies tells whether a field may stay unknown: a USB device's classes when
-// the alias names vendor and product, and the programming interface of a PCI
+// implies tells whether a field may stay unknown: the classes of a device whose
+// vendor and product the alias names, and the programming interface of a PCI
 // device of known class, which lspci shows only with -v.
 func (a alias) implies(name string, d Device) bool {
 	if a.bus == "usb" {
 		return a.fields["v"] != "*" && a.fields["p"] != "*"
 	}
-	return name == "i" && d.Class != unknown
+	switch name {
+	case "bc", "sc":
+		return a.fields["v"] != "*" && a.fields["d"] != "*"
+	case "i":
+		return d.Class != unknown || a.fields["d"] != "*"
+	}
+	return false
 }
 
 // field gives a device's number for an alias's field, and how many digits the
