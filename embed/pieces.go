@@ -184,7 +184,7 @@ func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) er
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", p.layer.src, err)
 	}
-	p.made = !hit
+	p.made, p.files = !hit, nil // they take room
 	image, err := squashfs.Open(file, file.Size())
 	if err == nil {
 		p.packed, err = image.Packed(ctx, p.layer.src.String())

@@ -37,6 +37,7 @@ const (
 // oldWay is the layer that does everything. Its archive is in a layer below, so
 // that it is neither fetched nor sent.
 const oldWay = `FROM hookbuild-bench/source AS build
+LABEL hookbuild-bench=
 COPY defconfig /
 RUN mkdir /linux /out && tar -xf /linux.tar.xz -C /linux --strip-components=1 --no-same-owner \
  && cd /linux && cp /defconfig .config && export ARCH=x86 CROSS_COMPILE=x86_64-linux-gnu- KCFLAGS=-fno-pie \
@@ -51,13 +52,20 @@ func (p *place) prepare(ctx context.Context) error {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return fmt.Errorf("%w: install Docker's program", err)
 	}
-	for _, step := range []func(context.Context) error{p.compile, p.fetchSource, p.writeCheckout, p.buildImages} {
+	for _, step := range []func(context.Context) error{p.noteVolumes, p.compile, p.fetchSource, p.writeCheckout, p.buildImages} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// noteVolumes lists the volumes that were there before.
+func (p *place) noteVolumes(ctx context.Context) error {
+	return p.command(ctx, nil, "sh", "-c", `docker volume ls -q -f name=hookbuild- >"$1"`, "sh", p.volumes())
+}
+
+func (p *place) volumes() string { return filepath.Join(p.dir, "volumes") }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
@@ -148,11 +156,11 @@ func (p *place) command(ctx context.Context, env []string, program string, args 
 	return nil
 }
 
-// close takes what was made out of the Docker Engine: images, and the volumes of
-// the flavor. ccache's volume and the layers of images that others share stay.
+// close takes what was made out of the Docker Engine. The layers of images that
+// others share stay.
 func (p *place) close() error {
-	ctx := context.Background()
 	const script = `docker images -q hookbuild-bench/'*' | sort -u | xargs -r docker rmi -f
-docker volume ls -q -f name=hookbuild-objects-` + flavorID + `- | xargs -r docker volume rm`
-	return p.command(ctx, nil, "sh", "-c", script)
+docker image prune -f --filter label=hookbuild-bench
+docker volume ls -q -f name=hookbuild- | grep -vxFf "$1" | xargs -r docker volume rm`
+	return p.command(context.Background(), nil, "sh", "-c", script, "sh", p.volumes())
 }
