@@ -37,8 +37,9 @@ type outcome struct {
 
 const embeddingsKind = "embeddings"
 
-// embeddingOf identifies what r asks for, with an initramfs of that digest. What is kept of the initramfs's own
-// images is known only when it is unpacked, so that is never repeated.
+// embeddingOf identifies what r asks for, with an initramfs of that digest. What
+// is kept of the initramfs's own images is known only when it is unpacked, so
+// that is never repeated.
 func (b *Builder) embeddingOf(ctx context.Context, r EmbedRequest, in *Existing, digest string, s *store) (*embedding, error) {
 	e := &embedding{b: b, in: in, store: s, segment: r.Segment}
 	if r.Keep {

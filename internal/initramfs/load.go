@@ -95,7 +95,7 @@ var errNotKept = errors.New("its content was not kept")
 
 // keep copies the reader's content to the spool and gives how to open it.
 func (u *unpacker) keep(e Entry) (func() (io.ReadCloser, error), error) {
-	if !u.wanted(e) {
+	if e.Type == Regular && e.Size > 0 && !u.wanted(e) {
 		_, err := io.Copy(io.Discard, u.reader)
 		return func() (io.ReadCloser, error) { return nil, errNotKept }, err
 	}
