@@ -53,7 +53,7 @@ type block struct {
 type packer struct {
 	options   Options
 	out       *output
-	free      chan *block // bounds the memory
+	free      chan *block // bounds the memory; nil is one that was not made yet
 	toPack    chan *block
 	toWrite   chan *block
 	shared    *block // the fragment under way
@@ -67,7 +67,7 @@ func newPacker(o Options, out *output) *packer {
 		free: make(chan *block, blocks), toPack: make(chan *block, blocks), toWrite: make(chan *block, blocks),
 	}
 	for range blocks {
-		p.free <- &block{content: make([]byte, 0, o.BlockSize), packed: make([]byte, 0, o.BlockSize+o.BlockSize/8)}
+		p.free <- nil
 	}
 	return p
 }
@@ -185,6 +185,9 @@ func (p *packer) endFragment(ctx context.Context) error {
 func (p *packer) take(ctx context.Context) (*block, error) {
 	select {
 	case b := <-p.free:
+		if b == nil {
+			b = &block{content: make([]byte, 0, p.options.BlockSize), packed: make([]byte, 0, p.options.BlockSize+p.options.BlockSize/8)}
+		}
 		b.content, b.packed, b.ready = b.content[:0], b.packed[:0], make(chan struct{})
 		return b, nil
 	case <-ctx.Done():
@@ -201,13 +204,16 @@ func (p *packer) send(ctx context.Context, b *block) error {
 }
 
 func (p *packer) compressAll(ctx context.Context) error {
-	comp, err := newCompressor(p.options.Compression, p.options.Level, p.options.BlockSize)
-	if err != nil {
-		return err
-	}
+	var comp compressor // made for the first block: most layers are small
 	for b := range p.toPack {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if comp == nil {
+			var err error
+			if comp, err = newCompressor(p.options.Compression, p.options.Level, p.options.BlockSize); err != nil {
+				return err
+			}
 		}
 		if err := b.compress(comp); err != nil {
 			return fmt.Errorf("compressing a block: %w", err)
