@@ -44,12 +44,16 @@ func assign(out []code, counts []uint32, longest int) {
 // depths gives how many leaves the optimal tree has at each depth. Used is sorted
 // by count; inner nodes come into being sorted, too, so that two queues do.
 func depths(used []uint64) []int {
+	var room struct { // off the heap
+		weights        [2 * litSymbols]uint64
+		parents, depth [2 * litSymbols]int
+	}
 	n := len(used)
-	weights := make([]uint64, 0, 2*n) // the leaves, then the inner nodes
+	weights := room.weights[:0] // of the leaves, then the inner nodes
 	for _, leaf := range used {
 		weights = append(weights, leaf>>16)
 	}
-	parents := make([]int, 2*n)
+	parents := room.parents[:]
 	leaf, inner := 0, n
 	take := func() int {
 		if leaf < n && (inner >= len(weights) || weights[leaf] <= weights[inner]) {
@@ -65,7 +69,7 @@ func depths(used []uint64) []int {
 		weights = append(weights, weights[a]+weights[b])
 	}
 	root := len(weights) - 1
-	depth := make([]int, root+1)
+	depth := room.depth[:]
 	perDepth := make([]int, n+1)
 	for node := root - 1; node >= 0; node-- {
 		depth[node] = depth[parents[node]] + 1
