@@ -127,10 +127,14 @@ func (b *Builder) unpackAndPack(ctx context.Context, r EmbedRequest, in *Existin
 			return err
 		}
 		close(unpacked)
-		if err := in.copyWithout(ctx, out.FileWriter, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs}); err != nil {
-			return err
+		err := in.copyWithout(ctx, out.FileWriter, initramfs.SegmentOptions{Level: r.Segment.Level, Jobs: r.Segment.Jobs})
+		if err == nil {
+			err = out.file.Sync() // now, so that there is less to wait for at the end
 		}
-		return out.file.Sync() // now, so that there is less to wait for at the end
+		if err != nil {
+			return fmt.Errorf("writing %q: %w", r.Output, err)
+		}
+		return nil
 	})
 	contents := func() (*initramfs.Tree, error) {
 		select {
