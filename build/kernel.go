@@ -32,6 +32,11 @@ func (b *Builder) readKernel(ctx context.Context, r Request) (*kernel.Image, err
 	if err != nil {
 		return nil, err
 	}
+	if r.ChooseModules != nil {
+		if err := r.ChooseModules(ctx, k); err != nil {
+			return nil, errors.Join(err, k.Close())
+		}
+	}
 	return k, nil
 }
 

@@ -40,6 +40,9 @@ type Request struct {
 	// BuildKernel gives the kernel that "build" stands for: the caller knows the
 	// Docker that compiles.
 	BuildKernel func(context.Context) (*kernel.Image, error)
+	// ChooseModules leaves some modules of a kernel that is not built out, or
+	// adds firmware; nil for neither.
+	ChooseModules func(context.Context, *kernel.Image) error
 	// KernelRepository is where "latest" looks (HOOK_KERNEL_OCI_BASE).
 	KernelRepository string
 	// ContainersBase begins the references of the checkout's containers

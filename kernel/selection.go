@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
@@ -22,14 +23,33 @@ type Selection struct {
 
 // Select leaves only the chosen modules and what they depend on, and adds the
 // firmware that the remaining ones name from the tree firmware, when that is
-// not nil. The firmware comes to stand in [Image.Modules] as lib/firmware.
+// not nil. The firmware comes to stand in [Image.Modules] as lib/firmware. What
+// was asked for and cannot be is a warning, and [Image.Digest] names what is left.
 func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
 	task := progress.Start(o.Progress, 0, "choose the modules of %s", m.Release)
 	selection, err := m.selectModules(ctx, choice, firmware, o)
+	if err == nil {
+		m.Digest, err = m.digestOfSelection()
+	}
 	if err != nil {
 		return nil, task.End(err, "")
 	}
+	selection.warn(o.Progress)
 	return selection, task.End(nil, fmt.Sprintf("%d of %d modules", selection.Kept, selection.Total))
+}
+
+func (s *Selection) warn(sink progress.Sink) {
+	if len(s.Needed) > 0 {
+		progress.Warnf(sink, "excluded modules that stay, since others depend on them: %s", strings.Join(s.Needed, ", "))
+	}
+	if n := len(s.Missing); n > 0 {
+		progress.Warnf(sink, "%d firmware files that modules ask for are not in the given firmware, such as %s of %s", n, s.Missing[0].Name, s.Missing[0].Module)
+	}
+}
+
+func (m *Image) digestOfSelection() (string, error) {
+	selected, err := contentDigest(m.Modules)
+	return "sha256:" + keyOf("selection v1", m.Digest, selected), err
 }
 
 func (m *Image) selectModules(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {

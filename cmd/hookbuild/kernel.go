@@ -67,9 +67,13 @@ func moduleFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "modules", Usage: "keep only the modules that `PATTERN` names, and what they need (repeatable)"},
 		&cli.StringSliceFlag{Name: "without-modules", Usage: "leave out the modules that `PATTERN` names (repeatable)"},
-		&cli.BoolFlag{Name: "no-strip", Usage: "keep the modules' debugging symbols"},
+		noStripFlag(),
 		&cli.StringFlag{Name: "firmware", Usage: "add the firmware that the modules ask for from a `DIR` or image:REF"},
 	}
+}
+
+func noStripFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-strip", Usage: "keep the modules' debugging symbols"}
 }
 
 func (a *app) kernel(c *cli.Context) error {

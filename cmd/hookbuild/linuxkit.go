@@ -51,6 +51,12 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if kernel := c.String("kernel"); kernel == "latest" {
 		return r, usagef("--kernel latest means a flavor's kernel, and --yaml has none: leave it out for the document's own, or give image:REF, deb:FILE or dir:DIR")
 	}
+	if err := refuseBuildFlags(c, "--yaml builds none: give image:REF, deb:FILE or dir:DIR to --kernel"); err != nil {
+		return r, err
+	}
+	if r.ChooseModules = a.moduleChooser(c); r.ChooseModules != nil && !c.IsSet("kernel") {
+		return r, usagef("--modules, --without-modules and --firmware are about a kernel that is given by --kernel; the document's own stays as it is")
+	}
 	arch, err := a.dockerArch(c)
 	if err != nil {
 		return r, err

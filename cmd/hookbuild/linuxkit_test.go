@@ -152,6 +152,32 @@ func TestMicrocodeOfAGivenKernel(t *testing.T) {
 	}
 }
 
+// Modules are chosen from a kernel that is given by hand, too.
+func TestModulesOfAGivenKernel(t *testing.T) {
+	p := newPlace(t)
+	doc := filepath.Join(t.TempDir(), "doc.yml")
+	site.WriteFile(t, doc, fmt.Sprintf("init:\n  - %s/init:1\n", p.site.Host))
+	args := []string{"linuxkit", "--yaml", doc, "--kernel", "deb:" + kerneltest.CloudKernel(t, "amd64"), "--name", "x", "--tar", "--modules"}
+	for module, others := range map[string]string{"squashfs": "loop", "loop": "squashfs"} {
+		p.run(0, append(args, module)...) // the second is not the first's, kept in the cache
+		list := readFile(t, filepath.Join(p.out, "x/x_rootfs_x86_64.filelist"))
+		if !strings.Contains(list, "/"+module+".ko\n") || strings.Contains(list, "/"+others+".ko\n") {
+			t.Errorf("--modules %s leaves\n%s", module, list)
+		}
+	}
+	if got := p.run(2, append(args, "nosuch")...); !strings.Contains(got.stderr, `"nosuch"`) {
+		t.Errorf("got %s", got.stderr)
+	}
+	for flag, said := range map[string]string{"--set=ENIC=y": "--set changes how", "--no-strip": "--no-strip changes how"} {
+		if got := p.run(2, "linuxkit", "--yaml", doc, "--kernel", "dir:/nowhere", flag); !strings.Contains(got.stderr, said) {
+			t.Errorf("%s: got %s", flag, got.stderr)
+		}
+	}
+	if got := p.run(2, "linuxkit", "--yaml", doc, "--modules", "squashfs"); !strings.Contains(got.stderr, "given by --kernel") {
+		t.Errorf("got %s", got.stderr)
+	}
+}
+
 // Device trees become an archive of their own, which is in the tarball too.
 func TestDeviceTrees(t *testing.T) {
 	p := newPlace(t)

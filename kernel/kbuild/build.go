@@ -7,12 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/progress"
 	"hookbuild/kernel"
 	"hookbuild/kernel/builder"
 	"hookbuild/kernel/source"
@@ -132,15 +130,6 @@ func (p *Plan) choose(ctx context.Context, image *kernel.Image, o BuildOptions) 
 	if len(choice.Include) == 0 && len(choice.Exclude) == 0 && o.Firmware == nil {
 		return nil
 	}
-	selection, err := image.Select(ctx, choice, o.Firmware, o.Kernel)
-	if err != nil {
-		return err
-	}
-	if len(selection.Needed) > 0 {
-		progress.Warnf(o.Kernel.Progress, "excluded modules that stay, since others depend on them: %s", strings.Join(selection.Needed, ", "))
-	}
-	if n := len(selection.Missing); n > 0 {
-		progress.Warnf(o.Kernel.Progress, "%d firmware files that modules ask for are not in the given firmware, such as %s of %s", n, selection.Missing[0].Name, selection.Missing[0].Module)
-	}
-	return nil
+	_, err := image.Select(ctx, choice, o.Firmware, o.Kernel)
+	return err
 }
