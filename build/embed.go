@@ -120,7 +120,7 @@ func (b *Builder) unpackAndPack(ctx context.Context, r EmbedRequest, in *Existin
 	unpacked := make(chan struct{})
 	wanted := kernel.InModuleLists
 	if r.Keep {
-		wanted = everything
+		wanted = nil // all of them
 	}
 	g.Go(func() error {
 		if err := b.unpack(ctx, in, wanted); err != nil {

@@ -38,13 +38,11 @@ func (b *Builder) OpenInitramfs(ctx context.Context, source string) (*Existing, 
 	if err != nil {
 		return nil, err
 	}
-	if err := b.unpack(ctx, x, everything); err != nil {
+	if err := b.unpack(ctx, x, nil); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil
 }
-
-func everything(initramfs.Entry) bool { return true }
 
 // findInitramfs opens an initramfs whose contents may not be wanted.
 func (b *Builder) findInitramfs(ctx context.Context, source string) (*Existing, error) {
@@ -55,7 +53,8 @@ func (b *Builder) findInitramfs(ctx context.Context, source string) (*Existing, 
 	return &Existing{Name: source, file: file, cache: b.Cache}, nil
 }
 
-// unpack gives x its Contents, in which only the wanted files can be opened.
+// unpack gives x its Contents, in which only the wanted files can be opened; nil
+// is all.
 func (b *Builder) unpack(ctx context.Context, x *Existing, wanted func(initramfs.Entry) bool) (err error) {
 	task := progress.Start(b.Progress, 0, "read the initramfs %s", x.Name)
 	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size()), wanted); err != nil {
@@ -75,7 +74,7 @@ func (x *Existing) load(ctx context.Context, r io.Reader, wanted func(initramfs.
 	if err := os.Remove(spool.Name()); err != nil { // open, it stays as long as it is used
 		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
 	}
-	return initramfs.LoadSome(ctx, r, spool, x.Name, initramfs.Limits{}, wanted)
+	return initramfs.Load(ctx, r, spool, x.Name, initramfs.Limits{}, wanted)
 }
 
 func (x *Existing) section(offset, size int64) *io.SectionReader {
@@ -179,7 +178,7 @@ func (x *Existing) segmentHolds(ctx context.Context, s initramfs.Segment, paths 
 
 // rewrite writes a segment without the store. One that held nothing else goes.
 func (x *Existing) rewrite(ctx context.Context, out *initramfs.FileWriter, s initramfs.Segment, o initramfs.SegmentOptions) error {
-	part, err := x.load(ctx, x.section(s.Offset, s.Size), everything)
+	part, err := x.load(ctx, x.section(s.Offset, s.Size), nil)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func throughArchive(t *testing.T, tree *initramfs.Tree) *initramfs.Tree {
 			t.Error(err)
 		}
 	})
-	loaded, err := initramfs.Load(t.Context(), &file, spool, "a test", initramfs.Limits{})
+	loaded, err := initramfs.Load(t.Context(), &file, spool, "a test", initramfs.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

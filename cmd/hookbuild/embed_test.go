@@ -299,7 +299,7 @@ func packedWith(t *testing.T, path string) (squashfs.Compression, int) {
 		t.Fatal(err)
 	}
 	defer spool.Close()
-	loaded, err := initramfs.Load(t.Context(), f, spool, path, initramfs.Limits{})
+	loaded, err := initramfs.Load(t.Context(), f, spool, path, initramfs.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

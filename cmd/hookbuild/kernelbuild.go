@@ -11,7 +11,8 @@ import (
 	"hookbuild/kernel/kbuild"
 )
 
-// buildKernelFlags are the kernel command's flags that --kernel build obeys.
+// buildKernelFlags are the kernel command's flags that --kernel build obeys; a
+// ready-made kernel obeys those that choose modules and firmware.
 func buildKernelFlags() []cli.Flag {
 	return concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags())
 }

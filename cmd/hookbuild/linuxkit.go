@@ -48,8 +48,8 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if c.NArg() > 0 || c.IsSet("template") {
 		return r, usagef("--yaml %s describes the whole system: leave the flavor and --template out", c.String("yaml"))
 	}
-	if kernel := c.String("kernel"); kernel == "latest" {
-		return r, usagef("--kernel latest means a flavor's kernel, and --yaml has none: leave it out for the document's own, or give image:REF, deb:FILE or dir:DIR")
+	if kernel := c.String("kernel"); kernel == "latest" || kernel == "build" {
+		return r, usagef("--kernel %s means a flavor's kernel, and --yaml has none: leave it out for the document's own, or give image:REF, deb:FILE or dir:DIR", kernel)
 	}
 	if err := refuseBuildFlags(c, "--yaml builds none: give image:REF, deb:FILE or dir:DIR to --kernel"); err != nil {
 		return r, err

@@ -173,6 +173,9 @@ func TestModulesOfAGivenKernel(t *testing.T) {
 			t.Errorf("%s: got %s", flag, got.stderr)
 		}
 	}
+	if got := p.run(2, "linuxkit", "--yaml", doc, "--kernel", "build"); !strings.Contains(got.stderr, "--kernel build means a flavor's") {
+		t.Errorf("got %s", got.stderr)
+	}
 	if got := p.run(2, "linuxkit", "--yaml", doc, "--modules", "squashfs"); !strings.Contains(got.stderr, "given by --kernel") {
 		t.Errorf("got %s", got.stderr)
 	}

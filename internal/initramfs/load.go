@@ -31,15 +31,10 @@ type Loss struct {
 }
 
 // Load reads a whole initramfs file and unpacks it as the kernel does
-// (init/initramfs.c), the contents into spool. Origin is what the entries give
-// as theirs, and what errors call the file.
-func Load(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits) (*File, error) {
-	return LoadSome(ctx, r, spool, origin, l, func(Entry) bool { return true })
-}
-
-// LoadSome is [Load] that keeps the contents of only those files that wanted
-// tells. To open another one is an error.
-func LoadSome(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits, wanted func(Entry) bool) (*File, error) {
+// (init/initramfs.c), the contents into spool: those of the files that wanted
+// tells, or of all when it is nil. To open another file is an error. Origin is
+// what the entries give as theirs, and what errors call the file.
+func Load(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits, wanted func(Entry) bool) (*File, error) {
 	reader := NewReader(ctx, r, l)
 	u := &unpacker{
 		tree: &Tree{}, reader: reader, origin: origin, wanted: wanted,
@@ -68,7 +63,7 @@ type unpacker struct {
 	tree   *Tree
 	reader *Reader
 	origin string
-	wanted func(Entry) bool
+	wanted func(Entry) bool // nil: all
 	spool  io.ReaderAt
 	out    *bufio.Writer
 	kept   int64             // bytes in the spool
@@ -95,7 +90,7 @@ var errNotKept = errors.New("its content was not kept")
 
 // keep copies the reader's content to the spool and gives how to open it.
 func (u *unpacker) keep(e Entry) (func() (io.ReadCloser, error), error) {
-	if e.Type == Regular && e.Size > 0 && !u.wanted(e) {
+	if e.Type == Regular && e.Size > 0 && u.wanted != nil && !u.wanted(e) {
 		_, err := io.Copy(io.Discard, u.reader)
 		return func() (io.ReadCloser, error) { return nil, errNotKept }, err
 	}

@@ -11,9 +11,9 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// TestLoadSome compares a tree of which only some contents are kept with the
+// TestLoadWanted compares a tree of which only some contents are kept with the
 // whole.
-func TestLoadSome(t *testing.T) {
+func TestLoadWanted(t *testing.T) {
 	tree := &initramfs.Tree{}
 	for _, e := range []initramfs.Entry{
 		initramfs.BytesFile("lib/modules/1/modules.builtin", []byte("kernel/a.ko\n"), initramfs.Epoch()),
@@ -36,13 +36,13 @@ func TestLoadSome(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { spool.Close() })
-		f, err := initramfs.LoadSome(t.Context(), bytes.NewReader(packed.Bytes()), spool, "test", initramfs.Limits{}, wanted)
+		f, err := initramfs.Load(t.Context(), bytes.NewReader(packed.Bytes()), spool, "test", initramfs.Limits{}, wanted)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f.Tree, spool
 	}
-	whole, _ := load(func(initramfs.Entry) bool { return true })
+	whole, _ := load(nil)
 	some, spool := load(func(e initramfs.Entry) bool { return strings.HasSuffix(e.Path, "modules.builtin") })
 	for want := range whole.All() {
 		got, ok := some.Lookup(want.Path)

@@ -33,7 +33,7 @@ func load(t testing.TB, file []byte) (*File, error) {
 			t.Error(err)
 		}
 	})
-	return Load(context.Background(), bytes.NewReader(file), spool, "a test", Limits{})
+	return Load(context.Background(), bytes.NewReader(file), spool, "a test", Limits{}, nil)
 }
 
 // full writes down all that an archive carries of a tree.
@@ -395,7 +395,7 @@ func FuzzReader(f *testing.F) {
 		got, err := Load(context.Background(), bytes.NewReader(file), struct {
 			io.Writer
 			io.ReaderAt
-		}{&spool, nil}, "a test", Limits{Unpacked: 1 << 20, Entries: 1000})
+		}{&spool, nil}, "a test", Limits{Unpacked: 1 << 20, Entries: 1000}, nil)
 		if err != nil {
 			return
 		}
