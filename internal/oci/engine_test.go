@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -33,8 +34,8 @@ func startEngine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	socket := "unix://" + filepath.Join(dir, "sock")
-	cmd := exec.Command(testneed.Tool(t, "dockerd"), "--config-file", filepath.Join(dir, "daemon.json"), "--data-root", filepath.Join(dir, "root"),
+	socket, root := "unix://"+filepath.Join(dir, "sock"), filepath.Join(dir, "root")
+	cmd := exec.Command(testneed.Tool(t, "dockerd"), "--config-file", filepath.Join(dir, "daemon.json"), "--data-root", root,
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "--host", socket, "--bridge=none", "--iptables=false")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -48,6 +49,11 @@ func startEngine(t *testing.T) {
 			t.Error(err)
 		}
 		<-ended
+		// Where mounts are private, as in a container, dockerd binds its data root
+		// over itself and leaves it so.
+		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			t.Error(err)
+		}
 	})
 	t.Setenv("DOCKER_HOST", socket)
 	for start := time.Now(); exec.Command("docker", "version").Run() != nil; time.Sleep(50 * time.Millisecond) {
