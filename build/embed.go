@@ -196,6 +196,16 @@ func writeInitramfs(path string, fill func(*output) error) (size int64, err erro
 	return size, err
 }
 
+// writeUnlessEqual writes the file like writeInitramfs, unless one of these bytes
+// is there.
+func writeUnlessEqual(path string, fill func(*initramfs.FileWriter) error) error {
+	if is, err := holds(path, fill); is || err != nil {
+		return err
+	}
+	_, err := writeInitramfs(path, func(out *output) error { return fill(out.FileWriter) })
+	return err
+}
+
 // capabilitiesOf asks the kernel what can be mounted and, where it does not carry
 // its configuration, the modules on board.
 func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, contents func() (*initramfs.Tree, error)) (_ embed.Capabilities, err error) {

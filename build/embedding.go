@@ -71,7 +71,7 @@ func kernelDigest(ctx context.Context, path string) (_ string, err error) {
 }
 
 // repeat writes the result of the same embedding, where it was done before and
-// the store is still there.
+// the store is still there. A file that is that result already stays untouched.
 func (e *embedding) repeat(ctx context.Context, path string) (_ embed.Memory, done bool, err error) {
 	before, err := e.outcome()
 	if before == nil || err != nil {
@@ -93,7 +93,7 @@ func (e *embedding) repeat(ctx context.Context, path string) (_ embed.Memory, do
 		progress.Or(e.b.Progress).Report(event)
 	}
 	task := progress.Start(e.b.Progress, 0, "embed the images into %s", e.in.Name)
-	_, err = writeInitramfs(path, func(out *output) error {
+	err = writeUnlessEqual(path, func(out *initramfs.FileWriter) error {
 		return errors.Join(
 			out.Append(ctx, e.in.section(0, e.in.Size())),
 			out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size())),
