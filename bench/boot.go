@@ -21,8 +21,8 @@ type booted struct {
 	used, files    int64         // RAM in use with dockerd ready, and by tmpfs alone
 }
 
-// compareBoots boots one HookOS without images and with the seven in each
-// layout.
+// compareBoots boots one HookOS without images, with the seven in each layout,
+// and with the data root that the old way makes of them.
 func compareBoots(ctx context.Context, b *bench) (string, error) {
 	p, err := openPlace(ctx, b)
 	if err != nil {
@@ -36,6 +36,11 @@ func compareBoots(ctx context.Context, b *bench) (string, error) {
 		}
 		files = append(files, file)
 	}
+	old := filepath.Join(b.dir, "old-way")
+	if err := p.embedOldWay(ctx, old); err != nil {
+		return "", err
+	}
+	files = append(files, old)
 	rounds := make([][]booted, len(files))
 	for round := range b.rounds {
 		for i, file := range files {
@@ -47,7 +52,26 @@ func compareBoots(ctx context.Context, b *bench) (string, error) {
 			rounds[i] = append(rounds[i], m)
 		}
 	}
-	return bootTable(medianBoot(rounds[0]), medianBoot(rounds[1]), medianBoot(rounds[2])), nil
+	return bootTable(medianBoot(rounds[0]), medianBoot(rounds[1]), medianBoot(rounds[2]), medianBoot(rounds[3])), nil
+}
+
+// embedOldWay writes the HookOS with the old way's data root as one more segment.
+func (p *place) embedOldWay(ctx context.Context, file string) error {
+	o, err := beginOldWay(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, do := range []func(*oldWay, context.Context) error{
+		(*oldWay).pullImages, (*oldWay).saveImages, (*oldWay).startSecond, (*oldWay).loadImages, (*oldWay).tagImages, (*oldWay).copyStore, (*oldWay).packBootable,
+	} {
+		if err := do(o, ctx); err != nil {
+			return fmt.Errorf("making the old way's store: %w", err)
+		}
+	}
+	if err := o.shell(ctx, `cat "$1" "$2" >"$3"`, p.initramfs, o.path("bootable.zst"), file); err != nil {
+		return err
+	}
+	return o.end()
 }
 
 // boot boots an initramfs until dockerd is ready and a little more.
@@ -80,18 +104,20 @@ func medianBoot(rounds []booted) booted {
 	}
 }
 
-// bootTable shows each figure, and what the images add to it in each layout.
-func bootTable(none, packed, directory booted) string {
+// bootTable shows each figure, what the images add to it, and how many times what
+// they add packed the other forms add.
+func bootTable(none, packed, directory, old booted) string {
 	var s strings.Builder
-	s.WriteString("| | no images | packed | directory | added, packed | added, directory | times |\n|---|--:|--:|--:|--:|--:|--:|\n")
-	added(&s, "initramfs", megabytes, none.initramfs, packed.initramfs, directory.initramfs)
-	added(&s, "store mounted", seconds, none.mounted, packed.mounted, directory.mounted)
-	added(&s, "dockerd ready", seconds, none.ready, packed.ready, directory.ready)
-	added(&s, "RAM in use then", megabytes, none.used, packed.used, directory.used)
-	added(&s, "of it files", megabytes, none.files, packed.files, directory.files)
+	s.WriteString("| | no images | packed | directory | old way | added, packed | added, directory | times | added, old way | times |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	added(&s, "initramfs", megabytes, none.initramfs, packed.initramfs, directory.initramfs, old.initramfs)
+	added(&s, "store mounted", seconds, none.mounted, packed.mounted, directory.mounted, old.mounted)
+	added(&s, "dockerd ready", seconds, none.ready, packed.ready, directory.ready, old.ready)
+	added(&s, "RAM in use then", megabytes, none.used, packed.used, directory.used, old.used)
+	added(&s, "of it files", megabytes, none.files, packed.files, directory.files, old.files)
 	return s.String()
 }
 
-func added[T ~int64](s *strings.Builder, title string, show func(T) string, none, packed, directory T) {
-	fmt.Fprintf(s, "| %s | %s | %s | %s | %s |\n", title, show(none), show(packed), show(directory), pair(show, packed-none, directory-none))
+func added[T ~int64](s *strings.Builder, title string, show func(T) string, none, packed, directory, old T) {
+	fmt.Fprintf(s, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", title, show(none), show(packed), show(directory), show(old),
+		pair(show, packed-none, directory-none), show(old-none), ratio(packed-none, old-none))
 }

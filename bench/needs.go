@@ -42,7 +42,8 @@ func packing() needs {
 
 func booting() needs {
 	debian := map[string]string{"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}[runtime.GOARCH]
-	return needs{"comparing boots", false, append(labTools(), tool{lab.Emulator(runtime.GOARCH), debian})}
+	own := []tool{{"cpio", "cpio"}, {"zstd", "zstd"}, {lab.Emulator(runtime.GOARCH), debian}}
+	return needs{"comparing boots", true, append(append(labTools(), dockerTools()...), own...)}
 }
 
 // check says in one sentence all that is missing.

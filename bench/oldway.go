@@ -57,15 +57,10 @@ func oldSteps() []step {
 // measureOldWay goes all steps and gives what each cost, in their order, and
 // the sizes of the two results.
 func measureOldWay(ctx context.Context, p *place) (costs []cost, sizes oldSizes, err error) {
-	o := &oldWay{place: p}
-	if o.dir, err = p.sub("old"); err != nil {
-		return nil, sizes, err
-	}
-	o.builder, err = startEngine(ctx, o.path("builder"), o.path("builder-root"))
+	o, err := beginOldWay(ctx, p)
 	if err != nil {
 		return nil, sizes, err
 	}
-	p.atEnd(o.builder.stop)
 	for _, s := range oldSteps() {
 		c, err := o.measure(ctx, s)
 		if err != nil {
@@ -77,10 +72,26 @@ func measureOldWay(ctx context.Context, p *place) (costs []cost, sizes oldSizes,
 	if sizes, err = o.sizes(); err != nil {
 		return nil, sizes, err
 	}
-	if err := o.builder.stop(); err != nil {
-		return nil, sizes, err
+	return costs, sizes, o.end()
+}
+
+func beginOldWay(ctx context.Context, p *place) (_ *oldWay, err error) {
+	o := &oldWay{place: p}
+	if o.dir, err = p.sub("old"); err != nil {
+		return nil, err
 	}
-	return costs, sizes, p.discard(o.dir)
+	if o.builder, err = startEngine(ctx, o.path("builder"), o.path("builder-root")); err != nil {
+		return nil, err
+	}
+	p.atEnd(o.builder.stop)
+	return o, nil
+}
+
+func (o *oldWay) end() error {
+	if err := o.builder.stop(); err != nil {
+		return err
+	}
+	return o.discard(o.dir)
 }
 
 // oldSizes are the bytes of the initramfs files that the old way makes.
@@ -165,6 +176,15 @@ func (o *oldWay) buildImage(ctx context.Context) error {
 // byte, therefore -print0.
 func (o *oldWay) packStore(ctx context.Context) error {
 	return o.shell(ctx, `cd "$1"; find . -print0 | cpio --quiet -0 -o -H newc | zstd -q -9 -T0 -o "$2"`, o.path("context/images"), o.path("store.zst"))
+}
+
+// packBootable makes the archive of the container hook-embedded, with which a
+// HookOS without images becomes one with them.
+func (o *oldWay) packBootable(ctx context.Context) error {
+	const lines = `mkdir -p "$1/etc/init.d"; mv "$2" "$1/etc/embedded-images"; install -m 755 "$3" "$1/etc/init.d/001-images-mount.sh"
+		cd "$1"; find . -print0 | cpio --quiet -0 -o -H newc | zstd -q -9 -T0 -o "$4"`
+	script := filepath.Join(o.checkout, "images/hook-embedded/images-mount.sh")
+	return o.shell(ctx, lines, o.path("bootable"), o.path("context/images"), script, o.path("bootable.zst"))
 }
 
 // embedded is the container of the checkout that holds the store.
