@@ -21,38 +21,60 @@ type booted struct {
 	used, files    int64         // RAM in use with dockerd ready, and by tmpfs alone
 }
 
-// compareBoots boots one HookOS without images, with the seven in each layout,
-// and with the data root that the old way makes of them.
+// The forms of the store whose boots are compared, but for the layouts.
+const (
+	packedXZ = "packed, xz"
+	byOldWay = "the old way's"
+	without  = "no images"
+)
+
+// compareBoots boots one HookOS without images, with the seven in each form, and
+// with the data root that the old way makes of them.
 func compareBoots(ctx context.Context, b *bench) (string, error) {
 	p, err := openPlace(ctx, b)
 	if err != nil {
 		return "", err
 	}
-	files := []string{p.initramfs}
-	for _, layout := range layouts() {
-		file := filepath.Join(b.dir, layout)
-		if _, err := p.embed(filepath.Join(b.dir, "cache"), layout, file).run(ctx); err != nil {
-			return "", err
-		}
-		files = append(files, file)
-	}
-	old := filepath.Join(b.dir, "old-way")
-	if err := p.embedOldWay(ctx, old); err != nil {
+	files, err := p.embedForms(ctx)
+	if err != nil {
 		return "", err
 	}
-	files = append(files, old)
-	rounds := make([][]booted, len(files))
+	rounds := map[string][]booted{}
 	for round := range b.rounds {
-		for i, file := range files {
-			m, err := p.boot(ctx, file)
+		for _, form := range bootForms() {
+			m, err := p.boot(ctx, files[form])
 			if err != nil {
 				return "", err
 			}
-			b.say("round %d of %d: %s: store mounted after %.1f s, dockerd ready after %.1f s", round+1, b.rounds, filepath.Base(file), m.mounted.Seconds(), m.ready.Seconds())
-			rounds[i] = append(rounds[i], m)
+			b.say("round %d of %d: %s: store mounted after %.1f s, dockerd ready after %.1f s", round+1, b.rounds, form, m.mounted.Seconds(), m.ready.Seconds())
+			rounds[form] = append(rounds[form], m)
 		}
 	}
-	return bootTable(medianBoot(rounds[0]), medianBoot(rounds[1]), medianBoot(rounds[2]), medianBoot(rounds[3])), nil
+	medians := map[string]booted{}
+	for form, all := range rounds {
+		medians[form] = medianBoot(all)
+	}
+	return bootTable(medians), nil
+}
+
+func bootForms() []string { return []string{without, packed, packedXZ, directory, byOldWay} }
+
+// embedForms gives the initramfs of each form.
+func (p *place) embedForms(ctx context.Context) (map[string]string, error) {
+	cache := filepath.Join(p.dir, "cache")
+	files := map[string]string{without: p.initramfs}
+	for form, flags := range map[string][]string{
+		packed:    {packed},
+		packedXZ:  {packed, "--pack-compression", "xz"},
+		directory: {directory},
+	} {
+		files[form] = filepath.Join(p.dir, strings.Join(flags, "-"))
+		if _, err := p.embed(cache, flags[0], files[form], flags[1:]...).run(ctx); err != nil {
+			return nil, err
+		}
+	}
+	files[byOldWay] = filepath.Join(p.dir, "old-way")
+	return files, p.embedOldWay(ctx, files[byOldWay])
 }
 
 // embedOldWay writes the HookOS with the old way's data root as one more segment.
@@ -104,20 +126,32 @@ func medianBoot(rounds []booted) booted {
 	}
 }
 
-// bootTable shows each figure, what the images add to it, and how many times what
-// they add packed the other forms add.
-func bootTable(none, packed, directory, old booted) string {
+// bootTable shows each figure with what the images add to it, and what the packed
+// forms add as shares of what the layout directory adds.
+func bootTable(m map[string]booted) string {
 	var s strings.Builder
-	s.WriteString("| | no images | packed | directory | old way | added, packed | added, directory | times | added, old way | times |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	added(&s, "initramfs", megabytes, none.initramfs, packed.initramfs, directory.initramfs, old.initramfs)
-	added(&s, "store mounted", seconds, none.mounted, packed.mounted, directory.mounted, old.mounted)
-	added(&s, "dockerd ready", seconds, none.ready, packed.ready, directory.ready, old.ready)
-	added(&s, "RAM in use then", megabytes, none.used, packed.used, directory.used, old.used)
-	added(&s, "of it files", megabytes, none.files, packed.files, directory.files, old.files)
+	s.WriteString("| store | initramfs | store mounted | dockerd ready | RAM in use then | of it files |\n|---|--:|--:|--:|--:|--:|\n")
+	none := m[without]
+	for _, form := range bootForms() {
+		b := m[form]
+		fmt.Fprintf(&s, "| %s | %s | %s | %s | %s | %s |\n", form, added(megabytes, none.initramfs, b.initramfs), added(seconds, none.mounted, b.mounted),
+			added(seconds, none.ready, b.ready), added(megabytes, none.used, b.used), added(megabytes, none.files, b.files))
+	}
+	for _, form := range []string{packed, packedXZ} {
+		b, d := m[form], m[directory]
+		fmt.Fprintf(&s, "| %s adds, of what directory adds | %s | %s | %s | %s | %s |\n", form, share(none.initramfs, b.initramfs, d.initramfs), share(none.mounted, b.mounted, d.mounted),
+			share(none.ready, b.ready, d.ready), share(none.used, b.used, d.used), share(none.files, b.files, d.files))
+	}
 	return s.String()
 }
 
-func added[T ~int64](s *strings.Builder, title string, show func(T) string, none, packed, directory, old T) {
-	fmt.Fprintf(s, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", title, show(none), show(packed), show(directory), show(old),
-		pair(show, packed-none, directory-none), show(old-none), ratio(packed-none, old-none))
+func added[T ~int64](show func(T) string, none, figure T) string {
+	if figure == none {
+		return show(figure)
+	}
+	return fmt.Sprintf("%s (+ %s)", show(figure), show(figure-none))
+}
+
+func share[T ~int64](none, ours, other T) string {
+	return fmt.Sprintf("%.2f", float64(ours-none)/float64(other-none))
 }

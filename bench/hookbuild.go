@@ -55,8 +55,9 @@ func (p *place) command(cache string, args ...string) command {
 }
 
 // embed is the run that embeds the bundle's images into the HookOS without any.
-func (p *place) embed(cache, layout, output string) command {
-	return p.command(cache, embedCommand, "--initramfs", p.initramfs, "-o", output, "--from-bundle", "--bundle", p.bundle, "--layout", layout)
+func (p *place) embed(cache, layout, output string, more ...string) command {
+	args := []string{embedCommand, "--initramfs", p.initramfs, "-o", output, "--from-bundle", "--bundle", p.bundle, "--layout", layout}
+	return p.command(cache, append(args, more...)...)
 }
 
 // all is the run that makes a HookOS with the bundle's images.
