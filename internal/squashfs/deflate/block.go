@@ -1,6 +1,9 @@
 package deflate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // bitWriter puts bits together, the lowest first.
 type bitWriter struct {
@@ -17,6 +20,14 @@ func (w *bitWriter) write(v uint64, n uint) {
 		w.out = binary.LittleEndian.AppendUint32(w.out, uint32(w.bits))
 		w.bits >>= 32
 		w.n -= 32
+	}
+}
+
+// flush leaves less than a byte to be put together.
+func (w *bitWriter) flush() {
+	for ; w.n >= 8; w.n -= 8 {
+		w.out = append(w.out, byte(w.bits))
+		w.bits >>= 8
 	}
 }
 
@@ -59,13 +70,14 @@ func (e *Encoder) writeBlock(b *span, src []byte, last bool) {
 	if last {
 		final = 1
 	}
-	if (c.headerSize()+c.size(&b.counts))/8 >= b.counts.bytes {
+	size := c.size(&b.counts)
+	if (c.headerSize()+size)/8 >= b.counts.bytes {
 		e.writeStored(src[:b.counts.bytes], final)
 		return
 	}
 	e.bits.write(final|dynamicBlock<<1, 3)
 	c.writeHeader(&e.bits, literals, distances)
-	e.writeTokens(b.tokens)
+	e.writeTokens(b.tokens, size)
 	end := c.literals[endOfBlock]
 	e.bits.write(uint64(end.bits), uint(end.length))
 }
@@ -82,21 +94,57 @@ func (c *codes) size(h *histogram) int {
 	return size
 }
 
-func (e *Encoder) writeTokens(tokens []token) {
-	w := e.bits // a copy, to be in registers
-	for _, t := range tokens {
-		if t&isMatch == 0 {
-			c := e.codes.literals[t]
-			w.write(uint64(c.bits), uint(c.length))
-			continue
-		}
-		l, d := e.symbols.of(t)
-		c, extra := e.codes.literals[l], lengthExtra(l)
-		w.write(uint64(c.bits)|uint64(t.length()-minMatch)&(1<<extra-1)<<c.length, uint(c.length)+extra)
-		c, extra = e.codes.distances[d], distanceExtra(d)
-		w.write(uint64(c.bits)|uint64(t.distance()-1)&(1<<extra-1)<<c.length, uint(c.length)+extra)
+// writers is how the tokens of a block are written: by symbol and extra bits.
+type writers struct {
+	// lengths are those of the 256 literals and the lengths from minMatch on:
+	// code and extra bits, and above them their number.
+	lengths [512]uint32
+	// distances are by slot: the code, and above it its length and the number of
+	// extra bits.
+	distances [distanceSlots]uint32
+}
+
+func (w *writers) set(c *codes, s *symbols) {
+	for i := range 256 {
+		literal := c.literals[i]
+		w.lengths[i] = uint32(literal.bits) | uint32(literal.length)<<24
+		l := s.lengths[i]
+		length, extra := c.literals[l], lengthExtra(int(l))
+		w.lengths[256+i] = uint32(length.bits) | uint32(i)&(1<<extra-1)<<length.length | (uint32(length.length)+uint32(extra))<<24
 	}
-	e.bits = w
+	for slot, d := range s.distances {
+		distance := c.distances[d]
+		w.distances[slot] = uint32(distance.bits) | uint32(distance.length)<<16 | uint32(distanceExtra(int(d)))<<24
+	}
+}
+
+// writeTokens writes tokens of so many bits together. Whether the next is a
+// literal cannot be foreseen, so that both are written in the same way: a literal
+// as a length with a distance of no bits.
+func (e *Encoder) writeTokens(tokens []token, size int) {
+	e.writers.set(&e.codes, e.symbols)
+	e.bits.flush() // what is left and a token fit in 64 bits
+	w, bits, n := &e.writers, e.bits.bits, e.bits.n
+	at := len(e.bits.out)
+	out := slices.Grow(e.bits.out, size/8+16)
+	out = out[:cap(out)]
+	for _, t := range tokens {
+		match := uint32(t) >> 31
+		length := w.lengths[match<<8|uint32(t)>>(match<<4)&0xff]
+		d := w.distances[distanceSlot(t)] & -match
+		codeLength, extra := d>>16&0xff, d>>24
+		distance := uint64(d&0xffff) | uint64(t&0x7fff)&(1<<(extra&31)-1)<<(codeLength&31)
+		bits |= uint64(length&0xffffff) << (n & 63)
+		n += uint(length >> 24)
+		bits |= distance << (n & 63)
+		n += uint(codeLength + extra)
+		binary.LittleEndian.PutUint64(out[at:], bits)
+		whole := n >> 3
+		at += int(whole)
+		bits >>= whole << 3 & 63
+		n &= 7
+	}
+	e.bits = bitWriter{out[:at], bits, n}
 }
 
 // writeStored writes content as it is, in pieces that a length of 16 bits can

@@ -17,6 +17,7 @@ type Encoder struct {
 	blocks  []span
 	bits    bitWriter
 	codes   codes
+	writers writers
 	symbols *symbols
 }
 
@@ -33,8 +34,7 @@ func NewEncoder(level int) *Encoder {
 
 // Encode appends the stream that src compresses to, to dst.
 func (e *Encoder) Encode(dst, src []byte) []byte {
-	e.tokens = e.matcher.parse(e.tokens[:0], src)
-	e.blocks = split(e.blocks[:0], e.tokens, e.symbols)
+	e.cut(src)
 	e.bits = bitWriter{out: dst}
 	for i := range e.blocks {
 		b := &e.blocks[i]

@@ -40,16 +40,23 @@ type matcher struct {
 func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
 func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }
 
-// parse cuts src into literals and matches. A match is put off by a byte when
-// that makes a better one possible.
-func (m *matcher) parse(tokens []token, src []byte) []token {
+// forget begins a block of which nothing is known.
+func (m *matcher) forget() {
 	clear(m.head[:])
 	clear(m.head3[:])
-	i, end := 0, len(src)-8 // find reads eight bytes
-	for i < end {
+}
+
+// parse cuts src, from i on, into a piece of literals and matches, counts them
+// in h, and tells how far it came. A match is put off by a byte when that makes a
+// better one possible.
+func (m *matcher) parse(tokens []token, src []byte, i int, h *histogram, s *symbols) ([]token, int) {
+	begin, most := i, len(tokens)+piece
+	end := len(src) - 8 // find reads eight bytes
+	for i < end && len(tokens) < most {
 		length, distance := m.find(src, i, minMatch-1, m.depth)
 		if length < minMatch || length == minMatch && distance > far3 {
 			tokens = append(tokens, token(src[i]))
+			h.literals[src[i]]++
 			i++
 			continue
 		}
@@ -61,16 +68,26 @@ func (m *matcher) parse(tokens []token, src []byte) []token {
 				break
 			}
 			tokens = append(tokens, token(src[i]))
+			h.literals[src[i]]++
 			i, length, distance = i+1, nextLength, nextDistance
 		}
-		tokens = append(tokens, newMatch(length, distance))
+		t := newMatch(length, distance)
+		tokens = append(tokens, t)
+		l, d := s.of(t)
+		h.literals[l]++
+		h.distances[d]++
 		m.enter(src, known, min(i+length, end))
 		i += length
 	}
-	for ; i < len(src); i++ {
-		tokens = append(tokens, token(src[i]))
+	if i >= end {
+		for ; i < len(src); i++ {
+			tokens = append(tokens, token(src[i]))
+			h.literals[src[i]]++
+		}
 	}
-	return tokens
+	h.bytes = i - begin
+	h.weigh()
+	return tokens, i
 }
 
 // better reports whether a match that begins a byte later is worth the literal:

@@ -8,21 +8,23 @@ type span struct {
 	counts histogram
 }
 
-// piece is how many tokens are looked at together when blocks are cut.
+// piece is how many tokens, at least, are looked at together when blocks are cut.
 const piece = 2048
 
 // headerCost is what a block's codes take, in bits, by and large.
 const headerCost = 90 * 8
 
-// split cuts the tokens where codes of their own pay: a piece is joined to the
-// block before it unless the two would be shorter apart.
-func split(blocks []span, tokens []token, s *symbols) []span {
+// cut makes src tokens and cuts them where codes of their own pay: a piece is
+// joined to the block before it unless the two would be shorter apart.
+func (e *Encoder) cut(src []byte) {
+	e.matcher.forget()
+	tokens, blocks := e.tokens[:0], e.blocks[:0]
 	var block, next histogram
-	var start, end int
-	for begin := 0; begin < len(tokens); begin = end {
-		end = min(begin+piece, len(tokens))
+	var start, at int
+	for at < len(src) {
+		begin := len(tokens)
 		next = histogram{}
-		next.count(tokens[begin:end], s)
+		tokens, at = e.matcher.parse(tokens, src, at, &next, e.symbols)
 		joined := block
 		joined.add(&next)
 		if begin > start && block.cost()+next.cost()+headerCost < joined.cost() {
@@ -32,7 +34,7 @@ func split(blocks []span, tokens []token, s *symbols) []span {
 		}
 		block = joined
 	}
-	return append(blocks, span{tokens[start:], block})
+	e.tokens, e.blocks = tokens, append(blocks, span{tokens[start:], block})
 }
 
 const (
@@ -49,18 +51,14 @@ type histogram struct {
 	extra     int // bits behind the symbols
 }
 
-func (h *histogram) count(tokens []token, s *symbols) {
-	for _, t := range tokens {
-		if t&isMatch == 0 {
-			h.literals[t]++
-			h.bytes++
-			continue
-		}
-		l, d := s.of(t)
-		h.literals[l]++
-		h.distances[d]++
-		h.bytes += t.length()
-		h.extra += int(lengthExtra(l) + distanceExtra(d))
+// weigh counts the bits behind the symbols.
+func (h *histogram) weigh() {
+	h.extra = 0
+	for l := endOfBlock + 1; l < litSymbols; l++ {
+		h.extra += int(h.literals[l]) * int(lengthExtra(l))
+	}
+	for d, n := range h.distances {
+		h.extra += int(n) * int(distanceExtra(d))
 	}
 }
 

@@ -47,10 +47,20 @@ func distanceExtra(symbol int) uint {
 
 // symbols looks up what the functions above compute.
 type symbols struct {
-	lengths [maxMatch - minMatch + 1]uint16 // by length - minMatch
-	// The symbols of distances, by distance - 1 up to 256, and for greater ones,
-	// 128 of which share one, by their upper bits.
-	near, far [256]uint8
+	lengths   [maxMatch - minMatch + 1]uint16 // by length - minMatch
+	distances [distanceSlots]uint8            // by distanceSlot
+}
+
+// distanceSlots are the distances up to 256, and 256 runs of 128 greater ones
+// that share a symbol.
+const distanceSlots = 512
+
+// distanceSlot is the slot of a match's distance. Which kind it is cannot be
+// foreseen, so there is no branch.
+func distanceSlot(t token) uint32 {
+	d := uint32(t & 0x7fff)
+	far := uint32(int32(255-d) >> 31) // all bits, or none
+	return d&^far | (256+d>>7)&far
 }
 
 func newSymbols() *symbols {
@@ -58,19 +68,14 @@ func newSymbols() *symbols {
 	for i := range s.lengths {
 		s.lengths[i] = uint16(lengthSymbol(i + minMatch))
 	}
-	for i := range s.near {
-		s.near[i] = uint8(distanceSymbol(i + 1))
-		s.far[i] = uint8(distanceSymbol(i<<7 + 1))
+	for i := range 256 {
+		s.distances[i] = uint8(distanceSymbol(i + 1))
+		s.distances[256+i] = uint8(distanceSymbol(i<<7 + 1))
 	}
 	return s
 }
 
 // of gives the symbols of a match.
 func (s *symbols) of(t token) (length, distance int) {
-	length = int(s.lengths[t>>16&0xff])
-	if d := t & 0x7fff; d < 256 {
-		return length, int(s.near[d])
-	} else {
-		return length, int(s.far[d>>7])
-	}
+	return int(s.lengths[t>>16&0xff]), int(s.distances[distanceSlot(t)])
 }
