@@ -1,16 +1,14 @@
 package squashfs
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/adler32"
 
-	"github.com/ulikunitz/xz"
-
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs/zstd"
 	"hookbuild/internal/squashfs/deflate"
+	"hookbuild/internal/squashfs/lzma2"
 )
 
 // Compression names how the blocks of an image are compressed. A kernel reads
@@ -73,7 +71,7 @@ func newCompressor(c Compression, level, blockSize int) (compressor, error) {
 	case Zstd:
 		return newZstd(level, blockSize), nil
 	case XZ:
-		return xzCompressor{blockSize}, nil
+		return xzCompressor{lzma2.NewEncoder(blockSize)}, nil
 	}
 	return newGzip(level), nil
 }
@@ -110,19 +108,10 @@ func (z zstdCompressor) compress(out, in []byte) ([]byte, error) {
 	return z.enc.Encode(out, in), nil
 }
 
-type xzCompressor struct{ blockSize int }
+// xzCompressor keeps to what the kernel's decoder takes: CRC32 as the check, and
+// a dictionary no larger than a block.
+type xzCompressor struct{ enc *lzma2.Encoder }
 
-// compress keeps to what the kernel's decoder takes: CRC32 as the check, and a
-// dictionary no larger than a block.
 func (x xzCompressor) compress(out, in []byte) ([]byte, error) {
-	b := bytes.NewBuffer(out)
-	w, err := xz.WriterConfig{CheckSum: xz.CRC32, DictCap: max(x.blockSize, metadataSize)}.NewWriter(b)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(in); err != nil {
-		return nil, err
-	}
-	err = w.Close()
-	return b.Bytes(), err
+	return x.enc.Encode(out, in), nil
 }
