@@ -1,6 +1,7 @@
 // Package bundles knows EKS Anywhere's manifests: which bundle belongs to a
 // release, and which images and HookOS files a bundle names for bare metal. It
-// also reads and writes images.txt, the older list of images to embed.
+// also reads and writes images.txt, the older list of images to embed, and reads
+// which images the templates of machines use.
 //
 // The way through it is
 //
@@ -8,6 +9,7 @@
 //	Bundle.Images       the action images with the names they have at boot
 //	Bundle.Hook         the published HookOS files
 //	Bundle.VerifySignature
+//	ReadActions         a template or cluster specification -> []Action
 //
 // It is strict about what a manifest is (its kind) and lenient about keys that
 // it does not know: newer releases add some. No image is fetched here, and the

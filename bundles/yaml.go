@@ -21,6 +21,20 @@ const (
 // readYAML reads the one document in data. It holds memory in proportion to
 // the text: what a few bytes would blow up is refused.
 func readYAML(data []byte) (*yaml.Node, error) {
+	all, err := readDocuments(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 1 {
+		return nil, fmt.Errorf("line %d begins a second document, a manifest has one; split the file", all[1].Line)
+	}
+	dropRepeated(all[0])
+	return all[0], nil
+}
+
+// readDocuments reads the documents in data, of which there is one at least,
+// under the same bounds.
+func readDocuments(data []byte) ([]*yaml.Node, error) {
 	if err := sniff(data); err != nil {
 		return nil, err
 	}
@@ -30,24 +44,23 @@ func readYAML(data []byte) (*yaml.Node, error) {
 	if n := countNodes(data); n > maxNodes {
 		return nil, fmt.Errorf("it holds about %d values, a manifest holds less than %d; check where it was taken from", n, maxNodes)
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	root, err := nextDocument(dec)
-	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("it is empty; get it again")
+	var all []*yaml.Node
+	weight := 0
+	for dec := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		root, err := nextDocument(dec)
+		switch {
+		case errors.Is(err, io.EOF) && len(all) == 0:
+			return nil, fmt.Errorf("it is empty; get it again")
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("it is not valid YAML: %w", err)
+		}
+		all = append(all, root)
+		if weight += weigh(root, map[*yaml.Node]int{}); weight > maxExpanded {
+			return nil, fmt.Errorf("its aliases expand to more than %d MiB; write the values out", maxExpanded>>20)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("it is not valid YAML: %w", err)
-	}
-	if more, err := nextDocument(dec); err == nil {
-		return nil, fmt.Errorf("line %d begins a second document, a manifest has one; split the file", more.Line)
-	} else if !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("it is not valid YAML: %w", err)
-	}
-	if weigh(root, map[*yaml.Node]int{}) > maxExpanded {
-		return nil, fmt.Errorf("its aliases expand to more than %d MiB; write the values out", maxExpanded>>20)
-	}
-	dropRepeated(root)
-	return root, nil
 }
 
 // nextDocument gives the content of the next document that is not empty.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/cache"
@@ -221,15 +222,40 @@ func (s *Store) Layout() Layout {
 func (s *Store) Images() []Embedded {
 	var list []Embedded
 	for _, im := range s.images {
-		e := Embedded{ID: im.id}
-		e.Names, e.Digests = s.names.of(im.id)
-		for _, l := range im.layers {
-			e.Size += l.size
-		}
-		list = append(list, e)
+		list = append(list, s.embedded(im))
 	}
 	slices.SortStableFunc(list, func(a, b Embedded) int { return strings.Compare(a.sortKey(), b.sortKey()) })
 	return list
+}
+
+func (s *Store) embedded(im *storedImage) Embedded {
+	e := Embedded{ID: im.id}
+	e.Names, e.Digests = s.names.of(im.id)
+	for _, l := range im.layers {
+		e.Size += l.size
+	}
+	return e
+}
+
+// Lookup gives the image that dockerd takes when a container asks for it by
+// name, with :latest where that has no tag; of a tag and a digest the digest
+// counts alone. It is false when dockerd would have to pull it.
+func (s *Store) Lookup(name string) (id v1.Hash, ok bool, err error) {
+	ref, err := parseName(name)
+	if err != nil {
+		return v1.Hash{}, false, err
+	}
+	repository := reference.FamiliarName(ref)
+	wanted := reference.FamiliarString(reference.TagNameOnly(ref))
+	if digested, isDigested := ref.(reference.Digested); isDigested {
+		wanted = repository + "@" + digested.Digest().String()
+	}
+	for _, im := range s.images {
+		if s.names.Repositories[repository][wanted] == im.id.String() {
+			return im.id, true, nil
+		}
+	}
+	return v1.Hash{}, false, nil
 }
 
 func (e Embedded) sortKey() string {

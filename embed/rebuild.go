@@ -118,7 +118,7 @@ var errDiffID = errors.New("the layer cannot be put together as it was")
 func (s *Store) verify(ctx context.Context, l *storedLayer) error {
 	sum := sha256.New()
 	if err := s.tar(ctx, l, sum); err != nil {
-		return errors.Join(errDiffID, err)
+		return fmt.Errorf("%w: %w", errDiffID, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != l.diffID.Hex {
 		return fmt.Errorf("%w: its digest is sha256:%s", errDiffID, got)
@@ -140,7 +140,7 @@ func (s *Store) Verify(ctx context.Context) error {
 			}
 			done[l.chain] = true
 			if err := s.verify(ctx, l); err != nil {
-				wrong = append(wrong, fmt.Errorf("checking the layer %s of the embedded image %s: %w", l.diffID, im.id, err))
+				wrong = append(wrong, fmt.Errorf("checking the layer %s of the embedded image %s: %w", l.diffID, s.embedded(im).label(), err))
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()

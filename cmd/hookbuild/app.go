@@ -95,6 +95,7 @@ func commands(a *app) []*cli.Command {
 		newKernelConfigShellCommand(a),
 		newKernelCommand(a),
 		newInspectCommand(a),
+		newVerifyCommand(a),
 		newImagesCommand(a),
 		newEmbedCommand(a),
 		newExtractImageCommand(a),

@@ -1,0 +1,230 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"hookbuild/build"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+// largestListing bounds checksums.txt and manifest.json, which have some KiB.
+const largestListing = 16 << 20
+
+// listing is what the directory says of its files: nil where the file that says
+// it cannot be read.
+type listing struct {
+	sums    map[string]string         // SHA-512 by name
+	records map[string]build.Artifact // by name
+	builds  []build.BuildRecord
+}
+
+// known tells whether a listing names the file.
+func (l listing) known(name string) bool {
+	_, summed := l.sums[name]
+	_, recorded := l.records[name]
+	return summed || recorded
+}
+
+// names lists all files that are named, sorted.
+func (l listing) names() []string {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(l.sums)), maps.Keys(l.records))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// checkFiles compares the files with what checksums.txt and manifest.json say.
+func (v *verifier) checkFiles(ctx context.Context) error {
+	if err := v.readListings(ctx); err != nil {
+		return err
+	}
+	for _, name := range v.files {
+		if isBootFile(name) && !v.listing.known(name) {
+			v.wrong(name, "neither %s nor %s names it; remove it, or build it again", build.ChecksumsFile, build.ManifestFile)
+		}
+	}
+	named := v.listing.names()
+	var total int64
+	for _, name := range named {
+		if info, err := os.Stat(v.path(name)); err == nil {
+			total += info.Size()
+		}
+	}
+	task := v.start(total, "compare the checksums in %s", v.dir)
+	return v.during(task, func() error {
+		for _, name := range named {
+			if err := v.take(ctx, name, v.checkFile(ctx, task, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (v *verifier) readListings(ctx context.Context) (err error) {
+	v.listing.sums, err = v.readChecksums()
+	if err := v.take(ctx, build.ChecksumsFile, err); err != nil {
+		return err
+	}
+	return v.take(ctx, build.ManifestFile, v.readManifest())
+}
+
+// checkListing refuses what cannot be a listing before it is read.
+func (v *verifier) checkListing(name string) error {
+	info, err := os.Stat(v.path(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return invalid(missing)
+	case err != nil:
+		return fault.Mark(err, fault.Invalid)
+	case !info.Mode().IsRegular() || info.Size() > largestListing:
+		return invalid("it is no file of at most %d MiB; build the artifacts again", largestListing>>20)
+	}
+	return nil
+}
+
+const missing = "it is missing; copy it here, or build it again"
+
+func invalid(format string, args ...any) error {
+	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+}
+
+var checksumLine = regexp.MustCompile(`^([0-9A-Fa-f]{128}) [ *](.+)$`)
+
+// readChecksums reads the lines that are whole; one fault tells of the others.
+func (v *verifier) readChecksums() (map[string]string, error) {
+	if err := v.checkListing(build.ChecksumsFile); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(v.path(build.ChecksumsFile))
+	if err != nil {
+		return nil, fault.Mark(err, fault.Invalid)
+	}
+	sums := map[string]string{}
+	var broken []int
+	for i, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+		m := checksumLine.FindStringSubmatch(strings.TrimSuffix(line, "\r"))
+		if m == nil || !plain(m[2]) || sums[m[2]] != "" {
+			broken = append(broken, i+1)
+			continue
+		}
+		sums[m[2]] = strings.ToLower(m[1])
+	}
+	if len(broken) > 0 {
+		return sums, invalid("%s not a SHA-512 sum with the name of a file beside it; copy it again, or build the artifacts again", lines(broken))
+	}
+	return sums, nil
+}
+
+// plain tells whether name is that of a file in the directory itself.
+func plain(name string) bool { return name == filepath.Base(name) && name != ".." && name != "." }
+
+// lines names the first of some lines: "line 3 is", "line 3 and 2 others are".
+func lines(numbers []int) string {
+	switch n := len(numbers) - 1; n {
+	case 0:
+		return fmt.Sprintf("line %d is", numbers[0])
+	case 1:
+		return fmt.Sprintf("lines %d and %d are", numbers[0], numbers[1])
+	default:
+		return fmt.Sprintf("line %d and %d others are", numbers[0], n)
+	}
+}
+
+func (v *verifier) readManifest() error {
+	if err := v.checkListing(build.ManifestFile); err != nil {
+		return err
+	}
+	m, err := build.ReadManifest(v.path(build.ManifestFile))
+	if err != nil {
+		return err
+	}
+	if len(m.Builds) == 0 {
+		return invalid("it tells of no build; build the artifacts again")
+	}
+	v.listing.builds, v.listing.records = m.Builds, map[string]build.Artifact{}
+	for _, b := range m.Builds {
+		for _, a := range b.Artifacts {
+			if !plain(a.Name) {
+				return invalid("it names %q, which is no file beside it; build the artifacts again", a.Name)
+			}
+			v.listing.records[a.Name] = a
+		}
+	}
+	return nil
+}
+
+// checkFile compares one file with all that is said of it.
+func (v *verifier) checkFile(ctx context.Context, task *progress.Task, name string) error {
+	sum, summed := v.listing.sums[name]
+	record, recorded := v.listing.records[name]
+	if recorded && !summed && v.listing.sums != nil {
+		v.wrong(name, "%s names it, and %s does not; build the artifacts again", build.ManifestFile, build.ChecksumsFile)
+	}
+	found, err := v.sum(ctx, task, name)
+	if err != nil {
+		return err
+	}
+	v.report.Artifacts = append(v.report.Artifacts, found)
+	var against []string
+	if summed && sum != found.SHA512 {
+		against = append(against, build.ChecksumsFile)
+	}
+	if recorded && (record.Size != found.Size || !strings.EqualFold(record.SHA512, found.SHA512)) {
+		against = append(against, build.ManifestFile)
+	}
+	if len(against) > 0 {
+		return invalid("its %d bytes with the SHA-512 %.16s... are not those in %s; copy it again, or build it again", found.Size, found.SHA512, strings.Join(against, " and "))
+	}
+	return nil
+}
+
+// sum hashes a file of the directory.
+func (v *verifier) sum(ctx context.Context, task *progress.Task, name string) (a build.Artifact, err error) {
+	info, err := os.Stat(v.path(name)) // opening what is no file may block
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return a, invalid(missing)
+	case err != nil:
+		return a, fault.Mark(err, fault.Invalid)
+	case !info.Mode().IsRegular():
+		return a, invalid("it is no file; remove it, and copy or build the file again")
+	}
+	f, err := os.Open(v.path(name))
+	if err != nil {
+		return a, fault.Mark(err, fault.Invalid)
+	}
+	defer f.Close() // only read
+	h := sha512.New()
+	n, err := io.Copy(h, task.Reader(&contextReader{ctx, f}))
+	if err != nil {
+		return a, fault.Mark(fmt.Errorf("reading it: %w", err), fault.Invalid)
+	}
+	return build.Artifact{Name: name, Size: n, SHA512: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read implements [io.Reader].
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,192 @@
+// Package verify proves a finished HookOS: that the artifacts are those that
+// were built, that the kernel unpacks all of the initramfs, that every image on
+// board is whole, and that the actions of a template find theirs.
+//
+//	checksums.txt, manifest.json -> files
+//	initramfs -> segments, /init, modules of the vmlinuz beside it -> images
+//	templates -> actions -> images
+//
+// One run tells everything that is wrong. Nothing is booted, and nothing is
+// compared with a registry: what was embedded is taken from the manifest.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hookbuild/build"
+	"hookbuild/embed"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+// Request says what to prove.
+type Request struct {
+	// Dir holds the artifacts: OUT/hook, or OUT with them in its "hook".
+	Dir string
+	// Arch (x86_64, aarch64) is the one whose initramfs is looked into; empty is
+	// all that are there. Checksums are always compared of all files.
+	Arch string
+	// Templates are files whose actions must find their images: see
+	// [hookbuild/bundles.ReadActions].
+	Templates []string
+}
+
+// Report is what was looked at, and what is wrong with it.
+type Report struct {
+	Dir       string           `json:"dir"`
+	Artifacts []build.Artifact `json:"artifacts"` // as they are
+	Systems   []System         `json:"systems"`
+	Actions   []Action         `json:"actions,omitempty"`
+	Faults    []Fault          `json:"faults"`
+}
+
+// System is an initramfs with the kernel that boots it.
+type System struct {
+	Initramfs string  `json:"initramfs"`
+	Segments  int     `json:"segments"`
+	Files     int     `json:"files"`
+	Kernel    string  `json:"kernel,omitempty"` // the release; "" when it could not be read
+	Images    []Image `json:"images,omitempty"`
+
+	store *embed.Store // nil: no images on board
+}
+
+// Image is one that a system has on board.
+type Image struct {
+	ID    string   `json:"id"`
+	Names []string `json:"names"` // with those by digest
+	Size  int64    `json:"size"`  // of the unpacked files
+}
+
+// Fault is something wrong: with which file, and what to do.
+type Fault struct {
+	File    string `json:"file"`           // in Dir, or a template as it was given
+	Line    int    `json:"line,omitempty"` // of a template
+	Problem string `json:"problem"`
+}
+
+func (f Fault) String() string {
+	if f.Line > 0 {
+		return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Problem)
+	}
+	return f.File + ": " + f.Problem
+}
+
+// Run proves what r names. An error says that it could not be looked at; what
+// is wrong is in the report.
+func Run(ctx context.Context, b *build.Builder, r Request) (*Report, error) {
+	dir, files, err := find(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{
+		builder: b, request: r, dir: dir, files: files,
+		report: &Report{Dir: dir, Artifacts: []build.Artifact{}, Systems: []System{}, Faults: []Fault{}},
+	}
+	for _, check := range []func(context.Context) error{v.checkFiles, v.checkSystems, v.checkActions} {
+		if err := check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return v.report, nil
+}
+
+// find gives the directory of the artifacts and the names of its files.
+func find(dir string) (string, []string, error) {
+	for _, candidate := range []string{dir, filepath.Join(dir, build.DefaultName)} {
+		entries, err := os.ReadDir(candidate)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", nil, fault.Mark(fmt.Errorf("looking for the artifacts to verify: %w; give the directory that they are in", err), fault.Invalid)
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if slices.ContainsFunc(names, isArtifact) {
+			return candidate, names, nil
+		}
+	}
+	return "", nil, fault.Mark(fmt.Errorf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or name their directory", dir), fault.Invalid)
+}
+
+func isArtifact(name string) bool {
+	return name == build.ChecksumsFile || name == build.ManifestFile || isBootFile(name)
+}
+
+// isBootFile tells whether machines may ask for a file of that name.
+func isBootFile(name string) bool {
+	return strings.HasPrefix(name, "vmlinuz-") || strings.HasPrefix(name, initramfsPrefix)
+}
+
+const initramfsPrefix = "initramfs-"
+
+type verifier struct {
+	builder *build.Builder
+	request Request
+	dir     string
+	files   []string // in dir
+	listing listing
+	report  *Report
+}
+
+func (v *verifier) path(name string) string { return filepath.Join(v.dir, name) }
+
+func (v *verifier) wrong(file, format string, args ...any) { v.wrongAt(file, 0, format, args...) }
+
+// wrongAt adds a fault, in one line, and once: two checks may come to the same.
+func (v *verifier) wrongAt(file string, line int, format string, args ...any) {
+	f := Fault{file, line, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")}
+	if !slices.Contains(v.report.Faults, f) {
+		v.report.Faults = append(v.report.Faults, f)
+	}
+}
+
+// take puts what an error says of a file among the faults, each of several by
+// itself. An error of another kind is not the file's and comes back.
+func (v *verifier) take(ctx context.Context, file string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil || fault.KindOf(err) != fault.Invalid {
+		return err
+	}
+	for _, one := range each(err) {
+		v.wrong(file, "%v", one)
+	}
+	return nil
+}
+
+// each gives the errors that err joins, or err alone.
+func each(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		if all := joined.Unwrap(); errors.Join(all...).Error() == err.Error() {
+			return all
+		}
+	}
+	return []error{err}
+}
+
+// during shows a check as a task, which fails when something is found wrong.
+func (v *verifier) during(task *progress.Task, check func() error) error {
+	before := len(v.report.Faults)
+	if err := check(); err != nil {
+		return task.End(err, "")
+	}
+	if found := v.report.Faults[before:]; len(found) > 0 {
+		_ = task.End(errors.New(found[0].String()), "") // it is in the report
+		return nil
+	}
+	return task.End(nil, "")
+}
+
+func (v *verifier) start(total int64, format string, args ...any) *progress.Task {
+	return progress.Start(v.builder.Progress, total, format, args...)
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/build/verify"
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/flavor"
+)
+
+func newVerifyCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "prove artifacts: checksums, the initramfs's structure, every image on board, the images of a template's actions",
+		ArgsUsage: "[DIR]",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "template", Usage: "a Tinkerbell template or a cluster specification, a `FILE`, whose actions' images must be on board (repeatable)"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		},
+		Action: a.verify,
+	}
+}
+
+func (a *app) verify(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usagef("%q: one directory of artifacts at a time; quote a name with spaces, and give templates by --template FILE", c.Args().Slice())
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return err
+	}
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return err
+	}
+	report, err := verify.Run(c.Context, b, verify.Request{
+		Dir:       orDefault(c.Args().First(), filepath.Join(c.String("out"), build.DefaultName)),
+		Arch:      map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch],
+		Templates: c.StringSlice("template"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.printProof(report, c.Bool("json")); err != nil {
+		return err
+	}
+	if len(report.Faults) > 0 {
+		return fault.Mark(fmt.Errorf("verifying %q: %s: %s; standard output tells each", report.Dir, count(len(report.Faults), "fault"), faultyFiles(report)), fault.Invalid)
+	}
+	a.note("nothing is wrong with %q", report.Dir)
+	return nil
+}
+
+// faultyFiles lists what has faults, each file once.
+func faultyFiles(r *verify.Report) string {
+	var files []string
+	for _, f := range r.Faults {
+		if !slices.Contains(files, f.File) {
+			files = append(files, f.File)
+		}
+	}
+	return strings.Join(files, ", ")
+}
+
+func (a *app) printProof(r *verify.Report, asJSON bool) error {
+	if asJSON {
+		return printJSON(a.results(), r)
+	}
+	out := a.results()
+	if err := printProven(out, r); err != nil {
+		return err
+	}
+	for _, f := range r.Faults {
+		if _, err := fmt.Fprintf(out, "wrong: %s\n", f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printProven writes what was looked at. The table's Flush tells of all errors.
+func printProven(w io.Writer, r *verify.Report) error {
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, artifact := range r.Artifacts {
+		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, bytesText(artifact.Size))
+	}
+	for _, s := range r.Systems {
+		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)
+		for _, image := range s.Images {
+			fmt.Fprintf(table, "image\t%s\t%s\n", strings.Join(image.Names, " "), image.ID)
+		}
+	}
+	for _, action := range r.Actions {
+		state := "on board"
+		if !action.OnBoard {
+			state = "not on board"
+		}
+		fmt.Fprintf(table, "action\t%s: %s\t%s, %s\n", action.Task, action.Name, action.Image, state)
+	}
+	return table.Flush()
+}

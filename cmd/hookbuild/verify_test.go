@@ -1,0 +1,328 @@
+package main
+
+import (
+	"crypto/sha512"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hookbuild/build"
+	"hookbuild/build/verify"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/lab/site"
+	"hookbuild/kernel/kerneltest"
+)
+
+// proof is a result that copies are made of, each to be spoiled in its way.
+type proof struct {
+	t     *testing.T
+	site  *site.Site
+	cache string
+	out   string // with artifacts in "hook"
+}
+
+func newProof(t *testing.T, layout string) proof {
+	t.Helper()
+	p := proof{t, site.New(t, nil), sharedCache(t), t.TempDir()}
+	pushAction(t, p.site)
+	p.run(0, append(allArgs(t, p.site, p.cache, p.out), "--layout", layout)...)
+	return p
+}
+
+// newSmallProof has a small kernel, since there are many ways to spoil it.
+func newSmallProof(t *testing.T) proof {
+	t.Helper()
+	p := proof{t, site.New(t, nil), t.TempDir(), t.TempDir()}
+	pushAction(t, p.site)
+	dir := t.TempDir()
+	site.WriteFile(t, filepath.Join(dir, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "CONFIG_RD_ZSTD=y\nCONFIG_OVERLAY_FS=y\n")))
+	site.WriteFile(t, filepath.Join(dir, "lib/modules/6.6.1/modules.builtin"), "")
+	args := allArgs(t, p.site, p.cache, p.out)
+	args[slices.Index(args, "--kernel")+1] = "dir:" + dir
+	p.run(0, append(args, "--layout", "directory")...)
+	return p
+}
+
+func (p proof) run(code int, args ...string) outcome {
+	p.t.Helper()
+	got := runAt(p.t.Context(), p.site, append(args, "--cache-dir", p.cache, "--progress", "plain")...)
+	if got.code != code {
+		p.t.Fatalf("%v: exit code %d, want %d\n%s%s", args, got.code, code, got.stdout, got.stderr)
+	}
+	return got
+}
+
+// spoiled gives a copy of the artifacts that spoil was done to.
+func (p proof) spoiled(t *testing.T, spoil func(t *testing.T, dir string)) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(p.out, "hook"))); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, dir)
+	return dir
+}
+
+// findings is what verify says of a directory, as JSON.
+func (p proof) findings(t *testing.T, code int, args ...string) *verify.Report {
+	t.Helper()
+	got := p.run(code, append([]string{"verify", "--json"}, args...)...)
+	var r verify.Report
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
+		t.Fatalf("%v\n%s", err, got.stdout)
+	}
+	if r.Faults == nil {
+		t.Errorf("without faults there is no list of them:\n%s", got.stdout)
+	}
+	return &r
+}
+
+// change rewrites a file.
+func change(t *testing.T, path string, edit func([]byte) []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, edit([]byte(readFile(t, path))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sealed writes checksums and manifest anew, so that they agree with the files.
+func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		spoil(t, dir)
+		m, err := build.ReadManifest(filepath.Join(dir, "manifest.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums := map[string]string{}
+		for i, a := range m.Builds[0].Artifacts {
+			content := readFile(t, filepath.Join(dir, a.Name))
+			a.Size, a.SHA512 = int64(len(content)), fmt.Sprintf("%x", sha512.Sum512([]byte(content)))
+			m.Builds[0].Artifacts[i], sums[a.Name] = a, a.SHA512
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		site.WriteFile(t, filepath.Join(dir, "manifest.json"), string(text))
+		sums["manifest.json"] = fmt.Sprintf("%x", sha512.Sum512(text))
+		var lines strings.Builder
+		for _, name := range slices.Sorted(maps.Keys(sums)) {
+			fmt.Fprintf(&lines, "%s  %s\n", sums[name], name)
+		}
+		site.WriteFile(t, filepath.Join(dir, "checksums.txt"), lines.String())
+	}
+}
+
+// repacked does something to the files in the initramfs.
+func repacked(edit func(t *testing.T, tree *initramfs.Tree)) func(*testing.T, string) {
+	return sealed(func(t *testing.T, dir string) {
+		t.Helper()
+		path := filepath.Join(dir, "initramfs-x86_64")
+		spool, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer spool.Close()
+		in, err := initramfs.Load(t.Context(), strings.NewReader(readFile(t, path)), spool, "x", initramfs.Limits{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit(t, in.Tree)
+		var out strings.Builder
+		if err := initramfs.WriteSegment(t.Context(), &out, in.Tree, initramfs.SegmentOptions{Compression: initramfs.Gzip, Level: 1}); err != nil {
+			t.Fatal(err)
+		}
+		site.WriteFile(t, path, out.String())
+	})
+}
+
+// swap changes the bytes of the files that chosen tells, not their size.
+func swap(chosen func(path string) bool) func(*testing.T, *initramfs.Tree) {
+	return func(t *testing.T, tree *initramfs.Tree) {
+		t.Helper()
+		done := false
+		for e := range tree.All() {
+			if e.Type != initramfs.Regular || !chosen(e.Path) {
+				continue
+			}
+			done = true
+			size := int(e.Size)
+			e.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(strings.Repeat("#", size))), nil }
+			if err := tree.Add(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !done {
+			t.Fatal("there is no such file")
+		}
+	}
+}
+
+const (
+	goodTemplate = "tasks:\n- name: install\n  actions:\n  - {name: run, image: 127.0.0.1/embedded/cexec}\n"
+	badTemplate  = "kind: Template\nspec:\n  data: |\n    tasks:\n    - name: install\n      actions:\n" +
+		"      - {name: run, image: '127.0.0.1/embedded/cexec:latest'}\n      - {name: go, image: 127.0.0.1/embedded/cexec:v1}\n      - {name: fly, image: '{{.x}}/y'}\n"
+)
+
+func TestVerifyIntact(t *testing.T) {
+	for _, layout := range []string{"packed", "directory"} {
+		t.Run(layout, func(t *testing.T) {
+			p := newProof(t, layout)
+			template := filepath.Join(t.TempDir(), "cluster.yaml")
+			site.WriteFile(t, template, goodTemplate)
+			for _, dir := range []string{p.out, filepath.Join(p.out, "hook")} {
+				got := p.run(0, "verify", dir, "--template", template)
+				for _, said := range []string{"artifact  vmlinuz-x86_64", "artifact  manifest.json", "system    initramfs-x86_64", "127.0.0.1/embedded/cexec:latest", "action    install: run", ", on board\n"} {
+					if !strings.Contains(got.stdout, said) {
+						t.Errorf("%q is not in\n%s", said, got.stdout)
+					}
+				}
+				if !strings.Contains(got.stderr, "nothing is wrong") || strings.Contains(got.stdout, "wrong") {
+					t.Errorf("it says\n%s%s", got.stdout, got.stderr)
+				}
+			}
+			r := p.findings(t, 0, "--out", p.out, "--arch", "amd64")
+			if len(r.Faults) > 0 || len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Artifacts) != 3 || r.Systems[0].Kernel == "" {
+				t.Errorf("the findings are %+v", r)
+			}
+		})
+	}
+}
+
+// Every fault is told, of each file at least what want says of it.
+func TestVerifyFinds(t *testing.T) {
+	p := newSmallProof(t)
+	remove := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	without := func(paths ...string) func(*testing.T, *initramfs.Tree) {
+		return func(_ *testing.T, tree *initramfs.Tree) {
+			for _, path := range paths {
+				tree.Remove(path)
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		spoil func(t *testing.T, dir string)
+		want  []string // in this order, and no more
+	}{
+		"a byte of the initramfs": {func(t *testing.T, dir string) {
+			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b })
+		}, []string{"initramfs-x86_64: its ", "initramfs-x86_64: unpacking "}},
+		"a cut initramfs": {func(t *testing.T, dir string) {
+			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { return b[:len(b)-100] })
+		}, []string{"are not those in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
+		"no vmlinuz":   {remove("vmlinuz-x86_64"), []string{"vmlinuz-x86_64: it is missing"}},
+		"no initramfs": {remove("initramfs-x86_64"), []string{"initramfs-x86_64: it is missing"}},
+		"no manifest":  {remove("manifest.json"), []string{"manifest.json: it is missing"}},
+		"no checksums": {remove("checksums.txt"), []string{"checksums.txt: it is missing"}},
+		"a directory": {func(t *testing.T, dir string) {
+			remove("vmlinuz-x86_64")(t, dir)
+			site.WriteFile(t, dir+"/vmlinuz-x86_64/x", "")
+		}, []string{"vmlinuz-x86_64: it is no file"}},
+		"extra vmlinuz": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/vmlinuz-latest-lts-x86_64", "MZ") }, []string{"vmlinuz-latest-lts-x86_64: neither checksums.txt nor manifest.json names it"}},
+		"extra initramfs": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/initramfs-aarch64", "x") }, []string{
+			"initramfs-aarch64: neither", "initramfs-aarch64: unpacking",
+		}},
+		"a damaged sum": {func(t *testing.T, dir string) {
+			change(t, filepath.Join(dir, "checksums.txt"), func(b []byte) []byte { b[0] = 'x'; return b })
+		}, []string{"checksums.txt: line 1 is not a SHA-512 sum", "initramfs-x86_64: manifest.json names it, and checksums.txt does not"}},
+		"paths in checksums": {func(t *testing.T, dir string) {
+			change(t, filepath.Join(dir, "checksums.txt"), func(b []byte) []byte {
+				return append(b, strings.Repeat("0", 128)+"  ../../etc/passwd\n\n\n"...)
+			})
+		}, []string{"checksums.txt: line 4 and 2 others are not"}},
+		"a broken manifest": {func(t *testing.T, dir string) {
+			change(t, filepath.Join(dir, "manifest.json"), func([]byte) []byte { return []byte("{") })
+		}, []string{"manifest.json: reading the manifest", "manifest.json: its 1 bytes"}},
+		"another kernel": {sealed(func(t *testing.T, dir string) {
+			site.WriteFile(t, dir+"/vmlinuz-x86_64", string(kerneltest.BzImage(t, "6.6.2", "")))
+		}), []string{"vmlinuz-x86_64: reading the kernel"}},
+		"no init":      {repacked(without("init")), []string{"initramfs-x86_64: it has no /init"}},
+		"a dead layer": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "/diff/bin/cexec") })), []string{"embedded image 127.0.0.1/embedded/cexec:latest: the layer cannot be put together as it was"}},
+		"no images":    {repacked(without("etc/embedded-images")), []string{"initramfs-x86_64: it has no images on board, and manifest.json names 1"}},
+		"no names": {repacked(func(t *testing.T, tree *initramfs.Tree) {
+			names, _ := tree.Lookup("etc/embedded-images/image/overlay2/repositories.json")
+			if err := tree.Add(initramfs.BytesFile(names.Path, []byte(`{"Repositories":{}}`), names.ModTime)); err != nil {
+				t.Fatal(err)
+			}
+		}), []string{"the image 127.0.0.1/embedded/cexec:latest, which manifest.json names, is not on board; on board are none"}},
+		"a broken store": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "repositories.json") })), []string{"reading the images embedded in"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var faults []string
+			for _, f := range p.findings(t, 3, p.spoiled(t, test.spoil)).Faults {
+				faults = append(faults, f.String())
+			}
+			if len(faults) != len(test.want) {
+				t.Errorf("%d faults:\n%s", len(faults), strings.Join(faults, "\n"))
+			}
+			for i := range min(len(faults), len(test.want)) {
+				if !strings.Contains(faults[i], test.want[i]) {
+					t.Errorf("no %q in %q", test.want[i], faults[i])
+				}
+			}
+		})
+	}
+	t.Run("several at once", func(t *testing.T) {
+		dir := p.spoiled(t, repacked(without("init")))
+		remove("vmlinuz-x86_64")(t, dir)
+		got := p.run(3, "verify", dir)
+		if strings.Count(got.stdout, "wrong: ") != 2 || !strings.Contains(got.stderr, "2 faults: vmlinuz-x86_64, initramfs-x86_64; standard output tells each") {
+			t.Errorf("it says\n%s%s", got.stdout, got.stderr)
+		}
+	})
+	t.Run("templates", p.templates)
+	t.Run("misuse", p.misuse)
+}
+
+func (p proof) templates(t *testing.T) {
+	dir := t.TempDir()
+	good, bad, broken := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "broken.yaml")
+	site.WriteFile(t, good, goodTemplate)
+	site.WriteFile(t, bad, badTemplate)
+	site.WriteFile(t, broken, "tasks: [")
+	r := p.findings(t, 3, p.out, "--template", good, "--template", bad, "--template", broken, "--template", filepath.Join(dir, "none.yaml"))
+	want(t, []string{fmt.Sprint(len(r.Faults)), fmt.Sprint(len(r.Actions))}, "4", "4")
+	for i, said := range []string{
+		`bad.yaml:8: task "install", action "go": its image 127.0.0.1/embedded/cexec:v1 is not in initramfs-x86_64; on board are 127.0.0.1/embedded/cexec:latest; embed it`,
+		`bad.yaml:9: task "install", action "fly": its image {{...}}/y is known only`,
+		"broken.yaml: reading the actions of", "none.yaml: reading the actions of",
+	} {
+		if !strings.Contains(r.Faults[i].String(), said) {
+			t.Errorf("no %q in %q", said, r.Faults[i])
+		}
+	}
+}
+
+func (p proof) misuse(t *testing.T) {
+	for name, test := range map[string]struct {
+		code int
+		args []string
+		said string
+	}{
+		"no artifacts":         {3, []string{t.TempDir()}, "there are none in"},
+		"no directory":         {3, []string{"/no/such"}, "there are none in"},
+		"a file":               {3, []string{filepath.Join(p.out, "hook/manifest.json")}, "give the directory"},
+		"two directories":      {2, []string{"a", "b"}, "one directory"},
+		"no such architecture": {2, []string{"--arch", "riscv"}, "riscv"},
+		"the other one":        {3, []string{p.out, "--arch", "arm64"}, "initramfs-aarch64"},
+	} {
+		got := p.run(test.code, append([]string{"verify"}, test.args...)...)
+		if !strings.Contains(got.stderr, test.said) {
+			t.Errorf("%s: %s", name, got.stderr)
+		}
+	}
+}
