@@ -139,3 +139,29 @@ func TestNameTableEncode(t *testing.T) {
 		t.Errorf("got %s, want %s", body, want)
 	}
 }
+
+// What dockerd finds is told, and nothing by a name that only looks alike.
+func TestLookup(t *testing.T) {
+	names := newNameTable()
+	one, other := pulled(t, "alpine:3", "1"), pulled(t, "quay.io/x/cexec:v1", "2")
+	for name, im := range map[string]*oci.Image{"alpine:3": one, "127.0.0.1/embedded/cexec": other, "docker.io/gone/gone": pulled(t, "gone/gone", "3")} {
+		if err := names.add(im, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &Store{names: names, images: []*storedImage{{id: one.ID}, {id: other.ID}}}
+	e, d := hashOf("e").String(), hashOf("d").String()
+	for name, want := range map[string]v1.Hash{
+		"alpine:3": one.ID, "docker.io/library/alpine:3": one.ID, "alpine@" + e: one.ID, "alpine:edge@" + e: one.ID,
+		"127.0.0.1/embedded/cexec": other.ID, "127.0.0.1/embedded/cexec:latest": other.ID,
+		"alpine": {}, "alpine:3@" + d: {}, "quay.io/x/cexec:v1": {}, "127.0.0.1/embedded/cexec@" + e: {}, "embedded/cexec": {},
+		"gone/gone": {}, // a name without its image
+	} {
+		if got, ok, err := s.Lookup(name); err != nil || got != want || ok != (want != v1.Hash{}) {
+			t.Errorf("%s: got %s, %t, %v", name, got, ok, err)
+		}
+	}
+	if _, _, err := s.Lookup("A"); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("got %v", err)
+	}
+}

@@ -22,6 +22,9 @@ func (v *verifier) checkSystems(ctx context.Context) error {
 			continue
 		}
 		looked = true
+		if !v.isFile(name) {
+			continue // it is told already; opening it may block
+		}
 		if err := v.checkSystem(ctx, name); err != nil {
 			return err
 		}
@@ -31,6 +34,11 @@ func (v *verifier) checkSystems(ctx context.Context) error {
 		v.wrong(wanted, "there is none here; name the directory with the artifacts of that architecture, or build them")
 	}
 	return nil
+}
+
+func (v *verifier) isFile(name string) bool {
+	info, err := os.Stat(v.path(name))
+	return err == nil && info.Mode().IsRegular()
 }
 
 func (v *verifier) checkSystem(ctx context.Context, name string) (err error) {
@@ -84,7 +92,7 @@ func initProblem(tree *initramfs.Tree) string {
 func (v *verifier) checkKernel(ctx context.Context, s *System, tree *initramfs.Tree) error {
 	arch := strings.TrimPrefix(s.Initramfs, initramfsPrefix)
 	name := "vmlinuz-" + arch
-	if info, err := os.Stat(v.path(name)); err != nil || !info.Mode().IsRegular() {
+	if !v.isFile(name) {
 		if !v.listing.known(name) { // else it is told already
 			v.wrong(name, "there is none beside %s; machines ask for both", s.Initramfs)
 		}

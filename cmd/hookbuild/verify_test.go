@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"hookbuild/build"
@@ -96,22 +97,34 @@ func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
 		spoil(t, dir)
+		recorded(func(r *build.BuildRecord) {
+			for i, a := range r.Artifacts {
+				content := readFile(t, filepath.Join(dir, a.Name))
+				r.Artifacts[i].Size, r.Artifacts[i].SHA512 = int64(len(content)), sha512Of(content)
+			}
+		})(t, dir)
+	}
+}
+
+// recorded changes the manifest, and checksums.txt to what that has.
+func recorded(edit func(*build.BuildRecord)) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
 		m, err := build.ReadManifest(filepath.Join(dir, "manifest.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		sums := map[string]string{}
-		for i, a := range m.Builds[0].Artifacts {
-			content := readFile(t, filepath.Join(dir, a.Name))
-			a.Size, a.SHA512 = int64(len(content)), fmt.Sprintf("%x", sha512.Sum512([]byte(content)))
-			m.Builds[0].Artifacts[i], sums[a.Name] = a, a.SHA512
+		edit(&m.Builds[0])
+		for _, a := range m.Builds[0].Artifacts {
+			sums[a.Name] = a.SHA512
 		}
 		text, err := json.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		site.WriteFile(t, filepath.Join(dir, "manifest.json"), string(text))
-		sums["manifest.json"] = fmt.Sprintf("%x", sha512.Sum512(text))
+		sums["manifest.json"] = sha512Of(string(text))
 		var lines strings.Builder
 		for _, name := range slices.Sorted(maps.Keys(sums)) {
 			fmt.Fprintf(&lines, "%s  %s\n", sums[name], name)
@@ -119,6 +132,8 @@ func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
 		site.WriteFile(t, filepath.Join(dir, "checksums.txt"), lines.String())
 	}
 }
+
+func sha512Of(content string) string { return fmt.Sprintf("%x", sha512.Sum512([]byte(content))) }
 
 // repacked does something to the files in the initramfs.
 func repacked(edit func(t *testing.T, tree *initramfs.Tree)) func(*testing.T, string) {
@@ -220,7 +235,7 @@ func TestVerifyFinds(t *testing.T) {
 	}{
 		"a byte of the initramfs": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b })
-		}, []string{"initramfs-x86_64: its ", "initramfs-x86_64: unpacking "}},
+		}, []string{"are not those in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
 		"a cut initramfs": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { return b[:len(b)-100] })
 		}, []string{"are not those in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
@@ -247,10 +262,72 @@ func TestVerifyFinds(t *testing.T) {
 		"a broken manifest": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "manifest.json"), func([]byte) []byte { return []byte("{") })
 		}, []string{"manifest.json: reading the manifest", "manifest.json: its 1 bytes"}},
+		"another size in the manifest": {recorded(func(r *build.BuildRecord) { r.Artifacts[0].Size++ }), []string{"are not those in manifest.json"}},
+		"another image in the manifest": {recorded(func(r *build.BuildRecord) { r.Embedded[0].ID = "sha256:0" }), []string{
+			"the image 127.0.0.1/embedded/cexec:latest is sha256:",
+		}},
+		"paths in the manifest": {func(t *testing.T, dir string) {
+			t.Helper()
+			change(t, filepath.Join(dir, "manifest.json"), func(b []byte) []byte {
+				return []byte(strings.ReplaceAll(string(b), `"vmlinuz-x86_64"`, `"../vmlinuz"`))
+			})
+		}, []string{`manifest.json: it names "../vmlinuz"`, "manifest.json: its "}},
+		"a manifest of nothing": {func(t *testing.T, dir string) {
+			t.Helper()
+			change(t, filepath.Join(dir, "manifest.json"), func([]byte) []byte { return []byte("{}") })
+		}, []string{"manifest.json: it tells of no build", "manifest.json: its 2 bytes"}},
 		"another kernel": {sealed(func(t *testing.T, dir string) {
 			site.WriteFile(t, dir+"/vmlinuz-x86_64", string(kerneltest.BzImage(t, "6.6.2", "")))
 		}), []string{"vmlinuz-x86_64: reading the kernel"}},
-		"no init":      {repacked(without("init")), []string{"initramfs-x86_64: it has no /init"}},
+		"a pipe": {func(t *testing.T, dir string) {
+			t.Helper()
+			remove("initramfs-x86_64")(t, dir)
+			if err := syscall.Mkfifo(filepath.Join(dir, "initramfs-x86_64"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"initramfs-x86_64: it is no file"}},
+		"no file and no name": {func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.Symlink("nowhere", filepath.Join(dir, "initramfs-aarch64")); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"initramfs-aarch64: neither"}},
+		"a kernel by another's name": {sealed(func(t *testing.T, dir string) {
+			t.Helper()
+			for _, name := range []string{"vmlinuz-", "initramfs-"} {
+				if err := os.Link(filepath.Join(dir, name+"x86_64"), filepath.Join(dir, name+"aarch64")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}), []string{"initramfs-aarch64: neither", "vmlinuz-aarch64: neither", "vmlinuz-aarch64: it is a kernel for x86_64"}},
+		"what the kernel drops": {sealed(func(t *testing.T, dir string) {
+			t.Helper()
+			var tree initramfs.Tree
+			if err := tree.Add(initramfs.BytesFile("etc", nil, initramfs.Epoch())); err != nil {
+				t.Fatal(err)
+			}
+			var more strings.Builder
+			if err := initramfs.WriteSegment(t.Context(), &more, &tree, initramfs.SegmentOptions{Compression: initramfs.Gzip}); err != nil {
+				t.Fatal(err)
+			}
+			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { return append(b, more.String()...) })
+		}), []string{`the kernel drops "etc" without a word: a directory that is not empty`}},
+		"no init": {repacked(without("init")), []string{"initramfs-x86_64: it has no /init"}},
+		"an init that is no program": {repacked(func(t *testing.T, tree *initramfs.Tree) {
+			t.Helper()
+			init, _ := tree.Lookup("init")
+			init.Mode = 0o644
+			if err := tree.Add(init); err != nil {
+				t.Fatal(err)
+			}
+		}), []string{"its /init cannot be executed"}},
+		"modules of another kernel": {repacked(func(t *testing.T, tree *initramfs.Tree) {
+			t.Helper()
+			tree.Remove("lib/modules")
+			if err := tree.Add(initramfs.BytesFile("lib/modules/6.6.9/modules.builtin", nil, initramfs.Epoch())); err != nil {
+				t.Fatal(err)
+			}
+		}), []string{"the kernel is 6.6.1 and its modules are for 6.6.9"}},
 		"a dead layer": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "/diff/bin/cexec") })), []string{"embedded image 127.0.0.1/embedded/cexec:latest: the layer cannot be put together as it was"}},
 		"no images":    {repacked(without("etc/embedded-images")), []string{"initramfs-x86_64: it has no images on board, and manifest.json names 1"}},
 		"no names": {repacked(func(t *testing.T, tree *initramfs.Tree) {
