@@ -25,9 +25,6 @@ func newMatch(length, distance int) token {
 	return isMatch | token(length-minMatch)<<16 | token(distance-1)
 }
 
-func (t token) length() int   { return int(t>>16&0xff) + minMatch }
-func (t token) distance() int { return int(t&0x7fff) + 1 }
-
 // matcher finds what occurred before, within the window.
 type matcher struct {
 	depth int                  // candidates to try for a match
