@@ -1,67 +1,96 @@
 package lzma2
 
-// expand tries every token that could follow a node.
+// expand tries every token that could follow a node. What is longer than
+// niceLength is weighed as that, and in the node after it, again.
 func (p *parser) expand(cur int) {
 	n := &p.nodes[cur]
 	at := p.start + cur
-	data, m, b := p.finder.data, &p.model, p.prices.bits
+	m, b := &p.model, p.prices.bits
 	avail := min(p.finder.size-at, longestRun+stepRoom-cur)
-	position, state := at%positions, n.state
-
-	isMatch := m.isMatch[state][position]
-	matchPrice := n.price + b.one(isMatch)
-	repeatPrice := matchPrice + b.one(m.isRepeat[state])
-	matchPrice += b.zero(m.isRepeat[state])
-	literalPrice := n.price + b.zero(isMatch) + p.prices.literal(m, data, at, &n.history)
+	isMatch, isRepeat := m.isMatch[n.state][at%positions], m.isRepeat[n.state]
 
 	p.reach(cur + 1)
-	p.offer(cur, cur+1, literalPrice, 0, 0)
-	last := int(n.distances[0])
-	if last <= at {
-		if data[at] == data[at-last] {
-			short := repeatPrice + b.zero(m.isNotFirst[state]) + b.zero(m.isLong[state][position])
-			p.offer(cur, cur+1, short, 1, uint32(last))
-		} else {
-			p.literalThenRepeat(cur, cur+1, literalPrice, nextState(state, literal), 0, uint32(last), avail-1)
-		}
+	p.expandLiteral(cur, n.price+b.zero(isMatch), n.price+b.one(isMatch)+b.one(isRepeat), avail)
+	if avail >= minMatch {
+		least := p.expandRepeats(cur, n.price+b.one(isMatch)+b.one(isRepeat), avail)
+		p.expandMatches(cur, n.price+b.one(isMatch)+b.zero(isRepeat), least, avail)
 	}
+}
 
-	most := min(avail, niceLength)
-	least := minMatch
+// expandLiteral tries a literal, alone and before a repeat, and a short repeat.
+func (p *parser) expandLiteral(cur int, price, repeatPrice uint32, avail int) {
+	n := &p.nodes[cur]
+	at := p.start + cur
+	data, m, b := p.finder.data, &p.model, p.prices.bits
+	price += p.prices.literal(m, data, at, &n.history)
+	p.offer(cur, cur+1, price, 0, 0)
+	last := int(n.distances[0])
+	switch {
+	case last > at:
+	case data[at] == data[at-last]:
+		repeatPrice += b.zero(m.isNotFirst[n.state]) + b.zero(m.isLong[n.state][at%positions])
+		p.offer(cur, cur+1, repeatPrice, 1, uint32(last))
+	default:
+		p.literalThenRepeat(cur, cur+1, price, nextState(n.state, literal), 0, uint32(last), avail-1)
+	}
+}
+
+// expandRepeats tries matches at the last distances, and gives the least length
+// that pays at another: the very last distance is cheaper than any.
+func (p *parser) expandRepeats(cur int, price uint32, avail int) (least int) {
+	n := &p.nodes[cur]
+	at := p.start + cur
+	data, position := p.finder.data, at%positions
+	prices := &p.prices.repeat.of[position]
+	here := load16(data, at)
+	least = minMatch
 	for i, d := range n.distances {
-		if int(d) > at {
+		if int(d) > at || load16(data, at-int(d)) != here {
 			continue
 		}
-		length := p.finder.extend(at-int(d), at, 0, most)
-		if length < minMatch {
-			continue
-		}
-		price := repeatPrice + p.indexPrice(i, state, position)
+		length := p.finder.extend(at-int(d), at, minMatch, min(avail, niceLength))
+		price := price + p.indexPrice(i, n.state, position)
 		p.reach(cur + length)
-		prices := &p.prices.repeat.of[position]
-		for l := minMatch; l <= length; l++ {
-			p.offer(cur, cur+l, price+prices[l], uint32(l), d)
-		}
+		p.offerLengths(cur, prices[:length+1], minMatch, price, d)
 		if i == 0 {
 			least = length + 1
 		}
-		p.thenLiteral(cur, length, price+prices[length], nextState(state, repeated), d, avail)
+		p.thenLiteral(cur, length, price+prices[length], nextState(n.state, repeated), d, avail)
 	}
+	return least
+}
 
+// expandMatches tries matches at new distances, each in the lengths that the
+// nearer ones do not have.
+func (p *parser) expandMatches(cur int, price uint32, least, avail int) {
+	position, state := (p.start+cur)%positions, p.nodes[cur].state
 	prices := &p.prices.length.of[position]
-	l := least
 	for _, t := range p.matches {
-		length := min(int(t.length), most)
-		if length < l {
+		length := min(int(t.length), avail)
+		if length < least {
 			continue
 		}
 		p.reach(cur + length)
-		for ; l <= length; l++ {
-			price := matchPrice + prices[l] + p.prices.distance(t.distance, uint32(l))
-			p.offer(cur, cur+l, price, uint32(l), t.distance)
+		for ; least < minMatch+lengthKinds-1 && least <= length; least++ {
+			distance := p.prices.distance(t.distance, lengthKind(uint32(least)))
+			p.offer(cur, cur+least, price+prices[least]+distance, uint32(least), t.distance)
 		}
-		price := matchPrice + prices[length] + p.prices.distance(t.distance, uint32(length))
-		p.thenLiteral(cur, length, price, nextState(state, match), t.distance, avail)
+		price := price + p.prices.distance(t.distance, lengthKind(uint32(length)))
+		p.offerLengths(cur, prices[:length+1], least, price, t.distance)
+		least = max(least, length+1)
+		p.thenLiteral(cur, length, price+prices[length], nextState(state, match), t.distance, avail)
+	}
+}
+
+// offerLengths offers a match at a distance in all lengths from least on that
+// there are prices for.
+func (p *parser) offerLengths(cur int, prices []uint32, least int, price, distance uint32) {
+	nodes := p.nodes[cur : cur+len(prices)]
+	for l := least; l < len(prices); l++ {
+		n := &nodes[l]
+		if sum := price + prices[l]; sum < n.price {
+			n.price, n.from, n.first, n.distance = sum, int32(cur), uint32(l), distance
+		}
 	}
 }
 

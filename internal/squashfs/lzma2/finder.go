@@ -8,28 +8,36 @@ import (
 const (
 	niceLength = 64 // a match of this length is good enough
 	finderWide = 8  // bytes that are read at once, which may lie behind the end
-	treeDepth  = 48 // places to compare with
-	hash2Bits  = 16
-	hash3Bits  = 15
-	leastTree  = 4 // bytes that places in a tree have in common
-	lastBase   = 1 << 31
+	// treeDepth is how many places are compared with one. With three times as many,
+	// blocks of 128 KiB become no smaller, and those of 1 MiB by 0.2 %.
+	treeDepth = 16
+	leastTree = 4 // bytes that places in a tree should have in common
+	// Matches of two and three bytes pay only nearby, where few others fall on the
+	// same hash.
+	hash2Bits = 13
+	hash3Bits = 13
+	batch     = 512 // places
+	lastBase  = 1 << 31
 )
 
 // finder finds what occurred before, the nearest of each length. The places where
 // four bytes hash alike are in a binary tree, sorted by what follows them, with
 // the latest place at the root: then no node is nearer than its parent, and a
-// search down the tree meets ever longer matches.
+// search down the tree meets ever longer matches. All places have to be entered,
+// also those that nobody asks for, which is done in batches ahead.
 type finder struct {
 	data  []byte // of the block, and finderWide more
 	size  int
-	next  int    // the first place that is not entered yet
 	base  uint32 // what a place's number is more than the place; lower ones are of earlier blocks
 	head2 []uint32
 	head3 []uint32
 	head4 []uint32
-	tree  []uint32 // two for each place: what sorts before it and behind it
-	shift uint     // that makes a hash an index of head4
-	found []token
+	shift uint         // that makes a hash an index of head4
+	tree  []uint32     // two for each place: what sorts before it and behind it
+	first int          // place of the batch
+	next  int          // place behind it
+	found []token      // at the places of the batch
+	ends  [batch]int32 // in found, by place
 }
 
 func (f *finder) init(size int) {
@@ -54,83 +62,70 @@ func (f *finder) begin(block []byte) {
 	}
 	f.size = copy(f.data, block)
 	clear(f.data[f.size : f.size+finderWide])
-	f.next = 0
+	f.first, f.next = 0, 0
 }
 
 func load32(b []byte, at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
 func load64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
 
-const multiplier = 0x9e3779b1
+// matches tells what matches at a place, in the order of growing lengths, up to
+// niceLength, and distances. Who asks must not turn back.
+func (f *finder) matches(at int) []token {
+	for at >= f.next {
+		f.first = f.next
+		f.found = f.found[:0]
+		for i := range min(batch, f.size-f.first) {
+			f.enter(f.first + i)
+			f.ends[i] = int32(len(f.found))
+		}
+		f.next = min(f.first+batch, f.size)
+	}
+	i, begin := at-f.first, int32(0)
+	if i > 0 {
+		begin = f.ends[i-1]
+	}
+	return f.found[begin:f.ends[i]]
+}
 
-// find enters the next place and tells what matches there, in the order of
-// growing lengths and distances. It is valid until the next call.
-func (f *finder) find() []token {
-	at := f.next
-	f.next++
-	f.found = f.found[:0]
+// enter makes a place known, and notes what matches there.
+func (f *finder) enter(at int) {
 	most := min(f.size-at, niceLength)
 	if most < leastTree {
-		return nil
+		return
 	}
 	v := load32(f.data, at)
 	here := f.base + uint32(at)
-	head2, head3, head4 := &f.head2[v&0xffff], &f.head3[v<<8*multiplier>>(32-hash3Bits)], &f.head4[v*multiplier>>f.shift]
+	head2, head3, head4 := &f.head2[hash(v<<16, 32-hash2Bits)], &f.head3[hash(v<<8, 32-hash3Bits)], &f.head4[hash(v, f.shift)]
 	at2, at3, at4 := *head2, *head3, *head4
 	*head2, *head3, *head4 = here, here, here
 	best := minMatch - 1
 	if at2 >= f.base {
-		best = f.try(at, int(at2-f.base), most)
+		best = f.compare(at, int(at2-f.base), best, most)
 	}
-	if at3 >= f.base && at3 != at2 && (load32(f.data, int(at3-f.base))^v)<<8 == 0 {
-		best = max(best, f.tryLonger(at, int(at3-f.base), most, best))
+	if at3 >= f.base && at3 != at2 {
+		best = f.compare(at, int(at3-f.base), best, most)
 	}
-	f.search(at, at4, most, best)
-	if n := len(f.found); n > 0 && f.found[n-1].length == niceLength {
-		m := &f.found[n-1]
-		m.length = uint32(f.extend(at-int(m.distance), at, niceLength, min(f.size-at, maxMatch)))
-	}
-	return f.found
+	f.search(at, at4, best, most)
 }
 
-func (f *finder) try(at, before, most int) int {
-	n := f.extend(before, at, minMatch, most)
-	f.found = append(f.found, token{uint32(n), uint32(at - before)})
+func hash(v uint32, shift uint) uint32 { return v * 0x9e3779b1 >> shift }
+
+// compare notes a match that is longer than best, and gives the length of the
+// best then.
+func (f *finder) compare(at, place, best, most int) int {
+	n := f.extend(place, at, 0, most)
+	if n <= best {
+		return best
+	}
+	f.found = append(f.found, token{uint32(n), uint32(at - place)})
 	return n
-}
-
-func (f *finder) tryLonger(at, before, most, best int) int {
-	n := f.extend(before, at, 3, most)
-	if n > best {
-		f.found = append(f.found, token{uint32(n), uint32(at - before)})
-	}
-	return n
-}
-
-// skip enters the next n places.
-func (f *finder) skip(n int) {
-	for range n {
-		at := f.next
-		f.next++
-		most := min(f.size-at, niceLength)
-		if most < leastTree {
-			continue
-		}
-		v := load32(f.data, at)
-		here := f.base + uint32(at)
-		f.head2[v&0xffff] = here
-		f.head3[v<<8*multiplier>>(32-hash3Bits)] = here
-		head4 := &f.head4[v*multiplier>>f.shift]
-		at4 := *head4
-		*head4 = here
-		f.search(at, at4, most, most)
-	}
 }
 
 // search makes at the root of a tree that cand is the root of so far, and notes
 // matches that are longer than best. On the way down, what sorts before at goes to
 // its one side and what sorts behind to the other; a place that matches as far as
 // is looked at drops out.
-func (f *finder) search(at int, cand uint32, most, best int) {
+func (f *finder) search(at int, cand uint32, best, most int) {
 	data, tree, base := f.data, f.tree, f.base
 	before, behind := 2*at, 2*at+1 // where the next that sorts so goes
 	common, commonBehind := 0, 0   // bytes that all nodes further down share with at
@@ -140,18 +135,15 @@ func (f *finder) search(at int, cand uint32, most, best int) {
 			break
 		}
 		place := int(cand - base)
+		children := tree[2*place : 2*place+2]
 		n := min(common, commonBehind)
 		there := data[place : place+most+finderWide]
-		for {
-			if x := load64(there, n) ^ load64(here, n); x != 0 {
-				n += bits.TrailingZeros64(x) >> 3
-				break
-			}
+		a, b := load64(there, n), load64(here, n)
+		for a == b && n+8 < most {
 			n += 8
-			if n >= most {
-				break
-			}
+			a, b = load64(there, n), load64(here, n)
 		}
+		n += bits.TrailingZeros64(a^b) >> 3
 		if n > best {
 			n = min(n, most)
 			if n > best {
@@ -160,20 +152,19 @@ func (f *finder) search(at int, cand uint32, most, best int) {
 			}
 		}
 		if n >= most {
-			tree[before], tree[behind] = tree[2*place], tree[2*place+1]
+			tree[before], tree[behind] = children[0], children[1]
 			return
 		}
-		if there[n] < here[n] {
-			tree[before] = cand
-			before = 2*place + 1
-			cand = tree[before]
-			common = n
-		} else {
-			tree[behind] = cand
-			behind = 2 * place
-			cand = tree[behind]
-			commonBehind = n
-		}
+		// Which way to go cannot be foreseen: it is computed without branches.
+		_, less := bits.Sub64(bits.ReverseBytes64(a), bits.ReverseBytes64(b), 0)
+		mask := -int(less)
+		child := 2*place + int(less)
+		tree[behind^(behind^before)&mask] = cand
+		before ^= (before ^ child) & mask
+		behind ^= (behind ^ child) &^ mask
+		common ^= (common ^ n) & mask
+		commonBehind ^= (commonBehind ^ n) &^ mask
+		cand = children[0] ^ (children[0]^children[1])&uint32(mask)
 	}
 	tree[before], tree[behind] = 0, 0
 }

@@ -6,8 +6,7 @@ package lzma2
 type parser struct {
 	*coder
 	finder  finder
-	matches []token // at the next place, if looked
-	looked  bool
+	matches []token // at the place looked at
 	nodes   []node
 	start   int // the place that nodes[0] stands for
 	end     int // the last node that is reached
@@ -39,17 +38,12 @@ func (p *parser) init(size int, c *coder) {
 
 func (p *parser) begin(block []byte) {
 	p.finder.begin(block)
-	p.looked = false
 }
 
 // run appends tokens for what begins at a place, the last first.
 func (p *parser) run(tokens []token, at int) []token {
-	if !p.looked {
-		p.matches = p.finder.find()
-	}
-	p.looked = false
+	p.matches = p.finder.matches(at)
 	if t, ok := p.obvious(at); ok {
-		p.finder.skip(int(t.length) - 1)
 		return append(tokens, t)
 	}
 	p.start, p.end = at, 0
@@ -57,28 +51,43 @@ func (p *parser) run(tokens []token, at int) []token {
 	p.expand(0)
 	cur := 1
 	for ; cur < p.end && cur < longestRun; cur++ {
-		n := &p.nodes[cur]
-		if p.nodes[cur+1].price <= n.price {
-			p.finder.skip(1)
+		if p.unpromising(cur) {
 			continue
 		}
-		p.matches = p.finder.find()
-		if last := len(p.matches) - 1; last >= 0 && p.matches[last].length >= niceLength {
-			p.looked = true
+		p.matches = p.finder.matches(at + cur)
+		if p.longest().length >= niceLength {
 			break
 		}
-		p.arrive(n, cur)
+		p.arrive(cur)
 		p.expand(cur)
 	}
 	return p.wayTo(tokens, cur)
 }
 
+// unpromising tells a place that costs nearly as much to get to as one behind it:
+// it lies inside of a match. Going on from those, too, saves 0.1 % of the size and
+// takes a third more time.
+func (p *parser) unpromising(cur int) bool {
+	price := p.nodes[cur].price
+	return p.nodes[cur+1].price <= price+oneBit ||
+		cur+2 <= p.end && p.nodes[cur+2].price <= price+oneBit*3/2
+}
+
+// longest gives the longest match at the place looked at.
+func (p *parser) longest() token {
+	if n := len(p.matches); n > 0 {
+		return p.matches[n-1]
+	}
+	return token{}
+}
+
 // obvious gives a token that nothing else is weighed against.
 func (p *parser) obvious(at int) (token, bool) {
 	var best token
+	most := min(p.finder.size-at, maxMatch)
 	for _, d := range p.last.distances {
 		if int(d) <= at {
-			if n := p.finder.extend(at-int(d), at, 0, min(p.finder.size-at, maxMatch)); n > int(best.length) {
+			if n := p.finder.extend(at-int(d), at, 0, most); n > int(best.length) {
 				best = token{uint32(n), d}
 			}
 		}
@@ -86,13 +95,12 @@ func (p *parser) obvious(at int) (token, bool) {
 	if best.length >= niceLength {
 		return best, true
 	}
-	if last := len(p.matches) - 1; last >= 0 && p.matches[last].length >= niceLength {
-		return p.matches[last], true
+	t := p.longest()
+	if t.length >= niceLength {
+		t.length = uint32(p.finder.extend(at-int(t.distance), at, niceLength, most))
+		return t, true
 	}
-	if len(p.matches) == 0 && best.length == 0 {
-		return token{length: 1}, true
-	}
-	return token{}, false
+	return token{length: 1}, t.length == 0 && best.length == 0
 }
 
 // wayTo appends the tokens of the way to a node, the last first.
@@ -129,7 +137,8 @@ func (n *node) step(tokens *[3]token, at int, from *node) int {
 }
 
 // arrive computes the history of a node, once the way to it is known.
-func (p *parser) arrive(n *node, cur int) {
+func (p *parser) arrive(cur int) {
+	n := &p.nodes[cur]
 	from := &p.nodes[n.from]
 	n.history = from.history
 	var step [3]token

@@ -5,11 +5,11 @@ import "math/bits"
 // A price is a number of bits, in units of 1/16.
 const (
 	priceBits   = 4
+	oneBit      = 1 << priceBits
+	endless     = 1 << 30
 	coarse      = 4 // bits of a probability that its price does not depend on
 	priceSteps  = 1 << (probBits - coarse)
-	endless     = 1 << 30
-	fullDirect  = 1 << priceBits // of a bit as likely 0 as 1
-	longestPlan = niceLength     // of the lengths that the parser weighs
+	longestPlan = niceLength // of the lengths that the parser weighs
 )
 
 // bitPrices is the price of a 0, by its probability.
@@ -144,7 +144,7 @@ func (p *prices) updateDistances(m *model) {
 		for slot := range p.slots {
 			of[slot] = p.bits.tree(m.slot[kind][:], slot)
 			if slot >= firstAligned {
-				of[slot] += uint32(slotExtra(slot)-alignBits) << priceBits
+				of[slot] += uint32(slotExtra(slot)-alignBits) * oneBit
 			}
 		}
 	}
@@ -159,9 +159,9 @@ func (p *prices) updateDistances(m *model) {
 	}
 }
 
-// distance is the price of a distance behind a length.
-func (p *prices) distance(distance, length uint32) uint32 {
-	d, kind := distance-1, lengthKind(length)
+// distance is the price of a distance behind a length of a kind.
+func (p *prices) distance(distance, kind uint32) uint32 {
+	d := distance - 1
 	if d < nearest {
 		return p.near[kind][d]
 	}

@@ -28,7 +28,7 @@ const leastDictionary = 8 << 10
 // use.
 type Encoder struct {
 	size   int
-	chunks *chunker // made when it is first needed: 14 bytes for each byte of a block
+	chunks *chunker // made when it is first needed: some 11 bytes for each byte of a block
 }
 
 // NewEncoder makes an encoder of blocks of at most blockSize bytes, or of 8 KiB
