@@ -367,6 +367,9 @@ func (b *Builder) WorkerFrom(ctx context.Context, source string) (_ string, err 
 	return "docker-archive:" + archive.Path(), archive.Close()
 }
 
+// artifactMode lets a web server read what was made, whatever the umask is.
+const artifactMode fs.FileMode = 0o644
+
 // writeAtomically writes a file that appears complete or not at all.
 func writeAtomically(path string, fill func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
@@ -380,7 +383,7 @@ func writeAtomically(path string, fill func(*os.File) error) (err error) {
 	}()
 	err = fill(f)
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = f.Chmod(artifactMode)
 	}
 	if err == nil {
 		err = f.Sync()

@@ -12,10 +12,10 @@ import (
 )
 
 // holds tells whether path is a regular file of exactly the bytes that fill
-// writes.
+// writes, and as readable as writeAtomically makes one.
 func holds(path string, fill func(*initramfs.FileWriter) error) (_ bool, err error) {
 	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode() != artifactMode {
 		return false, nil
 	}
 	if err != nil {

@@ -89,13 +89,13 @@ func (s *Stage) WriteAside(name string, fill func(io.Writer) error) error {
 
 // writeSynced writes a new file through to the disk.
 func writeSynced(path string, fill func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, artifactMode)
 	if err != nil {
 		return err
 	}
 	err = fill(f)
 	if err == nil {
-		err = f.Chmod(0o644) // whatever the umask is
+		err = f.Chmod(artifactMode)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -132,8 +132,13 @@ func (s *Stage) sum(name string) (Artifact, error) {
 		return Artifact{}, fmt.Errorf("summing the artifact %q: %w", name, err)
 	}
 	defer f.Close()
+	return Sum(name, f)
+}
+
+// Sum reads an artifact to its end.
+func Sum(name string, r io.Reader) (Artifact, error) {
 	h := sha512.New()
-	n, err := io.Copy(h, f)
+	n, err := io.Copy(h, r)
 	if err != nil {
 		return Artifact{}, fmt.Errorf("summing the artifact %q: %w", name, err)
 	}

@@ -2,11 +2,8 @@ package verify
 
 import (
 	"context"
-	"crypto/sha512"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -65,7 +62,7 @@ func (v *verifier) checkFiles(ctx context.Context) error {
 	task := v.start(total, "compare the checksums in %s", v.dir)
 	return v.during(task, func() error {
 		for _, name := range named {
-			if err := v.take(ctx, name, v.checkFile(ctx, task, name)); err != nil {
+			if err := v.take(ctx, name, v.checkFile(task, name)); err != nil {
 				return err
 			}
 		}
@@ -167,13 +164,13 @@ func (v *verifier) readManifest() error {
 }
 
 // checkFile compares one file with all that is said of it.
-func (v *verifier) checkFile(ctx context.Context, task *progress.Task, name string) error {
+func (v *verifier) checkFile(task *progress.Task, name string) error {
 	sum, summed := v.listing.sums[name]
 	record, recorded := v.listing.records[name]
 	if recorded && !summed && v.listing.sums != nil {
 		v.wrong(name, "%s names it, and %s does not; build the artifacts again", build.ManifestFile, build.ChecksumsFile)
 	}
-	found, err := v.sum(ctx, task, name)
+	found, err := v.sum(task, name)
 	if err != nil {
 		return err
 	}
@@ -192,7 +189,7 @@ func (v *verifier) checkFile(ctx context.Context, task *progress.Task, name stri
 }
 
 // sum hashes a file of the directory.
-func (v *verifier) sum(ctx context.Context, task *progress.Task, name string) (a build.Artifact, err error) {
+func (v *verifier) sum(task *progress.Task, name string) (a build.Artifact, err error) {
 	info, err := os.Stat(v.path(name)) // opening what is no file may block
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -207,24 +204,6 @@ func (v *verifier) sum(ctx context.Context, task *progress.Task, name string) (a
 		return a, fault.Mark(err, fault.Invalid)
 	}
 	defer f.Close() // only read
-	h := sha512.New()
-	n, err := io.Copy(h, task.Reader(&contextReader{ctx, f}))
-	if err != nil {
-		return a, fault.Mark(fmt.Errorf("reading it: %w", err), fault.Invalid)
-	}
-	return build.Artifact{Name: name, Size: n, SHA512: hex.EncodeToString(h.Sum(nil))}, nil
-}
-
-// contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read implements [io.Reader].
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+	a, err = build.Sum(name, task.Reader(f))
+	return a, fault.Mark(err, fault.Invalid)
 }
