@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
 )
 
 // machineMB is the RAM of the machines that are booted, in MiB.

@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"strings"
 
-	"hookbuild/internal/lab"
+	"hookbuild/test/lab"
 )
 
 // needs is what a comparison cannot do without.

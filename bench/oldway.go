@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hookbuild/internal/lab/corpus"
+	"hookbuild/test/corpus"
 	"hookbuild/linuxkit/containers"
 )
 

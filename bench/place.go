@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
 	"hookbuild/linuxkit/containers"
 )
 

@@ -2,8 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"sync"
 
@@ -55,7 +53,7 @@ func (a *assembly) link(ctx context.Context) (*initramfs.Tree, error) {
 		return nil, err
 	}
 	if init, ok := result.Tree.Lookup("init"); !ok || init.Type == initramfs.Dir {
-		return nil, fault.Mark(errors.New("assembling the root file system: it has no /init, so the kernel would not start it; the document's `init:` must list an image with one, such as linuxkit/init"), fault.Invalid)
+		return nil, fault.Invalidf("assembling the root file system: it has no /init, so the kernel would not start it; the document's `init:` must list an image with one, such as linuxkit/init")
 	}
 	tree := &initramfs.Tree{}
 	if err := tree.Graft("", result.Tree); err != nil {
@@ -117,7 +115,7 @@ func (a *assembly) bootFile(ctx context.Context, what string, choose func(*linux
 		}
 		e := choose(result)
 		if e == nil {
-			return fault.Mark(fmt.Errorf("reading the document's %s: it names none; give it a `kernel:` with an image, or say --kernel", what), fault.Invalid)
+			return fault.Invalidf("reading the document's %s: it names none; give it a `kernel:` with an image, or say --kernel", what)
 		}
 		return copyContent(w, *e)
 	})

@@ -146,7 +146,7 @@ func newBase(path string, text []byte) (*base, error) {
 func readDocument(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the LinuxKit document: %w", err), fault.Invalid)
+		return nil, fault.Invalidf("reading the LinuxKit document: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, linuxkit.MaxDocument+1)) // Parse refuses what is longer
 	if err := errors.Join(err, f.Close()); err != nil {

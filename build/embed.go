@@ -268,7 +268,7 @@ func (b *Builder) keep(ctx context.Context, s *store, in *Existing, dir string) 
 		return err
 	}
 	if old == nil {
-		return fault.Mark(fmt.Errorf("keeping the images embedded in %q: it has none; leave --keep-embedded out", in.Name), fault.Invalid)
+		return fault.Invalidf("keeping the images embedded in %q: it has none; leave --keep-embedded out", in.Name)
 	}
 	items, notes, err := old.Items(ctx, b.Client, dir)
 	if err != nil {
@@ -333,7 +333,7 @@ func (b *Builder) extract(ctx context.Context, source, name string, w io.Writer)
 		return nil, err
 	}
 	if store == nil {
-		return nil, fault.Mark(fmt.Errorf("taking %q out of %q: it has no embedded images", name, source), fault.Invalid)
+		return nil, fault.Invalidf("taking %q out of %q: it has no embedded images", name, source)
 	}
 	return store.Extract(ctx, name, w)
 }

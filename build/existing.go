@@ -183,7 +183,7 @@ func (x *Existing) rewrite(ctx context.Context, out *initramfs.FileWriter, s ini
 		return err
 	}
 	if len(part.Lost) > 0 {
-		return fault.Mark(fmt.Errorf("the store cannot be taken out: %q would be lost (%s); start from a HookOS without a store", part.Lost[0].Path, part.Lost[0].Reason), fault.Invalid)
+		return fault.Invalidf("the store cannot be taken out: %q would be lost (%s); start from a HookOS without a store", part.Lost[0].Path, part.Lost[0].Reason)
 	}
 	embed.Strip(part.Tree)
 	if !hasFiles(part.Tree) {

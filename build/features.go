@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"hookbuild/embed"
@@ -34,7 +33,7 @@ func (b *Builder) capabilities(ctx context.Context, k *kernel.Image, c initramfs
 	if option := decompressor(c); option != "" {
 		switch features.Option(option) {
 		case kernel.Missing:
-			return embed.Capabilities{}, fault.Mark(fmt.Errorf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", c, k, features.Explain(option)), fault.Invalid)
+			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", c, k, features.Explain(option))
 		case kernel.Unknown:
 			progress.Warnf(b.Progress, "%s; if it does not boot, give another --compression", features.Explain(option))
 		}

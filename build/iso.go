@@ -57,7 +57,7 @@ func (b *Builder) isoLoader(ctx context.Context, p *plan) (iso.Content, string, 
 		content, err := fileContent(p.ISO.Loader)
 		return content, p.ISO.Loader, err
 	case !errors.Is(err, fs.ErrNotExist):
-		return iso.Content{}, "", fault.Mark(fmt.Errorf("reading the boot loader: %w", err), fault.Invalid)
+		return iso.Content{}, "", fault.Invalidf("reading the boot loader: %w", err)
 	}
 	tree, err := b.loaderTree(ctx, p.ISO.Loader, arch)
 	if err != nil {

@@ -63,7 +63,7 @@ func (b *Builder) openKernel(ctx context.Context, r Request) (*kernel.Image, err
 	case "dir":
 		return kernel.FromDir(ctx, rest, o)
 	}
-	return nil, fault.Mark(fmt.Errorf("reading the kernel %q: it is none of latest, build, image:REF, deb:FILE, dir:DIR", r.Kernel), fault.Usage)
+	return nil, fault.Usagef("reading the kernel %q: it is none of latest, build, image:REF, deb:FILE, dir:DIR", r.Kernel)
 }
 
 func (b *Builder) kernelOptions() kernel.Options {
@@ -98,8 +98,8 @@ func (b *Builder) builtKernel(ctx context.Context, r Request) (*kernel.Image, er
 	if err != nil {
 		local, missing := b.Client.Image(ctx, "daemon:"+ref, platform)
 		if missing != nil {
-			return nil, fault.Mark(fmt.Errorf("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or say --kernel latest for the newest published one",
-				r.KernelFlavor.Series, r.PointRelease, err, missing, r.KernelFlavor.ID, r.PointRelease), fault.Outside)
+			return nil, fault.Outsidef("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or say --kernel latest for the newest published one",
+				r.KernelFlavor.Series, r.PointRelease, err, missing, r.KernelFlavor.ID, r.PointRelease)
 		}
 		image = local
 	}
@@ -149,7 +149,7 @@ func checkArch(k *kernel.Image, r Request) error {
 		return nil
 	}
 	_ = k.Close() // only read
-	return fault.Mark(fmt.Errorf("reading the kernel %q: it is for %s, and the flavor %s is for %s; give a kernel or a flavor of the other architecture", r.Kernel, k.Arch, r.Flavor.ID, r.Flavor.Arch), fault.Invalid)
+	return fault.Invalidf("reading the kernel %q: it is for %s, and the flavor %s is for %s; give a kernel or a flavor of the other architecture", r.Kernel, k.Arch, r.Flavor.ID, r.Flavor.Arch)
 }
 
 // kernelReference is what the template calls the kernel's image, for a kernel

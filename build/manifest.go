@@ -137,7 +137,7 @@ func ReadManifest(path string) (m Manifest, err error) {
 		err = json.Unmarshal(content, &m)
 	}
 	if err != nil {
-		return m, fault.Mark(fmt.Errorf("reading the manifest %q of the artifacts that are there: %w; remove it if it is of no use", path, err), fault.Invalid)
+		return m, fault.Invalidf("reading the manifest %q of the artifacts that are there: %w; remove it if it is of no use", path, err)
 	}
 	return m, nil
 }

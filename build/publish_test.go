@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // stageFor writes the two files of an architecture and describes them.

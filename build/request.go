@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"hookbuild/embed"
@@ -104,7 +103,7 @@ const (
 
 func (r *Request) fillDefaults() error {
 	if r.Kernel == "" && r.Document == "" {
-		return fault.Mark(fmt.Errorf("choosing the kernel of %q: none was given; say --kernel latest, image:REF, deb:FILE or dir:DIR", r.Flavor.ID), fault.Usage)
+		return fault.Usagef("choosing the kernel of %q: none was given; say --kernel latest, image:REF, deb:FILE or dir:DIR", r.Flavor.ID)
 	}
 	if r.KernelFlavor == nil {
 		r.KernelFlavor = &r.Flavor

@@ -41,7 +41,7 @@ func (e *Embed) Images() ([]bundles.Image, error) {
 	}
 	all = append(all, listed...)
 	if len(all) == 0 {
-		return nil, fault.Mark(errors.New("collecting the images to embed: there are none; take them from a bundle, give --images-file FILE or --image SRC=NAME"), fault.Usage)
+		return nil, fault.Usagef("collecting the images to embed: there are none; take them from a bundle, give --images-file FILE or --image SRC=NAME")
 	}
 	return all, nil
 }

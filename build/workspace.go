@@ -35,7 +35,7 @@ func OpenWorkspace(dir, start string) (Workspace, error) {
 			return Workspace{Dir: at}, nil
 		}
 		if at == filepath.Dir(at) {
-			return Workspace{}, fault.Mark(fmt.Errorf("finding the Hook checkout: neither %q nor a parent of it has %s and %s; give --hook-dir DIR (a clone of github.com/tinkerbell/hook)", abs, marks[0], marks[1]), fault.Usage)
+			return Workspace{}, fault.Usagef("finding the Hook checkout: neither %q nor a parent of it has %s and %s; give --hook-dir DIR (a clone of github.com/tinkerbell/hook)", abs, marks[0], marks[1])
 		}
 	}
 }
@@ -46,7 +46,7 @@ func openAt(dir string) (Workspace, error) {
 		return Workspace{}, fmt.Errorf("opening the Hook checkout %q: %w", dir, err)
 	}
 	if !isCheckout(abs) {
-		return Workspace{}, fault.Mark(fmt.Errorf("opening the Hook checkout %q: it lacks %s or %s; --hook-dir takes a clone of github.com/tinkerbell/hook", dir, marks[0], marks[1]), fault.Invalid)
+		return Workspace{}, fault.Invalidf("opening the Hook checkout %q: it lacks %s or %s; --hook-dir takes a clone of github.com/tinkerbell/hook", dir, marks[0], marks[1])
 	}
 	return Workspace{Dir: abs}, nil
 }
@@ -74,7 +74,7 @@ func (w Workspace) Template(name string) (path string, content []byte, err error
 		for i := range known {
 			known[i] = filepath.Base(known[i])
 		}
-		return "", nil, fault.Mark(fmt.Errorf("reading the template %q of the checkout %q: there is none; it has %v", path, w.Dir, known), fault.Invalid)
+		return "", nil, fault.Invalidf("reading the template %q of the checkout %q: there is none; it has %v", path, w.Dir, known)
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("reading the template %q: %w", path, err)

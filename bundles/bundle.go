@@ -45,7 +45,7 @@ type Bundle struct {
 func Parse(data []byte, origin string) (*Bundle, error) {
 	b := &Bundle{Origin: origin}
 	if err := b.parse(data); err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading bundle manifest %q: %w", origin, err), fault.Invalid)
+		return nil, fault.Invalidf("reading bundle manifest %q: %w", origin, err)
 	}
 	return b, nil
 }

@@ -28,7 +28,7 @@ const maxEksctlOutput = 1 << 20
 func ParseEksctl(output string) (EksctlVersion, error) {
 	v, err := parseEksctl(output)
 	if err != nil {
-		return EksctlVersion{}, fault.Mark(fmt.Errorf("reading the output of \"eksctl anywhere version\": %w; give --eksa-version or --bundle instead", err), fault.Invalid)
+		return EksctlVersion{}, fault.Invalidf("reading the output of \"eksctl anywhere version\": %w; give --eksa-version or --bundle instead", err)
 	}
 	return v, nil
 }

@@ -33,19 +33,19 @@ func (r *Resolver) read(ctx context.Context, location string) ([]byte, error) {
 	case "file":
 		return readFile(path)
 	case "embed":
-		return nil, fault.Mark(fmt.Errorf("%q is inside of the eksctl-anywhere program; give its bundle manifest with --bundle", location), fault.Invalid)
+		return nil, fault.Invalidf("%q is inside of the eksctl-anywhere program; give its bundle manifest with --bundle", location)
 	}
-	return nil, fault.Mark(fmt.Errorf("%q is neither https:// nor http:// nor a file; give one of these", location), fault.Invalid)
+	return nil, fault.Invalidf("%q is neither https:// nor http:// nor a file; give one of these", location)
 }
 
 func readFile(name string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("%w; give the path of a manifest", err), fault.Invalid)
+		return nil, fault.Invalidf("%w; give the path of a manifest", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fault.Mark(fmt.Errorf("%q is a directory; %s", name, manifestIn(name)), fault.Invalid)
+		return nil, fault.Invalidf("%q is a directory; %s", name, manifestIn(name))
 	}
 	return readBounded(f)
 }
@@ -63,7 +63,7 @@ func manifestIn(dir string) string {
 func readBounded(from io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(from, maxManifest+1))
 	if err == nil && len(data) > maxManifest {
-		return nil, fault.Mark(fmt.Errorf("it has more than %d MiB, a manifest has less than 1 MiB; check where it was taken from", maxManifest>>20), fault.Invalid)
+		return nil, fault.Invalidf("it has more than %d MiB, a manifest has less than 1 MiB; check where it was taken from", maxManifest>>20)
 	}
 	return data, err
 }
@@ -72,10 +72,10 @@ func readBounded(from io.Reader) ([]byte, error) {
 func (r *Resolver) readURL(ctx context.Context, location string) (data []byte, err error) {
 	u, err := url.Parse(location)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("%w; correct the address", err), fault.Usage)
+		return nil, fault.Usagef("%w; correct the address", err)
 	}
 	if r.Offline {
-		return nil, fault.Mark(fmt.Errorf("%q is not asked because of --offline; give the manifest as a file with --bundle", u.Redacted()), fault.Outside)
+		return nil, fault.Outsidef("%q is not asked because of --offline; give the manifest as a file with --bundle", u.Redacted())
 	}
 	task := progress.Start(r.Progress, 0, "fetch %s", u.Redacted())
 	for try := range attempts {

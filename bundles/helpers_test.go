@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // shared gives the path of a published manifest among the shared test data.

@@ -29,7 +29,7 @@ type File struct {
 func (b *Bundle) Hook(arch, kubeVersion string) (*Hook, error) {
 	h, err := b.hook(arch, kubeVersion)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("looking for the HookOS of %s: %w", b, err), fault.Invalid)
+		return nil, fault.Invalidf("looking for the HookOS of %s: %w", b, err)
 	}
 	return h, nil
 }

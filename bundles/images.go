@@ -80,14 +80,14 @@ type Options struct {
 func (b *Bundle) Images(o Options) ([]Image, error) {
 	images, err := b.images(o)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("listing the images of %s: %w", b, err), fault.Invalid)
+		return nil, fault.Invalidf("listing the images of %s: %w", b, err)
 	}
 	return images, nil
 }
 
 func (b *Bundle) images(o Options) ([]Image, error) {
 	if o.NoWorker && o.WorkerImage != "" {
-		return nil, fault.Mark(errors.New("both a worker image and no worker are asked for; give one of --worker-image and --no-worker"), fault.Usage)
+		return nil, fault.Usagef("both a worker image and no worker are asked for; give one of --worker-image and --no-worker")
 	}
 	s, err := b.stack(o.KubeVersion)
 	if err != nil {

@@ -46,7 +46,7 @@ type Line struct {
 func ReadList(r io.Reader, origin string) (List, error) {
 	l, err := readList(r, origin)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the list of images %w", err), fault.Invalid)
+		return nil, fault.Invalidf("reading the list of images %w", err)
 	}
 	return l, nil
 }

@@ -39,7 +39,7 @@ type releaseDocument struct {
 func ParseReleases(data []byte, origin string) (*Releases, error) {
 	r := &Releases{Origin: origin}
 	if err := r.parse(data); err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the list of releases %q: %w", origin, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the list of releases %q: %w", origin, err)
 	}
 	return r, nil
 }
@@ -71,7 +71,7 @@ func (r *Releases) Latest() (Release, error) {
 func (r *Releases) Find(version string) (Release, error) {
 	want := "v" + strings.TrimPrefix(version, "v")
 	if !semver.IsValid(want) {
-		return Release{}, fault.Mark(fmt.Errorf("EKS Anywhere version %q is not of the form vX.Y.Z; give one like %q", version, r.example()), fault.Usage)
+		return Release{}, fault.Usagef("EKS Anywhere version %q is not of the form vX.Y.Z; give one like %q", version, r.example())
 	}
 	rel, ok := r.doc.find(want)
 	if !ok {
@@ -84,7 +84,7 @@ func (r *Releases) Find(version string) (Release, error) {
 }
 
 func (r *Releases) invalid(err error) error {
-	return fault.Mark(fmt.Errorf("looking into the list of releases %q: %w", r.Origin, err), fault.Invalid)
+	return fault.Invalidf("looking into the list of releases %q: %w", r.Origin, err)
 }
 
 func (r *Releases) example() string {

@@ -41,7 +41,7 @@ func (b *Bundle) VerifySignature() (Verification, error) {
 		err = b.verify(key)
 	}
 	if err != nil {
-		return Verification{}, fault.Mark(fmt.Errorf("verifying the signature of %s: %w", b, err), fault.Invalid)
+		return Verification{}, fault.Invalidf("verifying the signature of %s: %w", b, err)
 	}
 	return Verification{
 		VouchesFor: []string{"bundle number", "EKS Anywhere CLI versions", "Kubernetes versions", "end of standard support", "EKS Distro node images and tools"},

@@ -18,7 +18,7 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 func TestBootScriptIsClean(t *testing.T) {

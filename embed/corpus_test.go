@@ -23,7 +23,7 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/oci"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // member is a file in a layer's tar; content is the body of a regular file.

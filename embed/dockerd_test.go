@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // What a dockerd shows of the store that it finds is compared with what the

@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // engine is a dockerd that nobody here wrote, working on a data root.

@@ -113,7 +113,7 @@ func (x *extraction) layer(ctx context.Context, l *storedLayer) (v1.Hash, string
 // again archives the files of a layer that cannot be put together as it was.
 func (x *extraction) again(ctx context.Context, l *storedLayer, cause error) (*cache.File, v1.Hash, error) {
 	if x.store.made() {
-		return nil, v1.Hash{}, fault.Mark(fmt.Errorf("putting together the layer %s: the store is damaged: %w", l.diffID, cause), fault.Invalid)
+		return nil, v1.Hash{}, fault.Invalidf("putting together the layer %s: the store is damaged: %w", l.diffID, cause)
 	}
 	// Once to know the digest, once to keep it.
 	sum := sha256.New()

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // privateMounts runs the rest of the test in a mount namespace of its own, in

@@ -79,7 +79,7 @@ func (l *layer) read(ctx context.Context, c *cache.Cache) error {
 		return err // it names the layer
 	}
 	if l.diff, err = newOverlayDiff(entries); err != nil {
-		return fault.Mark(fmt.Errorf("unpacking %s: %w", l.src, err), fault.Invalid)
+		return fault.Invalidf("unpacking %s: %w", l.src, err)
 	}
 	if l.tarSplit, err = tarSplit(ctx, c, l.src); err != nil {
 		return fmt.Errorf("recording %s: %w", l.src, err)
@@ -112,7 +112,7 @@ type layerSet struct {
 // image without layers.
 func (s *layerSet) add(im *oci.Image) (*layer, error) {
 	if err := checkLayers(im); err != nil {
-		return nil, fault.Mark(fmt.Errorf("embedding %q: %w", im.Source, err), fault.Invalid)
+		return nil, fault.Invalidf("embedding %q: %w", im.Source, err)
 	}
 	var top *layer
 	for _, src := range im.Layers {

@@ -1,8 +1,6 @@
 package embed
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -30,7 +28,7 @@ func ParseLayout(s string) (Layout, error) {
 	case Packed, Directory, Auto:
 		return l, nil
 	}
-	return "", fault.Mark(fmt.Errorf("choosing the layout %q: it must be packed, directory or auto", s), fault.Usage)
+	return "", fault.Usagef("choosing the layout %q: it must be packed, directory or auto", s)
 }
 
 // Packing says how the squashfs of the packed layout is made. The zero value is
@@ -101,7 +99,7 @@ func chooseLayout(o Options) (Layout, Capabilities, error) {
 		kernel = hookKernel()
 	}
 	if kernel.Overlay == Missing {
-		return "", kernel, fault.Mark(errors.New("making the image store: the kernel has no CONFIG_OVERLAY_FS, which Docker needs: build it with that, or choose another kernel"), fault.Invalid)
+		return "", kernel, fault.Invalidf("making the image store: the kernel has no CONFIG_OVERLAY_FS, which Docker needs: build it with that, or choose another kernel")
 	}
 	missing := strings.Join(kernel.missing(), ", ")
 	switch {
@@ -113,5 +111,5 @@ func chooseLayout(o Options) (Layout, Capabilities, error) {
 		progress.Notef(o.Progress, "the images are laid out as directories: for the packed layout the kernel lacks %s", missing)
 		return Directory, kernel, nil
 	}
-	return "", kernel, fault.Mark(fmt.Errorf("choosing the packed layout: the kernel has no %s: build it with that, or allow the directory layout (--layout auto)", missing), fault.Invalid)
+	return "", kernel, fault.Invalidf("choosing the packed layout: the kernel has no %s: build it with that, or allow the directory layout (--layout auto)", missing)
 }

@@ -41,10 +41,10 @@ func Name(name string) (string, error) {
 func parseName(name string) (reference.Named, error) {
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("naming an image %q: %w; a name looks like 127.0.0.1/embedded/cexec:latest", name, err), fault.Invalid)
+		return nil, fault.Invalidf("naming an image %q: %w; a name looks like 127.0.0.1/embedded/cexec:latest", name, err)
 	}
 	if reference.FamiliarName(ref) == "sha256" {
-		return nil, fault.Mark(fmt.Errorf("naming an image %q: Docker takes sha256:... for a digest; choose another name", name), fault.Invalid)
+		return nil, fault.Invalidf("naming an image %q: Docker takes sha256:... for a digest; choose another name", name)
 	}
 	return ref, nil
 }
@@ -84,7 +84,7 @@ func (t *nameTable) addDigest(im *oci.Image, name string) error {
 	}
 	digested, ok := ref.(reference.Digested)
 	if !ok {
-		return fault.Mark(fmt.Errorf("naming the image %q %q: it has no digest", im.Source, name), fault.Invalid)
+		return fault.Invalidf("naming the image %q %q: it has no digest", im.Source, name)
 	}
 	repository := reference.FamiliarName(ref)
 	return t.set(repository, repository+"@"+digested.Digest().String(), im)
@@ -103,7 +103,7 @@ func digestOf(im *oci.Image, name string, ref reference.Named) (string, error) {
 	}
 	digest := given.Digest().String()
 	if digest != im.IndexDigest.String() && digest != im.Digest.String() {
-		return "", fault.Mark(fmt.Errorf("naming the image %q %q: its digest is %s; leave the digest out of the name", im.Source, name, im.IndexDigest), fault.Invalid)
+		return "", fault.Invalidf("naming the image %q %q: its digest is %s; leave the digest out of the name", im.Source, name, im.IndexDigest)
 	}
 	return digest, nil
 }
@@ -129,7 +129,7 @@ func (t *nameTable) set(repository, ref string, im *oci.Image) error {
 	}
 	id := im.ID.String()
 	if old, taken := refs[ref]; taken && old != id {
-		return fault.Mark(fmt.Errorf("naming the image %q %q: the image %q has that name; give one of them another", im.Source, ref, t.givenBy[ref]), fault.Invalid)
+		return fault.Invalidf("naming the image %q %q: the image %q has that name; give one of them another", im.Source, ref, t.givenBy[ref])
 	}
 	refs[ref] = id
 	t.givenBy[ref] = im.Source

@@ -67,7 +67,7 @@ func Open(tree *initramfs.Tree, c *cache.Cache) (*Store, error) {
 	}
 	s := &Store{tree: tree, cache: c, layers: map[v1.Hash]*storedLayer{}, names: newNameTable()}
 	if err := s.load(); err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the embedded images in %q: %w", StorePath, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the embedded images in %q: %w", StorePath, err)
 	}
 	return s, nil
 }
@@ -283,7 +283,7 @@ func (s *Store) find(name string) (*storedImage, error) {
 		}
 	}
 	if len(found) != 1 {
-		return nil, fault.Mark(fmt.Errorf("looking for the embedded image %q: %d images fit; there are %s", name, len(found), s.listing()), fault.Invalid)
+		return nil, fault.Invalidf("looking for the embedded image %q: %d images fit; there are %s", name, len(found), s.listing())
 	}
 	return found[0], nil
 }

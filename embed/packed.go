@@ -42,7 +42,7 @@ func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*in
 		}
 	}
 	if image.Size() > largestFile {
-		return nil, fault.Mark(fmt.Errorf("packing the images: together they take %d bytes, and an initramfs holds no file of 4 GiB or more: embed fewer images", image.Size()), fault.Invalid)
+		return nil, fault.Invalidf("packing the images: together they take %d bytes, and an initramfs holds no file of 4 GiB or more: embed fewer images", image.Size())
 	}
 	return root.tree, errors.Join(root.dir(layersDir, 0o755), root.put(initramfs.Entry{
 		Path: layersFile, Type: initramfs.Regular, Mode: 0o644, ModTime: initramfs.Epoch(), Size: image.Size(), Open: image.Open,
@@ -68,10 +68,10 @@ func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashf
 			return c.name, nil
 		}
 		if asked != "" {
-			return "", fault.Mark(fmt.Errorf("packing the images with %s: the kernel has no %s, so it could not read them: choose another compression", asked, c.option), fault.Invalid)
+			return "", fault.Invalidf("packing the images with %s: the kernel has no %s, so it could not read them: choose another compression", asked, c.option)
 		}
 	}
-	return "", fault.Mark(fmt.Errorf("packing the images with %q: it must be zstd, gzip or xz", asked), fault.Usage)
+	return "", fault.Usagef("packing the images with %q: it must be zstd, gzip or xz", asked)
 }
 
 // squash gives the squashfs of all layers' files, a directory each.
@@ -136,7 +136,7 @@ func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []ini
 		return d.files, lost, nil
 	}
 	for _, e := range d.files.Xattrs() {
-		return nil, nil, fault.Mark(fmt.Errorf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path), fault.Invalid)
+		return nil, nil, fault.Invalidf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path)
 	}
 	return d.files, lost, nil
 }

@@ -13,7 +13,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/squashfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 func TestChooseCompression(t *testing.T) {

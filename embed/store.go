@@ -62,10 +62,10 @@ func newStore(items []Item, o Options) (*store, error) {
 func (s *store) add(it Item, arch string) error {
 	im := it.Image
 	if err := checkImage(im, arch); err != nil {
-		return fault.Mark(fmt.Errorf("embedding %q: %w", im.Source, err), fault.Invalid)
+		return fault.Invalidf("embedding %q: %w", im.Source, err)
 	}
 	if len(it.Names)+len(it.Digests) == 0 {
-		return fault.Mark(fmt.Errorf("embedding %q: it has no name, so nothing could ever start it: give it one", im.Source), fault.Invalid)
+		return fault.Invalidf("embedding %q: it has no name, so nothing could ever start it: give it one", im.Source)
 	}
 	for _, n := range it.Names {
 		if err := s.names.add(im, n); err != nil {

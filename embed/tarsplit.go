@@ -47,7 +47,7 @@ func writeTarSplit(w io.Writer, tar io.Reader) error {
 	_, err = io.Copy(io.Discard, stream)
 	if err := errors.Join(err, <-done); err != nil {
 		if errors.Is(err, storage.ErrDuplicatePath) {
-			return fault.Mark(errors.New("its tar holds one path twice, which Docker refuses: build the image anew"), fault.Invalid)
+			return fault.Invalidf("its tar holds one path twice, which Docker refuses: build the image anew")
 		}
 		return fmt.Errorf("splitting the tar: %w", err)
 	}

@@ -127,5 +127,5 @@ func keyOf(inputs ...string) string {
 
 // invalid is an error about an input.
 func invalid(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+	return fault.Invalidf(format, args...)
 }

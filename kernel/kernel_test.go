@@ -14,7 +14,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/kerneltest"
 )
 
 func options(t *testing.T) Options {

@@ -23,8 +23,8 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/modules"
 )
 

@@ -45,7 +45,7 @@ func (r Registry) parse(ref string) (name.Reference, error) {
 	}
 	parsed, err := name.ParseReference(ref, options...)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the image name %q: %w", ref, err), fault.Usage)
+		return nil, fault.Usagef("reading the image name %q: %w", ref, err)
 	}
 	return parsed, nil
 }
@@ -72,7 +72,7 @@ func (r Registry) Has(ctx context.Context, ref string) (bool, error) {
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
 		return false, nil // registries answer 401 and 403 for what does not exist
 	}
-	return false, fault.Mark(fmt.Errorf("looking for the kernel image %q: %w", ref, err), fault.Outside)
+	return false, fault.Outsidef("looking for the kernel image %q: %w", ref, err)
 }
 
 // Push sends the image to the registry.
@@ -83,7 +83,7 @@ func (r Registry) Push(ctx context.Context, ref string, image v1.Image) error {
 	}
 	task := progress.Start(r.Progress, 0, "push %s", ref)
 	if err := remote.Write(parsed, image, r.options(ctx)...); err != nil {
-		return task.End(fault.Mark(fmt.Errorf("pushing the kernel image %q: %w (docker login leaves the credentials that are used)", ref, err), fault.Outside), "")
+		return task.End(fault.Outsidef("pushing the kernel image %q: %w (docker login leaves the credentials that are used)", ref, err), "")
 	}
 	return task.End(nil, "")
 }
@@ -97,7 +97,7 @@ func DockerHas(ctx context.Context, docker client.APIClient, ref string) (bool, 
 	case errdefs.IsNotFound(err):
 		return false, nil
 	}
-	return false, fault.Mark(fmt.Errorf("looking for the kernel image %q in Docker: %w", ref, err), fault.Outside)
+	return false, fault.Outsidef("looking for the kernel image %q in Docker: %w", ref, err)
 }
 
 // DockerLoad puts the image into a Docker engine under its name.
@@ -107,11 +107,11 @@ func DockerLoad(ctx context.Context, docker client.APIClient, ref string, image 
 	response, err := docker.ImageLoad(ctx, reader)
 	reader.CloseWithError(err)
 	if err != nil {
-		return fault.Mark(fmt.Errorf("loading the kernel image %q into Docker: %w", ref, err), fault.Outside)
+		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
 	}
 	defer response.Body.Close()
 	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return fault.Mark(fmt.Errorf("loading the kernel image %q into Docker: %w", ref, err), fault.Outside)
+		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func DockerLoad(ctx context.Context, docker client.APIClient, ref string, image 
 func writeArchive(w io.Writer, ref string, image v1.Image) error {
 	parsed, err := name.ParseReference(ref)
 	if err != nil {
-		return fault.Mark(fmt.Errorf("reading the image name %q: %w", ref, err), fault.Usage)
+		return fault.Usagef("reading the image name %q: %w", ref, err)
 	}
 	return tarball.Write(parsed, image, w)
 }

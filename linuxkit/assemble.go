@@ -70,7 +70,7 @@ func (o Options) check(doc *Document) error {
 	replaced := o.replacements()
 	for _, ref := range slices.Sorted(maps.Keys(replaced)) {
 		if replaced[ref] != nil && !init[ref] {
-			return fault.Mark(fmt.Errorf("replacing the init image %q: the document's init has no such image", ref), fault.Invalid)
+			return fault.Invalidf("replacing the init image %q: the document's init has no such image", ref)
 		}
 	}
 	return nil

@@ -139,7 +139,7 @@ func (s *source) addVolumeImage(ctx context.Context, v *Volume, long string, o O
 	}
 	layouts, ok := o.Images.(LayoutSource)
 	if !ok {
-		return fault.Mark(fmt.Errorf("volume %q (line %d): the format oci needs a source that gives whole image indexes, which this one does not; use the format filesystem", v.Name, v.Line), fault.Invalid)
+		return fault.Invalidf("volume %q (line %d): the format oci needs a source that gives whole image indexes, which this one does not; use the format filesystem", v.Name, v.Line)
 	}
 	layout, err := layouts.Layout(ctx, long, v.Platforms)
 	if err != nil {

@@ -106,7 +106,7 @@ func fileEntry(doc *Document, f *File, o Options, ids map[string]uint32) (e init
 }
 
 func invalid(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+	return fault.Invalidf(format, args...)
 }
 
 func setContent(e *initramfs.Entry, content []byte) {

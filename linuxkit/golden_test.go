@@ -11,7 +11,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/oci"
 	"hookbuild/linuxkit"
-	"hookbuild/linuxkit/internal/peertest"
+	"hookbuild/test/peertest"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,7 +19,7 @@ import (
 
 // TestGolden assembles every document of testdata/golden from the corpus and
 // compares the tree with the one that the linuxkit tool made of it (.golden,
-// written by `go run ./linuxkit/internal/peertest/compare -record -corpus`).
+// written by `go run ./test/peertest/compare -record -corpus`).
 // Where the two are meant to differ, .differs has the lines and the reasons.
 func TestGolden(t *testing.T) {
 	images := corpus(t)

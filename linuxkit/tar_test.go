@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/linuxkit"
-	"hookbuild/linuxkit/internal/peertest"
+	"hookbuild/test/peertest"
 
 	"github.com/google/go-cmp/cmp"
 )

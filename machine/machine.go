@@ -72,11 +72,11 @@ func kinds() map[string]kind {
 func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 	k, ok := kinds()[m.Arch]
 	if !ok {
-		return nil, fault.Mark(fmt.Errorf("booting a machine of %q: only x86_64 and aarch64 are known", m.Arch), fault.Usage)
+		return nil, fault.Usagef("booting a machine of %q: only x86_64 and aarch64 are known", m.Arch)
 	}
 	program, err := exec.LookPath(k.program)
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fault.Mark(fmt.Errorf("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.Kernel, k.program, k.debian), fault.Outside)
+		return nil, fault.Outsidef("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.Kernel, k.program, k.debian)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("booting %q: finding QEMU: %w", m.Kernel, err)

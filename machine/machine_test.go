@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 func TestArguments(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 	"hookbuild/netboot/windows"
 )

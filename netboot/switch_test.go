@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"hookbuild/netboot"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 )
 

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hookbuild/internal/lab"
+	"hookbuild/test/lab"
 	"hookbuild/kernel/builder"
 )
 

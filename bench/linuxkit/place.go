@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"hookbuild/internal/cache"
-	"hookbuild/internal/lab"
+	"hookbuild/test/lab"
 	"hookbuild/kernel"
 	"hookbuild/linuxkit/containers"
 	"hookbuild/linuxkit/template"

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // TestUpstreamGivesTheSame asks build.sh itself, from the checkout of

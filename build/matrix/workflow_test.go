@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/kernel/flavor"
 )
 

@@ -95,7 +95,7 @@ func (v *verifier) checkListing(name string) error {
 const missing = "it is missing; copy it here, or build it again"
 
 func invalid(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+	return fault.Invalidf(format, args...)
 }
 
 var checksumLine = regexp.MustCompile(`^([0-9A-Fa-f]{128}) [ *](.+)$`)

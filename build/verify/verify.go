@@ -103,7 +103,7 @@ func find(dir string) (string, []string, error) {
 	for _, candidate := range []string{dir, filepath.Join(dir, build.DefaultName)} {
 		entries, err := os.ReadDir(candidate)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, fault.Mark(fmt.Errorf("looking for the artifacts to verify: %w; give the directory that they are in", err), fault.Invalid)
+			return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; give the directory that they are in", err)
 		}
 		var names []string
 		for _, e := range entries {
@@ -113,7 +113,7 @@ func find(dir string) (string, []string, error) {
 			return candidate, names, nil
 		}
 	}
-	return "", nil, fault.Mark(fmt.Errorf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or name their directory", dir), fault.Invalid)
+	return "", nil, fault.Invalidf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or name their directory", dir)
 }
 
 func isArtifact(name string) bool {

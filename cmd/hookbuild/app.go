@@ -126,7 +126,7 @@ func usageError(_ *cli.Context, err error, _ bool) error {
 }
 
 func usagef(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Usage)
+	return fault.Usagef(format, args...)
 }
 
 func globalFlags() []cli.Flag {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/lab/site"
+	"hookbuild/test/lab/site"
 )
 
 // publishAll gives the site's last container, whose place the store takes, an

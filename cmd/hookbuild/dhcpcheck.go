@@ -146,7 +146,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 		return err
 	}
 	if _, err := readConfig(name); err != nil {
-		return fault.Mark(fmt.Errorf("opening the configuration: %w", err), fault.Invalid)
+		return fault.Invalidf("opening the configuration: %w", err)
 	}
 	result, err := check.Run(c.Context, check.Request{Server: s, Plan: plan, File: name, Open: readConfig, Proxy: c.Bool("proxy")})
 	if err != nil {
@@ -165,7 +165,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 		}
 	}
 	if n := result.Wrong(); n > 0 {
-		return fault.Mark(fmt.Errorf("checking %q: %s; the machines would not boot", name, count(n, "thing")+" to mend"), fault.Invalid)
+		return fault.Invalidf("checking %q: %s; the machines would not boot", name, count(n, "thing")+" to mend")
 	}
 	a.note("%s gives the machines of %s what they need to boot", name, c.String("hardware"))
 	return nil

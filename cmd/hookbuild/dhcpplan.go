@@ -96,7 +96,7 @@ func (a *app) readHardware(c *cli.Context, o netboot.Options) ([]hardware.Machin
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("opening the hardware list: %w", err), fault.Invalid)
+		return nil, fault.Invalidf("opening the hardware list: %w", err)
 	}
 	defer f.Close()
 	machines, warnings, err := hardware.Read(f, o.Rules())
@@ -105,7 +105,7 @@ func (a *app) readHardware(c *cli.Context, o netboot.Options) ([]hardware.Machin
 	}
 	var wrong hardware.Faults
 	if errors.As(err, &wrong) {
-		return nil, fault.Mark(fmt.Errorf("reading %q: %s to mend:\n%s", name, count(len(wrong), "fault"), prefixLines(name+":", err.Error())), fault.Invalid)
+		return nil, fault.Invalidf("reading %q: %s to mend:\n%s", name, count(len(wrong), "fault"), prefixLines(name+":", err.Error()))
 	}
 	return machines, err
 }

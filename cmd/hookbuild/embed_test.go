@@ -14,10 +14,10 @@ import (
 
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab/site"
+	"hookbuild/test/lab/site"
 	"hookbuild/internal/squashfs"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // baseInitramfs writes an initramfs of one file, compressed as asked.

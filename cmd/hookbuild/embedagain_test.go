@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab/site"
+	"hookbuild/test/lab/site"
 )
 
 // The same again does not unpack the initramfs, says the same of it, and gives

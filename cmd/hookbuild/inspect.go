@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -345,7 +344,7 @@ func askedDevices(c *cli.Context) ([]devices.Device, error) {
 	for _, name := range c.StringSlice("lspci") {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fault.Mark(fmt.Errorf("reading the list of devices: %w", err), fault.Invalid)
+			return nil, fault.Invalidf("reading the list of devices: %w", err)
 		}
 		found, err := devices.ParseList(f, name)
 		if err := errors.Join(err, f.Close()); err != nil {

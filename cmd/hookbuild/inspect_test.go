@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/kerneltest"
 )
 
 // inspected runs inspect on a kernel and an initramfs made for it.

@@ -51,7 +51,7 @@ func (a *app) runMachine(c *cli.Context) error {
 	a.note("the kernel is told: %s", m.Cmdline)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
 	if err := cmd.Run(); err != nil {
-		return fault.Mark(fmt.Errorf("running %s on %q: %w; it says above why", filepath.Base(cmd.Path), m.Kernel, err), fault.Outside)
+		return fault.Outsidef("running %s on %q: %w; it says above why", filepath.Base(cmd.Path), m.Kernel, err)
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 		return m, err
 	}
 	if c.NArg() > 0 && made.Flavor != f.ID {
-		return m, fault.Mark(fmt.Errorf("booting the artifacts of %s: those in %q are of %q; build the flavor first, or give --out", f.ID, dir, made.Flavor), fault.Invalid)
+		return m, fault.Invalidf("booting the artifacts of %s: those in %q are of %q; build the flavor first, or give --out", f.ID, dir, made.Flavor)
 	}
 	m = machine.Machine{
 		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+f.Arch), Initramfs: filepath.Join(dir, "initramfs-"+f.Arch),
@@ -99,7 +99,7 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 func built(dir, arch string) (build.BuildRecord, error) {
 	manifest, err := build.ReadManifest(filepath.Join(dir, build.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return build.BuildRecord{}, fault.Mark(fmt.Errorf("looking for the artifacts to boot: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or give --out", dir), fault.Invalid)
+		return build.BuildRecord{}, fault.Invalidf("looking for the artifacts to boot: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or give --out", dir)
 	}
 	if err != nil {
 		return build.BuildRecord{}, err
@@ -111,7 +111,7 @@ func built(dir, arch string) (build.BuildRecord, error) {
 		}
 		there = append(there, b.Arch)
 	}
-	return build.BuildRecord{}, fault.Mark(fmt.Errorf("looking for the artifacts to boot: those in %q are for %s, not %s; give --arch or the flavor", dir, strings.Join(there, ", "), arch), fault.Invalid)
+	return build.BuildRecord{}, fault.Invalidf("looking for the artifacts to boot: those in %q are for %s, not %s; give --arch or the flavor", dir, strings.Join(there, ", "), arch)
 }
 
 // memoryFor is the MiB that the artifacts boot with: the files may fill half of

@@ -13,9 +13,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/internal/lab/site"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
 )

@@ -75,7 +75,7 @@ func eksctlVersion(ctx context.Context) (string, error) {
 	cmd.Dir = os.TempDir() // it leaves a log directory behind where it runs
 	output, err := cmd.Output()
 	if err != nil {
-		return "", fault.Mark(fmt.Errorf("asking `eksctl anywhere version` for its bundle: %w; give --bundle FILE or --eksa-version", err), fault.Outside)
+		return "", fault.Outsidef("asking `eksctl anywhere version` for its bundle: %w; give --bundle FILE or --eksa-version", err)
 	}
 	return string(output), nil
 }
@@ -139,7 +139,7 @@ func imageList(c *cli.Context) (bundles.List, error) {
 	for _, path := range c.StringSlice("images-file") {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fault.Mark(fmt.Errorf("reading the images to embed: %w", err), fault.Invalid)
+			return nil, fault.Invalidf("reading the images to embed: %w", err)
 		}
 		lines, err := bundles.ReadList(f, path)
 		if err := errors.Join(err, f.Close()); err != nil {

@@ -53,7 +53,7 @@ func (a *app) verify(c *cli.Context) error {
 		return err
 	}
 	if len(report.Faults) > 0 {
-		return fault.Mark(fmt.Errorf("verifying %q: %s: %s; standard output tells each", report.Dir, count(len(report.Faults), "fault"), faultyFiles(report)), fault.Invalid)
+		return fault.Invalidf("verifying %q: %s: %s; standard output tells each", report.Dir, count(len(report.Faults), "fault"), faultyFiles(report))
 	}
 	a.note("nothing is wrong with %q", report.Dir)
 	return nil

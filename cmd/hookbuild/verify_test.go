@@ -16,8 +16,8 @@ import (
 	"hookbuild/build"
 	"hookbuild/build/verify"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab/site"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/lab/site"
+	"hookbuild/test/kerneltest"
 )
 
 // proof is a result that copies are made of, each to be spoiled in its way.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // TestBuildID compares with what Go's own tool says of a program.

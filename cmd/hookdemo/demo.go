@@ -13,8 +13,8 @@ import (
 
 	"hookbuild/build"
 	"hookbuild/embed"
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
 )
 
 // demo is one demonstration.

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
 )
 
 func reportWith(images, run string) lab.Report {

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
 )
 
 // embeddedName is how EKS Anywhere's templates call an image on board.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/internal/lab"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/lab"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // flavors defines a kernel that compiles in minutes.

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 func TestFullDiskNamesTheDirectoryAndTheRemedy(t *testing.T) {

@@ -33,7 +33,7 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	}
 	if _, err := cli.Ping(ctx); err != nil {
 		err = errors.Join(err, cli.Close())
-		return nil, fault.Mark(fmt.Errorf("reaching the Docker Engine at %s: %w: start it, or choose another by DOCKER_HOST or \"docker context use\"", e.name(), err), fault.Outside)
+		return nil, fault.Outsidef("reaching the Docker Engine at %s: %w: start it, or choose another by DOCKER_HOST or \"docker context use\"", e.name(), err)
 	}
 	return cli, nil
 }
@@ -71,7 +71,7 @@ func choose(getenv func(string) string, dir string) (endpoint, error) {
 	}
 	e, err := readContext(dir, name)
 	if err != nil {
-		return endpoint{}, fault.Mark(fmt.Errorf("reading the Docker context %q: %w", name, err), fault.Invalid)
+		return endpoint{}, fault.Invalidf("reading the Docker context %q: %w", name, err)
 	}
 	return e, nil
 }

@@ -89,7 +89,7 @@ func (r Request) run(ctx context.Context, engine *client.Client, sessionID strin
 		BuildArgs:  args,
 	})
 	if err != nil {
-		return fault.Mark(fmt.Errorf("asking the Docker Engine to build: %w", err), fault.Outside)
+		return fault.Outsidef("asking the Docker Engine to build: %w", err)
 	}
 	t := &trace{task: task}
 	return errors.Join(t.read(resp.Body), resp.Body.Close())
@@ -111,7 +111,7 @@ func openSession(ctx context.Context, engine *client.Client, keychain authn.Keyc
 			return engine.DialHijack(ctx, "/session", proto, meta)
 		})
 		if err != nil && ctx.Err() == nil {
-			stop(fault.Mark(fmt.Errorf("keeping the BuildKit session open: %w", err), fault.Outside))
+			stop(fault.Outsidef("keeping the BuildKit session open: %w", err))
 		}
 	}()
 	return s, nil

@@ -56,7 +56,7 @@ func (t *trace) read(stream io.Reader) error {
 		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fault.Mark(fmt.Errorf("following the build: %w", err), fault.Outside)
+			return fault.Outsidef("following the build: %w", err)
 		}
 		switch {
 		case m.Error != nil:

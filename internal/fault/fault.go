@@ -4,6 +4,7 @@ package fault
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 )
 
@@ -49,3 +50,15 @@ func KindOf(err error) Kind {
 		kind, err = m.kind, m.error
 	}
 }
+
+// Failedf formats an error as [fmt.Errorf] does and marks it [Failed], which an outer mark does not change.
+func Failedf(format string, args ...any) error { return Mark(fmt.Errorf(format, args...), Failed) }
+
+// Usagef formats an error as [fmt.Errorf] does and marks it [Usage].
+func Usagef(format string, args ...any) error { return Mark(fmt.Errorf(format, args...), Usage) }
+
+// Invalidf formats an error as [fmt.Errorf] does and marks it [Invalid].
+func Invalidf(format string, args ...any) error { return Mark(fmt.Errorf(format, args...), Invalid) }
+
+// Outsidef formats an error as [fmt.Errorf] does and marks it [Outside].
+func Outsidef(format string, args ...any) error { return Mark(fmt.Errorf(format, args...), Outside) }

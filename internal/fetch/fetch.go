@@ -62,7 +62,7 @@ func Open(ctx context.Context, source string, o Options) (File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fault.Mark(fmt.Errorf("opening %q: it is not a file", source), fault.Invalid)
+		err = fault.Invalidf("opening %q: it is not a file", source)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -81,7 +81,7 @@ func (f local) Size() int64 { return f.size }
 func download(ctx context.Context, url string, o Options) (File, error) {
 	f, err := fromCache(ctx, url, o)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("fetching %q: %w", url, err), fault.Outside)
+		return nil, fault.Outsidef("fetching %q: %w", url, err)
 	}
 	return f, nil
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // BootFile makes an initramfs of six segments whose files meet each other.

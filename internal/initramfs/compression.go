@@ -36,7 +36,7 @@ func ParseCompression(name string) (Compression, error) {
 	case Zstd, Gzip, None:
 		return c, nil
 	}
-	return "", fault.Mark(fmt.Errorf("reading compression %q: choose %s, %s or %s", name, Zstd, Gzip, None), fault.Usage)
+	return "", fault.Usagef("reading compression %q: choose %s, %s or %s", name, Zstd, Gzip, None)
 }
 
 // gzipBlock is what each goroutine compresses at a time. Since it decides the
@@ -70,14 +70,14 @@ func newCompressor(w io.Writer, c Compression, level, window, jobs int) (io.Writ
 
 func newZstd(w io.Writer, level, window, jobs int) (io.WriteCloser, error) {
 	if level < 0 || level > 22 {
-		return nil, fault.Mark(fmt.Errorf("compressing with zstd level %d: choose 1 to 22", level), fault.Usage)
+		return nil, fault.Usagef("compressing with zstd level %d: choose 1 to 22", level)
 	}
 	return zstd.NewWriter(w, zstd.Options{Level: level, Window: window, Jobs: min(jobs, mostZstdJobs)}), nil
 }
 
 func newGzip(w io.Writer, level, jobs int) (io.WriteCloser, error) {
 	if level < 0 || level > 9 {
-		return nil, fault.Mark(fmt.Errorf("compressing with gzip level %d: choose 1 to 9", level), fault.Usage)
+		return nil, fault.Usagef("compressing with gzip level %d: choose 1 to 9", level)
 	}
 	if level == 0 {
 		level = 6

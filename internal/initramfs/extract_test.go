@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/initramfs/treetest"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/treetest"
+	"hookbuild/test/testneed"
 )
 
 // TestOthersExtract has the tools of others unpack what a segment says.

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/lab"
+	"hookbuild/test/testneed"
 )
 
 // TestKernelUnpacks boots Linux with segments of every kind and compares what

@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // load reads an initramfs file whose contents stay until the test ends.

@@ -266,7 +266,7 @@ func checkEntry(name string, e Entry, dropXattrs bool) error {
 	case e.Type == Symlink && (e.Target == "" || len(e.Target) > mostTarget):
 		return fmt.Errorf("its target has %d bytes, the kernel takes 1 to %d", len(e.Target), mostTarget)
 	case e.Type == Regular && (e.Size < 0 || e.Size > newcMax32):
-		return fault.Mark(fmt.Errorf("its %d bytes are more than an archive can carry (4 GiB)", e.Size), fault.Invalid)
+		return fault.Invalidf("its %d bytes are more than an archive can carry (4 GiB)", e.Size)
 	case len(e.Xattrs) > 0 && !dropXattrs:
 		return ErrXattrs
 	}

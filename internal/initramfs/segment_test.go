@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // Sample is a tree with one of everything that an archive can carry.

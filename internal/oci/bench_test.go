@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"hookbuild/internal/cache"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // benchRegistry holds an image of two layers, each a tar archive of a real

@@ -19,7 +19,6 @@ package oci
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -132,6 +131,6 @@ func checkPlatform(m *Image, want v1.Platform) error {
 	if !wrongOS && !wrongArch {
 		return nil
 	}
-	return fault.Mark(fmt.Errorf("choosing image %q: it is for %s and not for %s: name an image that is, or change --arch",
-		m.Source, is.String(), v1.Platform{OS: want.OS, Architecture: want.Architecture}.String()), fault.Invalid)
+	return fault.Invalidf("choosing image %q: it is for %s and not for %s: name an image that is, or change --arch",
+		m.Source, is.String(), v1.Platform{OS: want.OS, Architecture: want.Architecture}.String())
 }

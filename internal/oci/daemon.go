@@ -43,10 +43,10 @@ func (c *Client) daemonImage(ctx context.Context, src, ref string, p v1.Platform
 	}
 	info, err := engine.ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {
-		return nil, fault.Mark(fmt.Errorf("finding image %q: %w: \"docker images\" lists what there is", src, err), fault.Invalid)
+		return nil, fault.Invalidf("finding image %q: %w: \"docker images\" lists what there is", src, err)
 	}
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("finding image %q: %w", src, err), fault.Outside)
+		return nil, fault.Outsidef("finding image %q: %w", src, err)
 	}
 	d := &engineImage{client: c, engine: engine, ref: ref, id: info.ID, platform: p}
 	raw, err := d.config(ctx)

@@ -18,7 +18,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/tarball"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // startEngine starts a dockerd of the test's own and makes it the one that

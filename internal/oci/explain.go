@@ -23,7 +23,7 @@ func explain(host string, err error) error {
 		return err
 	}
 	err = withoutURL(err)
-	return fault.Mark(fmt.Errorf("asking %s: %w: %s", host, err, remedy(host, err)), fault.Outside)
+	return fault.Outsidef("asking %s: %w: %s", host, err, remedy(host, err))
 }
 
 // withoutURL takes a request's address off its error: after a redirect it may

@@ -23,7 +23,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // twoPlatforms pushes an index for amd64 and arm64, and gives its reference.

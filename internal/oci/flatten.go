@@ -33,7 +33,7 @@ func (m *Image) Tree(ctx context.Context) (*initramfs.Tree, error) {
 			return nil, err
 		}
 		if err := applyLayer(tree, entries); err != nil {
-			return nil, fault.Mark(fmt.Errorf("unpacking %s: %w", l, err), fault.Invalid)
+			return nil, fault.Invalidf("unpacking %s: %w", l, err)
 		}
 	}
 	return tree, nil

@@ -120,5 +120,5 @@ func unmarshal(raw []byte, v any) error {
 
 // invalid makes an error about content that is wrong.
 func invalid(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+	return fault.Invalidf(format, args...)
 }

@@ -170,11 +170,11 @@ func (v *verifier) finish() error {
 	case v.want == v1.Hash{}:
 		return nil
 	case v.left < 0:
-		return fault.Mark(fmt.Errorf("%s is longer than its manifest says", v.want), fault.Invalid)
+		return fault.Invalidf("%s is longer than its manifest says", v.want)
 	case v.left > 0:
-		return fault.Mark(fmt.Errorf("%s is %d bytes shorter than its manifest says", v.want, v.left), fault.Invalid)
+		return fault.Invalidf("%s is %d bytes shorter than its manifest says", v.want, v.left)
 	case got != v.want:
-		return fault.Mark(fmt.Errorf("what came for %s has the digest %s: something on the way changed it; try again, or take it from another source", v.want, got), fault.Invalid)
+		return fault.Invalidf("what came for %s has the digest %s: something on the way changed it; try again, or take it from another source", v.want, got)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (c *Client) imageOfLayout(ctx context.Context, src string, open opener, ref
 func layoutRoot(open opener, ref string, p v1.Platform) (v1.Hash, error) {
 	raw, err := readFile(open, "index.json", mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return v1.Hash{}, fault.Mark(fmt.Errorf("it is no OCI image layout: %w", err), fault.Invalid)
+		return v1.Hash{}, fault.Invalidf("it is no OCI image layout: %w", err)
 	}
 	if err != nil {
 		return v1.Hash{}, err
@@ -158,7 +158,7 @@ func blobPath(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 // incomplete marks the lack of a file that an archive or layout should have.
 func incomplete(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Mark(fmt.Errorf("a part of it is missing: %w", err), fault.Invalid)
+		return fault.Invalidf("a part of it is missing: %w", err)
 	}
 	return err
 }

@@ -92,7 +92,7 @@ func (n *network) repository(ctx context.Context, r name.Repository) (*repositor
 	}
 	auth, err := authn.Resolve(ctx, n.keychain, r)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the credentials for %s: %w: mend Docker's config.json, or the credential helper that it names", r.RegistryStr(), err), fault.Outside)
+		return nil, fault.Outsidef("reading the credentials for %s: %w: mend Docker's config.json, or the credential helper that it names", r.RegistryStr(), err)
 	}
 	rt, err := transport.NewWithContext(ctx, r.Registry, auth, n.transport, []string{r.Scope(transport.PullScope)})
 	if err != nil {

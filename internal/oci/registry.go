@@ -236,7 +236,7 @@ func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*re
 
 // offlineError says what must be fetched first.
 func (s *registrySource) offlineError() error {
-	return fault.Mark(fmt.Errorf("not all of %q is in the cache %q: fetch it once without --offline", s.ref.Name(), s.client.cache.Dir()), fault.Outside)
+	return fault.Outsidef("not all of %q is in the cache %q: fetch it once without --offline", s.ref.Name(), s.client.cache.Dir())
 }
 
 // Tags lists the tags of a repository, sorted. Offline, the list is the one
@@ -280,7 +280,7 @@ func (c *Client) currentTags(ctx context.Context, repo name.Repository) ([]strin
 func (c *Client) knownTags(repo name.Repository) ([]string, error) {
 	text, err := c.cache.Note(tagListKind, repo.Name())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Mark(fmt.Errorf("listing the tags of %q: the list is not in the cache %q: ask for it once without --offline", repo.Name(), c.cache.Dir()), fault.Outside)
+		return nil, fault.Outsidef("listing the tags of %q: the list is not in the cache %q: ask for it once without --offline", repo.Name(), c.cache.Dir())
 	}
 	if err != nil {
 		return nil, err

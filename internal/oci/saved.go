@@ -73,7 +73,7 @@ func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) 
 func readSaved(open opener) ([]saved, error) {
 	raw, err := readFile(open, "manifest.json", mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Mark(fmt.Errorf("docker save has not written it: %w", err), fault.Invalid)
+		return nil, fault.Invalidf("docker save has not written it: %w", err)
 	}
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // sample is an image with two layers, and what it comes to.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/initramfs/treetest"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/treetest"
+	"hookbuild/test/testneed"
 )
 
 // benchDir gives the directory to pack: $HOOKBUILD_BENCH_DIR, or Go's own

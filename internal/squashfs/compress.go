@@ -2,7 +2,6 @@ package squashfs
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/adler32"
 
 	"hookbuild/internal/fault"
@@ -62,10 +61,10 @@ func newCompressor(c Compression, level, blockSize int) (compressor, error) {
 	most := map[Compression]int{Gzip: deflate.MaxLevel, Zstd: 22, XZ: 0}
 	top, ok := most[c]
 	if !ok {
-		return nil, fault.Mark(fmt.Errorf("compressing with %q: choose %s, %s or %s", c, Gzip, Zstd, XZ), fault.Usage)
+		return nil, fault.Usagef("compressing with %q: choose %s, %s or %s", c, Gzip, Zstd, XZ)
 	}
 	if level < 0 || level > top {
-		return nil, fault.Mark(fmt.Errorf("compressing with %s level %d: choose 0 (the default) to %d", c, level, top), fault.Usage)
+		return nil, fault.Usagef("compressing with %s level %d: choose 0 (the default) to %d", c, level, top)
 	}
 	switch c {
 	case Zstd:

@@ -34,7 +34,7 @@ func (c *contentReader) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err := c.next(); err != nil {
-			return 0, fault.Mark(fmt.Errorf("reading block %d of a file in a squashfs: %w", c.index, err), fault.Invalid)
+			return 0, fault.Invalidf("reading block %d of a file in a squashfs: %w", c.index, err)
 		}
 	}
 	n := copy(p, c.filled)

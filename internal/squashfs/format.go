@@ -85,7 +85,7 @@ func (s *superblock) bytes() ([]byte, error) {
 func readSuperblock(r io.ReaderAt, size int64) (*superblock, error) {
 	raw := make([]byte, superblockSize)
 	if _, err := r.ReadAt(raw, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fault.Mark(fmt.Errorf("reading the superblock: %w", err), fault.Failed)
+		return nil, fault.Failedf("reading the superblock: %w", err)
 	}
 	var s superblock
 	if _, err := binary.Decode(raw, binary.LittleEndian, &s); err != nil {

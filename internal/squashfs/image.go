@@ -35,7 +35,7 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 			return i, nil
 		}
 	}
-	return nil, fault.Mark(fmt.Errorf("opening a squashfs: %w", err), fault.Invalid)
+	return nil, fault.Invalidf("opening a squashfs: %w", err)
 }
 
 // Compression is how the image's blocks are compressed.

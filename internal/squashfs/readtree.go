@@ -66,7 +66,7 @@ func (t *treeReader) readAll() error {
 	if t.ctx.Err() != nil {
 		return t.ctx.Err()
 	}
-	return fault.Mark(fmt.Errorf("reading the squashfs %s: %w", t.origin, err), fault.Invalid)
+	return fault.Invalidf("reading the squashfs %s: %w", t.origin, err)
 }
 
 func (t *treeReader) readDir(at string, ref inodeRef, dir *readInode) error {

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/initramfs/treetest"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/treetest"
+	"hookbuild/test/testneed"
 )
 
 // samples gives trees to judge a writer by.

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/initramfs/treetest"
+	"hookbuild/test/treetest"
 )
 
 // memory is an image in memory.

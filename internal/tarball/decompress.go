@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -124,7 +123,7 @@ func (d *decoder) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
 	d.out += int64(n)
 	if d.out > d.floor && d.out/bombRatio > d.in.n {
-		return n, fault.Mark(fmt.Errorf("decompressing %s data: %d bytes grew to %d: %w", d.format, d.in.n, d.out, ErrBomb), fault.Invalid)
+		return n, fault.Invalidf("decompressing %s data: %d bytes grew to %d: %w", d.format, d.in.n, d.out, ErrBomb)
 	}
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return n, d.in.blame(d.format, err)
@@ -157,5 +156,5 @@ func (m *meter) blame(format string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fault.Mark(fmt.Errorf("decompressing %s data: %w", format, err), fault.Invalid)
+	return fault.Invalidf("decompressing %s data: %w", format, err)
 }

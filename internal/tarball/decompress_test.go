@@ -10,7 +10,7 @@ import (
 	"testing/iotest"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // packer runs a compression program that nobody here wrote.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // What other programs pack must come out as it stands on the disk.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/lab"
+	"hookbuild/test/testneed"
 	"hookbuild/kernel"
 )
 

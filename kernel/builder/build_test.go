@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"hookbuild/internal/progress"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // record keeps what a builder reports.

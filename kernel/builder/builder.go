@@ -125,7 +125,7 @@ func toolchainOf(arch string) (toolchain, error) {
 	case "aarch64":
 		return toolchain{"arm64", "aarch64-linux-gnu-", "gcc-aarch64-linux-gnu", "Image", "arch/arm64/boot/Image"}, nil
 	}
-	return toolchain{}, fault.Mark(fmt.Errorf("building a kernel for %q: only x86_64 and aarch64 are known", arch), fault.Usage)
+	return toolchain{}, fault.Usagef("building a kernel for %q: only x86_64 and aarch64 are known", arch)
 }
 
 func (b *Builder) jobs() int {
@@ -177,7 +177,7 @@ func (b *Builder) environment(t Target, tools toolchain) []string {
 
 // outside marks an error as Docker's.
 func outside(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Outside)
+	return fault.Outsidef(format, args...)
 }
 
 // engineArch names the engine's architecture as targets do.

@@ -19,8 +19,8 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 func TestTail(t *testing.T) {

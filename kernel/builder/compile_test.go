@@ -19,7 +19,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/kernel"
 	"hookbuild/kernel/kconfig"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/kerneltest"
 )
 
 // tiny is a kernel that compiles in minutes and has all that a HookOS needs.

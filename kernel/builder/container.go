@@ -216,6 +216,6 @@ func (j job) failed(code int64, lines *tail, log string) error {
 	case code == 137:
 		remedy = "; it was killed, which a lack of memory does: try fewer --jobs"
 	}
-	return fault.Mark(fmt.Errorf("trying to %s the kernel of %s: the build ended with exit code %d%s; the whole output is in %s, its last lines are:\n%s",
-		j.step, j.target.Flavor, code, remedy, log, text), fault.Failed)
+	return fault.Failedf("trying to %s the kernel of %s: the build ended with exit code %d%s; the whole output is in %s, its last lines are:\n%s",
+		j.step, j.target.Flavor, code, remedy, log, text)
 }

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // menuEnv asks the test binary to be the program on the terminal; it names the

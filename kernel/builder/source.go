@@ -65,7 +65,7 @@ func (b *Builder) hasSource(ctx context.Context, t Target, image string) (there 
 func (b *Builder) sendArchive(ctx context.Context, id string, s Source) error {
 	f, err := os.Open(s.Archive)
 	if err != nil {
-		return fault.Mark(fmt.Errorf("sending the kernel's source: %w", err), fault.Invalid)
+		return fault.Invalidf("sending the kernel's source: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -88,7 +88,7 @@ func (b *Builder) sendArchive(ctx context.Context, id string, s Source) error {
 func (b *Builder) sendDir(ctx context.Context, id string, dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fault.Mark(fmt.Errorf("sending the kernel's source: %w", err), fault.Invalid)
+		return fault.Invalidf("sending the kernel's source: %w", err)
 	}
 	defer root.Close()
 	task := progress.Start(b.o.Progress, 0, "send the kernel's source %s to the Docker engine", dir)

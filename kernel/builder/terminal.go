@@ -26,7 +26,7 @@ type Terminal struct {
 // NewTerminal checks that in and out are a terminal.
 func NewTerminal(in, out *os.File, kind string) (*Terminal, error) {
 	if !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) {
-		return nil, fault.Mark(errors.New("opening the kernel's menu: standard input and output are not a terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead"), fault.Usage)
+		return nil, fault.Usagef("opening the kernel's menu: standard input and output are not a terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
 	}
 	if kind == "" {
 		kind = "xterm"

@@ -36,7 +36,7 @@ type Package struct {
 func Open(r io.ReaderAt, size int64, origin string) (*Package, error) {
 	p, err := open(r, size)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the package %q: %w", origin, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the package %q: %w", origin, err)
 	}
 	return p, nil
 }

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // ar packs members given as name, content, name, content...

@@ -52,7 +52,7 @@ func Parse(bus, text string) (Device, error) {
 	v, errV := strconv.ParseUint(vendor, 16, 16)
 	p, errP := strconv.ParseUint(product, 16, 16)
 	if !found || errV != nil || errP != nil {
-		return Device{}, fault.Mark(fmt.Errorf("reading the %s device %q: it should be VENDOR:DEVICE in hexadecimal, such as 8086:1592 (lspci -nn and lsusb show it)", bus, text), fault.Usage)
+		return Device{}, fault.Usagef("reading the %s device %q: it should be VENDOR:DEVICE in hexadecimal, such as 8086:1592 (lspci -nn and lsusb show it)", bus, text)
 	}
 	return bare(bus, int(v), int(p)), nil
 }
@@ -86,10 +86,10 @@ func ParseList(r io.Reader, origin string) ([]Device, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the list of devices %q: %w", origin, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the list of devices %q: %w", origin, err)
 	}
 	if len(list) == 0 {
-		return nil, fault.Mark(fmt.Errorf("reading the list of devices %q: it has no line as `lspci -nn` or `lsusb` prints them (lspci needs -nn to print numbers)", origin), fault.Invalid)
+		return nil, fault.Invalidf("reading the list of devices %q: it has no line as `lspci -nn` or `lsusb` prints them (lspci needs -nn to print numbers)", origin)
 	}
 	return list, nil
 }

@@ -10,8 +10,8 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/modules"
 )
 

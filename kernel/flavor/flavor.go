@@ -104,7 +104,7 @@ func (f *Flavor) fillDefaults() {
 func (in Inventory) Find(id string) (Flavor, error) {
 	f, found := in.lookup(id)
 	if !found {
-		return f, fault.Mark(fmt.Errorf("choosing the flavor %q: %w", id, in.unknown(id)), fault.Usage)
+		return f, fault.Usagef("choosing the flavor %q: %w", id, in.unknown(id))
 	}
 	return f, nil
 }

@@ -34,7 +34,7 @@ func Read(checkout fs.FS) (Inventory, error) {
 		in, err = parse(text)
 	}
 	if err != nil {
-		return Inventory{}, fault.Mark(fmt.Errorf("reading the checkout's flavors %q: %w", File, err), fault.Invalid)
+		return Inventory{}, fault.Invalidf("reading the checkout's flavors %q: %w", File, err)
 	}
 	return in, nil
 }

@@ -66,7 +66,7 @@ func Identify(r io.ReaderAt, size int64, origin string) (*Image, error) {
 	}
 	image, err := identify(head, io.NewSectionReader(r, 0, size))
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the kernel %q: %w", origin, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the kernel %q: %w", origin, err)
 	}
 	image.origin = origin
 	return image, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // body is an unpacked kernel with a banner and a configuration, among decoys.

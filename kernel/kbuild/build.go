@@ -48,7 +48,7 @@ func (p *Plan) fetch(ctx context.Context) (builder.Source, error) {
 		archive, err = source.FromURL(ctx, r.Source, r.SHA256, r.Download)
 	case isDir(r.Source):
 		if r.SHA256 != "" {
-			return builder.Source{}, fault.Mark(fmt.Errorf("checking the kernel's source %q: a directory has no sha256; leave --sha256 out", r.Source), fault.Usage)
+			return builder.Source{}, fault.Usagef("checking the kernel's source %q: a directory has no sha256; leave --sha256 out", r.Source)
 		}
 		return builder.Source{Dir: r.Source}, nil
 	default:
@@ -86,7 +86,7 @@ func (r Request) verified() (source.Options, error) {
 	name := filepath.Join(r.HookDir, "kernel", "keys.asc")
 	keys, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return o, fault.Mark(fmt.Errorf("verifying the kernel's source: there is no keyring %q; take the one of github.com/tinkerbell/hook, or give --source FILE with --sha256", name), fault.Invalid)
+		return o, fault.Invalidf("verifying the kernel's source: there is no keyring %q; take the one of github.com/tinkerbell/hook, or give --source FILE with --sha256", name)
 	}
 	if err != nil {
 		return o, fmt.Errorf("verifying the kernel's source: %w", err)

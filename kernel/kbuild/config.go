@@ -120,7 +120,7 @@ func readOther(r Request, other string, flavors flavor.Inventory) ([]byte, error
 	}
 	text, err := os.ReadFile(other)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("comparing with %q: it is neither a flavor nor a file that can be read: %w", other, err), fault.Usage)
+		return nil, fault.Usagef("comparing with %q: it is neither a flavor nor a file that can be read: %w", other, err)
 	}
 	return text, nil
 }

@@ -12,7 +12,7 @@ import (
 	"hookbuild/kernel/builder"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/kconfig"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/modules"
 	"hookbuild/kernel/source"
 )

@@ -53,7 +53,7 @@ func ReadLock(hookDir string) (Lock, error) {
 	}
 	l, err := parseLock(string(text))
 	if err != nil {
-		return Lock{}, fault.Mark(fmt.Errorf("reading the kernel versions' lock %q: %w", name, err), fault.Invalid)
+		return Lock{}, fault.Invalidf("reading the kernel versions' lock %q: %w", name, err)
 	}
 	return l, nil
 }
@@ -149,10 +149,10 @@ type Locked struct {
 // is the one that kernel.org's signed list has; nothing is built.
 func LockRelease(ctx context.Context, r Request) (*Locked, error) {
 	if r.Flavor.Method != flavor.Source {
-		return nil, fault.Mark(fmt.Errorf("locking the kernel version of %s: %s", r.Flavor.ID, notBuilt), fault.Usage)
+		return nil, fault.Usagef("locking the kernel version of %s: %s", r.Flavor.ID, notBuilt)
 	}
 	if r.Source != "" {
-		return nil, fault.Mark(errors.New("locking a kernel version: the lock pins releases of kernel.org; leave --source out"), fault.Usage)
+		return nil, fault.Usagef("locking a kernel version: the lock pins releases of kernel.org; leave --source out")
 	}
 	lock, err := ReadLock(r.HookDir)
 	if err != nil {

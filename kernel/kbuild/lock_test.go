@@ -19,7 +19,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/source"
 )
 

@@ -130,14 +130,14 @@ const notBuilt = "it is not built from source but comes ready-made from Armbian,
 
 func readDefconfig(r Request) ([]byte, error) {
 	if r.Flavor.Method != flavor.Source {
-		return nil, fault.Mark(fmt.Errorf("configuring the kernel of %s: %s", r.Flavor.ID, notBuilt), fault.Usage)
+		return nil, fault.Usagef("configuring the kernel of %s: %s", r.Flavor.ID, notBuilt)
 	}
 	text, err := os.ReadFile(r.ConfigFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: %w; copy one of those beside it to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile())), fault.Invalid)
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; copy one of those beside it to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
 	}
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the kernel configuration of %s: %w", r.Flavor.ID, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w", r.Flavor.ID, err)
 	}
 	_, err = kconfig.Parse(strings.NewReader(string(text)), r.ConfigFile())
 	return text, err
@@ -161,7 +161,7 @@ func ReadRequests(fragments, sets []string) ([]kconfig.Request, error) {
 	for _, name := range fragments {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fault.Mark(fmt.Errorf("reading the fragment: %w", err), fault.Invalid)
+			return nil, fault.Invalidf("reading the fragment: %w", err)
 		}
 		c, err := kconfig.Parse(f, name)
 		if err := errors.Join(err, f.Close()); err != nil {
@@ -185,7 +185,7 @@ func (r Request) checkSource() error {
 		return nil
 	}
 	if _, err := os.Stat(r.Source); err != nil {
-		return fault.Mark(fmt.Errorf("looking for the kernel's source: %w", err), fault.Invalid)
+		return fault.Invalidf("looking for the kernel's source: %w", err)
 	}
 	return nil
 }
@@ -241,7 +241,7 @@ func sourceVersion(r Request) (source.Version, error) {
 func makefileVersion(name string) (source.Version, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return source.Version{}, fault.Mark(fmt.Errorf("reading the kernel's source: %w", err), fault.Invalid)
+		return source.Version{}, fault.Invalidf("reading the kernel's source: %w", err)
 	}
 	values := map[string]string{}
 	for line := range strings.Lines(string(text)) {

@@ -41,7 +41,7 @@ func Check(asked []Request, result *Config, tree *Tree) error {
 	if len(unmet.Reasons) == 0 {
 		return nil
 	}
-	return fault.Mark(fmt.Errorf("configuring the kernel: %w", unmet), fault.Invalid)
+	return fault.Invalidf("configuring the kernel: %w", unmet)
 }
 
 // Explain says in a sentence why a request did not take.

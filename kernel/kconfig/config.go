@@ -58,14 +58,14 @@ func Parse(r io.Reader, origin string) (*Config, error) {
 	lines.Buffer(nil, mostLine)
 	for n := 1; lines.Scan(); n++ {
 		if n > mostLines {
-			return nil, fault.Mark(fmt.Errorf("reading the configuration %q: it has more than %d lines", origin, mostLines), fault.Invalid)
+			return nil, fault.Invalidf("reading the configuration %q: it has more than %d lines", origin, mostLines)
 		}
 		if err := c.parseLine(lines.Text(), n); err != nil {
-			return nil, fault.Mark(fmt.Errorf("reading the configuration %q: line %d: %w", origin, n, err), fault.Invalid)
+			return nil, fault.Invalidf("reading the configuration %q: line %d: %w", origin, n, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the configuration %q: %w", origin, err), fault.Invalid)
+		return nil, fault.Invalidf("reading the configuration %q: %w", origin, err)
 	}
 	return c, nil
 }
@@ -147,10 +147,10 @@ func (c *Config) Get(option string) (value string, found bool) {
 func (c *Config) Set(option, value string) error {
 	option = Name(option)
 	if !validName(option) {
-		return fault.Mark(fmt.Errorf("setting %q: the name of an option has only letters, digits and underscores", option), fault.Usage)
+		return fault.Usagef("setting %q: the name of an option has only letters, digits and underscores", option)
 	}
 	if err := checkValue(value); err != nil {
-		return fault.Mark(fmt.Errorf("setting %s: %w", option, err), fault.Usage)
+		return fault.Usagef("setting %s: %w", option, err)
 	}
 	c.values[option] = value
 	return nil
@@ -164,5 +164,5 @@ func (c *Config) Len() int { return len(c.values) }
 
 // invalidUsage is an error about an argument of the command line.
 func invalidUsage(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Usage)
+	return fault.Usagef(format, args...)
 }

@@ -1,7 +1,6 @@
 package modules
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -59,8 +58,8 @@ func (s *Set) arrange() error {
 	if placed == len(s.Modules) {
 		return nil
 	}
-	return fault.Mark(fmt.Errorf("resolving the modules of %s: these depend on each other in a circle: %s",
-		s.Release, strings.Join(s.circular(users), ", ")), fault.Invalid)
+	return fault.Invalidf("resolving the modules of %s: these depend on each other in a circle: %s",
+		s.Release, strings.Join(s.circular(users), ", "))
 }
 
 // circular names the modules that have users left after the sorting.

@@ -1,7 +1,6 @@
 package modules
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -63,14 +62,14 @@ func (s *Set) matching(pattern string) ([]*Module, error) {
 	for _, m := range s.Modules {
 		ok, err := m.matches(pattern)
 		if err != nil {
-			return nil, fault.Mark(fmt.Errorf("reading the module pattern %q: %w", pattern, err), fault.Usage)
+			return nil, fault.Usagef("reading the module pattern %q: %w", pattern, err)
 		}
 		if ok {
 			found = append(found, m)
 		}
 	}
 	if len(found) == 0 {
-		return nil, fault.Mark(fmt.Errorf("choosing modules of %s: the pattern %q matches none of its %d", s.Release, pattern, len(s.Modules)), fault.Usage)
+		return nil, fault.Usagef("choosing modules of %s: the pattern %q matches none of its %d", s.Release, pattern, len(s.Modules))
 	}
 	return found, nil
 }

@@ -147,7 +147,7 @@ func readText(t *initramfs.Tree, name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading %q of %s: %w", name, e.Origin, err)
 	}
 	if len(text) > mostText {
-		return nil, fault.Mark(fmt.Errorf("reading %q of %s: it has more than %d bytes", name, e.Origin, mostText), fault.Invalid)
+		return nil, fault.Invalidf("reading %q of %s: it has more than %d bytes", name, e.Origin, mostText)
 	}
 	return text, nil
 }

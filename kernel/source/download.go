@@ -48,7 +48,7 @@ func request(ctx context.Context, o Options, url string, from int64) (*http.Resp
 // in file.part and the next one goes on where it ended.
 func download(ctx context.Context, o Options, url, file string) error {
 	if o.Offline {
-		return fault.Mark(fmt.Errorf("fetching %q: %w", url, errOffline), fault.Outside)
+		return fault.Outsidef("fetching %q: %w", url, errOffline)
 	}
 	part := file + ".part"
 	var err error

@@ -95,7 +95,7 @@ func (o Options) checkPinned(sum string) error {
 	if o.SHA256 == "" || strings.ToLower(o.SHA256) == sum {
 		return nil
 	}
-	return fault.Mark(fmt.Errorf("its sha256 is %s and should be %s: %w", sum, o.SHA256, ErrPinned), fault.Invalid)
+	return fault.Invalidf("its sha256 is %s and should be %s: %w", sum, o.SHA256, ErrPinned)
 }
 
 // keptArchive gives an archive that was verified before and is unchanged. A
@@ -191,10 +191,10 @@ func small(ctx context.Context, o Options, url string) ([]byte, error) {
 func FromFile(name, sum string) (*Archive, error) {
 	got, err := hashFile(name)
 	if err != nil {
-		return nil, fault.Mark(fmt.Errorf("reading the kernel's source: %w", err), fault.Invalid)
+		return nil, fault.Invalidf("reading the kernel's source: %w", err)
 	}
 	if sum != "" && got != strings.ToLower(sum) {
-		return nil, fault.Mark(fmt.Errorf("checking the kernel's source %q: its sha256 is %s and should be %s", name, got, sum), fault.Invalid)
+		return nil, fault.Invalidf("checking the kernel's source %q: its sha256 is %s and should be %s", name, got, sum)
 	}
 	return &Archive{name, got}, nil
 }

@@ -62,8 +62,8 @@ func (k *known) when() string {
 func (k *known) choose(series string, o Options) (Version, error) {
 	text, seen := k.Series[series]
 	if !seen {
-		return Version{}, fault.Mark(fmt.Errorf("finding the newest release of Linux %s: kernel.org's list has no such series (known at %s: %s); set KERNEL_POINT_RELEASE",
-			series, k.when(), orNone(k.listed())), fault.Outside)
+		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list has no such series (known at %s: %s); set KERNEL_POINT_RELEASE",
+			series, k.when(), orNone(k.listed()))
 	}
 	if !k.Listed[series] {
 		progress.Warnf(o.Progress, "Linux %s has left kernel.org's list: it gets no more fixes; using the last version seen, %s (set KERNEL_POINT_RELEASE to choose another)", series, text)

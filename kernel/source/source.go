@@ -92,7 +92,7 @@ func ParseVersion(text string) (Version, error) {
 	for i, part := range parts {
 		n, err := strconv.Atoi(part)
 		if err != nil || n < 0 || len(parts) < 2 || len(parts) > 3 {
-			return Version{}, fault.Mark(fmt.Errorf("reading the kernel version %q: it should be like 6.6.32", text), fault.Usage)
+			return Version{}, fault.Usagef("reading the kernel version %q: it should be like 6.6.32", text)
 		}
 		numbers[i] = n
 	}

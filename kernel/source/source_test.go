@@ -21,7 +21,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 var wanted = Version{6, 6, 32}

@@ -54,7 +54,7 @@ func readKeyring(armoured []byte) (openpgp.EntityList, error) {
 }
 
 func badKeys(err error) error {
-	return fault.Mark(fmt.Errorf("reading the keyring for the kernel's signatures (kernel/keys.asc): %w", err), fault.Invalid)
+	return fault.Invalidf("reading the keyring for the kernel's signatures (kernel/keys.asc): %w", err)
 }
 
 func (o Options) pgpConfig() *packet.Config { return &packet.Config{Time: o.now} }

@@ -27,7 +27,7 @@ func (e *ensurer) isLocal(ctx context.Context, c Container) (bool, error) {
 	case errdefs.IsNotFound(err):
 		return false, nil
 	case err != nil:
-		return false, fault.Mark(fmt.Errorf("looking for %q in the Docker Engine: %w", c.Reference, err), fault.Outside)
+		return false, fault.Outsidef("looking for %q in the Docker Engine: %w", c.Reference, err)
 	case info.Architecture != e.Arch:
 		progress.Warnf(e.Progress, "the Docker Engine's %s is for %s and not %s: it is left alone", c.Reference, info.Architecture, e.Arch)
 		return false, nil

@@ -20,7 +20,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
@@ -320,7 +320,7 @@ func TestEnsureWithoutDocker(t *testing.T) {
 	asked := 0
 	connect := func(context.Context) (*client.Client, error) {
 		asked++
-		return nil, fault.Mark(errors.New("no engine here"), fault.Outside)
+		return nil, fault.Outsidef("no engine here")
 	}
 	o := Options{Checkout: files, Arch: "amd64", Images: images(t), Connect: connect}
 	found, err := Ensure(t.Context(), list[:1], o)

@@ -88,7 +88,7 @@ func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	}
 	found := proxyLine.FindAllSubmatch(script, -1)
 	if len(found) == 0 {
-		return nil, fault.Mark(fmt.Errorf("reading %q: no wrapped image is named there, although a Hook checkout has its linuxkit images in this file; compare it with upstream's", proxyList), fault.Invalid)
+		return nil, fault.Invalidf("reading %q: no wrapped image is named there, although a Hook checkout has its linuxkit images in this file; compare it with upstream's", proxyList)
 	}
 	var all []Container
 	for _, m := range found {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 func write(t *testing.T, dir, name, content string) {

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
-	"hookbuild/kernel/kerneltest"
+	"hookbuild/test/testneed"
+	"hookbuild/test/kerneltest"
 )
 
 // machine is a virtual machine with UEFI firmware.

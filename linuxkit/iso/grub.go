@@ -1,7 +1,6 @@
 package iso
 
 import (
-	"fmt"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -27,7 +26,7 @@ func grubConfig(cmdline string) ([]byte, error) {
 	}
 	text := "set timeout=0\nset gfxpayload=text\nmenuentry 'HookOS' {\n\tlinux /kernel " + escaped + "\n\tinitrd /initrd.img\n}\n"
 	if len(text) > sectorSize {
-		return nil, fault.Mark(fmt.Errorf("the kernel command line has %d characters; together with the boot loader's configuration at most %d fit", len(cmdline), sectorSize), fault.Invalid)
+		return nil, fault.Invalidf("the kernel command line has %d characters; together with the boot loader's configuration at most %d fit", len(cmdline), sectorSize)
 	}
 	return []byte(text), nil
 }
@@ -39,9 +38,9 @@ func escape(cmdline string) (string, error) {
 	for _, c := range cmdline {
 		switch {
 		case strings.ContainsRune("\\\"'", c):
-			return "", fault.Mark(fmt.Errorf("the kernel command line has %q in it, which GRUB cannot give to a kernel: leave it out", string(c)), fault.Invalid)
+			return "", fault.Invalidf("the kernel command line has %q in it, which GRUB cannot give to a kernel: leave it out", string(c))
 		case c < ' ' || c == 0x7f:
-			return "", fault.Mark(fmt.Errorf("the kernel command line has the control character %q in it: leave it out", c), fault.Invalid)
+			return "", fault.Invalidf("the kernel command line has the control character %q in it: leave it out", c)
 		case strings.ContainsRune("$;&|<>{}#", c):
 			b.WriteByte('\\')
 		}

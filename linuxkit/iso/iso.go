@@ -73,7 +73,7 @@ func Write(ctx context.Context, w io.Writer, img Image) error {
 func write(ctx context.Context, w io.Writer, img Image) error {
 	loaderName, ok := map[string]string{"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}[img.Arch]
 	if !ok {
-		return fault.Mark(fmt.Errorf("the architecture %q has no name for its boot loader: use amd64 or arm64", img.Arch), fault.Invalid)
+		return fault.Invalidf("the architecture %q has no name for its boot loader: use amd64 or arm64", img.Arch)
 	}
 	img.ModTime = img.ModTime.UTC()
 	if earliest := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC); img.ModTime.Before(earliest) {
@@ -123,10 +123,10 @@ const maxLoader = 30 << 20
 
 func readLoader(c Content) ([]byte, error) {
 	if c.Open == nil || c.Size == 0 {
-		return nil, fault.Mark(errors.New("there is no boot loader: name one, or install the distribution's GRUB for EFI (Debian: grub-efi-amd64-bin, grub-efi-arm64-bin)"), fault.Invalid)
+		return nil, fault.Invalidf("there is no boot loader: name one, or install the distribution's GRUB for EFI (Debian: grub-efi-amd64-bin, grub-efi-arm64-bin)")
 	}
 	if c.Size > maxLoader {
-		return nil, fault.Mark(fmt.Errorf("the boot loader has %d bytes; at most %d fit", c.Size, maxLoader), fault.Invalid)
+		return nil, fault.Invalidf("the boot loader has %d bytes; at most %d fit", c.Size, maxLoader)
 	}
 	var buf bytes.Buffer
 	if err := copyContent(&buf, c); err != nil {
@@ -134,7 +134,7 @@ func readLoader(c Content) ([]byte, error) {
 	}
 	// An EFI program is a PE file; a shell script or a package is none.
 	if !bytes.HasPrefix(buf.Bytes(), []byte("MZ")) {
-		return nil, fault.Mark(errors.New("the boot loader is no EFI program: it does not begin with MZ"), fault.Invalid)
+		return nil, fault.Invalidf("the boot loader is no EFI program: it does not begin with MZ")
 	}
 	return buf.Bytes(), nil
 }

@@ -84,6 +84,6 @@ func findIn(root fs.FS, paths []string) (Content, string, error) {
 }
 
 func missingLoader(where, arch string) error {
-	return fault.Mark(fmt.Errorf("looking for a boot loader for %s: there is none %s (%s): install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
-		arch, where, strings.Join(loaderPaths(arch), ", "), arch), fault.Invalid)
+	return fault.Invalidf("looking for a boot loader for %s: there is none %s (%s): install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
+		arch, where, strings.Join(loaderPaths(arch), ", "), arch)
 }

@@ -64,7 +64,7 @@ func newVolume(label string, t time.Time) *volume {
 // add puts a file into the volume, and the directories above it.
 func (v *volume) add(path string, c Content) error {
 	if c.Size > math.MaxUint32 {
-		return fault.Mark(fmt.Errorf("%q has %d bytes; a file of an ISO image has less than 4 GiB", path, c.Size), fault.Invalid)
+		return fault.Invalidf("%q has %d bytes; a file of an ISO image has less than 4 GiB", path, c.Size)
 	}
 	dir := v.root
 	parts := strings.Split(path, "/")
@@ -147,7 +147,7 @@ func (v *volume) layout() (files []*node, err error) {
 		f.sector = take(f.content.Size)
 	}
 	if next > math.MaxUint32 {
-		return nil, fault.Mark(fmt.Errorf("the image would have %d sectors, more than ISO 9660 can count", next), fault.Invalid)
+		return nil, fault.Invalidf("the image would have %d sectors, more than ISO 9660 can count", next)
 	}
 	v.sectors = uint32(next)
 	return files, nil

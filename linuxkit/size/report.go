@@ -185,7 +185,7 @@ func (r *Report) Check(limit int64, before *Report) error {
 		text += "; grown since the earlier build: " + describe(grown, "+")
 	}
 	text += "; heaviest unpacked: " + describe(r.Parts, "")
-	return fault.Mark(fmt.Errorf("%s: leave something out, or raise the budget", text), fault.Failed)
+	return fault.Failedf("%s: leave something out, or raise the budget", text)
 }
 
 // Grown gives the parts that have more bytes than in the report before, which

@@ -79,5 +79,5 @@ func checkValue(name, value string, comment bool) error {
 }
 
 func invalid(format string, args ...any) error {
-	return fault.Mark(fmt.Errorf(format, args...), fault.Invalid)
+	return fault.Invalidf(format, args...)
 }

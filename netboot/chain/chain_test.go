@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
 	"hookbuild/netboot/hardware"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 	"hookbuild/netboot/serve"
 )

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
-	"hookbuild/internal/testneed"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
+	"hookbuild/test/testneed"
+	"hookbuild/test/nettest"
 )
 
 // The whole chain with the command itself, into a HookOS that it has built:

@@ -11,8 +11,8 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/lab"
+	"hookbuild/test/testneed"
 	"hookbuild/kernel"
 )
 

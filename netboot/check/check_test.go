@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/check"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 	"hookbuild/netboot/windows"
 )

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
 	"hookbuild/netboot/hardware"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"hookbuild/netboot"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 )
 
 // Every kind of client of every machine, in a server of its own; nobody else

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"hookbuild/netboot"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 )
 
 // Configurations as they were published, and others that a server takes

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 const (

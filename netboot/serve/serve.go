@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) error {
 // look checks what is to be served before anything listens.
 func (s *server) look() error {
 	if s.Artifacts != "" && len(s.pairs()) == 0 {
-		return fault.Mark(fmt.Errorf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", s.Artifacts), fault.Invalid)
+		return fault.Invalidf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", s.Artifacts)
 	}
 	for _, dir := range s.IPXE {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {

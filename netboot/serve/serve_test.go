@@ -19,7 +19,7 @@ import (
 	"github.com/pin/tftp/v3"
 
 	"hookbuild/netboot"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 )
 
 // helperEnv makes the test binary a server, for tests that need a process of

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"hookbuild/netboot"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 )
 
 func TestWrong(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"hookbuild/netboot"
-	"hookbuild/netboot/internal/nettest"
+	"hookbuild/test/nettest"
 )
 
 // No PowerShell runs in these tests. What can be known without one is: the

@@ -8,7 +8,7 @@ import (
 	library "github.com/klauspost/compress/zstd"
 
 	"hookbuild/internal/initramfs/zstd"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // checkSized decompresses a frame with no more memory than its content takes.

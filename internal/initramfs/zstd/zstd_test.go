@@ -12,7 +12,7 @@ import (
 	library "github.com/klauspost/compress/zstd"
 
 	"hookbuild/internal/initramfs/zstd"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // contents are what compresses in different ways.

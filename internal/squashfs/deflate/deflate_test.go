@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // roundTrip packs src, has Go's library unpack it, and gives the packed size.

@@ -16,7 +16,7 @@ import (
 	kernels "github.com/mikelolasagasti/xz" // a port of the kernel's decoder
 	"github.com/ulikunitz/xz"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // overhead is what a stream takes beside its chunks, and incompressible content

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"os"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // StartDHCP runs one of the real servers in a namespace, with all that it

@@ -33,7 +33,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"hookbuild/internal/lab/corpus/expect"
+	"hookbuild/test/corpus/expect"
 )
 
 // Options say what to make.

@@ -1,7 +1,7 @@
 // Compare shows where hookbuild and the linuxkit tool differ about a document:
 // "-" is what only linuxkit's tree has, "+" what only hookbuild's has.
 //
-//	go run ./linuxkit/internal/peertest/compare [-linuxkit PROGRAM] [-record] [-corpus|-stand-ins] DOCUMENT...
+//	go run ./test/peertest/compare [-linuxkit PROGRAM] [-record] [-corpus|-stand-ins] DOCUMENT...
 //
 // With -corpus every registry is one in the process that has the test corpus;
 // with -stand-ins it has an image of the corpus for whatever image a document
@@ -22,7 +22,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/oci"
 	"hookbuild/linuxkit"
-	"hookbuild/linuxkit/internal/peertest"
+	"hookbuild/test/peertest"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )

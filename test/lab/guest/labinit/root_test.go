@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // oldRoot makes a root with everything that moveRoot treats in its own way.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // Unpacked gives a directory with the package's files, extracted once by

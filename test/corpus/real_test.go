@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/lab"
-	"hookbuild/internal/lab/corpus"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/lab"
+	"hookbuild/test/corpus"
+	"hookbuild/test/testneed"
 )
 
 // TestRealPrograms makes an image of Debian's packages, for this machine, and

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"hookbuild/internal/lab/corpus/expect"
+	"hookbuild/test/corpus/expect"
 )
 
 // flatten says what a container of these layers sees, as the OCI image

@@ -9,7 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"hookbuild/internal/lab/corpus/expect"
+	"hookbuild/test/corpus/expect"
 )
 
 // Names lists the images of the corpus: EKS Anywhere's actions and, last, the

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // CacheEnv names the variable with the directory that keeps downloads; without

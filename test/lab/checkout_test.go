@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/linuxkit/containers"
 )
 

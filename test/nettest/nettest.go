@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // The addresses of the wire. The server's namespace has both, the client's

@@ -101,7 +101,7 @@ func choosePrograms(ctx context.Context, a apt) ([]string, error) {
 // buildGuest compiles the init for arch and gives its file.
 func (l *Lab) buildGuest(ctx context.Context, arch string) (string, error) {
 	out := filepath.Join(l.dir, "labinit-"+arch)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", out, "hookbuild/internal/lab/guest/labinit")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", out, "hookbuild/test/lab/guest/labinit")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=-buildvcs=false")
 	err := l.locked(ctx, "labinit-"+arch, func(context.Context) error {
 		said, err := cmd.CombinedOutput()

@@ -18,9 +18,9 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
-	"hookbuild/internal/lab"
+	"hookbuild/test/lab"
 	"hookbuild/internal/oci"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 	"hookbuild/linuxkit/containers"
 )
 

@@ -19,7 +19,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"hookbuild/internal/lab/corpus/expect"
+	"hookbuild/test/corpus/expect"
 )
 
 // format is part of what names a layer: raise it when recipes change.

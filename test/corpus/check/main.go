@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"hookbuild/internal/lab/corpus/expect"
+	"hookbuild/test/corpus/expect"
 )
 
 // mostProblems bounds what is printed.

@@ -16,7 +16,7 @@ import (
 
 	"hookbuild/bundles"
 	"hookbuild/internal/tarball"
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 func start(t *testing.T, dir string, o Options) *Registry {

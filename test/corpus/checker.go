@@ -16,7 +16,7 @@ func BuildChecker(dir string) func(ctx context.Context, arch string) (string, er
 		if err != nil {
 			return "", err
 		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", out, "hookbuild/internal/lab/corpus/check")
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", out, "hookbuild/test/corpus/check")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=-buildvcs=false")
 		if said, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("compiling the program that checks images for %s: %w: %s", arch, err, said)

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"hookbuild/internal/testneed"
+	"hookbuild/test/testneed"
 )
 
 // BaseImage is the name of the Debian that [Base] makes.
