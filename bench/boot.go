@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"hookbuild/test/lab"
 	"hookbuild/test/corpus"
+	"hookbuild/test/lab"
 )
 
 // machineMB is the RAM of the machines that are booted, in MiB.

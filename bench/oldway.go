@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hookbuild/test/corpus"
 	"hookbuild/linuxkit/containers"
+	"hookbuild/test/corpus"
 )
 
 // oldWay makes the same by the tools that build.sh and pull-images.sh run, one

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"hookbuild/test/lab"
-	"hookbuild/test/corpus"
 	"hookbuild/linuxkit/containers"
+	"hookbuild/test/corpus"
+	"hookbuild/test/lab"
 )
 
 // place is where both sides work: a registry with the seven images and those of

@@ -14,10 +14,10 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/lab/site"
 	"hookbuild/internal/oci"
 	"hookbuild/kernel/flavor"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
 )
 
 // newBuilder takes its kernel packages from a cache that the tests share, since

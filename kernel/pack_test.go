@@ -23,9 +23,9 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
-	"hookbuild/test/testneed"
-	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/modules"
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // installed gives a kernel read from a directory.

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/testneed"
 	"hookbuild/linuxkit"
 	"hookbuild/test/peertest"
+	"hookbuild/test/testneed"
 
 	"github.com/google/go-cmp/cmp"
 )

@@ -11,9 +11,9 @@ import (
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
-	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 	"hookbuild/netboot/windows"
+	"hookbuild/test/nettest"
 )
 
 func TestLayoutOf(t *testing.T) {

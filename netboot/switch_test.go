@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"hookbuild/netboot"
-	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
+	"hookbuild/test/nettest"
 )
 
 // Kea takes the other phase in while it runs, by its control channel and by

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hookbuild/test/lab"
 	"hookbuild/kernel/builder"
+	"hookbuild/test/lab"
 )
 
 // place is where both sides work: a checkout with one flavor, and images in the

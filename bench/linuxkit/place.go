@@ -18,10 +18,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"hookbuild/internal/cache"
-	"hookbuild/test/lab"
 	"hookbuild/kernel"
 	"hookbuild/linuxkit/containers"
 	"hookbuild/linuxkit/template"
+	"hookbuild/test/lab"
 )
 
 // place is where both sides work: a registry that stands for Docker Hub, and a

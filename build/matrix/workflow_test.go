@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hookbuild/internal/fault"
-	"hookbuild/test/testneed"
 	"hookbuild/kernel/flavor"
+	"hookbuild/test/testneed"
 )
 
 const (

@@ -14,10 +14,10 @@ import (
 
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/lab/site"
 	"hookbuild/internal/squashfs"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
 )
 
 // baseInitramfs writes an initramfs of one file, compressed as asked.

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
-	"hookbuild/test/kerneltest"
 )
 
 // outcome is what a user sees of a run.

@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
-	"hookbuild/test/kerneltest"
 )
 
 // place has what LinuxKit documents are built from: images in a registry, no

@@ -13,11 +13,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/test/lab/site"
-	"hookbuild/test/testneed"
-	"hookbuild/test/kerneltest"
 	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
 )
 
 // artifactsOf writes what a build leaves, without content, and gives --out.

@@ -15,8 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/test/lab/site"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
 )
 
 // ask runs a command's line up to what act does with it. The words of

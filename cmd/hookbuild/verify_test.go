@@ -16,8 +16,8 @@ import (
 	"hookbuild/build"
 	"hookbuild/build/verify"
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/lab/site"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
 )
 
 // proof is a result that copies are made of, each to be spoiled in its way.

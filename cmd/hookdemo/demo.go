@@ -13,8 +13,8 @@ import (
 
 	"hookbuild/build"
 	"hookbuild/embed"
-	"hookbuild/test/lab"
 	"hookbuild/test/corpus"
+	"hookbuild/test/lab"
 )
 
 // demo is one demonstration.

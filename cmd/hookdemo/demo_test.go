@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/test/lab"
 	"hookbuild/test/corpus"
+	"hookbuild/test/lab"
 )
 
 func reportWith(images, run string) lab.Report {

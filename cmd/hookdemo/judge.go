@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/lab"
 	"hookbuild/test/corpus"
+	"hookbuild/test/lab"
 )
 
 // embeddedName is how EKS Anywhere's templates call an image on board.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab"
 	"hookbuild/test/testneed"
-	"hookbuild/test/kerneltest"
 )
 
 // flavors defines a kernel that compiles in minutes.

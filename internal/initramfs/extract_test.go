@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/treetest"
 	"hookbuild/test/testneed"
+	"hookbuild/test/treetest"
 )
 
 // TestOthersExtract has the tools of others unpack what a segment says.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/test/treetest"
 	"hookbuild/test/testneed"
+	"hookbuild/test/treetest"
 )
 
 // benchDir gives the directory to pack: $HOOKBUILD_BENCH_DIR, or Go's own

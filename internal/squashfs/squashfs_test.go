@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/treetest"
 	"hookbuild/test/testneed"
+	"hookbuild/test/treetest"
 )
 
 // samples gives trees to judge a writer by.

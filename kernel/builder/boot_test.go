@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
 	"hookbuild/test/lab"
 	"hookbuild/test/testneed"
-	"hookbuild/kernel"
 )
 
 // boot starts a compiled kernel in QEMU, with an initramfs compressed by zstd,

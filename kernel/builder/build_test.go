@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"hookbuild/internal/progress"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // record keeps what a builder reports.

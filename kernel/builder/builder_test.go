@@ -19,8 +19,8 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 func TestTail(t *testing.T) {

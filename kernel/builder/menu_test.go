@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // menuEnv asks the test binary to be the program on the terminal; it names the

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"hookbuild/internal/fault"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // ar packs members given as name, content, name, content...

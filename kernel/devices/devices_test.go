@@ -10,9 +10,9 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/testneed"
-	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/modules"
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 func table(t *testing.T) *Table {

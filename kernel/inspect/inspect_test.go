@@ -15,8 +15,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"hookbuild/internal/fault"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // body is an unpacked kernel with a banner and a configuration, among decoys.

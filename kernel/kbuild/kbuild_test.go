@@ -12,9 +12,9 @@ import (
 	"hookbuild/kernel/builder"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/kconfig"
-	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/modules"
 	"hookbuild/kernel/source"
+	"hookbuild/test/kerneltest"
 )
 
 const defconfig = "CONFIG_SQUASHFS=y\n# CONFIG_ENIC is not set\n"

@@ -19,8 +19,8 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
-	"hookbuild/test/kerneltest"
 	"hookbuild/kernel/source"
+	"hookbuild/test/kerneltest"
 )
 
 var (

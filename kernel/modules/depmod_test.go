@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // realModules gives the modules of Debian's cloud kernel as a tree, our reading

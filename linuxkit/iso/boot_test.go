@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/testneed"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // machine is a virtual machine with UEFI firmware.

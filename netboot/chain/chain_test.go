@@ -11,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/test/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
 	"hookbuild/netboot/hardware"
-	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 	"hookbuild/netboot/serve"
+	"hookbuild/test/nettest"
+	"hookbuild/test/testneed"
 )
 
 // Environment of a test binary that is to be the lab's boot server, in a

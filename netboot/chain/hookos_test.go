@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"hookbuild/test/lab"
 	"hookbuild/test/corpus"
-	"hookbuild/test/testneed"
+	"hookbuild/test/lab"
 	"hookbuild/test/nettest"
+	"hookbuild/test/testneed"
 )
 
 // The whole chain with the command itself, into a HookOS that it has built:

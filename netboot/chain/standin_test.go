@@ -11,9 +11,9 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
 	"hookbuild/test/lab"
 	"hookbuild/test/testneed"
-	"hookbuild/kernel"
 )
 
 // standIn makes a directory with the smallest HookOS: Debian's kernel, and an

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/test/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/check"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
-	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
 	"hookbuild/netboot/windows"
+	"hookbuild/test/nettest"
+	"hookbuild/test/testneed"
 )
 
 // write renders the plan and gives the file's name; spoil may change its text.

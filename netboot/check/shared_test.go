@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/test/testneed"
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
 	"hookbuild/netboot/dnsmasq"
 	"hookbuild/netboot/hardware"
-	"hookbuild/test/nettest"
 	"hookbuild/netboot/kea"
+	"hookbuild/test/nettest"
+	"hookbuild/test/testneed"
 )
 
 // sharedData is the project's collection of configurations that were proven

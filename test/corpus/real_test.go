@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/test/lab"
 	"hookbuild/test/corpus"
+	"hookbuild/test/lab"
 	"hookbuild/test/testneed"
 )
 

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"hookbuild/test/testneed"
 	"hookbuild/linuxkit/containers"
+	"hookbuild/test/testneed"
 )
 
 // checkout is the miniature Hook checkout.

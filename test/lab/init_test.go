@@ -18,10 +18,10 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
-	"hookbuild/test/lab"
 	"hookbuild/internal/oci"
-	"hookbuild/test/testneed"
 	"hookbuild/linuxkit/containers"
+	"hookbuild/test/lab"
+	"hookbuild/test/testneed"
 )
 
 const checkout = "../../testdata/hook"
