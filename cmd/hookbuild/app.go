@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, env environment) int {
 		fmt.Fprintln(env.stderr, "hookbuild: interrupted; what was fetched stays in the cache, no artifact was changed")
 		return exitInterrupted
 	}
-	fmt.Fprintf(env.stderr, "hookbuild: %v\n", err)
+	fmt.Fprintf(env.stderr, "hookbuild: %v\n", harmlessError{err})
 	return int(fault.KindOf(err))
 }
 
@@ -161,7 +161,7 @@ func (a *app) sink() progress.Sink {
 	if a.face == nil {
 		return progress.Discard{}
 	}
-	return a.face
+	return harmlessSink{a.face}
 }
 
 // results is where a command prints what a program would read. On a terminal

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"text/tabwriter"
 
@@ -65,9 +66,11 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 // printContainers prints a line for each container: name, where it was found,
 // reference.
 func (a *app) printContainers(found []containers.Found) error {
-	table := tabwriter.NewWriter(a.results(), 0, 8, 2, ' ', 0)
-	for _, f := range found {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, f.How, f.Reference) // Flush tells
-	}
-	return table.Flush()
+	return a.printText(func(w io.Writer) error {
+		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		for _, f := range found {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, f.How, f.Reference) // Flush tells
+		}
+		return table.Flush()
+	})
 }

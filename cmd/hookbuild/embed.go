@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -115,13 +116,15 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 		a.note("%s has no embedded images", source)
 		return nil
 	}
-	table := tabwriter.NewWriter(a.results(), 0, 8, 2, ' ', 0)
-	for _, image := range store.Images() {
-		for _, name := range append(image.Names, image.Digests...) {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], bytesText(image.Size)) // Flush tells
+	return a.printText(func(w io.Writer) error {
+		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		for _, image := range store.Images() {
+			for _, name := range append(image.Names, image.Digests...) {
+				fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], bytesText(image.Size)) // Flush tells
+			}
 		}
-	}
-	return table.Flush()
+		return table.Flush()
+	})
 }
 
 func newExtractImageCommand(a *app) *cli.Command {

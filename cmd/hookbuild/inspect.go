@@ -108,7 +108,7 @@ func (a *app) inspect(c *cli.Context) (err error) {
 	if c.Bool("json") {
 		return printJSON(a.results(), f)
 	}
-	return f.print(a.results())
+	return a.printText(f.print)
 }
 
 // openSubject opens the arguments, each as what it turns out to be. A vmlinuz

@@ -74,16 +74,17 @@ func (a *app) printProof(r *verify.Report, asJSON bool) error {
 	if asJSON {
 		return printJSON(a.results(), r)
 	}
-	out := a.results()
-	if err := printProven(out, r); err != nil {
-		return err
-	}
-	for _, f := range r.Faults {
-		if _, err := fmt.Fprintf(out, "wrong: %s\n", f); err != nil {
+	return a.printText(func(w io.Writer) error {
+		if err := printProven(w, r); err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, f := range r.Faults {
+			if _, err := fmt.Fprintf(w, "wrong: %s\n", f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // printProven writes what was looked at. The table's Flush tells of all errors.

@@ -21,8 +21,9 @@ func Count(n int, what string) string {
 // Harmless returns text that may hold a remote party's words in a form that is
 // safe on a terminal and in a CI log. Line feeds and tabs stay. Every other
 // control character, direction override and invalid byte becomes a visible
-// escape such as \x1b. Commands of GitHub's runner ("::" at the start of a
-// line, "##[" anywhere) are broken by a space.
+// escape such as \x1b. Commands to a CI service ("::" at the start of a line and
+// "##[" anywhere to GitHub's runner, "##vso[" to Azure's, "##teamcity[") are
+// broken by a space.
 func Harmless(text string) string {
 	if !suspicious(text) {
 		return text
@@ -45,7 +46,7 @@ func Line(text string) string {
 
 // suspicious reports whether text needs any change; most text does not.
 func suspicious(text string) bool {
-	return strings.Contains(text, "::") || strings.Contains(text, "##[") || !utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune)
+	return strings.Contains(text, "::") || strings.Contains(text, "##") || !utf8.ValidString(text) || strings.ContainsFunc(text, unsafeRune)
 }
 
 func unsafeRune(r rune) bool { return r != '\n' && r != '\t' && !shown(r) }
@@ -76,10 +77,12 @@ func hexByte(b byte) string {
 	return string([]byte{digits[b>>4], digits[b&15]})
 }
 
-// breakCommands keeps a line from being a command of GitHub's runner, which
-// skips blanks before "::" and looks for "##[" anywhere.
+// breakCommands keeps a line from being a command to a CI service. GitHub's
+// runner skips blanks before "::" and looks for "##[" anywhere.
 func breakCommands(line string) string {
-	line = strings.ReplaceAll(line, "##[", "## [")
+	for _, start := range []string{"[", "vso[", "teamcity["} {
+		line = strings.ReplaceAll(line, "##"+start, "## "+start)
+	}
 	rest := strings.TrimLeftFunc(line, unicode.IsSpace)
 	if strings.HasPrefix(rest, "::") {
 		return line[:len(line)-len(rest)] + ": " + rest[1:]

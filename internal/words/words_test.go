@@ -26,6 +26,7 @@ func TestHarmless(t *testing.T) {
 		"\u00a0::warning::x":                "\u00a0: :warning::x",
 		"a std::string":                     "a std::string",
 		"x ##[add-mask]y":                   "x ## [add-mask]y",
+		"##vso[task.x]y":                    "## vso[task.x]y",
 		"\xff\xfe":                          `\xff\xfe`,
 		"\u202egpj.exe":                     `\u202egpj.exe`,
 		"a\u2028::b\u0085c":                 `a\u2028::b\u0085c`,

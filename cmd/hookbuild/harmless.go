@@ -1,0 +1,45 @@
+package main
+
+import (
+	"io"
+	"strings"
+
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
+)
+
+// harmlessSink makes what registries, archives and machines on the network say
+// harmless before a face shows it. Lines after the first are indented, so that
+// none of them can be taken for a report of its own.
+type harmlessSink struct{ shown progress.Sink }
+
+// Report implements [progress.Sink].
+func (s harmlessSink) Report(e progress.Event) {
+	e.Task, e.Text = harmlessText(e.Task), harmlessText(e.Text)
+	if e.Err != nil {
+		e.Err = harmlessError{e.Err}
+	}
+	s.shown.Report(e)
+}
+
+// harmlessError is an error whose text is harmless.
+type harmlessError struct{ error }
+
+func (e harmlessError) Error() string { return harmlessText(e.error.Error()) }
+
+func (e harmlessError) Unwrap() error { return e.error }
+
+func harmlessText(s string) string {
+	return strings.ReplaceAll(words.Harmless(s), "\n", "\n    ")
+}
+
+// printText writes to standard output what print writes, made harmless. It is
+// for text that a person reads; what a program reads goes to results as it is.
+func (a *app) printText(print func(io.Writer) error) error {
+	var text strings.Builder
+	if err := print(&text); err != nil {
+		return err
+	}
+	_, err := io.WriteString(a.results(), words.Harmless(text.String()))
+	return err
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/progress"
+	"hookbuild/test/lab/site"
+)
+
+// hostile is what a registry may call an image: it clears the screen, forges a
+// line of ours, and gives GitHub's runner a command.
+const hostile = "x\x1b[2J\x1b]0;t\a\u202e\u009b1m\xff\r\n::add-mask::y\nok  forged"
+
+func TestNoFaceShowsRemoteTextRaw(t *testing.T) {
+	for _, kind := range []string{"plain", "github", "json", "tty"} {
+		t.Run(kind, func(t *testing.T) {
+			var shown bytes.Buffer
+			a := &app{environment: environment{stderr: &shown}}
+			var err error
+			if a.face, err = newFace(kind, true, &shown, func(string) string { return "" }); err != nil {
+				t.Fatal(err)
+			}
+			progress.Notef(a.sink(), "note %s", hostile)
+			progress.Warnf(a.sink(), "warning %s", hostile)
+			task := progress.Start(a.sink(), 0, "task %s", hostile)
+			task.Output(hostile)
+			_ = task.End(errors.New(hostile), "") // the error it was given
+			_ = progress.Start(a.sink(), 0, "second").End(nil, hostile)
+			if err := a.face.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkHarmless(t, kind, shown.String())
+			if !strings.Contains(shown.String(), "x"+`\x1b[2J`) && kind != "json" {
+				t.Errorf("nothing is left of the text:\n%q", shown.String())
+			}
+		})
+	}
+}
+
+func checkHarmless(t *testing.T, kind, shown string) {
+	t.Helper()
+	for line := range strings.Lines(shown) {
+		if strings.Contains(line, "\x1b[2J\x1b]0") || strings.Contains(line, "\a") || strings.ContainsAny(line, "\u202e\u009b") || strings.Contains(line, "\xff") {
+			t.Errorf("shown raw: %q", line)
+		}
+		if strings.HasPrefix(strings.TrimSpace(line), "::add-mask") || strings.HasPrefix(line, "ok  forged") {
+			t.Errorf("a forged line: %q", line)
+		}
+		if kind == "json" {
+			var event struct{ Text, Task, Error string }
+			if err := json.Unmarshal([]byte(line), &event); err != nil || strings.Contains(event.Text+event.Task+event.Error, "\x1b") {
+				t.Errorf("%q: %v", line, err)
+			}
+		}
+	}
+}
+
+// The last word on a registry's fault is the registry's own.
+func TestFinalErrorShowsRegistrysWordsHarmless(t *testing.T) {
+	said := "no\x1b[2J\u202e\n::add-mask::z"
+	s := site.New(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.Contains(r.URL.Path, "/actions/") {
+				next.ServeHTTP(w, r)
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+			_ = json.NewEncoder(w).Encode(map[string]any{"errors": []any{map[string]string{"code": "DENIED", "message": said}}})
+		})
+	})
+	got := runAt(t.Context(), s, allArgs(t, s, sharedCache(t), t.TempDir())...)
+	if got.code != 4 || !strings.Contains(got.stderr, `no\x1b[2J`) {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	checkHarmless(t, "", got.stderr)
+}
