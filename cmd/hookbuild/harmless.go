@@ -15,7 +15,7 @@ type harmlessSink struct{ shown progress.Sink }
 
 // Report implements [progress.Sink].
 func (s harmlessSink) Report(e progress.Event) {
-	e.Task, e.Text = harmlessText(e.Task), harmlessText(e.Text)
+	e.Task, e.Text = harmlessReport(e.Task), harmlessReport(e.Text)
 	if e.Err != nil {
 		e.Err = harmlessError{e.Err}
 	}
@@ -25,11 +25,11 @@ func (s harmlessSink) Report(e progress.Event) {
 // harmlessError is an error whose text is harmless.
 type harmlessError struct{ error }
 
-func (e harmlessError) Error() string { return harmlessText(e.error.Error()) }
+func (e harmlessError) Error() string { return words.Harmless(e.error.Error()) }
 
 func (e harmlessError) Unwrap() error { return e.error }
 
-func harmlessText(s string) string {
+func harmlessReport(s string) string {
 	return strings.ReplaceAll(words.Harmless(s), "\n", "\n    ")
 }
 

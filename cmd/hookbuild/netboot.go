@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
 	"hookbuild/netboot"
 	"hookbuild/netboot/hardware"
 	"hookbuild/netboot/serve"
@@ -67,7 +68,7 @@ func (a *app) netbootServe(c *cli.Context) error {
 		Cmdline: c.String("cmdline"), Console: c.String("console"), GRPC: c.String("grpc-authority"),
 		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"),
 		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),
-		Log:   func(line string) { fmt.Fprintln(a.stdout, harmlessText(line)) },
+		Log:   func(line string) { fmt.Fprintln(a.stdout, words.Line(line)) },
 		Ready: func() { a.note("serving %s; end with Ctrl-C", plan.ScriptURL) },
 	})
 	return err
