@@ -42,6 +42,9 @@ const exitInterrupted = 130
 func run(ctx context.Context, args []string, env environment) int {
 	a := &app{environment: env, variables: map[string]string{}}
 	root := newRootCommand(a)
+	if wantsCompletion(args) {
+		return a.complete(ctx, root, args)
+	}
 	sorted, variables, err := arrange(root, args)
 	if err == nil {
 		a.variables = variables
@@ -105,6 +108,9 @@ func commands(a *app) []*cli.Command {
 		newMatrixCommand(a),
 		newDHCPCommand(a),
 		newNetbootCommand(a),
+		newCompletionCommand(a),
+		newManCommand(a),
+		newVersionCommand(a),
 	}
 	for _, c := range all {
 		prepare(c)

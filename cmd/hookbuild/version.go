@@ -4,38 +4,106 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 )
 
-// version is the module version that this program was built from, with the
-// commit where Go recorded one.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && v == development {
-			return v + " " + s.Value
-		}
-	}
-	return v
+// identity is what a hookbuild knows about its own build.
+type identity struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`   // "" in a build without git
+	Time     string `json:"time,omitempty"`     // the commit's, RFC 3339
+	Modified bool   `json:"modified,omitempty"` // built from files that differ from the commit
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
 }
 
-// development is the version of a program that was built outside a release.
+// development is the version that Go records in a program whose sources are
+// not in a git repository.
 const development = "(devel)"
 
-// salt tells this hookbuild from others that share a cache. Programs that are
-// no release can differ without a version to tell it, so theirs is what Go's
-// linker identifies them by, else a hash of the program.
+func newVersionCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print hookbuild's version, its commit, the Go release that compiled it and the platform",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print them as JSON"}},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return usagef("version takes no argument, but was given %q", c.Args().First())
+			}
+			id := identityOf(debug.ReadBuildInfo())
+			if c.Bool("json") {
+				enc := json.NewEncoder(a.results())
+				enc.SetIndent("", "  ")
+				return enc.Encode(id)
+			}
+			_, err := io.WriteString(a.results(), id.String())
+			return err
+		},
+	}
+}
+
+// identityOf reads what Go's linker recorded.
+func identityOf(info *debug.BuildInfo, ok bool) identity {
+	id := identity{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if !ok {
+		return id
+	}
+	if info.Main.Version != "" {
+		id.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			id.Commit = s.Value
+		case "vcs.time":
+			id.Time = s.Value
+		case "vcs.modified":
+			id.Modified = s.Value == "true"
+		}
+	}
+	return id
+}
+
+// String returns the lines that `hookbuild version` prints.
+func (id identity) String() string {
+	commit := "not known: hookbuild was built without git"
+	if id.Commit != "" {
+		commit = id.Commit
+		if id.Time != "" {
+			commit += " of " + id.Time
+		}
+		if id.Modified {
+			commit += ", with changes that are not committed"
+		}
+	}
+	return fmt.Sprintf("hookbuild %s\ncommit:   %s\ngo:       %s\nplatform: %s\n", id.Version, commit, id.Go, id.Platform)
+}
+
+// version returns the module version that this program was built from, with
+// the commit where Go recorded one.
+func version() string {
+	id := identityOf(debug.ReadBuildInfo())
+	if id.Version == development && id.Commit != "" {
+		return id.Version + " " + id.Commit
+	}
+	return id.Version
+}
+
+// salt distinguishes this hookbuild from others that share a cache. Builds
+// outside a release can differ without a different version, so theirs is the
+// build ID, or a hash of the program where it has none.
 func salt() (string, error) {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != development && info.Main.Version != "" && !modified(info) {
-		return info.Main.Version, nil
+	id := identityOf(debug.ReadBuildInfo())
+	if id.Version != "unknown" && id.Version != development && !id.Modified {
+		return id.Version, nil
 	}
 	path, err := os.Executable()
 	if err != nil {
@@ -56,9 +124,10 @@ func salt() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// buildID gives the build ID of an ELF program: hashes of all that it was built
-// from and of what came out. It is a note's content, behind a header and the
-// owner's name, "Go". "" is given for other programs and those linked without.
+// buildID returns the build ID of an ELF program: hashes of everything that it
+// was built from and of the result. It is the content of a note, after a header
+// and the owner's name, "Go". buildID returns "" for other programs and for
+// those linked without an ID.
 func buildID(program io.ReaderAt) string {
 	const header = 3*4 + len("Go\x00\x00")
 	file, err := elf.NewFile(program)
@@ -74,13 +143,4 @@ func buildID(program io.ReaderAt) string {
 		return ""
 	}
 	return strings.TrimRight(string(note[header:]), "\x00")
-}
-
-func modified(info *debug.BuildInfo) bool {
-	for _, s := range info.Settings {
-		if s.Key == "vcs.modified" {
-			return s.Value == "true"
-		}
-	}
-	return false
 }

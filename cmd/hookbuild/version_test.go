@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -46,5 +48,35 @@ func TestBuildID(t *testing.T) {
 	}
 	if id := buildID(strings.NewReader("#!/bin/sh\n")); id != "" {
 		t.Errorf("a script has the ID %q", id)
+	}
+}
+
+// TestIdentity covers builds of a release, of a commit, of changed files, and
+// builds without git, such as of an unpacked source archive.
+func TestIdentity(t *testing.T) {
+	setting := func(pairs ...string) (all []debug.BuildSetting) {
+		for i := 0; i < len(pairs); i += 2 {
+			all = append(all, debug.BuildSetting{Key: pairs[i], Value: pairs[i+1]})
+		}
+		return all
+	}
+	const commit, when = "0123456789abcdef0123456789abcdef01234567", "2026-11-27T06:00:00Z"
+	for name, tt := range map[string]struct {
+		version  string
+		settings []debug.BuildSetting
+		want     string
+	}{
+		"release":     {"v1.2.3", setting("vcs.revision", commit, "vcs.time", when, "vcs.modified", "false"), "hookbuild v1.2.3\ncommit:   " + commit + " of " + when + "\n"},
+		"modified":    {"v1.2.3+dirty", setting("vcs.revision", commit, "vcs.modified", "true"), "hookbuild v1.2.3+dirty\ncommit:   " + commit + ", with changes that are not committed\n"},
+		"without git": {development, nil, "hookbuild (devel)\ncommit:   not known: hookbuild was built without git\n"},
+		"nothing":     {"", nil, "hookbuild unknown\n"},
+	} {
+		got := identityOf(&debug.BuildInfo{Main: debug.Module{Version: tt.version}, Settings: tt.settings}, true).String()
+		if !strings.HasPrefix(got, tt.want) || !strings.HasSuffix(got, "\nplatform: "+runtime.GOOS+"/"+runtime.GOARCH+"\n") {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+	if got := identityOf(nil, false).String(); !strings.HasPrefix(got, "hookbuild unknown\n") {
+		t.Error(got)
 	}
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/fault"
+)
+
+// completionFlag is the last word of a command line for which the shell wants
+// completions. The cli library answers it.
+const completionFlag = "--generate-bash-completion"
+
+//go:embed completion/hookbuild.bash
+var bashCompletion string
+
+//go:embed completion/_hookbuild
+var zshCompletion string
+
+func newCompletionCommand(a *app) *cli.Command {
+	script := func(shell, usage string, text func(*cli.App) (string, error)) *cli.Command {
+		return &cli.Command{
+			Name: shell, Usage: usage,
+			Action: func(c *cli.Context) error {
+				if c.NArg() > 0 {
+					return usagef("completion %s takes no argument, but was given %q", shell, c.Args().First())
+				}
+				s, err := text(c.App)
+				if err != nil {
+					return err
+				}
+				_, err = io.WriteString(a.results(), s)
+				return err
+			},
+		}
+	}
+	return &cli.Command{
+		Name:  "completion",
+		Usage: "print the script that makes a shell complete hookbuild's commands and flags",
+		Subcommands: []*cli.Command{
+			script("bash", "source <(hookbuild completion bash)", func(*cli.App) (string, error) { return bashCompletion, nil }),
+			script("zsh", "source <(hookbuild completion zsh), after compinit", func(*cli.App) (string, error) { return zshCompletion, nil }),
+			script("fish", "hookbuild completion fish | source", func(*cli.App) (string, error) { return newRootCommand(a).ToFishCompletion() }),
+		},
+		Action: func(c *cli.Context) error {
+			if name := c.Args().First(); name != "" {
+				return usagef("completion knows no shell %q; name bash, zsh or fish", name)
+			}
+			return usagef("completion needs the name of a shell: bash, zsh or fish")
+		},
+	}
+}
+
+// complete prints what may follow args, one candidate a line. A shell shows no
+// error, so the exit code alone says that there was one.
+func (a *app) complete(ctx context.Context, root *cli.App, args []string) int {
+	root.EnableBashCompletion = true
+	if err := root.RunContext(ctx, append([]string{"hookbuild"}, args...)); err != nil {
+		return int(fault.KindOf(err))
+	}
+	return 0
+}
+
+// wantsCompletion reports whether a shell asks what may follow args.
+func wantsCompletion(args []string) bool {
+	return len(args) > 0 && args[len(args)-1] == completionFlag
+}
