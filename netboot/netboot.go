@@ -22,6 +22,7 @@ package netboot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -70,6 +71,14 @@ func (m Mode) String() string {
 	return [...]string{"full", "fragment", "proxy"}[m]
 }
 
+// Refuse returns an error unless the server has the mode.
+func Refuse(s Server, m Mode) error {
+	if slices.Contains(s.Modes(), m) {
+		return nil
+	}
+	return fmt.Errorf("writing for %s: it has no %s mode", s.Name(), m)
+}
+
 // File is one file of a rendered configuration.
 type File struct {
 	// Name is its proposed base name.
@@ -85,8 +94,10 @@ type Opener func(name string) ([]byte, error)
 type Server interface {
 	// Name is its word on the command line: "kea".
 	Name() string
-	// Render writes the plan in the server's language. The same plan gives
-	// the same bytes.
+	// Modes lists what can be written for the server, the default first.
+	Modes() []Mode
+	// Render writes the plan in the server's language, in one of the modes.
+	// Equal plans have equal bytes.
 	Render(p *Plan, m Mode) ([]File, error)
 	// Parse reads a configuration, and what it includes, so that it can be
 	// asked. The findings name what is wrong in itself and what was not

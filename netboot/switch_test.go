@@ -32,9 +32,10 @@ func TestKeaSwitchesWhileItRuns(t *testing.T) {
 	p.Signal(syscall.SIGHUP)
 	p.WaitFor("DHCP4_DYNAMIC_RECONFIGURATION_FAIL")
 	n.Matrix(t, after)
+	loaded := p.Count("DHCP4_DYNAMIC_RECONFIGURATION_SUCCESS")
 	p.WriteConfig(changes[0].Before)
 	p.Signal(syscall.SIGHUP)
-	time.Sleep(500 * time.Millisecond)
+	p.WaitForMore("DHCP4_DYNAMIC_RECONFIGURATION_SUCCESS", loaded)
 	n.Matrix(t, before)
 }
 

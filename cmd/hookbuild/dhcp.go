@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -41,7 +42,7 @@ func newRenderCommand(a *app, s netboot.Server) *cli.Command {
 	return &cli.Command{
 		Name:  s.Name(),
 		Usage: "write the configuration for " + s.Name() + " from hardware.csv",
-		Flags: concat(planFlags(), modeFlags(s.Name()), []cli.Flag{
+		Flags: concat(planFlags(), modeFlags(s.Modes()), []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE|DIR` to write (default: standard output)"},
 		}),
 		Action: func(c *cli.Context) error { return a.renderDHCP(c, s) },
@@ -53,7 +54,7 @@ func newSwitchCommand(a *app) *cli.Command {
 		Name:      "switch",
 		Usage:     "print what to change when Tinkerbell moves from the bootstrap cluster to the management cluster",
 		ArgsUsage: "[FILE]",
-		Flags:     concat([]cli.Flag{serverFlag()}, planFlags(), modeFlags("dnsmasq")),
+		Flags:     concat([]cli.Flag{serverFlag()}, planFlags(), modeFlags(allModes())),
 		Action:    a.switchDHCP,
 	}
 }
@@ -83,35 +84,51 @@ func serverNames() string {
 }
 
 // modeFlags say how much of a configuration is meant.
-func modeFlags(server string) []cli.Flag {
-	if server == "windows" {
+func modeFlags(modes []netboot.Mode) []cli.Flag {
+	if len(modes) < 2 {
 		return nil
 	}
-	flags := []cli.Flag{
-		&cli.BoolFlag{Name: "full", Usage: "a whole file, for a server of its own (the default)"},
-		&cli.BoolFlag{Name: "fragment", Usage: "what an existing configuration includes"},
+	usage := map[netboot.Mode]string{
+		netboot.Full:     "a whole file, for a server of its own (the default)",
+		netboot.Fragment: "what an existing configuration includes",
+		netboot.Proxy:    "a proxy beside a server that cannot be changed: no addresses, only what to boot (dnsmasq)",
 	}
-	if server == "dnsmasq" {
-		flags = append(flags, &cli.BoolFlag{Name: "proxy", Usage: "a proxy beside a server that cannot be changed: no addresses, only what to boot (dnsmasq)"})
+	var flags []cli.Flag
+	for _, m := range modes {
+		flags = append(flags, &cli.BoolFlag{Name: m.String(), Usage: usage[m]})
 	}
 	return flags
 }
 
-func mode(c *cli.Context) (netboot.Mode, error) {
-	chosen, n := netboot.Full, 0
-	for name, m := range map[string]netboot.Mode{"full": netboot.Full, "fragment": netboot.Fragment, "proxy": netboot.Proxy} {
-		if c.Bool(name) {
+// allModes returns the modes of all servers.
+func allModes() []netboot.Mode {
+	var modes []netboot.Mode
+	for _, s := range dhcpServers() {
+		for _, m := range s.Modes() {
+			if !slices.Contains(modes, m) {
+				modes = append(modes, m)
+			}
+		}
+	}
+	return modes
+}
+
+// mode returns the mode that the flags choose, which the server must have.
+func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
+	chosen, n := s.Modes()[0], 0
+	for _, m := range allModes() {
+		if c.Bool(m.String()) {
 			chosen, n = m, n+1
 		}
 	}
 	if n > 1 {
 		return chosen, usagef("--full, --fragment and --proxy exclude one another; give one of them")
 	}
-	return chosen, nil
+	return chosen, fault.Mark(netboot.Refuse(s, chosen), fault.Usage)
 }
 
 func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
-	m, err := mode(c)
+	m, err := mode(c, s)
 	if err != nil {
 		return err
 	}

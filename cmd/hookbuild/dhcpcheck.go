@@ -30,7 +30,7 @@ func (a *app) switchDHCP(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := mode(c)
+	m, err := mode(c, s)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ var _ netboot.Server = Server{}
 // Name implements [netboot.Server].
 func (Server) Name() string { return "dhcpd" }
 
+// Modes implements [netboot.Server].
+func (Server) Modes() []netboot.Mode { return []netboot.Mode{netboot.Full, netboot.Fragment} }
+
 // Checker implements [netboot.Server]. The check would read the lease file,
 // which it need not have.
 func (Server) Checker(file string) []string {
@@ -48,8 +51,8 @@ var text string
 
 // Render implements [netboot.Server].
 func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
-	if m == netboot.Proxy {
-		return nil, fmt.Errorf("writing for dhcpd: it has no %s mode; dnsmasq has", m)
+	if err := netboot.Refuse(Server{}, m); err != nil {
+		return nil, err
 	}
 	t, err := template.New("dhcpd").Funcs(functions()).Parse(text)
 	if err != nil {

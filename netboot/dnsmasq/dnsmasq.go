@@ -36,6 +36,11 @@ var _ netboot.Server = Server{}
 // Name implements [netboot.Server].
 func (Server) Name() string { return "dnsmasq" }
 
+// Modes implements [netboot.Server].
+func (Server) Modes() []netboot.Mode {
+	return []netboot.Mode{netboot.Full, netboot.Fragment, netboot.Proxy}
+}
+
 // Checker implements [netboot.Server].
 func (Server) Checker(file string) []string { return []string{"dnsmasq", "--test", "-C", file} }
 
@@ -52,6 +57,9 @@ var text string
 
 // Render implements [netboot.Server].
 func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
+	if err := netboot.Refuse(Server{}, m); err != nil {
+		return nil, err
+	}
 	if err := refuse(p); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ var _ netboot.Server = Server{}
 // Name implements [netboot.Server].
 func (Server) Name() string { return "kea" }
 
+// Modes implements [netboot.Server].
+func (Server) Modes() []netboot.Mode { return []netboot.Mode{netboot.Full, netboot.Fragment} }
+
 // Checker implements [netboot.Server].
 func (Server) Checker(file string) []string { return []string{"kea-dhcp4", "-t", file} }
 
@@ -106,13 +109,13 @@ type (
 // be included inside the array that it belongs to, the last two as the site's
 // own configuration has the subnet or not.
 func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
-	switch m {
-	case netboot.Full:
-		return renderFull(p)
-	case netboot.Fragment:
+	if err := netboot.Refuse(Server{}, m); err != nil {
+		return nil, err
+	}
+	if m == netboot.Fragment {
 		return renderFragment(p)
 	}
-	return nil, fmt.Errorf("writing for kea: it has no %s mode; dnsmasq has", m)
+	return renderFull(p)
 }
 
 func renderFull(p *netboot.Plan) ([]netboot.File, error) {

@@ -36,6 +36,10 @@ var _ netboot.Server = Server{}
 // Name implements [netboot.Server].
 func (Server) Name() string { return "windows" }
 
+// Modes implements [netboot.Server]. The scopes are the
+// site's own, so that there is one mode.
+func (Server) Modes() []netboot.Mode { return []netboot.Mode{netboot.Full} }
+
 // Checker implements [netboot.Server]: there is none.
 func (Server) Checker(string) []string { return nil }
 
@@ -51,11 +55,10 @@ func (Server) Apply(file string) []string {
 //go:embed windows.tmpl
 var text string
 
-// Render implements [netboot.Server]. The scopes must exist; they are the
-// site's own, so there is one mode.
+// Render implements [netboot.Server]. The scopes must exist.
 func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
-	if m == netboot.Proxy {
-		return nil, fmt.Errorf("writing for windows: it has no %s mode; dnsmasq has", m)
+	if err := netboot.Refuse(Server{}, m); err != nil {
+		return nil, err
 	}
 	t, err := template.New("windows").Funcs(functions(p)).Parse(text)
 	if err != nil {

@@ -137,11 +137,20 @@ func (n *Net) RunIn(namespace string, env []string, name string, args ...string)
 	return p
 }
 
+// Count returns how often the program has printed text.
+func (p *Process) Count(text string) int { return strings.Count(p.log.String(), text) }
+
 // WaitFor waits until the program has printed text.
 func (p *Process) WaitFor(text string) {
 	p.t.Helper()
+	p.WaitForMore(text, 0)
+}
+
+// WaitForMore waits until the program has printed text more than n times.
+func (p *Process) WaitForMore(text string, n int) {
+	p.t.Helper()
 	for range 500 {
-		if strings.Contains(p.log.String(), text) {
+		if p.Count(text) > n {
 			return
 		}
 		select {
