@@ -123,10 +123,10 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// Between the phases nothing changes but Tinkerbell's address.
+// Between the phases nothing changes but Tinkerbell's address, in every mode.
 func TestPhasesDifferByTheAddress(t *testing.T) {
 	for _, s := range []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}, windows.Server{}} {
-		for _, m := range []netboot.Mode{netboot.Full, netboot.Fragment} {
+		for _, m := range s.Modes() {
 			before := nettest.Plan(t, netboot.Options{Phase: netboot.Bootstrap})
 			after := nettest.Plan(t, netboot.Options{Phase: netboot.Cluster})
 			changes, err := netboot.Changes(s, before, after, m)
