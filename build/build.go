@@ -116,7 +116,7 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 			return err
 		}
 	}
-	p.can, err = b.capabilities(ctx, p.kernel, p.Segment.Compression, p.Embed != nil)
+	p.can, err = b.capabilities(ctx, p.kernel, need{p.Segment.Compression, p.Embed != nil, p.Packing.Compression})
 	return err
 }
 

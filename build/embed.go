@@ -222,7 +222,7 @@ func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, contents f
 	if alone, err := k.Features(ctx); err != nil {
 		return embed.Capabilities{}, err
 	} else if alone.Config != nil {
-		return b.capabilities(ctx, k, r.Segment.Compression, true)
+		return b.capabilities(ctx, k, r.need())
 	}
 	tree, err := contents()
 	if err != nil {
@@ -233,7 +233,11 @@ func (b *Builder) capabilitiesOf(ctx context.Context, r EmbedRequest, contents f
 		return embed.Capabilities{}, err
 	}
 	defer func() { err = errors.Join(err, whole.Close()) }()
-	return b.capabilities(ctx, whole, r.Segment.Compression, true)
+	return b.capabilities(ctx, whole, r.need())
+}
+
+func (r EmbedRequest) need() need {
+	return need{initramfs: r.Segment.Compression, store: true, layers: r.Packing.Compression}
 }
 
 // kernelFile is the path of the kernel, "" where none is at hand.

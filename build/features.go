@@ -8,6 +8,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/squashfs"
 	"hookbuild/kernel"
 )
 
@@ -23,28 +24,39 @@ func decompressor(c initramfs.Compression) string {
 	return ""
 }
 
-// capabilities reads from the kernel what the store, if there is to be one, may
-// rely on, and refuses a compression that the kernel would not boot from.
-func (b *Builder) capabilities(ctx context.Context, k *kernel.Image, c initramfs.Compression, stores bool) (embed.Capabilities, error) {
+// need says what capabilities must find in a kernel.
+type need struct {
+	// initramfs is how the archives are compressed.
+	initramfs initramfs.Compression
+	// store reports whether images are embedded, layers how their squashfs was
+	// asked to be compressed; empty leaves the choice to package embed.
+	store  bool
+	layers squashfs.Compression
+}
+
+// capabilities reads from the kernel what an embedded store may rely on. It
+// refuses a compression of the initramfs that the kernel cannot unpack.
+func (b *Builder) capabilities(ctx context.Context, k *kernel.Image, n need) (embed.Capabilities, error) {
 	features, err := k.Features(ctx)
 	if err != nil {
 		return embed.Capabilities{}, err
 	}
-	if option := decompressor(c); option != "" {
+	if option := decompressor(n.initramfs); option != "" {
 		switch features.Option(option) {
 		case kernel.Missing:
-			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", c, k, features.Explain(option))
+			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", n.initramfs, k, features.Explain(option))
 		case kernel.Unknown:
 			progress.Warnf(b.Progress, "%s; if it does not boot, give another --compression", features.Explain(option))
 		}
 	}
-	return b.storeCapabilities(features, stores), nil
+	return b.storeCapabilities(features, n), nil
 }
 
-// storeCapabilities reads what a store needs. A kernel that carries neither its
-// configuration nor lists of modules is taken for one like others: nearly all
-// have these options. Of the other decompressors only what is known is used.
-func (b *Builder) storeCapabilities(features *kernel.Features, stores bool) embed.Capabilities {
+// storeCapabilities reads what a store needs. An option that the kernel does not
+// tell of is assumed to be built in, with a warning: nearly all kernels have
+// them. Zstd is the exception, because few kernels read it: it is assumed only
+// where the user asked for it.
+func (b *Builder) storeCapabilities(features *kernel.Features, n need) embed.Capabilities {
 	var unknown []string
 	has := func(option string) embed.Support {
 		if features.Option(option) == kernel.Unknown {
@@ -53,17 +65,23 @@ func (b *Builder) storeCapabilities(features *kernel.Features, stores bool) embe
 		}
 		return support(features, option)
 	}
+	hasIfAsked := func(c squashfs.Compression, option string) bool {
+		if n.layers == c {
+			return has(option) != embed.Missing
+		}
+		return features.Option(option).Present()
+	}
 	can := embed.Capabilities{
 		Squashfs:      has("CONFIG_SQUASHFS"),
 		Loop:          has("CONFIG_BLK_DEV_LOOP"),
 		Overlay:       has("CONFIG_OVERLAY_FS"),
 		SquashfsXattr: has("CONFIG_SQUASHFS_XATTR") != embed.Missing,
 		SquashfsGzip:  has("CONFIG_SQUASHFS_ZLIB") != embed.Missing,
-		SquashfsXZ:    features.Option("CONFIG_SQUASHFS_XZ").Present(),
-		SquashfsZstd:  features.Option("CONFIG_SQUASHFS_ZSTD").Present(),
+		SquashfsXZ:    hasIfAsked(squashfs.XZ, "CONFIG_SQUASHFS_XZ"),
+		SquashfsZstd:  hasIfAsked(squashfs.Zstd, "CONFIG_SQUASHFS_ZSTD"),
 	}
-	if stores && len(unknown) > 0 {
-		progress.Warnf(b.Progress, "the kernel does not tell if it has %s, which the images need: it is taken for granted", strings.Join(unknown, ", "))
+	if n.store && len(unknown) > 0 {
+		progress.Warnf(b.Progress, "whether the kernel has %s, which the images need, is not known: it carries no configuration; assuming that it has", strings.Join(unknown, ", "))
 	}
 	return can
 }

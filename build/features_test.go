@@ -1,0 +1,43 @@
+package build
+
+import (
+	"strings"
+	"testing"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/squashfs"
+	"hookbuild/kernel"
+	"hookbuild/kernel/kconfig"
+)
+
+// TestUnknownIsNotMissing asks a kernel without a configuration for each
+// compression of the images.
+func TestUnknownIsNotMissing(t *testing.T) {
+	silent := &kernel.Features{Origin: "the list of modules"}
+	for _, asked := range []squashfs.Compression{"", squashfs.Gzip, squashfs.XZ, squashfs.Zstd} {
+		var warned warnings
+		b := &Builder{Progress: &warned}
+		can := b.storeCapabilities(silent, need{store: true, layers: asked})
+		if !can.SquashfsGzip || can.SquashfsXZ != (asked == squashfs.XZ) || can.SquashfsZstd != (asked == squashfs.Zstd) {
+			t.Errorf("asked for %q: %+v", asked, can)
+		}
+		option := map[squashfs.Compression]string{squashfs.XZ: "CONFIG_SQUASHFS_XZ", squashfs.Zstd: "CONFIG_SQUASHFS_ZSTD"}[asked]
+		if len(warned) != 1 || !strings.Contains(warned[0], option) {
+			t.Errorf("asked for %q: the warnings are %q", asked, warned)
+		}
+	}
+	config, err := kconfig.Parse(strings.NewReader("CONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_ZLIB=y\n# CONFIG_SQUASHFS_XZ is not set\n"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Builder{}
+	if can := b.storeCapabilities(&kernel.Features{Config: config}, need{initramfs: initramfs.Gzip, layers: squashfs.XZ}); can.SquashfsXZ {
+		t.Error("the configuration says that XZ is off, and it is assumed")
+	}
+}
+
+// warnings collects the text of events.
+type warnings []string
+
+func (w *warnings) Report(e progress.Event) { *w = append(*w, e.Text) }
