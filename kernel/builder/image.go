@@ -45,7 +45,7 @@ func (b *Builder) ensureImage(ctx context.Context, arch string) (string, error) 
 	if base == "" {
 		base = defaultBase
 	}
-	tag := fmt.Sprintf("hookbuild-builder-%s:%s", tools.kernelArch, shortHash(dockerfile+"\x00"+base+"\x00"+engineArch(b.arch)))
+	tag := imageTag(tools, base, b.arch)
 	_, err = b.docker.ImageInspect(ctx, tag)
 	switch {
 	case err == nil:
@@ -55,6 +55,11 @@ func (b *Builder) ensureImage(ctx context.Context, arch string) (string, error) 
 	}
 	task := progress.Start(b.o.Progress, 0, "build the builder image %s on %s", tag, base)
 	return tag, task.End(b.buildImage(ctx, tag, base, tools, task), "")
+}
+
+// imageTag names the builder image by what it is made of and for which engine.
+func imageTag(tools toolchain, base, arch string) string {
+	return fmt.Sprintf("hookbuild-builder-%s:%s", tools.kernelArch, shortHash(dockerfile+"\x00"+base+"\x00"+engineArch(arch)))
 }
 
 // buildImage has the engine build the image. The context is the Dockerfile
