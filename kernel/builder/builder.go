@@ -170,6 +170,10 @@ func (b *Builder) environment(t Target, tools toolchain) []string {
 		"ARCH=" + tools.kernelArch, "CROSS_COMPILE=" + tools.cross,
 		"KERNEL_TARGET=" + tools.target, "KERNEL_IMAGE=" + tools.image,
 		"KBUILD_BUILD_USER=hook", "KBUILD_BUILD_HOST=tinkerbell", "KCFLAGS=-fno-pie",
+		// The #1 in the kernel's version string. By default the kernel counts
+		// the links in the objects' directory, so that a kernel that was built
+		// there again would differ from one that was built once.
+		"KBUILD_BUILD_VERSION=1",
 		fmt.Sprintf("JOBS=%d", b.jobs()),
 		"CCACHE_DIR=/ccache", "CCACHE_MAXSIZE=5G",
 	}

@@ -10,11 +10,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/containerd/errdefs"
 
 	"hookbuild/internal/cache"
 	"hookbuild/kernel"
@@ -94,15 +98,9 @@ func TestKernel(t *testing.T) {
 		}
 	}
 	boot(t, "amd64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "amd64"))
-	first, err := os.ReadFile(filepath.Join(dir, "kernel"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	outputs, plain := sums(t, dir), target.Defconfig
 	compile("nothing changed")
-	again, err := os.ReadFile(filepath.Join(dir, "kernel"))
-	if err != nil || sha256.Sum256(first) != sha256.Sum256(again) {
-		t.Errorf("the same inputs give another kernel, %v", err)
-	}
+	compareOutputs(t, "when nothing changed", outputs, sums(t, dir))
 	c, err := b.Configure(t.Context(), target, requests(t, "SQUASHFS_LZ4=y"))
 	if err != nil {
 		t.Fatal(err)
@@ -116,8 +114,52 @@ func TestKernel(t *testing.T) {
 	if err != nil || !strings.Contains(string(config), "CONFIG_SQUASHFS_LZ4=y") {
 		t.Errorf("the option is not in the new kernel's configuration, %v", err)
 	}
+	if maps.Equal(outputs, sums(t, dir)) {
+		t.Error("the option changes no file: the comparisons prove nothing")
+	}
+	target.Defconfig = plain
+	compile("the option changed back")
+	compareOutputs(t, "after an option was changed and changed back", outputs, sums(t, dir))
+	target.Flavor = "test-tiny-fresh"
+	removeObjects(t, b, target)
+	compile("without objects of an earlier build")
+	compareOutputs(t, "in a fresh volume", outputs, sums(t, dir))
 	if r.has("another hookbuild") {
 		t.Error("a build waited for itself")
+	}
+}
+
+// sums returns the checksums of what a compilation left.
+func sums(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, name := range []string{"kernel", "kernel.tar", "dtbs.tar.gz", "System.map", "config"} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(content)
+		all[name] = hex.EncodeToString(sum[:])
+	}
+	return all
+}
+
+// compareOutputs wants the same bytes from the same inputs.
+func compareOutputs(t *testing.T, when string, want, got map[string]string) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if got[name] != want[name] {
+			t.Errorf("%s, %s has the sha256 %s; it was %s", when, name, got[name], want[name])
+		}
+	}
+}
+
+// removeObjects removes the objects of an earlier run of the test.
+func removeObjects(t *testing.T, b *Builder, target Target) {
+	t.Helper()
+	err := b.docker.VolumeRemove(t.Context(), target.volumes()["/obj"], true)
+	if err != nil && !errdefs.IsNotFound(err) {
+		t.Fatal(err)
 	}
 }
 
