@@ -45,13 +45,17 @@ func run(ctx context.Context, args []string, env environment) int {
 	if wantsCompletion(args) {
 		return a.complete(ctx, root, args)
 	}
-	sorted, variables, err := arrange(root, args)
+	line, err := arrange(root, args)
 	if err == nil {
-		a.variables = variables
-		err = checkVariables(variables)
+		a.variables = line.variables
+		err = checkVariables(line.variables)
 	}
-	if err == nil {
-		err = root.RunContext(ctx, append([]string{"hookbuild"}, sorted...))
+	switch {
+	case err != nil:
+	case line.help:
+		err = writeHelp(env.stdout, root, line.names)
+	default:
+		err = root.RunContext(ctx, append([]string{"hookbuild"}, line.sorted...))
 	}
 	if a.face != nil {
 		err = errors.Join(err, a.faceErr, a.face.Close())
@@ -77,16 +81,13 @@ func newRootCommand(a *app) *cli.App {
 		Commands:               commands(a),
 		Writer:                 a.stdout,
 		ErrWriter:              a.stderr,
-		HideHelpCommand:        true,
+		HideHelp:               true,
 		UseShortOptionHandling: false,
 		ExitErrHandler:         func(*cli.Context, error) {}, // run prints it and chooses the code
 		OnUsageError:           usageError,
 		CommandNotFound:        func(*cli.Context, string) {},
 		Action: func(c *cli.Context) error {
-			if name := c.Args().First(); name != "" {
-				return usagef("there is no command %q; `hookbuild --help` lists them", name)
-			}
-			return cli.ShowAppHelp(c)
+			return writeHelp(a.results(), c.App, nil)
 		},
 	}
 }
@@ -108,22 +109,27 @@ func commands(a *app) []*cli.Command {
 		newMatrixCommand(a),
 		newDHCPCommand(a),
 		newNetbootCommand(a),
+		newFlavorsCommand(a),
+		newHelpCommand(a),
 		newCompletionCommand(a),
 		newManCommand(a),
 		newVersionCommand(a),
 	}
 	for _, c := range all {
-		prepare(c)
+		prepare(a, c)
 	}
 	return all
 }
 
 // prepare makes wrong usage of a command and its subcommands an error of ours.
-func prepare(c *cli.Command) {
+func prepare(a *app, c *cli.Command) {
 	c.OnUsageError = usageError
-	c.HideHelpCommand = true
+	c.HideHelp = true
+	if c.Action == nil && len(c.Subcommands) > 0 {
+		c.Action = func(ctx *cli.Context) error { return writeHelp(a.results(), ctx.App, []string{c.Name}) }
+	}
 	for _, sub := range c.Subcommands {
-		prepare(sub)
+		prepare(a, sub)
 	}
 }
 
@@ -137,16 +143,16 @@ func usagef(format string, args ...any) error {
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "hook-dir", Usage: "the Hook checkout to work in (default: this directory or the nearest parent that is one)"},
-		&cli.StringFlag{Name: "cache-dir", Usage: "where downloads and converted layers are kept (default: CACHE_DIR, else the user's cache directory)"},
-		&cli.StringFlag{Name: "out", Value: "out", Usage: "where the artifacts appear"},
-		&cli.StringFlag{Name: "arch", Usage: "amd64 or arm64 (default: the flavor's, else amd64)"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "how to show progress: auto, tty, plain, github, json"},
+		&cli.StringFlag{Name: "hook-dir", Usage: "the Hook checkout to work in, a `DIR` (default: this directory or the nearest parent that is one)"},
+		&cli.StringFlag{Name: "out", Value: "out", Usage: "the `DIR` in which the artifacts appear"},
+		&cli.StringFlag{Name: "arch", Usage: "the architecture, `amd64|arm64` (default: the flavor's, else amd64)"},
+		&cli.StringFlag{Name: "cache-dir", Usage: "the `DIR` that keeps downloads and converted layers (default: CACHE_DIR, else the user's cache directory)"},
+		&cli.BoolFlag{Name: "offline", Usage: "use only what is cached; contact no registry or server"},
+		&cli.StringSliceFlag{Name: "mirror", Usage: "pull images of registry FROM from TO, `FROM=TO` (repeatable)"},
+		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "a registry `HOST` that speaks plain HTTP or has an unknown certificate (repeatable)"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "how progress is shown, `auto|tty|plain|github|json`"},
 		&cli.BoolFlag{Name: "debug", Usage: "show more of what is being done"},
-		&cli.BoolFlag{Name: "offline", Usage: "use what is cached, ask no registry"},
-		&cli.StringSliceFlag{Name: "mirror", Usage: "FROM=TO: pull images of registry FROM from TO (repeatable)"},
-		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "HOST whose registry speaks HTTP or has an unknown certificate (repeatable)"},
-		&cli.IntFlag{Name: "jobs", Value: runtime.GOMAXPROCS(0), Usage: "how much to do at once"},
+		&cli.IntFlag{Name: "jobs", DefaultText: "the number of processors", Value: runtime.GOMAXPROCS(0), Usage: "do `N` things at once"},
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,26 +11,37 @@ import (
 
 var variableArgument = regexp.MustCompile(`^[A-Z][A-Z0-9_]*=`)
 
-// arrange puts a command line into the order that the cli library reads: it
-// stops at the first word that is no flag, whereas people write
-// `all FLAVOR --out DIR` and build.sh takes KEY=VALUE anywhere. Global flags go
-// first, then the command's names, its flags, its arguments. The KEY=VALUE
-// words come back as variables; all after "--" stays as it is.
-func arrange(root *cli.App, args []string) (sorted []string, variables map[string]string, err error) {
-	variables = map[string]string{}
+// commandLine is a command line taken apart.
+type commandLine struct {
+	// sorted is the line in the order that the cli library reads: global
+	// options, the command's names, its options, "--", its arguments.
+	sorted    []string
+	names     []string          // of the command and its subcommand
+	words     []string          // its arguments
+	variables map[string]string // the KEY=VALUE words
+	help      bool              // whether --help or -h is among the options
+}
+
+// arrange takes a command line apart. The cli library stops at the first word
+// that is not an option, whereas people write `all FLAVOR --out DIR` and
+// build.sh takes KEY=VALUE anywhere. What follows "--" stays as it is.
+func arrange(root *cli.App, args []string) (commandLine, error) {
+	line := commandLine{variables: map[string]string{}}
 	global := flagValues(root.Flags)
+	known := maps.Clone(global)
 	local := map[string]bool{}
 	sub := root.Commands
-	var globals, names, flags, words []string
+	var globals, flags, given []string
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
 		switch {
 		case arg == "--":
-			words = append(words, args...)
+			line.words = append(line.words, args...)
 			args = nil
 		case strings.HasPrefix(arg, "-") && arg != "-":
 			name, _, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			given = append(given, name)
 			taken := []string{arg}
 			takesValue, isLocal := local[name]
 			if !isLocal {
@@ -37,37 +49,55 @@ func arrange(root *cli.App, args []string) (sorted []string, variables map[strin
 			}
 			if takesValue && !joined {
 				if len(args) == 0 {
-					return nil, nil, usagef("%s needs a value", arg)
+					return line, usagef("%s needs a value", arg)
 				}
 				taken = append(taken, args[0])
 				args = args[1:]
 			}
-			if _, isGlobal := global[name]; isGlobal && !isLocal {
+			switch _, isGlobal := global[name]; {
+			case name == "help" || name == "h":
+				line.help = true
+			case isGlobal && !isLocal:
 				globals = append(globals, taken...)
-			} else {
+			default:
 				flags = append(flags, taken...)
 			}
 		case variableArgument.MatchString(arg):
 			key, value, _ := strings.Cut(arg, "=")
-			variables[key] = value
+			line.variables[key] = value
 		default:
 			i := slices.IndexFunc(sub, func(c *cli.Command) bool { return c.HasName(arg) })
-			if i < 0 || len(words) > 0 {
-				words = append(words, arg)
+			if i < 0 || len(line.words) > 0 {
+				line.words = append(line.words, arg)
 				continue
 			}
-			names = append(names, arg)
-			for name, value := range flagValues(sub[i].Flags) {
-				local[name] = value
-			}
+			line.names = append(line.names, sub[i].Name)
+			maps.Copy(local, flagValues(sub[i].Flags))
+			maps.Copy(known, local)
 			sub = sub[i].Subcommands
 		}
 	}
-	sorted = slices.Concat(globals, names, flags)
-	if len(words) > 0 {
-		sorted = append(append(sorted, "--"), words...)
+	line.sorted = slices.Concat(globals, line.names, flags)
+	if len(line.words) > 0 {
+		line.sorted = append(append(line.sorted, "--"), line.words...)
 	}
-	return sorted, variables, nil
+	return line, line.check(sub, given, known)
+}
+
+// check refuses commands and options that do not exist. Sub are the commands
+// that the first argument may have been meant to be one of, given the names of
+// the options on the line, known those that exist.
+func (l commandLine) check(sub []*cli.Command, given []string, known map[string]bool) error {
+	path := strings.Join(l.names, " ")
+	if len(sub) > 0 && len(l.words) > 0 {
+		return unknownCommand(sub, path, l.words[0])
+	}
+	for _, name := range given {
+		if _, ok := known[name]; !ok {
+			return unknownFlag(path, "--"+name, known)
+		}
+	}
+	return nil
 }
 
 // flagValues maps each name of the flags to whether it takes a value.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,31 +24,48 @@ func TestArrange(t *testing.T) {
 			[]string{"embed", "--image", "X=y"}, nil},
 		{"after a double dash all is an argument", []string{"all", "--", "--out", "A=b"},
 			[]string{"all", "--", "--out", "A=b"}, nil},
-		{"an alias", []string{"build", "f"}, []string{"build", "--", "f"}, nil},
-		{"an unknown command", []string{"bulid", "f"}, []string{"--", "bulid", "f"}, nil},
+		{"an alias", []string{"build", "f"}, []string{"linuxkit", "--", "f"}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			a := &app{}
-			got, variables, err := arrange(newRootCommand(a), test.args)
+			line, err := arrange(newRootCommand(a), test.args)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if test.variables == nil {
 				test.variables = map[string]string{}
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, line.sorted); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(test.variables, variables); diff != "" {
+			if diff := cmp.Diff(test.variables, line.variables); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestArrangeWantsValues(t *testing.T) {
-	if _, _, err := arrange(newRootCommand(&app{}), []string{"all", "--out"}); err == nil {
-		t.Error("a flag without its value was taken")
+func TestArrangeRefuses(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"no value":             {[]string{"all", "--out"}, "--out needs a value"},
+		"mistyped command":     {[]string{"bulid", "f"}, "did you mean `hookbuild build`?"},
+		"unknown command":      {[]string{"frobnicate"}, "`hookbuild --help` lists them"},
+		"mistyped subcommand":  {[]string{"dhcp", "dnsmaq"}, "did you mean `hookbuild dhcp dnsmasq`?"},
+		"mistyped option":      {[]string{"all", "--embed-form-bundle"}, "did you mean --embed-from-bundle?"},
+		"unknown option":       {[]string{"all", "--frobnicate"}, "`hookbuild all --help` lists the options"},
+		"another's option":     {[]string{"verify", "--kernel", "latest"}, "hookbuild verify has no option --kernel"},
+		"option of no command": {[]string{"--embed-from-bundle"}, "hookbuild has no option --embed-from-bundle"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := arrange(newRootCommand(&app{}), test.args)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
 	}
 }

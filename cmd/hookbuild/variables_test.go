@@ -33,13 +33,13 @@ func ask(t *testing.T, inEnv bool, words, args []string, act func(*app, *cli.Con
 	}
 	a := &app{environment: environment{getenv: func(k string) string { return env[k] }, stdout: io.Discard, stderr: io.Discard}}
 	root := newRootCommand(a)
-	sorted, variables, err := arrange(root, args)
+	line, err := arrange(root, args)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.variables = variables
+	a.variables = line.variables
 	root.Command(args[0]).Action = func(c *cli.Context) error { return act(a, c) }
-	if err := root.Run(append([]string{"hookbuild", "--progress", "plain"}, sorted...)); err != nil {
+	if err := root.Run(append([]string{"hookbuild", "--progress", "plain"}, line.sorted...)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -33,7 +33,7 @@ func newVersionCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "print hookbuild's version, its commit, the Go release that compiled it and the platform",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print them as JSON"}},
+		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("version takes no argument, but was given %q", c.Args().First())

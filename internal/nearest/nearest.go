@@ -1,10 +1,10 @@
-// Package nearest finds the word that a mistyped one may have been meant to be.
+// Package nearest finds the word that a mistyped one was probably meant to be.
 package nearest
 
 import "slices"
 
-// Word gives the candidate that takes the fewest changes of one letter to
-// come from word; "" when all take more than a third of its letters.
+// Word returns the candidate that is the fewest changes of a letter away from
+// word, or "" when all are more changes away than a third of its letters.
 func Word(word string, candidates []string) string {
 	best, fewest := "", len(word)/3+1
 	for _, c := range candidates {
@@ -15,8 +15,10 @@ func Word(word string, candidates []string) string {
 	return best
 }
 
-// changes is the Levenshtein distance.
+// changes returns the optimal string alignment distance of a and b: the number
+// of letters inserted, removed, replaced or swapped with their neighbour.
 func changes(a, b string) int {
+	var before []int // the row above the one above
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
@@ -30,7 +32,11 @@ func changes(a, b string) int {
 				replaced++
 			}
 			row[j+1] = min(replaced, above[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
+		before = above
 	}
 	return row[len(b)]
 }

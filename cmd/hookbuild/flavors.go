@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/kernel/flavor"
+)
+
+func newFlavorsCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:  "flavors",
+		Usage: "list the flavors: architecture, kernel, template, output names",
+		Description: "Lists upstream's flavors and those that the checkout defines in kernel/flavors.yaml. " +
+			"The default, which is built where no flavor is named, has a star.",
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: a.listFlavors,
+	}
+}
+
+func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
+
+// flavorRow is a flavor as `flavors --json` prints it.
+type flavorRow struct {
+	ID       string   `json:"id"`
+	Arch     string   `json:"arch"`
+	Kernel   string   `json:"kernel"`   // the series of a source kernel, or the name of Armbian's artifact
+	Method   string   `json:"method"`   // source or armbian
+	Template string   `json:"template"` // the name in linuxkit-templates/
+	OutputID string   `json:"outputId"` // vmlinuz-<outputId> in the tarball
+	Tags     []string `json:"tags,omitempty"`
+	Own      bool     `json:"own"`     // defined by the checkout
+	Default  bool     `json:"default"` // built where none is named
+}
+
+func (a *app) listFlavors(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("%q: the command takes no arguments", c.Args().First())
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return err
+	}
+	all, err := a.flavors(c)
+	if err != nil {
+		return err
+	}
+	rows := []flavorRow{}
+	for _, f := range all.All() {
+		if arch == "" || f.DockerArch() == arch {
+			rows = append(rows, rowOf(f, orDefault(arch, "amd64")))
+		}
+	}
+	if c.Bool("json") {
+		enc := json.NewEncoder(a.results())
+		enc.SetIndent("", "  ")
+		return enc.Encode(rows)
+	}
+	return a.printFlavors(rows)
+}
+
+func rowOf(f flavor.Flavor, arch string) flavorRow {
+	row := flavorRow{
+		ID: f.ID, Arch: f.DockerArch(), Kernel: f.Series, Method: string(f.Method), Template: f.Template,
+		OutputID: f.OutputID(""), Tags: f.Tags, Own: f.Own, Default: f.ID == flavor.Default(arch),
+	}
+	if f.Method == flavor.Armbian {
+		row.Kernel = f.Artifact
+	}
+	return row
+}
+
+func (a *app) printFlavors(rows []flavorRow) error {
+	t := tabwriter.NewWriter(a.results(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  FLAVOR\tARCH\tKERNEL\tTEMPLATE\tTAGS")
+	for _, r := range rows {
+		mark := " "
+		if r.Default {
+			mark = "*"
+		}
+		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s\n", mark, r.ID, r.Arch, r.Kernel, r.Template, strings.Join(r.Tags, " "))
+	}
+	return t.Flush()
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestHelp compares the help of every command with testdata/help.
+func TestHelp(t *testing.T) {
+	root := newRootCommand(&app{})
+	root.Version = "VERSION"
+	seen := []string{"hookbuild"}
+	for _, path := range append([]string{""}, commandPaths(root.Commands, "")...) {
+		t.Run(path, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := writeHelp(&got, root, strings.Fields(path)); err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range strings.Split(got.String(), "\n") {
+				if len(line) > helpWidth {
+					t.Errorf("%d columns: %q", len(line), line)
+				}
+			}
+			name := strings.ReplaceAll(strings.TrimSpace("hookbuild "+path), " ", "-")
+			seen = append(seen, name)
+			checkGolden(t, filepath.Join("testdata", "help", name+".txt"), got.Bytes())
+		})
+	}
+	files, err := filepath.Glob("testdata/help/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !slices.Contains(seen, strings.TrimSuffix(filepath.Base(f), ".txt")) {
+			t.Errorf("%s is the help of no command", f)
+		}
+	}
+}
+
+func checkGolden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v; run the test with -update", err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("differs from %s; run the test with -update where that is meant:\n%s", file, diff)
+	}
+}
+
+// commandPaths returns the full names of the commands that help shows.
+func commandPaths(commands []*cli.Command, above string) []string {
+	var paths []string
+	for _, c := range commands {
+		if c.Hidden {
+			continue
+		}
+		path := strings.TrimSpace(above + " " + c.Name)
+		paths = append(paths, path)
+		paths = append(paths, commandPaths(c.Subcommands, path)...)
+	}
+	return paths
+}
+
+// TestExamples checks that every command has examples and that each is a
+// command line that hookbuild takes.
+func TestExamples(t *testing.T) {
+	root := newRootCommand(&app{})
+	paths := append([]string{""}, commandPaths(root.Commands, "")...)
+	all := examples()
+	for _, path := range paths {
+		if len(all[path]) == 0 {
+			t.Errorf("%q has no example", path)
+		}
+	}
+	for path, list := range all {
+		if !slices.Contains(paths, path) {
+			t.Errorf("there are examples of %q, which is no command", path)
+		}
+		for _, e := range list {
+			line := strings.ReplaceAll(e.line, "\\\n", " ")
+			_, line, found := strings.Cut(line, "hookbuild ")
+			line, _, _ = strings.Cut(line, " |")
+			line, _, _ = strings.Cut(line, " >")
+			line = strings.TrimSuffix(line, ")")
+			if !found {
+				t.Errorf("%q runs no hookbuild", e.line)
+			}
+			parsed, err := arrange(root, strings.Fields(line))
+			if err != nil {
+				t.Errorf("%q: %v", e.line, err)
+			}
+			if name := strings.Join(parsed.names, " "); path != "" && !strings.HasPrefix(name, path) {
+				t.Errorf("%q is an example of %q, not of %q", e.line, name, path)
+			}
+		}
+	}
+}
+
+// TestHelpGroups checks that the groups name only what exists.
+func TestHelpGroups(t *testing.T) {
+	root := newRootCommand(&app{})
+	flags := map[string]bool{}
+	collectFlags(root.Commands, flags)
+	for _, g := range optionGroups() {
+		for _, name := range g.names {
+			if !flags[name] {
+				t.Errorf("the group %q has --%s, which no command takes", g.title, name)
+			}
+		}
+	}
+	for _, g := range commandGroups() {
+		for _, name := range g.names {
+			if root.Command(name) == nil {
+				t.Errorf("the group %q has %q, which is no command", g.title, name)
+			}
+		}
+	}
+}
+
+func collectFlags(commands []*cli.Command, names map[string]bool) {
+	for _, c := range commands {
+		for _, f := range c.Flags {
+			names[f.Names()[0]] = true
+		}
+		collectFlags(c.Subcommands, names)
+	}
+}
