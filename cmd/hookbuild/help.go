@@ -71,7 +71,10 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 	if near := nearest.Word(name, names); near != "" {
 		return usagef("there is no command %q; did you mean `%s %s`?", strings.TrimSpace(path+" "+name), program, near)
 	}
-	return usagef("there is no command %q; `%s --help` lists them", strings.TrimSpace(path+" "+name), program)
+	if path != "" {
+		return usagef("%s has no command %q; it has %s", program, name, strings.Join(names, ", "))
+	}
+	return usagef("there is no command %q; `%s --help` lists them", name, program)
 }
 
 // unknownFlag is the error for an option that the command does not have.
