@@ -94,7 +94,7 @@ func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, 
 		return nil, err
 	}
 	s.converted = p.made()
-	s.packedAs = derivedKey(packedVersion, string(c), fmt.Sprint(o.Packing.BlockSize, kernel.SquashfsXattr), strings.Join(s.layers.chains(), " "))
+	s.packedAs = derivedKey(packedVersion, string(c), c.Codec(), fmt.Sprint(o.Packing.BlockSize, kernel.SquashfsXattr), strings.Join(s.layers.chains(), " "))
 	return p.join(s.layers.all, tree)
 }
 

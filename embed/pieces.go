@@ -17,8 +17,9 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// pieceVersion changes whenever the same layer would give other bytes.
-const pieceVersion = "piece 2"
+// pieceVersion changes whenever the same layer would give other bytes for another
+// reason than its compressor.
+const pieceVersion = "piece 3"
 
 // piece is the squashfs of those contents of a layer that no layer before it
 // has. Compressing them is what packing takes its time for, so pieces are kept
@@ -177,7 +178,7 @@ func (p *pieces) first(c *content) *content {
 
 func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) error {
 	o.Distinct = true
-	key := derivedKey(pieceVersion, string(o.Compression), fmt.Sprint(o.BlockSize), p.layer.src.DiffID.String(), p.leftOut.String())
+	key := derivedKey(pieceVersion, string(o.Compression), o.Compression.Codec(), fmt.Sprint(o.BlockSize), p.layer.src.DiffID.String(), p.leftOut.String())
 	file, hit, err := c.Derived(ctx, "pieces", key, func(w io.Writer) error {
 		return writeSquashfs(ctx, w, c.Dir(), p.files, o)
 	})

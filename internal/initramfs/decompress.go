@@ -9,7 +9,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -53,7 +52,7 @@ func newDecompressor(r *bufio.Reader, c Compression) (io.ReadCloser, error) {
 		}
 		return zr.IOReadCloser(), nil
 	case XZ:
-		zr, err := xz.ReaderConfig{SingleStream: true}.NewReader(&xzStream{r: r})
+		zr, err := newXZReader(r)
 		return io.NopCloser(zr), err
 	case LZMA:
 		zr, err := lzma.ReaderConfig{DictCap: mostWindow}.NewReader(r)

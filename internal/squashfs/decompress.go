@@ -9,8 +9,8 @@ import (
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
 )
 
 // decompressor unpacks single blocks. It is safe for concurrent use.
@@ -33,7 +33,7 @@ func newDecompressor(id uint16) (decompressor, error) {
 		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlock), zstd.WithDecoderLowmem(true))
 		return zstdDecompressor{dec}, err
 	case XZ:
-		return xzDecompressor{}, nil
+		return &xzDecompressor{}, nil
 	case LZ4:
 		return lz4Decompressor{}, nil
 	default:
@@ -81,43 +81,24 @@ func (z zstdDecompressor) decompress(in []byte, limit int) ([]byte, error) {
 	return out, err
 }
 
-type xzDecompressor struct{}
+// xzDecompressor keeps readers to use again: each holds a dictionary. A stream
+// with a dictionary larger than a block is an error.
+type xzDecompressor struct{ readers sync.Pool }
 
-func (xzDecompressor) decompress(in []byte, limit int) ([]byte, error) {
-	if err := checkXZDictionary(in); err != nil {
-		return nil, err
-	}
-	r, err := xz.ReaderConfig{DictCap: metadataSize, SingleStream: true}.NewReader(bytes.NewReader(in))
+func (x *xzDecompressor) decompress(in []byte, limit int) ([]byte, error) {
+	r, err := x.reader(bytes.NewReader(in))
 	if err != nil {
 		return nil, err
 	}
+	defer x.readers.Put(r)
 	return readLimited(r, limit)
 }
 
-// checkXZDictionary refuses a stream that would make the library allocate more
-// than a block: it has one filter, LZMA2, with a small dictionary (xz file
-// format 1.2.1, sections 3.1 and 5.3.1).
-func checkXZDictionary(in []byte) error {
-	const blockHeader, lzma2, mostBits = 12, 0x21, 2 * (20 - 12) // of a dictionary: 2<<(bits/2+11) bytes
-	if len(in) < blockHeader+5 {
-		return io.ErrUnexpectedEOF
+func (x *xzDecompressor) reader(in io.Reader) (*xz.Reader, error) {
+	if r, ok := x.readers.Get().(*xz.Reader); ok {
+		return r, r.Reset(in)
 	}
-	header := in[blockHeader:]
-	flags, filter := header[1], header[2:]
-	if flags&0x3f != 0 {
-		return errors.New("it uses an xz filter other than LZMA2, which is not supported")
-	}
-	for sizes := flags >> 6; sizes != 0; sizes &= sizes - 1 { // packed, unpacked size
-		end := bytes.IndexFunc(filter, func(r rune) bool { return r < 0x80 })
-		filter = filter[max(end, 0)+1:]
-	}
-	if len(filter) < 3 || filter[0] != lzma2 || filter[1] != 1 {
-		return errors.New("it uses an xz filter other than LZMA2, which is not supported")
-	}
-	if filter[2] > mostBits {
-		return errors.New("its xz dictionary is larger than a block")
-	}
-	return nil
+	return xz.NewReader(in, maxBlock)
 }
 
 type lz4Decompressor struct{}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/therootcompany/xz"
+	"github.com/mikelolasagasti/xz"
 
 	"hookbuild/internal/fault"
 )
