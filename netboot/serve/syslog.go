@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/leodido/go-syslog/v4"
-	"github.com/leodido/go-syslog/v4/rfc3164"
-	"github.com/leodido/go-syslog/v4/rfc5424"
 )
 
 // syslogService prints what iPXE and HookOS's Docker log.
@@ -56,51 +53,41 @@ func (s *server) log(line string) {
 	s.Log(line)
 }
 
-// syslogLine makes one readable line of a message: "severity program: text".
-// What is in neither format is shown as it came. Control characters never
-// reach the terminal.
+var (
+	priority = regexp.MustCompile(`^<(\d{1,3})>`)
+	// RFC 5424: version, time, host, program, process, kind, data, text.
+	header5424 = regexp.MustCompile(`^1 \S+ \S+ (\S+) \S+ \S+ (?:-|(?:\[(?:[^\]"\\]|"(?:[^"\\]|\\.)*"|\\.)*\])+)(?: (.*))?$`)
+	// RFC 3164, or with the time of RFC 3339 as Docker's log driver sends it:
+	// time, host, program, process, text.
+	header3164 = regexp.MustCompile(`^ ?(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\dT\S+) \S+ ([^\s:\[]+)(?:\[[^\]]*\])?: ?(.*)$`)
+)
+
+// syslogLine returns a message as one readable line, "severity program: text".
+// A message in none of the known formats is returned as it came. Control
+// characters never reach the terminal.
 func syslogLine(message []byte) string {
 	clean := printable(string(message))
-	base := parseSyslog([]byte(clean))
-	if base == nil {
-		return bareLine(clean)
+	found := priority.FindStringSubmatch(clean)
+	if found == nil {
+		return clean
 	}
-	var b strings.Builder
-	if s := base.SeverityShortLevel(); s != nil {
-		b.WriteString(*s + " ")
+	value, err := strconv.Atoi(found[1])
+	if err != nil || value > 191 { // facility 23, severity 7
+		return clean
 	}
-	if base.Appname != nil {
-		b.WriteString(*base.Appname + ": ")
-	}
-	if base.Message != nil {
-		b.WriteString(*base.Message)
-	}
-	return b.String()
+	severities := []string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+	return severities[value%8] + " " + withoutHeader(clean[len(found[0]):])
 }
 
-func parseSyslog(message []byte) *syslog.Base {
-	if m, err := rfc5424.NewParser().Parse(message); err == nil {
-		if m, ok := m.(*rfc5424.SyslogMessage); ok {
-			return &m.Base
+// withoutHeader reduces what follows a priority to "program: text". iPXE sends
+// neither time nor program; its text is returned whole.
+func withoutHeader(text string) string {
+	for _, header := range []*regexp.Regexp{header5424, header3164} {
+		if m := header.FindStringSubmatch(text); m != nil {
+			return strings.TrimPrefix(m[1]+": ", "-: ") + m[2]
 		}
 	}
-	if m, err := rfc3164.NewParser(rfc3164.WithYear(rfc3164.CurrentYear{})).Parse(message); err == nil {
-		if m, ok := m.(*rfc3164.SyslogMessage); ok {
-			return &m.Base
-		}
-	}
-	return nil
-}
-
-// bareLine reads what iPXE sends: a priority, then no time stamp.
-func bareLine(message string) string {
-	priority, rest, ok := strings.Cut(strings.TrimPrefix(message, "<"), ">")
-	n, err := strconv.ParseUint(priority, 10, 8)
-	if !ok || err != nil || message[0] != '<' {
-		return message
-	}
-	severity := uint8(n % 8)
-	return *(&syslog.Base{Severity: &severity}).SeverityShortLevel() + " " + rest
+	return strings.TrimPrefix(text, " ")
 }
 
 func printable(s string) string {
