@@ -2,9 +2,14 @@
 # .ci/setup); nothing else has to be prepared on a Debian machine with Go.
 
 GO ?= go
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+SHAREDIR = $(DESTDIR)$(PREFIX)/share
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w'
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test kernels check e2e bench build clean
+.PHONY: demo test kernels check e2e bench build install uninstall dist clean
 
 # The main job on real input: images, a bundle and a kernel package become a
 # HookOS that boots in QEMU and runs an embedded image.
@@ -47,8 +52,29 @@ bench:
 	.ci/setup test
 	$(GO) run ./bench
 
-build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hookbuild ./cmd/hookbuild
+build: bin/hookbuild
+
+# Installs the program, its manual page and the completion of bash, zsh and fish
+# below PREFIX. It builds only what is older than its sources, so that root needs
+# no Go in "make build && sudo make install".
+install: bin/hookbuild
+	install -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/bash-completion/completions $(SHAREDIR)/zsh/site-functions $(SHAREDIR)/fish/vendor_completions.d
+	install -m 755 bin/hookbuild $(BINDIR)/hookbuild
+	bin/hookbuild man >$(SHAREDIR)/man/man1/hookbuild.1
+	bin/hookbuild completion bash >$(SHAREDIR)/bash-completion/completions/hookbuild
+	bin/hookbuild completion zsh >$(SHAREDIR)/zsh/site-functions/_hookbuild
+	bin/hookbuild completion fish >$(SHAREDIR)/fish/vendor_completions.d/hookbuild.fish
+
+bin/hookbuild: $(shell find . -type f -not -path '*/.*' -not -path './bin/*' -not -path './dist/*' -not -path './out/*' -not -name '*_test.go')
+	$(BUILD) -o $@ ./cmd/hookbuild
+
+uninstall:
+	rm -f $(BINDIR)/hookbuild $(SHAREDIR)/man/man1/hookbuild.1 $(SHAREDIR)/bash-completion/completions/hookbuild $(SHAREDIR)/zsh/site-functions/_hookbuild $(SHAREDIR)/fish/vendor_completions.d/hookbuild.fish
+
+# The archives of a release for Linux and macOS, with completion, manual page,
+# licences, bills of materials and checksums. Equal sources give equal bytes.
+dist:
+	$(GO) run ./tools/dist -out dist
 
 clean:
-	rm -rf bin out .demo
+	rm -rf bin dist out .demo

@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"machine":             {"internal/fault"},
 	"build":               {"bundles", "kernel", "linuxkit", "embed", "internal/"},
 	"cmd/hookbuild":       {"build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
+	"tools":               {"internal/"},
 	"cmd/hookdemo":        {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
 	"bench":               {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
 	"test":                {"build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
