@@ -32,7 +32,8 @@ type app struct {
 	environment
 	variables map[string]string // KEY=VALUE arguments
 	face      face
-	faceErr   error // of a face that was closed early
+	faceErr   error        // of a face that was closed early
+	store     *cache.Cache // the one that the command opened last
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -78,6 +79,7 @@ func newRootCommand(a *app) *cli.App {
 		Version:                version(),
 		Flags:                  globalFlags(),
 		Before:                 a.openFace,
+		After:                  a.trimCache,
 		Commands:               commands(a),
 		Writer:                 a.stdout,
 		ErrWriter:              a.stderr,
@@ -110,6 +112,7 @@ func commands(a *app) []*cli.Command {
 		newDHCPCommand(a),
 		newNetbootCommand(a),
 		newFlavorsCommand(a),
+		newCacheCommand(a),
 		newHelpCommand(a),
 		newCompletionCommand(a),
 		newManCommand(a),
@@ -147,6 +150,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "out", Value: "out", Usage: "the `DIR` in which the artifacts appear"},
 		&cli.StringFlag{Name: "arch", Usage: "the architecture, `amd64|arm64` (default: the flavor's, else amd64)"},
 		&cli.StringFlag{Name: "cache-dir", Usage: "the `DIR` that keeps downloads and converted layers (default: CACHE_DIR, else the user's cache directory)"},
+		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after a command, remove what was unused longest from a cache larger than `SIZE`, or none"},
 		&cli.BoolFlag{Name: "offline", Usage: "use only what is cached; contact no registry or server"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "pull images of registry FROM from TO, `FROM=TO` (repeatable)"},
 		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "a registry `HOST` that speaks plain HTTP or has an unknown certificate (repeatable)"},
@@ -160,6 +164,9 @@ func globalFlags() []cli.Flag {
 func (a *app) openFace(c *cli.Context) error {
 	if c.Int("jobs") < 1 {
 		return usagef("--jobs is %d; give 1 or more", c.Int("jobs"))
+	}
+	if _, err := cacheLimit(c); err != nil {
+		return err
 	}
 	kind := c.String("progress")
 	debug := c.Bool("debug") || truth(a.variable("DEBUG"))
@@ -238,7 +245,9 @@ func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
 		}
 		dir = filepath.Join(base, "hookbuild")
 	}
-	return cache.Open(dir, a.sink())
+	store, err := cache.Open(dir, a.sink())
+	a.store = store
+	return store, err
 }
 
 func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error) {

@@ -16,7 +16,7 @@ func commandGroups() []nameGroup {
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
 		{"Boot machines with it", []string{"dhcp", "netboot"}},
 		{"Build in CI", []string{"matrix"}},
-		{"About this program and machine", []string{"help", "version", "completion", "man"}},
+		{"About this program and machine", []string{"help", "cache", "version", "completion", "man"}},
 	}
 }
 
@@ -138,6 +138,20 @@ func examples() map[string][]example {
 		"netboot serve": {
 			{"Serve beside a DHCP server that sends machines here:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
 			{"Answer DHCP too, for the machines of hardware.csv alone:", "hookbuild netboot serve out/hook --ip 192.0.2.10 --hardware hardware.csv --dhcp --interface eth1"},
+		},
+		"cache": {
+			{"What does the cache hold?", "hookbuild cache ls"},
+			{"Make room on a full disk:", "hookbuild cache prune --max-size 5GB"},
+		},
+		"cache ls": {
+			{"What does the cache hold?", "hookbuild cache ls"},
+		},
+		"cache prune": {
+			{"What was not used for a month, without removing it:", "hookbuild cache prune --older 30d --dry-run"},
+			{"Make room on a full disk:", "hookbuild cache prune --max-size 5GB"},
+		},
+		"cache verify": {
+			{"After a crash or on a disk in doubt:", "hookbuild cache verify"},
 		},
 		"version": {
 			{"What to put into a bug report:", "hookbuild version"},

@@ -12,8 +12,7 @@
 //
 // The directory holds DIR/KIND/sha256-HEX (contents) and DIR/KIND/note-HEX
 // (notes, named by the hash of their key). Everything in it may be deleted at
-// any time. What is left out on purpose: eviction. A cache of images is small
-// beside the builds it serves, and only its owner knows which ones are over.
+// any time; [Cache.Prune] deletes what was not used for long.
 package cache
 
 import (

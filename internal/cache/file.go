@@ -76,6 +76,7 @@ func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error
 	if err != nil {
 		return nil, err
 	}
+	markUsed(f.Name(), info)
 	state := fileState{info.Size(), info.ModTime()}
 	if c.isVerified(f.Name(), state) {
 		return &File{f, state.size}, nil
@@ -97,7 +98,32 @@ func (c *Cache) discard(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("throwing away the damaged file %q: %w", path, err)
 	}
-	return fmt.Errorf("reading %q: it was damaged: %w", path, fs.ErrNotExist)
+	return &discardedError{path}
+}
+
+// discardedError says that a file was damaged and is gone now.
+type discardedError struct{ path string }
+
+func (e *discardedError) Error() string { return fmt.Sprintf("reading %q: it was damaged", e.path) }
+
+// Unwrap makes the file count as absent.
+func (e *discardedError) Unwrap() error { return fs.ErrNotExist }
+
+// checkBlob hashes the file at path, even if this process did before.
+func (c *Cache) checkBlob(ctx context.Context, path, hex string) error {
+	unlock, err := c.lock(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c.mu.Lock()
+	delete(c.verified, path)
+	c.mu.Unlock()
+	f, err := c.open(ctx, path, v1.Hash{Algorithm: "sha256", Hex: hex})
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func (c *Cache) isVerified(path string, s fileState) bool {

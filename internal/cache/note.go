@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,19 +31,44 @@ func (c *Cache) Note(kind, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := os.Open(path)
+	n, err := c.readNote(path)
 	if err != nil {
 		return "", err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, mostNote))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("reading %q: %w", path, err)
-	}
-	n, ok := parseNote(string(data))
-	if !ok || n.Key != key {
+	if n.Key != key {
 		return "", c.discard(path)
 	}
 	return n.Value, nil
+}
+
+// readNote reads the note at path; a damaged one is discarded.
+func (c *Cache) readNote(path string) (note, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return note{}, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostNote))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return note{}, fmt.Errorf("reading %q: %w", path, err)
+	}
+	n, ok := parseNote(string(data))
+	if !ok {
+		return note{}, c.discard(path)
+	}
+	return n, nil
+}
+
+// checkNote reports whether the note at path is whole and has the name of its
+// key, as [Cache.Note] would find it.
+func (c *Cache) checkNote(path string) error {
+	n, err := c.readNote(path)
+	if err != nil {
+		return err
+	}
+	if filepath.Base(path) != "note-"+sumOf(n.Key) {
+		return c.discard(path)
+	}
+	return nil
 }
 
 // SetNote keeps value under key in place of what was there. Notes are for what

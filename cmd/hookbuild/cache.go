@@ -1,0 +1,216 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/cache"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
+	"hookbuild/linuxkit/size"
+)
+
+func newCacheCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:  "cache",
+		Usage: "list, prune and verify what hookbuild keeps in --cache-dir",
+		Subcommands: []*cli.Command{
+			{
+				Name: "ls", Usage: "list what the cache holds, by kind, with sizes and ages",
+				Flags: []cli.Flag{jsonFlag()}, Action: a.cacheList,
+			},
+			{
+				Name: "prune", Usage: "remove what was not used for long, or all of it",
+				Description: "Removes the files that have been unused longest, until both limits are kept; without an option, " +
+					"until the cache is no larger than --cache-limit. Files used within the last hour stay, so other hookbuilds may run meanwhile.",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "max-size", Usage: "let `SIZE` stay, such as 5GB"},
+					&cli.StringFlag{Name: "older", Usage: "remove what was not used for `AGE`, such as 30d or 12h"},
+					&cli.BoolFlag{Name: "all", Usage: "remove everything that is not in use"},
+					&cli.BoolFlag{Name: "dry-run", Usage: "only list what would be removed"},
+				},
+				Action: a.cachePrune,
+			},
+			{
+				Name: "verify", Usage: "compare every file with its hash, and remove the damaged ones",
+				Action: a.cacheVerify,
+			},
+		},
+	}
+}
+
+func (a *app) cacheList(c *cli.Context) error {
+	store, err := a.cacheOf(c)
+	if err != nil {
+		return err
+	}
+	usage, err := store.Usage(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		enc := json.NewEncoder(a.results())
+		enc.SetIndent("", "  ")
+		return enc.Encode(struct {
+			Dir   string        `json:"dir"`
+			Kinds []cache.Usage `json:"kinds"`
+		}{store.Dir(), usage})
+	}
+	a.note("the cache in %s:", store.Dir())
+	return a.printUsage(usage)
+}
+
+func (a *app) printUsage(usage []cache.Usage) error {
+	t := tabwriter.NewWriter(a.results(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "KIND\tFILES\tSIZE\tLAST USED\tLONGEST UNUSED")
+	var files int
+	var bytes int64
+	for _, u := range usage {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", u.Kind, u.Files, bytesText(u.Bytes), ago(u.Used), ago(u.Unused))
+		files += u.Files
+		bytes += u.Bytes
+	}
+	fmt.Fprintf(t, "total\t%d\t%s\t\t\n", files, bytesText(bytes))
+	return t.Flush()
+}
+
+// ago returns how long before now t was, in one unit.
+func ago(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return "now"
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+}
+
+func (a *app) cachePrune(c *cli.Context) error {
+	limits, err := a.pruneLimits(c)
+	if err != nil {
+		return err
+	}
+	store, err := a.cacheOf(c)
+	if err != nil {
+		return err
+	}
+	removed, err := store.Prune(c.Context, limits)
+	if err != nil {
+		return err
+	}
+	if len(removed) == 0 {
+		a.note("nothing in %s exceeds the limits", store.Dir())
+		return nil
+	}
+	verb := "removed from"
+	if limits.DryRun {
+		verb = "would be removed from"
+	}
+	a.note("%s %s:", verb, store.Dir())
+	return a.printUsage(removed)
+}
+
+func (a *app) pruneLimits(c *cli.Context) (l cache.Limits, err error) {
+	l = cache.Limits{All: c.Bool("all"), DryRun: c.Bool("dry-run")}
+	if l.All && (c.IsSet("max-size") || c.IsSet("older")) {
+		return l, usagef("--all removes everything that is not in use: leave --max-size and --older out")
+	}
+	if text := c.String("max-size"); text != "" {
+		if l.Size, err = size.Parse(text); err != nil {
+			return l, usagef("--max-size: %v", err)
+		}
+	}
+	if text := c.String("older"); text != "" {
+		if l.Age, err = parseAge(text); err != nil {
+			return l, err
+		}
+	}
+	if !l.All && l.Size == 0 && l.Age == 0 {
+		l.Size, err = cacheLimit(c)
+	}
+	return l, err
+}
+
+// parseAge reads a duration in days ("30d") or as [time.ParseDuration] does.
+func parseAge(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil && n > 0 {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	} else if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return d, nil
+	}
+	return 0, usagef("--older %q is not an age such as 30d or 12h", text)
+}
+
+// cacheLimit returns the --cache-limit in bytes; 0 is no limit.
+func cacheLimit(c *cli.Context) (int64, error) {
+	text := c.String("cache-limit")
+	if text == "" || text == "0" || text == "none" {
+		return 0, nil
+	}
+	limit, err := size.Parse(text)
+	if err != nil {
+		return 0, usagef("--cache-limit: %v, or none", err)
+	}
+	return limit, nil
+}
+
+func (a *app) cacheVerify(c *cli.Context) error {
+	store, err := a.cacheOf(c)
+	if err != nil {
+		return err
+	}
+	checked, damaged, err := store.Verify(c.Context)
+	if err != nil {
+		return err
+	}
+	if damaged > 0 {
+		return fmt.Errorf("verifying the cache %q: %d of %s were damaged and have been removed; the next run fetches or makes them again. Check the disk", store.Dir(), damaged, words.Count(checked, "file"))
+	}
+	a.note("%s in %s: all have the content that their names say", words.Count(checked, "file"), store.Dir())
+	return nil
+}
+
+func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
+	if c.NArg() > 0 {
+		return nil, usagef("%q: the command takes no arguments", c.Args().First())
+	}
+	store, err := a.openCache(c)
+	a.store = nil // the command itself says what is removed
+	return store, err
+}
+
+// trimCache prunes the cache that the command used to --cache-limit. It runs
+// after the command succeeded, so a fault is only a warning.
+func (a *app) trimCache(c *cli.Context) error {
+	if a.store == nil {
+		return nil
+	}
+	limit, err := cacheLimit(c)
+	if err != nil || limit == 0 {
+		return err
+	}
+	removed, err := a.store.Prune(c.Context, cache.Limits{Size: limit})
+	if err != nil {
+		progress.Warnf(a.sink(), "%v", err)
+		return nil
+	}
+	var bytes int64
+	for _, u := range removed {
+		bytes += u.Bytes
+	}
+	if bytes > 0 {
+		a.note("the cache was larger than %s (--cache-limit): %s that were unused longest are removed", bytesText(limit), bytesText(bytes))
+	}
+	return nil
+}

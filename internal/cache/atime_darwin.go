@@ -1,0 +1,15 @@
+package cache
+
+import (
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// accessTime is a file's atime, or the zero time where it is not known.
+func accessTime(info fs.FileInfo) time.Time {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(s.Atimespec.Unix())
+	}
+	return time.Time{}
+}

@@ -1,0 +1,226 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Usage is what one kind of content takes of the disk.
+type Usage struct {
+	Kind string `json:"kind"`
+	// Files and Bytes count regular files by their length.
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Used is when one of them was last used, Unused when the one that waits
+	// longest was.
+	Used   time.Time `json:"used"`
+	Unused time.Time `json:"unused"`
+}
+
+// Usage returns what the cache holds, by kind, the largest first.
+func (c *Cache) Usage(ctx context.Context) ([]Usage, error) {
+	files, err := c.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return usageOf(files), nil
+}
+
+func usageOf(files []stored) []Usage {
+	byKind := map[string]*Usage{}
+	for _, f := range files {
+		u, ok := byKind[f.kind]
+		if !ok {
+			u = &Usage{Kind: f.kind, Used: f.used, Unused: f.used}
+			byKind[f.kind] = u
+		}
+		u.Files++
+		u.Bytes += f.size
+		if f.used.After(u.Used) {
+			u.Used = f.used
+		}
+		if f.used.Before(u.Unused) {
+			u.Unused = f.used
+		}
+	}
+	usages := make([]Usage, 0, len(byKind))
+	for _, u := range byKind {
+		usages = append(usages, *u)
+	}
+	slices.SortFunc(usages, func(a, b Usage) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Kind, b.Kind))
+	})
+	return usages
+}
+
+// inUse is how long a file counts as in use after a process opened it: a run
+// that has seen a file may want it again, and may not be able to fetch it.
+const inUse = time.Hour
+
+// Limits say what [Cache.Prune] removes. A zero field sets no limit.
+type Limits struct {
+	// Size is how many bytes may stay.
+	Size int64
+	// Age is how long a file may stay unused.
+	Age time.Duration
+	// All removes everything that is not in use.
+	All bool
+	// DryRun only reports what would be removed.
+	DryRun bool
+}
+
+// Prune removes what exceeds the limits, the longest unused first, and returns
+// what it removed, by kind. Files that some process used within the last hour
+// stay, so it may run beside other hookbuilds.
+func (c *Cache) Prune(ctx context.Context, l Limits) ([]Usage, error) {
+	files, err := c.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(files, func(a, b stored) int {
+		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.path, b.path))
+	})
+	var total int64
+	for _, f := range files {
+		total += f.size
+	}
+	now := time.Now()
+	var removed []stored
+	for _, f := range files {
+		idle := now.Sub(f.used)
+		over := l.All || l.Age > 0 && idle > l.Age || l.Size > 0 && total > l.Size
+		if !over || idle < inUse {
+			continue
+		}
+		if !l.DryRun {
+			if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return usageOf(removed), fmt.Errorf("pruning the cache %q: %w", c.dir, err)
+			}
+		}
+		total -= f.size
+		removed = append(removed, f)
+	}
+	return usageOf(removed), nil
+}
+
+// Verify checks every file that is named by its hash and every note. It
+// removes the damaged ones, each with a warning, and returns how many files it
+// checked and how many were damaged.
+func (c *Cache) Verify(ctx context.Context) (checked, damaged int, err error) {
+	files, err := c.list(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, f := range files {
+		check := c.checkOf(f.path)
+		if check == nil {
+			continue
+		}
+		err := check(ctx)
+		var discarded *discardedError
+		switch {
+		case errors.As(err, &discarded):
+			damaged++
+		case errors.Is(err, fs.ErrNotExist): // another process removed it
+			continue
+		case err != nil:
+			return checked, damaged, fmt.Errorf("verifying the cache %q: %w", c.dir, err)
+		}
+		checked++
+	}
+	return checked, damaged, nil
+}
+
+// checkOf returns what compares the file at path with its name, or nil where
+// the name says nothing of the content.
+func (c *Cache) checkOf(path string) func(context.Context) error {
+	name := filepath.Base(path)
+	if strings.HasPrefix(name, "note-") {
+		return func(context.Context) error { return c.checkNote(path) }
+	}
+	if hex, named := strings.CutPrefix(name, "sha256-"); named {
+		return func(ctx context.Context) error { return c.checkBlob(ctx, path, hex) }
+	}
+	return nil
+}
+
+// stored is a file of the cache directory.
+type stored struct {
+	path, kind string
+	size       int64
+	used       time.Time
+}
+
+// list returns the cache's files, without the temporary ones of processes that
+// are writing. Below the directory "kernel" the kinds are its subdirectories.
+func (c *Cache) list(ctx context.Context) ([]stored, error) {
+	var files []stored
+	err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+		if cancelled := ctx.Err(); cancelled != nil {
+			return cancelled
+		}
+		if errors.Is(err, fs.ErrNotExist) && path != c.dir {
+			return nil // another process removed it
+		}
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), tempPrefix) {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		kind, err := c.kindOf(path)
+		files = append(files, stored{path: path, kind: kind, size: info.Size(), used: lastUse(info)})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the cache %q: %w", c.dir, err)
+	}
+	return files, nil
+}
+
+func (c *Cache) kindOf(path string) (string, error) {
+	rel, err := filepath.Rel(c.dir, path)
+	if err != nil {
+		return "", err
+	}
+	parts := strings.Split(filepath.ToSlash(rel), "/")
+	switch {
+	case len(parts) == 1:
+		return "other", nil
+	case parts[0] == "kernel" && len(parts) > 2:
+		return "kernel/" + parts[1], nil
+	}
+	return parts[0], nil
+}
+
+// lastUse is when the file was last opened or written. Opening sets the access
+// time (see [markUsed]), which file systems mounted with noatime do not.
+func lastUse(info fs.FileInfo) time.Time {
+	if at := accessTime(info); at.After(info.ModTime()) {
+		return at
+	}
+	return info.ModTime()
+}
+
+// markUsed sets a file's access time to now, at most every few minutes. The
+// modification time stays: it tells a verified file from a changed one. Where
+// the file cannot be marked, such as in a directory that is shared read-only,
+// it only counts as older than it is.
+func markUsed(path string, info fs.FileInfo) {
+	const often = 5 * time.Minute
+	if now := time.Now(); now.Sub(lastUse(info)) > often {
+		_ = os.Chtimes(path, now, info.ModTime())
+	}
+}

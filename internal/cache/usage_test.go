@@ -1,0 +1,163 @@
+package cache
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// keep stores text as a blob of the kind that was last used before now by age.
+func keep(t *testing.T, c *Cache, kind, text string, age time.Duration) v1.Hash {
+	t.Helper()
+	h, _, err := v1.SHA256(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.PutBlob(t.Context(), kind, h, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), os.Chtimes(f.Path(), time.Now().Add(-age), time.Now().Add(-age))); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (c *Cache) has(t *testing.T, kind string, h v1.Hash) bool {
+	t.Helper()
+	path, err := c.blobPath(kind, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = os.Stat(path)
+	return err == nil
+}
+
+func TestUsage(t *testing.T) {
+	c, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, c, "layers", "0123456789", 48*time.Hour)
+	keep(t, c, "layers", "abc", time.Minute)
+	keep(t, c, "blobs", "x", 0)
+	source := filepath.Join(c.Dir(), "kernel", "source")
+	if err := errors.Join(os.MkdirAll(source, 0o755), os.WriteFile(filepath.Join(source, "linux.tar.xz"), make([]byte, 100), 0o644),
+		os.WriteFile(filepath.Join(c.Dir(), "layers", tempPrefix+"1"), make([]byte, 1000), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Usage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, u := range got {
+		lines = append(lines, strings.Join([]string{u.Kind, time.Duration(u.Bytes).String()}, " "))
+	}
+	if want := "kernel/source 100ns, layers 13ns, blobs 1ns"; strings.Join(lines, ", ") != want {
+		t.Errorf("usage %v, want %s", lines, want)
+	}
+	if idle := time.Since(got[1].Unused); got[1].Files != 2 || idle < 47*time.Hour || time.Since(got[1].Used) > time.Hour {
+		t.Errorf("layers: %+v", got[1])
+	}
+}
+
+func TestPrune(t *testing.T) {
+	tests := map[string]struct {
+		limits      Limits
+		old, middle bool // which stay
+	}{
+		"nothing asked":    {Limits{}, true, true},
+		"by age":           {Limits{Age: 100 * time.Hour}, false, true},
+		"by size":          {Limits{Size: 20}, false, true},
+		"by a smaller one": {Limits{Size: 5}, false, false},
+		"large enough":     {Limits{Size: 30}, true, true},
+		"all":              {Limits{All: true}, false, false},
+		"only asked":       {Limits{All: true, DryRun: true}, true, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, err := Open(t.TempDir(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := keep(t, c, "layers", "old.......", 200*time.Hour)
+			middle := keep(t, c, "layers", "middle....", 50*time.Hour)
+			fresh := keep(t, c, "layers", "fresh.....", time.Minute)
+			if _, err := c.Prune(t.Context(), test.limits); err != nil {
+				t.Fatal(err)
+			}
+			if got := [...]bool{c.has(t, "layers", old), c.has(t, "layers", middle), c.has(t, "layers", fresh)}; got != [...]bool{test.old, test.middle, true} {
+				t.Errorf("old, middle, fresh: %v", got)
+			}
+		})
+	}
+}
+
+// Reading a file makes it one that was used, without making it one that
+// changed.
+func TestReadingCountsAsUse(t *testing.T) {
+	dir := t.TempDir()
+	c, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := keep(t, c, "layers", "content", 200*time.Hour)
+	again, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := again.Blob(t.Context(), "layers", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := again.Prune(t.Context(), Limits{Age: time.Hour, Size: 1})
+	if err != nil || len(removed) != 0 {
+		t.Errorf("removed %v, error %v", removed, err)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	c, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := keep(t, c, "layers", "good", 0), keep(t, c, "layers", "bad", 0)
+	if err := errors.Join(c.SetNote("tags", "a", "1"), c.SetNote("tags", "b", "2")); err != nil {
+		t.Fatal(err)
+	}
+	path, err := c.blobPath("layers", bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note, err := c.notePath("tags", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, []byte("BAD"), 0o600), os.WriteFile(note, []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	checked, damaged, err := c.Verify(t.Context())
+	if err != nil || checked != 4 || damaged != 2 {
+		t.Errorf("%d checked, %d damaged, error %v", checked, damaged, err)
+	}
+	if !c.has(t, "layers", good) || c.has(t, "layers", bad) {
+		t.Error("the wrong file is gone")
+	}
+	if _, err := os.Stat(note); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the damaged note: %v", err)
+	}
+}
