@@ -26,14 +26,14 @@ test:
 # its embedded images. It takes some ten minutes on two cores.
 kernels:
 	.ci/setup test
-	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestMenuconfig.*)$$' ./kernel/builder
+	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^TestCompiledKernel$$' ./cmd/hookdemo
 
 # What must hold of every commit, beside the tests.
 check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./kernel/builder ./netboot/chain ./cmd/hookdemo
+	$(GO) vet -tags e2e ./kernel/container ./netboot/chain ./cmd/hookdemo
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 	$(GO) mod verify
@@ -43,7 +43,7 @@ check:
 # the other architecture.
 e2e:
 	.ci/setup test
-	$(GO) test -tags e2e -timeout 90m ./kernel/builder ./netboot/chain ./cmd/hookdemo
+	$(GO) test -tags e2e -timeout 90m ./kernel/container ./netboot/chain ./cmd/hookdemo
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
 

@@ -159,7 +159,7 @@ func readDocument(path string) ([]byte, error) {
 func (r Request) variables(k *kernel.Image, own []containers.Container) map[string]string {
 	values := map[string]string{
 		"HOOK_VERSION":        r.HookVersion,
-		"HOOK_KERNEL_IMAGE":   kernelReference(k, r.KernelRepository),
+		"HOOK_KERNEL_IMAGE":   kernelReference(k, r.KernelOptions.Plan.ImageRepository()),
 		"HOOK_KERNEL_ID":      r.Flavor.ID,
 		"HOOK_KERNEL_VERSION": k.Release,
 	}

@@ -100,7 +100,7 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 
 // planSystem finds the kernel and what the root file system is made of.
 func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
-	if p.Kernel != "" {
+	if p.Document == "" || p.Kernel != "" {
 		if p.kernel, err = b.kernel(ctx, p.Request); err != nil {
 			return err
 		}

@@ -1,11 +1,9 @@
 package build
 
 import (
-	"context"
 	"time"
 
 	"hookbuild/embed"
-	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
@@ -24,26 +22,12 @@ type Request struct {
 	// Name is the artifacts' directory in Out and begins the tarball's name;
 	// empty is "hook".
 	Name string
-	// Kernel says where the kernel comes from: "latest", "built" (the one of
-	// PointRelease that hookbuild kernel or build.sh made of this checkout),
-	// "image:REF", "deb:FILE" (or a URL), "dir:DIR". Empty is a document's own.
+	// Kernel names the kernel, see [kernel.Open]. Empty is a document's own, or
+	// [kernel.Default] of a flavor.
 	Kernel string
-	// KernelFlavor is the one whose kernel is meant by "latest" and "built",
-	// when that is not Flavor (USE_KERNEL_ID).
-	KernelFlavor *flavor.Flavor
-	// PointRelease is the last number of a kernel's version
-	// (KERNEL_POINT_RELEASE), for "built".
-	PointRelease string
-	// Armbian says where the kernels of Armbian's flavors come from.
-	Armbian Armbian
-	// BuildKernel gives the kernel that "build" stands for: the caller knows the
-	// Docker that compiles.
-	BuildKernel func(context.Context) (*kernel.Image, error)
-	// ChooseModules leaves some modules of a kernel that is not built out, or
-	// adds firmware; nil for neither.
-	ChooseModules func(context.Context, *kernel.Image) error
-	// KernelRepository is where "latest" looks (HOOK_KERNEL_OCI_BASE).
-	KernelRepository string
+	// KernelOptions say what Kernel cannot. The Builder fills in what it knows
+	// itself.
+	KernelOptions kernel.OpenOptions
 	// ContainersBase begins the references of the checkout's containers
 	// (HOOK_LK_CONTAINERS_OCI_BASE).
 	ContainersBase string
@@ -75,16 +59,6 @@ type Request struct {
 	Out string
 }
 
-// Armbian says where Armbian's kernels are.
-type Armbian struct {
-	// Base begins the artifacts' references (ARMBIAN_BASE_ORAS_REF); empty is
-	// Armbian's own.
-	Base string
-	// Version is an artifact's tag (ARMBIAN_KERNEL_VERSION); empty is the
-	// newest.
-	Version string
-}
-
 // ISO asks for an ISO image that boots by UEFI.
 type ISO struct {
 	// Loader is GRUB: an EFI program, a directory or an image with one. Empty
@@ -94,26 +68,26 @@ type ISO struct {
 
 // The defaults of build.sh's variables.
 const (
-	DefaultHookVersion      = "0.11.1"
-	DefaultKernelRepository = "ghcr.io/tinkerbell/hook/kernel/hook-kernel"
-	DefaultContainersBase   = "ghcr.io/tinkerbell/hook/linuxkit/"
-	DefaultName             = "hook"
-	DefaultOut              = "out"
+	DefaultHookVersion    = "0.11.1"
+	DefaultContainersBase = "ghcr.io/tinkerbell/hook/linuxkit/"
+	DefaultName           = "hook"
+	DefaultOut            = "out"
 )
 
 func (r *Request) fillDefaults() error {
-	if r.Kernel == "" && r.Document == "" {
-		return fault.Usagef("choosing the kernel of %q: none was given; say --kernel latest, image:REF, deb:FILE or dir:DIR", r.Flavor.ID)
+	if r.KernelOptions.Plan.Flavor.ID == "" && r.Document == "" {
+		r.KernelOptions.Plan.Flavor, r.KernelOptions.Plan.HookDir = r.Flavor, r.Workspace.Dir
 	}
-	if r.KernelFlavor == nil {
-		r.KernelFlavor = &r.Flavor
+	if r.Document == "" || r.Kernel != "" {
+		if err := kernel.CheckReference(r.Kernel, r.KernelOptions); err != nil {
+			return err
+		}
 	}
 	if !r.SourceDate.IsZero() {
 		r.Segment.MaxTime = r.SourceDate
 	}
 	setDefault(&r.Name, DefaultName)
 	setDefault(&r.Template, r.Flavor.Template)
-	setDefault(&r.KernelRepository, DefaultKernelRepository)
 	setDefault(&r.ContainersBase, DefaultContainersBase)
 	setDefault(&r.HookVersion, DefaultHookVersion)
 	setDefault(&r.OutputID, r.Flavor.OutputID(""))

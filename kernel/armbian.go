@@ -21,6 +21,29 @@ import (
 // says otherwise.
 const ArmbianBase = "ghcr.io/armbian/os"
 
+// Armbian says where Armbian's kernels are.
+type Armbian struct {
+	// Base begins the artifacts' references (ARMBIAN_BASE_ORAS_REF); empty
+	// means [ArmbianBase].
+	Base string
+	// Version is an artifact's tag (ARMBIAN_KERNEL_VERSION); empty means the
+	// newest.
+	Version string
+}
+
+// armbianRef returns the reference of the flavor's artifact.
+func (o OpenOptions) armbianRef(ctx context.Context) (string, error) {
+	base := o.Armbian.Base
+	if base == "" {
+		base = ArmbianBase
+	}
+	repository := base + "/" + o.Plan.Flavor.Artifact
+	if o.Armbian.Version == "" {
+		return LatestArmbian(ctx, o.Client, repository)
+	}
+	return repository + ":" + o.Armbian.Version, nil
+}
+
 // armbianTag is the form of a kernel artifact's tag: 6.1.84-S8e1d-D...
 var armbianTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-S[0-9a-zA-Z-]+$`)
 

@@ -15,6 +15,16 @@ import (
 	"hookbuild/kernel/deb"
 )
 
+// debSource reads packages, which a comma separates.
+func debSource() source {
+	return source{
+		names: []string{"deb"}, forms: []string{"deb:FILE"},
+		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
+			return FromDeb(ctx, strings.Split(rest, ","), o.Options)
+		},
+	}
+}
+
 // FromDeb reads a distribution's kernel out of its .deb packages, given as
 // paths or http(s) URLs. One package is enough for Debian and Armbian; Ubuntu
 // keeps the modules in linux-modules-*, so there give both (also

@@ -15,6 +15,16 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
+// dirSource reads a directory.
+func dirSource() source {
+	return source{
+		names: []string{"dir"}, forms: []string{"dir:DIR"},
+		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
+			return FromDir(ctx, rest, o.Options)
+		},
+	}
+}
+
 // FromDir reads a kernel from a directory, which has one of two forms:
 //   - what make install, modules_install and dtbs_install leave: one file named
 //     vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/), lib/modules

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/oci"
+	"hookbuild/kernel/flavor"
 )
 
 // Tagger lists the tags of a repository; [oci.Client] does.
@@ -70,6 +72,35 @@ func (w Wanted) nothing(tags []string) error {
 	}
 	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or give --kernel image:REF",
 		w.Series, w.Repository, seriesOf(tags))
+}
+
+// latestSource reads the newest published kernel of the flavor's series.
+func latestSource() source {
+	return source{
+		names: []string{"latest"}, forms: []string{"latest"},
+		flavors: true,
+		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
+			return o.latest(ctx)
+		},
+	}
+}
+
+// latest reads the newest published kernel of the flavor, preferably one of
+// this checkout's own inputs.
+func (o OpenOptions) latest(ctx context.Context) (*Image, error) {
+	f := o.Plan.Flavor
+	if f.Method == flavor.Armbian {
+		ref, err := o.armbianRef(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return FromArmbian(ctx, o.Client, ref, o.Options)
+	}
+	hash, err := o.checkoutHash()
+	if err != nil && (f.Own || !errors.Is(err, fs.ErrNotExist)) {
+		return nil, err
+	}
+	return FromLatest(ctx, o.Client, Wanted{Repository: o.Plan.ImageRepository(), Series: f.Series, Arch: o.Arch, Hash: hash, HashOnly: f.Own}, o.Options)
 }
 
 // mostTried bounds how many images are asked for their architecture.

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/tarball"
@@ -20,6 +23,40 @@ const (
 	ociSystemMap = "System.map"
 	ociConfig    = "config"
 )
+
+// imageSource reads a kernel image from wherever [oci.Client.Image] finds it.
+// The kinds of images that are no registry's may be named without "image:".
+func imageSource() source {
+	return source{
+		names: []string{"image", "oci", "oci-archive", "docker-archive", "daemon"}, forms: []string{"image:REF"},
+		open: func(ctx context.Context, name, rest string, o OpenOptions) (*Image, error) {
+			if name != "image" {
+				rest = name + ":" + rest
+			}
+			image, err := o.image(ctx, rest)
+			if err != nil {
+				return nil, err
+			}
+			return FromOCI(ctx, image, o.Options)
+		},
+	}
+}
+
+// image finds a kernel image for the wanted architecture. Where any will do,
+// x86_64 comes first.
+func (o OpenOptions) image(ctx context.Context, src string) (*oci.Image, error) {
+	if o.Arch != "" {
+		return o.Client.Image(ctx, src, o.platform())
+	}
+	image, err := o.Client.Image(ctx, src, v1.Platform{OS: "linux", Architecture: "amd64"})
+	if err == nil || fault.KindOf(err) != fault.Invalid {
+		return image, err
+	}
+	if other, wrong := o.Client.Image(ctx, src, v1.Platform{OS: "linux", Architecture: "arm64"}); wrong == nil {
+		return other, nil
+	}
+	return nil, err
+}
 
 // FromOCI reads an OCI kernel image as the builds of HookOS make them: kernel
 // and kernel.tar at its root, mostly dtbs.tar.gz and System.map, and config in

@@ -23,6 +23,7 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
+	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/modules"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/testneed"
@@ -67,16 +68,7 @@ func TestPackAndRead(t *testing.T) {
 			}
 			host, client := startRegistry(t)
 			ref := host + "/hook/hook-kernel:6.6.32-12345678"
-			r := Registry{Insecure: []string{host}}
-			if has, err := r.Has(t.Context(), ref); has || err != nil {
-				t.Errorf("before the push the registry has it: %v, %v", has, err)
-			}
-			if err := r.Push(t.Context(), ref, image); err != nil {
-				t.Fatal(err)
-			}
-			if has, err := r.Has(t.Context(), ref); !has || err != nil {
-				t.Errorf("after the push the registry has it: %v, %v", has, err)
-			}
+			push(t, ref, image)
 			pulled, err := client.Image(t.Context(), ref, v1.Platform{OS: "linux", Architecture: arch})
 			if err != nil {
 				t.Fatal(err)
@@ -156,9 +148,7 @@ func TestWrongLabel(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, client := startRegistry(t)
-	if err := (Registry{Insecure: []string{host}}).Push(t.Context(), host+"/k:1", image); err != nil {
-		t.Fatal(err)
-	}
+	push(t, host+"/k:1", image)
 	pulled, err := client.Image(t.Context(), host+"/k:1", v1.Platform{OS: "linux", Architecture: "arm64"})
 	if err != nil {
 		t.Fatal(err)
@@ -166,9 +156,7 @@ func TestWrongLabel(t *testing.T) {
 	if _, err := FromOCI(t.Context(), pulled, options(t)); err == nil || !strings.Contains(err.Error(), "labelled arm64 and its kernel is for x86_64") {
 		t.Errorf("the error is %v", err)
 	}
-	if err := (Registry{Insecure: []string{host}}).Push(t.Context(), host+"/k:2", empty.Image); err != nil {
-		t.Fatal(err)
-	}
+	push(t, host+"/k:2", empty.Image)
 	pulled, err = client.Image(t.Context(), host+"/k:2", v1.Platform{OS: "linux", Architecture: "amd64"})
 	if err == nil {
 		_, err = FromOCI(t.Context(), pulled, options(t))
@@ -189,7 +177,11 @@ func TestExport(t *testing.T) {
 	_, client := startRegistry(t)
 	for path, source := range map[string]string{"layout": "oci:" + dir + "/layout:k:1", "image.tar.gz": "docker-archive:" + dir + "/image.tar.gz"} {
 		for range 2 { // a second time replaces the first
-			if err := Export(t.Context(), filepath.Join(dir, path), "k:1", image); err != nil {
+			o := deliver.Options{NoLoad: true, Offline: true, Force: true, Export: filepath.Join(dir, path)}
+			err := deliver.Deliver(t.Context(), "k:1", o, func(context.Context) (*deliver.Made, error) {
+				return &deliver.Made{Image: image, Discard: func() error { return nil }}, nil
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -249,6 +241,11 @@ func pushArtifact(t *testing.T, ref, title string, content []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	push(t, ref, image)
+}
+
+func push(t *testing.T, ref string, image v1.Image) {
+	t.Helper()
 	parsed, err := name.ParseReference(ref, name.Insecure)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hookbuild/kernel/builder"
+	"hookbuild/kernel/container"
 	"hookbuild/test/lab"
 )
 
@@ -28,7 +28,7 @@ const (
 	oldKernel   = "hookbuild-bench/kernel"
 	repository  = "hookbuild-bench/hook-kernel" // ours
 	configFile  = "kernel/configs/bench-6.1.y-x86_64"
-	tinyKernel  = "kernel/builder/testdata/tiny-x86_64.config"
+	tinyKernel  = "kernel/container/testdata/tiny-x86_64.config"
 	flavorsFile = `flavors:
   - {id: bench-kernel, arch: x86_64, series: 6.1, config: bench}
 `
@@ -121,7 +121,7 @@ func (p *place) buildImages(ctx context.Context) error {
 	if p.network != "" {
 		args = append(args, "--network", p.network)
 	}
-	if err := p.image(ctx, compiler, builder.Dockerfile(), nil, args...); err != nil {
+	if err := p.image(ctx, compiler, container.Dockerfile(), nil, args...); err != nil {
 		return err
 	}
 	return p.image(ctx, withSource, "FROM "+compiler+"\nCOPY linux.tar.xz /\n", map[string]string{"linux.tar.xz": p.source}, "--network", "none")

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,8 +11,8 @@ import (
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/squashfs"
+	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
-	"hookbuild/kernel/kbuild"
 )
 
 func newAllCommand(a *app) *cli.Command {
@@ -173,8 +172,6 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	if r.SourceDate, err = a.sourceDate(); err != nil {
 		return r, err
 	}
-	r.KernelRepository = a.variable("HOOK_KERNEL_OCI_BASE")
-	r.Armbian = build.Armbian{Base: a.variable("ARMBIAN_BASE_ORAS_REF"), Version: a.variable("ARMBIAN_KERNEL_VERSION")}
 	r.NoBuildContainers = a.noBuild(c)
 	r.Out = c.String("out")
 	return r, a.outputs(c, &r)
@@ -198,17 +195,14 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
 		return r, err
 	}
-	if r.KernelFlavor, err = a.kernelFlavor(c, r.Flavor); err != nil {
-		return r, err
-	}
-	if r.Kernel, r.PointRelease, err = a.kernelChoice(c, *r.KernelFlavor, r.Workspace); err != nil {
+	if r.Kernel, r.KernelOptions, err = a.kernelChoice(c, r.Flavor); err != nil {
 		return r, err
 	}
 	r.Template = c.String("template")
 	r.ContainersBase = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
 	r.HookVersion = a.variable("HOOK_VERSION")
 	r.OutputID = r.Flavor.OutputID(a.variable("FORCE_OUTPUT_ID"))
-	return r, a.kernelBuilding(c, &r)
+	return r, nil
 }
 
 // kernelFlavor is the flavor whose kernel f takes: the one of USE_KERNEL_ID,
@@ -229,28 +223,29 @@ func (a *app) kernelFlavor(c *cli.Context, f flavor.Flavor) (*flavor.Flavor, err
 	return &k, nil
 }
 
-// kernelChoice is what --kernel says; else the kernel of the release that
-// KERNEL_POINT_RELEASE or the checkout's lock pins, as it was built from the
-// checkout; by default, as with USE_LATEST_BUILT_KERNEL, the newest published
-// one.
-func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor, w build.Workspace) (kernel, pointRelease string, err error) {
-	if c.IsSet("kernel") {
-		return c.String("kernel"), "", nil
-	}
-	if a.switchedOn("USE_LATEST_BUILT_KERNEL") || f.Method != flavor.Source {
-		return "latest", "", nil
-	}
-	if point := a.variable("KERNEL_POINT_RELEASE"); point != "" {
-		return "built", point, nil
-	}
-	lock, err := kbuild.ReadLock(w.Dir)
+// kernelChoice is what --kernel says of the kernel of a flavor; with
+// USE_LATEST_BUILT_KERNEL it is the newest published one.
+func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kernel.OpenOptions, err error) {
+	k, err := a.kernelFlavor(c, f)
 	if err != nil {
-		return "", "", err
+		return "", o, err
 	}
-	if pin, pinned := lock.Find(f.Series); pinned {
-		return "built", strconv.Itoa(pin.Version.Point), nil
+	if o, err = a.openOptions(c, *k); err != nil {
+		return "", o, err
 	}
-	return "latest", "", nil
+	switch {
+	case c.IsSet("kernel"):
+		ref = c.String("kernel")
+	case a.switchedOn("USE_LATEST_BUILT_KERNEL"):
+		ref = "latest"
+	}
+	if err := kernel.CheckReference(ref, o); err != nil {
+		return "", o, err
+	}
+	if ref != "build" {
+		err = refuseBuildFlags(c, "the kernel is "+orDefault(ref, "a published one")+"; say --kernel build")
+	}
+	return ref, o, err
 }
 
 // noBuild tells whether building containers is forbidden.

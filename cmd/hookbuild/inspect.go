@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
@@ -17,6 +16,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
 	"hookbuild/kernel/devices"
+	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/inspect"
 )
 
@@ -136,8 +136,7 @@ func (a *app) openSubject(c *cli.Context) (*subject, error) {
 }
 
 func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
-	scheme, _, _ := strings.Cut(arg, ":")
-	isKernel := slices.Contains([]string{"image", "deb", "dir"}, scheme)
+	isKernel := kernel.IsPlace(arg)
 	if !isKernel {
 		if isKernel, err = isKernelFile(arg); err != nil {
 			return err
@@ -180,31 +179,19 @@ func isKernelFile(name string) (bool, error) {
 	return err == nil, nil
 }
 
-func (a *app) openKernel(c *cli.Context, arg string) (*kernel.Image, error) {
-	o, err := a.kernelOptions(c)
-	if err != nil {
-		return nil, err
-	}
-	scheme, rest, _ := strings.Cut(arg, ":")
-	switch scheme {
-	case "deb":
-		return kernel.FromDeb(c.Context, strings.Split(rest, ","), o)
-	case "dir":
-		return kernel.FromDir(c.Context, rest, o)
-	}
-	client, err := a.newClient(c, o.Cache)
-	if err != nil {
-		return nil, err
-	}
+func (a *app) openKernel(c *cli.Context, ref string) (*kernel.Image, error) {
 	arch, err := a.dockerArch(c)
 	if err != nil {
 		return nil, err
 	}
-	image, err := client.Image(c.Context, rest, v1.Platform{OS: "linux", Architecture: orDefault(arch, "amd64")})
-	if err != nil {
+	o := kernel.OpenOptions{Arch: map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]}
+	if o.Options, err = a.kernelOptions(c); err != nil {
 		return nil, err
 	}
-	return kernel.FromOCI(c.Context, image, o)
+	if o.Client, err = a.newClient(c, o.Cache); err != nil {
+		return nil, err
+	}
+	return kernel.Open(c.Context, ref, o)
 }
 
 func (a *app) gatherKernel(c *cli.Context, s *subject, f *findings) (err error) {

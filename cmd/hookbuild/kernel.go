@@ -1,21 +1,21 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/internal/dockerhost"
 	"hookbuild/kernel"
-	"hookbuild/kernel/builder"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/flavor"
-	"hookbuild/kernel/kbuild"
 	"hookbuild/kernel/modules"
+	"hookbuild/kernel/plan"
 	"hookbuild/kernel/source"
 )
 
@@ -30,7 +30,7 @@ func newKernelCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "push", Usage: "push the image to its registry"},
 			&cli.StringFlag{Name: "export", Usage: "write the image to `PATH`: an OCI layout, or a docker archive when it ends in .tar or .tar.gz"},
 			&cli.BoolFlag{Name: "no-load", Usage: "do not put the image into the local Docker"},
-			&cli.BoolFlag{Name: "lock", Usage: "build nothing, but pin the newest release of the series, or that of --kernel-version, in " + kbuild.LockFile},
+			&cli.BoolFlag{Name: "lock", Usage: "build nothing, but pin the newest release of the series, or that of --kernel-version, in " + plan.LockFile},
 		}),
 		Action: a.kernel,
 	}
@@ -81,29 +81,32 @@ func (a *app) kernel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.kernelOptions(c)
-	if err != nil {
-		return err
-	}
-	if f.Method == flavor.Armbian && !c.Bool("lock") {
-		return a.armbianKernel(c, f, o)
-	}
-	request, err := a.kernelRequest(c, f)
+	o, err := a.openOptions(c, f)
 	if err != nil {
 		return err
 	}
 	if c.Bool("lock") {
-		return a.lockKernel(c, request)
+		return a.lockKernel(c, o.Plan)
 	}
-	plan, err := kbuild.Resolve(c.Context, request)
+	ref, err := kernel.Make(c.Context, o, a.deliverOptions(c))
 	if err != nil {
 		return err
 	}
-	produce := func() (*kernel.Image, error) { return a.compile(c, plan, o) }
-	if !plan.Certain() {
-		return a.makeKernel(c, plan.Reference, produce)
+	_, err = fmt.Fprintln(a.results(), ref)
+	return err
+}
+
+// deliverOptions reads where the kernel image goes.
+func (a *app) deliverOptions(c *cli.Context) deliver.Options {
+	o := deliver.Options{
+		NoLoad: c.Bool("no-load"), Push: c.Bool("push") || truth(a.variable("DO_PUSH")), Export: c.String("export"),
+		Force:   c.Bool("force") || truth(a.variable("FORCE_BUILD_KERNEL")),
+		Offline: c.Bool("offline"), Insecure: c.StringSlice("insecure-registry"), Progress: a.sink(),
 	}
-	return a.deliver(c, f, plan.Reference, o, produce)
+	if truth(a.variable("EXPORT_KERNEL_IMAGE")) {
+		o.ExportDir = orDefault(a.variable("EXPORT_KERNEL_IMAGE_DIR"), os.TempDir())
+	}
+	return o
 }
 
 // kernelFlavorOf finds the flavor whose kernel is meant: the one that the
@@ -130,13 +133,13 @@ func buildOnly() []string {
 }
 
 // lockKernel pins a release and prints its line of the lock.
-func (a *app) lockKernel(c *cli.Context, r kbuild.Request) error {
+func (a *app) lockKernel(c *cli.Context, r plan.Request) error {
 	for _, name := range buildOnly() {
 		if c.IsSet(name) {
 			return usagef("--lock builds nothing: leave --%s out", name)
 		}
 	}
-	locked, err := kbuild.LockRelease(c.Context, r)
+	locked, err := plan.LockRelease(c.Context, r)
 	if err != nil {
 		return err
 	}
@@ -152,68 +155,62 @@ func (a *app) lockKernel(c *cli.Context, r kbuild.Request) error {
 	return err
 }
 
-// deliver puts the kernel image ref where the flags say. What is there already
-// is taken; otherwise produce gives it.
-func (a *app) deliver(c *cli.Context, f flavor.Flavor, ref string, o kernel.Options, produce func() (*kernel.Image, error)) error {
-	found, err := a.findKernel(c, ref)
-	if err != nil {
-		return err
-	}
-	if found != "" && a.exportPath(c, ref) == "" {
-		_, err = fmt.Fprintln(a.results(), ref)
-		return err
-	}
-	if found != "" {
-		produce = func() (*kernel.Image, error) { return a.readKernel(c, f, found, o) }
-	}
-	return a.makeKernel(c, ref, produce)
-}
-
-// makeKernel has the kernel image produced and puts it where the flags say.
-func (a *app) makeKernel(c *cli.Context, ref string, produce func() (*kernel.Image, error)) error {
-	image, err := produce()
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.publishKernel(c, image, ref), image.Close())
-}
-
-func (a *app) readKernel(c *cli.Context, f flavor.Flavor, source string, o kernel.Options) (*kernel.Image, error) {
-	client, err := a.newClient(c, o.Cache)
-	if err != nil {
-		return nil, err
-	}
-	image, err := client.Image(c.Context, source, v1.Platform{OS: "linux", Architecture: f.DockerArch()})
-	if err != nil {
-		return nil, err
-	}
-	return kernel.FromOCI(c.Context, image, o)
-}
-
 func (a *app) kernelOptions(c *cli.Context) (kernel.Options, error) {
 	store, err := a.openCache(c)
 	return kernel.Options{Cache: store, Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink()}, err
 }
 
-// kernelRequest gathers what the flags and build.sh's variables say.
-func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (kbuild.Request, error) {
+// openOptions gathers what the flags and build.sh's variables say of a flavor's
+// kernel.
+func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions, err error) {
+	if o.Options, err = a.kernelOptions(c); err != nil {
+		return o, err
+	}
+	if o.Client, err = a.newClient(c, o.Cache); err != nil {
+		return o, err
+	}
+	if o.Plan, err = a.kernelRequest(c, f); err != nil {
+		return o, err
+	}
+	if o.Container, err = a.containerOptions(c); err != nil {
+		return o, err
+	}
+	if o.Time, err = a.sourceDate(); err != nil {
+		return o, err
+	}
+	o.Arch = f.Arch
+	o.Armbian = kernel.Armbian{Base: a.variable("ARMBIAN_BASE_ORAS_REF"), Version: a.variable("ARMBIAN_KERNEL_VERSION")}
+	dir, err := a.kernelDir(c)
+	o.Built = filepath.Join(dir, "built")
+	return o, err
+}
+
+// kernelRequest gathers what says how the kernel is built. A kernel of Armbian
+// needs no checkout.
+func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, error) {
 	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
-	if err != nil {
-		return kbuild.Request{}, err
+	if err != nil && (f.Method != flavor.Armbian || c.IsSet("hook-dir")) {
+		return plan.Request{}, err
 	}
 	dir, err := a.kernelDir(c)
-	return kbuild.Request{
-		Flavor: f, HookDir: workspace.Dir, Repository: a.variable("HOOK_KERNEL_OCI_BASE"),
-		PointRelease: a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE"),
-		Source:       c.String("source"), SHA256: c.String("sha256"),
-		Fragments: c.StringSlice("fragment"), Sets: c.StringSlice("set"),
+	r := modulePlan(c)
+	r.Flavor, r.HookDir, r.Repository = f, workspace.Dir, a.variable("HOOK_KERNEL_OCI_BASE")
+	r.PointRelease = a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")
+	r.Source, r.SHA256 = c.String("source"), c.String("sha256")
+	r.Fragments, r.Sets = c.StringSlice("fragment"), c.StringSlice("set")
+	r.Download = source.Options{
+		Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"),
+		Offline: c.Bool("offline"), Progress: a.sink(),
+	}
+	return r, err
+}
+
+// modulePlan is what the flags say of modules and firmware, of any kernel.
+func modulePlan(c *cli.Context) plan.Request {
+	return plan.Request{
 		Modules: modules.Choice{Include: c.StringSlice("modules"), Exclude: c.StringSlice("without-modules")},
-		Strip:   !c.Bool("no-strip"), FirmwareID: c.String("firmware"),
-		Download: source.Options{
-			Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"),
-			Offline: c.Bool("offline"), Progress: a.sink(),
-		},
-	}, err
+		Strip:   !c.Bool("no-strip"), Firmware: c.String("firmware"),
+	}
 }
 
 // kernelDir keeps sources, logs and compiled kernels.
@@ -229,85 +226,28 @@ func (a *app) kernelDir(c *cli.Context) (string, error) {
 	return filepath.Join(dir, "kernel"), nil
 }
 
-// findKernel looks for the image where it would be put, and gives it as a
-// source for oci.Client; "" when it is to be built.
-func (a *app) findKernel(c *cli.Context, ref string) (string, error) {
-	if c.Bool("force") || truth(a.variable("FORCE_BUILD_KERNEL")) {
-		return "", nil
-	}
-	has, where, err := a.hasKernel(c, ref)
-	if err != nil || !has {
-		return "", err
-	}
-	a.note("%s has %s already; --force builds it again", where, ref)
-	if where == inDocker {
-		return "daemon:" + ref, nil
-	}
-	return ref, nil
-}
-
-// inDocker is where hasKernel found an image that the local Docker has.
-const inDocker = "Docker"
-
-func (a *app) hasKernel(c *cli.Context, ref string) (has bool, where string, err error) {
-	if !a.pushes(c) && !c.Bool("no-load") {
-		docker, err := dockerhost.Connect(c.Context)
-		if err == nil {
-			has, err = kernel.DockerHas(c.Context, docker, ref)
-			err = errors.Join(err, docker.Close())
-			if has || err != nil {
-				return has, inDocker, err
-			}
-		}
-	}
-	if c.Bool("offline") {
-		return false, "", nil
-	}
-	has, err = a.kernelRegistry(c).Has(c.Context, ref)
-	if err != nil && !a.pushes(c) {
-		a.note("%v; building it", err)
-		return false, "", nil
-	}
-	return has, "the registry", err
-}
-
-func (a *app) kernelRegistry(c *cli.Context) kernel.Registry {
-	return kernel.Registry{Insecure: c.StringSlice("insecure-registry"), Progress: a.sink()}
-}
-
-// openBuilder connects to the Docker that compiles.
-func (a *app) openBuilder(c *cli.Context) (*builder.Builder, error) {
+// containerOptions reads how the container that compiles is made.
+func (a *app) containerOptions(c *cli.Context) (container.Options, error) {
 	dir, err := a.kernelDir(c)
-	if err != nil {
-		return nil, err
-	}
 	jobs := 0 // the engine may have other cores than this machine
 	if c.IsSet("jobs") {
 		jobs = c.Int("jobs")
 	}
-	return builder.Open(c.Context, builder.Options{
+	return container.Options{
 		Image: c.String("builder-image"), Base: c.String("builder-base"), Network: c.String("builder-network"),
 		Jobs: jobs, LogDir: filepath.Join(dir, "logs"), Progress: a.sink(),
-	})
+	}, err
 }
 
-func (a *app) compile(c *cli.Context, plan *kbuild.Plan, o kernel.Options) (_ *kernel.Image, err error) {
-	firmware, err := a.firmware(c, o)
-	if err != nil {
-		return nil, err
+// sourceDate is SOURCE_DATE_EPOCH; the zero time when it is not set.
+func (a *app) sourceDate() (time.Time, error) {
+	text := a.variable("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Time{}, nil
 	}
-	dir, err := a.kernelDir(c)
+	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return nil, err
+		return time.Time{}, usagef("SOURCE_DATE_EPOCH is %q; it should be seconds since 1970", text)
 	}
-	b, err := a.openBuilder(c)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	when, err := a.sourceDate()
-	if err != nil {
-		return nil, err
-	}
-	return plan.Build(c.Context, b, kbuild.BuildOptions{Dir: filepath.Join(dir, "built"), Time: when, Firmware: firmware, Kernel: o})
+	return time.Unix(seconds, 0).UTC(), nil
 }

@@ -8,9 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/kernel/builder"
-	"hookbuild/kernel/kbuild"
+	"hookbuild/kernel/container"
 	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/plan"
 )
 
 func newKernelConfigCommand(a *app) *cli.Command {
@@ -53,7 +53,7 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 		if err != nil {
 			return err
 		}
-		changes, err := kbuild.Diff(request, other, flavors)
+		changes, err := plan.Diff(request, other, flavors)
 		if err != nil {
 			return err
 		}
@@ -63,14 +63,14 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 	if err != nil {
 		return err
 	}
-	plan, err := kbuild.Resolve(c.Context, request)
+	p, err := plan.Resolve(c.Context, request)
 	if err != nil {
 		return err
 	}
 	if len(f.Fragments) > 0 {
 		a.note("only %s is edited; builds merge the flavor's fragments over it: %s", f.ConfigPath(), strings.Join(f.Fragments, ", "))
 	}
-	edit, err := a.edit(c, plan, shell, terminal)
+	edit, err := a.edit(c, p, shell, terminal)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 
 // configTerminal gives the user's terminal where one is needed. That there is
 // none is said before anything is fetched.
-func (a *app) configTerminal(r kbuild.Request, shell bool) (*builder.Terminal, error) {
+func (a *app) configTerminal(r plan.Request, shell bool) (*container.Terminal, error) {
 	asked := len(r.Sets)+len(r.Fragments) > 0
 	switch {
 	case asked && shell:
@@ -92,27 +92,31 @@ func (a *app) configTerminal(r kbuild.Request, shell bool) (*builder.Terminal, e
 	if !isIn || !isOut {
 		return nil, usagef("opening the kernel's menu: there is no terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
 	}
-	return builder.NewTerminal(in, out, a.getenv("TERM"))
+	return container.NewTerminal(in, out, a.getenv("TERM"))
 }
 
-func (a *app) edit(c *cli.Context, plan *kbuild.Plan, shell bool, terminal *builder.Terminal) (_ *kbuild.Edit, err error) {
-	b, err := a.openBuilder(c)
+func (a *app) edit(c *cli.Context, p *plan.Plan, shell bool, terminal *container.Terminal) (_ *plan.Edit, err error) {
+	o, err := a.containerOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	b, err := container.Open(c.Context, o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	if terminal == nil {
-		return plan.Set(c.Context, b)
+		return p.Set(c.Context, b)
 	}
 	a.results() // clears the tasks: the terminal is the container's now
 	if shell {
-		return plan.Edit(c.Context, b.Shell, terminal)
+		return p.Edit(c.Context, b.Shell, terminal)
 	}
-	return plan.Edit(c.Context, b.Menuconfig, terminal)
+	return p.Edit(c.Context, b.Menuconfig, terminal)
 }
 
 // reportEdit prints what changed, for people and programs alike.
-func (a *app) reportEdit(e *kbuild.Edit) error {
+func (a *app) reportEdit(e *plan.Edit) error {
 	if !e.Written {
 		a.note("nothing changed; %s stays as it is", e.File)
 		return nil

@@ -54,7 +54,7 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if err := refuseBuildFlags(c, "--yaml builds none: give image:REF, deb:FILE or dir:DIR to --kernel"); err != nil {
 		return r, err
 	}
-	if r.ChooseModules = a.moduleChooser(c); r.ChooseModules != nil && !c.IsSet("kernel") {
+	if choosesModules(c) && !c.IsSet("kernel") {
 		return r, usagef("--modules, --without-modules and --firmware are about a kernel that is given by --kernel; the document's own stays as it is")
 	}
 	arch, err := a.dockerArch(c)
@@ -70,6 +70,7 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 		r.Flavor.Arch = flavor.AArch64
 	}
 	r.OutputID = orDefault(a.variable("FORCE_OUTPUT_ID"), r.Flavor.Arch)
+	r.KernelOptions.Plan = modulePlan(c)
 	return r, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/kernel"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 )
@@ -53,15 +54,15 @@ func TestVariablesOfABuild(t *testing.T) {
 		pick   func(build.Request) any
 		want   any
 	}{
-		{nil, "", func(r build.Request) any { return []string{r.Kernel, r.OutputID, r.Flavor.ID} }, []string{"latest", "x86_64", "hook-default-amd64"}},
+		{nil, "", func(r build.Request) any { return []string{r.Kernel, r.OutputID, r.Flavor.ID} }, []string{"", "x86_64", "hook-default-amd64"}},
 		{[]string{"HOOK_VERSION=1.2=x"}, "", func(r build.Request) any { return r.HookVersion }, "1.2=x"},
-		{[]string{"HOOK_KERNEL_OCI_BASE=h/k"}, "", func(r build.Request) any { return r.KernelRepository }, "h/k"},
+		{[]string{"HOOK_KERNEL_OCI_BASE=h/k"}, "", func(r build.Request) any { return r.KernelOptions.Plan.Repository }, "h/k"},
 		{[]string{"HOOK_LK_CONTAINERS_OCI_BASE=h/c/"}, "", func(r build.Request) any { return r.ContainersBase }, "h/c/"},
-		{[]string{"KERNEL_POINT_RELEASE=7"}, "", func(r build.Request) any { return []string{r.Kernel, r.PointRelease} }, []string{"built", "7"}},
-		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=yes"}, "", func(r build.Request) any { return []string{r.Kernel, r.PointRelease} }, []string{"latest", ""}},
-		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=no"}, "", func(r build.Request) any { return r.Kernel }, "built"},
-		{[]string{"USE_KERNEL_ID=hook-latest-lts-amd64"}, "", func(r build.Request) any { return []string{r.Flavor.Series, r.KernelFlavor.Series} }, []string{"5.10", "6.6"}},
-		{nil, "peg-default-amd64", func(r build.Request) any { return r.KernelFlavor.ID }, "hook-default-amd64"},
+		{[]string{"KERNEL_POINT_RELEASE=7"}, "", func(r build.Request) any { return []string{r.Kernel, r.KernelOptions.Plan.PointRelease} }, []string{"", "7"}},
+		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=yes"}, "", func(r build.Request) any { return r.Kernel }, "latest"},
+		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=no"}, "", func(r build.Request) any { return r.Kernel }, ""},
+		{[]string{"USE_KERNEL_ID=hook-latest-lts-amd64"}, "", func(r build.Request) any { return []string{r.Flavor.Series, r.KernelOptions.Plan.Flavor.Series} }, []string{"5.10", "6.6"}},
+		{nil, "peg-default-amd64", func(r build.Request) any { return r.KernelOptions.Plan.Flavor.ID }, "hook-default-amd64"},
 		{[]string{"FORCE_OUTPUT_ID=mine"}, "", func(r build.Request) any { return r.OutputID }, "mine-x86_64"},
 		{[]string{"DOCKER_ARCH=arm64"}, "", func(r build.Request) any { return r.Flavor.ID }, "hook-default-arm64"},
 		{[]string{"DO_BUILD_LK_CONTAINERS=no"}, "", func(r build.Request) any { return r.NoBuildContainers }, true},
@@ -70,7 +71,7 @@ func TestVariablesOfABuild(t *testing.T) {
 		{[]string{"LINUXKIT_ISO=no"}, "", func(r build.Request) any { return r.ISO != nil }, false},
 		{[]string{"OUTPUT_TARBALL_FILELIST=yes"}, "", func(r build.Request) any { return r.Tar }, true},
 		{[]string{"OUTPUT_TARBALL_FILELIST=no"}, "", func(r build.Request) any { return r.Tar }, false},
-		{[]string{"ARMBIAN_BASE_ORAS_REF=h/a", "ARMBIAN_KERNEL_VERSION=6.12-x"}, "armbian-uefi-x86-edge", func(r build.Request) any { return r.Armbian }, build.Armbian{Base: "h/a", Version: "6.12-x"}},
+		{[]string{"ARMBIAN_BASE_ORAS_REF=h/a", "ARMBIAN_KERNEL_VERSION=6.12-x"}, "armbian-uefi-x86-edge", func(r build.Request) any { return r.KernelOptions.Armbian }, kernel.Armbian{Base: "h/a", Version: "6.12-x"}},
 		{[]string{"SOURCE_DATE_EPOCH=86400"}, "", func(r build.Request) any { return r.SourceDate }, time.Unix(86400, 0).UTC()},
 	}
 	for _, test := range tests {
@@ -126,19 +127,20 @@ func TestVariablesOfAKernel(t *testing.T) {
 				return err
 			}
 			r, err := a.kernelRequest(c, f)
-			if got, want := []any{f.ID, r.Repository, r.PointRelease, a.exportPath(c, ref), a.pushes(c)}, []any{"hook-default-arm64", "h/k/hook-kernel", "7", "d/hook-kernel-6.6.7-abc.tar.gz", true}; !cmp.Equal(got, want) {
+			to := a.deliverOptions(c)
+			if got, want := []any{f.ID, r.Repository, r.PointRelease, to.Path(ref), to.Push}, []any{"hook-default-arm64", "h/k/hook-kernel", "7", "d/hook-kernel-6.6.7-abc.tar.gz", true}; !cmp.Equal(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 			return err
 		})
 		ask(t, inEnv, words[2:3], args, func(a *app, c *cli.Context) error {
-			if got := a.exportPath(c, ref); got != filepath.Join(os.TempDir(), "hook-kernel-6.6.7-abc.tar.gz") || a.pushes(c) {
-				t.Errorf("exported to %q", got)
+			if to := a.deliverOptions(c); to.Path(ref) != filepath.Join(os.TempDir(), "hook-kernel-6.6.7-abc.tar.gz") || to.Push {
+				t.Errorf("exported to %q", to.Path(ref))
 			}
 			return nil
 		})
 		ask(t, inEnv, nil, args, func(a *app, c *cli.Context) error {
-			if a.exportPath(c, ref) != "" || a.pushes(c) {
+			if to := a.deliverOptions(c); to.Path(ref) != "" || to.Push {
 				t.Error("exported and pushed although nobody asks for it")
 			}
 			return nil

@@ -34,7 +34,7 @@ func workspace(t *testing.T) string {
 	if err := os.CopyFS(dir, os.DirFS("../../testdata/hook")); err != nil {
 		t.Fatal(err)
 	}
-	config, err := os.ReadFile("../../kernel/builder/testdata/tiny-x86_64.config")
+	config, err := os.ReadFile("../../kernel/container/testdata/tiny-x86_64.config")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,64 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/plan"
+)
+
+// buildSource compiles the flavor's kernel. What the container's volumes hold
+// of an earlier build is not compiled again.
+func buildSource() source {
+	return source{
+		names: []string{"build"}, forms: []string{"build"}, flavors: true,
+		check: func(o OpenOptions) error {
+			if f := o.Plan.Flavor; f.Method == flavor.Armbian {
+				return fault.Usagef("--kernel build: the kernel of %s comes ready-made from Armbian; say --kernel latest", f.ID)
+			}
+			return nil
+		},
+		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
+			p, err := plan.Resolve(ctx, o.Plan)
+			if err != nil {
+				return nil, err
+			}
+			return o.compile(ctx, p)
+		},
+	}
+}
+
+// compile builds the plan's kernel. Options that were asked for and did not
+// take are an error before anything is compiled.
+func (o OpenOptions) compile(ctx context.Context, p *plan.Plan) (_ *Image, err error) {
+	b, err := container.Open(ctx, o.Container)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	target, err := p.Target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if options := p.Options(); len(options) > 0 {
+		configured, err := b.Configure(ctx, target, options)
+		if err != nil {
+			return nil, err
+		}
+		target.Defconfig = configured.Defconfig
+	}
+	dir := filepath.Join(o.Built, p.Request.Flavor.ID)
+	if err := b.Compile(ctx, target, container.CompileOptions{Strip: p.Request.Strip, Time: o.Time}, dir); err != nil {
+		return nil, err
+	}
+	image, err := FromDir(ctx, dir, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	image.Source = "build:" + p.Reference
+	return image, nil
+}

@@ -1,0 +1,76 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/plan"
+)
+
+// defaultSource reads the kernel image of the release that was asked for or is
+// pinned, as it is built from the checkout; without such a release, the newest
+// published one.
+func defaultSource() source {
+	return source{
+		names:   []string{Default},
+		flavors: true,
+		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
+			point, err := o.pointRelease()
+			switch {
+			case err != nil:
+				return nil, err
+			case point == "":
+				return o.latest(ctx)
+			}
+			return o.built(ctx, point)
+		},
+	}
+}
+
+// pointRelease returns the last number of the release that is asked for or
+// that the checkout's lock pins; "" for none.
+func (o OpenOptions) pointRelease() (string, error) {
+	r := o.Plan
+	if r.Flavor.Method != flavor.Source || r.PointRelease != "" {
+		return r.PointRelease, nil
+	}
+	lock, err := plan.ReadLock(r.HookDir)
+	if err != nil {
+		return "", err
+	}
+	pin, pinned := lock.Find(r.Flavor.Series)
+	if !pinned {
+		return "", nil
+	}
+	return strconv.Itoa(pin.Version.Point), nil
+}
+
+// built reads the kernel image that building from this checkout makes, from
+// its registry or else from the Docker engine.
+func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
+	hash, err := o.checkoutHash()
+	if err != nil {
+		return nil, err
+	}
+	f := o.Plan.Flavor
+	ref := fmt.Sprintf("%s:%s.%s-%s", o.Plan.ImageRepository(), f.Series, point, hash)
+	image, err := o.Client.Image(ctx, ref, o.platform())
+	if err != nil {
+		local, missing := o.Client.Image(ctx, "daemon:"+ref, o.platform())
+		if missing != nil {
+			return nil, fault.Outsidef("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or say --kernel latest for the newest published one",
+				f.Series, point, err, missing, f.ID, point)
+		}
+		image = local
+	}
+	return FromOCI(ctx, image, o.Options)
+}
+
+// checkoutHash ends the tags of the kernels that are built from the checkout
+// as it is.
+func (o OpenOptions) checkoutHash() (string, error) {
+	return plan.TagHash(plan.Request{Flavor: o.Plan.Flavor, HookDir: o.Plan.HookDir, Strip: true})
+}

@@ -1,0 +1,94 @@
+package container
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+
+	"hookbuild/internal/progress"
+)
+
+// mostSmall bounds the files that are held in memory: configurations, and the
+// Kconfig files together.
+const mostSmall = 64 << 20
+
+// eachOutput gives the files that a script left in /job/out.
+func (b *Builder) eachOutput(ctx context.Context, id string, take func(name string, size int64, content io.Reader) error) error {
+	stream, _, err := b.docker.CopyFromContainer(ctx, id, "/job/out")
+	if err != nil {
+		return outside("fetching the result from the Docker engine: %w", err)
+	}
+	defer stream.Close()
+	files := tar.NewReader(stream)
+	for {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return outside("fetching the result from the Docker engine: %w", err)
+		}
+		if header.Typeflag != tar.TypeReg {
+			continue
+		}
+		if err := take(path.Base(header.Name), header.Size, files); err != nil {
+			return err
+		}
+	}
+}
+
+// smallOutputs reads the results into memory.
+func (b *Builder) smallOutputs(ctx context.Context, id string) (map[string][]byte, error) {
+	outputs := map[string][]byte{}
+	err := b.eachOutput(ctx, id, func(name string, size int64, content io.Reader) error {
+		if size > mostSmall {
+			return fmt.Errorf("fetching %q from the Docker engine: it has %d bytes", name, size)
+		}
+		text, err := io.ReadAll(content)
+		outputs[name] = text
+		return err
+	})
+	return outputs, err
+}
+
+// saveOutputs writes the results into a directory.
+func (b *Builder) saveOutputs(ctx context.Context, id, dir string) error {
+	task := progress.Start(b.o.Progress, 0, "fetch the kernel from the Docker engine")
+	err := b.eachOutput(ctx, id, func(name string, _ int64, content io.Reader) (err error) {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		_, err = io.Copy(f, task.Reader(content))
+		return err
+	})
+	return task.End(err, "")
+}
+
+// kconfigFiles opens the archive of Kconfig files. It is held in memory: some
+// 1 500 files of together 6 MB.
+func kconfigFiles(archive []byte) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	r := tar.NewReader(bytes.NewReader(archive))
+	for {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the kernel's Kconfig files: %w", err)
+		}
+		content, err := io.ReadAll(io.LimitReader(r, mostSmall))
+		if err != nil {
+			return nil, fmt.Errorf("reading the kernel's Kconfig files: %w", err)
+		}
+		files[path.Clean(header.Name)] = content
+	}
+}

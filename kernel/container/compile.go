@@ -1,0 +1,78 @@
+package container
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// CompileOptions say how a kernel is compiled.
+type CompileOptions struct {
+	// Strip removes what modules do not need at run time (debugging symbols).
+	Strip bool
+	// Time is what the kernel says it was built at; the zero time is 1970. The
+	// same inputs give the same kernel only with the same time.
+	Time time.Time
+}
+
+// Compile builds the kernel and puts kernel, kernel.tar, dtbs.tar.gz,
+// System.map and config into dir, which appears complete or not at all.
+func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir string) (err error) {
+	tools, err := toolchainOf(t.Arch)
+	if err != nil {
+		return err
+	}
+	image, err := b.ensureImage(ctx, t.Arch)
+	if err != nil {
+		return err
+	}
+	if err := b.ensureSource(ctx, t, image); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("keeping the kernel: %w", err)
+	}
+	part, err := os.MkdirTemp(filepath.Dir(dir), ".kernel-")
+	if err != nil {
+		return fmt.Errorf("keeping the kernel: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
+	err = b.run(ctx, job{
+		target: t, step: "compile", script: "compile.sh", image: image,
+		env:     append(b.environment(t, tools), o.environment()...),
+		files:   map[string][]byte{"defconfig": t.Defconfig, "stamp": stamp(t, image)},
+		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, part) },
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("replacing the kernel: %w", err)
+	}
+	return os.Rename(part, dir)
+}
+
+func (o CompileOptions) environment() []string {
+	at := time.Unix(0, 0)
+	if !o.Time.IsZero() {
+		at = o.Time
+	}
+	strip := ""
+	if o.Strip {
+		strip = "1"
+	}
+	return []string{
+		"STRIP=" + strip,
+		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", at.Unix()),
+		"KBUILD_BUILD_TIMESTAMP=" + at.UTC().Format(time.UnixDate),
+	}
+}
+
+// stamp names what the .config in the objects' volume was made of.
+func stamp(t Target, image string) []byte {
+	return fmt.Appendf(nil, "%x %s\n", sha256.Sum256(t.Defconfig), image)
+}

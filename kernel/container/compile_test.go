@@ -1,0 +1,182 @@
+//go:build e2e
+
+// Compiling a kernel takes minutes, so these tests are for go test -tags e2e.
+
+package container
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"hookbuild/kernel/kconfig"
+	"hookbuild/test/kerneltest"
+)
+
+// tiny is a kernel that compiles in minutes and has all that a HookOS needs.
+func tiny(t *testing.T, flavor string) Target {
+	t.Helper()
+	archive := kerneltest.LinuxSource(t, "6.1")
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile("testdata/tiny-x86_64.config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Target{Flavor: flavor, Arch: "x86_64", Source: Source{Archive: archive, SHA256: hex.EncodeToString(h.Sum(nil))}, Defconfig: config}
+}
+
+func requests(t *testing.T, sets ...string) []kconfig.Request {
+	t.Helper()
+	var all []kconfig.Request
+	for _, s := range sets {
+		r, err := kconfig.ParseSet(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// TestKernel configures, compiles, changes an option and compiles again.
+func TestKernel(t *testing.T) {
+	b, r := open(t)
+	target := tiny(t, "test-tiny")
+	dir := filepath.Join(t.TempDir(), "kernel")
+
+	t.Run("unmet request", func(t *testing.T) {
+		_, err := b.Configure(t.Context(), target, requests(t, "FCOE_FNIC=m", "SQUASHFS_XZZ=y"))
+		var unmet *kconfig.UnmetError
+		if !errors.As(err, &unmet) || len(unmet.Reasons) != 2 || !strings.Contains(err.Error(), "did you mean CONFIG_SQUASHFS_XZ") || !strings.Contains(err.Error(), "CONFIG_SCSI (it is not set)") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+	compile := func(what string) time.Duration {
+		t.Helper()
+		begun := time.Now()
+		if err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(begun)
+		t.Logf("%s: %v", what, took.Round(time.Second))
+		return took
+	}
+	compile("the first build")
+	for _, name := range []string{"kernel", "kernel.tar", "dtbs.tar.gz", "System.map", "config"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	boot(t, "amd64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "amd64"))
+	outputs, plain := sums(t, dir), target.Defconfig
+	compile("nothing changed")
+	compareOutputs(t, "when nothing changed", outputs, sums(t, dir))
+	c, err := b.Configure(t.Context(), target, requests(t, "SQUASHFS_LZ4=y"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kconfig.Diff(c.Before, c.After); len(got) == 0 || got[len(got)-1].String() != "CONFIG_SQUASHFS_LZ4: not set -> y" {
+		t.Errorf("the changes are %v", got)
+	}
+	target.Defconfig = c.Defconfig
+	compile("one option changed")
+	config, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil || !strings.Contains(string(config), "CONFIG_SQUASHFS_LZ4=y") {
+		t.Errorf("the option is not in the new kernel's configuration, %v", err)
+	}
+	if maps.Equal(outputs, sums(t, dir)) {
+		t.Error("the option changes no file: the comparisons prove nothing")
+	}
+	target.Defconfig = plain
+	compile("the option changed back")
+	compareOutputs(t, "after an option was changed and changed back", outputs, sums(t, dir))
+	target.Flavor = "test-tiny-fresh"
+	removeObjects(t, b, target)
+	compile("without objects of an earlier build")
+	compareOutputs(t, "in a fresh volume", outputs, sums(t, dir))
+	if r.has("another hookbuild") {
+		t.Error("a build waited for itself")
+	}
+}
+
+// sums returns the checksums of what a compilation left.
+func sums(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, name := range []string{"kernel", "kernel.tar", "dtbs.tar.gz", "System.map", "config"} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(content)
+		all[name] = hex.EncodeToString(sum[:])
+	}
+	return all
+}
+
+// compareOutputs wants the same bytes from the same inputs.
+func compareOutputs(t *testing.T, when string, want, got map[string]string) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if got[name] != want[name] {
+			t.Errorf("%s, %s has the sha256 %s; it was %s", when, name, got[name], want[name])
+		}
+	}
+}
+
+// removeObjects removes the objects of an earlier run of the test.
+func removeObjects(t *testing.T, b *Builder, target Target) {
+	t.Helper()
+	err := b.docker.VolumeRemove(t.Context(), target.volumes()["/obj"], true)
+	if err != nil && !errdefs.IsNotFound(err) {
+		t.Fatal(err)
+	}
+}
+
+// TestTurns interrupts a build for which another waits.
+func TestTurns(t *testing.T) {
+	b, r := open(t)
+	target := tiny(t, "test-turns")
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		first <- b.Compile(ctx, target, CompileOptions{}, filepath.Join(t.TempDir(), "kernel"))
+	}()
+	for !r.has("compiling") {
+		time.Sleep(100 * time.Millisecond)
+	}
+	second := make(chan error, 1)
+	go func() {
+		_, err := b.Configure(t.Context(), target, nil)
+		second <- err
+	}()
+	for !r.has("another hookbuild works on this flavor or source") {
+		time.Sleep(100 * time.Millisecond)
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the cancelled build ends with %v", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("the one that waited: %v", err)
+	}
+}

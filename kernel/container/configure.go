@@ -1,0 +1,121 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+
+	"hookbuild/kernel/kconfig"
+)
+
+// Configured is what came of configuring a kernel.
+type Configured struct {
+	// Before and After are the whole configurations.
+	Before, After *kconfig.Config
+	// Defconfig is the new one, as savedefconfig writes it.
+	Defconfig []byte
+}
+
+// Changes lists what differs between before and after.
+func (c *Configured) Changes() []kconfig.Change { return kconfig.Diff(c.Before, c.After) }
+
+// Configure applies requests to the target's configuration. When one of them
+// does not take, the error says why (a [*kconfig.UnmetError]); the result is
+// there all the same.
+func (b *Builder) Configure(ctx context.Context, t Target, requests []kconfig.Request) (*Configured, error) {
+	outputs, err := b.configure(ctx, t, "configure", requests, nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readConfigured(outputs)
+	if err != nil {
+		return nil, err
+	}
+	return c, explainUnmet(t, requests, c, outputs["kconfig.tar"])
+}
+
+// Menuconfig opens the kernel's menu on the user's terminal.
+func (b *Builder) Menuconfig(ctx context.Context, t Target, terminal *Terminal) (*Configured, error) {
+	return b.interactive(ctx, t, "menuconfig", terminal)
+}
+
+// Shell opens a shell beside the kernel's source on the user's terminal.
+func (b *Builder) Shell(ctx context.Context, t Target, terminal *Terminal) (*Configured, error) {
+	return b.interactive(ctx, t, "shell", terminal)
+}
+
+func (b *Builder) interactive(ctx context.Context, t Target, step string, terminal *Terminal) (*Configured, error) {
+	outputs, err := b.configure(ctx, t, step, nil, terminal)
+	if err != nil {
+		return nil, err
+	}
+	return readConfigured(outputs)
+}
+
+// configure prepares image and source and runs the script.
+func (b *Builder) configure(ctx context.Context, t Target, step string, requests []kconfig.Request, terminal *Terminal) (map[string][]byte, error) {
+	tools, err := toolchainOf(t.Arch)
+	if err != nil {
+		return nil, err
+	}
+	image, err := b.ensureImage(ctx, t.Arch)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ensureSource(ctx, t, image); err != nil {
+		return nil, err
+	}
+	var outputs map[string][]byte
+	err = b.run(ctx, job{
+		target: t, step: step, script: "configure.sh", image: image, env: b.environment(t, tools), terminal: terminal,
+		files: map[string][]byte{"defconfig": t.Defconfig, "requests": kconfig.Merge(nil, requests)},
+		collect: func(ctx context.Context, id string) (err error) {
+			outputs, err = b.smallOutputs(ctx, id)
+			return err
+		},
+	})
+	return outputs, err
+}
+
+func readConfigured(outputs map[string][]byte) (*Configured, error) {
+	before, err := kconfig.Parse(bytes.NewReader(outputs["before.config"]), "the configuration before")
+	if err != nil {
+		return nil, err
+	}
+	after, err := kconfig.Parse(bytes.NewReader(outputs["after.config"]), "the configuration after")
+	if err != nil {
+		return nil, err
+	}
+	if len(outputs["defconfig"]) == 0 || after.Len() == 0 {
+		return nil, fmt.Errorf("configuring the kernel: the container gave no configuration back")
+	}
+	return &Configured{Before: before, After: after, Defconfig: outputs["defconfig"]}, nil
+}
+
+// explainUnmet reads the Kconfig files only when there is something to explain.
+func explainUnmet(t Target, requests []kconfig.Request, c *Configured, archive []byte) error {
+	if kconfig.Check(requests, c.After, &kconfig.Tree{}) == nil {
+		return nil
+	}
+	tools, err := toolchainOf(t.Arch)
+	if err != nil {
+		return err
+	}
+	files, err := kconfigFiles(archive)
+	if err != nil {
+		return err
+	}
+	read := func(name string) ([]byte, error) {
+		text, ok := files[name]
+		if !ok {
+			return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+		}
+		return text, nil
+	}
+	tree, err := kconfig.ReadTree(read, tools.kernelArch)
+	if err != nil {
+		return err
+	}
+	return kconfig.Check(requests, c.After, tree)
+}

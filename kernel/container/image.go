@@ -1,0 +1,205 @@
+package container
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/registry"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"hookbuild/internal/progress"
+)
+
+//go:embed files/Dockerfile
+var dockerfile string
+
+// Dockerfile is what the builder image is made of, for sites that keep one of
+// their own. Its arguments are BASE (default debian:stable) and COMPILER, the
+// Debian package of the target's compiler.
+func Dockerfile() string { return dockerfile }
+
+const defaultBase = "debian:stable"
+
+// ensureImage gives the builder image for a target, and builds it when the
+// engine does not have it.
+func (b *Builder) ensureImage(ctx context.Context, arch string) (string, error) {
+	if b.o.Image != "" {
+		return b.o.Image, b.pullIfMissing(ctx, b.o.Image)
+	}
+	tools, err := toolchainOf(arch)
+	if err != nil {
+		return "", err
+	}
+	base := b.o.Base
+	if base == "" {
+		base = defaultBase
+	}
+	tag := imageTag(tools, base, b.arch)
+	_, err = b.docker.ImageInspect(ctx, tag)
+	switch {
+	case err == nil:
+		return tag, nil
+	case !errdefs.IsNotFound(err):
+		return "", outside("looking for the builder image %q: %w", tag, err)
+	}
+	task := progress.Start(b.o.Progress, 0, "build the builder image %s on %s", tag, base)
+	return tag, task.End(b.buildImage(ctx, tag, base, tools, task), "")
+}
+
+// imageTag names the builder image by what it is made of and for which engine.
+func imageTag(tools toolchain, base, arch string) string {
+	return fmt.Sprintf("hookbuild-builder-%s:%s", tools.kernelArch, shortHash(dockerfile+"\x00"+base+"\x00"+engineArch(arch)))
+}
+
+// buildImage has the engine build the image. The context is the Dockerfile
+// alone.
+func (b *Builder) buildImage(ctx context.Context, tag, base string, tools toolchain, task *progress.Task) error {
+	files, err := tarOf(map[string][]byte{"Dockerfile": []byte(dockerfile)})
+	if err != nil {
+		return err
+	}
+	arguments := map[string]*string{"BASE": &base, "COMPILER": &tools.compiler}
+	response, err := b.docker.ImageBuild(ctx, files, build.ImageBuildOptions{
+		Tags: []string{tag}, BuildArgs: arguments, Remove: true, ForceRemove: true,
+		NetworkMode: b.o.Network, AuthConfigs: loginsFor(base), Version: build.BuilderV1,
+	})
+	if err != nil {
+		return outside("building the builder image %q: %w", tag, err)
+	}
+	defer response.Body.Close()
+	lines := &tail{task: task}
+	if err := readBuild(response.Body, lines); err != nil {
+		return outside("building the builder image %q on %q: %w; its last lines:\n%s\n(--builder-image takes one of your own)", tag, base, err, lines)
+	}
+	return nil
+}
+
+// readBuild follows the engine's report of a build.
+func readBuild(r io.Reader, lines io.Writer) error {
+	messages := json.NewDecoder(r)
+	for {
+		var m struct {
+			Stream, Status, Error string
+		}
+		switch err := messages.Decode(&m); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading the engine's report: %w", err)
+		case m.Error != "":
+			return errors.New(m.Error)
+		case m.Stream != "":
+			if _, err := io.WriteString(lines, m.Stream); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// loginsFor gives the credentials that docker login left for the base image's
+// registry; without any the engine asks anonymously.
+func loginsFor(base string) map[string]registry.AuthConfig {
+	ref, err := name.ParseReference(base)
+	if err != nil {
+		return nil
+	}
+	host := ref.Context().Registry
+	login, err := authn.DefaultKeychain.Resolve(host)
+	if err != nil || login == authn.Anonymous {
+		return nil
+	}
+	known, err := login.Authorization()
+	if err != nil {
+		return nil
+	}
+	return map[string]registry.AuthConfig{host.Name(): {
+		Username: known.Username, Password: known.Password, Auth: known.Auth,
+		IdentityToken: known.IdentityToken, RegistryToken: known.RegistryToken, ServerAddress: host.Name(),
+	}}
+}
+
+// tarOf packs small files.
+func tarOf(files map[string][]byte) (io.Reader, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, name := range sortedKeys(files) {
+		header := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name]))}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[name]); err != nil {
+			return nil, err
+		}
+	}
+	return &out, w.Close()
+}
+
+// tail passes a program's lines on as a task's output and keeps the last ones,
+// and the first errors: many compilers at once go on for long after one failed.
+type tail struct {
+	task   *progress.Task
+	log    io.Writer // gets everything, when set
+	rest   string
+	errors []string // of those that are not among last any more
+	last   []string
+}
+
+// lastLines is how much of a program's output an error shows, mostErrors how
+// many errors from before that.
+const (
+	lastLines  = 15
+	mostErrors = 10
+)
+
+// isError tells a compiler's or linker's error from its other lines.
+func isError(line string) bool {
+	return strings.Contains(line, "error: ") || strings.Contains(line, "undefined reference to") || strings.Contains(line, "*** [")
+}
+
+// Write implements [io.Writer].
+func (t *tail) Write(p []byte) (int, error) {
+	if t.log != nil {
+		if _, err := t.log.Write(p); err != nil {
+			return 0, fmt.Errorf("writing the log: %w", err)
+		}
+	}
+	t.rest += string(p)
+	for {
+		line, rest, found := strings.Cut(t.rest, "\n")
+		if !found {
+			return len(p), nil
+		}
+		t.rest = rest
+		t.add(strings.TrimRight(line, "\r"))
+	}
+}
+
+func (t *tail) add(line string) {
+	if strings.TrimSpace(line) == "" {
+		return
+	}
+	t.task.Output(line)
+	t.last = append(t.last, line)
+	if len(t.last) > lastLines {
+		if isError(t.last[0]) && len(t.errors) < mostErrors {
+			t.errors = append(t.errors, t.last[0])
+		}
+		t.last = t.last[1:]
+	}
+}
+
+// String is the errors and the last lines.
+func (t *tail) String() string {
+	return strings.Join(slices.Concat(t.errors, t.last, []string{t.rest}), "\n")
+}

@@ -1,0 +1,221 @@
+package container
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+//go:embed files/*.sh
+var scripts embed.FS
+
+// Labels mark what hookbuild made in an engine.
+const (
+	labelFlavor = "org.hookbuild.flavor"
+	labelStep   = "org.hookbuild.step"
+)
+
+// job is one run of a script in a container.
+type job struct {
+	target Target
+	// step is what is done, for messages: "compile".
+	step string
+	// script is the one of files/ that runs.
+	script string
+	image  string
+	env    []string
+	// files go to /job, prepare puts large ones into the container.
+	files   map[string][]byte
+	prepare func(ctx context.Context, id string) error
+	// terminal attaches the user; nil means that the output is logged.
+	terminal *Terminal
+	// collect takes what the script left, when it succeeded.
+	collect func(ctx context.Context, id string) error
+}
+
+// run makes the container, waits its turn, runs the script and removes the
+// container whatever happens.
+func (b *Builder) run(ctx context.Context, j job) (err error) {
+	id, err := b.create(ctx, j)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.remove(ctx, id)) }()
+	if err := b.copyIn(ctx, id, j); err != nil {
+		return err
+	}
+	if j.terminal != nil {
+		err = b.interact(ctx, id, j)
+	} else {
+		err = b.follow(ctx, id, j)
+	}
+	if err != nil || j.collect == nil {
+		return err
+	}
+	return j.collect(ctx, id)
+}
+
+// create makes the container under the name that stands for its volumes. While
+// another has it, that is waited for.
+func (b *Builder) create(ctx context.Context, j job) (string, error) {
+	name := j.target.container()
+	if j.script == unpackScript {
+		name = j.target.unpacker()
+	}
+	var mounts []mount.Mount
+	volumes := j.target.volumes()
+	for _, at := range sortedKeys(volumes) {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: volumes[at], Target: at})
+	}
+	config := &container.Config{
+		Image: j.image, Cmd: []string{"sh", "/job/" + j.script}, Entrypoint: []string{}, Env: j.env,
+		Labels: map[string]string{labelFlavor: j.target.Flavor, labelStep: j.step},
+	}
+	if j.terminal != nil {
+		config.Tty, config.OpenStdin, config.StdinOnce, config.AttachStdin = true, true, true, true
+		config.Env = append(config.Env, "INTERACTIVE="+j.step, "TERM="+j.terminal.Type, "LANG=C.UTF-8")
+	}
+	host := &container.HostConfig{Mounts: mounts, NetworkMode: "none"}
+	wait := &turn{b: b, name: name}
+	for {
+		created, err := b.docker.ContainerCreate(ctx, config, host, nil, nil, name)
+		switch {
+		case err == nil:
+			return created.ID, nil
+		case !errdefs.IsConflict(err):
+			return "", outside("making a container to %s %s in: %w", j.step, j.target.Flavor, err)
+		}
+		if err := wait.next(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// remove is also done after an interruption, when ctx has ended.
+func (b *Builder) remove(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	err := b.docker.ContainerRemove(ctx, id, container.RemoveOptions{Force: true})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return outside("removing the container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// copyIn puts the scripts and the job's files into the container.
+func (b *Builder) copyIn(ctx context.Context, id string, j job) error {
+	files := map[string][]byte{}
+	for _, name := range []string{"common.sh", j.script} {
+		content, err := scripts.ReadFile("files/" + name)
+		if err != nil {
+			return err
+		}
+		files["job/"+name] = content
+	}
+	for name, content := range j.files {
+		files["job/"+name] = content
+	}
+	archive, err := tarOf(files)
+	if err != nil {
+		return err
+	}
+	if err := b.docker.CopyToContainer(ctx, id, "/", archive, container.CopyToContainerOptions{}); err != nil {
+		return outside("sending the files to %s %s: %w", j.step, j.target.Flavor, err)
+	}
+	if j.prepare == nil {
+		return nil
+	}
+	return j.prepare(ctx, id)
+}
+
+// follow runs the script, with its output in the log.
+func (b *Builder) follow(ctx context.Context, id string, j job) (err error) {
+	log, err := b.openLog(j)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	task := progress.Start(b.o.Progress, 0, "%s the kernel of %s", j.step, j.target.Flavor)
+	lines := &tail{task: task, log: log}
+	code, err := b.start(ctx, id, lines)
+	if err == nil && code != 0 {
+		err = j.failed(code, lines, log.Name())
+	}
+	return task.End(err, "")
+}
+
+// start runs the container to its end and gives its exit code.
+func (b *Builder) start(ctx context.Context, id string, out io.Writer) (int64, error) {
+	stream, err := b.docker.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return 0, outside("attaching to the container: %w", err)
+	}
+	defer stream.Close()
+	stop := context.AfterFunc(ctx, stream.Close) // ends the copying below
+	defer stop()
+	done, failed := b.docker.ContainerWait(ctx, id, container.WaitConditionNextExit)
+	if err := b.docker.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+		return 0, outside("starting the container: %w", err)
+	}
+	if _, err := stdcopy.StdCopy(out, out, stream.Reader); err != nil && ctx.Err() == nil {
+		return 0, outside("reading the container's output: %w", err)
+	}
+	return awaitExit(ctx, done, failed)
+}
+
+func awaitExit(ctx context.Context, done <-chan container.WaitResponse, failed <-chan error) (int64, error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case err := <-failed:
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		return 0, outside("waiting for the container: %w", err)
+	case r := <-done:
+		if r.Error != nil && r.Error.Message != "" {
+			return 0, outside("waiting for the container: %s", r.Error.Message)
+		}
+		return r.StatusCode, nil
+	}
+}
+
+// openLog makes the log of a step anew.
+func (b *Builder) openLog(j job) (*os.File, error) {
+	if err := os.MkdirAll(b.o.LogDir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory for the logs: %w", err)
+	}
+	log, err := os.Create(filepath.Join(b.o.LogDir, fmt.Sprintf("kernel-%s-%s.log", j.target.Flavor, j.step)))
+	if err != nil {
+		return nil, fmt.Errorf("making the log: %w", err)
+	}
+	return log, nil
+}
+
+// failed is the error about a script that did not succeed.
+func (j job) failed(code int64, lines *tail, log string) error {
+	remedy := ""
+	text := lines.String()
+	switch {
+	case strings.Contains(text, "No space left on device"):
+		remedy = "; the engine's disk is full: `docker system df` shows what fills it, `docker volume rm` takes hookbuild's volumes away"
+	case code == 137:
+		remedy = "; it was killed, which a lack of memory does: try fewer --jobs"
+	}
+	return fault.Failedf("trying to %s the kernel of %s: the build ended with exit code %d%s; the whole output is in %s, its last lines are:\n%s",
+		j.step, j.target.Flavor, code, remedy, log, text)
+}

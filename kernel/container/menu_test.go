@@ -1,0 +1,185 @@
+//go:build e2e
+
+// The menu needs the builder image and a kernel's source, which takes minutes to
+// make; so these tests are for go test -tags e2e.
+
+package container
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
+)
+
+// menuEnv asks the test binary to be the program on the terminal; it names the
+// file for the result.
+const menuEnv = "HOOKBUILD_TEST_MENU"
+
+// TestMenuProgram is not a test: it is what [screen] runs in tmux.
+func TestMenuProgram(t *testing.T) {
+	result := os.Getenv(menuEnv)
+	if result == "" {
+		return
+	}
+	text := ""
+	defer func() {
+		if err := os.WriteFile(result, []byte(text), 0o644); err != nil {
+			t.Error(err)
+		}
+	}()
+	b, err := Open(t.Context(), Options{Base: kerneltest.BaseImage, Network: "host", LogDir: t.TempDir()})
+	if err != nil {
+		text = err.Error()
+		return
+	}
+	defer b.Close()
+	terminal, err := NewTerminal(os.Stdin, os.Stdout, os.Getenv("TERM"))
+	if err != nil {
+		text = err.Error()
+		return
+	}
+	c, err := b.Menuconfig(t.Context(), tiny(t, "test-menu"), terminal)
+	if err != nil {
+		text = err.Error()
+		return
+	}
+	text = fmt.Sprint(c.Changes())
+}
+
+// screen is a terminal with the menu on it.
+type screen struct {
+	t            *testing.T
+	tmux, socket string
+	result       string
+	shown        bool
+}
+
+func openMenu(t *testing.T) *screen {
+	t.Helper()
+	s := &screen{t: t, tmux: testneed.Tool(t, "tmux"), result: filepath.Join(t.TempDir(), "result")}
+	s.socket = filepath.Join(t.TempDir(), "tmux")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "35",
+		fmt.Sprintf("%s=%s %s -test.run '^TestMenuProgram$'; stty -a; sleep 600", menuEnv, s.result, self))
+	t.Cleanup(func() {
+		if err := exec.Command(s.tmux, "-S", s.socket, "kill-server").Run(); err != nil {
+			t.Log(err)
+		}
+	})
+	s.await("Kernel Configuration")
+	return s
+}
+
+func (s *screen) run(args ...string) string {
+	s.t.Helper()
+	out, err := exec.Command(s.tmux, append([]string{"-S", s.socket}, args...)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("tmux %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+func (s *screen) keys(keys ...string) {
+	s.t.Helper()
+	for _, key := range keys {
+		s.run("send-keys", key)
+		time.Sleep(300 * time.Millisecond) // as a person types: Escape alone is told by time
+	}
+}
+
+func (s *screen) text() string { return s.run("capture-pane", "-p") }
+
+// await waits until the screen shows a text. The first time, the engine may
+// have to unpack the source before.
+func (s *screen) await(want string) {
+	s.t.Helper()
+	limit := time.Minute
+	if !s.shown {
+		limit = 10 * time.Minute
+	}
+	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(100 * time.Millisecond) {
+		if strings.Contains(s.text(), want) {
+			s.shown = true
+			return
+		}
+	}
+	s.t.Fatalf("the screen never shows %q:\n%s", want, s.text())
+}
+
+// ends gives what the program wrote, after checking that the terminal is as it
+// was: a line discipline with echo.
+func (s *screen) ends() string {
+	s.t.Helper()
+	s.await("icanon")
+	if text := s.text(); strings.Contains(text, "-icanon") || strings.Contains(text, "-echo ") {
+		s.t.Errorf("the terminal was not restored:\n%s", text)
+	}
+	result, err := os.ReadFile(s.result)
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, s.text())
+	}
+	return string(result)
+}
+
+// TestMenuconfig searches for an option, switches it on and saves.
+func TestMenuconfig(t *testing.T) {
+	testneed.Docker(t)
+	kerneltest.Base(t)
+	s := openMenu(t)
+	s.run("resize-window", "-x", "120", "-y", "45")
+	s.keys("/")
+	s.await("Enter (sub)string or regexp")
+	s.keys("^SQUASHFS_LZ4$", "Enter")
+	s.await("Symbol: SQUASHFS_LZ4")
+	s.keys("1")
+	s.await("[ ]   Include support for LZ4")
+	s.keys("y")
+	s.await("[*]   Include support for LZ4")
+	for range 8 {
+		if strings.Contains(s.text(), "Do you wish to save") {
+			break
+		}
+		s.keys("Escape", "Escape")
+		time.Sleep(time.Second)
+	}
+	s.await("Do you wish to save")
+	if !strings.Contains(s.text(), strings.Repeat("\u2500", 105)) && !strings.Contains(s.text(), strings.Repeat("q", 105)) {
+		t.Errorf("the menu did not grow with the window:\n%s", s.text())
+	}
+	s.keys("Enter")
+	if got := s.ends(); !strings.Contains(got, "CONFIG_SQUASHFS_LZ4: not set -> y") {
+		t.Errorf("the changes are %q", got)
+	}
+}
+
+// TestMenuconfigInterrupted changes an option, presses Ctrl-C and says no to
+// saving.
+func TestMenuconfigInterrupted(t *testing.T) {
+	testneed.Docker(t)
+	kerneltest.Base(t)
+	s := openMenu(t)
+	s.keys("/")
+	s.await("Enter (sub)string or regexp")
+	s.keys("^SQUASHFS_LZ4$", "Enter")
+	s.await("Symbol: SQUASHFS_LZ4")
+	s.keys("1")
+	s.await("[ ]   Include support for LZ4")
+	s.keys("y")
+	s.await("[*]   Include support for LZ4")
+	s.keys("C-c")
+	s.await("Do you wish to save")
+	s.keys("n")
+	if got := s.ends(); strings.Contains(got, "SQUASHFS") {
+		t.Errorf("not saved, and yet the changes are %q", got)
+	}
+}

@@ -1,0 +1,122 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/muesli/cancelreader"
+	"golang.org/x/term"
+
+	"hookbuild/internal/fault"
+)
+
+// Terminal is the user's terminal. While a program runs on it, it is in raw
+// mode: all keys go to the program, Ctrl-C too.
+type Terminal struct {
+	In, Out *os.File
+	// Type is the value of TERM ("xterm-256color").
+	Type string
+}
+
+// NewTerminal checks that in and out are a terminal.
+func NewTerminal(in, out *os.File, kind string) (*Terminal, error) {
+	if !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) {
+		return nil, fault.Usagef("opening the kernel's menu: standard input and output are not a terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
+	}
+	if kind == "" {
+		kind = "xterm"
+	}
+	return &Terminal{in, out, kind}, nil
+}
+
+// interact runs the script on the user's terminal.
+func (b *Builder) interact(ctx context.Context, id string, j job) (err error) {
+	stream, err := b.docker.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return outside("attaching to the container: %w", err)
+	}
+	defer stream.Close()
+	stop := context.AfterFunc(ctx, stream.Close)
+	defer stop()
+	done, failed := b.docker.ContainerWait(ctx, id, container.WaitConditionNextExit)
+	if err := b.docker.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+		return outside("starting the container: %w", err)
+	}
+	if err := b.connect(ctx, id, j.terminal, stream.Conn, stream.Reader); err != nil {
+		return err
+	}
+	code, err := awaitExit(ctx, done, failed)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("configuring the kernel of %s: the program on the terminal ended with exit code %d; nothing was changed", j.target.Flavor, code)
+	}
+	return err
+}
+
+// connect passes keys and screen between the terminal and the container until
+// the container's side ends. The terminal is put back on every way out.
+func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.Writer, screen io.Reader) (err error) {
+	old, err := term.MakeRaw(int(t.In.Fd()))
+	if err != nil {
+		return fmt.Errorf("preparing the terminal: %w", err)
+	}
+	defer func() { err = errors.Join(err, term.Restore(int(t.In.Fd()), old)) }()
+	input, err := cancelreader.NewReader(t.In)
+	if err != nil {
+		return fmt.Errorf("reading the terminal: %w", err)
+	}
+	watch, stop := context.WithCancel(ctx)
+	finished := make(chan struct{}, 2)
+	go func() {
+		defer func() { finished <- struct{}{} }()
+		// Keys, until the program ends and the next one stays unread. That the
+		// program is gone, which this fails by, shows on its screen too.
+		_, _ = io.Copy(keys, input)
+	}()
+	go func() {
+		defer func() { finished <- struct{}{} }()
+		b.attend(watch, id, t)
+	}()
+	_, err = io.Copy(t.Out, screen)
+	stop()
+	if input.Cancel() {
+		<-finished
+		<-finished
+	}
+	if err != nil && ctx.Err() == nil {
+		return outside("showing the container's screen: %w", err)
+	}
+	return errors.Join(ctx.Err(), input.Close())
+}
+
+// sizeEvery is how often the window's size is looked at. Asking works on all
+// systems, signals only on some.
+const sizeEvery = 200 * time.Millisecond
+
+// attend gives the container's terminal the window's size, and its changes,
+// and shows that somebody is there (see [turn]), until ctx ends.
+func (b *Builder) attend(ctx context.Context, id string, t *Terminal) {
+	var width, height int
+	var beaten time.Time
+	for {
+		w, h, err := term.GetSize(int(t.Out.Fd()))
+		if err == nil && (w != width || h != height) {
+			err := b.docker.ContainerResize(ctx, id, container.ResizeOptions{Width: uint(w), Height: uint(h)})
+			if err == nil { // else the program has not begun yet, or has ended
+				width, height = w, h
+			}
+		}
+		if now := time.Now(); now.Sub(beaten) > beatEvery && b.beat(ctx, id, now) == nil {
+			beaten = now
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(sizeEvery):
+		}
+	}
+}

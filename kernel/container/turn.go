@@ -1,0 +1,112 @@
+package container
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+
+	"hookbuild/internal/progress"
+)
+
+// turn waits for a container's name to become free.
+//
+// A compilation whose hookbuild was killed runs on to its end, and what it made
+// is used. A menu whose hookbuild was killed would wait for keys for ever:
+// while somebody attends it, the time of the file [beatFile] in its container
+// changes.
+type turn struct {
+	b    *Builder
+	name string
+	said bool
+	// beat is the file's time, and changed when this turn saw it change.
+	beat    time.Time
+	changed time.Time
+}
+
+const (
+	beatFile = "job/attended"
+	// beatEvery is how often an attended container is told so; unattendedAfter
+	// without that, it is taken for abandoned.
+	beatEvery       = 5 * time.Second
+	unattendedAfter = 30 * time.Second
+)
+
+// beat shows that somebody attends the container.
+func (b *Builder) beat(ctx context.Context, id string, now time.Time) error {
+	var file bytes.Buffer
+	w := tar.NewWriter(&file)
+	if err := w.WriteHeader(&tar.Header{Name: beatFile, Mode: 0o644, ModTime: now}); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return b.docker.CopyToContainer(ctx, id, "/", &file, container.CopyToContainerOptions{})
+}
+
+const (
+	// pollEvery is how often the engine is asked.
+	pollEvery = time.Second
+	// abandonedAfter is how long a stopped container is left to the hookbuild
+	// that made it, which may still take the results out. After that its owner
+	// was killed.
+	abandonedAfter = time.Minute
+)
+
+// next waits a moment, after saying once why. A container that somebody left
+// behind is removed.
+func (t *turn) next(ctx context.Context) error {
+	state, err := t.b.docker.ContainerInspect(ctx, t.name)
+	switch {
+	case errdefs.IsNotFound(err):
+		return nil
+	case err != nil:
+		return outside("asking for the container %q: %w", t.name, err)
+	case abandoned(state), t.unattended(ctx, state):
+		progress.Notef(t.b.o.Progress, "removing the container %s, which an interrupted hookbuild left behind", t.name)
+		return t.b.remove(ctx, state.ID)
+	}
+	if !t.said {
+		t.said = true
+		progress.Notef(t.b.o.Progress, "another hookbuild works on this flavor or source (container %s, %s): waiting for it; if none does, `docker rm -f %s` ends it",
+			t.name, state.Config.Labels[labelStep], t.name)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pollEvery):
+		return nil
+	}
+}
+
+// unattended tells whether a program on a terminal has lost its user.
+func (t *turn) unattended(ctx context.Context, c container.InspectResponse) bool {
+	if c.Config == nil || !c.Config.Tty {
+		return false
+	}
+	file, err := t.b.docker.ContainerStatPath(ctx, c.ID, "/"+beatFile)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return false
+	}
+	if t.changed.IsZero() || !file.Mtime.Equal(t.beat) {
+		t.beat, t.changed = file.Mtime, time.Now()
+	}
+	return time.Since(t.changed) > unattendedAfter
+}
+
+// abandoned tells whether a container has been standing still for long.
+func abandoned(c container.InspectResponse) bool {
+	if c.State == nil || c.State.Running {
+		return false
+	}
+	since := c.State.FinishedAt
+	if c.State.Status == container.StateCreated {
+		since = c.Created
+	}
+	at, err := time.Parse(time.RFC3339Nano, since)
+	return err == nil && time.Since(at) > abandonedAfter
+}

@@ -1,0 +1,212 @@
+// Package deliver puts finished kernel images where a user wants them: into
+// the local Docker, a registry, an OCI layout or a docker archive. An image's
+// name stands for its content, so what one of these places has already is not
+// made again but taken from there, as it is.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/progress"
+)
+
+// Options say where a kernel image goes.
+type Options struct {
+	// NoLoad keeps the image out of the local Docker. What Docker has is used
+	// all the same.
+	NoLoad bool
+	// Push sends the image to its registry.
+	Push bool
+	// Export is a path to write the image to: a docker archive when it ends in
+	// .tar or .tar.gz, else an OCI layout. Empty is none.
+	Export string
+	// ExportDir gets a docker archive with the image's name where Export is
+	// empty. Empty is none.
+	ExportDir string
+	// Force makes the image even where it is already.
+	Force bool
+	// Offline asks no registry.
+	Offline bool
+	// Insecure lists registries that may speak plain HTTP.
+	Insecure []string
+	// Keychain has the logins; nil means those of docker login and its helpers.
+	Keychain authn.Keychain
+	Progress progress.Sink
+}
+
+// Made is an image whose content may lie in files, which Discard removes.
+type Made struct {
+	Image   v1.Image
+	Discard func() error
+}
+
+// Producer returns an image, which it makes or reads from where it is.
+type Producer func(context.Context) (*Made, error)
+
+// place is somewhere that an image can be.
+type place interface {
+	fmt.Stringer
+	// find returns what reads the image with this name, or nil where there is
+	// no such image.
+	find(ctx context.Context, ref string) (Producer, error)
+	// put writes the image under this name.
+	put(ctx context.Context, ref string, image v1.Image) error
+}
+
+// Path returns where the image ref is exported; "" is nowhere.
+func (o Options) Path(ref string) string {
+	if o.Export != "" || o.ExportDir == "" {
+		return o.Export
+	}
+	return filepath.Join(o.ExportDir, strings.ReplaceAll(path.Base(ref), ":", "-")+".tar.gz")
+}
+
+// Deliver puts the image ref into all places that o names. Where one of them
+// has it, or the local Docker, or the registry that ref names, it is taken from
+// there, unchanged; produce is called only when none has it, or when o forces
+// it.
+func Deliver(ctx context.Context, ref string, o Options, produce Producer) error {
+	d := &delivery{ref: ref, o: o}
+	if !o.Force {
+		if err := d.search(ctx); err != nil {
+			return err
+		}
+	}
+	goals, have := d.goals()
+	if have != nil {
+		produce = have
+	}
+	if have != nil && len(goals) == 0 {
+		return nil
+	}
+	made, err := produce(ctx)
+	if err != nil {
+		return err
+	}
+	for _, put := range goals {
+		if err := put(ctx, made.Image); err != nil {
+			return errors.Join(err, made.Discard())
+		}
+	}
+	return made.Discard()
+}
+
+// delivery is one image on its way, and what was found of it in each place.
+type delivery struct {
+	ref string
+	o   Options
+
+	docker, export, registry Producer
+}
+
+// goals returns what puts the image into the places that lack it, and what
+// reads it from the nearest place that has it. Docker does not get what its
+// registry has: it pulls that by itself.
+func (d *delivery) goals() (goals []func(context.Context, v1.Image) error, have Producer) {
+	add := func(at place) {
+		goals = append(goals, func(ctx context.Context, image v1.Image) error { return at.put(ctx, d.ref, image) })
+	}
+	if at := d.exportPlace(); at != nil && d.export == nil {
+		add(at)
+	}
+	if !d.o.NoLoad && d.docker == nil && d.registry == nil {
+		goals = append(goals, d.load)
+	}
+	if d.o.Push && d.registry == nil {
+		add(d.registryPlace())
+	}
+	for _, p := range []Producer{d.docker, d.export, d.registry} {
+		if p != nil {
+			return goals, p
+		}
+	}
+	return goals, nil
+}
+
+func (d *delivery) registryPlace() Registry {
+	return Registry{Insecure: d.o.Insecure, Keychain: d.o.Keychain, Progress: d.o.Progress}
+}
+
+// exportPlace returns where the image is exported; nil is nowhere.
+func (d *delivery) exportPlace() place {
+	path := d.o.Path(d.ref)
+	switch {
+	case path == "":
+		return nil
+	case strings.HasSuffix(path, ".tar"), strings.HasSuffix(path, ".tar.gz"):
+		return archive(path)
+	}
+	return directory(path)
+}
+
+// search looks for the image in all places.
+func (d *delivery) search(ctx context.Context) (err error) {
+	if d.docker, err = d.searchDocker(ctx); err != nil {
+		return err
+	}
+	if at := d.exportPlace(); at != nil {
+		if d.export, err = d.searchIn(ctx, at); err != nil {
+			return err
+		}
+	}
+	d.registry, err = d.searchRegistry(ctx)
+	return err
+}
+
+// searchIn looks into one place and tells the user what it has.
+func (d *delivery) searchIn(ctx context.Context, at place) (Producer, error) {
+	p, err := at.find(ctx, d.ref)
+	if p != nil {
+		progress.Notef(d.o.Progress, "%s has %s already; --force builds it again", at, d.ref)
+	}
+	return p, err
+}
+
+// searchDocker looks into the local Docker. That there is no Docker matters
+// only where the image must go there, see [delivery.load].
+func (d *delivery) searchDocker(ctx context.Context) (Producer, error) {
+	api, err := dockerhost.Connect(ctx)
+	if err != nil {
+		return nil, ctx.Err()
+	}
+	p, err := d.searchIn(ctx, docker{api})
+	return p, errors.Join(err, api.Close())
+}
+
+// searchRegistry asks the registry where its answer matters: to push there, or
+// where no nearer place has the image. A registry that does not answer is an
+// error only for a push.
+func (d *delivery) searchRegistry(ctx context.Context) (Producer, error) {
+	if d.o.Offline || !d.o.Push && (d.docker != nil || d.export != nil) {
+		return nil, nil
+	}
+	p, err := d.searchIn(ctx, d.registryPlace())
+	if err != nil && !d.o.Push {
+		progress.Notef(d.o.Progress, "%v; building it", err)
+		return nil, ctx.Err()
+	}
+	return p, err
+}
+
+// load puts the image into Docker. Without a Docker that is an error only when
+// the image goes nowhere else.
+func (d *delivery) load(ctx context.Context, image v1.Image) error {
+	api, err := dockerhost.Connect(ctx)
+	if err != nil {
+		if d.o.Push || d.o.Path(d.ref) != "" {
+			progress.Notef(d.o.Progress, "the image is not put into Docker: %v", err)
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w; or write the image somewhere else: --export PATH or --push", err)
+	}
+	return errors.Join(docker{api}.put(ctx, d.ref, image), api.Close())
+}

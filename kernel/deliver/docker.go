@@ -1,0 +1,89 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/fault"
+)
+
+// docker is the images of a Docker engine.
+type docker struct{ api client.APIClient }
+
+func (docker) String() string { return "Docker" }
+
+func (d docker) find(ctx context.Context, ref string) (Producer, error) {
+	_, err := d.api.ImageInspect(ctx, ref)
+	switch {
+	case errdefs.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fault.Outsidef("looking for the kernel image %q in Docker: %w", ref, err)
+	}
+	return func(ctx context.Context) (*Made, error) {
+		made, err := savedByDocker(ctx, ref)
+		if err != nil {
+			return nil, fault.Outsidef("taking the kernel image %q out of Docker: %w", ref, err)
+		}
+		return made, nil
+	}, nil
+}
+
+// savedByDocker reads an image from what docker save writes: it keeps its
+// configuration and with that its ID.
+func savedByDocker(ctx context.Context, ref string) (_ *Made, err error) {
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return nil, err
+	}
+	api, err := dockerhost.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, api.Close()) }()
+	stream, err := api.ImageSave(ctx, []string{ref})
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp("", "hookbuild-kernel-*.tar")
+	if err != nil {
+		return nil, errors.Join(err, stream.Close())
+	}
+	discard := func() error { return os.Remove(file.Name()) }
+	_, err = io.Copy(file, stream)
+	if err := errors.Join(err, stream.Close(), file.Close()); err != nil {
+		return nil, errors.Join(err, discard())
+	}
+	image, err := tarball.ImageFromPath(file.Name(), &tag)
+	if err != nil {
+		return nil, errors.Join(err, discard())
+	}
+	return &Made{image, discard}, nil
+}
+
+// put loads the image.
+func (d docker) put(ctx context.Context, ref string, image v1.Image) error {
+	reader, writer := io.Pipe()
+	go func() { writer.CloseWithError(writeArchive(writer, ref, image)) }()
+	response, err := d.api.ImageLoad(ctx, reader)
+	reader.CloseWithError(err)
+	if err != nil {
+		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
+	}
+	return nil
+}
+
+var _ place = docker{}

@@ -1,0 +1,89 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+)
+
+// Registry is the registry that an image's name leads to.
+type Registry struct {
+	// Insecure lists hosts that may speak plain HTTP.
+	Insecure []string
+	// Keychain has the logins; nil means those of docker login and its helpers.
+	Keychain authn.Keychain
+	Progress progress.Sink
+}
+
+// String is the place in messages.
+func (Registry) String() string { return "the registry" }
+
+func (r Registry) parse(ref string) (name.Reference, error) {
+	var options []name.Option
+	for _, host := range r.Insecure {
+		if strings.HasPrefix(ref, host+"/") {
+			options = append(options, name.Insecure)
+		}
+	}
+	parsed, err := name.ParseReference(ref, options...)
+	if err != nil {
+		return nil, fault.Usagef("reading the image name %q: %w", ref, err)
+	}
+	return parsed, nil
+}
+
+func (r Registry) options(ctx context.Context) []remote.Option {
+	keychain := r.Keychain
+	if keychain == nil {
+		keychain = authn.DefaultKeychain
+	}
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain)}
+}
+
+func (r Registry) find(ctx context.Context, ref string) (Producer, error) {
+	parsed, err := r.parse(ref)
+	if err != nil {
+		return nil, err
+	}
+	_, err = remote.Head(parsed, r.options(ctx)...)
+	var answer *transport.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &answer) && (answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
+		return nil, nil // registries answer 401 and 403 for what does not exist
+	default:
+		return nil, fault.Outsidef("looking for the kernel image %q: %w", ref, err)
+	}
+	return func(ctx context.Context) (*Made, error) {
+		image, err := remote.Image(parsed, r.options(ctx)...)
+		if err != nil {
+			return nil, fault.Outsidef("fetching the kernel image %q: %w", ref, err)
+		}
+		return &Made{image, func() error { return nil }}, nil
+	}, nil
+}
+
+// Push sends the image to the registry.
+func (r Registry) put(ctx context.Context, ref string, image v1.Image) error {
+	parsed, err := r.parse(ref)
+	if err != nil {
+		return err
+	}
+	task := progress.Start(r.Progress, 0, "push %s", ref)
+	if err := remote.Write(parsed, image, r.options(ctx)...); err != nil {
+		return task.End(fault.Outsidef("pushing the kernel image %q: %w (docker login leaves the credentials that are used)", ref, err), "")
+	}
+	return task.End(nil, "")
+}
+
+var _ place = Registry{}

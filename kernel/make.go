@@ -1,0 +1,72 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"hookbuild/kernel/deliver"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/plan"
+)
+
+// Make has the kernel image of the flavor in o.Plan put where d says, and
+// returns its name. A flavor of Armbian's gets an image of the ready-made
+// kernel; any other's is compiled, unless one of the places has it.
+func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, err error) {
+	name := o.sourceKernel
+	if o.Plan.Flavor.Method == flavor.Armbian {
+		name = o.armbianKernel
+	}
+	ref, certain, open, err := name(ctx)
+	if err != nil {
+		return "", err
+	}
+	d.Force = d.Force || !certain
+	return ref, deliver.Deliver(ctx, ref, d, func(ctx context.Context) (*deliver.Made, error) {
+		m, err := o.selected(ctx, open)
+		if err != nil {
+			return nil, err
+		}
+		return o.pack(ctx, m)
+	})
+}
+
+// sourceKernel names the image of a kernel that is compiled. Certain is false
+// where the name does not stand for the content, see [plan.Plan.Certain].
+func (o OpenOptions) sourceKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
+	p, err := plan.Resolve(ctx, o.Plan)
+	if err != nil {
+		return "", false, nil, err
+	}
+	return p.Reference, p.Certain(), func() (*Image, error) { return o.compile(ctx, p) }, nil
+}
+
+// armbianKernel names the image of a ready-made kernel. Its name says nothing
+// of chosen modules and added firmware.
+func (o OpenOptions) armbianKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
+	artifact, err := o.armbianRef(ctx)
+	if err != nil {
+		return "", false, nil, err
+	}
+	tag := artifact[strings.LastIndex(artifact, ":")+1:]
+	ref = fmt.Sprintf("%s-armbian:%s-%s", o.Plan.ImageRepository(), tag, strings.TrimPrefix(o.Plan.Flavor.ID, "armbian-"))
+	chosen := len(o.Plan.Modules.Include) + len(o.Plan.Modules.Exclude) + len(o.Plan.Firmware)
+	return ref, chosen == 0, func() (*Image, error) { return FromArmbian(ctx, o.Client, artifact, o.Options) }, nil
+}
+
+// pack makes the kernel image, whose layer is a temporary file.
+func (o OpenOptions) pack(ctx context.Context, m *Image) (*deliver.Made, error) {
+	dir, err := os.MkdirTemp("", "hookbuild-kernel-")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("packing the kernel: %w", err), m.Close())
+	}
+	discard := func() error { return os.RemoveAll(dir) }
+	image, err := m.Pack(ctx, PackOptions{Dir: dir, Time: o.Time})
+	if err := errors.Join(err, m.Close()); err != nil {
+		return nil, errors.Join(err, discard())
+	}
+	return &deliver.Made{Image: image, Discard: discard}, nil
+}

@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kconfig"
+)
+
+// Edit changes a flavor's defconfig in the workspace.
+type Edit struct {
+	// Changes lists what differs in the whole configuration.
+	Changes []kconfig.Change
+	// File is the defconfig; Written tells whether it was replaced.
+	File    string
+	Written bool
+}
+
+// Set applies the plan's requests to the workspace's defconfig. When one does
+// not take, the file stays as it is.
+func (p *Plan) Set(ctx context.Context, b *container.Builder) (*Edit, error) {
+	target, err := p.Target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	configured, err := b.Configure(ctx, target, p.Requests)
+	if err != nil {
+		return nil, err
+	}
+	return p.keep(configured)
+}
+
+// Interactive is a way to configure on the terminal: [container.Builder.Menuconfig]
+// or [container.Builder.Shell].
+type Interactive func(ctx context.Context, t container.Target, terminal *container.Terminal) (*container.Configured, error)
+
+// Edit opens a menu or a shell on the user's terminal and takes over what was
+// saved there.
+func (p *Plan) Edit(ctx context.Context, how Interactive, terminal *container.Terminal) (*Edit, error) {
+	target, err := p.Target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	configured, err := how(ctx, target, terminal)
+	if err != nil {
+		return nil, err
+	}
+	return p.keep(configured)
+}
+
+// keep replaces the workspace's defconfig when something changed.
+func (p *Plan) keep(c *container.Configured) (*Edit, error) {
+	e := &Edit{Changes: c.Changes(), File: p.Request.ConfigFile()}
+	if len(e.Changes) == 0 {
+		return e, nil
+	}
+	if err := replaceFile(e.File, c.Defconfig); err != nil {
+		return nil, fmt.Errorf("replacing the kernel configuration: %w", err)
+	}
+	e.Written = true
+	return e, nil
+}
+
+// replaceFile puts a new content into a file at once; its permissions stay.
+func replaceFile(name string, content []byte) error {
+	mode := fs.FileMode(0o644)
+	info, err := os.Stat(name)
+	switch {
+	case err == nil:
+		mode = info.Mode().Perm()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed, as it should
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// Diff compares the flavor's defconfig with another: a file, or the id of
+// another of the flavors.
+func Diff(r Request, other string, flavors flavor.Inventory) ([]kconfig.Change, error) {
+	text, err := readDefconfig(r)
+	if err != nil {
+		return nil, err
+	}
+	mine, err := kconfig.Parse(bytes.NewReader(text), r.ConfigFile())
+	if err != nil {
+		return nil, err
+	}
+	otherText, err := readOther(r, other, flavors)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := kconfig.Parse(bytes.NewReader(otherText), other)
+	if err != nil {
+		return nil, err
+	}
+	return kconfig.DiffDefconfigs(mine, theirs), nil
+}
+
+func readOther(r Request, other string, flavors flavor.Inventory) ([]byte, error) {
+	if f, err := flavors.Find(other); err == nil {
+		r.Flavor = f
+		return readDefconfig(r)
+	}
+	text, err := os.ReadFile(other)
+	if err != nil {
+		return nil, fault.Usagef("comparing with %q: it is neither a flavor nor a file that can be read: %w", other, err)
+	}
+	return text, nil
+}

@@ -1,0 +1,324 @@
+// Package plan decides which kernel a flavor has: it finds the release, the
+// source and the configuration in the workspace and on kernel.org, and names
+// the kernel image by all that goes into it. Package container compiles what
+// is planned here. Flavors whose kernels come ready-made (Armbian) have no
+// plan.
+package plan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/modules"
+	"hookbuild/kernel/source"
+)
+
+// Repository is where HookOS' kernel images are, unless HOOK_KERNEL_OCI_BASE
+// says otherwise.
+const Repository = "ghcr.io/tinkerbell/hook/kernel/hook-kernel"
+
+// Request says which kernel is wanted.
+type Request struct {
+	Flavor flavor.Flavor
+	// HookDir is the Hook checkout with kernel/configs.
+	HookDir string
+	// Repository begins the image's name; empty means [Repository].
+	Repository string
+	// PointRelease is the third number of the version; empty means the newest.
+	PointRelease string
+	// Source is an archive (path or URL) or a directory that takes the place
+	// of kernel.org's; SHA256 is the archive's checksum in hex.
+	Source, SHA256 string
+	// Fragments are configuration files and Sets arguments of --set that are
+	// merged for this build.
+	Fragments, Sets []string
+	// Modules chooses what goes into the image; Strip removes debugging
+	// symbols.
+	Modules modules.Choice
+	Strip   bool
+	// Firmware names the firmware that will be added, a directory or
+	// "image:REF", for the image's tag; empty means none.
+	Firmware string
+	// Download says where sources come from and where they are kept. Its keys
+	// come from the workspace when it has none.
+	Download source.Options
+}
+
+// Plan is a request with everything found out that can be without Docker.
+type Plan struct {
+	Request   Request
+	Version   source.Version
+	Defconfig []byte // of the workspace
+	// Base are the options of the flavor's own fragments, Requests those of the
+	// request's fragments and sets, each in their order.
+	Base, Requests []kconfig.Request
+	// Pinned is what the workspace's lock says of the version; nil when it says
+	// nothing.
+	Pinned *Pin
+	// Reference is the name of the kernel image.
+	Reference string
+}
+
+// Resolve makes the plan of a flavor that is built from source.
+func Resolve(ctx context.Context, r Request) (*Plan, error) {
+	p, err := prepare(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkSource(); err != nil {
+		return nil, err
+	}
+	if err := p.findVersion(ctx); err != nil {
+		return nil, err
+	}
+	tag, err := p.hash()
+	if err != nil {
+		return nil, err
+	}
+	p.Reference = fmt.Sprintf("%s:%d.%d.%d-%s", r.ImageRepository(), p.Version.Major, p.Version.Minor, p.Version.Point, tag)
+	return p, nil
+}
+
+// ImageRepository returns what begins the names of the request's kernel
+// images.
+func (r Request) ImageRepository() string {
+	if r.Repository == "" {
+		return Repository
+	}
+	return r.Repository
+}
+
+// prepare reads what the workspace and the request say of the configuration.
+func prepare(r Request) (*Plan, error) {
+	p := &Plan{Request: r}
+	var err error
+	if p.Defconfig, err = readDefconfig(r); err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, name := range r.Flavor.Fragments {
+		own = append(own, filepath.Join(r.HookDir, filepath.FromSlash(name)))
+	}
+	if p.Base, err = ReadRequests(own, nil); err != nil {
+		return nil, fmt.Errorf("reading the fragments of the flavor %s (%s): %w", r.Flavor.ID, flavor.File, err)
+	}
+	p.Requests, err = ReadRequests(r.Fragments, r.Sets)
+	return p, err
+}
+
+// TagHash gives what the tags of the request's kernel images end in, whatever
+// their version is.
+func TagHash(r Request) (string, error) {
+	p, err := prepare(r)
+	if err != nil {
+		return "", err
+	}
+	return p.hash()
+}
+
+// ConfigFile is the path of the flavor's defconfig.
+func (r Request) ConfigFile() string { return filepath.Join(r.HookDir, r.Flavor.ConfigPath()) }
+
+// notBuilt says why the kernels of Armbian's flavors are no business of ours.
+const notBuilt = "it is not built from source but comes ready-made from Armbian, whose configurations are at github.com/armbian/build"
+
+func readDefconfig(r Request) ([]byte, error) {
+	if r.Flavor.Method != flavor.Source {
+		return nil, fault.Usagef("configuring the kernel of %s: %s", r.Flavor.ID, notBuilt)
+	}
+	text, err := os.ReadFile(r.ConfigFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; copy one of those beside it to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
+	}
+	if err != nil {
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w", r.Flavor.ID, err)
+	}
+	_, err = kconfig.Parse(strings.NewReader(string(text)), r.ConfigFile())
+	return text, err
+}
+
+func beside(file string) string {
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		return "(the directory cannot be read either)"
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, ", ")
+}
+
+// ReadRequests reads fragments, then arguments of --set.
+func ReadRequests(fragments, sets []string) ([]kconfig.Request, error) {
+	var all []kconfig.Request
+	for _, name := range fragments {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fault.Invalidf("reading the fragment: %w", err)
+		}
+		c, err := kconfig.Parse(f, name)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		all = append(all, c.Requests("--fragment "+name)...)
+	}
+	for _, arg := range sets {
+		r, err := kconfig.ParseSet(arg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// checkSource looks for a local source before anything takes time.
+func (r Request) checkSource() error {
+	if r.Source == "" || isURL(r.Source) {
+		return nil
+	}
+	if _, err := os.Stat(r.Source); err != nil {
+		return fault.Invalidf("looking for the kernel's source: %w", err)
+	}
+	return nil
+}
+
+func isURL(name string) bool {
+	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
+}
+
+// findVersion finds the release to build: the one asked for, that of a given
+// source, the one that the lock pins, or else the newest.
+func (p *Plan) findVersion(ctx context.Context) (err error) {
+	r := p.Request
+	lock, err := ReadLock(r.HookDir)
+	if err != nil {
+		return err
+	}
+	pin, pinned := lock.Find(r.Flavor.Series)
+	switch {
+	case r.PointRelease == "" && r.Source != "":
+		p.Version, err = sourceVersion(r)
+	case r.PointRelease == "" && pinned:
+		p.Version = pin.Version
+	default:
+		p.Version, err = r.release(ctx)
+	}
+	if pinned && r.Source == "" && p.Version == pin.Version {
+		p.Pinned = &pin
+	}
+	return err
+}
+
+// sourceVersion reads a release from a given source: from a directory's
+// Makefile, or from the archive's name when that tells it.
+func sourceVersion(r Request) (source.Version, error) {
+	series, err := source.ParseVersion(r.Flavor.Series)
+	if err != nil {
+		return series, err
+	}
+	if isDir(r.Source) {
+		return makefileVersion(filepath.Join(r.Source, "Makefile"))
+	}
+	name := filepath.Base(r.Source)
+	name = strings.TrimPrefix(name, "linux-")
+	if i := strings.Index(name, ".tar"); i > 0 {
+		if v, err := source.ParseVersion(name[:i]); err == nil {
+			return v, nil
+		}
+	}
+	return series, nil
+}
+
+// makefileVersion reads VERSION, PATCHLEVEL and SUBLEVEL.
+func makefileVersion(name string) (source.Version, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return source.Version{}, fault.Invalidf("reading the kernel's source: %w", err)
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if key, value, found := strings.Cut(line, "="); found && len(values) < 3 {
+			switch key = strings.TrimSpace(key); key {
+			case "VERSION", "PATCHLEVEL", "SUBLEVEL":
+				values[key] = strings.TrimSpace(value)
+			}
+		}
+	}
+	return source.ParseVersion(values["VERSION"] + "." + values["PATCHLEVEL"] + "." + values["SUBLEVEL"])
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// hash ends the image's tag: upstream's own when nothing but the workspace's
+// files decides the kernel, so that hookbuild finds images that build.sh made
+// and the other way round; else one over everything that was asked.
+func (p *Plan) hash() (string, error) {
+	upstream, err := os.ReadFile(filepath.Join(p.Request.HookDir, "kernel", "Dockerfile"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("naming the kernel image: %w", err)
+	}
+	h := sha256.New()
+	h.Write(p.Defconfig)
+	if err == nil && p.plain() {
+		h.Write(upstream)
+		return hex.EncodeToString(h.Sum(nil))[:8], nil
+	}
+	r := p.Request
+	from, err := r.sourceID()
+	if err != nil {
+		return "", err
+	}
+	// The options alone: where a fragment is, and on which line, changes no kernel.
+	for _, o := range p.Options() {
+		fmt.Fprintf(h, "\x00%s=%s", o.Option, o.Value)
+	}
+	fmt.Fprintf(h, "\x00\x00%q\x00%q %q %t\x00%q\x00%s", from, r.Modules.Include, r.Modules.Exclude, r.Strip, r.Firmware, container.Dockerfile())
+	return hex.EncodeToString(h.Sum(nil))[:8], nil
+}
+
+// plain tells whether nothing is added to the workspace's defconfig and to
+// kernel.org's source.
+func (p *Plan) plain() bool {
+	r := p.Request
+	return len(p.Base) == 0 && len(p.Requests) == 0 && r.Source == "" && r.Strip && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.Firmware == ""
+}
+
+// sourceID names the content of a given source as far as that can be told: an
+// archive's by its checksum, others by their place; see [Plan.Certain].
+func (r Request) sourceID() (string, error) {
+	switch {
+	case r.Source == "" || isURL(r.Source) && r.SHA256 == "" || isDir(r.Source):
+		return r.Source, nil
+	case r.SHA256 != "":
+		return strings.ToLower(r.SHA256), nil
+	}
+	archive, err := source.FromFile(r.Source, "")
+	if err != nil {
+		return "", err
+	}
+	return archive.SHA256, nil
+}
+
+// Certain tells whether the image's name stands for its content. It does not
+// where a directory or an unchecked URL goes into it, which change under their
+// names: such an image is made each time.
+func (p *Plan) Certain() bool {
+	r := p.Request
+	return !(isURL(r.Source) && r.SHA256 == "") && !(r.Source != "" && isDir(r.Source)) && (r.Firmware == "" || strings.HasPrefix(r.Firmware, "image:"))
+}

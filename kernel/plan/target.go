@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/source"
+)
+
+// Target fetches the source and returns what the container works on.
+func (p *Plan) Target(ctx context.Context) (container.Target, error) {
+	from, err := p.fetch(ctx)
+	if err != nil {
+		return container.Target{}, err
+	}
+	return container.Target{Flavor: p.Request.Flavor.ID, Arch: p.Request.Flavor.Arch, Source: from, Defconfig: p.Defconfig}, nil
+}
+
+func (p *Plan) fetch(ctx context.Context) (container.Source, error) {
+	r := p.Request
+	var archive *source.Archive
+	var err error
+	switch {
+	case r.Source == "":
+		archive, err = p.fetchRelease(ctx)
+	case isURL(r.Source):
+		archive, err = source.FromURL(ctx, r.Source, r.SHA256, r.Download)
+	case isDir(r.Source):
+		if r.SHA256 != "" {
+			return container.Source{}, fault.Usagef("checking the kernel's source %q: a directory has no sha256; leave --sha256 out", r.Source)
+		}
+		return container.Source{Dir: r.Source}, nil
+	default:
+		archive, err = source.FromFile(r.Source, r.SHA256)
+	}
+	if err != nil {
+		return container.Source{}, err
+	}
+	return container.Source{Archive: archive.Path, SHA256: archive.SHA256}, nil
+}
+
+// fetchRelease gets kernel.org's archive, verified by the workspace's keys, and
+// by its lock where that pins the release.
+func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
+	o, err := p.Request.verified()
+	if err != nil {
+		return nil, err
+	}
+	if p.Pinned != nil {
+		o.SHA256 = p.Pinned.SHA256
+	}
+	archive, err := source.Fetch(ctx, p.Version, o)
+	if errors.Is(err, source.ErrPinned) {
+		err = fmt.Errorf("%w (by %s; `hookbuild kernel %s --lock` pins the newest release anew)", err, LockFile, p.Request.Flavor.ID)
+	}
+	return archive, err
+}
+
+// verified adds the workspace's keys to the request's way of downloading.
+func (r Request) verified() (source.Options, error) {
+	o := r.Download
+	if len(o.Keys) > 0 {
+		return o, nil
+	}
+	name := filepath.Join(r.HookDir, "kernel", "keys.asc")
+	keys, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, fault.Invalidf("verifying the kernel's source: there is no keyring %q; take the one of github.com/tinkerbell/hook, or give --source FILE with --sha256", name)
+	}
+	if err != nil {
+		return o, fmt.Errorf("verifying the kernel's source: %w", err)
+	}
+	o.Keys = keys
+	return o, nil
+}
+
+// Options returns all that is merged over the defconfig, in order; the last
+// about an option counts.
+func (p *Plan) Options() []kconfig.Request { return slices.Concat(p.Base, p.Requests) }
