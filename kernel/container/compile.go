@@ -26,7 +26,7 @@ func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir s
 	if err != nil {
 		return err
 	}
-	image, err := b.ensureImage(ctx, t.Arch)
+	image, err := b.ensureImage(ctx, t, tools)
 	if err != nil {
 		return err
 	}

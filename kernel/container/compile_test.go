@@ -88,6 +88,7 @@ func TestKernel(t *testing.T) {
 	}
 	boot(t, "amd64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "amd64"))
 	outputs, plain := sums(t, dir), target.Defconfig
+	t.Logf("the checksums, for a comparison with another engine's: %v", outputs)
 	compile("nothing changed")
 	compareOutputs(t, "when nothing changed", outputs, sums(t, dir))
 	c, err := b.Configure(t.Context(), target, requests(t, "SQUASHFS_LZ4=y"))

@@ -59,7 +59,7 @@ func (b *Builder) configure(ctx context.Context, t Target, step string, requests
 	if err != nil {
 		return nil, err
 	}
-	image, err := b.ensureImage(ctx, t.Arch)
+	image, err := b.ensureImage(ctx, t, tools)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
 
@@ -31,22 +32,22 @@ func Dockerfile() string { return dockerfile }
 
 const defaultBase = "debian:stable"
 
-// ensureImage gives the builder image for a target, and builds it when the
-// engine does not have it.
-func (b *Builder) ensureImage(ctx context.Context, arch string) (string, error) {
+// ensureImage returns the builder image for a target. One that the user named
+// is pulled where the engine lacks it, and must have the tools; hookbuild's own
+// is built.
+func (b *Builder) ensureImage(ctx context.Context, t Target, tools toolchain) (string, error) {
 	if b.o.Image != "" {
-		return b.o.Image, b.pullIfMissing(ctx, b.o.Image)
-	}
-	tools, err := toolchainOf(arch)
-	if err != nil {
-		return "", err
+		if err := b.pullIfMissing(ctx, b.o.Image); err != nil {
+			return "", err
+		}
+		return b.o.Image, b.checkTools(ctx, t, tools)
 	}
 	base := b.o.Base
 	if base == "" {
 		base = defaultBase
 	}
 	tag := imageTag(tools, base, b.arch)
-	_, err = b.docker.ImageInspect(ctx, tag)
+	_, err := b.docker.ImageInspect(ctx, tag)
 	switch {
 	case err == nil:
 		return tag, nil
@@ -55,6 +56,31 @@ func (b *Builder) ensureImage(ctx context.Context, arch string) (string, error) 
 	}
 	task := progress.Start(b.o.Progress, 0, "build the builder image %s on %s", tag, base)
 	return tag, task.End(b.buildImage(ctx, tag, base, tools, task), "")
+}
+
+// checkTools looks for the programs that compile a kernel in the user's image,
+// before a source is sent there.
+func (b *Builder) checkTools(ctx context.Context, t Target, tools toolchain) error {
+	var outputs map[string][]byte
+	err := b.run(ctx, job{
+		target: t, step: "check the tools for", script: "check.sh", image: b.o.Image, env: b.environment(t, tools),
+		collect: func(ctx context.Context, id string) (err error) {
+			outputs, err = b.smallOutputs(ctx, id)
+			return err
+		},
+	})
+	missing := strings.Fields(string(outputs["missing"]))
+	switch {
+	case err != nil && strings.Contains(err.Error(), "executable file not found"):
+		missing = []string{"sh"}
+	case err != nil:
+		return err
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fault.Invalidf("using the builder image %q: it lacks the programs %s; add them (kernel/container/files/Dockerfile shows what is installed), or leave --builder-image out",
+		b.o.Image, strings.Join(missing, ", "))
 }
 
 // imageTag names the builder image by what it is made of and for which engine.

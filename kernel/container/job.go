@@ -199,7 +199,8 @@ func (b *Builder) openLog(j job) (*os.File, error) {
 	if err := os.MkdirAll(b.o.LogDir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory for the logs: %w", err)
 	}
-	log, err := os.Create(filepath.Join(b.o.LogDir, fmt.Sprintf("kernel-%s-%s.log", j.target.Flavor, j.step)))
+	step, _, _ := strings.Cut(j.step, " ")
+	log, err := os.Create(filepath.Join(b.o.LogDir, fmt.Sprintf("kernel-%s-%s.log", j.target.Flavor, step)))
 	if err != nil {
 		return nil, fmt.Errorf("making the log: %w", err)
 	}
