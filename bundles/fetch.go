@@ -2,6 +2,8 @@ package bundles
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,28 +13,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
-// attempts is how often a manifest is asked for when the server or the line
-// breaks.
-const attempts = 3
-
-// read gives the content of a file or URL, at most maxManifest bytes.
+// read returns the content of a file or URL, at most maxManifest bytes.
 func (r *Resolver) read(ctx context.Context, location string) ([]byte, error) {
 	scheme, path, ok := strings.Cut(location, "://")
-	if !ok {
+	switch {
+	case !ok:
 		return readFile(location)
-	}
-	switch scheme {
-	case "https", "http":
+	case web.IsURL(location):
 		return r.readURL(ctx, location)
-	case "file":
+	case scheme == "file":
 		return readFile(path)
-	case "embed":
+	case scheme == "embed":
 		return nil, fault.Invalidf("%q is inside of the eksctl-anywhere program; give its bundle manifest with --bundle", location)
 	}
 	return nil, fault.Invalidf("%q is neither https:// nor http:// nor a file; give one of these", location)
@@ -63,52 +60,60 @@ func manifestIn(dir string) string {
 func readBounded(from io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(from, maxManifest+1))
 	if err == nil && len(data) > maxManifest {
-		return nil, fault.Invalidf("it has more than %d MiB, a manifest has less than 1 MiB; check where it was taken from", maxManifest>>20)
+		return nil, tooLong()
 	}
 	return data, err
 }
 
-// readURL asks again, after a pause, when the server or the line broke.
-func (r *Resolver) readURL(ctx context.Context, location string) (data []byte, err error) {
-	u, err := url.Parse(location)
+// readURL fetches a manifest, which may carry its checksum as [web.Split] reads
+// it.
+func (r *Resolver) readURL(ctx context.Context, location string) ([]byte, error) {
+	address, sum, err := web.Split(location)
 	if err != nil {
-		return nil, fault.Usagef("%w; correct the address", err)
+		return nil, err
+	}
+	if _, err := url.Parse(address); err != nil {
+		return nil, fault.Usagef("%q is not an address; correct it", web.Show(address))
 	}
 	if r.Offline {
-		return nil, fault.Outsidef("%q is not asked because of --offline; give the manifest as a file with --bundle", u.Redacted())
+		return nil, fault.Outsidef("%q is not asked because of --offline; give the manifest as a file with --bundle", web.Show(address))
 	}
-	task := progress.Start(r.Progress, 0, "fetch %s", u.Redacted())
-	for try := range attempts {
-		var again bool
-		if data, again, err = r.get(ctx, u); err == nil || !again {
-			break
-		}
-		if try < attempts-1 && !sleep(ctx, r.backoff()<<try) {
-			break
-		}
+	if sum == "" && web.IsPlain(address) {
+		progress.Notef(r.Progress, "%s comes over plain HTTP and is not checked: add #sha256=HEX to the address", web.Show(address))
 	}
-	return data, task.End(fault.Mark(err, fault.Outside), "")
+	task := progress.Start(r.Progress, 0, "fetch %s", web.Show(address))
+	wrong := 0
+	data, err := r.client().Get(ctx, web.Request{URL: address, Most: maxManifest, Pinned: sum != ""}, func(data []byte, _ http.Header) error {
+		got := sha256.Sum256(data)
+		if sum == "" || hex.EncodeToString(got[:]) == sum {
+			return nil
+		}
+		err := fault.Invalidf("its sha256 is %x and should be %s: check the address and the checksum", got, sum)
+		if wrong++; wrong > 1 { // nothing on the way spoilt it
+			return web.Final(err)
+		}
+		return err
+	})
+	return data, task.End(fault.Mark(explain(err), fault.Outside), "")
 }
 
-// get makes one request; again says that a further one may go better.
-func (r *Resolver) get(ctx context.Context, u *url.URL) (_ []byte, again bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, false, err
+// explain adds what a user can do about an error of a web server's.
+func explain(err error) error {
+	var status *web.StatusError
+	var long *web.LengthError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), fault.KindOf(err) != fault.Failed:
+		return err
+	case errors.As(err, &status):
+		return fmt.Errorf("%w; %s", err, remedy(status.Code))
+	case errors.As(err, &long):
+		return tooLong()
 	}
-	resp, err := r.client().Do(req)
-	if err != nil {
-		return nil, ctx.Err() == nil, fmt.Errorf("%w; is the network (or HTTPS_PROXY) right? A manifest can also be given as a file with --bundle", err)
-	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	if resp.StatusCode != http.StatusOK {
-		return nil, resp.StatusCode >= 500, fmt.Errorf("getting %q: the server answered %q; %s", u.Redacted(), resp.Status, remedy(resp.StatusCode))
-	}
-	data, err := readBounded(resp.Body)
-	if err != nil {
-		return nil, fault.KindOf(err) != fault.Invalid && ctx.Err() == nil, fmt.Errorf("getting %q: %w", u.Redacted(), err)
-	}
-	return data, false, nil
+	return fmt.Errorf("%w; check the network and HTTPS_PROXY, or give the manifest as a file with --bundle", err)
+}
+
+func tooLong() error {
+	return fault.Invalidf("it has more than %d MiB, a manifest has less than 1 MiB; check where it was taken from", maxManifest>>20)
 }
 
 // remedy says what a status means on the way to a manifest.
@@ -122,28 +127,9 @@ func remedy(status int) string {
 	return "try again later, or give the manifest as a file with --bundle"
 }
 
-func (r *Resolver) client() *http.Client {
-	if r.HTTP == nil {
-		return http.DefaultClient
+func (r *Resolver) client() *web.Client {
+	if r.Web != nil {
+		return r.Web
 	}
-	return r.HTTP
-}
-
-func (r *Resolver) backoff() time.Duration {
-	if r.Backoff == 0 {
-		return time.Second
-	}
-	return r.Backoff
-}
-
-// sleep is false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return web.New(web.Options{Progress: r.Progress})
 }

@@ -3,13 +3,12 @@ package bundles
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // ReleasesURL is where AWS publishes the list of releases.
@@ -18,7 +17,8 @@ const ReleasesURL = "https://anywhere-assets.eks.amazonaws.com/releases/eks-a/ma
 // Ref says which bundle is wanted. The first field that is set counts; with
 // none it is the bundle of the latest release.
 type Ref struct {
-	// Bundle is the manifest itself: a file or an https:// or http:// URL.
+	// Bundle is the manifest itself: a file or an https:// or http:// URL,
+	// which may carry its checksum (URL#sha256=HEX).
 	Bundle string
 	// EKSAVersion is a release, "v0.26.1".
 	EKSAVersion string
@@ -26,11 +26,10 @@ type Ref struct {
 	Eksctl string
 }
 
-// Resolver finds bundles. The zero value asks AWS with [http.DefaultClient].
+// Resolver finds bundles. The zero value asks AWS.
 type Resolver struct {
-	// HTTP is the client; nil is [http.DefaultClient], which honours
-	// HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
-	HTTP *http.Client
+	// Web is the client; nil is one with the default limits.
+	Web *web.Client
 	// ReleasesURL is a file or URL with the list of releases; "" is
 	// [ReleasesURL]. It wins over what eksctl says.
 	ReleasesURL string
@@ -39,9 +38,6 @@ type Resolver struct {
 	Mirrors []Mirror
 	// Offline refuses URLs.
 	Offline bool
-	// Backoff is the pause before a second request, doubled for the third;
-	// 0 is a second.
-	Backoff time.Duration
 	// Progress receives what is being fetched; nil = nothing is reported.
 	Progress progress.Sink
 }
@@ -54,18 +50,18 @@ func (r *Resolver) Load(ctx context.Context, ref Ref) (*Bundle, error) {
 	}
 	data, err := r.read(ctx, location)
 	if err != nil {
-		return nil, fmt.Errorf("reading bundle manifest %q: %w", redacted(location), err)
+		return nil, fmt.Errorf("reading bundle manifest %q: %w", web.Show(location), err)
 	}
-	return Parse(data, redacted(location))
+	return Parse(data, web.Show(location))
 }
 
 // releases reads a list of releases.
 func (r *Resolver) releases(ctx context.Context, location string) (*Releases, error) {
 	data, err := r.read(ctx, location)
 	if err != nil {
-		return nil, fmt.Errorf("reading the list of releases %q: %w", redacted(location), err)
+		return nil, fmt.Errorf("reading the list of releases %q: %w", web.Show(location), err)
 	}
-	return ParseReleases(data, redacted(location))
+	return ParseReleases(data, web.Show(location))
 }
 
 // locate gives the file or URL of the wanted bundle.
@@ -138,12 +134,4 @@ func beside(list, location string) string {
 		return location
 	}
 	return base.ResolveReference(&url.URL{Path: location}).String()
-}
-
-// redacted is a location without a password, for messages.
-func redacted(location string) string {
-	if u, err := url.Parse(location); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return location
 }

@@ -2,6 +2,7 @@ package bundles
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 )
 
 // site is a web server like AWS's, that counts what is asked.
@@ -52,8 +54,15 @@ func (s *site) releases(versions ...string) {
 	s.text("/list", list)
 }
 
+const attempts = 3
+
+// quick is a client with which a test does not wait.
+func quick() *web.Client {
+	return web.New(web.Options{Limits: web.Limits{Header: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Tries: attempts, Pause: time.Millisecond}})
+}
+
 func (s *site) resolver() *Resolver {
-	return &Resolver{HTTP: s.Client(), ReleasesURL: s.URL + "/list", Backoff: time.Millisecond}
+	return &Resolver{Web: quick(), ReleasesURL: s.URL + "/list"}
 }
 
 func TestLoad(t *testing.T) {
@@ -112,7 +121,7 @@ func TestMirrors(t *testing.T) {
 	list := strings.ReplaceAll(s.read(t, "/list"), s.URL, "https://anywhere-assets.eks.amazonaws.com")
 	s.text("/copy/releases/eks-a/manifest.yaml", list)
 	s.text("/copy/bundles/v0.26.1", maker{release: "v0.26.1"}.text())
-	r := &Resolver{HTTP: s.Client(), Mirrors: []Mirror{{"https://anywhere-assets.eks.amazonaws.com/", s.URL + "/copy/"}}}
+	r := &Resolver{Web: quick(), Mirrors: []Mirror{{"https://anywhere-assets.eks.amazonaws.com/", s.URL + "/copy/"}}}
 	b, err := r.Load(t.Context(), Ref{})
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +133,7 @@ func TestMirrors(t *testing.T) {
 
 func (s *site) read(t *testing.T, path string) string {
 	t.Helper()
-	data, err := (&Resolver{HTTP: s.Client()}).read(t.Context(), s.URL+path)
+	data, err := (&Resolver{Web: quick()}).read(t.Context(), s.URL+path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +157,7 @@ func TestListsBesideTheirBundles(t *testing.T) {
 		}
 	}
 	for _, at := range []string{s.URL + "/x/list", filepath.Join(dir, "list")} {
-		r := &Resolver{HTTP: s.Client(), ReleasesURL: at}
+		r := &Resolver{Web: quick(), ReleasesURL: at}
 		if _, err := r.Load(t.Context(), Ref{}); err != nil {
 			t.Error(err)
 		}
@@ -216,7 +225,7 @@ func TestLoadErrors(t *testing.T) {
 		"no dev builds":   {Ref{EKSAVersion: "v0.99.0-dev+latest"}, fault.Invalid, []string{"v0.99.0-dev+latest"}},
 		"not a version":   {Ref{EKSAVersion: "latest"}, fault.Usage, []string{`"latest"`, `"v0.26.1"`}},
 		"eksctl broken":   {Ref{Eksctl: "Error: no"}, fault.Invalid, []string{"eksctl anywhere version"}},
-		"password":        {Ref{Bundle: withPassword + "/nowhere"}, fault.Outside, []string{"me:xxxxx@"}},
+		"password":        {Ref{Bundle: withPassword + "/nowhere?sig=secret"}, fault.Outside, []string{s.URL + "/nowhere"}},
 		"unreachable":     {Ref{Bundle: "http://127.0.0.1:1/x"}, fault.Outside, []string{"127.0.0.1:1", "HTTPS_PROXY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,7 +277,7 @@ func TestLoadStopsWhenTold(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 	}
 	r := s.resolver()
-	r.Backoff = time.Hour
+	r.Web = nil // pauses as for users
 	_, err := r.Load(ctx, Ref{Bundle: s.URL + "/b"})
 	if err == nil || s.asked["/b"] != 1 {
 		t.Errorf("asked %d times, %v", s.asked["/b"], err)
@@ -282,6 +291,52 @@ func TestCompareVersions(t *testing.T) {
 			if got := compareVersions(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
 				t.Errorf("%s against %s: %d", a, b, got)
 			}
+		}
+	}
+}
+
+func TestPinnedManifest(t *testing.T) {
+	s := newSite(t)
+	text := maker{release: "v1.0.0"}.text()
+	s.text("/b", text)
+	at := strings.Replace(s.URL, "http://", "http://me:secret@", 1) + "/b?sig=secret#sha256="
+	b, err := s.resolver().Load(t.Context(), Ref{Bundle: fmt.Sprintf("%s%x", at, sha256.Sum256([]byte(text)))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Origin != s.URL+"/b" {
+		t.Errorf("its origin is shown as %s", b.Origin)
+	}
+	_, err = s.resolver().Load(t.Context(), Ref{Bundle: at + strings.Repeat("0", 64)})
+	wantError(t, err, s.URL+"/b", "should be 000")
+	if fault.KindOf(err) != fault.Invalid || strings.Contains(err.Error(), "secret") {
+		t.Errorf("kind %d: %v", fault.KindOf(err), err)
+	}
+	_, err = s.resolver().Load(t.Context(), Ref{Bundle: at + "0"})
+	if fault.KindOf(err) != fault.Usage || strings.Contains(err.Error(), "secret") {
+		t.Errorf("kind %d: %v", fault.KindOf(err), err)
+	}
+}
+
+// TestServersThatKeepUsWaiting asks servers that accept and are silent, or stall.
+func TestServersThatKeepUsWaiting(t *testing.T) {
+	s := newSite(t)
+	s.pages["/silent"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	s.pages["/stalls"] = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		fmt.Fprint(w, "apiVersion: ")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+	for path, word := range map[string]string{"/silent": "timeout awaiting", "/stalls": "stalled"} {
+		_, err := s.resolver().Load(t.Context(), Ref{Bundle: s.URL + path})
+		wantError(t, err, path, word, "--bundle")
+		r := s.resolver()
+		r.ReleasesURL = s.URL + path
+		_, err = r.Load(t.Context(), Ref{})
+		wantError(t, err, path, word)
+		if fault.KindOf(err) != fault.Outside {
+			t.Errorf("kind %d: %v", fault.KindOf(err), err)
 		}
 	}
 }

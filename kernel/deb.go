@@ -60,7 +60,7 @@ func (m *Image) fillFromDebs(ctx context.Context, sources []string, o Options) e
 
 // addDeb adds the files of one package.
 func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Package, sum string, err error) {
-	f, err := fetch.Open(ctx, source, fetch.Options{Cache: o.Cache, HTTP: o.HTTP, Offline: o.Offline, Progress: o.Progress})
+	f, err := fetch.Open(ctx, source, fetch.Options{Cache: o.Cache, Web: o.Web, Offline: o.Offline, Progress: o.Progress})
 	if err != nil {
 		return nil, "", err
 	}

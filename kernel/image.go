@@ -13,13 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"path"
 	"strings"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/inspect"
 )
 
@@ -72,9 +72,8 @@ func (m *Image) File(name string) (initramfs.Entry, bool) {
 type Options struct {
 	// Cache keeps downloads and unpacked archives.
 	Cache *cache.Cache
-	// HTTP fetches URLs; nil means [http.DefaultClient], which follows
-	// HTTP_PROXY and HTTPS_PROXY.
-	HTTP *http.Client
+	// Web fetches URLs; nil is a client with the default limits.
+	Web *web.Client
 	// Offline forbids downloads; what is in the cache still works.
 	Offline bool
 	// Jobs is how many modules are read at once; 0 means one a core.

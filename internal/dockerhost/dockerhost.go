@@ -9,15 +9,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/connhelper"
 	"github.com/docker/docker/client"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 )
 
 // Connect gives a client of the Docker Engine after making sure that it
@@ -31,11 +32,26 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
 	}
-	if _, err := cli.Ping(ctx); err != nil {
+	if err := ping(ctx, cli, patience); err != nil {
 		err = errors.Join(err, cli.Close())
 		return nil, fault.Outsidef("reaching the Docker Engine at %s: %w: start it, or choose another by DOCKER_HOST or \"docker context use\"", e.name(), err)
 	}
 	return cli, nil
+}
+
+// patience is how long an engine may take to answer; one behind ssh asks for
+// keys first.
+const patience = time.Minute
+
+// ping makes sure that the engine answers in time.
+func ping(ctx context.Context, cli *client.Client, patience time.Duration) error {
+	limited, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not answered for %s", patience))
+	defer cancel()
+	_, err := cli.Ping(limited)
+	if err != nil && limited.Err() != nil {
+		return context.Cause(limited)
+	}
+	return err
 }
 
 // endpoint is where an engine listens.
@@ -87,9 +103,7 @@ func (e endpoint) client() (*client.Client, error) {
 		options = append(options, client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
 	case e.host != "":
 		if e.tls != nil {
-			options = append(options, client.WithHTTPClient(&http.Client{
-				Transport: &http.Transport{TLSClientConfig: e.tls}, CheckRedirect: client.CheckRedirect,
-			}))
+			options = append(options, client.WithHTTPClient(web.Engine(e.tls, client.CheckRedirect)))
 		}
 		options = append(options, client.WithHost(e.host))
 	}

@@ -3,12 +3,14 @@ package dockerhost
 import (
 	"encoding/json"
 	"encoding/pem"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -125,5 +127,26 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 	_, err := Connect(t.Context())
 	if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), "none.sock") || !strings.Contains(err.Error(), "DOCKER_HOST") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An engine that accepts connections and says nothing does not hold us up.
+func TestSilentEngine(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "d.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	cli, err := endpoint{host: "unix://" + socket}.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now()
+	if err := ping(t.Context(), cli, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "has not answered for 100ms") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

@@ -1,6 +1,7 @@
 // Package fetch opens what a user names as FILE or URL. What comes from a web
-// server goes through the cache, and is fetched again when the server says that
-// it has changed.
+// server goes through the cache. A URL with a checksum (URL#sha256=HEX) is
+// fetched once; any other one is fetched again when the server says that it has
+// changed.
 package fetch
 
 import (
@@ -15,9 +16,12 @@ import (
 	"os"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // most bounds a download: a distribution's kernel with debugging symbols has 1 GB.
@@ -37,23 +41,25 @@ type File interface {
 // Options are what fetching needs.
 type Options struct {
 	Cache *cache.Cache
-	// HTTP is the client; nil means [http.DefaultClient], which follows
-	// HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
-	HTTP *http.Client
+	// Web is the client; nil is one with the default limits.
+	Web *web.Client
 	// Offline forbids asking a server; what was fetched before still opens.
 	Offline  bool
 	Progress progress.Sink
 }
 
-// IsURL tells whether source is an http(s) URL and no path.
-func IsURL(source string) bool {
-	return strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://")
+func (o Options) client() *web.Client {
+	if o.Web != nil {
+		return o.Web
+	}
+	return web.New(web.Options{Progress: o.Progress})
 }
 
-// Open opens a path or a URL. Errors name it; those of a web server are marked
+// Open opens a path or a URL, which may carry its checksum as [web.Split] reads
+// it. Errors name it as far as it may be shown; those of a web server are marked
 // [fault.Outside], those of a path [fault.Invalid].
 func Open(ctx context.Context, source string, o Options) (File, error) {
-	if IsURL(source) {
+	if web.IsURL(source) {
 		return download(ctx, source, o)
 	}
 	f, err := os.Open(source)
@@ -78,93 +84,90 @@ type local struct {
 // Size implements [File].
 func (f local) Size() int64 { return f.size }
 
-func download(ctx context.Context, url string, o Options) (File, error) {
-	f, err := fromCache(ctx, url, o)
+func download(ctx context.Context, source string, o Options) (File, error) {
+	address, sum, err := web.Split(source)
 	if err != nil {
-		return nil, fault.Outsidef("fetching %q: %w", url, err)
+		return nil, err
+	}
+	open := current
+	if sum != "" {
+		open = pinned
+	}
+	f, err := open(ctx, web.Request{URL: address, Most: most, Pinned: sum != ""}, sum, o)
+	if err != nil {
+		return nil, fault.Outsidef("fetching %q: %w", web.Show(address), err)
 	}
 	return f, nil
 }
 
 var errOffline = errors.New("it is not in the cache, and --offline forbids asking for it")
 
-// fromCache gives what the server has now. The name of a version is kept by
-// URL for the time without a server.
-func fromCache(ctx context.Context, url string, o Options) (*cache.File, error) {
-	var version string
-	var err error
-	if o.Offline {
-		version, err = o.Cache.Note(kind, keyOf(url))
-		if errors.Is(err, fs.ErrNotExist) {
-			err = errOffline
-		}
-	} else {
-		version, err = currentVersion(ctx, url, o)
-	}
-	if err != nil {
-		return nil, err
-	}
-	f, _, err := o.Cache.Derived(ctx, kind, keyOf(url, version), func(w io.Writer) error {
-		if o.Offline {
-			return errOffline
-		}
-		return get(ctx, w, url, o)
-	})
-	if err == nil && !o.Offline {
-		err = o.Cache.SetNote(kind, keyOf(url), version)
+// pinned opens content by its checksum. What the cache has is not asked for.
+func pinned(ctx context.Context, r web.Request, sum string, o Options) (*cache.File, error) {
+	want := v1.Hash{Algorithm: "sha256", Hex: sum}
+	f, err := o.Cache.PutBlob(ctx, kind, want, func(w io.Writer) error { return get(ctx, w, r, o) })
+	var wrong *cache.DigestError
+	if errors.As(err, &wrong) {
+		return nil, fault.Invalidf("its sha256 is %s and should be %s: check the address and the checksum", wrong.Got.Hex, sum)
 	}
 	return f, err
 }
 
-// currentVersion is what the server says that changes with the content: its
-// ETag, time and length; the same for ever where it says nothing.
-func currentVersion(ctx context.Context, url string, o Options) (string, error) {
-	response, err := ask(ctx, http.MethodHead, url, o)
-	if err != nil {
-		return "", err
+// current opens what the server has now. The name of a version is kept by URL
+// for the time without a server.
+func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.File, error) {
+	if web.IsPlain(r.URL) && !o.Offline {
+		progress.Notef(o.Progress, "%s comes over plain HTTP and is not checked: add #sha256=HEX to the address", web.Show(r.URL))
 	}
-	if err := response.Body.Close(); err != nil {
-		return "", err
+	var version string
+	var err error
+	if o.Offline {
+		version, err = o.Cache.Note(kind, keyOf(r.URL))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errOffline
+		}
+	} else {
+		version, err = currentVersion(ctx, r, o)
 	}
-	switch response.StatusCode {
-	case http.StatusOK:
-		h := response.Header
-		return fmt.Sprintf("%s %s %d", h.Get("ETag"), h.Get("Last-Modified"), response.ContentLength), nil
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusForbidden:
-		return "unversioned", nil // signed URLs allow one method; GET will tell
-	}
-	return "", fmt.Errorf("the server answers %s", response.Status)
-}
-
-func ask(ctx context.Context, method, url string, o Options) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	client := o.HTTP
-	if client == nil {
-		client = http.DefaultClient
+	f, _, err := o.Cache.Derived(ctx, kind, keyOf(r.URL, version), func(w io.Writer) error { return get(ctx, w, r, o) })
+	if err == nil && !o.Offline {
+		err = o.Cache.SetNote(kind, keyOf(r.URL), version)
 	}
-	return client.Do(request)
+	return f, err
 }
 
-func get(ctx context.Context, w io.Writer, url string, o Options) error {
-	response, err := ask(ctx, http.MethodGet, url, o)
+// currentVersion returns what the server says that changes with the content: its
+// ETag, time and length; always the same where it says nothing.
+func currentVersion(ctx context.Context, r web.Request, o Options) (string, error) {
+	header, length, err := o.client().Head(ctx, r)
+	var status *web.StatusError
+	if errors.As(err, &status) {
+		switch status.Code {
+		case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusForbidden:
+			return "unversioned", nil // signed URLs allow one method; GET will tell
+		}
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer response.Body.Close() // what counts is whether all was read
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %s", response.Status)
+	return fmt.Sprintf("%s %s %d", header.Get("ETag"), header.Get("Last-Modified"), length), nil
+}
+
+func get(ctx context.Context, w io.Writer, r web.Request, o Options) error {
+	if o.Offline {
+		return errOffline
 	}
-	task := progress.Start(o.Progress, max(response.ContentLength, 0), "fetch %s", url)
-	n, err := io.Copy(w, io.LimitReader(task.Reader(response.Body), most+1))
-	switch {
-	case err == nil && n > most:
-		err = fmt.Errorf("it has more than %d bytes", int64(most))
-	case err == nil && response.ContentLength >= 0 && n != response.ContentLength:
-		err = fmt.Errorf("the transfer ended after %d of %d bytes", n, response.ContentLength)
+	task := progress.Start(o.Progress, 0, "fetch %s", web.Show(r.URL))
+	body, err := o.client().Open(ctx, r)
+	if err != nil {
+		return task.End(err, "")
 	}
+	defer body.Close()
+	task.Expect(max(body.Size(), 0))
+	_, err = io.Copy(w, task.Reader(body))
 	return task.End(err, "")
 }
 

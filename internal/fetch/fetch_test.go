@@ -1,14 +1,19 @@
 package fetch
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // server gives content under /file with an ETag, and counts the transfers.
@@ -43,7 +48,8 @@ func options(t *testing.T) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Cache: c}
+	limits := web.Limits{Header: time.Second, Idle: 100 * time.Millisecond, Tries: 2, Pause: time.Millisecond}
+	return Options{Cache: c, Web: web.New(web.Options{Limits: limits})}
 }
 
 func read(t *testing.T, source string, o Options) string {
@@ -98,5 +104,64 @@ func TestFaults(t *testing.T) {
 	o.Offline = true
 	if _, err := Open(t.Context(), s.URL+"/file", o); err == nil || !strings.Contains(err.Error(), "cache") {
 		t.Errorf("offline and unknown: got %v", err)
+	}
+}
+
+// A URL with a checksum is asked for once, and never again.
+func TestPinned(t *testing.T) {
+	s, o := newServer(t), options(t)
+	pin := func(content string) string {
+		return fmt.Sprintf("%s/file#sha256=%x", s.URL, sha256.Sum256([]byte(content)))
+	}
+	if got := read(t, pin("one"), o); got != "one" {
+		t.Errorf("got %q", got)
+	}
+	s.content, s.tag = "another", `"2"`
+	_, err := Open(t.Context(), pin("third"), o)
+	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), s.URL+"/file") || !strings.Contains(err.Error(), "should be") {
+		t.Errorf("another content: %v", err)
+	}
+	s.Close()
+	o.Offline = true
+	if got := read(t, pin("one"), o); got != "one" {
+		t.Errorf("offline: got %q", got)
+	}
+	if _, err := Open(t.Context(), s.URL+"/file#sha256=1", o); fault.KindOf(err) != fault.Usage {
+		t.Errorf("no checksum: %v", err)
+	}
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	s, o := newServer(t), options(t)
+	said := &events{}
+	o.Progress = said
+	secret := strings.Replace(s.URL, "http://", "http://me:secret@", 1)
+	read(t, secret+"/file?sig=secret", o)
+	_, err := Open(t.Context(), secret+"/none?sig=secret", o)
+	if err == nil || strings.Contains(err.Error()+said.text, "secret") {
+		t.Errorf("%v; said %s", err, said.text)
+	}
+	if !strings.Contains(said.text, "comes over plain HTTP and is not checked") {
+		t.Errorf("said %s", said.text)
+	}
+}
+
+type events struct{ text string }
+
+func (e *events) Report(event progress.Event) { e.text += event.Task + " " + event.Text + "\n" }
+
+func TestServerThatStalls(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, "begun")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(s.Close)
+	_, err := Open(t.Context(), s.URL+"/file", options(t))
+	if err == nil || !strings.Contains(err.Error(), "stalled") || fault.KindOf(err) != fault.Outside {
+		t.Errorf("got %v", err)
 	}
 }

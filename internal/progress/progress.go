@@ -89,6 +89,9 @@ func Start(s Sink, total int64, format string, args ...any) *Task {
 	return t
 }
 
+// Expect sets the task's size in bytes, once it is known.
+func (t *Task) Expect(total int64) { t.total.Store(total) }
+
 // Add reports n more bytes done.
 func (t *Task) Add(n int64) {
 	t.done.Add(n)

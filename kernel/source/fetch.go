@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +15,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // mostSmall bounds signatures and lists of checksums; the list of all 6.x
@@ -68,7 +67,7 @@ func Sum(ctx context.Context, v Version, o Options) (string, error) {
 // fromMirrors asks one mirror after the other for something of a release.
 func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(base string) (T, error)) (T, error) {
 	var nothing T
-	var errs []error
+	var failed error
 	for _, mirror := range o.mirrors() {
 		got, err := fetch(mirror + "/" + v.directory())
 		if err == nil {
@@ -77,14 +76,18 @@ func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(ba
 		if ctx.Err() != nil {
 			return nothing, ctx.Err()
 		}
-		errs = append(errs, fmt.Errorf("fetching Linux %s from %s: %w", v, mirror, err))
+		err = fmt.Errorf("fetching Linux %s from %s: %w", v, web.Show(mirror), err)
+		if failed != nil {
+			err = fmt.Errorf("%w; %w", failed, err)
+		}
+		failed = err
 	}
-	return nothing, fault.Mark(errors.Join(errs...), fault.Outside)
+	return nothing, fault.Mark(failed, fault.Outside)
 }
 
 // listedSum finds an archive in the signed list of a mirror's directory.
 func listedSum(ctx context.Context, base, archive string, keys openpgp.EntityList, o Options) (string, error) {
-	sums, err := small(ctx, o, base+"/sha256sums.asc")
+	sums, err := small(ctx, o, base+"/sha256sums.asc", mostSmall, func(text []byte) error { return wholeList(text) })
 	if err != nil {
 		return "", err
 	}
@@ -132,23 +135,37 @@ func fetchFrom(ctx context.Context, base string, v Version, file string, keys op
 	if err != nil {
 		return nil, err
 	}
-	signature, err := small(ctx, o, base+"/"+v.file()+".sign")
+	signature, err := small(ctx, o, base+"/"+v.file()+".sign", mostSmall, anything)
 	if err != nil {
 		return nil, err
 	}
-	if err := download(ctx, o, base+"/"+filepath.Base(file), file); err != nil {
+	if err := downloadWhole(ctx, o, base+"/"+filepath.Base(file), file, want); err != nil {
 		return nil, err
 	}
-	if err := verify(file, want, signature, keys, o); err != nil {
+	if err := verify(file, signature, keys, o); err != nil {
 		return nil, errors.Join(err, os.Remove(file))
 	}
 	return &Archive{file, want}, writeFile(verifiedNote(file), []byte(want+"\n"))
 }
 
-func verify(file, want string, signature []byte, keys openpgp.EntityList, o Options) error {
-	if err := checkSum(file, want); err != nil {
-		return err
+// downloadWhole downloads an archive with a known checksum, from the start when
+// the first try had another one: part of it may have been of an older download.
+func downloadWhole(ctx context.Context, o Options, url, file, want string) error {
+	for last := false; ; last = true {
+		if err := download(ctx, o, url, true, file); err != nil {
+			return err
+		}
+		err := checkSum(file, want)
+		if err == nil {
+			return nil
+		}
+		if err := errors.Join(err, os.Remove(file)); last || !errors.Is(err, ErrVerify) {
+			return err
+		}
 	}
+}
+
+func verify(file string, signature []byte, keys openpgp.EntityList, o Options) error {
 	task := progress.Start(o.Progress, 0, "verify the signature of %s", filepath.Base(file))
 	return task.End(checkSignature(file, signature, keys, o), "")
 }
@@ -164,29 +181,6 @@ func checkSum(file, want string) error {
 	return nil
 }
 
-// small fetches a file that fits in memory.
-func small(ctx context.Context, o Options, url string) ([]byte, error) {
-	if o.Offline {
-		return nil, fmt.Errorf("fetching %q: %w", url, errOffline)
-	}
-	response, err := request(ctx, o, url, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, &statusError{url, response.Status, response.StatusCode}
-	}
-	content, err := io.ReadAll(io.LimitReader(response.Body, mostSmall+1))
-	if err != nil {
-		return nil, fmt.Errorf("fetching %q: %w", url, err)
-	}
-	if len(content) > mostSmall {
-		return nil, fmt.Errorf("fetching %q: it has more than %d bytes", url, mostSmall)
-	}
-	return content, nil
-}
-
 // FromFile gives a local archive. A sha256, when given, is checked.
 func FromFile(name, sum string) (*Archive, error) {
 	got, err := hashFile(name)
@@ -199,19 +193,29 @@ func FromFile(name, sum string) (*Archive, error) {
 	return &Archive{name, got}, nil
 }
 
-// FromURL fetches an archive from any place. Only its sha256 says whether it
-// is the right one; without it the server's word is all there is, which is a
-// warning.
-func FromURL(ctx context.Context, url, sum string, o Options) (*Archive, error) {
+// FromURL fetches an archive from any place. Only its sha256, given as sum or
+// with the address (URL#sha256=HEX), says whether it is the right one; without
+// it there is a warning.
+func FromURL(ctx context.Context, source, sum string, o Options) (*Archive, error) {
+	url, pin, err := web.Split(source)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case sum == "":
+		sum = pin
+	case pin != "" && !strings.EqualFold(sum, pin):
+		return nil, fault.Usagef("fetching %q: --sha256 and the address name different checksums; give one", web.Show(url))
+	}
 	if sum == "" {
-		progress.Warnf(o.Progress, "%s is not checked against anything; give --sha256", url)
+		progress.Warnf(o.Progress, "%s is not checked against anything: give --sha256", web.Show(url))
 	}
 	id := sha256.Sum256([]byte(url + "\x00" + sum))
-	file := filepath.Join(o.Dir, hex.EncodeToString(id[:8])+"-"+path.Base(url))
+	file := filepath.Join(o.Dir, hex.EncodeToString(id[:8])+"-"+path.Base(web.Show(url)))
 	there, err := exists(file)
 	if err == nil && !there {
 		if err = os.MkdirAll(o.Dir, 0o755); err == nil {
-			err = download(ctx, o, url, file)
+			err = download(ctx, o, url, sum != "", file)
 		}
 	}
 	if err != nil {

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +13,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 const (
@@ -32,7 +31,7 @@ type known struct {
 	Listed  map[string]bool   `json:"listed"` // whether the last list had it
 }
 
-// Latest gives the newest point release of a series ("6.6") by kernel.org's
+// Latest returns the newest point release of a series ("6.6") by kernel.org's
 // list, which is fetched when the last one is older than two hours. Without
 // the network, and for a series that has left the list, the last known version
 // serves, with a warning.
@@ -41,13 +40,18 @@ func Latest(ctx context.Context, series string, o Options) (Version, error) {
 	if err != nil {
 		return Version{}, err
 	}
-	if age := o.now().Sub(k.Fetched); !o.Offline && (age > freshFor || age < 0) {
-		if err := k.refresh(ctx, o); err != nil {
-			if ctx.Err() != nil {
-				return Version{}, err
-			}
-			progress.Warnf(o.Progress, "%v; using what was known at %s", err, k.when())
+	age := o.now().Sub(k.Fetched)
+	if o.Offline || age <= freshFor && age >= 0 {
+		return k.choose(series, o)
+	}
+	if err := k.refresh(ctx, o); err != nil {
+		if ctx.Err() != nil {
+			return Version{}, err
 		}
+		if _, seen := k.Series[series]; !seen { // the list that is kept says nothing about it
+			return Version{}, fault.Outsidef("asking kernel.org for the newest release of Linux %s: %w: check the network and HTTPS_PROXY, or set KERNEL_POINT_RELEASE", series, err)
+		}
+		progress.Warnf(o.Progress, "%v; using what was known at %s", err, k.when())
 	}
 	return k.choose(series, o)
 }
@@ -61,6 +65,9 @@ func (k *known) when() string {
 
 func (k *known) choose(series string, o Options) (Version, error) {
 	text, seen := k.Series[series]
+	if !seen && k.Fetched.IsZero() {
+		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list was never fetched, and --offline forbids asking for it; run once without --offline, or set KERNEL_POINT_RELEASE", series)
+	}
 	if !seen {
 		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list has no such series (known at %s: %s); set KERNEL_POINT_RELEASE",
 			series, k.when(), orNone(k.listed()))
@@ -138,21 +145,14 @@ func fetchReleases(ctx context.Context, o Options) ([]Version, error) {
 	if url == "" {
 		url = ReleasesURL
 	}
-	response, err := request(ctx, o, url, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetching %q: the server answers %s", url, response.Status)
-	}
 	var list struct {
 		Releases []struct {
 			Version string `json:"version"`
 		} `json:"releases"`
 	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, mostReleases)).Decode(&list); err != nil {
-		return nil, fmt.Errorf("reading %q: %w", url, err)
+	_, err := small(ctx, o, url, mostReleases, func(text []byte) error { return json.Unmarshal(text, &list) })
+	if err != nil {
+		return nil, err
 	}
 	var versions []Version
 	for _, r := range list.Releases {
@@ -161,7 +161,7 @@ func fetchReleases(ctx context.Context, o Options) ([]Version, error) {
 		}
 	}
 	if len(versions) == 0 {
-		return nil, fmt.Errorf("reading %q: it lists no releases", url)
+		return nil, fmt.Errorf("reading %q: it lists no releases", web.Show(url))
 	}
 	return versions, nil
 }

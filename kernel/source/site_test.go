@@ -19,6 +19,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/ulikunitz/xz"
+
+	"hookbuild/internal/web"
 )
 
 // site is a kernel.org in the test process, signed by a key made for it.
@@ -79,7 +81,12 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *site) options() Options {
-	return Options{Dir: s.t.TempDir(), Mirrors: []string{s.URL}, ReleasesURL: s.URL + "/releases.json", Keys: armoured(s.t, s.signer)}
+	return Options{Dir: s.t.TempDir(), Mirrors: []string{s.URL}, ReleasesURL: s.URL + "/releases.json", Keys: armoured(s.t, s.signer), Web: quick()}
+}
+
+// quick is a client with which a test does not wait.
+func quick() *web.Client {
+	return web.New(web.Options{Limits: web.Limits{Header: 200 * time.Millisecond, Idle: 200 * time.Millisecond, Tries: 4, Pause: time.Millisecond}})
 }
 
 func tarOf(t *testing.T) []byte {

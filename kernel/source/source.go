@@ -11,13 +11,13 @@ package source
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // Options say where sources come from and where they are kept.
@@ -36,8 +36,8 @@ type Options struct {
 	// SHA256 is what an archive of [Fetch] must have besides; empty asks for
 	// nothing.
 	SHA256 string
-	// HTTP fetches; nil means [http.DefaultClient].
-	HTTP *http.Client
+	// Web fetches; nil is a client with the default limits.
+	Web *web.Client
 	// Offline forbids the network; what is in Dir still works.
 	Offline  bool
 	Progress progress.Sink
@@ -60,11 +60,11 @@ func (o Options) now() time.Time {
 	return time.Now()
 }
 
-func (o Options) client() *http.Client {
-	if o.HTTP != nil {
-		return o.HTTP
+func (o Options) client() *web.Client {
+	if o.Web != nil {
+		return o.Web
 	}
-	return http.DefaultClient
+	return web.New(web.Options{Progress: o.Progress})
 }
 
 func (o Options) mirrors() []string {

@@ -105,11 +105,7 @@ func TestResumeOfAnotherFile(t *testing.T) {
 		if err := os.WriteFile(part, bytes.Repeat([]byte("x"), size), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Fetch(t.Context(), wanted, o)
-		if err != nil { // found by the checksum, and thrown away
-			_, err = Fetch(t.Context(), wanted, o)
-		}
-		if err != nil {
+		if _, err := Fetch(t.Context(), wanted, o); err != nil {
 			t.Errorf("with a wrong part of %d bytes: %v", size, err)
 		}
 	}
@@ -271,15 +267,52 @@ func TestLatest(t *testing.T) {
 }
 
 func TestLatestWithNothing(t *testing.T) {
-	o := Options{Dir: t.TempDir(), ReleasesURL: "http://127.0.0.1:1/releases.json"}
-	if _, err := Latest(t.Context(), "6.6", o); err == nil || !strings.Contains(err.Error(), "KERNEL_POINT_RELEASE") {
-		t.Errorf("without the network and a list: %v", err)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(silent.Close)
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Sign in</html>") }))
+	t.Cleanup(page.Close)
+	for address, word := range map[string]string{
+		"http://me:secret@127.0.0.1:1": "connection refused", silent.URL: "timeout awaiting", page.URL: "web page",
+	} {
+		o := Options{Dir: t.TempDir(), ReleasesURL: address + "/releases.json?sig=secret", Web: quick()}
+		for range 2 { // the second time with a damaged list
+			_, err := Latest(t.Context(), "6.6", o)
+			if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "no such series") || fault.KindOf(err) != fault.Outside {
+				t.Fatalf("%s: %v", address, err)
+			}
+			for _, want := range []string{"asking kernel.org", word, "HTTPS_PROXY", "KERNEL_POINT_RELEASE"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: %v; it should say %q", address, err, want)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(o.Dir, "releases.json"), []byte("{damaged"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.Offline = true
+		if _, err := Latest(t.Context(), "6.6", o); err == nil || !strings.Contains(err.Error(), "--offline") {
+			t.Errorf("offline: %v", err)
+		}
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, "releases.json"), []byte("{damaged"), 0o644); err != nil {
-		t.Fatal(err)
+}
+
+// TestArchiveThatStalls begins an archive and then is silent.
+func TestArchiveThatStalls(t *testing.T) {
+	stalled := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		fmt.Fprint(w, "begun")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(stalled.Close)
+	s := newSite(t)
+	o := s.options()
+	if _, err := FromURL(t.Context(), stalled.URL+"/linux.tar.xz", "", o); err == nil || !strings.Contains(err.Error(), "stalled") {
+		t.Errorf("an archive: %v", err)
 	}
-	if _, err := Latest(t.Context(), "6.6", o); err == nil || !strings.Contains(err.Error(), "KERNEL_POINT_RELEASE") {
-		t.Errorf("with a damaged list: %v", err)
+	o.Mirrors = []string{stalled.URL, s.URL}
+	if _, err := Fetch(t.Context(), wanted, o); err != nil {
+		t.Errorf("the second mirror: %v", err)
 	}
 }
 
@@ -317,6 +350,19 @@ func TestLocalAndOtherSources(t *testing.T) {
 	}
 	if _, err := FromFile(local, wrong); err == nil || !strings.Contains(err.Error(), "should be 000") {
 		t.Errorf("a wrong sum of a file gives %v", err)
+	}
+	pinned := strings.Replace(s.URL, "http://", "http://me:secret@", 1) + "/v6.x/linux-6.6.32.tar.xz?sig=secret#sha256="
+	if a, err := FromURL(t.Context(), pinned+right, "", o); err != nil || a.SHA256 != right || strings.Contains(a.Path, "secret") {
+		t.Errorf("a URL with its sum: %v, %v", a, err)
+	}
+	if _, err := FromURL(t.Context(), pinned+right, wrong, o); fault.KindOf(err) != fault.Usage {
+		t.Errorf("two sums: %v", err)
+	}
+	if len(warnings.text) != 1 {
+		t.Errorf("the warnings are %q", warnings.text)
+	}
+	if _, err := FromURL(t.Context(), pinned+wrong, "", o); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a wrong sum in the address: %v", err)
 	}
 	if _, err := FromURL(t.Context(), s.URL+"/v6.x/linux-6.6.32.tar.xz", wrong, o); err == nil {
 		t.Error("a wrong sum of a URL is taken")

@@ -59,6 +59,15 @@ func badKeys(err error) error {
 
 func (o Options) pgpConfig() *packet.Config { return &packet.Config{Time: o.now} }
 
+// wholeList reports a list of checksums that breaks off, or something else in
+// its place, before its signature is checked.
+func wholeList(text []byte) error {
+	if block, _ := clearsign.Decode(text); block == nil {
+		return fmt.Errorf("sha256sums.asc is not clear-signed: %w", ErrVerify)
+	}
+	return nil
+}
+
 // signedSum finds the archive's sha256 in the text of sha256sums.asc after
 // checking its clear signature.
 func signedSum(text []byte, archive string, keys openpgp.EntityList, o Options) (string, error) {

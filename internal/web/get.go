@@ -1,0 +1,57 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// Get returns content that fits in memory; Request.Most must bound it. Content
+// that breaks off or that check refuses is asked for again. A check may be nil;
+// an error of its that another try does not cure is marked by [Final].
+func (c *Client) Get(ctx context.Context, r Request, check func([]byte, http.Header) error) ([]byte, error) {
+	if r.Pinned {
+		ctx = Pinned(ctx)
+	}
+	series := newSeries(c.limits, c.sink, hostOf(r.URL))
+	for {
+		content, err := c.getOnce(ctx, r, check)
+		if err == nil {
+			return content, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		pause, again := series.fails(err)
+		if !again {
+			return nil, err
+		}
+		if err := series.wait(ctx, pause, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) getOnce(ctx context.Context, r Request, check func([]byte, http.Header) error) (_ []byte, err error) {
+	answer, err := c.do(ctx, http.MethodGet, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close() // what counts is whether all was read
+	if err := r.accept(answer); err != nil {
+		return nil, Final(err)
+	}
+	content, err := io.ReadAll(io.LimitReader(answer.Body, r.Most+1))
+	switch {
+	case int64(len(content)) > r.Most:
+		return nil, Final(&LengthError{r.Most})
+	case err != nil:
+		return nil, fmt.Errorf("the transfer broke after %d bytes: %w", len(content), shown(err))
+	case r.Length > 0 && int64(len(content)) != r.Length:
+		return nil, fmt.Errorf("%d bytes came and there should be %d", len(content), r.Length)
+	case check == nil:
+		return content, nil
+	}
+	return content, check(content, answer.Header)
+}

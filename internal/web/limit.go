@@ -1,0 +1,145 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"hookbuild/internal/progress"
+)
+
+// leastProgress is what a body must bring within [Limits.Idle], in bytes. A
+// server that drips less holds its client for ever.
+const leastProgress = 1 << 10
+
+// StallError reports a body of which nothing more comes.
+type StallError struct{ After time.Duration }
+
+func (e *StallError) Error() string {
+	return fmt.Sprintf("the transfer stalled: fewer than %d bytes came in %s", leastProgress, e.After)
+}
+
+// RedirectError reports a redirect from https to plain HTTP.
+type RedirectError struct{ From, To string }
+
+func (e *RedirectError) Error() string {
+	return fmt.Sprintf("%s redirects to %s: plain HTTP is refused for content that no digest protects", e.From, e.To)
+}
+
+// ProxyError reports a proxy that does not connect the client to a server.
+type ProxyError struct {
+	Code   int
+	Status string
+}
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("the proxy refuses the connection: %s", e.Status)
+}
+
+func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &ProxyError{answer.StatusCode, answer.Status}
+}
+
+type pinnedKey struct{}
+
+// Pinned returns a context for requests whose content is compared with a
+// digest, and so may come over plain HTTP.
+func Pinned(ctx context.Context) context.Context { return context.WithValue(ctx, pinnedKey{}, true) }
+
+func isPinned(ctx context.Context) bool { return ctx.Value(pinnedKey{}) != nil }
+
+// limiter makes sure that a request ends: it refuses redirects to plain HTTP,
+// tells the user who keeps it waiting, and watches the bodies of answers.
+type limiter struct {
+	limits Limits
+	sink   progress.Sink
+	inner  http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (l *limiter) RoundTrip(r *http.Request) (*http.Response, error) {
+	if from := r.Response; from != nil && from.Request != nil && from.Request.URL.Scheme == "https" &&
+		r.URL.Scheme == "http" && !isPinned(r.Context()) {
+		return nil, &RedirectError{Show(from.Request.URL.String()), Show(r.URL.String())}
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	notice := l.limits.Header / 3
+	waiting := time.AfterFunc(notice, func() {
+		progress.Notef(l.sink, "%s has not answered for %s; waiting up to %s", r.URL.Host, notice, l.limits.Header)
+	})
+	answer, err := l.inner.RoundTrip(r.WithContext(ctx))
+	waiting.Stop()
+	if err != nil {
+		cancel()
+		return nil, explained(err)
+	}
+	// The library adds the request that it sent; redirects are judged by ours.
+	answer.Request = r
+	answer.Body = newWatched(answer.Body, l.limits.Idle, cancel)
+	return answer, nil
+}
+
+// explained recognises a server that speaks plain HTTP, as [http.Client] does
+// where nothing wraps the error.
+func explained(err error) error {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+		return http.ErrSchemeMismatch
+	}
+	return err
+}
+
+// watched cancels the request when its body stalls. Only the time in Read
+// counts: a reader that is busy with something else stalls nothing.
+type watched struct {
+	io.ReadCloser
+	idle    time.Duration
+	cancel  context.CancelFunc
+	timer   *time.Timer
+	stalled atomic.Bool
+	spent   time.Duration // in Read since the last leastProgress bytes
+	got     int
+}
+
+func newWatched(body io.ReadCloser, idle time.Duration, cancel context.CancelFunc) *watched {
+	w := &watched{ReadCloser: body, idle: idle, cancel: cancel}
+	w.timer = time.AfterFunc(time.Hour, func() {
+		w.stalled.Store(true)
+		cancel()
+	})
+	w.timer.Stop()
+	return w
+}
+
+// Read implements [io.Reader].
+func (w *watched) Read(p []byte) (int, error) {
+	started := time.Now()
+	w.timer.Reset(max(w.idle-w.spent, 0))
+	n, err := w.ReadCloser.Read(p)
+	w.timer.Stop()
+	w.spent += time.Since(started)
+	if w.got += n; w.got >= leastProgress {
+		w.got, w.spent = 0, 0
+	}
+	if err != nil && !errors.Is(err, io.EOF) && w.stalled.Load() {
+		err = &StallError{w.idle}
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (w *watched) Close() error {
+	w.timer.Stop()
+	err := w.ReadCloser.Close()
+	w.cancel()
+	return err
+}

@@ -1,0 +1,214 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"hookbuild/internal/progress"
+)
+
+// repeater repeats the requests that may succeed the next time.
+type repeater struct {
+	limits Limits
+	sink   progress.Sink
+	inner  http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *repeater) RoundTrip(request *http.Request) (*http.Response, error) {
+	series := newSeries(r.limits, r.sink, request.URL.Host)
+	for {
+		answer, err := r.inner.RoundTrip(request)
+		cause := err
+		if err == nil {
+			if !mayPass(answer.StatusCode) {
+				return answer, nil
+			}
+			cause = &StatusError{Code: answer.StatusCode, Status: answer.Status, asked: askedPause(answer)}
+		}
+		pause, again := series.fails(cause)
+		if request.Body != nil && request.Body != http.NoBody || !again || request.Context().Err() != nil {
+			return answer, Final(err)
+		}
+		if answer != nil {
+			drop(answer)
+		}
+		if err := series.wait(request.Context(), pause, cause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// series counts the failures of requests for the same content.
+type series struct {
+	limits Limits
+	sink   progress.Sink
+	host   string
+	failed int
+	since  time.Time
+}
+
+func newSeries(l Limits, s progress.Sink, host string) *series {
+	return &series{limits: l, sink: s, host: host, since: time.Now()}
+}
+
+// renew forgets the failures: there was progress.
+func (s *series) renew() { s.failed, s.since = 0, time.Now() }
+
+// fails notes a failure. It reports whether another try is worth its while, and
+// the pause before it.
+func (s *series) fails(cause error) (time.Duration, bool) {
+	s.failed++
+	pause := s.limits.pauseAfter(s.failed)
+	var status *StatusError
+	if errors.As(cause, &status) {
+		pause = max(pause, status.asked)
+	}
+	// The clock bounds servers that are slow to fail; where each failure is
+	// quick, the number of tries does.
+	inTime := time.Since(s.since)+pause <= s.limits.Patience
+	return pause, s.failed < s.limits.Tries && inTime && IsPassing(cause)
+}
+
+// wait pauses, and says so where a user would wonder.
+func (s *series) wait(ctx context.Context, pause time.Duration, cause error) error {
+	const worthSaying = 2 * time.Second
+	if pause >= worthSaying {
+		progress.Notef(s.sink, "asking %s again in %s (try %d of %d): %v", s.host, pause.Round(time.Second), s.failed+1, s.limits.Tries, shown(cause))
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// pauseAfter returns the pause after the n-th failure, counted from 1. A quarter
+// of it is left to chance, so that parallel transfers do not come back all at
+// once.
+func (l Limits) pauseAfter(n int) time.Duration {
+	const longest = 10 // times the first
+	d := l.Pause * longest
+	if n <= 4 {
+		d = min(d, l.Pause<<(n-1))
+	}
+	return d - rand.N(d/4+1)
+}
+
+// mayPass reports whether a request that got this status may succeed later.
+func mayPass(status int) bool {
+	return slices.Contains([]int{
+		http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	}, status)
+}
+
+// askedPause reads Retry-After: seconds or a date (RFC 9110, 10.2.3).
+func askedPause(answer *http.Response) time.Duration {
+	text := answer.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return time.Until(date)
+	}
+	return 0
+}
+
+// IsPassing reports whether a request that failed with err may succeed the next
+// time: a connection that broke or stalled, but none that cannot be made.
+func IsPassing(err error) bool {
+	for _, final := range []error{
+		context.Canceled, context.DeadlineExceeded, http.ErrSchemeMismatch, http.ErrNotSupported,
+		syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENOSPC,
+	} {
+		if errors.Is(err, final) && !isTimeout(err) {
+			return false
+		}
+	}
+	var (
+		status      *StatusError
+		proxy       *ProxyError
+		redirect    *RedirectError
+		final       *finalError
+		certificate *tls.CertificateVerificationError
+		authority   x509.UnknownAuthorityError
+		alert       tls.AlertError
+		noTLS       tls.RecordHeaderError
+		dns         *net.DNSError
+	)
+	switch {
+	case errors.As(err, &proxy):
+		return mayPass(proxy.Code)
+	case errors.As(err, &dns):
+		return dns.IsTemporary || dns.IsTimeout
+	case errors.As(err, &redirect), errors.As(err, &final), errors.As(err, &certificate),
+		errors.As(err, &authority), errors.As(err, &alert), errors.As(err, &noTLS):
+		return false
+	case errors.As(err, &status):
+		return mayPass(status.Code)
+	}
+	return err != nil
+}
+
+// isTimeout tells a limit of the transport from the end of a context, which
+// both satisfy [context.DeadlineExceeded] in some layers.
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout() && !isContextError(err)
+}
+
+func isContextError(err error) bool {
+	for err != nil {
+		if err == context.DeadlineExceeded || err == context.Canceled { //nolint:errorlint // net's own timeouts claim to be the former
+			return true
+		}
+		err = errors.Unwrap(err)
+	}
+	return false
+}
+
+// finalError is not worth another try.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+// Final marks an error, such as that of a check, as one that another try does
+// not cure. It returns nil for nil.
+func Final(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &finalError{err}
+}
+
+// drop ends an answer that is not wanted, so that its connection can be used
+// again. Its errors say nothing about the next try.
+func drop(answer *http.Response) {
+	const worthReading = 64 << 10
+	_, _ = io.CopyN(io.Discard, answer.Body, worthReading)
+	_ = answer.Body.Close()
+}
+
+// StatusError reports an answer that is not the content.
+type StatusError struct {
+	Code   int
+	Status string // "404 Not Found"
+	asked  time.Duration
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("the server answers %s", e.Status) }

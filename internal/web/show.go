@@ -1,0 +1,68 @@
+package web
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// IsURL reports whether source is an http or https URL and not a path.
+func IsURL(source string) bool {
+	scheme, rest, found := strings.Cut(source, "://")
+	return found && rest != "" && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// Show returns what may be shown of a URL: not the user, the password, the query
+// (signed links have their secret there) or the fragment. Anything else, such as
+// a path, is returned as it is. Every message, log and manifest takes URLs from
+// here.
+func Show(source string) string {
+	if !IsURL(source) {
+		return source
+	}
+	u, err := url.Parse(source)
+	if err != nil || u.Host == "" {
+		return showBroken(source)
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}
+
+// showBroken shows what no parser understands. It may show less than it could.
+func showBroken(source string) string {
+	scheme, rest, _ := strings.Cut(source, "://")
+	rest = rest[strings.LastIndex(rest, "@")+1:]
+	if end := strings.IndexAny(rest, "?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return scheme + "://" + strings.ToValidUTF8(rest, "?")
+}
+
+// ShowAll applies [Show] to every URL in a text, such as a library's message.
+func ShowAll(text string) string {
+	pattern := regexp.MustCompile(`(?i)\bhttps?://[^\s"'` + "`" + `<>]+`)
+	return pattern.ReplaceAllStringFunc(text, func(found string) string {
+		bare := strings.TrimRight(found, ".,;:)")
+		return Show(bare) + found[len(bare):]
+	})
+}
+
+// shownError is an error whose text tells no secrets.
+type shownError struct{ error }
+
+// Error implements error.
+func (e *shownError) Error() string { return ShowAll(e.error.Error()) }
+
+// Unwrap returns the error that may tell secrets.
+func (e *shownError) Unwrap() error { return e.error }
+
+// shown returns err in a form that may be shown. The address that the HTTP
+// library puts before its reasons is left out: it is that of the last redirect.
+func shown(err error) error {
+	if err == nil {
+		return nil
+	}
+	if request, ok := err.(*url.Error); ok { //nolint:errorlint // only the outermost layer is the library's
+		err = request.Err
+	}
+	return &shownError{err}
+}
