@@ -47,17 +47,17 @@ func TestParseRefuses(t *testing.T) {
 
 func TestParsePublishedOfOtherKinds(t *testing.T) {
 	for file, words := range map[string][]string{
-		"unit-test-simple-wrong-kind.yaml": {"VersionsBundle", "not Bundles"},
-		"release-manifest-mixed.yaml":      {"kind is Release", "bundleManifestUrl"},
+		"wrong-kind.yaml":     {"VersionsBundle", "not Bundles"},
+		"releases-mixed.yaml": {"kind is Release", "bundleManifestUrl"},
 	} {
-		data, err := os.ReadFile(shared(t, file))
+		data, err := os.ReadFile(sample(file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = Parse(data, file)
 		wantError(t, err, words...)
 	}
-	data, err := os.ReadFile(shared(t, "signed-minimal.yaml"))
+	data, err := os.ReadFile(sample("signed.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,31 +1,20 @@
 package bundles
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"hookbuild/test/testneed"
 )
 
-// shared gives the path of a published manifest among the shared test data.
-func shared(t testing.TB, name string) string {
-	t.Helper()
-	p := filepath.Join("..", "..", "shared", "data", "bundles", name)
-	if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
-		testneed.Missing(t, "shared-data", err.Error())
-	}
-	return p
-}
+// sample returns the path of a manifest that was made for the tests.
+func sample(name string) string { return filepath.Join("..", "testdata", "bundles", name) }
 
-// parseShared parses one of the published manifests.
-func parseShared(t testing.TB, name string) *Bundle {
+// parseSample parses one of the manifests that were made for the tests.
+func parseSample(t testing.TB, name string) *Bundle {
 	t.Helper()
-	data, err := os.ReadFile(shared(t, name))
+	data, err := os.ReadFile(sample(name))
 	if err != nil {
 		t.Fatal(err)
 	}

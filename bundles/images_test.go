@@ -9,24 +9,24 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// TestPublishedLayouts reads what AWS's release tool really wrote, for every
-// layout there was.
-func TestPublishedLayouts(t *testing.T) {
-	const fake = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	const reg = "public.ecr.aws/release-container-registry/tinkerbell/"
-	const actionsTag = ":66e4fc9a20d946bc217ada425717e20cb9570657-eks-a-v0.0.0-dev-build.1"
+// TestLayouts reads manifests in every layout that EKS Anywhere's releases have
+// had, written as its release tool writes them.
+func TestLayouts(t *testing.T) {
+	const fake = "sha256:c1f643b34c0740a67701a6aea5e0a8f69840daed053827cca0837e3472c97a23"
+	const reg = "registry.example/eks/tinkerbell/"
+	const actionsTag = ":1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e-build.1"
 	all := []string{"cexec", "image2disk", "kexec", "oci2disk", "reboot", "writefile"}
 	tests := []struct {
 		file, folder, tag, worker string
 		kubes                     int
 	}{
-		{"golden-release-0.18-hub.yaml", "hub/", "", "tink/tink-worker:v0.8.0-eks-a-v0.0.0-dev-release-0.18-build.1", 5},
-		{"golden-2025-07-hub-with-tink-worker.yaml", "hub/", "", "tink/tink-worker:v0.12.2-eks-a-v0.0.0-dev-build.1", 6},
-		{"golden-2026-01-actions-with-tink-worker.yaml", "actions/", actionsTag, "tink/tink-worker:v0.12.2-eks-a-v0.0.0-dev-build.1", 7},
+		{"hub.yaml", "hub/", "", "tink/tink-worker:v0.8.0-build.1", 2},
+		{"hub-iso.yaml", "hub/", "", "tink/tink-worker:v0.12.2-build.1", 2},
+		{"actions.yaml", "actions/", actionsTag, "tink/tink-worker:v0.12.2-build.1", 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
-			b := parseShared(t, tt.file)
+			b := parseSample(t, tt.file)
 			if got := len(b.KubeVersions()); got != tt.kubes {
 				t.Errorf("%d Kubernetes versions, want %d", got, tt.kubes)
 			}
@@ -53,7 +53,7 @@ func TestPublishedLayouts(t *testing.T) {
 }
 
 func TestKeysAndNamesDiffer(t *testing.T) {
-	images, err := parseShared(t, "golden-2026-01-actions-with-tink-worker.yaml").Images(Options{})
+	images, err := parseSample(t, "actions.yaml").Images(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +68,10 @@ func TestKeysAndNamesDiffer(t *testing.T) {
 	}
 }
 
-// TestRealDigests reads a real development bundle, in which every image has a
+// TestDistinctDigests reads a development bundle, in which every image has a
 // digest and build number of its own.
-func TestRealDigests(t *testing.T) {
-	images, err := parseShared(t, "dev-2023-03-hub-real-digests.yaml").Images(Options{})
+func TestDistinctDigests(t *testing.T) {
+	images, err := parseSample(t, "distinct.yaml").Images(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,12 +88,12 @@ func TestRealDigests(t *testing.T) {
 }
 
 func TestMixedEntriesUseTheOneWithAStack(t *testing.T) {
-	b := parseShared(t, "unit-test-bundles-mixed.yaml")
+	b := parseSample(t, "mixed.yaml")
 	images, err := b.Images(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := images[len(images)-1].Source; !strings.HasSuffix(w, "tink-worker:v0.8.0-eks-a-v0.19.0-dev-build.158") {
+	if w := images[len(images)-1].Source; !strings.HasSuffix(w, "tink-worker:v0.8.0-build.1") {
 		t.Errorf("worker %s", w)
 	}
 	_, err = b.Images(Options{KubeVersion: "1.18"})
@@ -101,9 +101,9 @@ func TestMixedEntriesUseTheOneWithAStack(t *testing.T) {
 }
 
 func TestNoWorkerSinceV025(t *testing.T) {
-	b := parseShared(t, "golden-2026-08-tink-agent-era.yaml")
+	b := parseSample(t, "agent.yaml")
 	_, err := b.Images(Options{})
-	wantError(t, err, "no tink-worker", "v0.25.0", "cc10c6f2655b622b88435e5cf2f45553662f0df4", "--worker-image", "--no-worker")
+	wantError(t, err, "no tink-worker", "v0.25.0", "2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d", "--worker-image", "--no-worker")
 	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("kind %d", fault.KindOf(err))
 	}
@@ -227,8 +227,8 @@ func TestSameDigestTwice(t *testing.T) {
 }
 
 func TestHook(t *testing.T) {
-	b := parseShared(t, "golden-2026-01-actions-with-tink-worker.yaml")
-	const base = "https://release-bucket/artifacts/v0.0.0-dev-build.0/hook/v0.11.1/"
+	b := parseSample(t, "actions.yaml")
+	const base = "https://assets.example/artifacts/0/hook/v0.11.1/"
 	for arch, uname := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
 		h, err := b.Hook(arch, "")
 		if err != nil {
@@ -239,13 +239,13 @@ func TestHook(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if !strings.HasPrefix(h.Kernel.Reference(), "public.ecr.aws/release-container-registry/tinkerbell/hook-kernel:v0.11.1-eks-a-v0.0.0-dev-build.1@sha256:") {
+		if !strings.HasPrefix(h.Kernel.Reference(), "registry.example/eks/tinkerbell/hook-kernel:v0.11.1-build.1@sha256:") {
 			t.Errorf("kernel %s", h.Kernel.Reference())
 		}
 	}
 	_, err := b.Hook("riscv64", "")
 	wantError(t, err, "riscv64", "amd64 or arm64")
-	old, err := parseShared(t, "golden-release-0.18-hub.yaml").Hook("amd64", "")
+	old, err := parseSample(t, "hub.yaml").Hook("amd64", "")
 	if err != nil || old.ISO.URL != "" {
 		t.Errorf("ISO %q of a release that had none, %v", old.ISO.URL, err)
 	}

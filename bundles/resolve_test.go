@@ -169,13 +169,13 @@ func TestPublishedLists(t *testing.T) {
 		version string
 		words   []string
 	}{
-		"release-manifest-embed.yaml":  {"v0.19.0-dev+latest", []string{"embed://", "inside of the eksctl-anywhere program", "--bundle"}},
-		"release-manifest-simple.yaml": {"v0.0.1", []string{"testdata/simple_bundle.yaml", "give the path"}},
-		"release-manifest-mixed.yaml":  {"v0.5.0", []string{`"v0.5.0"`, "lists 4 others"}},
+		"releases-embedded.yaml": {"v0.19.0-dev+latest", []string{"embed://", "inside of the eksctl-anywhere program", "--bundle"}},
+		"releases-relative.yaml": {"v0.0.1", []string{"testdata/bundle.yaml", "give the path"}},
+		"releases-mixed.yaml":    {"v0.5.0", []string{`"v0.5.0"`, "lists 4 others"}},
 	} {
-		_, err := (&Resolver{ReleasesURL: shared(t, file)}).Load(t.Context(), Ref{EKSAVersion: tt.version})
+		_, err := (&Resolver{ReleasesURL: sample(file)}).Load(t.Context(), Ref{EKSAVersion: tt.version})
 		wantError(t, err, tt.words...)
-		_, err = (&Resolver{ReleasesURL: shared(t, file)}).Load(t.Context(), Ref{})
+		_, err = (&Resolver{ReleasesURL: sample(file)}).Load(t.Context(), Ref{})
 		wantError(t, err, "which release is the latest", "--eksa-version")
 	}
 }

@@ -18,7 +18,7 @@ import (
 // TestVectors checks the canonical form and the key against signatures that
 // AWS made.
 func TestVectors(t *testing.T) {
-	data, err := os.ReadFile(shared(t, "signature-vectors.json"))
+	data, err := os.ReadFile(sample("signature-vectors.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestVectors(t *testing.T) {
 }
 
 func TestSignedBundle(t *testing.T) {
-	b := parseShared(t, "signed-minimal.yaml")
+	b := parseSample(t, "signed.yaml")
 	v, err := b.VerifySignature()
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestSignedBundle(t *testing.T) {
 		"version": func(b *Bundle) { b.doc.Spec.VersionsBundles[0].KubeVersion = "1.32" },
 		"label":   func(b *Bundle) { b.doc.Metadata.Labels = map[string]string{"a": "b"} },
 	} {
-		changed := parseShared(t, "signed-minimal.yaml")
+		changed := parseSample(t, "signed.yaml")
 		change(changed)
 		if _, err := changed.VerifySignature(); err == nil {
 			t.Errorf("a changed %s goes unnoticed", name)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -22,17 +21,10 @@ func TestScripts(t *testing.T) {
 		Dir: "../../testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOOK", mustAbs(t, "../../testdata/hook"))
-			e.Setenv("BUNDLES", mustAbs(t, "../../../shared/data/bundles"))
+			e.Setenv("BUNDLES", mustAbs(t, "../../testdata/bundles"))
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/cache")
 			e.Setenv("HOME", e.WorkDir)
 			return nil
-		},
-		Condition: func(cond string) (bool, error) {
-			if cond == "bundles" {
-				_, err := os.Stat("../../../shared/data/bundles")
-				return err == nil, nil
-			}
-			return false, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
