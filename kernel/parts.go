@@ -79,9 +79,9 @@ func modulesOf(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	return below, nil
 }
 
-// ModulesIn reads the modules that lie in a file tree, an initramfs for
-// example. A tree without modules gives an empty set.
-func ModulesIn(ctx context.Context, tree *initramfs.Tree, jobs int) (*modules.Set, error) {
+// CatalogIn reads what the modules that lie in a file tree, an initramfs for
+// example, drive. It returns nil for a tree without modules.
+func CatalogIn(ctx context.Context, tree *initramfs.Tree, jobs int) (*modules.Catalog, error) {
 	below, err := modulesOf(tree)
 	if err != nil {
 		return nil, err
@@ -90,5 +90,8 @@ func ModulesIn(ctx context.Context, tree *initramfs.Tree, jobs int) (*modules.Se
 	if err != nil {
 		return nil, invalid("reading the modules: %w", err)
 	}
-	return modules.Read(ctx, below, release, jobs)
+	if release == "" {
+		return nil, nil
+	}
+	return modules.ReadCatalog(ctx, below, release, jobs)
 }

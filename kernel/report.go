@@ -66,7 +66,7 @@ func (m *Image) banner(ctx context.Context) (_ string, err error) {
 	return facts.Banner, nil
 }
 
-// ModuleSet reads all modules.
-func (m *Image) ModuleSet(ctx context.Context, jobs int) (*modules.Set, error) {
-	return modules.Read(ctx, m.Modules, m.Release, jobs)
+// Catalog reads what the kernel's modules drive.
+func (m *Image) Catalog(ctx context.Context, jobs int) (*modules.Catalog, error) {
+	return modules.ReadCatalog(ctx, m.Modules, m.Release, jobs)
 }

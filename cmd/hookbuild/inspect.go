@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path"
@@ -12,12 +11,11 @@ import (
 
 	"hookbuild/build"
 	"hookbuild/embed"
-	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
-	"hookbuild/kernel/devices"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/inspect"
+	"hookbuild/kernel/kconfig"
 )
 
 func newInspectCommand(a *app) *cli.Command {
@@ -27,9 +25,9 @@ func newInspectCommand(a *app) *cli.Command {
 		ArgsUsage: "VMLINUZ|INITRAMFS|image:REF|deb:FILE|dir:DIR ...",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "tell the state of a kernel `OPTION` (repeatable)"},
-			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `VENDOR:DEVICE` (repeatable)"},
+			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `VENDOR:DEVICE[:CLASS]` (repeatable)"},
 			&cli.StringSliceFlag{Name: "usb", Usage: "find the driver of a USB device, `VENDOR:PRODUCT` (repeatable)"},
-			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine, by the output of lspci -nn (or lsusb) in `FILE` (repeatable)"},
+			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine, by the output of lspci -nn (or -n, -mm, -vmm; or lsusb) in `FILE`, - for standard input (repeatable)"},
 			&cli.BoolFlag{Name: "modules", Usage: "list the modules"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
@@ -44,6 +42,8 @@ type findings struct {
 	Options   map[string]string `json:"options,omitempty"`
 	Modules   []string          `json:"modules,omitempty"`
 	Devices   []deviceReport    `json:"devices,omitempty"`
+
+	table string // what the table of drivers was made from
 }
 
 type initramfsReport struct {
@@ -65,11 +65,6 @@ type embeddedReport struct {
 type directorySize struct {
 	Path string `json:"path"`
 	Size int64  `json:"size"`
-}
-
-type deviceReport struct {
-	Device  string           `json:"device"`
-	Drivers []devices.Driver `json:"drivers"`
 }
 
 // subject is what the arguments name: a kernel, an initramfs, or both.
@@ -265,79 +260,10 @@ func (a *app) gatherOptions(c *cli.Context, s *subject, f *findings) error {
 	}
 	f.Options = map[string]string{}
 	for _, option := range asked {
+		if err := kconfig.CheckName(option, features.Config); err != nil {
+			return err
+		}
 		f.Options[option] = features.Answer(option)
 	}
 	return nil
-}
-
-// gatherModules answers about modules and devices.
-func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
-	list, err := askedDevices(c)
-	if err != nil || len(list) == 0 && !c.Bool("modules") {
-		return err
-	}
-	inventory, err := s.inventory(c.Context, c.Int("jobs"))
-	if err != nil {
-		return err
-	}
-	if c.Bool("modules") {
-		for _, m := range inventory.Modules.Modules {
-			f.Modules = append(f.Modules, m.Name)
-		}
-		slices.Sort(f.Modules)
-	}
-	for _, d := range list {
-		f.Devices = append(f.Devices, deviceReport{d.String(), inventory.Find(d)})
-	}
-	return nil
-}
-
-// inventory reads the modules of the kernel or, without one, of the initramfs.
-func (s *subject) inventory(ctx context.Context, jobs int) (*devices.Inventory, error) {
-	table, err := devices.ReadTable()
-	if err != nil {
-		return nil, err
-	}
-	in := &devices.Inventory{Table: table}
-	if s.existing != nil {
-		in.Firmware = s.existing.Contents.Tree
-	}
-	if s.kernel == nil {
-		in.Modules, err = kernel.ModulesIn(ctx, s.existing.Contents.Tree, jobs)
-		return in, err
-	}
-	if in.Firmware == nil {
-		in.Firmware = s.kernel.Modules
-	}
-	if in.Features, err = s.kernel.Features(ctx); err != nil {
-		return nil, err
-	}
-	in.Modules, err = s.kernel.ModuleSet(ctx, jobs)
-	return in, err
-}
-
-// askedDevices gathers --pci, --usb and --lspci.
-func askedDevices(c *cli.Context) ([]devices.Device, error) {
-	var list []devices.Device
-	for _, bus := range []string{"pci", "usb"} {
-		for _, text := range c.StringSlice(bus) {
-			d, err := devices.Parse(bus, text)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, d)
-		}
-	}
-	for _, name := range c.StringSlice("lspci") {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fault.Invalidf("reading the list of devices: %w", err)
-		}
-		found, err := devices.ParseList(f, name)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, err
-		}
-		list = append(list, found...)
-	}
-	return list, nil
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
@@ -51,8 +53,10 @@ func TestInspect(t *testing.T) {
 		"kernel":    {[]string{"VMLINUZ"}, []string{"Linux 6.6.32 for x86_64, bzImage (gzip)", "CONFIG_RD_ZSTD", "by the configuration inside the kernel"}},
 		"initramfs": {[]string{"INITRAMFS"}, []string{"segment 1", "zstd at 0", "usr/bin", "least RAM"}},
 		"option":    {[]string{"VMLINUZ", "--config", "SQUASHFS", "--config", "CONFIG_ENIC"}, []string{"SQUASHFS     module", "CONFIG_ENIC  missing"}},
+		"vmlinuz alone": {[]string{"VMLINUZ", "--pci", "8086:1592", "--pci", "144d:a80a"},
+			[]string{"ice: missing; CONFIG_ICE adds it", "give the class as in\n      144d:a80a:0108"}},
 		"devices": {[]string{"VMLINUZ", "INITRAMFS", "--pci", "8086:10d3", "--pci", "8086:1592"},
-			[]string{"pci 8086:10d3  e1000e: built in", "pci 8086:1592  ice: missing; CONFIG_ICE adds it; firmware not on board: intel/ice/ddp/ice.pkg"}},
+			[]string{"pci 8086:10d3  e1000e: built in", "pci 8086:1592\n    ice: missing; CONFIG_ICE adds it; firmware not on board:\n      intel/ice/ddp/ice.pkg"}},
 		"initramfs alone": {[]string{"INITRAMFS", "--pci", "8086:10d3"}, []string{"e1000e: built in"}},
 	} {
 		code, stdout, stderr := inspected(t, c.args...)
@@ -95,6 +99,8 @@ func TestInspectErrors(t *testing.T) {
 		"missing":     {[]string{"/no/such"}, 3, "/no/such"},
 		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "one kernel at a time"},
 		"no kernel":   {[]string{"INITRAMFS", "--config", "ENIC"}, 2, "give the vmlinuz too"},
+		"misspelt":    {[]string{"VMLINUZ", "--config", "SQUASHFS_ZTSD"}, 2, "CONFIG_SQUASHFS_ZSTD"},
+		"small":       {[]string{"VMLINUZ", "--config", "enic"}, 2, "CONFIG_ENIC"},
 		"bad device":  {[]string{"VMLINUZ", "--pci", "8086"}, 2, "lspci -nn"},
 		"no list":     {[]string{"VMLINUZ", "--lspci", "/no/such"}, 3, "/no/such"},
 	} {
@@ -102,5 +108,29 @@ func TestInspectErrors(t *testing.T) {
 		if code != c.code || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit code %d, want %d; it should say %q:\n%s", name, code, c.code, c.want, stderr)
 		}
+	}
+}
+
+// TestInspectManyDevices answers for a rack's worth of devices at once, within
+// 80 columns.
+func TestInspectManyDevices(t *testing.T) {
+	var list strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&list, "%02x:%02x.0 Ethernet controller [0200]: A name that is long enough to need a line of its own [8086:%04x]\n", i>>5, i&31, i)
+	}
+	name := filepath.Join(t.TempDir(), "lspci.txt")
+	kerneltest.WriteFile(t, name, []byte(list.String()))
+	began := time.Now()
+	code, stdout, stderr := inspected(t, "VMLINUZ", "INITRAMFS", "--lspci", name)
+	if took := time.Since(began); code != 0 || took > 10*time.Second {
+		t.Fatalf("exit code %d after %v\n%s", code, took, stderr)
+	}
+	for line := range strings.Lines(stdout) {
+		if len(line) > 81 {
+			t.Errorf("a line of %d columns: %s", len(line), line)
+		}
+	}
+	if !strings.Contains(stdout, "of 3000 devices have a driver here") {
+		t.Errorf("no summary at the end of\n%s", stdout[max(0, len(stdout)-500):])
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"hookbuild/internal/words"
 )
 
 func printJSON(w io.Writer, value any) error {
@@ -27,10 +29,85 @@ func (f *findings) print(w io.Writer) error {
 	for _, name := range f.Modules {
 		fmt.Fprintln(table, name)
 	}
-	for _, d := range f.Devices {
-		f.printDevice(table, d)
+	if err := table.Flush(); err != nil {
+		return err
 	}
-	return table.Flush()
+	_, err := io.WriteString(w, f.devicesText())
+	return err
+}
+
+// devicesText tells the drivers of each device, within 80 columns: in one line
+// where that is enough, else with the drivers below the device.
+func (f *findings) devicesText() string {
+	var text strings.Builder
+	total := 0
+	for _, d := range f.Devices {
+		total += d.Count
+		text.WriteString(d.text())
+	}
+	if total > 1 && len(f.Devices) > 0 {
+		have, lack, unseen, none := f.deviceCounts()
+		parts := []string{fmt.Sprintf("%d of %d devices have a driver here", have, total)}
+		for _, p := range []struct {
+			n    int
+			text string
+		}{{lack, "lack one"}, {unseen, "depend on what was not given"}, {none, "need none or are not known"}} {
+			if p.n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
+			}
+		}
+		text.WriteString(wrap(strings.Join(parts, ", ")+".", "", columns) + "\n")
+	}
+	if len(f.Devices) > 0 {
+		text.WriteString(wrap("What the kernel lacks is looked up in "+f.table+".", "", columns) + "\n")
+	}
+	return text.String()
+}
+
+// columns is the width of a terminal that everyone has.
+const columns = 80
+
+func (d deviceReport) text() string {
+	answers := d.answers()
+	head := d.id
+	if d.Count > 1 {
+		head = fmt.Sprintf("%d x %s", d.Count, head)
+	}
+	if line := head + "  " + answers[0]; d.name == "" && len(answers) == 1 && len(line) <= columns {
+		return line + "\n"
+	}
+	if d.name != "" {
+		head += " " + words.Line(d.name)
+	}
+	text := wrap(head, "", columns) + "\n"
+	for _, a := range answers {
+		text += hang(a)
+	}
+	return text
+}
+
+// answers lists what is to be said of a device, at least one line.
+func (d deviceReport) answers() []string {
+	var list []string
+	if d.OneOf {
+		list = append(list, "one of these, by its programming interface (lspci -vnn shows it):")
+	}
+	for _, driver := range d.Drivers {
+		list = append(list, driver.String())
+	}
+	if len(d.Drivers) == 0 {
+		list = append(list, d.Note)
+	}
+	return list
+}
+
+// hang indents a text, its second line and the following ones more.
+func hang(text string) string {
+	first, rest, more := strings.Cut(wrap(text, "    ", columns-2), "\n")
+	if !more {
+		return first + "\n"
+	}
+	return first + "\n  " + strings.ReplaceAll(rest, "\n", "\n  ") + "\n"
 }
 
 func (f *findings) printKernel(w io.Writer) {
@@ -70,19 +147,5 @@ func (f *findings) printInitramfs(w io.Writer) {
 	}
 	for _, lost := range r.Lost {
 		fmt.Fprintf(w, "lost\t%s: %s\n", lost.Path, lost.Reason)
-	}
-}
-
-func (f *findings) printDevice(w io.Writer, d deviceReport) {
-	if len(d.Drivers) == 0 {
-		fmt.Fprintf(w, "%s\tno driver is known; it may need none\n", d.Device)
-		return
-	}
-	for i, driver := range d.Drivers {
-		name := d.Device
-		if i > 0 {
-			name = ""
-		}
-		fmt.Fprintf(w, "%s\t%s\n", name, driver)
 	}
 }

@@ -1,17 +1,16 @@
 // Package devices answers which driver a PCI or USB device needs, and whether
 // a kernel has it: built in, as a module, or not at all. For what a kernel
-// lacks, a table of the drivers of a distribution's full kernel tells the
+// lacks, a table of the drivers of a distribution's full kernels tells the
 // driver, the option that would add it and the firmware it asks for.
 //
 // Devices are matched as the kernel and modprobe do, by the aliases in the
 // modules. Aliases that depend on what a user does not give (a USB device's
-// interfaces, a PCI device's subsystem) match only where they leave it open.
+// interfaces) match only where they leave it open, or where they name the
+// device by vendor and product.
 package devices
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,7 +23,8 @@ const unknown = -1
 
 // Device is one device of a machine.
 type Device struct {
-	Bus             string // "pci" or "usb"
+	Bus string // "pci" or "usb"
+	// Vendor and Product are -1 for a device that a list only names.
 	Vendor, Product int
 	// Class is the PCI base class and subclass (0x0200 is Ethernet), Interface
 	// the programming interface; -1 where they are not known.
@@ -35,26 +35,77 @@ type Device struct {
 	Name string
 	// Slot is its place on the bus ("01:00.0").
 	Slot string
+	// Driver is the one that the machine uses or could use, as lspci -k says;
+	// empty where it does not.
+	Driver string
 }
 
-// String is "pci 8086:1592" with the name behind it.
+// String returns "pci 8086:1592" with the name behind it.
 func (d Device) String() string {
-	text := fmt.Sprintf("%s %04x:%04x", d.Bus, d.Vendor, d.Product)
+	text := d.ID()
 	if d.Name != "" {
 		text += " " + d.Name
 	}
 	return text
 }
 
-// Parse reads "8086:1592" as a device on the bus "pci" or "usb".
-func Parse(bus, text string) (Device, error) {
-	vendor, product, found := strings.Cut(text, ":")
-	v, errV := strconv.ParseUint(vendor, 16, 16)
-	p, errP := strconv.ParseUint(product, 16, 16)
-	if !found || errV != nil || errP != nil {
-		return Device{}, fault.Usagef("reading the %s device %q: it should be VENDOR:DEVICE in hexadecimal, such as 8086:1592 (lspci -nn and lsusb show it)", bus, text)
+// ID returns "pci 8086:1592", or "pci" and the slot of a device without
+// numbers.
+func (d Device) ID() string {
+	if d.Vendor == unknown {
+		return d.Bus + " " + d.Slot
 	}
-	return bare(bus, int(v), int(p)), nil
+	return fmt.Sprintf("%s %04x:%04x", d.Bus, d.Vendor, d.Product)
+}
+
+// Same reports whether two devices are of one kind, whatever their places.
+func (d Device) Same(other Device) bool {
+	if d.Vendor != unknown {
+		d.Slot, other.Slot = "", ""
+	}
+	return d == other
+}
+
+// Parse reads "8086:1592" as a device on the bus "pci" or "usb". A PCI device
+// may have its class and programming interface behind it ("144d:a80a:0108",
+// "144d:a80a:010802"); the modalias of either bus is read too.
+func Parse(bus, text string) (Device, error) {
+	if d, ok := parseModalias(text); ok && d.Bus == bus {
+		return d, nil
+	}
+	parts := strings.Split(strings.ToLower(strings.TrimSpace(text)), ":")
+	class := ""
+	if bus == "pci" && len(parts) == 3 {
+		class = parts[2]
+		parts = parts[:2]
+	}
+	if len(parts) != 2 || !isHex(parts[0], 4) || !isHex(parts[1], 4) || class != "" && !isHex(class, 6) {
+		return Device{}, fault.Usagef("reading the %s device %q: it should be VENDOR:DEVICE in hexadecimal, such as 8086:1592%s (lspci -nn and lsusb show it)", bus, text, classHint(bus))
+	}
+	d := bare(bus, hex(parts[0]), hex(parts[1]))
+	d.setClass(class)
+	return d, nil
+}
+
+func classHint(bus string) string {
+	if bus == "pci" {
+		return ", or VENDOR:DEVICE:CLASS, such as 144d:a80a:0108"
+	}
+	return ""
+}
+
+// setClass takes "0108" or, with the programming interface, "010802".
+func (d *Device) setClass(digits string) {
+	if len(digits) >= 4 {
+		d.Class = hex(digits[:4])
+	}
+	if len(digits) == 6 {
+		d.Interface = hex(digits[4:])
+	}
+}
+
+func isHex(text string, most int) bool {
+	return text != "" && len(text) <= most && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 func bare(bus string, vendor, product int) Device {
@@ -62,53 +113,27 @@ func bare(bus string, vendor, product int) Device {
 }
 
 var (
-	lspciLine     = regexp.MustCompile(`^((?:[0-9a-f]{4,}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) (.+) \[([0-9a-f]{4})\]: (.*?) ?\[([0-9a-f]{4}):([0-9a-f]{4})\](.*)$`)
-	lspciProgIf   = regexp.MustCompile(`\(prog-if ([0-9a-f]{2})`)
-	lspciSub      = regexp.MustCompile(`^\s+(?:Subsystem|DeviceName): .*\[([0-9a-f]{4}):([0-9a-f]{4})\]$`)
-	lsusbLine     = regexp.MustCompile(`^Bus (\d+) Device (\d+): ID ([0-9a-f]{4}):([0-9a-f]{4}) ?(.*)$`)
-	mostDevices   = 10000
-	mostListBytes = int64(16 << 20)
+	pciModalias = regexp.MustCompile(`(?i)\bpci:v0000([0-9a-f]{4})d0000([0-9a-f]{4})sv0000([0-9a-f]{4})sd0000([0-9a-f]{4})bc([0-9a-f]{2})sc([0-9a-f]{2})i([0-9a-f]{2})\b`)
+	usbModalias = regexp.MustCompile(`(?i)\busb:v([0-9a-f]{4})p([0-9a-f]{4})d`)
+	sysfsSlot   = regexp.MustCompile(`/([^/]+)/modalias\b`)
 )
 
-// ParseList reads the output of lspci -nn (with -k or -v too) or of lsusb.
-// Lines of neither form belong to the device before them or are passed over;
-// a list without a device is an error.
-func ParseList(r io.Reader, origin string) ([]Device, error) {
-	var list []Device
-	lines := bufio.NewScanner(io.LimitReader(r, mostListBytes))
-	for lines.Scan() && len(list) < mostDevices {
-		line := strings.TrimRight(lines.Text(), "\r")
-		if d, ok := parseLine(line); ok {
-			list = append(list, d)
-		} else if m := lspciSub.FindStringSubmatch(line); m != nil && len(list) > 0 {
-			last := &list[len(list)-1]
-			last.SubVendor, last.SubDevice = hex(m[1]), hex(m[2])
-		}
+// parseModalias reads a device as the kernel names it in sysfs, with the path of
+// the file before it or without.
+func parseModalias(text string) (Device, bool) {
+	var d Device
+	if m := pciModalias.FindStringSubmatch(text); m != nil {
+		d = bare("pci", hex(m[1]), hex(m[2]))
+		d.SubVendor, d.SubDevice, d.Class, d.Interface = hex(m[3]), hex(m[4]), hex(m[5]+m[6]), hex(m[7])
+	} else if m := usbModalias.FindStringSubmatch(text); m != nil {
+		d = bare("usb", hex(m[1]), hex(m[2]))
+	} else {
+		return d, false
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fault.Invalidf("reading the list of devices %q: %w", origin, err)
+	if m := sysfsSlot.FindStringSubmatch(text); m != nil {
+		d.Slot = m[1]
 	}
-	if len(list) == 0 {
-		return nil, fault.Invalidf("reading the list of devices %q: it has no line as `lspci -nn` or `lsusb` prints them (lspci needs -nn to print numbers)", origin)
-	}
-	return list, nil
-}
-
-func parseLine(line string) (Device, bool) {
-	if m := lspciLine.FindStringSubmatch(line); m != nil {
-		d := bare("pci", hex(m[5]), hex(m[6]))
-		d.Slot, d.Class, d.Name = m[1], hex(m[3]), m[2]+": "+m[4]
-		if p := lspciProgIf.FindStringSubmatch(m[7]); p != nil {
-			d.Interface = hex(p[1])
-		}
-		return d, true
-	}
-	if m := lsusbLine.FindStringSubmatch(line); m != nil {
-		d := bare("usb", hex(m[3]), hex(m[4]))
-		d.Slot, d.Name = m[1]+":"+m[2], m[5]
-		return d, true
-	}
-	return Device{}, false
+	return d, true
 }
 
 // hex reads digits that a pattern has checked.

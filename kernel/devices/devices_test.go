@@ -10,6 +10,8 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
+	"hookbuild/kernel/kconfig"
 	"hookbuild/kernel/modules"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/testneed"
@@ -26,30 +28,60 @@ func table(t *testing.T) *Table {
 
 func TestTable(t *testing.T) {
 	all := table(t)
-	if len(all.Drivers) < 800 || !strings.HasPrefix(all.Origin, "Linux ") {
-		t.Errorf("the table of %q has %d drivers", all.Origin, len(all.Drivers))
+	if len(all.Drivers) < 1000 || len(all.Kernels) < 4 || !strings.HasPrefix(all.Origin(), "Linux ") {
+		t.Errorf("the table of %q has %d drivers", all.Origin(), len(all.Drivers))
 	}
-	for _, c := range []struct{ bus, id, module, option string }{
-		{"pci", "8086:1592", "ice", "CONFIG_ICE"},
-		{"pci", "8086:10d3", "e1000e", "CONFIG_E1000E"},
-		{"pci", "1137:0043", "enic", "CONFIG_ENIC"},
-		{"pci", "14e4:16d7", "bnxt_en", "CONFIG_BNXT"},
-		{"pci", "15b3:1017", "mlx5_core", "CONFIG_MLX5_CORE"},
-		{"pci", "1000:005d", "megaraid_sas", "CONFIG_MEGARAID_SAS"},
-		{"usb", "0bda:8153", "r8152", "CONFIG_USB_RTL8152"},
+	for _, c := range []struct{ bus, id, release, module, option string }{
+		{"pci", "8086:1592", "6.6.1", "ice", "CONFIG_ICE"},
+		{"pci", "8086:10d3", "", "e1000e", "CONFIG_E1000E"},
+		{"pci", "1137:0043", "5.10.9", "enic", "CONFIG_ENIC"},
+		{"pci", "14e4:16d7", "6.6.1", "bnxt_en", "CONFIG_BNXT"},
+		{"pci", "15b3:1017", "6.6.1", "mlx5_core", "CONFIG_MLX5_CORE"},
+		{"pci", "1000:005d", "6.6.1", "megaraid_sas", "CONFIG_MEGARAID_SAS"},
+		{"pci", "1000:00a5", "6.6.1", "mpi3mr", "CONFIG_SCSI_MPI3MR"},
+		{"pci", "8086:1452", "6.12.1", "idpf", "CONFIG_IDPF"},
+		{"pci", "103c:323b", "6.6.1", "hpsa", "CONFIG_SCSI_HPSA"},
+		{"pci", "103c:3239", "6.6.1", "hpsa", "CONFIG_SCSI_HPSA"},
+		{"pci", "19e5:a222", "6.6.1", "hns3", "CONFIG_HNS3_ENET"}, // arm64 alone has it
+		{"pci", "144d:a80a:0108", "6.6.1", "nvme", "CONFIG_BLK_DEV_NVME"},
+		{"usb", "0bda:8153", "6.6.1", "r8152", "CONFIG_USB_RTL8152"},
 	} {
 		d, err := Parse(c.bus, c.id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := all.Find(d)
-		i := slices.IndexFunc(found, func(k *Known) bool { return k.Module == c.module })
-		if i < 0 || found[i].Option != c.option {
-			t.Errorf("%s: %d drivers, wanted %s by %s", d, len(found), c.module, c.option)
+		i := slices.IndexFunc(found, func(m *Match) bool { return m.Module == c.module })
+		if i < 0 {
+			t.Errorf("%s: not among its %d drivers is %s", c.id, len(found), c.module)
+		} else if option := all.option(found[i].Known, c.release); option != c.option {
+			t.Errorf("%s: %s comes by %q, not %s", c.id, c.module, option, c.option)
 		}
 	}
 	if found := all.Find(bare("pci", 0xffff, 0xffff)); len(found) != 0 {
 		t.Errorf("no such device, but %s", found[0].Module)
+	}
+}
+
+// TestAge says of each kernel whether its series has a driver.
+func TestAge(t *testing.T) {
+	all := &Table{Kernels: []Kernel{{Version: "7.3.4"}, {Version: "6.12.1"}, {Version: "6.1.1"}}}
+	for _, c := range []struct {
+		in            Kernels
+		release, want string
+	}{
+		{0b011, "6.6.1", "Linux 6.12.1 has it, 6.1.1 does not"},
+		{0b011, "6.12.9-amd64", ""},
+		{0b011, "7.9", ""},
+		{0b001, "6.1.4", "Linux 7.3.4 has it, 6.1.1 does not"},
+		{0b100, "6.12.0", "Linux 6.1.1 has it, 6.12.1 no longer does"},
+		{0b100, "6.6.0", ""},
+		{0b111, "5.10.3", ""},
+		{0b001, "", ""},
+	} {
+		if got := all.age(c.in, c.release); got != c.want {
+			t.Errorf("%03b for %q: %q, want %q", c.in, c.release, got, c.want)
+		}
 	}
 }
 
@@ -67,7 +99,7 @@ func TestParseList(t *testing.T) {
 	if err != nil || len(list) != 4 {
 		t.Fatalf("%d devices, %v", len(list), err)
 	}
-	want := Device{Bus: "pci", Vendor: 0x8086, Product: 0x1592, Class: 0x0200, Interface: unknown, SubVendor: 0x8086, SubDevice: 2, Slot: "01:00.0",
+	want := Device{Bus: "pci", Vendor: 0x8086, Product: 0x1592, Class: 0x0200, Interface: 0, SubVendor: 0x8086, SubDevice: 2, Slot: "01:00.0", Driver: "ice",
 		Name: "Ethernet controller: Intel Corporation Ethernet Controller E810-C for QSFP"}
 	if list[1] != want {
 		t.Errorf("the second is %+v, want %+v", list[1], want)
@@ -78,7 +110,7 @@ func TestParseList(t *testing.T) {
 	all := table(t)
 	for _, i := range []int{2, 3} { // by class alone
 		found := all.Find(list[i])
-		if !slices.ContainsFunc(found, func(k *Known) bool { return k.Module == "nvme" }) {
+		if !slices.ContainsFunc(found, func(m *Match) bool { return m.Module == "nvme" }) {
 			t.Errorf("no nvme for %s", list[i])
 		}
 	}
@@ -91,7 +123,7 @@ func TestParseList(t *testing.T) {
 			t.Errorf("%q gives %v", text, err)
 		}
 	}
-	for _, text := range []string{"8086", "8086:xyz", "8086:15920", ":", ""} {
+	for _, text := range []string{"8086", "8086:xyz", "8086:15920", ":", "", "8086:1592:zz", "8086:1592:0200:1"} {
 		if _, err := Parse("pci", text); err == nil || fault.KindOf(err) != fault.Usage {
 			t.Errorf("%q gives %v", text, err)
 		}
@@ -113,33 +145,115 @@ func TestFindInKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &Inventory{Modules: set, Firmware: tree, Table: table(t)}
+	in := NewInventory(Sources{Modules: set.Catalog(), Firmware: tree, Table: table(t), Release: "6.6.32"})
+	first := func(d Device) string {
+		t.Helper()
+		answer, err := in.Find(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(answer.Drivers) == 0 {
+			return answer.Note
+		}
+		return answer.Drivers[0].String()
+	}
 	for id, want := range map[string]string{
-		"8086:10d3": "e1000e: built in; firmware not on board: x.bin",
-		"8086:1592": "ice: missing; CONFIG_ICE adds it",
-		"144d:a808": "",
-		"1137:0043": "enic: missing; CONFIG_ENIC adds it",
+		"8086:10d3":      "e1000e: built in; firmware not on board: x.bin",
+		"8086:1592":      "ice: missing; CONFIG_ICE adds it",
+		"144d:a808:0108": "nvme: built in",
+		"1137:0043":      "enic: missing; CONFIG_ENIC adds it",
+		// The driver's aliases name the class, which --pci leaves open.
+		"8086:1229": "e100: missing; CONFIG_E100 adds it; firmware not on board: e100/d101m_ucode.bin, e100/d101s_ucode.bin, e100/d102e_ucode.bin",
 	} {
 		d, err := Parse("pci", id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
-		if found := in.Find(d); len(found) > 0 {
-			got = found[0].String()
-		}
-		if got != want {
+		if got := first(d); got != want {
 			t.Errorf("%s: %q, want %q", id, got, want)
 		}
 	}
-	// The driver's aliases name the class, which --pci leaves open.
-	if found := in.Find(bare("pci", 0x8086, 0x1229)); len(found) == 0 || found[0].Module != "e100" {
-		t.Errorf("8086:1229 is e100's, but %v", found)
+	for id, want := range map[string]string{"beef:0001": "give the class", "beef:0001:0100": "no driver in the table (Linux ", "beef:0001:0600": "may need none"} {
+		d, err := Parse("pci", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := first(d); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", id, got, want)
+		}
 	}
-	nvme := bare("pci", 0x144d, 0xa808)
-	nvme.Class = 0x0108
-	if found := in.Find(nvme); len(found) == 0 || found[0].State != "built in" {
-		t.Errorf("nvme is in modules.builtin, but %v", found)
+}
+
+// TestUnknownIsNotMissing asks about a vmlinuz alone, whose modules nobody has
+// seen.
+func TestUnknownIsNotMissing(t *testing.T) {
+	config, err := kconfig.Parse(strings.NewReader("CONFIG_ICE=m\nCONFIG_E1000E=y\n# CONFIG_ENIC is not set\n"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unseen := "not known without its modules; give the initramfs"
+	for name, c := range map[string]struct {
+		features *kernel.Features
+		want     [3]string
+	}{
+		"with its configuration":    {&kernel.Features{Config: config}, [3]string{unseen + " (CONFIG_ICE=m)", "built in", "missing; CONFIG_ENIC adds it"}},
+		"without its configuration": {&kernel.Features{}, [3]string{unseen, unseen, unseen}},
+	} {
+		in := NewInventory(Sources{Features: c.features, Table: table(t), Release: "6.6.32"})
+		for i, id := range []string{"8086:1592", "8086:10d3", "1137:0043"} {
+			d, err := Parse("pci", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := in.Find(d)
+			if err != nil || len(answer.Drivers) != 1 {
+				t.Fatalf("%s: %v, %v", id, answer, err)
+			}
+			_, got, _ := strings.Cut(answer.Drivers[0].String(), ": ")
+			if got, _, _ = strings.Cut(got, "; asks for firmware"); got != c.want[i] {
+				t.Errorf("%s, %s: %q, want %q", name, id, got, c.want[i])
+			}
+		}
+	}
+}
+
+// TestNeededFirmware wants the firmware of the modules that a driver needs.
+func TestNeededFirmware(t *testing.T) {
+	qede := bare("pci", 0x1077, 0x8070)
+	in := NewInventory(Sources{Modules: &modules.Catalog{}, Table: table(t), Release: "6.12.1"})
+	answer, err := in.Find(qede)
+	if err != nil || len(answer.Drivers) == 0 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	if text := answer.Drivers[0].String(); !strings.Contains(text, "qede") || !strings.Contains(text, "qed/qed_init_values") {
+		t.Errorf("the answer is %q", text)
+	}
+}
+
+// TestUSBControllers have one driver each where anything tells which.
+func TestUSBControllers(t *testing.T) {
+	in := NewInventory(Sources{Modules: &modules.Catalog{}, Table: table(t)})
+	for line, want := range map[string][]string{
+		"00:14.0 USB controller [0c03]: Intel Corporation Sunrise Point-LP USB 3.0 xHCI Controller [8086:9d2f] (rev 21)": {"xhci_pci"},
+		"00:14.0 USB controller [0c03]: Nobody [dead:9d2f] (prog-if 20 [EHCI])":                                          {"ehci_pci"},
+		"00:1d.0 0c03: dead:0001": {"ehci_pci", "ohci_pci", "thunderbolt", "uhci_hcd", "xhci_pci"},
+	} {
+		list, err := ParseList(strings.NewReader(line), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := in.Find(list[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range answer.Drivers {
+			got = append(got, d.Module)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) || answer.OneOf != (len(want) > 1) {
+			t.Errorf("%s: %q, one of them: %t", line, got, answer.OneOf)
+		}
 	}
 }
 
@@ -164,7 +278,7 @@ func TestAgainstModprobe(t *testing.T) {
 		file := modules.Root(release) + "/modules." + name + ".bin"
 		kerneltest.WriteFile(t, filepath.Join(dir, file), kerneltest.Content(t, tree, file))
 	}
-	in := &Inventory{Modules: set, Table: &Table{}}
+	in := NewInventory(Sources{Modules: set.Catalog(), Table: &Table{}})
 	asked := 0
 	for _, m := range set.Modules {
 		for i, text := range m.Aliases {
@@ -179,7 +293,11 @@ func TestAgainstModprobe(t *testing.T) {
 			}
 			want := strings.Fields(string(out))
 			var got []string
-			for _, driver := range in.Find(d) {
+			answer, err := in.Find(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, driver := range answer.Drivers {
 				got = append(got, driver.Module)
 			}
 			slices.Sort(want)
@@ -194,10 +312,10 @@ func TestAgainstModprobe(t *testing.T) {
 	}
 }
 
-// exact gives a device that fits an alias, all numbers known.
+// exact returns a device that fits an alias, all numbers known.
 func exact(a alias) Device {
 	number := func(name string) int {
-		text := strings.Trim(a.fields[name], "*")
+		text := strings.Trim(a.fields[slices.Index(fieldNames(a.bus), name)], "*")
 		if text == "" {
 			return 0
 		}

@@ -1,19 +1,21 @@
 package devices
 
 import (
+	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// alias is a parsed modalias pattern: for each field the pattern's text, "*"
-// where it is open.
+// alias is a parsed modalias pattern: for each field of [fieldNames] the
+// pattern's text, "*" where it is open.
 type alias struct {
 	bus    string
-	fields map[string]string
+	fields [10]string
 }
 
-// fieldNames gives the fields of a bus's aliases in their order, from the
+// fieldNames lists the fields of a bus's aliases in their order, from the
 // kernel's scripts/mod/file2alias.c. The first two name vendor and device.
 func fieldNames(bus string) []string {
 	switch bus {
@@ -25,7 +27,7 @@ func fieldNames(bus string) []string {
 	return nil
 }
 
-// parseAlias reads "pci:v00008086d00001592sv*sd*bc*sc*i*". It is false for
+// parseAlias reads "pci:v00008086d00001592sv*sd*bc*sc*i*". It reports false for
 // aliases of other buses and of another form.
 func parseAlias(text string) (alias, bool) {
 	bus, rest, _ := strings.Cut(text, ":")
@@ -33,7 +35,7 @@ func parseAlias(text string) (alias, bool) {
 	if names == nil {
 		return alias{}, false
 	}
-	a := alias{bus, map[string]string{}}
+	a := alias{bus: bus}
 	for i, name := range names {
 		value, found := strings.CutPrefix(rest, name)
 		if !found {
@@ -45,7 +47,7 @@ func parseAlias(text string) (alias, bool) {
 				return alias{}, false
 			}
 		}
-		a.fields[name] = value[:end]
+		a.fields[i] = value[:end]
 		rest = value[end:]
 	}
 	return a, true
@@ -65,74 +67,72 @@ func nextField(value, next string) int {
 	return -1
 }
 
-// matches tells whether the alias is for the device. A field that the device
-// leaves unknown is met only by an open pattern, or where others imply it.
-func (a alias) matches(d Device) bool {
+// fit says how well an alias matches a device.
+type fit int
+
+const (
+	no fit = iota
+	// perhaps is a match by class that the programming interface, which is not
+	// known, may rule out.
+	perhaps
+	yes
+)
+
+// matches compares the alias with a device. A field that the device leaves
+// unknown is met by an open pattern, or where the alias names the device by
+// vendor and product.
+func (a alias) matches(d Device) fit {
 	if a.bus != d.Bus {
-		return false
+		return no
 	}
-	for _, name := range fieldNames(a.bus) {
-		pattern := a.fields[name]
+	found := yes
+	for i := range fieldNames(a.bus) {
+		pattern := a.fields[i]
 		if pattern == "*" {
 			continue
 		}
-		number, width := d.field(name)
-		if number == unknown {
-			if a.implies(name, d) {
-				continue
-			}
-			return false
-		}
-		if !matchNumber(pattern, number, width) {
-			return false
+		number, width := d.field(i)
+		switch {
+		case number != unknown && !matchNumber(pattern, number, width):
+			return no
+		case number != unknown || i > 1 && a.namesDevice():
+		case a.bus == "pci" && i == pciInterface && d.Class != unknown:
+			found = perhaps
+		default:
+			return no
 		}
 	}
-	return true
+	return found
 }
 
-// implies tells whether a field may stay unknown: the classes of a device whose
-// vendor and product the alias names, and the programming interface of a PCI
-// device of known class, which lspci shows only with -v.
-func (a alias) implies(name string, d Device) bool {
-	if a.bus == "usb" {
-		return a.fields["v"] != "*" && a.fields["p"] != "*"
-	}
-	switch name {
-	case "bc", "sc":
-		return a.fields["v"] != "*" && a.fields["d"] != "*"
-	case "i":
-		return d.Class != unknown || a.fields["d"] != "*"
-	}
-	return false
-}
+const pciInterface = 6 // its place among the fields
 
-// field gives a device's number for an alias's field, and how many digits the
-// kernel writes it with.
-func (d Device) field(name string) (number, width int) {
+// namesDevice reports whether the alias gives both vendor and product.
+func (a alias) namesDevice() bool { return a.fields[0] != "*" && a.fields[1] != "*" }
+
+// numbers are a device's by the fields of its bus; a USB device's are only
+// vendor and product.
+func (d Device) numbers() []int {
 	if d.Bus == "usb" {
-		switch name {
-		case "v":
-			return d.Vendor, 4
-		case "p":
-			return d.Product, 4
-		}
+		return []int{d.Vendor, d.Product}
+	}
+	return []int{d.Vendor, d.Product, d.SubVendor, d.SubDevice, high(d.Class), low(d.Class), d.Interface}
+}
+
+// field returns a device's number for the alias's field i, and how many digits
+// the kernel writes it with.
+func (d Device) field(i int) (number, width int) {
+	numbers := d.numbers()
+	if i >= len(numbers) {
 		return unknown, 0
 	}
-	switch name {
-	case "v":
-		return d.Vendor, 8
-	case "d":
-		return d.Product, 8
-	case "sv":
-		return d.SubVendor, 8
-	case "sd":
-		return d.SubDevice, 8
-	case "bc":
-		return high(d.Class), 2
-	case "sc":
-		return low(d.Class), 2
+	switch {
+	case d.Bus == "usb":
+		return numbers[i], 4
+	case i < 4:
+		return numbers[i], 8
 	}
-	return d.Interface, 2
+	return numbers[i], 2
 }
 
 func high(class int) int {
@@ -151,10 +151,60 @@ func low(class int) int {
 
 // matchNumber compares a number with a pattern, which may have brackets.
 func matchNumber(pattern string, number, width int) bool {
-	text := strings.ToUpper(strconv.FormatInt(int64(number), 16))
-	for len(text) < width {
-		text = "0" + text
+	text := fmt.Sprintf("%0*X", width, number)
+	if pattern == text {
+		return true
+	}
+	if !strings.ContainsAny(pattern, "*?[") {
+		return false
 	}
 	ok, err := path.Match(pattern, text)
 	return ok && err == nil
+}
+
+// index finds the aliases that match a device without trying each: most name
+// one vendor and product. T is what an alias belongs to.
+type index[T any] struct {
+	exact map[id][]rule[T]
+	open  []rule[T]
+}
+
+type id struct {
+	bus             string
+	vendor, product int
+}
+
+type rule[T any] struct {
+	alias alias
+	owner T
+}
+
+// add takes an alias; one of another bus is passed over.
+func (x *index[T]) add(text string, owner T) {
+	a, ok := parseAlias(text)
+	if !ok {
+		return
+	}
+	r := rule[T]{a, owner}
+	vendor, errV := strconv.ParseUint(a.fields[0], 16, 32)
+	product, errP := strconv.ParseUint(a.fields[1], 16, 32)
+	if errV != nil || errP != nil {
+		x.open = append(x.open, r)
+		return
+	}
+	if x.exact == nil {
+		x.exact = map[id][]rule[T]{}
+	}
+	key := id{a.bus, int(vendor), int(product)}
+	x.exact[key] = append(x.exact[key], r)
+}
+
+// find calls each with the owner of every alias that matches, in the order in
+// which they were added, those that name the device first.
+func (x *index[T]) find(d Device, each func(T, fit)) {
+	for _, r := range slices.Concat(x.exact[id{d.Bus, d.Vendor, d.Product}], x.open) {
+		if f := r.alias.matches(d); f != no {
+			each(r.owner, f)
+		}
+	}
 }

@@ -5,36 +5,75 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-// table.zst is made by package gen (refresh.sh runs it) from a distribution's
-// full kernel. Its lines:
+// table.zst is made by package gen (refresh.sh runs it) from the full kernels of
+// a distribution. Its lines:
 //
-//	# what it was made from
-//	m MODULE CONFIG_OPTION FIRMWARE...   (- for an unknown option)
-//	a ALIAS                              (of the module above)
+//	# DATE                  of the newest kernel, as 2026-11-15
+//	k VERSION ARCH,ARCH     a kernel, the newest first
+//	m MODULE
+//	o KERNELS OPTION        that makes the module
+//	n KERNELS MODULE        that the module needs and that asks for firmware
+//	f KERNELS FIRMWARE      that the module, or one that it needs, asks for
+//	a KERNELS ALIAS
+//
+// KERNELS has a bit for each kernel that the line holds for, 1 for the first.
 //
 //go:embed table.zst
 var packedTable []byte
 
-// Known is a driver that the table knows.
-type Known struct {
-	Module string
-	// Option is the configuration option that builds it; empty when the
-	// kernel's Makefiles do not tell.
-	Option   string
-	Firmware []string
-	aliases  []string
+// Kernel is one of the kernels that the table was made from.
+type Kernel struct {
+	Version string // "6.12.117"
+	Arches  []string
 }
 
-// Table is the drivers of a full kernel.
+// seriesOf reads "6.12.117-amd64" as 6 and 12; what is no version is 0 and 0.
+func seriesOf(version string) [2]int {
+	var s [2]int
+	if n, err := fmt.Sscanf(version, "%d.%d", &s[0], &s[1]); n != 2 || err != nil {
+		return [2]int{}
+	}
+	return s
+}
+
+// Kernels is a set of the table's kernels, a bit for each.
+type Kernels uint16
+
+// fact is a value with the kernels that it holds for.
+type fact struct {
+	in    Kernels
+	value string
+}
+
+// Known is a driver that the table knows.
+type Known struct {
+	Module                            string
+	options, needs, firmware, aliases []fact
+}
+
+// Table is the drivers of some full kernels.
 type Table struct {
-	// Origin says which kernel.
-	Origin  string
+	// Date is that of the newest kernel.
+	Date    time.Time
+	Kernels []Kernel // the newest first
 	Drivers []*Known
+
+	byName map[string]*Known
+	index  index[claim]
+}
+
+// claim is a driver that names a device in some kernels.
+type claim struct {
+	known *Known
+	in    Kernels
 }
 
 // mostTable bounds the unpacked table.
@@ -51,90 +90,245 @@ func ReadTable() (*Table, error) {
 }
 
 func parseTable(r io.Reader) (*Table, error) {
-	t := &Table{}
+	t := &Table{byName: map[string]*Known{}}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		kind, rest, _ := strings.Cut(lines.Text(), " ")
-		switch {
-		case kind == "#":
-			t.Origin = rest
-		case kind == "m":
-			fields := strings.Fields(rest)
-			if len(fields) < 2 {
-				return nil, fmt.Errorf("reading the table of drivers: the line %q is damaged", lines.Text())
-			}
-			t.Drivers = append(t.Drivers, &Known{Module: fields[0], Option: strings.TrimPrefix(fields[1], "-"), Firmware: fields[2:]})
-		case kind == "a" && len(t.Drivers) > 0:
-			last := t.Drivers[len(t.Drivers)-1]
-			last.aliases = append(last.aliases, rest)
-		default:
-			return nil, fmt.Errorf("reading the table of drivers: the line %q is damaged", lines.Text())
+		if err := t.parseLine(lines.Text()); err != nil {
+			return nil, fmt.Errorf("reading the table of drivers: the line %q: %w", lines.Text(), err)
 		}
 	}
 	return t, lines.Err()
 }
 
-// WriteTable writes a table in the form that [ReadTable] reads, unpacked.
-func WriteTable(w io.Writer, origin string, drivers []*Known) error {
-	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "# %s\n", origin)
-	for _, d := range drivers {
-		option := d.Option
-		if option == "" {
-			option = "-"
+func (t *Table) parseLine(line string) (err error) {
+	kind, rest, _ := strings.Cut(line, " ")
+	switch kind {
+	case "#":
+		t.Date, err = time.Parse(time.DateOnly, rest)
+		return err
+	case "k":
+		version, arches, _ := strings.Cut(rest, " ")
+		t.Kernels = append(t.Kernels, Kernel{version, strings.Split(arches, ",")})
+		return nil
+	case "m":
+		known := &Known{Module: rest}
+		t.Drivers = append(t.Drivers, known)
+		t.byName[rest] = known
+		return nil
+	}
+	return t.parseFact(kind, rest)
+}
+
+func (t *Table) parseFact(kind, rest string) error {
+	if len(t.Drivers) == 0 {
+		return fmt.Errorf("no module comes before it")
+	}
+	mask, value, _ := strings.Cut(rest, " ")
+	bits, err := strconv.ParseUint(mask, 16, 16)
+	if err != nil {
+		return err
+	}
+	known, f := t.Drivers[len(t.Drivers)-1], fact{Kernels(bits), value}
+	list := known.list(kind)
+	if list == nil {
+		return fmt.Errorf("it is of an unknown kind")
+	}
+	*list = append(*list, f)
+	if kind == "a" {
+		t.index.add(value, claim{known, f.in})
+	}
+	return nil
+}
+
+// list returns the facts of one kind of line, nil for an unknown kind.
+func (k *Known) list(kind string) *[]fact {
+	switch kind {
+	case "o":
+		return &k.options
+	case "n":
+		return &k.needs
+	case "f":
+		return &k.firmware
+	case "a":
+		return &k.aliases
+	}
+	return nil
+}
+
+// NewTable returns an empty table of the kernels, for package gen.
+func NewTable(date time.Time, kernels []Kernel) *Table {
+	return &Table{Date: date, Kernels: kernels, byName: map[string]*Known{}}
+}
+
+// Add notes what a kernel, by its place in the table, has of a driver. Only
+// aliases of PCI and USB devices are kept; a driver without any is passed over.
+func (t *Table) Add(kernel int, module, option string, needs, firmware, aliases []string) {
+	aliases = slices.DeleteFunc(slices.Clone(aliases), func(text string) bool {
+		_, ok := parseAlias(text)
+		return !ok
+	})
+	if len(aliases) == 0 {
+		return
+	}
+	known := t.byName[module]
+	if known == nil {
+		known = &Known{Module: module}
+		t.byName[module] = known
+		t.Drivers = append(t.Drivers, known)
+	}
+	var options []string
+	if option != "" {
+		options = []string{option}
+	}
+	for kind, values := range map[string][]string{"o": options, "n": needs, "f": firmware, "a": aliases} {
+		list := known.list(kind)
+		for _, value := range values {
+			i := slices.IndexFunc(*list, func(f fact) bool { return f.value == value })
+			if i < 0 {
+				i = len(*list)
+				*list = append(*list, fact{0, value})
+			}
+			(*list)[i].in |= 1 << kernel
 		}
-		fmt.Fprintln(out, strings.Join(append([]string{"m", d.Module, option}, d.Firmware...), " "))
-		for _, a := range d.aliases {
-			fmt.Fprintln(out, "a", a)
+	}
+}
+
+// Write writes the table in the form that [ReadTable] reads, unpacked.
+func (t *Table) Write(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "# %s\n", t.Date.Format(time.DateOnly))
+	for _, k := range t.Kernels {
+		fmt.Fprintf(out, "k %s %s\n", k.Version, strings.Join(k.Arches, ","))
+	}
+	for _, d := range t.Drivers {
+		fmt.Fprintf(out, "m %s\n", d.Module)
+		for _, kind := range []string{"o", "n", "f", "a"} {
+			for _, f := range *d.list(kind) {
+				fmt.Fprintf(out, "%s %x %s\n", kind, f.in, f.value)
+			}
 		}
 	}
 	return out.Flush()
 }
 
-// NewKnown makes a line of the table; only aliases of PCI and USB devices are
-// kept, and a driver without any gives nil.
-func NewKnown(module, option string, firmware, aliases []string) *Known {
-	k := &Known{Module: module, Option: option, Firmware: firmware}
-	for _, text := range aliases {
-		if _, ok := parseAlias(text); ok {
-			k.aliases = append(k.aliases, text)
-		}
+// Origin says what the table was made from: "Linux 7.3.4, 6.12.117 and 6.1.192
+// of Debian, November 2026".
+func (t *Table) Origin() string {
+	var versions []string
+	for _, k := range t.Kernels {
+		versions = append(versions, k.Version)
 	}
-	if len(k.aliases) == 0 {
-		return nil
+	text := strings.Join(versions, ", ")
+	if i := strings.LastIndex(text, ", "); i >= 0 {
+		text = text[:i] + " and " + text[i+2:]
 	}
-	return k
+	return fmt.Sprintf("Linux %s of Debian, %s", text, t.Date.Format("January 2006"))
 }
 
-// Find lists the drivers for a device.
-func (t *Table) Find(d Device) []*Known {
-	var found []*Known
-	for _, k := range t.Drivers {
-		if matchesAny(k.aliases, d) {
-			found = append(found, k)
+// Find lists the drivers for a device, and which kernels' drivers know it.
+func (t *Table) Find(d Device) []*Match {
+	var found []*Match
+	t.index.find(d, func(c claim, f fit) {
+		for _, m := range found {
+			if m.Known == c.known {
+				m.In |= c.in
+				m.fit = max(m.fit, f)
+				return
+			}
 		}
-	}
+		found = append(found, &Match{c.known, c.in, f})
+	})
 	return found
+}
+
+// Match is a driver for a device.
+type Match struct {
+	*Known
+	// In are the kernels whose driver knows the device.
+	In  Kernels
+	fit fit
 }
 
 // Module finds a driver by its module's name.
 func (t *Table) Module(name string) (*Known, bool) {
-	for _, k := range t.Drivers {
-		if k.Module == name {
-			return k, true
-		}
-	}
-	return nil, false
+	k, ok := t.byName[name]
+	return k, ok
 }
 
-func matchesAny(aliases []string, d Device) bool {
-	for _, text := range aliases {
-		if !strings.HasPrefix(text, d.Bus+":") {
-			continue
-		}
-		if a, ok := parseAlias(text); ok && a.matches(d) {
-			return true
+// nearest returns the place of the newest kernel that is not newer than the
+// release, or else of the oldest.
+func (t *Table) nearest(release string) int {
+	at := len(t.Kernels) - 1
+	for i, k := range slices.Backward(t.Kernels) {
+		if slices.Compare(seriesSlice(k.Version), seriesSlice(release)) <= 0 {
+			at = i
 		}
 	}
-	return false
+	return max(at, 0)
+}
+
+func seriesSlice(version string) []int {
+	s := seriesOf(version)
+	return s[:]
+}
+
+// values lists the facts of the kernel at the place or, when it has none, of
+// the next newer one that has, then of the next older.
+func (t *Table) values(facts []fact, kernel int) []string {
+	for _, i := range slices.Concat(down(kernel), up(kernel+1, len(t.Kernels))) {
+		var values []string
+		for _, f := range facts {
+			if f.in&(1<<i) != 0 {
+				values = append(values, f.value)
+			}
+		}
+		if len(values) > 0 {
+			return values
+		}
+	}
+	return nil
+}
+
+// down lists n, n-1, ... 0; up lists from ... to-1.
+func down(n int) (list []int) {
+	for i := n; i >= 0; i-- {
+		list = append(list, i)
+	}
+	return list
+}
+
+func up(from, to int) (list []int) {
+	for i := from; i < to; i++ {
+		list = append(list, i)
+	}
+	return list
+}
+
+// option returns the option that makes the module in a release, "" when the
+// kernels' Makefiles do not tell.
+func (t *Table) option(k *Known, release string) string {
+	if options := t.values(k.options, t.nearest(release)); len(options) > 0 {
+		return options[0]
+	}
+	return ""
+}
+
+// age says what is to be known of a driver that some of the kernels have, for a
+// kernel of another release; "" where its series surely has it.
+func (t *Table) age(in Kernels, release string) string {
+	at := t.nearest(release)
+	if in&(1<<at) != 0 || seriesOf(release) == [2]int{} || in == 0 {
+		return ""
+	}
+	for i := at - 1; i >= 0; i-- {
+		if in&(1<<i) != 0 {
+			return fmt.Sprintf("Linux %s has it, %s does not", t.Kernels[i].Version, t.Kernels[at].Version)
+		}
+	}
+	for i := at + 1; i < len(t.Kernels); i++ {
+		if in&(1<<i) != 0 {
+			return fmt.Sprintf("Linux %s has it, %s no longer does", t.Kernels[i].Version, t.Kernels[at].Version)
+		}
+	}
+	return ""
 }

@@ -83,6 +83,7 @@ func TestRealModules(t *testing.T) {
 			t.Run("pruned", func(t *testing.T) {
 				pruned(t, kerneltest.Tree(t, kerneltest.Unpacked(t, kerneltest.CloudKernel(t, arch))), set)
 			})
+			t.Run("catalog", func(t *testing.T) { catalogOf(t, tree, set) })
 			t.Run("compressed", func(t *testing.T) { compressedModules(t, tree, set) })
 		})
 	}
@@ -230,5 +231,35 @@ func pruned(t *testing.T, tree *initramfs.Tree, set *Set) {
 	theirs, err := os.ReadFile(filepath.Join(dir, Root(set.Release), "modules.dep"))
 	if err != nil || string(theirs) != string(ours) {
 		t.Errorf("modules.dep of %d modules differs from depmod's, %v:\n%s", len(left.Modules), err, cmp.Diff(string(theirs), string(ours)))
+	}
+}
+
+// catalogOf wants the indexes to tell the same as the modules.
+func catalogOf(t *testing.T, tree *initramfs.Tree, set *Set) {
+	got, complete, err := catalogFromIndexes(tree, set.Release)
+	if err != nil || !complete {
+		t.Fatalf("the indexes are complete: %t, %v", complete, err)
+	}
+	want := set.Catalog()
+	if len(got.Modules) != len(want.Modules) || !slices.Equal(got.BuiltinNames(), want.BuiltinNames()) {
+		t.Fatalf("%d modules, not %d", len(got.Modules), len(want.Modules))
+	}
+	for _, w := range want.Modules {
+		g, ok := got.Lookup(w.Name)
+		if !ok || g.Path != w.Path || !slices.Equal(g.Aliases, w.Aliases) {
+			t.Errorf("%s is listed as %+v", w.Path, g)
+			continue
+		}
+		theirs, err := want.Firmware(w)
+		ours, errOurs := got.Firmware(g)
+		slices.Sort(theirs)
+		slices.Sort(ours)
+		if err != nil || errOurs != nil || !slices.Equal(ours, theirs) {
+			t.Errorf("%s asks for %q, not %q; %v %v", w.Name, ours, theirs, err, errOurs)
+		}
+	}
+	tree.Remove(Root(set.Release) + "/modules.alias")
+	if _, complete, err := catalogFromIndexes(tree, set.Release); err != nil || complete {
+		t.Errorf("without modules.alias the indexes are complete: %t, %v", complete, err)
 	}
 }

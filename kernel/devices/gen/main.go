@@ -1,7 +1,8 @@
-// Command gen makes the table of drivers in package devices from Debian's full
-// kernel package and the kernel source of the same version:
+// Command gen makes the table of drivers in package devices and the list of
+// options in package kconfig from a distribution's full kernels and the sources
+// of the same versions, the newest first:
 //
-//	go run ./kernel/devices/gen LINUX-IMAGE.deb LINUX-SOURCE.tar.xz kernel/devices/table.zst
+//	go run ./kernel/devices/gen [-table FILE] [-options FILE] {VERSION SOURCE.tar.xz PACKAGE.deb...}...
 package main
 
 import (
@@ -9,134 +10,281 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/mikelolasagasti/xz"
 
-	"hookbuild/internal/cache"
-	"hookbuild/kernel"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/tarball"
+	"hookbuild/kernel/deb"
 	"hookbuild/kernel/devices"
 	"hookbuild/kernel/modules"
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: gen LINUX-IMAGE.deb LINUX-SOURCE.tar.xz TABLE")
-		os.Exit(2)
-	}
-	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	table := flag.String("table", "kernel/devices/table.zst", "the table of drivers to write")
+	options := flag.String("options", "kernel/kconfig/options.zst", "the list of options to write")
+	flag.Parse()
+	if err := run(context.Background(), flag.Args(), *table, *options); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, packageFile, source, out string) error {
+// series is one kernel version with its source and packages.
+type series struct {
+	version, source string
+	packages        []string
+	// trees hold the modules by release.
+	trees map[string]*initramfs.Tree
+	date  time.Time
+	// makes maps a module's path without ".ko" to its option; options are all
+	// that the source has.
+	makes   map[string]string
+	options []string
+}
+
+func run(ctx context.Context, args []string, table, options string) error {
 	dir, err := os.MkdirTemp("", "hookbuild-gen-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	store, err := cache.Open(dir, nil)
+	list, err := parseArgs(args)
 	if err != nil {
 		return err
 	}
-	image, err := kernel.FromDeb(ctx, []string{packageFile}, kernel.Options{Cache: store})
-	if err != nil {
-		return err
-	}
-	defer image.Close()
-	set, err := modules.Read(ctx, image.Modules, image.Release, 0)
-	if err != nil {
-		return err
-	}
-	options, err := readOptions(source)
-	if err != nil {
-		return err
-	}
-	var text bytes.Buffer
-	if err := devices.WriteTable(&text, "Linux "+image.Release+", "+path.Base(packageFile), known(set, options)); err != nil {
-		return err
-	}
-	return writePacked(out, text.Bytes())
-}
-
-// known makes the table's lines; drivers for devices come as modules of a
-// distribution's kernel, and a few are built in.
-func known(set *modules.Set, options map[string]string) []*devices.Known {
-	var list []*devices.Known
-	add := func(k *devices.Known) {
-		if k != nil {
-			list = append(list, k)
+	for _, s := range list {
+		if err := s.read(dir); err != nil {
+			return err
 		}
 	}
+	if err := writeTable(ctx, list, table); err != nil {
+		return err
+	}
+	return writeOptions(list, options)
+}
+
+func parseArgs(args []string) ([]*series, error) {
+	var list []*series
+	for i := 0; i < len(args); i++ {
+		if strings.HasSuffix(args[i], ".deb") && len(list) > 0 {
+			last := list[len(list)-1]
+			last.packages = append(last.packages, args[i])
+			continue
+		}
+		if i+1 == len(args) || !strings.HasSuffix(args[i+1], ".tar.xz") {
+			return nil, fmt.Errorf("reading the arguments: %q should be a version, with the source behind it", args[i])
+		}
+		list = append(list, &series{version: args[i], source: args[i+1], trees: map[string]*initramfs.Tree{}, makes: map[string]string{}})
+		i++
+	}
+	if len(list) == 0 {
+		return nil, errors.New("usage: gen [-table FILE] [-options FILE] {VERSION SOURCE.tar.xz PACKAGE.deb...}... (the newest kernel first)")
+	}
+	return list, nil
+}
+
+func (s *series) read(dir string) error {
+	for _, name := range s.packages {
+		if err := s.readPackage(dir, name); err != nil {
+			return fmt.Errorf("reading %q: %w", name, err)
+		}
+	}
+	return s.readSource()
+}
+
+// readPackage adds a package's modules to the tree of their release. The
+// unpacked archive stays open until the program ends.
+func (s *series) readPackage(dir, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	p, err := deb.Open(f, info.Size(), name)
+	if err != nil {
+		return err
+	}
+	data, err := p.Data()
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	plain, err := os.CreateTemp(dir, "")
+	if err != nil {
+		return err
+	}
+	size, err := io.Copy(plain, data)
+	if err != nil {
+		return err
+	}
+	entries, err := tarball.Entries(plain, size, name)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := s.addEntry(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *series) addEntry(e initramfs.Entry) error {
+	e.Path = strings.TrimPrefix(e.Path, "usr/")
+	rest, found := strings.CutPrefix(e.Path, "lib/modules/")
+	if !found || e.Type != initramfs.Regular {
+		return nil
+	}
+	release, _, _ := strings.Cut(rest, "/")
+	if s.trees[release] == nil {
+		s.trees[release] = &initramfs.Tree{}
+	}
+	if e.ModTime.After(s.date) {
+		s.date = e.ModTime
+	}
+	return s.trees[release].Add(e)
+}
+
+var (
+	makeRule   = regexp.MustCompile(`^obj-\$\((CONFIG_[A-Z0-9_a-z]+)\)\s*[:+]?=\s*(.*)$`)
+	optionRule = regexp.MustCompile(`(?m)^\s*(?:menu)?config\s+([A-Za-z0-9_]+)\s*$`)
+)
+
+// readSource reads the Makefiles of a source archive, which say which option
+// makes which module, and the Kconfig files, which say what options there are.
+func (s *series) readSource() error {
+	f, err := os.Open(s.source)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	plain, err := xz.NewReader(f, 0)
+	if err != nil {
+		return err
+	}
+	files := tar.NewReader(plain)
+	for {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading %q: %w", s.source, err)
+		}
+		base := path.Base(header.Name)
+		isKconfig := strings.HasPrefix(base, "Kconfig")
+		if base != "Makefile" && base != "Kbuild" && !isKconfig {
+			continue
+		}
+		text, err := io.ReadAll(files)
+		if err != nil {
+			return fmt.Errorf("reading %q: %w", s.source, err)
+		}
+		if isKconfig {
+			for _, m := range optionRule.FindAllSubmatch(text, -1) {
+				s.options = append(s.options, string(m[1]))
+			}
+			continue
+		}
+		_, name, _ := strings.Cut(header.Name, "/") // without the archive's top directory
+		s.readMakefile(path.Dir(name), string(text))
+	}
+}
+
+func (s *series) readMakefile(dir, text string) {
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
+		m := makeRule.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		for _, object := range strings.Fields(m[2]) {
+			if name, found := strings.CutSuffix(object, ".o"); found {
+				s.makes[path.Join(dir, name)] = m[1]
+			}
+		}
+	}
+}
+
+func writeTable(ctx context.Context, list []*series, name string) error {
+	var kernels []devices.Kernel
+	newest := time.Time{}
+	for _, s := range list {
+		var arches []string
+		for release := range s.trees {
+			arches = append(arches, release[strings.LastIndexByte(release, '-')+1:])
+		}
+		slices.Sort(arches)
+		kernels = append(kernels, devices.Kernel{Version: s.version, Arches: arches})
+		if s.date.After(newest) {
+			newest = s.date
+		}
+	}
+	table := devices.NewTable(newest, kernels)
+	for i, s := range list {
+		for _, release := range slices.Sorted(maps.Keys(s.trees)) {
+			set, err := modules.Read(ctx, s.trees[release], release, 0)
+			if err != nil {
+				return err
+			}
+			s.addModules(table, i, set)
+		}
+	}
+	var text bytes.Buffer
+	if err := table.Write(&text); err != nil {
+		return err
+	}
+	return writePacked(name, text.Bytes())
+}
+
+// addModules adds the drivers of one release. Nearly all come as modules of a
+// distribution's kernel; a few are built in.
+func (s *series) addModules(table *devices.Table, at int, set *modules.Set) {
 	for _, m := range set.Modules {
-		place := strings.TrimSuffix(strings.TrimPrefix(m.Path, "kernel/"), ".ko")
-		add(devices.NewKnown(m.Name, options[place], m.Firmware, m.Aliases))
+		place := strings.TrimPrefix(m.Path, "kernel/")
+		place, _, _ = strings.Cut(place, ".ko")
+		var needs []string
+		firmware := slices.Clone(m.Firmware)
+		for _, d := range m.Dependencies() {
+			if len(d.Firmware) > 0 {
+				needs = append(needs, d.Name)
+				firmware = append(firmware, d.Firmware...)
+			}
+		}
+		table.Add(at, m.Name, s.makes[place], needs, firmware, m.Aliases)
 	}
 	for _, name := range set.BuiltinNames() {
 		place := ""
 		if files := set.BuiltinValues(name, "file"); len(files) > 0 {
 			place = files[0]
 		}
-		add(devices.NewKnown(name, options[place], set.BuiltinValues(name, "firmware"), set.BuiltinValues(name, "alias")))
-	}
-	return list
-}
-
-var rule = regexp.MustCompile(`^obj-\$\((CONFIG_[A-Z0-9_a-z]+)\)\s*[:+]?=\s*(.*)$`)
-
-// readOptions reads the Makefiles of a source archive: which option makes
-// which module, by the module's path without ".ko".
-func readOptions(source string) (map[string]string, error) {
-	f, err := os.Open(source)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	plain, err := xz.NewReader(f, 0)
-	if err != nil {
-		return nil, err
-	}
-	options := map[string]string{}
-	files := tar.NewReader(plain)
-	for {
-		header, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return options, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading %q: %w", source, err)
-		}
-		if base := path.Base(header.Name); base != "Makefile" && base != "Kbuild" {
-			continue
-		}
-		text, err := io.ReadAll(files)
-		if err != nil {
-			return nil, fmt.Errorf("reading %q: %w", source, err)
-		}
-		_, name, _ := strings.Cut(header.Name, "/") // without the archive's top directory
-		readMakefile(options, path.Dir(name), string(text))
+		table.Add(at, name, s.makes[place], nil, set.BuiltinValues(name, "firmware"), set.BuiltinValues(name, "alias"))
 	}
 }
 
-func readMakefile(options map[string]string, dir, text string) {
-	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
-		m := rule.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil {
-			continue
-		}
-		for _, object := range strings.Fields(m[2]) {
-			if name, found := strings.CutSuffix(object, ".o"); found {
-				options[path.Join(dir, name)] = m[1]
-			}
-		}
+// writeOptions writes the names of all options, a line each.
+func writeOptions(list []*series, name string) error {
+	var all []string
+	for _, s := range list {
+		all = append(all, s.options...)
 	}
+	slices.Sort(all)
+	return writePacked(name, []byte(strings.Join(slices.Compact(all), "\n")+"\n"))
 }
 
 func writePacked(name string, text []byte) error {

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
+	"hookbuild/kernel/devices"
+	"hookbuild/kernel/modules"
+)
+
+// deviceReport is the answer for one kind of device.
+type deviceReport struct {
+	Device string `json:"device"`
+	// Count is how many of the kind the lists have.
+	Count   int              `json:"count"`
+	Drivers []devices.Driver `json:"drivers"`
+	// OneOf reports that only one of Drivers is the right one.
+	OneOf bool   `json:"oneOf,omitempty"`
+	Note  string `json:"note,omitempty"`
+	// Needs reports that the device is storage or a network, and so needs a
+	// driver.
+	Needs bool `json:"needsDriver"`
+
+	id, name string
+}
+
+// gatherModules answers about modules and devices.
+func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
+	list, err := a.askedDevices(c)
+	if err != nil || len(list) == 0 && !c.Bool("modules") {
+		return err
+	}
+	sources, err := s.sources(c.Context, c.Int("jobs"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("modules") {
+		if sources.Modules == nil {
+			return usagef("--modules lists modules, and %q has none; give the initramfs", c.Args().First())
+		}
+		for _, m := range sources.Modules.Modules {
+			f.Modules = append(f.Modules, m.Name)
+		}
+		slices.Sort(f.Modules)
+	}
+	f.Devices, err = findDrivers(c.Context, devices.NewInventory(sources), list)
+	f.table = sources.Table.Origin()
+	return err
+}
+
+// findDrivers answers for each kind of device once, in the order of the list.
+func findDrivers(ctx context.Context, in *devices.Inventory, list []devices.Device) ([]deviceReport, error) {
+	var reports []deviceReport
+	var kinds []devices.Device
+	place := map[string]int{}
+	for _, d := range list {
+		if i, seen := place[d.String()]; seen && kinds[i].Same(d) {
+			reports[i].Count++
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		answer, err := in.Find(d)
+		if err != nil {
+			return nil, err
+		}
+		place[d.String()] = len(reports)
+		kinds = append(kinds, d)
+		reports = append(reports, deviceReport{Device: d.String(), Count: 1, Drivers: answer.Drivers, OneOf: answer.OneOf, Note: answer.Note, Needs: d.NeedsDriver(), id: d.ID(), name: d.Name})
+	}
+	return reports, nil
+}
+
+// sources collects what tells of drivers. Of a vmlinuz alone the modules are not
+// known; a kernel that came with its modules has them.
+func (s *subject) sources(ctx context.Context, jobs int) (devices.Sources, error) {
+	table, err := devices.ReadTable()
+	if err != nil {
+		return devices.Sources{}, err
+	}
+	from := devices.Sources{Table: table}
+	if s.existing != nil {
+		from.Firmware = s.existing.Contents.Tree
+	}
+	if s.kernel == nil {
+		if from.Modules, err = kernel.CatalogIn(ctx, s.existing.Contents.Tree, jobs); err == nil && from.Modules != nil {
+			from.Release = from.Modules.Release
+		}
+		if from.Modules == nil {
+			from.Modules = &modules.Catalog{}
+		}
+		return from, err
+	}
+	from.Release = s.kernel.Release
+	if from.Features, err = s.kernel.Features(ctx); err != nil {
+		return from, err
+	}
+	if s.vmlinuz != "" && s.existing == nil {
+		return from, nil
+	}
+	if from.Firmware == nil && hasFirmware(s.kernel.Modules) {
+		from.Firmware = s.kernel.Modules
+	}
+	from.Modules, err = s.kernel.Catalog(ctx, jobs)
+	return from, err
+}
+
+// hasFirmware reports whether a kernel came with firmware.
+func hasFirmware(tree *initramfs.Tree) bool {
+	_, ok := tree.Lookup(path.Join("lib", "firmware"))
+	return ok
+}
+
+// askedDevices gathers --pci, --usb and --lspci.
+func (a *app) askedDevices(c *cli.Context) ([]devices.Device, error) {
+	var list []devices.Device
+	for _, bus := range []string{"pci", "usb"} {
+		for _, text := range c.StringSlice(bus) {
+			d, err := devices.Parse(bus, text)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, d)
+		}
+	}
+	for _, name := range c.StringSlice("lspci") {
+		found, err := a.readDevices(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, found...)
+	}
+	return list, nil
+}
+
+func (a *app) readDevices(name string) (_ []devices.Device, err error) {
+	if name == "-" {
+		return devices.ParseList(a.stdin, "standard input")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.Invalidf("reading the list of devices: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return devices.ParseList(f, name)
+}
+
+// deviceCounts counts the devices that have a driver here, that lack one, whose
+// driver was not looked for, and that may need none.
+func (f *findings) deviceCounts() (have, lack, unseen, none int) {
+	for _, d := range f.Devices {
+		switch {
+		case len(d.Drivers) == 0 && !d.Needs:
+			none += d.Count
+		case len(d.Drivers) == 0 || d.Drivers[0].State == kernel.Missing.String():
+			lack += d.Count
+		case d.Drivers[0].State == kernel.Unknown.String():
+			unseen += d.Count
+		default:
+			have += d.Count
+		}
+	}
+	return have, lack, unseen, none
+}

@@ -1,0 +1,75 @@
+package kconfig
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"hookbuild/internal/fault"
+)
+
+// options.zst lists the options of some kernels, a name a line, sorted. Package
+// devices/gen makes it together with the table of drivers.
+//
+//go:embed options.zst
+var packedOptions []byte
+
+// KnownOptions returns the names, without "CONFIG_", of the options that the
+// kernels from 5.10 to the newest at hookbuild's release have, sorted.
+func KnownOptions() ([]string, error) {
+	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of options: %w", err)
+	}
+	defer r.Close()
+	text, err := r.DecodeAll(packedOptions, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of options: %w", err)
+	}
+	return strings.Fields(string(text)), nil
+}
+
+// CheckName returns an error that names similar options where neither the
+// configuration, which may be nil, nor any kernel known to hookbuild has the
+// option.
+func CheckName(option string, c *Config) error {
+	if c != nil {
+		if _, mentioned := c.Get(option); mentioned {
+			return nil
+		}
+	}
+	known, err := KnownOptions()
+	if err != nil {
+		return err
+	}
+	name := strings.TrimPrefix(option, Prefix)
+	if _, found := slices.BinarySearch(known, name); found {
+		return nil
+	}
+	if upper := strings.TrimPrefix(strings.ToUpper(name), Prefix); upper != name {
+		if _, found := slices.BinarySearch(known, upper); found {
+			return fault.Usagef("asking for the option %s: there is none; did you mean %s%s?", Name(option), Prefix, upper)
+		}
+	}
+	similar := ""
+	if names := nearest(known, strings.ToUpper(name)); len(names) > 0 {
+		similar = "; did you mean " + strings.Join(names, ", ") + "?"
+	}
+	return fault.Usagef("asking for the option %s: neither this kernel's configuration nor Linux 5.10 to the newest have it%s", Name(option), similar)
+}
+
+// nearest lists up to three options with the fewest changes of a letter.
+func nearest(known []string, name string) []string {
+	limit := len(name)/4 + 1
+	byDistance := make([][]string, limit+1)
+	for _, k := range known {
+		if d := distance(k, name, limit); d <= limit {
+			byDistance[d] = append(byDistance[d], Prefix+k)
+		}
+	}
+	all := slices.Concat(byDistance...)
+	return all[:min(len(all), 3)]
+}
