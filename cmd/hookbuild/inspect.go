@@ -25,7 +25,7 @@ func newInspectCommand(a *app) *cli.Command {
 		ArgsUsage: "VMLINUZ|INITRAMFS|image:REF|deb:FILE|dir:DIR ...",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "tell the state of a kernel `OPTION` (repeatable)"},
-			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `VENDOR:DEVICE[:CLASS]` (repeatable)"},
+			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
 			&cli.StringSliceFlag{Name: "usb", Usage: "find the driver of a USB device, `VENDOR:PRODUCT` (repeatable)"},
 			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine, by the output of lspci -nn (or -n, -mm, -vmm; or lsusb) in `FILE`, - for standard input (repeatable)"},
 			&cli.BoolFlag{Name: "modules", Usage: "list the modules"},
