@@ -63,6 +63,9 @@ func withAttr(m member, name, value string) member {
 	return m
 }
 
+// capability is cap_net_raw=ep.
+func capability() string { return "\x01\x00\x00\x02\x00\x20" + strings.Repeat("\x00", 14) }
+
 func owned(m member, uid, gid int) member {
 	m.Uid, m.Gid = uid, gid
 	return m
@@ -123,7 +126,7 @@ func corpus(t *testing.T) map[string]v1.Image {
 	base := theLayer(t, owned(aDir(".", 0o700), 7, 8), // which Docker passes over
 		aDir("bin", 0o755), aFile("bin/busybox", string(busybox), 0o755), aLink("bin/sh", "bin/busybox", 0o755), aLink("bin/cat", "bin/busybox", 0o755),
 		aFile("bin/su", "not really", 0o4755), owned(aFile("bin/wall", "not really", 0o2755), 0, 5),
-		withAttr(aFile("bin/ping", "ping", 0o755), "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+		withAttr(aFile("bin/ping", "ping", 0o755), "security.capability", capability()),
 		aDir("etc", 0o755), aFile("etc/passwd", "root:x:0:0:::/bin/sh\n", 0o644), aFile("etc/gone", "gone", 0o644),
 		aDir("data", 0o755), aDir("data/sub", 0o755), aFile("data/sub/old", "old", 0o644), aFile("data/sub/both", "lower", 0o644), aFile("data/old", "old", 0o644),
 		aDir("gone", 0o755), aFile("gone/file", "gone", 0o644), aDir("tmp", 0o1777), owned(aDir("home", 0o2770), 1000, 100),

@@ -30,16 +30,25 @@ const (
 //
 // An opaque root directory is no different from any other root: overlayfs does
 // not look for the xattr there, so Docker never shows such a layer alone.
-type overlayDiff struct{ files *initramfs.Tree }
+type overlayDiff struct {
+	files   *initramfs.Tree
+	changes changes
+}
 
 // newOverlayDiff unpacks a layer's entries as dockerd does: a later entry
 // replaces an earlier one of the same path, whatever it is, and only a
 // directory over a directory keeps what is in it.
 func newOverlayDiff(entries []initramfs.Entry) (*overlayDiff, error) {
-	d := &overlayDiff{files: &initramfs.Tree{}}
+	d := &overlayDiff{files: &initramfs.Tree{}, changes: changes{}}
 	opaque := map[string]initramfs.Entry{}
 	for _, e := range entries {
-		e.ModTime = boundTime(e.ModTime)
+		if e.Path == "" {
+			continue // the layer's root, which no container shows
+		}
+		e, err := d.fit(e)
+		if err != nil {
+			return nil, err
+		}
 		if !strings.HasPrefix(path.Base(e.Path), whiteoutPrefix) {
 			if err := d.put(e); err != nil {
 				return nil, err
@@ -87,6 +96,10 @@ func (d *overlayDiff) takeAttributes(link initramfs.Entry) error {
 	for name, value := range link.Xattrs {
 		file = withXattr(file, name, value)
 	}
+	var err error
+	if file, err = d.fitAttrs(file); err != nil {
+		return err
+	}
 	return d.replace(file)
 }
 
@@ -131,7 +144,7 @@ func (d *overlayDiff) whiteOut(e initramfs.Entry, opaque map[string]initramfs.En
 	}
 	at := dir + name
 	if _, exists := d.files.Lookup(at); exists {
-		return nil // a whiteout hides what is below the layer, not its own files
+		return fmt.Errorf("%q takes away a file of the same layer, which Docker refuses: build the image anew", e.Path)
 	}
 	return d.files.Add(whiteout(at, e.UID, e.GID, e.ModTime, e.Origin))
 }
@@ -159,10 +172,4 @@ func (d *overlayDiff) markOpaque(marker initramfs.Entry) error {
 		return nil // replaced by a file, which hides what is below anyway
 	}
 	return d.files.Add(withXattr(e, opaqueXattr, opaqueYes))
-}
-
-// boundTime cuts a time to what an initramfs and a squashfs can carry: whole
-// seconds of 1970 to 2106. Like dockerd it takes 1970 for what lies before.
-func boundTime(t time.Time) time.Time {
-	return time.Unix(min(max(t.Unix(), 0), 1<<32-1), 0)
 }

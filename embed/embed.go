@@ -137,10 +137,15 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 
 func (s *store) layOut(ctx context.Context, l Layout, kernel Capabilities, o Options) (*initramfs.Tree, error) {
 	if l == Packed {
-		return s.packed(ctx, o, kernel)
+		tree, err := s.packed(ctx, o, kernel)
+		if err == nil {
+			s.warnOfChanges(o.Progress)
+		}
+		return tree, err
 	}
 	if err := s.read(ctx, o.Cache, o.Jobs, func(*layer) error { return nil }); err != nil {
 		return nil, err
 	}
+	s.warnOfChanges(o.Progress)
 	return s.directory(o.Progress)
 }

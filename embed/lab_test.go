@@ -296,6 +296,9 @@ func describeFile(at, name string, st *unix.Stat_t) (string, error) {
 func xattrsOf(at string) (string, error) {
 	names := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(at, names)
+	if errors.Is(err, unix.ENOTSUP) { // a squashfs without any attribute
+		return "", nil
+	}
 	if err != nil {
 		return "", err
 	}

@@ -16,10 +16,9 @@ import (
 	"hookbuild/internal/oci"
 )
 
-// mostLayers is the deepest image that a container can be made of: overlay2
-// stacks 128 directories at most, and dockerd adds one of its own below the
-// container's.
-const mostLayers = 127
+// mostLayers is how many layers an image may have for dockerd to pull or load it
+// (moby, daemon/internal/layer, maxLayerDepth).
+const mostLayers = 125
 
 // layer is an image's layer on top of all layers below it: what dockerd stores
 // and shares between images. Its identity is the chain ID.
@@ -79,7 +78,7 @@ func (l *layer) read(ctx context.Context, c *cache.Cache) error {
 		return err // it names the layer
 	}
 	if l.diff, err = newOverlayDiff(entries); err != nil {
-		return fault.Invalidf("unpacking %s: %w", l.src, err)
+		return invalidLayer(l, err)
 	}
 	if l.tarSplit, err = tarSplit(ctx, c, l.src); err != nil {
 		return fmt.Errorf("recording %s: %w", l.src, err)
@@ -157,7 +156,7 @@ func checkLayers(im *oci.Image) error {
 		return fmt.Errorf("its configuration lists %d layers and its manifest %d", len(diffIDs), len(im.Layers))
 	}
 	if len(im.Layers) > mostLayers {
-		return fmt.Errorf("it has %d layers, but Docker can run an image of %d at most: squash it", len(im.Layers), mostLayers)
+		return fmt.Errorf("it has %d layers, and Docker takes %d at most: squash it", len(im.Layers), mostLayers)
 	}
 	for i, l := range im.Layers {
 		if l.DiffID != diffIDs[i] {

@@ -15,7 +15,7 @@ import (
 
 // packedVersion changes whenever [store.packed] would make other bytes of the
 // same layers.
-const packedVersion = "packed layers 3"
+const packedVersion = "packed layers 4"
 
 // packed lays the store out with the contents of all layers in one squashfs.
 // Of a layer's directory in overlay2/ only the diff is elsewhere: a symlink

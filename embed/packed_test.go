@@ -101,7 +101,7 @@ func TestPackedLayoutWithoutXattrs(t *testing.T) {
 	base := theLayer(t, aFile("d/old", "old", 0o644))
 	h := startHub(t, map[string]v1.Image{
 		"opaque":  theImage(t, base, theLayer(t, aFile("d/.wh..wh..opq", "", 0), aFile("d/new", "new", 0o644))),
-		"capable": theImage(t, base, theLayer(t, withAttr(aFile("ping", "ping", 0o755), "security.capability", "x"))),
+		"capable": theImage(t, base, theLayer(t, withAttr(aFile("ping", "ping", 0o755), "security.capability", capability()))),
 	})
 	s, err := Open(treeOf(t, h, Options{Layout: Packed, Kernel: kernel}, "opaque").Tree, h.cache)
 	if err != nil {

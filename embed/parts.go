@@ -22,7 +22,7 @@ type Part struct {
 }
 
 // partVersion changes whenever the parts of the same layers would be others.
-const partVersion = "part 1"
+const partVersion = "part 2"
 
 // Tree gives the part's files, with the directories that they stand in.
 func (p Part) Tree() (*initramfs.Tree, error) {

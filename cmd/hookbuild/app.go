@@ -18,6 +18,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/linuxkit/size"
 )
 
 // environment is all that a run takes from the process around it.
@@ -154,6 +155,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "offline", Usage: "use only what is cached; contact no registry or server"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "pull images of registry FROM from TO, `FROM=TO` (repeatable)"},
 		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "a registry `HOST` that speaks plain HTTP or has an unknown certificate (repeatable)"},
+		&cli.StringFlag{Name: "max-layer", Usage: "refuse a layer that unpacks to more than `SIZE` (default: 1 GiB, or 250 times its compressed size where that is more)"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "how progress is shown, `auto|tty|plain|github|json`"},
 		&cli.BoolFlag{Name: "debug", Usage: "show more of what is being done"},
 		&cli.IntFlag{Name: "jobs", DefaultText: "the number of processors", Value: runtime.GOMAXPROCS(0), Usage: "do `N` things at once"},
@@ -166,6 +168,9 @@ func (a *app) openFace(c *cli.Context) error {
 		return usagef("--jobs is %d; give 1 or more", c.Int("jobs"))
 	}
 	if _, err := cacheLimit(c); err != nil {
+		return err
+	}
+	if _, err := maxLayer(c); err != nil {
 		return err
 	}
 	kind := c.String("progress")
@@ -255,10 +260,28 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 	if err != nil {
 		return nil, err
 	}
+	most, err := maxLayer(c)
+	if err != nil {
+		return nil, err
+	}
 	return oci.NewClient(oci.Options{
 		Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
 		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
+		MostUnpacked: most,
 	}), nil
+}
+
+// maxLayer returns the --max-layer in bytes; 0 is the ordinary limit.
+func maxLayer(c *cli.Context) (int64, error) {
+	text := c.String("max-layer")
+	if text == "" {
+		return 0, nil
+	}
+	most, err := size.Parse(text)
+	if err != nil {
+		return 0, usagef("--max-layer: %v", err)
+	}
+	return most, nil
 }
 
 func parseMirrors(c *cli.Context) ([]oci.Mirror, error) {

@@ -26,7 +26,7 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 		return nil, closing(err, f)
 	}
 	if tarball.IsCompressed(magic[:n]) {
-		plain, err := c.cache.Scratch(ctx, func(w io.Writer) error { return decompressTo(w, f) })
+		plain, err := c.cache.Scratch(ctx, func(w io.Writer) error { return c.decompressTo(w, f, nil) })
 		if err := closing(err, f); err != nil {
 			return nil, err
 		}

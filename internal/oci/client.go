@@ -47,6 +47,9 @@ type Options struct {
 	Insecure []string
 	// Offline takes everything from the cache and asks no registry.
 	Offline bool
+	// MostUnpacked is how many bytes a layer, or an archive of images, may unpack
+	// to; 0 is 1 GiB, or 250 times its compressed size where that is more.
+	MostUnpacked int64
 	// Jobs is how many layers are fetched at once; 0 means 4.
 	Jobs     int
 	Progress progress.Sink
@@ -62,8 +65,9 @@ type Client struct {
 	mirrors []Mirror
 	offline bool
 	// slots bounds the layers in work, over all images.
-	slots chan struct{}
-	sink  progress.Sink
+	slots        chan struct{}
+	sink         progress.Sink
+	mostUnpacked int64
 }
 
 // NewClient makes a client.
@@ -75,7 +79,7 @@ func NewClient(o Options) *Client {
 	}
 	return &Client{
 		cache: o.Cache, net: newNetwork(o), mirrors: o.Mirrors, offline: o.Offline,
-		slots: make(chan struct{}, jobs), sink: progress.Or(o.Progress),
+		slots: make(chan struct{}, jobs), sink: progress.Or(o.Progress), mostUnpacked: o.MostUnpacked,
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -19,6 +21,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/tarball"
+	"hookbuild/internal/words"
 )
 
 // LayerKind is the kind under which the cache keeps uncompressed layers, by
@@ -68,9 +71,17 @@ func (l *Layer) Entries(ctx context.Context) ([]initramfs.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := tarball.Entries(f, f.Size(), l.String())
+	adjusted := map[tarball.Adjustment][]string{}
+	entries, err := tarball.List(f, f.Size(), l.String(), tarball.Options{
+		MostSparse: l.client.mostUnpacked,
+		Adjusted:   func(name string, a tarball.Adjustment) { adjusted[a] = append(adjusted[a], name) },
+	})
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	for _, a := range slices.Sorted(maps.Keys(adjusted)) {
+		progress.Warnf(l.client.sink, "%s: %s: %s, first %q; Linux keeps the lower bits, as it does under Docker",
+			l, words.Count(len(adjusted[a]), "file"), a, adjusted[a][0])
 	}
 	return entries, nil
 }
@@ -108,7 +119,9 @@ func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) er
 		return err
 	}
 	checked := newVerifier(task.Reader(blob), l.Digest, l.Size)
-	err = decompressTo(w, checked)
+	err = l.client.decompressTo(w, checked, func() {
+		progress.Warnf(l.client.sink, "%s: what follows its gzip stream is ignored, as Docker does", l)
+	})
 	if err == nil || fault.KindOf(err) == fault.Invalid {
 		if verifyErr := checked.finish(); verifyErr != nil {
 			err = verifyErr // it explains why decompressing went wrong
@@ -117,8 +130,10 @@ func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) er
 	return closing(err, blob)
 }
 
-func decompressTo(w io.Writer, r io.Reader) error {
-	plain, err := tarball.Decompress(r)
+// decompressTo writes what r unpacks to. Trailing is told of bytes after a gzip
+// stream; they are an error where it is nil.
+func (c *Client) decompressTo(w io.Writer, r io.Reader, trailing func()) error {
+	plain, err := tarball.Decompressor{Most: c.mostUnpacked, Trailing: trailing}.Open(r)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -35,15 +36,26 @@ const (
 // streams, told by its first bytes; anything else is passed on as it is. Data
 // that grows without measure is an error that wraps [ErrBomb]. Closing the
 // result does not close r.
-func Decompress(r io.Reader) (io.ReadCloser, error) {
-	return decompress(r, bombFloor)
+func Decompress(r io.Reader) (io.ReadCloser, error) { return Decompressor{}.Open(r) }
+
+// Decompressor decompresses as [Decompress] does, with options. The zero value
+// is good for most.
+type Decompressor struct {
+	// Most is how many bytes the data may grow to; 0 is 1 GiB, or 250 times its
+	// compressed size where that is more.
+	Most int64
+	// Trailing is called where a gzip stream is followed by bytes that begin no
+	// other, which are then ignored, as gzip and dockerd do; nil makes them an
+	// error.
+	Trailing func()
 }
 
 // IsCompressed tells whether data that starts with start, of at least 6 bytes
 // if there are as many, is in a format that [Decompress] undoes.
 func IsCompressed(start []byte) bool { return formatOf(start) != nil }
 
-func decompress(r io.Reader, floor int64) (io.ReadCloser, error) {
+// Open starts decompressing r.
+func (d Decompressor) Open(r io.Reader) (io.ReadCloser, error) {
 	in := &meter{r: r}
 	buffered := bufio.NewReaderSize(in, 64<<10)
 	magic, err := buffered.Peek(6)
@@ -54,23 +66,23 @@ func decompress(r io.Reader, floor int64) (io.ReadCloser, error) {
 	if format == nil {
 		return io.NopCloser(buffered), nil
 	}
-	out, err := format.open(buffered)
+	out, err := format.open(buffered, d.Trailing)
 	if err != nil {
 		return nil, in.blame(format.name, err)
 	}
-	return &decoder{ReadCloser: out, format: format.name, in: in, floor: floor}, nil
+	return &decoder{ReadCloser: out, format: format.name, in: in, most: d.Most}, nil
 }
 
 // format is one compression.
 type format struct {
 	name  string
 	magic []string
-	open  func(io.Reader) (io.ReadCloser, error)
+	open  func(r *bufio.Reader, trailing func()) (io.ReadCloser, error)
 }
 
 func formatOf(start []byte) *format {
 	formats := []format{
-		{"gzip", []string{"\x1f\x8b"}, func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }},
+		{"gzip", []string{"\x1f\x8b"}, openGzip},
 		{"zstd", zstdMagics(), openZstd},
 		{"xz", []string{"\xfd7zXZ\x00"}, openXZ},
 	}
@@ -94,7 +106,50 @@ func zstdMagics() []string {
 	return magics
 }
 
-func openZstd(r io.Reader) (io.ReadCloser, error) {
+func openGzip(r *bufio.Reader, trailing func()) (io.ReadCloser, error) {
+	z, err := gzip.NewReader(r)
+	if err != nil || trailing == nil {
+		return z, err
+	}
+	return &members{Reader: z, r: r, trailing: trailing}, nil
+}
+
+// members reads one gzip member after the other, up to bytes that begin none.
+type members struct {
+	*gzip.Reader
+	r        *bufio.Reader
+	trailing func()
+	ended    bool
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for !m.ended {
+		m.Multistream(false)
+		n, err := m.Reader.Read(p)
+		if !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		m.next()
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, io.EOF
+}
+
+// next begins the next member, if there is one.
+func (m *members) next() {
+	if _, err := m.r.Peek(1); err != nil {
+		m.ended = true // an error of the source is kept by its meter
+		return
+	}
+	if err := m.Reset(m.r); err != nil {
+		m.ended = true
+		m.trailing()
+	}
+}
+
+func openZstd(r *bufio.Reader, _ func()) (io.ReadCloser, error) {
 	d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(2))
 	if err != nil {
 		return nil, err
@@ -102,7 +157,7 @@ func openZstd(r io.Reader) (io.ReadCloser, error) {
 	return d.IOReadCloser(), nil
 }
 
-func openXZ(r io.Reader) (io.ReadCloser, error) {
+func openXZ(r *bufio.Reader, _ func()) (io.ReadCloser, error) {
 	d, err := xz.NewReader(r, xzWindow)
 	if err != nil {
 		return nil, err
@@ -115,20 +170,31 @@ type decoder struct {
 	io.ReadCloser
 	format string
 	in     *meter
-	floor  int64
+	most   int64 // 0: by bombFloor and bombRatio
 	out    int64
 }
 
 func (d *decoder) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
 	d.out += int64(n)
-	if d.out > d.floor && d.out/bombRatio > d.in.n {
-		return n, fault.Invalidf("decompressing %s data: %d bytes grew to %d: %w", d.format, d.in.n, d.out, ErrBomb)
+	if d.out > d.allowed() {
+		return n, fault.Invalidf("decompressing %s data: %d bytes grew to %d: %w; if that is right, raise the limit with --max-layer", d.format, d.in.n, d.out, ErrBomb)
 	}
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return n, d.in.blame(d.format, err)
 	}
+	if err != nil && d.in.err != nil { // what looks like the end is a broken source
+		return n, d.in.err
+	}
 	return n, err
+}
+
+// allowed is how many bytes may have come of what was read so far.
+func (d *decoder) allowed() int64 {
+	if d.most > 0 {
+		return d.most
+	}
+	return max(bombFloor, min(d.in.n, math.MaxInt64/bombRatio)*bombRatio)
 }
 
 // meter counts what is read from r and keeps its error apart from those of the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os/exec"
 	"strings"
 	"testing"
@@ -80,7 +81,7 @@ func TestDecompressBomb(t *testing.T) {
 	zeros := strings.Repeat("\x00", 8<<20)
 	for _, name := range []string{"gzip", "zstd", "xz"} {
 		packed := packer(t, name, "-c")(zeros)
-		r, err := decompress(bytes.NewReader(packed), 1<<20)
+		r, err := Decompressor{Most: 1 << 20}.Open(bytes.NewReader(packed))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +92,55 @@ func TestDecompressBomb(t *testing.T) {
 		if _, err := unpack(packed); err != nil {
 			t.Errorf("%s: a small file of zeros is no bomb: %v", name, err)
 		}
+	}
+}
+
+func TestDataMayGrowByItsSize(t *testing.T) {
+	for in, want := range map[int64]int64{0: 1 << 30, 1 << 20: 1 << 30, 1 << 30: 250 << 30, math.MaxInt64: math.MaxInt64 / 250 * 250} {
+		if got := (&decoder{in: &meter{n: in}}).allowed(); got != want {
+			t.Errorf("%d bytes may grow to %d, want %d", in, got, want)
+		}
+	}
+}
+
+// dockerd's unpigz ignores what follows a gzip stream.
+func TestTrailingBytesAreIgnoredWhereAsked(t *testing.T) {
+	one, two := packer(t, "gzip", "-c")("first "), packer(t, "gzip", "-c")("second")
+	for name, test := range map[string]struct {
+		after string
+		want  string
+		told  int
+	}{
+		"nothing":           {"", "first ", 0},
+		"garbage":           {"garbage", "first ", 1},
+		"zeros":             {strings.Repeat("\x00", 1024), "first ", 1},
+		"half a header":     {"\x1f\x8b\x08\x00", "first ", 1},
+		"another member":    {string(two), "first second", 0},
+		"two, then garbage": {string(two) + "x", "first second", 1},
+	} {
+		told := 0
+		r, err := Decompressor{Trailing: func() { told++ }}.Open(strings.NewReader(string(one) + test.after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || string(got) != test.want || told != test.told {
+			t.Errorf("%s: %q, %v, told %d times", name, got, err, told)
+		}
+	}
+	r, err := Decompressor{Trailing: func() { t.Error("a cut member was taken for trailing bytes") }}.Open(strings.NewReader(string(one) + string(two[:len(two)-4])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a cut member: %v", err)
+	}
+	broken := io.MultiReader(bytes.NewReader(one), iotest.ErrReader(iotest.ErrTimeout))
+	if r, err = (Decompressor{Trailing: func() { t.Error("told") }}).Open(broken); err == nil {
+		_, err = io.ReadAll(r)
+	}
+	if !errors.Is(err, iotest.ErrTimeout) {
+		t.Errorf("a source that breaks between members: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package tarball
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"math"
 	"path"
@@ -14,13 +15,16 @@ import (
 // GNU tar and Docker write them.
 const xattrRecord = "SCHILY.xattr."
 
-// entry translates a header and remembers its path.
+// errNoFile says that an entry is none of the archive's files: its own root.
+var errNoFile = errors.New("the archive's own root")
+
+// entry translates a header and remembers what it makes.
 func (l *lister) entry(h *tar.Header) (initramfs.Entry, error) {
 	kind, err := typeOf(h)
 	if err != nil {
 		return initramfs.Entry{}, err
 	}
-	name, err := l.cleanPath(h.Name)
+	name, err := clean(h.Name)
 	if err != nil {
 		return initramfs.Entry{}, err
 	}
@@ -28,24 +32,58 @@ func (l *lister) entry(h *tar.Header) (initramfs.Entry, error) {
 		Path: name, Type: kind, Mode: uint32(h.Mode & 0o7777), ModTime: h.ModTime.UTC(),
 		Xattrs: xattrsOf(h), Origin: l.origin,
 	}
-	if err := setNumbers(&e, h); err != nil {
-		return initramfs.Entry{}, fmt.Errorf("%q: %w", h.Name, err)
+	if name == "" {
+		return e, rootEntry(h, kind)
 	}
+	l.setNumbers(&e, h)
+	dir, err := l.locate(name)
+	if err != nil {
+		return initramfs.Entry{}, err
+	}
+	e.Path = dir.child(path.Base(name))
 	switch kind {
 	case initramfs.Regular:
 		e.Size = h.Size
 	case initramfs.Symlink:
 		e.Target = h.Linkname
-	case initramfs.HardLink:
-		if e.Target, err = l.cleanPath(strings.TrimLeft(h.Linkname, "/")); err != nil {
-			return initramfs.Entry{}, fmt.Errorf("%q, a hard link: %w", h.Name, err)
+		if e.Target == "" || len(e.Target) > longestTarget {
+			return initramfs.Entry{}, fmt.Errorf("the symlink %q has a target of %d bytes, Linux takes 1 to %d", h.Name, len(e.Target), longestTarget)
 		}
+	case initramfs.HardLink:
+		return e, l.link(&e, dir, h)
 	}
-	if name == "" && kind != initramfs.Dir {
-		return initramfs.Entry{}, fmt.Errorf("%q: a %s in the place of the root directory: %w", h.Name, kind, initramfs.ErrUnsafePath)
-	}
-	l.isDir[name] = kind == initramfs.Dir
+	dir.put(path.Base(name), kind, e.Target)
 	return e, nil
+}
+
+// rootEntry passes over an entry for the root. dockerd passes over a "." of any
+// type; a "/" that is no directory it fails at.
+func rootEntry(h *tar.Header, kind initramfs.Type) error {
+	if strings.HasPrefix(h.Name, "/") && kind != initramfs.Dir {
+		return fmt.Errorf("%q: a %s in the place of the root directory: %w", h.Name, kind, initramfs.ErrUnsafePath)
+	}
+	if kind != initramfs.Dir {
+		return errNoFile
+	}
+	return nil
+}
+
+// link finishes the entry of a hard link: it is what its target is.
+func (l *lister) link(e *initramfs.Entry, dir *place, h *tar.Header) error {
+	target, file, err := l.linkTarget(h.Linkname)
+	if err != nil {
+		return fmt.Errorf("%q, a hard link to %q: %w", h.Name, h.Linkname, err)
+	}
+	e.Target = target
+	kind, to := initramfs.Regular, ""
+	if file != nil {
+		kind, to = file.kind, file.target
+	}
+	if kind == initramfs.Dir {
+		return fmt.Errorf("%q is a hard link to the directory %q", h.Name, target)
+	}
+	dir.put(path.Base(e.Path), kind, to)
+	return nil
 }
 
 func typeOf(h *tar.Header) (initramfs.Type, error) {
@@ -68,43 +106,44 @@ func typeOf(h *tar.Header) (initramfs.Type, error) {
 	return 0, fmt.Errorf("%q has the type %q, which is none of a file system's", h.Name, h.Typeflag)
 }
 
-// cleanPath gives the path of an entry, or of a hard link's target, after
-// making sure that the archive has nothing but directories on the way to it.
-func (l *lister) cleanPath(name string) (string, error) {
-	clean, err := initramfs.CleanPath(name)
-	if err != nil {
-		return "", err
-	}
-	for dir := path.Dir(clean); dir != "."; dir = path.Dir(dir) {
-		if isDir, met := l.isDir[dir]; met && !isDir {
-			return "", fmt.Errorf("%q leads through %q, which the archive made no directory: %w", name, dir, initramfs.ErrUnsafePath)
-		}
-	}
-	return clean, nil
-}
+// Adjustment is a change to a file whose header says more than Linux takes.
+// dockerd makes the same ones, silently.
+type Adjustment string
+
+// The adjustments.
+const (
+	OwnerCut  Adjustment = "owner numbers beyond 32 bits"
+	DeviceCut Adjustment = "device numbers beyond Linux's 12 and 20 bits"
+)
 
 // setNumbers copies the numbers that a header may have larger than a file
-// system does.
-func setNumbers(e *initramfs.Entry, h *tar.Header) error {
-	for _, n := range []struct {
-		name string
-		from int64
-		to   *uint32
-	}{
-		{"owner", int64(h.Uid), &e.UID},
-		{"group", int64(h.Gid), &e.GID},
-		{"device major", h.Devmajor, &e.Major},
-		{"device minor", h.Devminor, &e.Minor},
-	} {
-		if n.from < 0 || n.from > math.MaxUint32 {
-			return fmt.Errorf("its %s number %d is out of range", n.name, n.from)
+// system does. As in system calls, the lower bits count, and the owner -1 means
+// that the owner is left as it is, root.
+func (l *lister) setNumbers(e *initramfs.Entry, h *tar.Header) {
+	owner := func(n int) uint32 {
+		if n < 0 || n >= math.MaxUint32 {
+			l.adjust(h.Name, OwnerCut)
 		}
-		*n.to = uint32(n.from)
+		if uint32(n) == math.MaxUint32 {
+			return 0
+		}
+		return uint32(n)
 	}
+	e.UID, e.GID = owner(h.Uid), owner(h.Gid)
 	if e.Type != initramfs.CharDevice && e.Type != initramfs.BlockDevice {
-		e.Major, e.Minor = 0, 0
+		return
 	}
-	return nil
+	const majorBits, minorBits = 1<<12 - 1, 1<<20 - 1
+	e.Major, e.Minor = uint32(h.Devmajor&majorBits), uint32(h.Devminor&minorBits)
+	if int64(e.Major) != h.Devmajor || int64(e.Minor) != h.Devminor {
+		l.adjust(h.Name, DeviceCut)
+	}
+}
+
+func (l *lister) adjust(name string, a Adjustment) {
+	if l.options.Adjusted != nil {
+		l.options.Adjusted(name, a)
+	}
 }
 
 func xattrsOf(h *tar.Header) map[string]string {

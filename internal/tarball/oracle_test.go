@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/testneed"
 )
@@ -198,4 +199,37 @@ func onDisk(t *testing.T, tree string, e initramfs.Entry, nanoseconds bool) fact
 		f.Time = f.Time.Truncate(time.Second)
 	}
 	return f
+}
+
+// A sparse file costs its archive nothing, so its length is bounded before
+// anything reads it.
+func TestSparseFilesAreBounded(t *testing.T) {
+	gnu := testneed.Tool(t, "tar")
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, name), nil, 0o600), os.Truncate(filepath.Join(dir, name), 20<<30)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, format := range []string{"gnu", "posix"} {
+		packed := filepath.Join(t.TempDir(), "a.tar")
+		if out, err := exec.Command(gnu, "--format="+format, "--sparse", "-cf", packed, "-C", dir, "a", "b").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		f, err := os.Open(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for most, ok := range map[int64]bool{0: false, 30 << 30: false, 40 << 30: true} {
+			_, err := List(f, info.Size(), "layer 1", Options{MostSparse: most})
+			if (err == nil) != ok || !ok && (!errors.Is(err, ErrBomb) || fault.KindOf(err) != fault.Invalid) {
+				t.Errorf("%s, at most %d: %v", format, most, err)
+			}
+		}
+	}
 }

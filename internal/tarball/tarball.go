@@ -6,9 +6,10 @@
 //
 // The formats are those that archive/tar reads: v7, ustar, PAX and GNU with
 // long names, large numbers, times in nanoseconds, extended attributes
-// (SCHILY.xattr records) and all forms of sparse files. Archives are taken for
-// hostile: a name that leads out of the tree or through something that is no
-// directory, or more names than any image has, ends the reading.
+// (SCHILY.xattr records) and all forms of sparse files. Archives may be hostile:
+// a name that leads out of the tree or through something that is no directory,
+// more names than any image has, or sparse files of more bytes than allowed end
+// the reading.
 //
 // What is left out on purpose: writing, and unpacking to a disk.
 package tarball
@@ -18,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -25,14 +27,23 @@ import (
 
 // limits bound what one archive may make us remember.
 type limits struct {
-	entries  int   // files
-	metadata int   // bytes of names, link targets and extended attributes
-	sparse   int64 // the length of a sparse file, which may have no bytes in the archive
+	entries  int // files, and directories that names imply
+	metadata int // bytes of names, link targets and extended attributes
 }
 
 // ordinaryLimits are several times what the largest known images need.
 func ordinaryLimits() limits {
-	return limits{entries: 1 << 20, metadata: 64 << 20, sparse: 64 << 30}
+	return limits{entries: 1 << 20, metadata: 64 << 20}
+}
+
+// Options say how [List] reads. The zero value is good for most.
+type Options struct {
+	// MostSparse is how many bytes the sparse files of an archive may have
+	// together, which need not be in the archive. 0 is 1 GiB, or 250 times the
+	// archive's size where that is more.
+	MostSparse int64
+	// Adjusted is told of files that Linux cannot take as they are; nil = nobody.
+	Adjusted func(name string, a Adjustment)
 }
 
 // Entries lists the files of the uncompressed tar archive in r, which is size
@@ -41,22 +52,32 @@ func ordinaryLimits() limits {
 // long as the entries are used. Origin is the entries' Origin and names the
 // archive in errors.
 //
-// Whiteouts (".wh." names) are left as they are. The archive's own root
-// directory, if it has one ("./"), has the path "", which [initramfs.Tree.Add]
-// passes over. The target of a hard link is a path like the entry's own.
+// Paths are those to which dockerd would unpack: a leading slash is dropped, ".."
+// is resolved in the text, and a symlink of the same archive on the way is
+// followed inside the archive's root. A path that leads out of the root, through
+// a file, or through a symlink to nothing is an error that wraps
+// [initramfs.ErrUnsafePath]. The target of a hard link is such a path too. So is
+// a name longer than Linux takes an error, and an archive that breaks off or is
+// malformed.
 //
-// An archive that breaks off or is malformed is an error. So is one with a
-// path that is absolute, has a ".." element or leads through a symlink or file
-// of the same archive: those wrap [initramfs.ErrUnsafePath]. A leading slash
-// of a hard link's target is dropped, as other readers do: some builders write
-// one.
+// Whiteouts (".wh." names) are left as they are. The archive's own root
+// directory, if it has one ("./", "/"), has the path "", which
+// [initramfs.Tree.Add] passes over.
 func Entries(r io.ReaderAt, size int64, origin string) ([]initramfs.Entry, error) {
-	return entries(r, size, origin, ordinaryLimits())
+	return List(r, size, origin, Options{})
 }
 
-func entries(r io.ReaderAt, size int64, origin string, most limits) ([]initramfs.Entry, error) {
+// List is [Entries] with options.
+func List(r io.ReaderAt, size int64, origin string, o Options) ([]initramfs.Entry, error) {
+	return entries(r, size, origin, o, ordinaryLimits())
+}
+
+func entries(r io.ReaderAt, size int64, origin string, o Options, most limits) ([]initramfs.Entry, error) {
+	if o.MostSparse == 0 {
+		o.MostSparse = max(bombFloor, min(size, math.MaxInt64/bombRatio)*bombRatio)
+	}
 	source := &blockSource{SectionReader: io.NewSectionReader(r, 0, size)}
-	l := &lister{source: source, tar: tar.NewReader(source), origin: origin, most: most, isDir: map[string]bool{}}
+	l := &lister{source: source, tar: tar.NewReader(source), origin: origin, options: o, most: most, root: &place{kind: initramfs.Dir}}
 	err := l.list()
 	if err == nil {
 		return l.found, nil
@@ -69,14 +90,16 @@ func entries(r io.ReaderAt, size int64, origin string, most limits) ([]initramfs
 
 // lister collects an archive's files.
 type lister struct {
-	source   *blockSource
-	tar      *tar.Reader
-	origin   string
-	most     limits
-	found    []initramfs.Entry
-	metadata int
-	// isDir holds every path met so far.
-	isDir map[string]bool
+	source  *blockSource
+	tar     *tar.Reader
+	origin  string
+	options Options
+	most    limits
+	found   []initramfs.Entry
+	root    *place
+
+	counted, metadata int   // towards most
+	sparse            int64 // towards options.MostSparse
 }
 
 func (l *lister) list() error {
@@ -92,7 +115,7 @@ func (l *lister) list() error {
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue // comments, such as git's
 		}
-		if err := l.add(h); err != nil {
+		if err := l.add(h); err != nil && !errors.Is(err, errNoFile) {
 			return err
 		}
 	}
@@ -108,22 +131,29 @@ func (l *lister) add(h *tar.Header) error {
 			return fmt.Errorf("%q: %w", h.Name, err)
 		}
 	}
-	l.metadata += len(e.Path) + len(e.Target)
+	metadata := len(e.Path) + len(e.Target)
 	for k, v := range e.Xattrs {
-		l.metadata += len(k) + len(v)
+		metadata += len(k) + len(v)
 	}
 	l.found = append(l.found, e)
-	if len(l.found) > l.most.entries || l.metadata > l.most.metadata {
+	return l.count(1, metadata)
+}
+
+// count adds to what the archive makes us remember.
+func (l *lister) count(entries, metadata int) error {
+	l.counted += entries
+	l.metadata += metadata
+	if l.counted > l.most.entries || l.metadata > l.most.metadata {
 		return fmt.Errorf("it has more than %d files or %d bytes of names and attributes", l.most.entries, l.most.metadata)
 	}
 	return nil
 }
 
-// opener gives the function that opens the file whose header was just read.
+// opener returns the function that opens the file whose header was just read.
 func (l *lister) opener(h *tar.Header) (func() (io.ReadCloser, error), error) {
 	if isSparse(h) {
-		if h.Size > l.most.sparse {
-			return nil, fmt.Errorf("a sparse file of %d bytes is longer than the %d that are supported", h.Size, l.most.sparse)
+		if l.sparse += h.Size; h.Size > l.options.MostSparse || l.sparse > l.options.MostSparse {
+			return nil, fmt.Errorf("its sparse files have %d bytes together, more than the %d that are allowed: %w; if that is right, raise the limit with --max-layer", l.sparse, l.options.MostSparse, ErrBomb)
 		}
 		return sparseOpener(l.source, h), nil
 	}

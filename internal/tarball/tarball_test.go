@@ -108,7 +108,7 @@ func TestEntriesTranslatesEverythingAFileHas(t *testing.T) {
 		hardLink("bin/doas", "/bin/su"),
 		file(long, "deep"), file("odd \n\xff\"name", "odd"), file("etc/.wh.gone", ""),
 		file("twice", "first"), file("twice", "second"),
-		member{Header: tar.Header{Name: "big-ids", Uid: math.MaxUint32, Gid: 1 << 21, Format: tar.FormatGNU}},
+		member{Header: tar.Header{Name: "big-ids", Uid: math.MaxUint32 - 1, Gid: 1 << 21, Format: tar.FormatGNU}},
 	)
 	got, err := read(data)
 	if err != nil {
@@ -129,7 +129,7 @@ func TestEntriesTranslatesEverythingAFileHas(t *testing.T) {
 		{Path: "etc/.wh.gone", Mode: 0o644, ModTime: zero},
 		{Path: "twice", Mode: 0o644, Size: 5, ModTime: zero},
 		{Path: "twice", Mode: 0o644, Size: 6, ModTime: zero},
-		{Path: "big-ids", UID: math.MaxUint32, GID: 1 << 21, ModTime: zero},
+		{Path: "big-ids", UID: math.MaxUint32 - 1, GID: 1 << 21, ModTime: zero},
 	}
 	for i := range want {
 		want[i].Origin = "layer 1"
@@ -171,19 +171,21 @@ func TestContentsAreReadInPlaceAndAtOnce(t *testing.T) {
 
 func TestUnsafePathsAreRefused(t *testing.T) {
 	for name, members := range map[string][]member{
-		"dot-dot":                          {file("a/../../etc/passwd", "x")},
-		"dot-dot inside":                   {file("a/../b", "x")},
-		"absolute":                         {file("/etc/passwd", "x")},
-		"through a symlink":                {symlink("out", "/"), file("out/etc/passwd", "x")},
-		"through a symlink, deep":          {symlink("a/out", "/"), file("a/out/b/c/d", "x")},
-		"through a symlink to here":        {symlink("here", "."), dir("here/sub")},
-		"through a file":                   {file("f", "x"), file("f/g", "x")},
-		"through a device":                 {{Header: tar.Header{Name: "d", Typeflag: tar.TypeChar}}, file("d/g", "x")},
-		"through a hard link":              {file("f", ""), hardLink("l", "f"), file("l/g", "x")},
-		"hard link to dot-dot":             {hardLink("shadow", "../../etc/shadow")},
-		"hard link through a symlink":      {symlink("out", "/etc"), hardLink("shadow", "out/shadow")},
-		"symlink in the place of the root": {symlink("./", "/tmp")},
-		"file in the place of the root":    {file(".", "x")},
+		"dot-dot":                     {file("../etc/passwd", "x")},
+		"dot-dot below a directory":   {file("a/../../etc/passwd", "x")},
+		"through a dangling symlink":  {symlink("a", "nowhere"), file("a/x", "x")},
+		"through it, deep":            {symlink("a", "nowhere"), file("a/b/x", "x")},
+		"through half a symlink":      {dir("b"), symlink("a", "b/c"), file("a/x", "x")},
+		"through a loop":              {symlink("a", "b"), symlink("b", "a"), file("a/x", "x")},
+		"through a loop to itself":    {symlink("a", "a"), file("a/x", "x")},
+		"through a file":              {file("f", "x"), file("f/g", "x")},
+		"through a symlink to a file": {file("f", "x"), symlink("s", "f"), file("s/g", "x")},
+		"through a symlink in a file": {file("f", "x"), symlink("s", "f/d"), file("s/g", "x")},
+		"through a device":            {{Header: tar.Header{Name: "d", Typeflag: tar.TypeChar}}, file("d/g", "x")},
+		"through a hard link":         {file("f", ""), hardLink("l", "f"), file("l/g", "x")},
+		"hard link to dot-dot":        {hardLink("shadow", "../../etc/shadow")},
+		"hard link through a file":    {file("f", ""), hardLink("l", "f/g")},
+		"a file in the root's place":  {file("/.", "x")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(archive(t, members...))
@@ -191,6 +193,120 @@ func TestUnsafePathsAreRefused(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// Names lead where dockerd would unpack to, never out of the archive's root.
+func TestPathsAreResolvedInsideTheRoot(t *testing.T) {
+	for name, test := range map[string]struct {
+		members []member
+		want    string
+	}{
+		"absolute":                    {[]member{file("/etc/passwd", "")}, "etc/passwd"},
+		"two slashes":                 {[]member{file("//etc//passwd", "")}, "etc/passwd"},
+		"the root":                    {[]member{dir("/"), file("a", "")}, " a"},
+		"a file called dot":           {[]member{file(".", "x"), symlink("./", "/tmp"), file("a", "")}, "a"},
+		"absolute dot-dot":            {[]member{file("/../a", "")}, "a"},
+		"dot-dot in the text":         {[]member{symlink("s", "/x"), file("s/../a", "")}, "s a"},
+		"through a relative symlink":  {[]member{dir("usr/lib"), symlink("lib", "usr/lib"), file("lib/x", ""), file("lib/new/y", "")}, "usr/lib lib usr/lib/x usr/lib/new/y"},
+		"through an absolute symlink": {[]member{symlink("out", "/"), file("out/etc/x", "")}, "out etc/x"},
+		"through a symlink up":        {[]member{dir("a"), dir("etc"), symlink("a/out", "../../../../etc"), file("a/out/x", "")}, "a etc a/out etc/x"},
+		"through a chain":             {[]member{dir("c/d"), symlink("b", "c"), symlink("a", "b/d/./../d"), file("a/x", "")}, "c/d b a c/d/x"},
+		"through a linked symlink":    {[]member{dir("d"), symlink("s", "d"), hardLink("l", "s"), file("l/x", "")}, "d s l d/x"},
+		"a symlink's place":           {[]member{dir("d"), symlink("s", "d"), file("s", "")}, "d s s"},
+		"whiteouts":                   {[]member{dir("d"), symlink("s", "d"), file("s/.wh.x", "")}, "d s d/.wh.x"},
+		"directory, then symlink":     {[]member{file("d/x", ""), dir("e"), symlink("d", "e"), file("d/y", "")}, "d/x e d e/y"},
+	} {
+		got, err := read(archive(t, test.members...))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var paths []string
+		for _, e := range got {
+			paths = append(paths, e.Path)
+		}
+		if strings.Join(paths, " ") != test.want {
+			t.Errorf("%s: %q, want %q", name, paths, test.want)
+		}
+	}
+}
+
+func TestHardLinksNameTheFilesThemselves(t *testing.T) {
+	got, err := read(archive(t, dir("b"), file("b/f", ""), symlink("a", "/b"), hardLink("l", "a/f"), hardLink("m", "/b/../b/f"), hardLink("n", "a/later")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[3].Target != "b/f" || got[4].Target != "b/f" || got[5].Target != "b/later" {
+		t.Errorf("%q %q %q", got[3].Target, got[4].Target, got[5].Target)
+	}
+}
+
+func TestWhatLinuxDoesNotTakeIsRefused(t *testing.T) {
+	deep := strings.Repeat("d/", 1000)
+	for name, members := range map[string][]member{
+		"a long name":                {file(strings.Repeat("n", 256), "")},
+		"a long path":                {file(strings.Repeat("d/", 10000)+"f", "")},
+		"a long path by symlinks":    {file(deep+"f", ""), symlink("s", deep), symlink(deep+"s", "."), dir("s/" + deep + "x"), symlink("t", "s/"+deep), file("t/"+deep+"f", "")},
+		"a symlink to nothing":       {symlink("s", "")},
+		"a long target":              {symlink("s", strings.Repeat("t", 4096))},
+		"a hard link to a directory": {dir("d"), hardLink("l", "d")},
+	} {
+		if _, err := read(archive(t, members...)); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := read(archive(t, file(strings.Repeat("n", 255), ""), symlink("s", strings.Repeat("t", 4095)))); err != nil {
+		t.Error(err)
+	}
+}
+
+// Directories that a name implies count as files: a few names of some thousand
+// bytes imply more than fit into memory.
+func TestImpliedDirectoriesAreBounded(t *testing.T) {
+	var members []member
+	for i := range 100 {
+		members = append(members, file(fmt.Sprintf("%d/", i)+strings.Repeat("d/", 2000)+"f", ""))
+	}
+	data := archive(t, members...)
+	began := time.Now()
+	if _, err := read(data); err == nil || !strings.Contains(err.Error(), "bytes of names") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestOwnersAndDevicesAreCutAsSystemCallsDo(t *testing.T) {
+	gnu := func(h tar.Header) member {
+		h.Format = tar.FormatGNU
+		return member{Header: h}
+	}
+	data := archive(t,
+		gnu(tar.Header{Name: "wide", Uid: 1<<32 + 5, Gid: 1<<33 + 6}), gnu(tar.Header{Name: "negative", Uid: -2, Gid: -1}),
+		gnu(tar.Header{Name: "all ones", Uid: 1<<32 - 1}), gnu(tar.Header{Name: "fine", Uid: 1<<32 - 2}),
+		gnu(tar.Header{Name: "device", Typeflag: tar.TypeChar, Devmajor: 4096 + 8, Devminor: 1<<20 + 1}),
+		gnu(tar.Header{Name: "negative device", Typeflag: tar.TypeBlock, Devmajor: -1, Devminor: -1}),
+		gnu(tar.Header{Name: "device of a file", Devmajor: 1 << 30}))
+	told := map[string]Adjustment{}
+	got, err := List(bytes.NewReader(data), int64(len(data)), "x", Options{Adjusted: func(name string, a Adjustment) { told[name] = a }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range got {
+		lines = append(lines, fmt.Sprintf("%s %d:%d %d,%d", e.Path, e.UID, e.GID, e.Major, e.Minor))
+	}
+	want := []string{
+		"wide 5:6 0,0", "negative 4294967294:0 0,0", "all ones 0:0 0,0", "fine 4294967294:0 0,0",
+		"device 0:0 8,1", "negative device 0:0 4095,1048575", "device of a file 0:0 0,0",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+	wantTold := map[string]Adjustment{"wide": OwnerCut, "negative": OwnerCut, "all ones": OwnerCut, "device": DeviceCut, "negative device": DeviceCut}
+	if diff := cmp.Diff(wantTold, told); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -262,7 +378,7 @@ func TestLimits(t *testing.T) {
 		"too many files":    {limits{entries: 2, metadata: 100}, false},
 		"too long metadata": {limits{entries: 3, metadata: 10}, false},
 	} {
-		_, err := entries(bytes.NewReader(data), int64(len(data)), "x", tc.most)
+		_, err := entries(bytes.NewReader(data), int64(len(data)), "x", Options{}, tc.most)
 		if (err == nil) != tc.ok {
 			t.Errorf("%s: %v", name, err)
 		}

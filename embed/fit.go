@@ -1,0 +1,159 @@
+package embed
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
+)
+
+// longestDiffPath is the longest path in a layer that dockerd can look at:
+// PATH_MAX less "/var/lib/docker/overlay2/<64 characters>/diff/".
+const longestDiffPath = 4000
+
+// The most bytes that Linux takes as an extended attribute's name
+// (XATTR_NAME_MAX) and value (XATTR_SIZE_MAX).
+const (
+	longestAttrName  = 255
+	longestAttrValue = 64 << 10
+)
+
+// change is what becomes of files that a store cannot hold as the layer has
+// them. Where dockerd unpacks the layer it is the same, and silent there.
+type change string
+
+// The changes, in words that follow the number of files.
+const (
+	foreignAttrs change = "with extended attributes of a name space that Linux does not have: they are left out, as Docker does"
+	misplaced    change = "that are no files or directories, with user.* or access control attributes, which Linux does not take there: they are left out, as Docker does"
+	outOfTime    change = "with times before 1970 or after 2262: they become 1970, as in Docker"
+	beyond2106   change = "with times after 2106, which neither a squashfs nor an initramfs holds: they become 2106"
+)
+
+// changes collects the files that were changed.
+type changes map[change][]string
+
+func (c changes) add(what change, e initramfs.Entry) { c[what] = append(c[what], e.Path) }
+
+// warn reports the changes of a layer, a line for each kind.
+func (c changes) warn(sink progress.Sink, l *layer) {
+	for _, what := range slices.Sorted(maps.Keys(c)) {
+		progress.Warnf(sink, "%s has %s %s; the first is %q", l.src, words.Count(len(c[what]), "file"), what, c[what][0])
+	}
+}
+
+// fit returns the entry as Linux takes it. What Linux refuses is an error, where
+// it is one for dockerd.
+func (d *overlayDiff) fit(e initramfs.Entry) (initramfs.Entry, error) {
+	if len(e.Path) > longestDiffPath {
+		return e, fmt.Errorf("the path %q... has %d bytes, Docker takes %d", e.Path[:64], len(e.Path), longestDiffPath)
+	}
+	e.ModTime = d.boundTime(e)
+	if e.Type == initramfs.HardLink {
+		return e, nil // its attributes are those of a file that is not known yet
+	}
+	return d.fitAttrs(e)
+}
+
+// boundTime cuts a time to what an initramfs and a squashfs can carry: whole
+// seconds of 1970 to 2106. dockerd takes 1970 for what lies before, and for what
+// lies beyond the year 2262 (moby, chtimes).
+func (d *overlayDiff) boundTime(e initramfs.Entry) time.Time {
+	const last, lastOfDocker = 1<<32 - 1, (1<<63 - 1) / 1_000_000_000
+	switch second := e.ModTime.Unix(); {
+	case second < 0 || second > lastOfDocker:
+		d.changes.add(outOfTime, e)
+		return time.Unix(0, 0)
+	case second > last:
+		d.changes.add(beyond2106, e)
+		return time.Unix(last, 0)
+	default:
+		return time.Unix(second, 0)
+	}
+}
+
+// fitAttrs drops the extended attributes that Linux does not take for a file of
+// this type, as dockerd does, which passes over the errors ENOTSUP and EPERM.
+func (d *overlayDiff) fitAttrs(e initramfs.Entry) (initramfs.Entry, error) {
+	kept := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+		dropped, err := checkAttr(e, name, e.Xattrs[name])
+		switch {
+		case err != nil:
+			return e, fmt.Errorf("the extended attribute %q of %q: %w", name, e.Path, err)
+		case dropped != "":
+			d.changes.add(dropped, e)
+		default:
+			kept[name] = e.Xattrs[name]
+		}
+	}
+	if len(kept) < len(e.Xattrs) {
+		e.Xattrs = kept
+	}
+	return e, nil
+}
+
+// checkAttr says what Linux's setxattr(2) would do: dropped names the change
+// where it fails with an error that dockerd passes over.
+func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error) {
+	space, rest, _ := strings.Cut(name, ".")
+	ordinary := e.Type == initramfs.Regular || e.Type == initramfs.Dir
+	switch {
+	case name == "" || len(name) > longestAttrName:
+		return "", fmt.Errorf("its name has %d bytes, Linux takes 1 to %d", len(name), longestAttrName)
+	case len(value) > longestAttrValue:
+		return "", fmt.Errorf("it has %d bytes, Linux takes %d", len(value), longestAttrValue)
+	case isACL(name, ""):
+		if e.Type == initramfs.Symlink {
+			return misplaced, nil
+		}
+		return "", checkACL(value)
+	case space != "user" && space != "trusted" && space != "security":
+		return foreignAttrs, nil
+	case rest == "":
+		return "", errors.New("it has no name in its name space")
+	case space == "user" && !ordinary:
+		return misplaced, nil
+	case name == "security.capability":
+		return "", checkCapability(value)
+	}
+	return "", nil
+}
+
+// checkACL checks the form of an access control list (Linux,
+// include/uapi/linux/posix_acl_xattr.h).
+func checkACL(value string) error {
+	const version, header, entry = 2, 4, 8
+	if len(value) < header || (len(value)-header)%entry != 0 || binary.LittleEndian.Uint32([]byte(value)) != version {
+		return errors.New("it is no access control list")
+	}
+	return nil
+}
+
+// checkCapability checks the form of a file's capabilities, of which Linux
+// takes revisions 2 and 3 (include/uapi/linux/capability.h).
+func checkCapability(value string) error {
+	sizes := map[uint32]int{2: 20, 3: 24}
+	if len(value) < 4 || sizes[binary.LittleEndian.Uint32([]byte(value))>>24] != len(value) {
+		return errors.New("it is no capability of revision 2 or 3")
+	}
+	return nil
+}
+
+// warnOfChanges reports what became of the layers' files.
+func (s *store) warnOfChanges(sink progress.Sink) {
+	for _, l := range s.layers.all {
+		l.diff.changes.warn(sink, l)
+	}
+}
+
+// invalidLayer marks what is wrong with a layer's content.
+func invalidLayer(l *layer, err error) error { return fault.Invalidf("unpacking %s: %w", l.src, err) }
