@@ -161,7 +161,7 @@ func (r Request) variables(k *kernel.Image, own []containers.Container) map[stri
 		"HOOK_VERSION":        r.HookVersion,
 		"HOOK_KERNEL_IMAGE":   kernelReference(k, r.KernelOptions.Plan.ImageRepository()),
 		"HOOK_KERNEL_ID":      r.Flavor.ID,
-		"HOOK_KERNEL_VERSION": k.Release,
+		"HOOK_KERNEL_VERSION": k.Version(),
 	}
 	for _, c := range own {
 		values[c.Variable] = c.Reference

@@ -12,7 +12,7 @@ import (
 
 // defaultSource reads the kernel image of the release that was asked for or is
 // pinned, as it is built from the checkout; without such a release, the newest
-// published one.
+// published one with the checkout's configuration.
 func defaultSource() source {
 	return source{
 		names:   []string{Default},
@@ -23,7 +23,7 @@ func defaultSource() source {
 			case err != nil:
 				return nil, err
 			case point == "":
-				return o.latest(ctx)
+				return o.latest(ctx, true)
 			}
 			return o.built(ctx, point)
 		},

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"hookbuild/internal/cache"
@@ -146,6 +147,20 @@ func (m *Image) setRelease(fromKernel string) error {
 		m.Release = fromKernel
 	}
 	return nil
+}
+
+// Version returns what build.sh calls HOOK_KERNEL_VERSION: version and hash,
+// as the tag of a kernel image has them. For any other kernel it is the
+// release.
+func (m *Image) Version() string {
+	ref, _, _ := strings.Cut(m.Source, "@")
+	tag := ref[strings.LastIndex(ref, ":")+1:]
+	scheme, _, _ := strings.Cut(ref, ":")
+	isImage := slices.Contains([]string{"image", "build", "armbian"}, scheme)
+	if isImage && (kernelTag.MatchString(tag) || armbianTag.MatchString(tag)) {
+		return tag
+	}
+	return m.Release
 }
 
 // String is the image in a few words, for messages.

@@ -297,11 +297,32 @@ func TestLatestOfOwnInputs(t *testing.T) {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 	w.Hash = "cccccccc"
-	if got, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "none ends in cccccccc") || !strings.Contains(err.Error(), "--kernel build") {
+	if got, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "kernel ends in cccccccc; the newest is 6.6.100-bbbbbbbb") || !strings.Contains(err.Error(), "--kernel build") || strings.Contains(err.Error(), "--kernel latest") {
 		t.Errorf("without one: %q, %v", got, err)
+	}
+	w.Insist = true
+	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to take 6.6.100-bbbbbbbb") {
+		t.Errorf("without one, where others serve: %v", err)
 	}
 	w.Series = "6.12"
 	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "only kernels of the series 5.10, 6.6") {
 		t.Errorf("without the series: %v", err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for source, want := range map[string]string{
+		"image:ghcr.io/tinkerbell/hook/kernel/hook-kernel:6.6.32-14b8be17":       "6.6.32-14b8be17",
+		"image:daemon:h:5000/hook-kernel:6.6.32-14b8be17":                        "6.6.32-14b8be17",
+		"image:h/hook-kernel:6.6.32-14b8be17@sha256:" + strings.Repeat("ab", 32): "6.6.32-14b8be17",
+		"build:h/hook-kernel:6.6.32-14b8be17":                                    "6.6.32-14b8be17",
+		"armbian:h/kernel-x86-edge:6.8.9-Sab12-D1":                               "6.8.9-Sab12-D1",
+		"image:h/hook-kernel:mine":                                               "6.6.32",
+		"image:h:5000/hook-kernel":                                               "6.6.32",
+		"deb:linux-image-6.6.32-14b8be17.deb":                                    "6.6.32", "dir:/boot:6.6.32-14b8be17": "6.6.32",
+	} {
+		if got := (&Image{Source: source, Release: "6.6.32"}).Version(); got != want {
+			t.Errorf("the version of %s is %q, want %q", source, got, want)
+		}
 	}
 }

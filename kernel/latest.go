@@ -33,6 +33,10 @@ type Wanted struct {
 	// may be empty. HashOnly says that no others will do.
 	Hash     string
 	HashOnly bool
+	// Config is the file that decides about Hash, for messages. Insist says
+	// that a user may ask for the others by --kernel latest.
+	Config string
+	Insist bool
 }
 
 func (w Wanted) fits(tag string) bool {
@@ -66,9 +70,15 @@ func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
 
 // nothing is the error when no tag fits.
 func (w Wanted) nothing(tags []string) error {
-	if w.HashOnly && slices.ContainsFunc(tags, func(t string) bool { return inSeries(t, w.Series) }) {
-		return invalid("finding the latest kernel %s in %q: none of its kernels of that series was built with this flavor's configuration (none ends in %s); say --kernel build, publish one (hookbuild kernel --push) or give --kernel image:REF",
-			w.Series, w.Repository, w.Hash)
+	others := slices.DeleteFunc(slices.Clone(tags), func(t string) bool { return !inSeries(t, w.Series) })
+	if w.HashOnly && len(others) > 0 {
+		newest := slices.MaxFunc(others, func(a, b string) int { return compareTags(a, b, w.Hash) })
+		remedy := "publish one (hookbuild kernel --push) or give --kernel image:REF"
+		if w.Insist {
+			remedy = "or --kernel latest to take " + newest + " all the same"
+		}
+		return invalid("finding the latest kernel %s in %q: none of its kernels of that series was built with the configuration of this checkout, %s (the tag of such a kernel ends in %s; the newest is %s); say --kernel build to compile it, %s",
+			w.Series, w.Repository, w.Config, w.Hash, newest, remedy)
 	}
 	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or give --kernel image:REF",
 		w.Series, w.Repository, seriesOf(tags))
@@ -80,14 +90,15 @@ func latestSource() source {
 		names: []string{"latest"}, forms: []string{"latest"},
 		flavors: true,
 		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
-			return o.latest(ctx)
+			return o.latest(ctx, false)
 		},
 	}
 }
 
 // latest reads the newest published kernel of the flavor, preferably one of
-// this checkout's own inputs.
-func (o OpenOptions) latest(ctx context.Context) (*Image, error) {
+// this checkout's own inputs. With ownOnly no other will do: a configuration
+// that was edited here has no published kernel yet.
+func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 	f := o.Plan.Flavor
 	if f.Method == flavor.Armbian {
 		ref, err := o.armbianRef(ctx)
@@ -100,7 +111,11 @@ func (o OpenOptions) latest(ctx context.Context) (*Image, error) {
 	if err != nil && (f.Own || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, err
 	}
-	return FromLatest(ctx, o.Client, Wanted{Repository: o.Plan.ImageRepository(), Series: f.Series, Arch: o.Arch, Hash: hash, HashOnly: f.Own}, o.Options)
+	w := Wanted{
+		Repository: o.Plan.ImageRepository(), Series: f.Series, Arch: o.Arch, Hash: hash,
+		HashOnly: f.Own || ownOnly && hash != "", Config: f.ConfigPath(), Insist: !f.Own,
+	}
+	return FromLatest(ctx, o.Client, w, o.Options)
 }
 
 // mostTried bounds how many images are asked for their architecture.

@@ -42,7 +42,7 @@ type OpenOptions struct {
 
 // Default is the reference to the kernel of a release that was asked for
 // ([plan.Request.PointRelease]) or that the checkout pins, and else to the
-// newest published one.
+// newest published one that was built with the checkout's configuration.
 const Default = ""
 
 // source is a kind of reference.

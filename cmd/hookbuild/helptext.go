@@ -30,7 +30,7 @@ func optionGroups() []nameGroup {
 		}},
 		{"The Tinkerbell worker", []string{"worker-image", "worker-from", "no-worker"}},
 		{"Which kernel", []string{
-			"kernel", "kernel-version", "source", "sha256", "source-mirror",
+			"kernel", "kernel-version", "source", "sha256", "accept-lost", "source-mirror",
 		}},
 		{"Kernel options", []string{"set", "fragment"}},
 		{"Kernel modules and firmware", []string{"modules", "without-modules", "firmware", "no-strip"}},

@@ -42,6 +42,7 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "kernel-version", Usage: "the point release, such as 32 of 6.6.32 (default: KERNEL_POINT_RELEASE, else the one of kernel/versions.lock, else the newest)"},
 		&cli.StringFlag{Name: "source", Usage: "take the source from a `FILE|DIR|URL` in the place of kernel.org"},
 		&cli.StringFlag{Name: "sha256", Usage: "the checksum that the file of --source must have"},
+		&cli.BoolFlag{Name: "accept-lost", Usage: "go on with a source that is of another series or lacks options of the flavor's configuration"},
 		&cli.StringSliceFlag{Name: "source-mirror", Usage: "a copy of kernel.org's pub/linux/kernel, a `URL` (repeatable)"},
 	}
 }
@@ -196,7 +197,7 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	r := modulePlan(c)
 	r.Flavor, r.HookDir, r.Repository = f, workspace.Dir, a.variable("HOOK_KERNEL_OCI_BASE")
 	r.PointRelease = a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")
-	r.Source, r.SHA256 = c.String("source"), c.String("sha256")
+	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
 	r.Fragments, r.Sets = c.StringSlice("fragment"), c.StringSlice("set")
 	r.Download = source.Options{
 		Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"),

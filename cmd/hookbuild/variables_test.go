@@ -224,8 +224,27 @@ func TestKernelOfTheCheckout(t *testing.T) {
 			t.Errorf("KERNEL_POINT_RELEASE=%s: the kernel is another:\n%s", point, manifest)
 		}
 	}
+	template := strings.Replace(site.Template, "${HOOK_VERSION} ", "kernel ${HOOK_KERNEL_VERSION} ", 1)
+	site.WriteFile(t, filepath.Join(p.site.Dir, "linuxkit-templates/hook.template.yaml"), template)
+	p.run(0, append(args, "--compression", "none")...)
+	if !strings.Contains(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")), "kernel 6.6.8-"+own+" ") {
+		t.Error("HOOK_KERNEL_VERSION is not version and hash")
+	}
 	got := p.run(4, append(args, "KERNEL_POINT_RELEASE=9")...)
 	if !strings.Contains(got.stderr, "hookbuild kernel hook-latest-lts-amd64 KERNEL_POINT_RELEASE=9") {
 		t.Errorf("got %s", got.stderr)
+	}
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\nCONFIG_EDITED=y\n")
+	got = p.run(3, args...)
+	for _, say := range []string{"the configuration of this checkout, kernel/configs/generic-6.6.y-x86_64", "--kernel build", "--kernel latest to take 6.6.8-ffffffff"} {
+		if !strings.Contains(got.stderr, say) {
+			t.Errorf("with an edited configuration the error does not say %q: %s", say, got.stderr)
+		}
+	}
+	for _, insist := range [][]string{{"--kernel", "latest"}, {"USE_LATEST_BUILT_KERNEL=yes"}} {
+		p.run(0, append(args, insist...)...)
+		if manifest := readFile(t, filepath.Join(p.out, "hook/manifest.json")); !strings.Contains(manifest, base+":6.6.8-") {
+			t.Errorf("%v: the kernel is another:\n%s", insist, manifest)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package flavor
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -60,7 +61,11 @@ type Flavor struct {
 }
 
 // Inventory is the flavors that there are.
-type Inventory struct{ flavors []Flavor }
+type Inventory struct {
+	flavors []Flavor
+	// script is the checkout's [scriptFile].
+	script []byte
+}
 
 // All lists the flavors: upstream's in its order, then the checkout's own in
 // theirs.
@@ -85,7 +90,7 @@ func Upstream() Inventory {
 	for i := range all {
 		all[i].fillDefaults()
 	}
-	return Inventory{all}
+	return Inventory{flavors: all}
 }
 
 func (f *Flavor) fillDefaults() {
@@ -110,6 +115,9 @@ func (in Inventory) Find(id string) (Flavor, error) {
 }
 
 func (in Inventory) unknown(id string) error {
+	if inScript(in.script, id) {
+		return fmt.Errorf("%s defines it, which hookbuild does not read; define it in %s (docs/kernels.md describes the file)", scriptFile, File)
+	}
 	var ids []string
 	for _, f := range in.flavors {
 		ids = append(ids, f.ID)
@@ -119,6 +127,12 @@ func (in Inventory) unknown(id string) error {
 		meant = fmt.Sprintf(" (is %s meant?)", near)
 	}
 	return fmt.Errorf("there is none of that name%s; the flavors are %s", meant, strings.Join(ids, ", "))
+}
+
+// inScript reports whether a script has a flavor's id as a word.
+func inScript(script []byte, id string) bool {
+	whole := regexp.MustCompile(`(?m)(^|[^\w.-])` + regexp.QuoteMeta(id) + `($|[^\w.-])`)
+	return id != "" && whole.Match(script)
 }
 
 func (in Inventory) lookup(id string) (Flavor, bool) {

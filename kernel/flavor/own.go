@@ -19,28 +19,35 @@ import (
 // describes it.
 const File = "kernel/flavors.yaml"
 
+// scriptFile is where upstream's build.sh has its flavors.
+const scriptFile = "bash/inventory.sh"
+
 // mostText bounds the file.
 const mostText = 1 << 20
 
 // Read gives upstream's inventory and, behind it, the flavors that a checkout
 // adds in [File]. What is wrong in the file is an error with the line.
 func Read(checkout fs.FS) (Inventory, error) {
-	text, err := readFile(checkout)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Upstream(), nil
-	}
-	var in Inventory
-	if err == nil {
+	in := Upstream()
+	text, err := readFile(checkout, File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err == nil:
 		in, err = parse(text)
 	}
 	if err != nil {
 		return Inventory{}, fault.Invalidf("reading the checkout's flavors %q: %w", File, err)
 	}
+	// The script is read only for the error about an unknown flavor.
+	if in.script, err = readFile(checkout, scriptFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Inventory{}, fault.Invalidf("reading the checkout's %q: %w", scriptFile, err)
+	}
 	return in, nil
 }
 
-func readFile(checkout fs.FS) ([]byte, error) {
-	f, err := checkout.Open(File)
+func readFile(checkout fs.FS, name string) ([]byte, error) {
+	f, err := checkout.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // earlier versions gave: under these names sites have published kernels. A
 // name may change only together with the kernel that it stands for.
 func TestReferencesArePinned(t *testing.T) {
-	archive := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
-	kerneltest.WriteFile(t, archive, []byte("source"))
+	archive := sourceArchive(t, "32")
 	var got strings.Builder
 	for _, c := range []struct {
 		name   string

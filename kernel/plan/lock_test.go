@@ -55,8 +55,7 @@ func TestLockPins(t *testing.T) {
 		}
 	}
 	r.PointRelease = ""
-	r.Source = filepath.Join(t.TempDir(), "linux-6.6.9.tar.xz")
-	kerneltest.WriteFile(t, r.Source, []byte("x"))
+	r.Source = sourceArchive(t, "9")
 	if p, err := Resolve(t.Context(), r); err != nil || p.Version.String() != "6.6.9" || p.Pinned != nil {
 		t.Errorf("a source of one's own: %+v, %v", p, err)
 	}

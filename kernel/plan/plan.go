@@ -40,6 +40,9 @@ type Request struct {
 	// Source is an archive (path or URL) or a directory that takes the place
 	// of kernel.org's; SHA256 is the archive's checksum in hex.
 	Source, SHA256 string
+	// AcceptLost takes a source that does not know all lines of the
+	// configuration, or that is of another series.
+	AcceptLost bool
 	// Fragments are configuration files and Sets arguments of --set that are
 	// merged for this build.
 	Fragments, Sets []string
@@ -68,6 +71,8 @@ type Plan struct {
 	Pinned *Pin
 	// Reference is the name of the kernel image.
 	Reference string
+
+	archive *source.Archive // of Request.Source, once it was fetched
 }
 
 // Resolve makes the plan of a flavor that is built from source.
@@ -199,65 +204,28 @@ func isURL(name string) bool {
 	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
 }
 
-// findVersion finds the release to build: the one asked for, that of a given
-// source, the one that the lock pins, or else the newest.
+// findVersion finds the release to build: the one that a given source is, else
+// the one asked for, the one that the lock pins, or the newest.
 func (p *Plan) findVersion(ctx context.Context) (err error) {
 	r := p.Request
+	if r.Source != "" {
+		p.Version, err = p.sourceVersion(ctx)
+		return err
+	}
 	lock, err := ReadLock(r.HookDir)
 	if err != nil {
 		return err
 	}
 	pin, pinned := lock.Find(r.Flavor.Series)
-	switch {
-	case r.PointRelease == "" && r.Source != "":
-		p.Version, err = sourceVersion(r)
-	case r.PointRelease == "" && pinned:
+	if r.PointRelease == "" && pinned {
 		p.Version = pin.Version
-	default:
-		p.Version, err = r.release(ctx)
+	} else if p.Version, err = r.release(ctx); err != nil {
+		return err
 	}
-	if pinned && r.Source == "" && p.Version == pin.Version {
+	if pinned && p.Version == pin.Version {
 		p.Pinned = &pin
 	}
-	return err
-}
-
-// sourceVersion reads a release from a given source: from a directory's
-// Makefile, or from the archive's name when that tells it.
-func sourceVersion(r Request) (source.Version, error) {
-	series, err := source.ParseVersion(r.Flavor.Series)
-	if err != nil {
-		return series, err
-	}
-	if isDir(r.Source) {
-		return makefileVersion(filepath.Join(r.Source, "Makefile"))
-	}
-	name := filepath.Base(r.Source)
-	name = strings.TrimPrefix(name, "linux-")
-	if i := strings.Index(name, ".tar"); i > 0 {
-		if v, err := source.ParseVersion(name[:i]); err == nil {
-			return v, nil
-		}
-	}
-	return series, nil
-}
-
-// makefileVersion reads VERSION, PATCHLEVEL and SUBLEVEL.
-func makefileVersion(name string) (source.Version, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return source.Version{}, fault.Invalidf("reading the kernel's source: %w", err)
-	}
-	values := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if key, value, found := strings.Cut(line, "="); found && len(values) < 3 {
-			switch key = strings.TrimSpace(key); key {
-			case "VERSION", "PATCHLEVEL", "SUBLEVEL":
-				values[key] = strings.TrimSpace(value)
-			}
-		}
-	}
-	return source.ParseVersion(values["VERSION"] + "." + values["PATCHLEVEL"] + "." + values["SUBLEVEL"])
+	return nil
 }
 
 func isDir(name string) bool {
@@ -280,15 +248,11 @@ func (p *Plan) hash() (string, error) {
 		return hex.EncodeToString(h.Sum(nil))[:8], nil
 	}
 	r := p.Request
-	from, err := r.sourceID()
-	if err != nil {
-		return "", err
-	}
 	// The options alone: where a fragment is, and on which line, changes no kernel.
 	for _, o := range p.Options() {
 		fmt.Fprintf(h, "\x00%s=%s", o.Option, o.Value)
 	}
-	fmt.Fprintf(h, "\x00\x00%q\x00%q %q %t\x00%q\x00%s", from, r.Modules.Include, r.Modules.Exclude, r.Strip, r.Firmware, container.Dockerfile())
+	fmt.Fprintf(h, "\x00\x00%q\x00%q %q %t\x00%q\x00%s", p.sourceID(), r.Modules.Include, r.Modules.Exclude, r.Strip, r.Firmware, container.Dockerfile())
 	return hex.EncodeToString(h.Sum(nil))[:8], nil
 }
 
@@ -301,18 +265,15 @@ func (p *Plan) plain() bool {
 
 // sourceID names the content of a given source as far as that can be told: an
 // archive's by its checksum, others by their place; see [Plan.Certain].
-func (r Request) sourceID() (string, error) {
+func (p *Plan) sourceID() string {
+	r := p.Request
 	switch {
 	case r.Source == "" || isURL(r.Source) && r.SHA256 == "" || isDir(r.Source):
-		return r.Source, nil
+		return r.Source
 	case r.SHA256 != "":
-		return strings.ToLower(r.SHA256), nil
+		return strings.ToLower(r.SHA256)
 	}
-	archive, err := source.FromFile(r.Source, "")
-	if err != nil {
-		return "", err
-	}
-	return archive.SHA256, nil
+	return p.archive.SHA256 // a file's, which findVersion opened
 }
 
 // Certain tells whether the image's name stands for its content. It does not

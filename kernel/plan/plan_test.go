@@ -3,6 +3,8 @@ package plan
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +20,17 @@ import (
 )
 
 const defconfig = "CONFIG_SQUASHFS=y\n# CONFIG_ENIC is not set\n"
+
+// sourceArchive writes a source of Linux, as far as its version goes.
+func sourceArchive(t *testing.T, point string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "linux.tar")
+	makefile := "# SPDX\nVERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = " + point + "\nEXTRAVERSION = -rc1\nVERSION_TEXT = x\n"
+	kerneltest.WriteFile(t, name, kerneltest.Tar(t, map[string]string{
+		"linux-6.6/Documentation/Makefile": "VERSION = 1\n", "linux-6.6/Kbuild": "", "linux-6.6/Makefile": makefile,
+	}))
+	return name
+}
 
 // checkout makes the part of a Hook checkout that kernels need.
 func checkout(t *testing.T) string {
@@ -60,8 +73,7 @@ func TestReferenceIsUpstreams(t *testing.T) {
 func TestReferenceNamesInputs(t *testing.T) {
 	fragment := filepath.Join(t.TempDir(), "cisco.config")
 	kerneltest.WriteFile(t, fragment, []byte("# Cisco UCS\nCONFIG_FCOE_FNIC=y\n"))
-	archive := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
-	kerneltest.WriteFile(t, archive, nil)
+	archive := sourceArchive(t, "32")
 	seen := map[string]string{}
 	for name, change := range map[string]func(*Request){
 		"nothing":   func(*Request) {},
@@ -69,7 +81,7 @@ func TestReferenceNamesInputs(t *testing.T) {
 		"other set": func(r *Request) { r.Sets = []string{"ENIC=y"} },
 		"fragment":  func(r *Request) { r.Fragments = []string{fragment} },
 		"source":    func(r *Request) { r.Source = archive },
-		"sum":       func(r *Request) { r.Source, r.SHA256 = archive, "ab" },
+		"sum":       func(r *Request) { r.Source, r.SHA256 = "https://e/linux-6.6.32.tar.xz", "ab" },
 		"own":       func(r *Request) { own(t, r, "CONFIG_ICE=m\n") },
 		"own, set":  func(r *Request) { own(t, r, "CONFIG_ICE=m\n"); r.Sets = []string{"ICE=y"} },
 		"debugging": func(r *Request) { r.Strip = false },
@@ -107,12 +119,12 @@ func TestReferenceIsOfContents(t *testing.T) {
 		kerneltest.WriteFile(t, name, []byte(text))
 		return name
 	}
-	archive := func() string {
-		name := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
-		kerneltest.WriteFile(t, name, []byte("source"))
-		return name
+	archive := func() string { return sourceArchive(t, "32") }
+	text, err := os.ReadFile(archive())
+	if err != nil {
+		t.Fatal(err)
 	}
-	sum := sha256.Sum256([]byte("source"))
+	sum := sha256.Sum256(text)
 	for name, ways := range map[string][]func(*Request){
 		"options": {
 			func(r *Request) { r.Fragments = []string{fragment("CONFIG_ENIC=y\n")} },
@@ -151,7 +163,7 @@ func TestReferenceIsOfContents(t *testing.T) {
 // TestCertain: what changes under its name is never taken for built.
 func TestCertain(t *testing.T) {
 	tree := t.TempDir()
-	kerneltest.WriteFile(t, filepath.Join(tree, "Makefile"), []byte("VERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 40\n"))
+	kerneltest.WriteFile(t, filepath.Join(tree, "Makefile"), []byte("VERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 32\n"))
 	for name, c := range map[string]struct {
 		change func(*Request)
 		want   bool
@@ -160,8 +172,8 @@ func TestCertain(t *testing.T) {
 		"firmware of an image": {func(r *Request) { r.Firmware = "image:r/fw@sha256:0" }, true},
 		"firmware directory":   {func(r *Request) { r.Firmware = tree }, false},
 		"directory":            {func(r *Request) { r.Source = tree }, false},
-		"unchecked URL":        {func(r *Request) { r.Source = "https://e/x.tar.xz" }, false},
-		"checked URL":          {func(r *Request) { r.Source, r.SHA256 = "https://e/x.tar.xz", "ab" }, true},
+		"unchecked URL":        {func(r *Request) { r.Source = "https://e/linux-6.6.32.tar.xz" }, false},
+		"checked URL":          {func(r *Request) { r.Source, r.SHA256 = "https://e/linux-6.6.32.tar.xz", "ab" }, true},
 	} {
 		r := request(t)
 		c.change(&r)
@@ -230,25 +242,73 @@ func TestResolveErrors(t *testing.T) {
 	}
 }
 
+// TestVersionOfSource: the Makefile tells the version that is in the tag.
 func TestVersionOfSource(t *testing.T) {
 	dir := t.TempDir()
 	kerneltest.WriteFile(t, filepath.Join(dir, "Makefile"), []byte("# SPDX\nVERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 40\nEXTRAVERSION = -rc1\nVERSION_TEXT = x\n"))
-	archive := filepath.Join(t.TempDir(), "linux-6.6.41.tar.xz")
-	kerneltest.WriteFile(t, archive, nil)
-	for from, want := range map[string]string{dir: "6.6.40", archive: "6.6.41", "https://e/linux-source-6.6.tar.xz": "6.6"} {
+	text, err := os.ReadFile(sourceArchive(t, "41"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := filepath.Join(t.TempDir(), "linux-6.6.1.tar.gz") // a name that does not tell the truth
+	kerneltest.WriteFile(t, packed, kerneltest.Gzip(t, text))
+	server := httptest.NewServer(http.FileServerFS(os.DirFS(filepath.Dir(packed))))
+	defer server.Close()
+	kerneltest.WriteFile(t, filepath.Join(filepath.Dir(packed), "source.tgz"), kerneltest.Gzip(t, text))
+	for from, want := range map[string]string{
+		dir: "6.6.40", packed: "6.6.41", server.URL + "/source.tgz": "6.6.41", "https://e/linux-6.6.7.tar.xz": "6.6.7",
+	} {
 		r := request(t)
 		r.PointRelease, r.Source = "", from
 		p, err := Resolve(t.Context(), r)
-		if err != nil || p.Version.String() != want {
+		if err != nil || p.Version.String() != want || !strings.Contains(p.Reference, ":"+want+"-") {
 			t.Errorf("the version of %q is %v, %v; want %s", from, p, err, want)
+		}
+	}
+	r := request(t)
+	r.PointRelease, r.Source = "", server.URL+"/linux-6.6.1.tar.gz"
+	p, err := Resolve(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "its name says Linux 6.6.1, and its Makefile 6.6.41") {
+		t.Errorf("a name that does not tell the truth gives %v", err)
+	}
+}
+
+// TestOtherSource refuses sources that cannot be meant.
+func TestOtherSource(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
+	kerneltest.WriteFile(t, text, []byte("<html>"))
+	archive := sourceArchive(t, "32")
+	for name, c := range map[string]struct {
+		change func(*Request)
+		want   string
+		kind   fault.Kind
+	}{
+		"series":        {func(r *Request) { r.Flavor.Series = "5.10"; r.PointRelease = ""; r.Source = archive }, "--accept-lost", fault.Invalid},
+		"point release": {func(r *Request) { r.PointRelease = "33"; r.Source = archive }, "asks for 6.6.33", fault.Usage},
+		"no archive":    {func(r *Request) { r.Source = text }, "not a tar archive", fault.Invalid},
+		"no Makefile":   {func(r *Request) { r.PointRelease, r.Source = "", t.TempDir() }, "Makefile", fault.Invalid},
+	} {
+		r := request(t)
+		kerneltest.WriteFile(t, filepath.Join(r.HookDir, "kernel/configs/generic-5.10.y-x86_64"), []byte(defconfig))
+		c.change(&r)
+		if _, err := Resolve(t.Context(), r); err == nil || !strings.Contains(err.Error(), c.want) || fault.KindOf(err) != c.kind {
+			t.Errorf("%s: %v; it should say %q", name, err, c.want)
+		}
+		if name == "series" {
+			r.AcceptLost = true
+			if p, err := Resolve(t.Context(), r); err != nil || !strings.Contains(p.Reference, ":6.6.32-") {
+				t.Errorf("accepted, a source of another series gives %v, %v", p, err)
+			}
 		}
 	}
 }
 
 func TestTarget(t *testing.T) {
 	r := request(t)
-	archive := filepath.Join(t.TempDir(), "linux.tar.xz")
-	kerneltest.WriteFile(t, archive, []byte("source"))
+	archive := sourceArchive(t, "32")
 	r.Source = archive
 	p, err := Resolve(t.Context(), r)
 	if err != nil {
@@ -258,7 +318,7 @@ func TestTarget(t *testing.T) {
 	if err != nil || target.Source.Archive != archive || len(target.Source.SHA256) != 64 || target.Arch != "x86_64" || string(target.Defconfig) != defconfig {
 		t.Errorf("the target is %+v, %v", target, err)
 	}
-	p.Request.SHA256 = strings.Repeat("0", 64)
+	p.Request.SHA256, p.archive = strings.Repeat("0", 64), nil
 	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "should be 000") {
 		t.Errorf("a wrong sum gives %v", err)
 	}

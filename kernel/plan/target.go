@@ -31,20 +31,31 @@ func (p *Plan) fetch(ctx context.Context) (container.Source, error) {
 	switch {
 	case r.Source == "":
 		archive, err = p.fetchRelease(ctx)
-	case isURL(r.Source):
-		archive, err = source.FromURL(ctx, r.Source, r.SHA256, r.Download)
 	case isDir(r.Source):
 		if r.SHA256 != "" {
 			return container.Source{}, fault.Usagef("checking the kernel's source %q: a directory has no sha256; leave --sha256 out", r.Source)
 		}
 		return container.Source{Dir: r.Source}, nil
 	default:
-		archive, err = source.FromFile(r.Source, r.SHA256)
+		archive, err = p.givenArchive(ctx)
 	}
 	if err != nil {
 		return container.Source{}, err
 	}
 	return container.Source{Archive: archive.Path, SHA256: archive.SHA256}, nil
+}
+
+// givenArchive fetches the archive that Source names. What its name tells of
+// the release has to be true.
+func (p *Plan) givenArchive(ctx context.Context) (*source.Archive, error) {
+	if err := p.fetchArchive(ctx); err != nil {
+		return nil, err
+	}
+	v, err := p.readVersion(ctx)
+	if err == nil && v != p.Version {
+		err = fault.Invalidf("taking the kernel's source %q: its name says Linux %s, and its Makefile %s; give it the name of its release", p.Request.Source, p.Version, v)
+	}
+	return p.archive, err
 }
 
 // fetchRelease gets kernel.org's archive, verified by the workspace's keys, and
