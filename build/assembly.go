@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
@@ -68,7 +69,7 @@ func (a *assembly) link(ctx context.Context) (*initramfs.Tree, error) {
 
 // keyFor names one form of the root file system.
 func (a *assembly) keyFor(form string, options any) (string, error) {
-	return keyOf(struct {
+	return digest.Key(struct {
 		Base, Form string
 		Options    any
 	}{a.key, form, options})
@@ -80,7 +81,7 @@ func (a *assembly) segment(ctx context.Context, o initramfs.SegmentOptions) (*ca
 	if err != nil {
 		return nil, err
 	}
-	return a.b.derive(ctx, "assemble the root file system", key, func(w io.Writer) error {
+	return a.b.packer().Derive(ctx, "assemble the root file system", key, func(w io.Writer) error {
 		tree, err := a.tree(ctx)
 		if err != nil {
 			return err
@@ -117,7 +118,7 @@ func (a *assembly) bootFile(ctx context.Context, what string, choose func(*linux
 		if e == nil {
 			return fault.Invalidf("reading the document's %s: it names none; give it a `kernel:` with an image, or say --kernel", what)
 		}
-		return copyContent(w, *e)
+		return initramfs.CopyContent(w, *e)
 	})
 	return f, err
 }

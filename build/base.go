@@ -2,8 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
@@ -186,7 +185,7 @@ func (p *base) key(salt string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return keyOf(struct {
+	return digest.Key(struct {
 		Salt, Document, Kernel string
 		Images, Sources        map[string]string
 		ModTime                int64
@@ -201,24 +200,11 @@ func (p *base) sourceDigests() (map[string]string, error) {
 	}
 	digests := map[string]string{}
 	for source, path := range paths {
-		if digests[source], err = hashFile(path); err != nil {
+		if digests[source], err = digest.OfFile(path); err != nil {
 			return nil, fmt.Errorf("reading the source %q of the document: %w", source, err)
 		}
 	}
 	return digests, nil
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // imageSource gives linuxkit the images that the plan found.

@@ -10,14 +10,14 @@ package build
 import (
 	"context"
 	"errors"
-	"io"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
+	"hookbuild/build/artifact"
+	"hookbuild/build/onboard"
+	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/cache"
-	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 	"hookbuild/kernel"
@@ -49,7 +49,7 @@ type Result struct {
 	Dir string
 	// Tarball holds the same in one file.
 	Tarball   string
-	Artifacts []Artifact
+	Artifacts []artifact.File
 	// Size says what the initramfs weighs.
 	Size *size.Report
 }
@@ -80,7 +80,7 @@ type plan struct {
 	can      embed.Capabilities
 	base     *base
 	assembly *assembly
-	store    *store // nil when nothing is embedded
+	store    *onboard.Set // nil when nothing is embedded
 }
 
 func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
@@ -88,7 +88,11 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.planSystem(ctx, p) })
 	g.Go(func() (err error) {
-		p.store, err = b.planStore(ctx, r.Embed, r.Flavor.DockerArch(), r.Layout, r.Packing)
+		if r.Embed != nil {
+			p.store, err = b.packer().Find(ctx, onboard.Wanted{
+				Embed: r.Embed, DockerArch: r.Flavor.DockerArch(), Layout: r.Layout, Packing: r.Packing, Segment: r.Segment,
+			})
+		}
 		return err
 	})
 	err := g.Wait()
@@ -116,7 +120,7 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 			return err
 		}
 	}
-	p.can, err = b.capabilities(ctx, p.kernel, need{p.Segment.Compression, p.Embed != nil, p.Packing.Compression})
+	p.can, err = onboard.Capabilities(ctx, p.kernel, onboard.Need{Initramfs: p.Segment.Compression, Store: p.Embed != nil, Layers: p.Packing.Compression}, b.Progress)
 	return err
 }
 
@@ -135,7 +139,7 @@ func (b *Builder) segments(ctx context.Context, p *plan) ([]*cache.File, error) 
 	})
 	if p.store != nil {
 		g.Go(func() (err error) {
-			made[2], err = b.storeSegment(ctx, p.store, p.can, p.Segment)
+			made[2], err = b.packer().Pack(ctx, p.store, p.can)
 			return err
 		})
 	}
@@ -154,85 +158,12 @@ func closeAll(files []*cache.File) {
 	}
 }
 
-func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) (result *Result, err error) {
-	task := progress.Start(b.Progress, 0, "publish the artifacts in %s", p.Out)
-	defer func() { err = task.End(err, "") }()
-	stage, err := NewStage(p.Out, p.Name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, stage.Discard()) }()
-	made, err := b.write(ctx, stage, p, segments)
-	if err != nil {
-		return nil, err
-	}
-	artifacts, err := stage.Artifacts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	tarball := p.Name + "_" + p.OutputID + ".tar.gz"
-	if err := stage.describe(ctx, tarball, b.record(p, made, artifacts)); err != nil {
-		return nil, err
-	}
-	if err := stage.publish(tarball); err != nil {
-		return nil, err
-	}
-	return &Result{Dir: filepath.Join(p.Out, p.Name), Tarball: filepath.Join(p.Out, tarball), Artifacts: artifacts, Size: made.report}, nil
+// packer returns what packs images.
+func (b *Builder) packer() *onboard.Packer {
+	return &onboard.Packer{Cache: b.Cache, Client: b.Client, Progress: b.Progress, Jobs: b.Jobs, Salt: b.Salt}
 }
 
-// made is what is known of the artifacts when they are written.
-type made struct {
-	report *size.Report
-	loader *FileRecord // of the ISO image; nil without one
-}
-
-// write writes all artifacts that were asked for.
-func (b *Builder) write(ctx context.Context, s *Stage, p *plan, segments []*cache.File) (*made, error) {
-	if err := writeFiles(ctx, s, p, segments); err != nil {
-		return nil, err
-	}
-	var m made
-	var err error
-	if m.report, err = b.report(ctx, p, segments, s.path("initramfs-"+p.Flavor.Arch)); err != nil {
-		return nil, err
-	}
-	if err := checkBudget(p, m.report); err != nil {
-		return nil, err
-	}
-	if p.Tar {
-		if err := writeRootFS(ctx, s, p); err != nil {
-			return nil, err
-		}
-	}
-	if p.ISO != nil {
-		m.loader, err = b.writeISO(ctx, s, p)
-	}
-	return &m, err
-}
-
-// writeFiles writes what a machine boots.
-func writeFiles(ctx context.Context, s *Stage, p *plan, segments []*cache.File) error {
-	if err := s.Write("vmlinuz-"+p.Flavor.Arch, func(w io.Writer) error { return copyContent(w, p.kernel.Kernel) }); err != nil {
-		return err
-	}
-	if err := s.Write("initramfs-"+p.Flavor.Arch, func(w io.Writer) error { return concatenate(ctx, w, segments) }); err != nil {
-		return err
-	}
-	if p.Document != "" { // a HookOS is told its command line by Tinkerbell
-		text := p.base.document.Kernel.Cmdline
-		if err := s.Write("cmdline-"+p.Flavor.Arch, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
-			return err
-		}
-	}
-	return writeDTBs(s, "dtbs-"+p.OutputID, p.kernel.DTBs)
-}
-
-func copyContent(w io.Writer, e initramfs.Entry) error {
-	r, err := e.Open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	_, err = io.Copy(w, r)
-	return err
+// Editor returns what works on an existing HookOS.
+func (b *Builder) Editor() *remaster.Editor {
+	return &remaster.Editor{Packer: b.packer(), Offline: b.Offline, Version: b.Version}
 }

@@ -10,12 +10,13 @@ import (
 
 	"github.com/klauspost/pgzip"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/initramfs"
 )
 
 // writeDTBs writes the device trees as NAME.tar.gz, every path below NAME/,
 // when there is at least one.
-func writeDTBs(s *Stage, name string, trees *initramfs.Tree) error {
+func writeDTBs(s *artifact.Stage, name string, trees *initramfs.Tree) error {
 	if !hasDTB(trees) {
 		return nil
 	}
@@ -64,10 +65,10 @@ func addEntry(tw *tar.Writer, prefix string, e initramfs.Entry) error {
 	case initramfs.Regular:
 		header.Typeflag, header.Size = tar.TypeReg, e.Size
 	default:
-		return fmt.Errorf("a %s is no device tree", e.Type)
+		return fmt.Errorf("a %s is not a device tree", e.Type)
 	}
 	if err := tw.WriteHeader(header); err != nil || e.Type != initramfs.Regular {
 		return err
 	}
-	return copyContent(tw, e)
+	return initramfs.CopyContent(tw, e)
 }

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/build/onboard"
 	"hookbuild/bundles"
 	"hookbuild/embed"
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
@@ -44,7 +46,7 @@ func requestAt(t *testing.T, s *site.Site, out string) Request {
 	return Request{
 		Workspace: w, Flavor: f, Kernel: "deb:" + kerneltest.CloudKernel(t, "amd64"), ContainersBase: s.Base(), Out: out,
 		Layout: embed.Directory, Segment: initramfs.SegmentOptions{Compression: initramfs.Zstd},
-		Embed: &Embed{List: bundles.List{{Source: s.Host + "/actions/cexec:v1", Name: "127.0.0.1/embedded/cexec", RemoveSource: true}}},
+		Embed: &onboard.Embed{List: bundles.List{{Source: s.Host + "/actions/cexec:v1", Name: "127.0.0.1/embedded/cexec", RemoveSource: true}}},
 	}
 }
 
@@ -60,7 +62,7 @@ func TestHookOSIsReproducible(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tarball, err := hashFile(result.Tarball)
+		tarball, err := digest.OfFile(result.Tarball)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +152,11 @@ func TestHookOSNamesWhatIsWrong(t *testing.T) {
 			if got := fault.KindOf(err); got != test.kind {
 				t.Errorf("exit code %d, want %d: %v", got, test.kind, err)
 			}
-			if left := names(t, out); len(left) > 0 {
+			left, err := os.ReadDir(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		})

@@ -2,16 +2,15 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 
+	"hookbuild/build/artifact"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/linuxkit/iso"
@@ -19,23 +18,23 @@ import (
 
 // writeISO writes an ISO image with the kernel and the initramfs as they were
 // written for the network, and tells the boot loader's name and digest.
-func (b *Builder) writeISO(ctx context.Context, s *Stage, p *plan) (*FileRecord, error) {
+func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*artifact.Input, error) {
 	loader, name, err := b.isoLoader(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	img := iso.Image{Arch: p.Flavor.DockerArch(), Loader: loader, Cmdline: p.base.document.Kernel.Cmdline, ModTime: p.SourceDate}
-	if img.Kernel, err = fileContent(s.path("vmlinuz-" + p.Flavor.Arch)); err != nil {
+	if img.Kernel, err = fileContent(s.Path("vmlinuz-" + p.OutputID)); err != nil {
 		return nil, fmt.Errorf("writing the ISO image: %w", err)
 	}
-	if img.Initramfs, err = fileContent(s.path("initramfs-" + p.Flavor.Arch)); err != nil {
+	if img.Initramfs, err = fileContent(s.Path("initramfs-" + p.OutputID)); err != nil {
 		return nil, fmt.Errorf("writing the ISO image: %w", err)
 	}
 	digest, err := digestOfContent(loader)
 	if err != nil {
 		return nil, fmt.Errorf("reading the boot loader %q: %w", name, err)
 	}
-	record := &FileRecord{Name: path.Base(name), Digest: digest}
+	record := &artifact.Input{Name: path.Base(name), Digest: digest}
 	return record, s.WriteAside(p.isoName(), func(w io.Writer) error { return iso.Write(ctx, w, img) })
 }
 
@@ -90,17 +89,13 @@ func digestOfContent(c iso.Content) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h := sha256.New()
-	_, err = io.Copy(h, r)
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), errors.Join(err, r.Close())
+	sum, err := digest.OfReader(r)
+	return sum, errors.Join(err, r.Close())
 }
-
-// path is where a staged artifact is.
-func (s *Stage) path(name string) string { return filepath.Join(s.dir, name) }
 
 // writeRootFS writes the root file system as a tar archive, and the list of its
 // files, under build.sh's names.
-func writeRootFS(ctx context.Context, s *Stage, p *plan) error {
+func writeRootFS(ctx context.Context, s *artifact.Stage, p *plan) error {
 	result, err := p.assembly.assembled(ctx)
 	if err != nil {
 		return err

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/linuxkit/size"
 )
@@ -59,7 +61,7 @@ func (a *assembly) report(ctx context.Context) (*size.Report, error) {
 
 // storeReport weighs the segment with the embedded images, which it reads.
 func (b *Builder) storeReport(ctx context.Context, segment *cache.File) (*size.Report, error) {
-	key, err := keyOf([]string{b.Salt, "report", filepath.Base(segment.Path())}) // its digest
+	key, err := digest.Key(b.Salt, "report", filepath.Base(segment.Path())) // its digest
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +131,7 @@ func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*siz
 // earlierReport is the one of the build that stands at the place of p's
 // artifacts; nil when there is none.
 func earlierReport(p *plan) (*size.Report, error) {
-	m, err := ReadManifest(filepath.Join(p.Out, p.Name, ManifestFile))
+	m, err := artifact.ReadManifest(filepath.Join(p.Out, p.Name, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -137,7 +139,7 @@ func earlierReport(p *plan) (*size.Report, error) {
 		return nil, err
 	}
 	for _, build := range m.Builds {
-		if build.Arch == p.Flavor.Arch {
+		if build.Arch == p.Flavor.Arch && build.ID == p.OutputID {
 			return build.Size, nil
 		}
 	}

@@ -3,6 +3,8 @@ package build
 import (
 	"time"
 
+	"hookbuild/build/artifact"
+	"hookbuild/build/onboard"
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
@@ -40,7 +42,7 @@ type Request struct {
 	// flavor's.
 	OutputID string
 	// Embed is the set of images to carry; nil carries none.
-	Embed *Embed
+	Embed *onboard.Embed
 	// Layout of the store; empty is embed's default. Packing is for the packed one.
 	Layout  embed.Layout
 	Packing embed.Packing
@@ -70,7 +72,6 @@ type ISO struct {
 const (
 	DefaultHookVersion    = "0.11.1"
 	DefaultContainersBase = "ghcr.io/tinkerbell/hook/linuxkit/"
-	DefaultName           = "hook"
 	DefaultOut            = "out"
 )
 
@@ -86,7 +87,7 @@ func (r *Request) fillDefaults() error {
 	if !r.SourceDate.IsZero() {
 		r.Segment.MaxTime = r.SourceDate
 	}
-	setDefault(&r.Name, DefaultName)
+	setDefault(&r.Name, artifact.DefaultName)
 	setDefault(&r.Template, r.Flavor.Template)
 	setDefault(&r.ContainersBase, DefaultContainersBase)
 	setDefault(&r.HookVersion, DefaultHookVersion)

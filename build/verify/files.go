@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
@@ -23,9 +23,9 @@ const largestListing = 16 << 20
 // listing is what the directory says of its files: nil where the file that says
 // it cannot be read.
 type listing struct {
-	sums    map[string]string         // SHA-512 by name
-	records map[string]build.Artifact // by name
-	builds  []build.BuildRecord
+	sums    map[string]string        // SHA-512 by name
+	records map[string]artifact.File // by name
+	builds  []artifact.Build
 }
 
 // known tells whether a listing names the file.
@@ -49,7 +49,7 @@ func (v *verifier) checkFiles(ctx context.Context) error {
 	}
 	for _, name := range v.files {
 		if isBootFile(name) && !v.listing.known(name) {
-			v.wrong(name, "neither %s nor %s names it; remove it, or build it again", build.ChecksumsFile, build.ManifestFile)
+			v.wrong(name, "neither %s nor %s names it; remove it, or build it again", artifact.ChecksumsFile, artifact.ManifestFile)
 		}
 	}
 	named := v.listing.names()
@@ -72,10 +72,10 @@ func (v *verifier) checkFiles(ctx context.Context) error {
 
 func (v *verifier) readListings(ctx context.Context) (err error) {
 	v.listing.sums, err = v.readChecksums()
-	if err := v.take(ctx, build.ChecksumsFile, err); err != nil {
+	if err := v.take(ctx, artifact.ChecksumsFile, err); err != nil {
 		return err
 	}
-	return v.take(ctx, build.ManifestFile, v.readManifest())
+	return v.take(ctx, artifact.ManifestFile, v.readManifest())
 }
 
 // checkListing refuses what cannot be a listing before it is read.
@@ -102,10 +102,10 @@ var checksumLine = regexp.MustCompile(`^([0-9A-Fa-f]{128}) [ *](.+)$`)
 
 // readChecksums reads the lines that are whole; one fault tells of the others.
 func (v *verifier) readChecksums() (map[string]string, error) {
-	if err := v.checkListing(build.ChecksumsFile); err != nil {
+	if err := v.checkListing(artifact.ChecksumsFile); err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(v.path(build.ChecksumsFile))
+	text, err := os.ReadFile(v.path(artifact.ChecksumsFile))
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
 	}
@@ -141,17 +141,17 @@ func lines(numbers []int) string {
 }
 
 func (v *verifier) readManifest() error {
-	if err := v.checkListing(build.ManifestFile); err != nil {
+	if err := v.checkListing(artifact.ManifestFile); err != nil {
 		return err
 	}
-	m, err := build.ReadManifest(v.path(build.ManifestFile))
+	m, err := artifact.ReadManifest(v.path(artifact.ManifestFile))
 	if err != nil {
 		return err
 	}
 	if len(m.Builds) == 0 {
 		return invalid("it tells of no build; build the artifacts again")
 	}
-	v.listing.builds, v.listing.records = m.Builds, map[string]build.Artifact{}
+	v.listing.builds, v.listing.records = m.Builds, map[string]artifact.File{}
 	for _, b := range m.Builds {
 		for _, a := range b.Artifacts {
 			if !plain(a.Name) {
@@ -168,7 +168,7 @@ func (v *verifier) checkFile(task *progress.Task, name string) error {
 	sum, summed := v.listing.sums[name]
 	record, recorded := v.listing.records[name]
 	if recorded && !summed && v.listing.sums != nil {
-		v.wrong(name, "%s names it, and %s does not; build the artifacts again", build.ManifestFile, build.ChecksumsFile)
+		v.wrong(name, "%s names it, and %s does not; build the artifacts again", artifact.ManifestFile, artifact.ChecksumsFile)
 	}
 	found, err := v.sum(task, name)
 	if err != nil {
@@ -177,10 +177,10 @@ func (v *verifier) checkFile(task *progress.Task, name string) error {
 	v.report.Artifacts = append(v.report.Artifacts, found)
 	var against []string
 	if summed && sum != found.SHA512 {
-		against = append(against, build.ChecksumsFile)
+		against = append(against, artifact.ChecksumsFile)
 	}
 	if recorded && (record.Size != found.Size || !strings.EqualFold(record.SHA512, found.SHA512)) {
-		against = append(against, build.ManifestFile)
+		against = append(against, artifact.ManifestFile)
 	}
 	if len(against) > 0 {
 		return invalid("its %d bytes with the SHA-512 %.16s... are not those in %s; copy it again, or build it again", found.Size, found.SHA512, strings.Join(against, " and "))
@@ -189,7 +189,7 @@ func (v *verifier) checkFile(task *progress.Task, name string) error {
 }
 
 // sum hashes a file of the directory.
-func (v *verifier) sum(task *progress.Task, name string) (a build.Artifact, err error) {
+func (v *verifier) sum(task *progress.Task, name string) (a artifact.File, err error) {
 	info, err := os.Stat(v.path(name)) // opening what is no file may block
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -204,6 +204,6 @@ func (v *verifier) sum(task *progress.Task, name string) (a build.Artifact, err 
 		return a, fault.Mark(err, fault.Invalid)
 	}
 	defer f.Close() // only read
-	a, err = build.Sum(name, task.Reader(f))
+	a, err = artifact.Sum(name, task.Reader(f))
 	return a, fault.Mark(err, fault.Invalid)
 }

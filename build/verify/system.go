@@ -7,21 +7,28 @@ import (
 	"slices"
 	"strings"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
+	"hookbuild/kernel/flavor"
 )
 
 // checkSystems looks into each initramfs.
 func (v *verifier) checkSystems(ctx context.Context) error {
-	wanted := initramfsPrefix + v.request.Arch
+	wanted := func(name string) bool {
+		return strings.HasPrefix(name, initramfsPrefix) && (v.request.Arch == "" || v.archOf(name) == v.request.Arch)
+	}
 	looked := false
 	for _, name := range v.files {
-		if !strings.HasPrefix(name, initramfsPrefix) || v.request.Arch != "" && name != wanted {
+		if !wanted(name) {
 			continue
 		}
 		looked = true
+		if v.isSound(name) {
+			continue
+		}
 		if !v.isFile(name) {
 			continue // it is told already; opening it may block
 		}
@@ -29,11 +36,43 @@ func (v *verifier) checkSystems(ctx context.Context) error {
 			return err
 		}
 	}
-	missed := func(name string) bool { return strings.HasPrefix(name, wanted) } // and told so already
-	if !looked && !slices.ContainsFunc(v.listing.names(), missed) {
-		v.wrong(wanted, "there is none here; name the directory with the artifacts of that architecture, or build them")
+	if !looked && !slices.ContainsFunc(v.listing.names(), wanted) { // a missing one is reported already
+		v.wrong(initramfsPrefix+v.request.Arch, "there is none here; name the directory with the artifacts of that architecture, or build them")
 	}
 	return nil
+}
+
+// isSound reports whether the file is a link whose content is that of another
+// one here, which is looked into by its own name.
+func (v *verifier) isSound(name string) bool {
+	to := v.listing.records[name].Link
+	found := v.found(name)
+	return to != "" && found != nil && v.isFile(to) && v.found(to) != nil && found.SHA512 == v.found(to).SHA512
+}
+
+// found returns what the file was found to be; nil when it could not be read.
+func (v *verifier) found(name string) *artifact.File {
+	i := slices.IndexFunc(v.report.Artifacts, func(f artifact.File) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &v.report.Artifacts[i]
+}
+
+// archOf returns the architecture of a vmlinuz or initramfs: the manifest's, else
+// the one that its name ends in; "" when neither is known.
+func (v *verifier) archOf(name string) string {
+	for _, b := range v.listing.builds {
+		if slices.ContainsFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == name }) {
+			return b.Arch
+		}
+	}
+	for _, arch := range []string{flavor.X86_64, flavor.AArch64} {
+		if strings.HasSuffix(name, arch) {
+			return arch
+		}
+	}
+	return ""
 }
 
 func (v *verifier) isFile(name string) bool {
@@ -42,7 +81,7 @@ func (v *verifier) isFile(name string) bool {
 }
 
 func (v *verifier) checkSystem(ctx context.Context, name string) (err error) {
-	existing, err := v.builder.OpenInitramfs(ctx, v.path(name))
+	existing, err := v.editor.Open(ctx, v.path(name))
 	if err != nil {
 		return v.take(ctx, name, err)
 	}
@@ -90,8 +129,7 @@ func initProblem(tree *initramfs.Tree) string {
 // checkKernel reads the vmlinuz beside the initramfs; it loads no other modules
 // than those of its own release.
 func (v *verifier) checkKernel(ctx context.Context, s *System, tree *initramfs.Tree) error {
-	arch := strings.TrimPrefix(s.Initramfs, initramfsPrefix)
-	name := "vmlinuz-" + arch
+	name := vmlinuzPrefix + strings.TrimPrefix(s.Initramfs, initramfsPrefix)
 	if !v.isFile(name) {
 		if !v.listing.known(name) { // else it is told already
 			v.wrong(name, "there is none beside %s; machines ask for both", s.Initramfs)
@@ -103,7 +141,7 @@ func (v *verifier) checkKernel(ctx context.Context, s *System, tree *initramfs.T
 		return v.take(ctx, name, err)
 	}
 	s.Kernel = k.Release
-	if !strings.HasSuffix(arch, k.Arch) {
+	if arch := v.archOf(name); arch != "" && arch != k.Arch {
 		v.wrong(name, "it is a kernel for %s; build it again", k.Arch)
 	}
 	return k.Close()
@@ -111,7 +149,7 @@ func (v *verifier) checkKernel(ctx context.Context, s *System, tree *initramfs.T
 
 // checkImages puts every embedded image together again, and looks for those
 // that the manifest says were embedded.
-func (v *verifier) checkImages(ctx context.Context, s *System, existing *build.Existing) error {
+func (v *verifier) checkImages(ctx context.Context, s *System, existing *remaster.Existing) error {
 	store, err := existing.Store()
 	if err != nil {
 		return v.take(ctx, s.Initramfs, err)
@@ -119,7 +157,7 @@ func (v *verifier) checkImages(ctx context.Context, s *System, existing *build.E
 	recorded := v.listing.embedded(s.Initramfs)
 	if store == nil {
 		if len(recorded) > 0 {
-			v.wrong(s.Initramfs, "it has no images on board, and %s names %d; build it again", build.ManifestFile, len(recorded))
+			v.wrong(s.Initramfs, "it has no images on board, and %s names %d; build it again", artifact.ManifestFile, len(recorded))
 		}
 		return nil
 	}
@@ -134,26 +172,26 @@ func (v *verifier) checkImages(ctx context.Context, s *System, existing *build.E
 }
 
 // embedded lists what the manifest says the initramfs carries.
-func (l listing) embedded(name string) []build.EmbeddedRecord {
+func (l listing) embedded(name string) []artifact.OnBoard {
 	for _, b := range l.builds {
-		if slices.ContainsFunc(b.Artifacts, func(a build.Artifact) bool { return a.Name == name }) {
+		if slices.ContainsFunc(b.Artifacts, func(a artifact.File) bool { return a.Name == name }) {
 			return b.Embedded
 		}
 	}
 	return nil
 }
 
-func (v *verifier) checkRecorded(s *System, recorded []build.EmbeddedRecord) {
+func (v *verifier) checkRecorded(s *System, recorded []artifact.OnBoard) {
 	for _, r := range recorded {
 		for _, name := range r.Names {
 			id, found, err := s.store.Lookup(name)
 			switch {
 			case err != nil:
-				v.wrong(build.ManifestFile, "%v", err)
+				v.wrong(artifact.ManifestFile, "%v", err)
 			case !found:
-				v.wrong(s.Initramfs, "the image %s, which %s names, is not on board; on board are %s", name, build.ManifestFile, s.onBoard())
+				v.wrong(s.Initramfs, "the image %s, which %s names, is not on board; on board are %s", name, artifact.ManifestFile, s.onBoard())
 			case id.String() != r.ID:
-				v.wrong(s.Initramfs, "the image %s is %s, and %s names %s; build it again", name, id, build.ManifestFile, r.ID)
+				v.wrong(s.Initramfs, "the image %s is %s, and %s names %s; build it again", name, id, artifact.ManifestFile, r.ID)
 			}
 		}
 	}

@@ -20,7 +20,8 @@ import (
 	"slices"
 	"strings"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
@@ -40,11 +41,11 @@ type Request struct {
 
 // Report is what was looked at, and what is wrong with it.
 type Report struct {
-	Dir       string           `json:"dir"`
-	Artifacts []build.Artifact `json:"artifacts"` // as they are
-	Systems   []System         `json:"systems"`
-	Actions   []Action         `json:"actions,omitempty"`
-	Faults    []Fault          `json:"faults"`
+	Dir       string          `json:"dir"`
+	Artifacts []artifact.File `json:"artifacts"` // as they are
+	Systems   []System        `json:"systems"`
+	Actions   []Action        `json:"actions,omitempty"`
+	Faults    []Fault         `json:"faults"`
 }
 
 // System is an initramfs with the kernel that boots it.
@@ -81,14 +82,14 @@ func (f Fault) String() string {
 
 // Run proves what r names. An error says that it could not be looked at; what
 // is wrong is in the report.
-func Run(ctx context.Context, b *build.Builder, r Request) (*Report, error) {
+func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	dir, files, err := find(r.Dir)
 	if err != nil {
 		return nil, err
 	}
 	v := &verifier{
-		builder: b, request: r, dir: dir, files: files,
-		report: &Report{Dir: dir, Artifacts: []build.Artifact{}, Systems: []System{}, Faults: []Fault{}},
+		editor: e, request: r, dir: dir, files: files,
+		report: &Report{Dir: dir, Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}},
 	}
 	for _, check := range []func(context.Context) error{v.checkFiles, v.checkSystems, v.checkActions} {
 		if err := check(ctx); err != nil {
@@ -100,7 +101,7 @@ func Run(ctx context.Context, b *build.Builder, r Request) (*Report, error) {
 
 // find gives the directory of the artifacts and the names of its files.
 func find(dir string) (string, []string, error) {
-	for _, candidate := range []string{dir, filepath.Join(dir, build.DefaultName)} {
+	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
 		entries, err := os.ReadDir(candidate)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; give the directory that they are in", err)
@@ -117,18 +118,21 @@ func find(dir string) (string, []string, error) {
 }
 
 func isArtifact(name string) bool {
-	return name == build.ChecksumsFile || name == build.ManifestFile || isBootFile(name)
+	return name == artifact.ChecksumsFile || name == artifact.ManifestFile || isBootFile(name)
 }
 
 // isBootFile tells whether machines may ask for a file of that name.
 func isBootFile(name string) bool {
-	return strings.HasPrefix(name, "vmlinuz-") || strings.HasPrefix(name, initramfsPrefix)
+	return strings.HasPrefix(name, vmlinuzPrefix) || strings.HasPrefix(name, initramfsPrefix)
 }
 
-const initramfsPrefix = "initramfs-"
+const (
+	vmlinuzPrefix   = "vmlinuz-"
+	initramfsPrefix = "initramfs-"
+)
 
 type verifier struct {
-	builder *build.Builder
+	editor  *remaster.Editor
 	request Request
 	dir     string
 	files   []string // in dir
@@ -188,5 +192,5 @@ func (v *verifier) during(task *progress.Task, check func() error) error {
 }
 
 func (v *verifier) start(total int64, format string, args ...any) *progress.Task {
-	return progress.Start(v.builder.Progress, total, format, args...)
+	return progress.Start(v.editor.Progress, total, format, args...)
 }

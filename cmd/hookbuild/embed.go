@@ -9,8 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
+	"hookbuild/build/remaster"
 	"hookbuild/embed"
+	"hookbuild/internal/atomicfile"
 )
 
 func newEmbedCommand(a *app) *cli.Command {
@@ -48,23 +49,39 @@ func (a *app) embed(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	memory, err := b.EmbedInto(c.Context, r)
+	to := a.output(c)
+	memory, err := b.Editor().Embed(c.Context, r, to)
 	if err != nil {
 		return err
 	}
 	a.noteMemory(memory)
 	a.note("done in %s", time.Since(started).Round(time.Millisecond))
-	_, err = fmt.Fprintln(a.results(), r.Output)
+	return a.printOutput(to)
+}
+
+// output is where -o says that the result goes.
+func (a *app) output(c *cli.Context) atomicfile.Target {
+	return atomicfile.Target{Path: c.String("output"), Stdout: a.stdout}
+}
+
+// printOutput prints the path of a file that was written. A device or a pipe has
+// the result itself and nothing else.
+func (a *app) printOutput(to atomicfile.Target) error {
+	if path, err := to.Resolve(); err != nil || path == "" {
+		return err
+	}
+	_, err := fmt.Fprintln(a.results(), to.Path)
 	return err
 }
 
 // embedInto gathers what the flags ask for.
-func (a *app) embedInto(c *cli.Context) (r build.EmbedRequest, err error) {
-	r = build.EmbedRequest{
-		Initramfs: c.String("initramfs"), Output: c.String("output"), Vmlinuz: c.String("vmlinuz"), Keep: c.Bool("keep-embedded"),
-	}
-	if r.Initramfs == "" || r.Output == "" {
+func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
+	r = remaster.Request{Initramfs: c.String("initramfs"), Vmlinuz: c.String("vmlinuz"), Keep: c.Bool("keep-embedded")}
+	if r.Initramfs == "" || c.String("output") == "" {
 		return r, usagef("say which initramfs to read (--initramfs IN) and which to write (-o OUT)")
+	}
+	if err := a.output(c).Check(); err != nil {
+		return r, err
 	}
 	if r.DockerArch, err = a.dockerArch(c); err != nil {
 		return r, err
@@ -103,7 +120,7 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 	if err != nil {
 		return err
 	}
-	in, err := b.OpenInitramfs(c.Context, source)
+	in, err := b.Editor().Open(c.Context, source)
 	if err != nil {
 		return err
 	}
@@ -139,19 +156,22 @@ func newExtractImageCommand(a *app) *cli.Command {
 			if c.NArg() != 2 || c.String("output") == "" {
 				return usagef("say which initramfs, which image and which file: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
 			}
+			to := a.output(c)
+			if err := to.Check(); err != nil {
+				return err
+			}
 			b, err := a.newBuilder(c)
 			if err != nil {
 				return err
 			}
-			x, err := b.ExtractImage(c.Context, c.Args().Get(0), c.Args().Get(1), c.String("output"))
+			x, err := b.Editor().ExtractImage(c.Context, c.Args().Get(0), c.Args().Get(1), to)
 			if err != nil {
 				return err
 			}
 			for _, note := range x.Notes {
 				a.note("%s", note)
 			}
-			_, err = fmt.Fprintln(a.results(), c.String("output"))
-			return err
+			return a.printOutput(to)
 		},
 	}
 }

@@ -134,7 +134,7 @@ func TestEmbedRefuses(t *testing.T) {
 		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--bundle", "b.yaml"}},
 		{3, "text", []string{"embed", "--initramfs", filepath.Join(dir, "text"), "-o", out, "--image", image}},
 		{3, "none", []string{"embed", "--initramfs", filepath.Join(dir, "none"), "-o", out, "--image", image}},
-		{3, "it has none", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--keep-embedded"}},
+		{3, "it has no embedded images", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--keep-embedded"}},
 		{3, "kexec", []string{"embed", "--initramfs", in, "-o", out, "--image", image + "=127.0.0.1/kexec", "--image", s.Host + "/hook/hook-hello:x=127.0.0.1/kexec"}},
 		{3, "no embedded images", []string{"extract-image", in, "cexec", "-o", out}},
 		{2, "extract-image IN NAME", []string{"extract-image", in}},

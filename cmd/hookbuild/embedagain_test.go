@@ -72,7 +72,7 @@ func TestEmbedOntoWhatIsThere(t *testing.T) {
 		t.Error("the file that was made already was written anew")
 	}
 	elsewhere := filepath.Join(dir, "elsewhere")
-	if err := os.WriteFile(elsewhere, []byte(made), 0o644); err != nil {
+	if err := os.WriteFile(elsewhere, []byte("another"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	changed := []byte(made)
@@ -93,8 +93,11 @@ func TestEmbedOntoWhatIsThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		embed()
-		if info, err := os.Lstat(out); err != nil || info.Mode() != 0o644 || readFile(t, out) != made {
+		if info, err := os.Stat(out); err != nil || info.Mode() != 0o644 || readFile(t, out) != made {
 			t.Errorf("%s: it is not what was made at first", test.what)
+		}
+		if to, err := os.Readlink(out); test.what == "a link" && (err != nil || to != elsewhere) {
+			t.Errorf("the link became %q, %v", to, err)
 		}
 	}
 }

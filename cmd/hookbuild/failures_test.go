@@ -62,7 +62,7 @@ func TestAllPrintsTheArtifacts(t *testing.T) {
 	out := t.TempDir()
 	cache := sharedCache(t)
 	got := runAt(t.Context(), s, allArgs(t, s, cache, out)...)
-	want := fmt.Sprintf("%[1]s/hook/vmlinuz-x86_64\n%[1]s/hook/initramfs-x86_64\n%[1]s/hook_latest-lts-x86_64.tar.gz\n", out)
+	want := fmt.Sprintf("%[1]s/hook/vmlinuz-latest-lts-x86_64\n%[1]s/hook/initramfs-latest-lts-x86_64\n%[1]s/hook/vmlinuz-x86_64\n%[1]s/hook/initramfs-x86_64\n%[1]s/hook_latest-lts-x86_64.tar.gz\n", out)
 	if got.code != 0 || got.stdout != want {
 		t.Fatalf("exit code %d\n%s\n%s", got.code, got.stdout, got.stderr)
 	}

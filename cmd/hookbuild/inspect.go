@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
+	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
@@ -70,7 +70,7 @@ type directorySize struct {
 // subject is what the arguments name: a kernel, an initramfs, or both.
 type subject struct {
 	kernel   *kernel.Image
-	existing *build.Existing
+	existing *remaster.Existing
 	vmlinuz  string
 }
 
@@ -154,7 +154,7 @@ func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.existing, err = b.OpenInitramfs(c.Context, arg)
+	s.existing, err = b.Editor().Open(c.Context, arg)
 	return err
 }
 

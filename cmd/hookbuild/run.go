@@ -7,11 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/machine"
@@ -24,7 +25,7 @@ func newRunCommand(a *app) *cli.Command {
 		Usage:     "boot the artifacts in --out with QEMU, on this terminal; TINK_SERVER and MAC make it a worker of a Tinkerbell",
 		ArgsUsage: "[FLAVOR]",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Value: build.DefaultName, Usage: "the directory of a document's artifacts in --out"},
+			&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "the directory of a document's artifacts in --out"},
 			&cli.StringFlag{Name: "append", Usage: "more for the kernel's command line"},
 			&cli.IntFlag{Name: "memory", Usage: "the machine's memory in `MIB` (default: 2048, or what the initramfs needs if that is more)"},
 			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "the machine's processors"},
@@ -70,21 +71,19 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 		return m, usagef("--memory %d, --cpus %d: a machine needs some of both", c.Int("memory"), c.Int("cpus"))
 	}
 	dir := filepath.Join(c.String("out"), c.String("name"))
-	made, err := built(dir, f.Arch)
+	made, err := built(dir, f, c.NArg() > 0)
 	if err != nil {
 		return m, err
 	}
-	if c.NArg() > 0 && made.Flavor != f.ID {
-		return m, fault.Invalidf("booting the artifacts of %s: those in %q are of %q; build the flavor first, or give --out", f.ID, dir, made.Flavor)
-	}
+	id := orDefault(made.ID, made.Arch)
 	m = machine.Machine{
-		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+f.Arch), Initramfs: filepath.Join(dir, "initramfs-"+f.Arch),
+		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+id), Initramfs: filepath.Join(dir, "initramfs-"+id),
 		Disk: c.String("disk"), Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
 	}
 	if m.MemoryMB == 0 {
 		m.MemoryMB = memoryFor(made)
 	}
-	if m.Cmdline, err = a.machineCmdline(c, dir, f); err != nil {
+	if m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, "cmdline-"+id)); err != nil {
 		return m, err
 	}
 	if mac := a.variable("MAC"); mac != "" {
@@ -95,28 +94,39 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	return m, nil
 }
 
-// built finds what the manifest in dir says of the artifacts for arch.
-func built(dir, arch string) (build.BuildRecord, error) {
-	manifest, err := build.ReadManifest(filepath.Join(dir, build.ManifestFile))
+// built returns what the manifest in dir says of the flavor's artifacts; where
+// the flavor was not named, of those that were built last for its architecture.
+func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
+	manifest, err := artifact.ReadManifest(filepath.Join(dir, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return build.BuildRecord{}, fault.Invalidf("looking for the artifacts to boot: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or give --out", dir)
+		return artifact.Build{}, fault.Invalidf("looking for the artifacts to boot: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or give --out", dir)
 	}
 	if err != nil {
-		return build.BuildRecord{}, err
+		return artifact.Build{}, err
 	}
-	var there []string
+	var there, flavors []string
+	var found *artifact.Build
 	for _, b := range manifest.Builds {
-		if b.Arch == arch {
+		there, flavors = append(there, b.Arch), append(flavors, b.Flavor)
+		switch last := slices.ContainsFunc(b.Artifacts, func(a artifact.File) bool { return a.Name == "vmlinuz-"+f.Arch }); {
+		case named && b.Flavor == f.ID, !named && last:
 			return b, nil
+		case !named && b.Arch == f.Arch:
+			found = &b
 		}
-		there = append(there, b.Arch)
 	}
-	return build.BuildRecord{}, fault.Invalidf("looking for the artifacts to boot: those in %q are for %s, not %s; give --arch or the flavor", dir, strings.Join(there, ", "), arch)
+	if found != nil {
+		return *found, nil
+	}
+	if named {
+		return artifact.Build{}, fault.Invalidf("booting the artifacts of %s: those in %q are of %q; build the flavor first, or give --out", f.ID, dir, strings.Join(flavors, ", "))
+	}
+	return artifact.Build{}, fault.Invalidf("looking for the artifacts to boot: those in %q are for %s, not %s; give --arch or the flavor", dir, strings.Join(there, ", "), f.Arch)
 }
 
 // memoryFor is the MiB that the artifacts boot with: the files may fill half of
 // it, while the initramfs is there too.
-func memoryFor(made build.BuildRecord) int {
+func memoryFor(made artifact.Build) int {
 	const least, system, mib = 2048, 512, 1 << 20
 	if made.Size == nil {
 		return least
@@ -125,14 +135,15 @@ func memoryFor(made build.BuildRecord) int {
 }
 
 // machineCmdline is what build.sh tells the kernel of the Tinkerbell that the
-// machine belongs to, or a document's own command line; then --append.
-func (a *app) machineCmdline(c *cli.Context, dir string, f flavor.Flavor) (string, error) {
+// machine belongs to, or the document's command line in the file own; then
+// --append.
+func (a *app) machineCmdline(c *cli.Context, own string) (string, error) {
 	var words []string
 	var err error
-	if c.String("name") == build.DefaultName {
+	if c.String("name") == artifact.DefaultName {
 		words, err = a.workerParameters()
 	} else {
-		words, err = documentCmdline(filepath.Join(dir, "cmdline-"+f.Arch))
+		words, err = documentCmdline(own)
 	}
 	if err != nil {
 		return "", err

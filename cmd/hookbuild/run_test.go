@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
 	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
 	"hookbuild/test/kerneltest"
@@ -21,14 +21,14 @@ import (
 )
 
 // artifactsOf writes what a build leaves, without content, and gives --out.
-func artifactsOf(t *testing.T, name string, records ...build.BuildRecord) string {
+func artifactsOf(t *testing.T, name string, records ...artifact.Build) string {
 	t.Helper()
 	out := t.TempDir()
-	manifest, err := json.Marshal(build.Manifest{Schema: 1, Builds: records})
+	manifest, err := json.Marshal(artifact.Manifest{Schema: 1, Builds: records})
 	if err != nil {
 		t.Fatal(err)
 	}
-	site.WriteFile(t, filepath.Join(out, name, build.ManifestFile), string(manifest))
+	site.WriteFile(t, filepath.Join(out, name, artifact.ManifestFile), string(manifest))
 	for _, r := range records {
 		site.WriteFile(t, filepath.Join(out, name, "vmlinuz-"+r.Arch), "")
 		site.WriteFile(t, filepath.Join(out, name, "initramfs-"+r.Arch), "")
@@ -37,8 +37,8 @@ func artifactsOf(t *testing.T, name string, records ...build.BuildRecord) string
 }
 
 func TestVariablesOfRun(t *testing.T) {
-	amd64 := build.BuildRecord{Arch: "x86_64", Flavor: "hook-latest-lts-amd64"}
-	out := artifactsOf(t, "hook", amd64, build.BuildRecord{Arch: "aarch64", Flavor: "hook-default-arm64"})
+	amd64 := artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64"}
+	out := artifactsOf(t, "hook", amd64, artifact.Build{Arch: "aarch64", Flavor: "hook-default-arm64"})
 	const alone = "tink_worker_image=quay.io/tinkerbell/tink-worker:latest tinkerbell_tls=false"
 	tests := []struct {
 		words         []string
@@ -80,7 +80,7 @@ func TestVariablesOfRun(t *testing.T) {
 }
 
 func TestMachineOfRun(t *testing.T) {
-	large := build.BuildRecord{Arch: "x86_64", Flavor: "doc", Size: &size.Report{RAM: 2000 << 20, Compressed: 300 << 20}}
+	large := artifact.Build{Arch: "x86_64", Flavor: "doc", Size: &size.Report{RAM: 2000 << 20, Compressed: 300 << 20}}
 	out := artifactsOf(t, "doc", large)
 	site.WriteFile(t, filepath.Join(out, "doc/cmdline-x86_64"), "console=tty0 own\n")
 	args := []string{"run", "--out", out, "--name", "doc"}
@@ -101,7 +101,7 @@ func TestMachineOfRun(t *testing.T) {
 
 func TestWhatRunRefuses(t *testing.T) {
 	s := site.New(t, nil)
-	out := artifactsOf(t, "hook", build.BuildRecord{Arch: "x86_64", Flavor: "hook-latest-lts-amd64"})
+	out := artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64"})
 	for _, test := range []struct {
 		code int
 		say  string

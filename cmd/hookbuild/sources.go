@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
+	"hookbuild/build/onboard"
 	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
@@ -82,12 +82,12 @@ func eksctlVersion(ctx context.Context) (string, error) {
 
 // embedRequest gathers what the flags name; the bundle is read when fromBundle
 // is set.
-func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*build.Embed, error) {
+func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, error) {
 	list, err := imageList(c)
 	if err != nil {
 		return nil, err
 	}
-	e := &build.Embed{List: list}
+	e := &onboard.Embed{List: list}
 	if !fromBundle {
 		for _, flag := range bundleFlags() {
 			if c.IsSet(flag.Names()[0]) {
@@ -130,7 +130,7 @@ func (a *app) workerSource(c *cli.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return b.WorkerFrom(c.Context, from)
+	return b.Editor().WorkerFrom(c.Context, from)
 }
 
 // imageList reads the files of --images-file and the words of --image.

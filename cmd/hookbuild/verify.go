@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
 	"hookbuild/build/verify"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
@@ -41,8 +41,8 @@ func (a *app) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := verify.Run(c.Context, b, verify.Request{
-		Dir:       orDefault(c.Args().First(), filepath.Join(c.String("out"), build.DefaultName)),
+	report, err := verify.Run(c.Context, b.Editor(), verify.Request{
+		Dir:       orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName)),
 		Arch:      map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch],
 		Templates: c.StringSlice("template"),
 	})

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
 	"hookbuild/build/verify"
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
@@ -46,6 +46,7 @@ func newSmallProof(t *testing.T) proof {
 	site.WriteFile(t, filepath.Join(dir, "lib/modules/6.6.1/modules.builtin"), "")
 	args := allArgs(t, p.site, p.cache, p.out)
 	args[slices.Index(args, "--kernel")+1] = "dir:" + dir
+	args[1] = "hook-default-amd64" // whose id is x86_64: no links
 	p.run(0, append(args, "--layout", "directory")...)
 	return p
 }
@@ -97,7 +98,7 @@ func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
 		spoil(t, dir)
-		recorded(func(r *build.BuildRecord) {
+		recorded(func(r *artifact.Build) {
 			for i, a := range r.Artifacts {
 				content := readFile(t, filepath.Join(dir, a.Name))
 				r.Artifacts[i].Size, r.Artifacts[i].SHA512 = int64(len(content)), sha512Of(content)
@@ -107,10 +108,10 @@ func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
 }
 
 // recorded changes the manifest, and checksums.txt to what that has.
-func recorded(edit func(*build.BuildRecord)) func(*testing.T, string) {
+func recorded(edit func(*artifact.Build)) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		m, err := build.ReadManifest(filepath.Join(dir, "manifest.json"))
+		m, err := artifact.ReadManifest(filepath.Join(dir, "manifest.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +195,7 @@ func TestVerifyIntact(t *testing.T) {
 			site.WriteFile(t, template, goodTemplate)
 			for _, dir := range []string{p.out, filepath.Join(p.out, "hook")} {
 				got := p.run(0, "verify", dir, "--template", template)
-				for _, said := range []string{"artifact  vmlinuz-x86_64", "artifact  manifest.json", "system    initramfs-x86_64", "127.0.0.1/embedded/cexec:latest", "action    install: run", ", on board\n"} {
+				for _, said := range []string{"artifact  vmlinuz-x86_64", "artifact  vmlinuz-latest-lts-x86_64", "artifact  manifest.json", "system    initramfs-latest-lts-x86_64", "127.0.0.1/embedded/cexec:latest", "action    install: run", ", on board\n"} {
 					if !strings.Contains(got.stdout, said) {
 						t.Errorf("%q is not in\n%s", said, got.stdout)
 					}
@@ -204,7 +205,7 @@ func TestVerifyIntact(t *testing.T) {
 				}
 			}
 			r := p.findings(t, 0, "--out", p.out, "--arch", "amd64")
-			if len(r.Faults) > 0 || len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Artifacts) != 3 || r.Systems[0].Kernel == "" {
+			if len(r.Faults) > 0 || len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Artifacts) != 5 || r.Systems[0].Kernel == "" {
 				t.Errorf("the findings are %+v", r)
 			}
 		})
@@ -262,8 +263,8 @@ func TestVerifyFinds(t *testing.T) {
 		"a broken manifest": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "manifest.json"), func([]byte) []byte { return []byte("{") })
 		}, []string{"manifest.json: reading the manifest", "manifest.json: its 1 bytes"}},
-		"another size in the manifest": {recorded(func(r *build.BuildRecord) { r.Artifacts[0].Size++ }), []string{"are not those in manifest.json"}},
-		"another image in the manifest": {recorded(func(r *build.BuildRecord) { r.Embedded[0].ID = "sha256:0" }), []string{
+		"another size in the manifest": {recorded(func(r *artifact.Build) { r.Artifacts[0].Size++ }), []string{"are not those in manifest.json"}},
+		"another image in the manifest": {recorded(func(r *artifact.Build) { r.Embedded[0].ID = "sha256:0" }), []string{
 			"the image 127.0.0.1/embedded/cexec:latest is sha256:",
 		}},
 		"paths in the manifest": {func(t *testing.T, dir string) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"hookbuild/build"
+	"hookbuild/build/artifact"
 	"hookbuild/embed"
 	"hookbuild/test/corpus"
 	"hookbuild/test/lab"
@@ -243,11 +243,11 @@ func (d *demo) patience() time.Duration {
 // directory layout extended attributes get lost, since neither an initramfs nor
 // LinuxKit's init carries them and that system has no program to set them.
 func (d *demo) checkArguments() (string, error) {
-	raw, err := os.ReadFile(filepath.Join(d.out(), "hook", build.ManifestFile))
+	raw, err := os.ReadFile(filepath.Join(d.out(), "hook", artifact.ManifestFile))
 	if err != nil {
 		return "", err
 	}
-	var manifest build.Manifest
+	var manifest artifact.Manifest
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return "", fmt.Errorf("reading hookbuild's manifest: %w", err)
 	}

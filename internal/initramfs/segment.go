@@ -280,3 +280,12 @@ func longestPart(name string) int {
 	}
 	return longest
 }
+
+// CopyContent writes the content of a regular file to w and checks that it has
+// the entry's size.
+func CopyContent(w io.Writer, e Entry) error {
+	if e.Type != Regular {
+		return nil
+	}
+	return copyContent(context.Background(), w, e)
+}

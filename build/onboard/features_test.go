@@ -1,4 +1,4 @@
-package build
+package onboard
 
 import (
 	"strings"
@@ -17,8 +17,7 @@ func TestUnknownIsNotMissing(t *testing.T) {
 	silent := &kernel.Features{Origin: "the list of modules"}
 	for _, asked := range []squashfs.Compression{"", squashfs.Gzip, squashfs.XZ, squashfs.Zstd} {
 		var warned warnings
-		b := &Builder{Progress: &warned}
-		can := b.storeCapabilities(silent, need{store: true, layers: asked})
+		can := storeCapabilities(silent, Need{Store: true, Layers: asked}, &warned)
 		if !can.SquashfsGzip || can.SquashfsXZ != (asked == squashfs.XZ) || can.SquashfsZstd != (asked == squashfs.Zstd) {
 			t.Errorf("asked for %q: %+v", asked, can)
 		}
@@ -31,8 +30,7 @@ func TestUnknownIsNotMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Builder{}
-	if can := b.storeCapabilities(&kernel.Features{Config: config}, need{initramfs: initramfs.Gzip, layers: squashfs.XZ}); can.SquashfsXZ {
+	if can := storeCapabilities(&kernel.Features{Config: config}, Need{Initramfs: initramfs.Gzip, Layers: squashfs.XZ}, nil); can.SquashfsXZ {
 		t.Error("the configuration says that XZ is off, and it is assumed")
 	}
 }

@@ -1,4 +1,4 @@
-package build
+package artifact
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,4 @@
-package build
+package remaster
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hookbuild/embed"
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
@@ -31,32 +32,32 @@ type Existing struct {
 	spools []*os.File // what the trees read from
 }
 
-// OpenInitramfs reads an initramfs, a path or URL. Its contents are kept in a
-// temporary file in the cache's directory.
-func (b *Builder) OpenInitramfs(ctx context.Context, source string) (*Existing, error) {
-	x, err := b.findInitramfs(ctx, source)
+// Open reads an initramfs, a path or URL. Its contents are kept in a temporary
+// file in the cache's directory.
+func (e *Editor) Open(ctx context.Context, source string) (*Existing, error) {
+	x, err := e.open(ctx, source)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.unpack(ctx, x, nil); err != nil {
+	if err := x.unpack(ctx, e.Progress, nil); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil
 }
 
-// findInitramfs opens an initramfs whose contents may not be wanted.
-func (b *Builder) findInitramfs(ctx context.Context, source string) (*Existing, error) {
-	file, err := fetch.Open(ctx, source, fetch.Options{Cache: b.Cache, Offline: b.Offline, Progress: b.Progress})
+// open opens an initramfs without reading it.
+func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
+	file, err := fetch.Open(ctx, source, e.fetchOptions())
 	if err != nil {
 		return nil, fmt.Errorf("reading an initramfs: %w", err)
 	}
-	return &Existing{Name: source, file: file, cache: b.Cache}, nil
+	return &Existing{Name: source, file: file, cache: e.Cache}, nil
 }
 
-// unpack gives x its Contents, in which only the wanted files can be opened; nil
-// is all.
-func (b *Builder) unpack(ctx context.Context, x *Existing, wanted func(initramfs.Entry) bool) (err error) {
-	task := progress.Start(b.Progress, 0, "read the initramfs %s", x.Name)
+// unpack sets x.Contents, in which only the wanted files can be opened; nil
+// means all.
+func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(initramfs.Entry) bool) (err error) {
+	task := progress.Start(sink, 0, "read the initramfs %s", x.Name)
 	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size()), wanted); err != nil {
 		return task.End(err, "")
 	}
@@ -66,12 +67,16 @@ func (b *Builder) unpack(ctx context.Context, x *Existing, wanted func(initramfs
 // load unpacks what r holds, the wanted files into a spool that lasts until
 // Close.
 func (x *Existing) load(ctx context.Context, r io.Reader, wanted func(initramfs.Entry) bool) (*initramfs.File, error) {
-	spool, err := os.CreateTemp(x.cache.Dir(), "initramfs-")
+	if err := atomicfile.Sweep(x.cache.Dir(), atomicfile.Prefix); err != nil {
+		return nil, err
+	}
+	spool, err := os.CreateTemp(x.cache.Dir(), atomicfile.Prefix)
 	if err != nil {
 		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
 	}
 	x.spools = append(x.spools, spool)
-	if err := os.Remove(spool.Name()); err != nil { // open, it stays as long as it is used
+	// Open, it stays as long as it is used. Another process may sweep its name first.
+	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
 	}
 	return initramfs.Load(ctx, r, spool, x.Name, initramfs.Limits{}, wanted)

@@ -1,4 +1,4 @@
-package build
+package remaster
 
 import (
 	"bytes"
@@ -8,14 +8,15 @@ import (
 	"io/fs"
 	"os"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/initramfs"
 )
 
-// holds tells whether path is a regular file of exactly the bytes that fill
-// writes, and as readable as writeAtomically makes one.
+// holds reports whether path is a regular file of exactly the bytes that fill
+// writes, and as readable as package atomicfile makes one.
 func holds(path string, fill func(*initramfs.FileWriter) error) (_ bool, err error) {
 	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode() != artifactMode {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode() != atomicfile.Mode {
 		return false, nil
 	}
 	if err != nil {
@@ -40,8 +41,8 @@ func holds(path string, fill func(*initramfs.FileWriter) error) (_ bool, err err
 
 var errDiffers = errors.New("the bytes differ")
 
-// comparer is a writer that fails with errDiffers when it is not given what there
-// gives.
+// comparer is a writer that fails with errDiffers when what is written differs
+// from what there reads.
 type comparer struct {
 	there  io.Reader
 	buffer []byte

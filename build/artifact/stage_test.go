@@ -1,10 +1,9 @@
-package build
+package artifact
 
 import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,7 +19,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// stageFor writes the two files of an architecture and describes them.
+// stageFor writes the two files of an architecture.
 func stageFor(t *testing.T, out, arch, content string) *Stage {
 	t.Helper()
 	s, err := NewStage(out, "hook")
@@ -37,20 +36,17 @@ func stageFor(t *testing.T, out, arch, content string) *Stage {
 			t.Fatal(err)
 		}
 	}
-	artifacts, err := s.Artifacts(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.describe(context.Background(), "hook_"+arch+".tar.gz", BuildRecord{Arch: arch, Artifacts: artifacts}); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 
 func publishFor(t *testing.T, out, arch, content string) {
 	t.Helper()
 	s := stageFor(t, out, arch, content)
-	if err := s.publish("hook_" + arch + ".tar.gz"); err != nil {
+	artifacts, err := s.Artifacts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Publish(t.Context(), "hook_"+arch+".tar.gz", Build{ID: arch, Arch: arch, Artifacts: artifacts}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Discard(); err != nil {
@@ -144,7 +140,7 @@ func TestWriteThatFailsPublishesNothing(t *testing.T) {
 	if !errors.Is(err, full) || !strings.Contains(err.Error(), "vmlinuz-x86_64") {
 		t.Errorf("got %v", err)
 	}
-	if got, err := s.Artifacts(context.Background()); err != nil || len(got) != 0 {
+	if got, err := s.Artifacts(t.Context()); err != nil || len(got) != 0 {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
@@ -214,19 +210,5 @@ func TestTarballHoldsTheBuildAtItsRoot(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"checksums.txt", "manifest.json", "vmlinuz-x86_64", "initramfs-x86_64"}, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestSourceNameHidesTheMachine(t *testing.T) {
-	for source, want := range map[string]string{
-		"deb:/home/me/linux-image.deb": "deb:linux-image.deb",
-		"oci:/srv/images/x":            "oci:x",
-		"ghcr.io/x/y:z":                "ghcr.io/x/y:z",
-		"image:ghcr.io/x/y:z":          "image:ghcr.io/x/y:z",
-		"deb:https://h.example/k.deb":  "deb:https://h.example/k.deb",
-	} {
-		if got := sourceName(source); got != want {
-			t.Errorf("%s: got %s, want %s", source, got, want)
-		}
 	}
 }

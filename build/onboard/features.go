@@ -1,4 +1,4 @@
-package build
+package onboard
 
 import (
 	"context"
@@ -24,39 +24,40 @@ func decompressor(c initramfs.Compression) string {
 	return ""
 }
 
-// need says what capabilities must find in a kernel.
-type need struct {
-	// initramfs is how the archives are compressed.
-	initramfs initramfs.Compression
-	// store reports whether images are embedded, layers how their squashfs was
+// Need says what [Capabilities] must find in a kernel.
+type Need struct {
+	// Initramfs is how the archives are compressed.
+	Initramfs initramfs.Compression
+	// Store reports whether images are embedded, Layers how their squashfs was
 	// asked to be compressed; empty leaves the choice to package embed.
-	store  bool
-	layers squashfs.Compression
+	Store  bool
+	Layers squashfs.Compression
 }
 
-// capabilities reads from the kernel what an embedded store may rely on. It
-// refuses a compression of the initramfs that the kernel cannot unpack.
-func (b *Builder) capabilities(ctx context.Context, k *kernel.Image, n need) (embed.Capabilities, error) {
+// Capabilities reads from the kernel what an embedded store may rely on. It
+// refuses a compression of the initramfs that the kernel cannot unpack. Options
+// that are not known are reported to sink, which may be nil.
+func Capabilities(ctx context.Context, k *kernel.Image, n Need, sink progress.Sink) (embed.Capabilities, error) {
 	features, err := k.Features(ctx)
 	if err != nil {
 		return embed.Capabilities{}, err
 	}
-	if option := decompressor(n.initramfs); option != "" {
+	if option := decompressor(n.Initramfs); option != "" {
 		switch features.Option(option) {
 		case kernel.Missing:
-			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", n.initramfs, k, features.Explain(option))
+			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", n.Initramfs, k, features.Explain(option))
 		case kernel.Unknown:
-			progress.Warnf(b.Progress, "%s; if it does not boot, give another --compression", features.Explain(option))
+			progress.Warnf(sink, "%s; if it does not boot, give another --compression", features.Explain(option))
 		}
 	}
-	return b.storeCapabilities(features, n), nil
+	return storeCapabilities(features, n, sink), nil
 }
 
 // storeCapabilities reads what a store needs. An option that the kernel does not
 // tell of is assumed to be built in, with a warning: nearly all kernels have
 // them. Zstd is the exception, because few kernels read it: it is assumed only
 // where the user asked for it.
-func (b *Builder) storeCapabilities(features *kernel.Features, n need) embed.Capabilities {
+func storeCapabilities(features *kernel.Features, n Need, sink progress.Sink) embed.Capabilities {
 	var unknown []string
 	has := func(option string) embed.Support {
 		if features.Option(option) == kernel.Unknown {
@@ -66,7 +67,7 @@ func (b *Builder) storeCapabilities(features *kernel.Features, n need) embed.Cap
 		return support(features, option)
 	}
 	hasIfAsked := func(c squashfs.Compression, option string) bool {
-		if n.layers == c {
+		if n.Layers == c {
 			return has(option) != embed.Missing
 		}
 		return features.Option(option).Present()
@@ -80,8 +81,8 @@ func (b *Builder) storeCapabilities(features *kernel.Features, n need) embed.Cap
 		SquashfsXZ:    hasIfAsked(squashfs.XZ, "CONFIG_SQUASHFS_XZ"),
 		SquashfsZstd:  hasIfAsked(squashfs.Zstd, "CONFIG_SQUASHFS_ZSTD"),
 	}
-	if n.store && len(unknown) > 0 {
-		progress.Warnf(b.Progress, "whether the kernel has %s, which the images need, is not known: it carries no configuration; assuming that it has", strings.Join(unknown, ", "))
+	if n.Store && len(unknown) > 0 {
+		progress.Warnf(sink, "whether the kernel has %s, which the images need, is not known: it carries no configuration; assuming that it has", strings.Join(unknown, ", "))
 	}
 	return can
 }

@@ -1,0 +1,190 @@
+package artifact
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/linuxkit/size"
+)
+
+// DefaultName is the directory of a HookOS in OUT, and starts the name of its
+// tarball.
+const DefaultName = "hook"
+
+// ManifestFile is the name of the file that lists every input by digest.
+const ManifestFile = "manifest.json"
+
+// Manifest is the content of manifest.json. It names no path, host or time of
+// the machine that built: equal inputs make equal bytes.
+type Manifest struct {
+	Schema int `json:"schema"` // 1
+	// Builds has one element for each output id, sorted by it.
+	Builds []Build `json:"builds"`
+}
+
+// Build describes one build: its inputs, options and artifacts.
+type Build struct {
+	// ID ends the artifacts' names: latest-lts-x86_64.
+	ID        string    `json:"id,omitempty"`
+	Arch      string    `json:"arch"` // x86_64 or aarch64
+	Flavor    string    `json:"flavor,omitempty"`
+	Hookbuild string    `json:"hookbuild"` // the version of the program
+	Base      *Base     `json:"base,omitempty"`
+	Template  *Input    `json:"template,omitempty"`
+	Kernel    *Kernel   `json:"kernel,omitempty"`
+	Bundle    *Bundle   `json:"bundle,omitempty"`
+	Embedded  []OnBoard `json:"embedded,omitempty"`
+	Images    []Image   `json:"images,omitempty"`
+	// Options are the build's options by name.
+	Options map[string]string `json:"options"`
+	// Loader is the boot loader of the ISO image.
+	Loader    *Input       `json:"loader,omitempty"`
+	Size      *size.Report `json:"size,omitempty"`
+	Artifacts []File       `json:"artifacts"`
+	// Tarball is the archive next to the directory of the artifacts. The
+	// manifest inside of it does not name it.
+	Tarball *File `json:"tarball,omitempty"`
+}
+
+// Input is an input file.
+type Input struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+// Base is the existing HookOS that images were added to.
+type Base struct {
+	Kernel    Input `json:"kernel"`
+	Initramfs Input `json:"initramfs"`
+}
+
+// Kernel is where the kernel came from.
+type Kernel struct {
+	Source  string `json:"source"`
+	Release string `json:"release"`
+	Digest  string `json:"digest"`
+}
+
+// Bundle is the EKS Anywhere bundle that named the images.
+type Bundle struct {
+	Number  int    `json:"number,omitempty"`
+	Release string `json:"release,omitempty"`
+}
+
+// OnBoard is an image that the initramfs carries.
+type OnBoard struct {
+	Source string   `json:"source"`
+	Digest string   `json:"digest,omitempty"` // what the source resolved to
+	ID     string   `json:"id"`               // under which dockerd lists it
+	Names  []string `json:"names"`
+}
+
+// Image is an image that the root file system is made of.
+type Image struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+}
+
+// File is one published file.
+type File struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"` // bytes
+	SHA512 string `json:"sha512"`
+	// Link names the artifact that this one is a hard link to.
+	Link string `json:"link,omitempty"`
+}
+
+// ReadManifest reads the manifest.json at path.
+func ReadManifest(path string) (m Manifest, err error) {
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(content, &m)
+	}
+	if err != nil {
+		return m, fault.Invalidf("reading the manifest %q of the artifacts that are there: %w; remove it if it is of no use", path, err)
+	}
+	for i := range m.Builds { // versions before 1.0 wrote the id among the options
+		if b := &m.Builds[i]; b.ID == "" {
+			b.ID = b.Options["outputID"]
+		}
+	}
+	return m, nil
+}
+
+// merged is a manifest with one build added.
+type merged struct {
+	Manifest
+	// dropped are the names of artifacts that the manifest had and has no more.
+	dropped []string
+	// replaced are other builds that lost a file of their own to the new one.
+	replaced []Build
+}
+
+// merge adds a build to the manifest at path, in the place of one of the same
+// id. A missing file is an empty manifest.
+func merge(path string, b Build) (merged, error) {
+	old, err := ReadManifest(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return merged{}, err
+	}
+	m := merged{Manifest: Manifest{Schema: 1, Builds: []Build{b}}}
+	for _, other := range old.Builds {
+		kept, whole := without(other, b)
+		switch {
+		case other.ID == b.ID && other.Arch == b.Arch:
+		case whole:
+			m.Builds = append(m.Builds, kept)
+			continue
+		default:
+			m.replaced = append(m.replaced, other)
+		}
+		for _, f := range other.Artifacts {
+			m.dropped = append(m.dropped, f.Name)
+		}
+	}
+	slices.SortFunc(m.Builds, func(a, b Build) int { return strings.Compare(a.Arch+" "+a.ID, b.Arch+" "+b.ID) })
+	return m, nil
+}
+
+// without returns other without the links whose names b takes over. It reports
+// false when b takes the name of a file that is no link: then other is no longer
+// whole.
+func without(other, b Build) (_ Build, whole bool) {
+	whole = true
+	var kept []File
+	for _, f := range other.Artifacts {
+		taken := slices.ContainsFunc(b.Artifacts, func(n File) bool { return n.Name == f.Name })
+		if taken && f.Link == "" {
+			whole = false
+		}
+		if !taken {
+			kept = append(kept, f)
+		}
+	}
+	other.Artifacts = kept
+	return other, whole
+}
+
+func (m Manifest) write(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(m)
+}
+
+// TarballName returns the name of a build's tarball, which Tinkerbell's chart
+// links to: hook_latest-lts-x86_64.tar.gz.
+func TarballName(name, id string) string { return name + "_" + id + ".tar.gz" }
+
+// WarnReplaced reports the builds that [Stage.Publish] returned.
+func WarnReplaced(sink progress.Sink, replaced []Build) {
+	for _, b := range replaced {
+		progress.Warnf(sink, "%s is no longer in the directory: the new artifacts have the same names; its tarball stays", b.Flavor)
+	}
+}

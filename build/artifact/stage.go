@@ -1,0 +1,289 @@
+// Package artifact publishes the files that a user takes away: the directory
+// OUT/hook with checksums.txt and manifest.json, and the tarball next to it.
+//
+// Everything is written into a stage first. Publishing exchanges directories in
+// one step and then renames the tarball, whose sum the new manifest holds: a run
+// that is killed between the two leaves a tarball that does not match, which
+// package verify reports.
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/fault"
+)
+
+// Stage is where artifacts are written before they appear. All of them appear
+// at once, when Publish exchanges directories; until then, and after a failure,
+// the output directory is as it was.
+type Stage struct {
+	out   string   // OUT
+	root  string   // OUT/.hook-*
+	lock  *os.File // root, locked while in use
+	dir   string   // root/hook: becomes OUT/hook
+	names []string
+	// links maps the names that are hard links to what they link to.
+	links map[string]string
+	// aside are artifacts that the tarball does not hold.
+	aside map[string]bool
+}
+
+const stagePrefix = ".hook-"
+
+// CheckOut reports an output directory that cannot be one, before any work is
+// done for it.
+func CheckOut(out string) error {
+	info, err := os.Stat(out)
+	if err == nil && !info.IsDir() {
+		return fault.Usagef("--out %q is not a directory; name a directory", out)
+	}
+	return nil
+}
+
+// NewStage begins to write artifacts into OUT/NAME, where NAME is "hook" for a
+// HookOS. It removes the stages that killed runs left in OUT. Discard must be
+// called at the end.
+func NewStage(out, name string) (*Stage, error) {
+	if err := CheckOut(out); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("making the output directory: %w", err)
+	}
+	for _, prefix := range []string{stagePrefix, atomicfile.Prefix} {
+		if err := atomicfile.Sweep(out, prefix); err != nil {
+			return nil, err
+		}
+	}
+	root, lock, err := atomicfile.TempDir(out, stagePrefix)
+	if err != nil {
+		return nil, fmt.Errorf("making a directory for the artifacts: %w", err)
+	}
+	s := &Stage{out: out, root: root, lock: lock, dir: filepath.Join(root, name), links: map[string]string{}, aside: map[string]bool{}}
+	if err := s.makeDir(); err != nil {
+		return nil, errors.Join(fmt.Errorf("making a directory for the artifacts: %w", err), s.Discard())
+	}
+	return s, nil
+}
+
+func (s *Stage) makeDir() error {
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(s.dir, 0o755) // whatever the umask is
+}
+
+// Path returns where a staged artifact is.
+func (s *Stage) Path(name string) string { return filepath.Join(s.dir, name) }
+
+// Write makes one artifact from what fill writes.
+func (s *Stage) Write(name string, fill func(io.Writer) error) error {
+	if err := writeSynced(s.Path(name), fill); err != nil {
+		return fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, err)
+	}
+	s.names = append(s.names, name)
+	return nil
+}
+
+// WriteAside makes an artifact that goes next to the others but not into the
+// tarball, which holds what machines boot over the network.
+func (s *Stage) WriteAside(name string, fill func(io.Writer) error) error {
+	s.aside[name] = true
+	return s.Write(name, fill)
+}
+
+// Link makes name a hard link to the staged artifact to. Where both names are
+// the same, the artifact has the name already.
+func (s *Stage) Link(name, to string) error {
+	if name == to {
+		return nil
+	}
+	if err := os.Link(s.Path(to), s.Path(name)); err != nil {
+		return fmt.Errorf("linking the artifact %q to %q: %w", name, to, err)
+	}
+	s.names = append(s.names, name)
+	s.links[name] = to
+	return nil
+}
+
+// writeSynced writes a new file through to the disk.
+func writeSynced(path string, fill func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, atomicfile.Mode)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Chmod(atomicfile.Mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Artifacts lists what was written so far, in that order, with its sums.
+func (s *Stage) Artifacts(ctx context.Context) ([]File, error) {
+	var all []File
+	for _, name := range s.names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if to, isLink := s.links[name]; isLink {
+			i := slices.IndexFunc(all, func(f File) bool { return f.Name == to })
+			all = append(all, File{Name: name, Size: all[i].Size, SHA512: all[i].SHA512, Link: to})
+			continue
+		}
+		f, err := sumFile(s.Path(name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+func sumFile(path string) (_ File, err error) {
+	name := filepath.Base(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, fmt.Errorf("summing the artifact %q: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return Sum(name, f)
+}
+
+// Publish writes the tarball, checksums and manifest, and lets all artifacts
+// appear in OUT. B describes this build. Other builds of OUT/hook stay next to
+// it; those that lost a file to it are returned.
+func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (replaced []Build, err error) {
+	packed, err := s.pack(ctx, tarball, b)
+	if err != nil {
+		return nil, err
+	}
+	b.Tarball = &packed
+	out, err := lockDir(s.out)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	m, err := merge(filepath.Join(s.final(), ManifestFile), b)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.keepOthers(m.dropped); err != nil {
+		return nil, err
+	}
+	if err := s.Write(ManifestFile, m.write); err != nil {
+		return nil, err
+	}
+	all, err := s.Artifacts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Write(ChecksumsFile, checksums(all)); err != nil {
+		return nil, err
+	}
+	return m.replaced, s.appear(tarball)
+}
+
+// lockDir waits until no other hookbuild publishes into dir.
+func lockDir(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("publishing in %q: %w", dir, err)
+	}
+	// A file system without locks has no protection, as before.
+	_ = unix.Flock(int(d.Fd()), unix.LOCK_EX)
+	return d, nil
+}
+
+// keepOthers links what else OUT/hook holds into the stage: artifacts of other
+// builds and the user's own files.
+func (s *Stage) keepOthers(dropped []string) error {
+	final := s.final()
+	entries, err := os.ReadDir(final)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the artifacts that are there: %w", err)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if !e.Type().IsRegular() || name == ChecksumsFile || name == ManifestFile || slices.Contains(dropped, name) || slices.Contains(s.names, name) {
+			continue
+		}
+		if err := os.Link(filepath.Join(final, name), s.Path(name)); err != nil {
+			return fmt.Errorf("keeping the artifact %q: %w", name, err)
+		}
+		s.names = append(s.names, name)
+	}
+	return nil
+}
+
+// final is where the artifacts appear.
+func (s *Stage) final() string { return filepath.Join(s.out, filepath.Base(s.dir)) }
+
+// appear exchanges the directories and then renames the tarball.
+func (s *Stage) appear(tarball string) error {
+	final := s.final()
+	if err := exchange(s.dir, final); err != nil {
+		return fmt.Errorf("publishing the artifacts as %q: %w; nothing there was changed", final, err)
+	}
+	if err := s.giveBack(final); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
+		return fmt.Errorf("publishing %q: %w", tarball, err)
+	}
+	return atomicfile.SyncDir(s.out)
+}
+
+// giveBack moves what cannot be linked, such as directories that a user made
+// in OUT/hook, from the exchanged directory to the new one.
+func (s *Stage) giveBack(final string) error {
+	left, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range left {
+		if !e.Type().IsRegular() {
+			err = errors.Join(err, os.Rename(filepath.Join(s.dir, e.Name()), filepath.Join(final, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keeping what else is in %q: %w", final, err)
+	}
+	return nil
+}
+
+// exchange puts the directory staged in the place of final, and what was there
+// in the place of staged.
+func exchange(staged, final string) error {
+	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {
+		return os.Rename(staged, final)
+	}
+	return swap(staged, final)
+}
+
+// Discard removes what was not published, or what the published files
+// replaced. It may be called again.
+func (s *Stage) Discard() error {
+	err := os.RemoveAll(s.root)
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+		s.lock = nil
+	}
+	if err != nil {
+		return fmt.Errorf("cleaning up %q: %w", s.root, err)
+	}
+	return nil
+}

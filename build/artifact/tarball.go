@@ -1,0 +1,73 @@
+package artifact
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/klauspost/pgzip"
+
+	"hookbuild/internal/initramfs"
+)
+
+// pack writes the tarball of a build: its artifacts under upstream's names, with
+// checksums and a manifest of their own. Links stay out, and so does what was
+// written aside.
+func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
+	b.Artifacts = slices.DeleteFunc(slices.Clone(b.Artifacts), func(f File) bool { return s.aside[f.Name] || f.Link != "" })
+	alone := Manifest{Schema: 1, Builds: []Build{b}}
+	if err := writeSynced(filepath.Join(s.root, ManifestFile), alone.write); err != nil {
+		return File{}, fmt.Errorf("writing %s: %w", ManifestFile, err)
+	}
+	if err := writeSynced(filepath.Join(s.root, ChecksumsFile), checksums(b.Artifacts)); err != nil {
+		return File{}, fmt.Errorf("writing %s: %w", ChecksumsFile, err)
+	}
+	members := []string{filepath.Join(s.root, ChecksumsFile), filepath.Join(s.root, ManifestFile)}
+	for _, f := range b.Artifacts {
+		members = append(members, s.Path(f.Name))
+	}
+	path := filepath.Join(s.root, name)
+	if err := writeSynced(path, func(w io.Writer) error { return writeTarball(ctx, w, members) }); err != nil {
+		return File{}, fmt.Errorf("writing the artifact %q: %w", name, err)
+	}
+	return sumFile(path)
+}
+
+// writeTarball writes files into a gzip-compressed tar. What is large in it is
+// compressed already.
+func writeTarball(ctx context.Context, w io.Writer, members []string) error {
+	zw, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	tw := tar.NewWriter(zw)
+	for _, member := range members {
+		if err := errors.Join(ctx.Err(), addMember(tw, member)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tw.Close(), zw.Close())
+}
+
+func addMember(tw *tar.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{Name: filepath.Base(path), Mode: 0o644, Size: info.Size(), ModTime: initramfs.Epoch(), Format: tar.FormatPAX}
+	if err := tw.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.Copy(tw, f)
+	return err
+}

@@ -1,0 +1,282 @@
+// Package onboard puts images on board of a HookOS: it finds them in their
+// registries and packs them into the segment of an initramfs that holds Docker's
+// store.
+//
+//	Wanted -> Set (images by digest) -> store for a kernel -> segment, cached
+package onboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"hookbuild/build/artifact"
+	"hookbuild/bundles"
+	"hookbuild/embed"
+	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+)
+
+// Packer holds what packing images needs.
+type Packer struct {
+	Cache    *cache.Cache
+	Client   *oci.Client
+	Progress progress.Sink
+	// Jobs is how many things are done concurrently.
+	Jobs int
+	// Salt is part of the key of everything that is kept between runs, so that
+	// one hookbuild does not take another's results.
+	Salt string
+}
+
+// Embed says which images to carry. Its parts are united.
+type Embed struct {
+	// Bundle is an EKS Anywhere bundle, nil for none, and what is taken of it.
+	Bundle  *bundles.Bundle
+	Options bundles.Options
+	// List names further images, in the form of images.txt.
+	List bundles.List
+}
+
+// Images lists the images to embed, without asking a registry.
+func (e *Embed) Images() ([]bundles.Image, error) {
+	var all []bundles.Image
+	if e.Bundle != nil {
+		fromBundle, err := e.Bundle.Images(e.Options)
+		if err != nil {
+			return nil, err
+		}
+		all = fromBundle
+	}
+	listed, err := e.List.Images()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, listed...)
+	if len(all) == 0 {
+		return nil, fault.Usagef("collecting the images to embed: none is named; take them from a bundle, give --images-file FILE or --image SRC=NAME")
+	}
+	return all, nil
+}
+
+// Wanted says which images go on board, for which machines, and how they are
+// stored.
+type Wanted struct {
+	Embed *Embed
+	// DockerArch is amd64 or arm64.
+	DockerArch string
+	// Layout of the store; empty is embed's default. Packing is for the packed
+	// layout.
+	Layout  embed.Layout
+	Packing embed.Packing
+	// Segment says how the archive is compressed.
+	Segment initramfs.SegmentOptions
+}
+
+// Set is the set of images to carry, found but not yet converted.
+type Set struct {
+	Wanted
+	// Items are in the order of Images, after those that are kept.
+	Items  []embed.Item
+	Images []bundles.Image
+}
+
+// Find finds the images; their layers stay where they are.
+func (p *Packer) Find(ctx context.Context, w Wanted) (*Set, error) {
+	images, err := w.Embed.Images()
+	if err != nil {
+		return nil, err
+	}
+	items, err := p.findAll(ctx, images, w.DockerArch)
+	return &Set{Wanted: w, Images: images, Items: items}, err
+}
+
+func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch string) ([]embed.Item, error) {
+	items := make([]embed.Item, len(images))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(p.Jobs, 4))
+	for i, image := range images {
+		g.Go(func() error {
+			found, err := p.Client.Image(ctx, image.Reference(), v1.Platform{OS: "linux", Architecture: dockerArch})
+			if err != nil {
+				return fmt.Errorf("embedding %s: %w", image.Name, err)
+			}
+			items[i] = embed.Item{Image: found, Names: image.EmbedNames, Digests: pulledDigests(image, found)}
+			return nil
+		})
+	}
+	return items, g.Wait()
+}
+
+// pulledDigests are what a pull would have recorded beside a source's own name,
+// where that is kept.
+func pulledDigests(image bundles.Image, found *oci.Image) []string {
+	if !image.KeepsSource() || found.Reference == nil {
+		return nil
+	}
+	return []string{found.Reference.Context().Name() + "@" + found.IndexDigest.String()}
+}
+
+// SegmentsKind is the cache's name for finished archives.
+const SegmentsKind = "segments"
+
+// Pack returns the segments of the store, one after the other, from the cache
+// where they are known.
+func (p *Packer) Pack(ctx context.Context, s *Set, kernel embed.Capabilities) (*cache.File, error) {
+	key, err := p.Key(s, kernel)
+	if err != nil {
+		return nil, err
+	}
+	return p.Derive(ctx, "pack the images to embed", key, func(w io.Writer) error {
+		result, err := p.storeTree(ctx, s, kernel)
+		if err != nil {
+			return err
+		}
+		out := initramfs.NewFileWriter(w)
+		for _, part := range result.Parts() {
+			if err := p.writePart(ctx, out, part, s.Wanted.Segment); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// storeTree makes the store while its layers come in.
+func (p *Packer) storeTree(ctx context.Context, s *Set, kernel embed.Capabilities) (result *embed.Result, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.Fetch(ctx, s) })
+	g.Go(func() (err error) {
+		result, err = embed.Tree(ctx, s.Items, embed.Options{
+			Layout: s.Layout, Packing: s.Packing, Arch: s.DockerArch, Cache: p.Cache, Kernel: kernel, Jobs: p.Jobs, Progress: p.Progress,
+		})
+		return err
+	})
+	return result, g.Wait()
+}
+
+// writePart adds a part of the store as a segment of its own. Layers that other
+// stores may have as well are kept, so that one more image converts only what
+// is new in it; what is compressed already is not compressed again.
+func (p *Packer) writePart(ctx context.Context, out *initramfs.FileWriter, part embed.Part, o initramfs.SegmentOptions) error {
+	tree, err := part.Tree()
+	if err != nil {
+		return err
+	}
+	if part.Compressed {
+		o.Compression = initramfs.None
+	}
+	o.Window = layerWindow
+	if part.Compressed || part.Key == "" {
+		return out.WriteSegment(ctx, tree, o)
+	}
+	key, err := digest.Key(p.Salt, part.Key, o.Compression, o.Level)
+	if err != nil {
+		return err
+	}
+	f, _, err := p.Cache.Derived(ctx, SegmentsKind, key, func(w io.Writer) error {
+		return initramfs.WriteSegment(ctx, w, tree, o)
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(out.Append(ctx, io.NewSectionReader(f, 0, f.Size())), f.Close())
+}
+
+// layerWindow is enough for a layer, which is one program more often than
+// several, and leaves memory to those that are read meanwhile.
+const layerWindow = 8 << 20
+
+// Fetch fetches the images' layers into the cache.
+func (p *Packer) Fetch(ctx context.Context, s *Set) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(p.Jobs, 2))
+	for _, item := range s.Items {
+		g.Go(func() error { return item.Image.Fetch(ctx) })
+	}
+	return g.Wait()
+}
+
+// Key returns the name under which the cache keeps the segment of the set for a
+// kernel.
+func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
+	o := s.Wanted.Segment
+	type part struct {
+		ID, Index string
+		Names     []string
+		Digests   []string
+	}
+	var images []part
+	for _, item := range s.Items {
+		images = append(images, part{item.Image.ID.String(), item.Image.IndexDigest.String(), item.Names, item.Digests})
+	}
+	return digest.Key(struct {
+		Salt, Arch, Compression string
+		Level                   int
+		Layout                  embed.Layout
+		Packing                 embed.Packing
+		Kernel                  embed.Capabilities
+		Images                  []part
+	}{p.Salt, s.DockerArch, string(o.Compression), o.Level, s.Layout, s.Packing, kernel, images})
+}
+
+// Derive returns the cached archive for key, or makes it and keeps it. What is
+// shown as the task.
+func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writer) error) (*cache.File, error) {
+	task := progress.Start(p.Progress, 0, "%s", what)
+	f, hit, err := p.Cache.Derived(ctx, SegmentsKind, key, fill)
+	if err != nil {
+		return nil, task.End(err, "")
+	}
+	state := "made"
+	if hit {
+		state = "nothing changed"
+	}
+	return f, task.End(nil, state)
+}
+
+// Records lists the images for the manifest.
+func (s *Set) Records() []artifact.OnBoard {
+	kept := len(s.Items) - len(s.Images)
+	var all []artifact.OnBoard
+	for i, item := range s.Items {
+		r := artifact.OnBoard{Source: "base", ID: item.Image.ID.String(), Names: item.Names}
+		if i >= kept {
+			r.Source = SourceName(s.Images[i-kept].Source)
+		}
+		if item.Image.Reference != nil {
+			r.Digest = item.Image.IndexDigest.String()
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// BundleRecord describes the bundle that named images; nil without one.
+func (s *Set) BundleRecord() *artifact.Bundle {
+	if s.Embed.Bundle == nil {
+		return nil
+	}
+	return &artifact.Bundle{Number: s.Embed.Bundle.Number(), Release: s.Embed.Bundle.Release()}
+}
+
+// SourceName returns a source without the directories of this machine: of
+// "deb:/tmp/x.deb" it is "deb:x.deb".
+func SourceName(source string) string {
+	scheme, path, ok := strings.Cut(source, ":")
+	if !ok || !slices.Contains([]string{"deb", "dir", "oci", "oci-archive", "docker-archive"}, scheme) || strings.Contains(path, "://") {
+		return source
+	}
+	return scheme + ":" + filepath.Base(path)
+}

@@ -1,0 +1,97 @@
+// Package remaster works on a HookOS that somebody made: it adds images to an
+// initramfs, lists and extracts those that are on board, and lifts the worker
+// out.
+//
+//	initramfs -> Existing (segments, files, store)
+//	Existing + images -> job -> initramfs, or a whole result with its kernel
+//
+// Nothing is booted and no segment is unpacked that does not have to be: an
+// embedding that was done before is repeated from the cache.
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"hookbuild/build/onboard"
+	"hookbuild/embed"
+	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/digest"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
+)
+
+// Editor opens and rewrites an existing HookOS.
+type Editor struct {
+	*onboard.Packer
+	// Offline forbids what would ask another machine.
+	Offline bool
+	// Version is the program's; manifest.json tells it.
+	Version string
+}
+
+func (e *Editor) fetchOptions() fetch.Options {
+	return fetch.Options{Cache: e.Cache, Offline: e.Offline, Progress: e.Progress}
+}
+
+// ExtractImage writes an embedded image as an archive that docker load reads.
+// Its notes list what could not be restored exactly.
+func (e *Editor) ExtractImage(ctx context.Context, source, name string, to atomicfile.Target) (_ *embed.Extracted, err error) {
+	out, err := to.Create()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	x, err := e.extract(ctx, source, name, out)
+	if err != nil {
+		return nil, err
+	}
+	return x, out.Commit()
+}
+
+func (e *Editor) extract(ctx context.Context, source, name string, w io.Writer) (x *embed.Extracted, err error) {
+	in, err := e.Open(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	store, err := in.Store()
+	if err != nil {
+		return nil, err
+	}
+	if store == nil {
+		return nil, fault.Invalidf("taking %q out of %q: it has no embedded images", name, source)
+	}
+	return store.Extract(ctx, name, w)
+}
+
+// workerName is the name of the agent on board of every HookOS.
+const workerName = "127.0.0.1/embedded/tink-worker"
+
+// WorkerFrom lifts the worker out of a released HookOS, a path or URL, and
+// returns it as an image source. Newer bundles name no worker.
+func (e *Editor) WorkerFrom(ctx context.Context, source string) (_ string, err error) {
+	file, err := fetch.Open(ctx, source, e.fetchOptions())
+	if err != nil {
+		return "", fmt.Errorf("taking the worker out of a HookOS: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	content, err := fetch.Digest(file)
+	if err != nil {
+		return "", err
+	}
+	key, err := digest.Key(e.Salt, workerName, content)
+	if err != nil {
+		return "", err
+	}
+	archive, _, err := e.Cache.Derived(ctx, "workers", key, func(w io.Writer) error {
+		_, err := e.extract(ctx, source, workerName, w)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return "docker-archive:" + archive.Path(), archive.Close()
+}

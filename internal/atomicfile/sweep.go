@@ -1,0 +1,100 @@
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// attempts bounds how often a name is made again that another process swept in
+// the moment before it was locked.
+const attempts = 16
+
+// createLocked makes a temporary file in dir and locks it.
+func createLocked(dir string) (*os.File, error) {
+	for range attempts {
+		f, err := os.CreateTemp(dir, Prefix)
+		if err != nil {
+			return nil, err
+		}
+		if lock(f) {
+			return f, nil
+		}
+		_ = f.Close() // swept: it has no name and no content
+	}
+	return nil, fmt.Errorf("making a temporary file in %q: it is removed each time", dir)
+}
+
+// TempDir makes a directory in dir whose name starts with prefix, and locks it.
+// Closing the returned file ends the lock, after which [Sweep] removes the
+// directory.
+func TempDir(dir, prefix string) (path string, held *os.File, err error) {
+	for range attempts {
+		if path, err = os.MkdirTemp(dir, prefix); err != nil {
+			return "", nil, err
+		}
+		held, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // swept
+		}
+		if err != nil {
+			return "", nil, errors.Join(err, os.Remove(path))
+		}
+		if lock(held) {
+			return path, held, nil
+		}
+		_ = held.Close() // swept
+	}
+	return "", nil, fmt.Errorf("making a temporary directory in %q: it is removed each time", dir)
+}
+
+// lock takes the lock of an open file. It reports whether the file still has its
+// name. Where the file system has no locks, nothing is swept either.
+func lock(f *os.File) bool {
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK {
+		return false // a sweep has it, and is about to remove the file
+	}
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(mine, named)
+}
+
+// Sweep removes the files and directories in dir whose names start with prefix
+// and that no process holds. What belongs to another user stays.
+func Sweep(dir, prefix string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // files can be made in it all the same
+	}
+	if err != nil {
+		return fmt.Errorf("looking for what an interrupted run left: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() && !e.IsDir() {
+			continue
+		}
+		err := sweepOne(filepath.Join(dir, e.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("removing what an interrupted run left: %w", err)
+		}
+	}
+	return nil
+}
+
+func sweepOne(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		err = os.RemoveAll(path)
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,54 @@
+// Package digest hashes files, readers and the inputs of derived content.
+//
+// Digests are written as registries write them, "sha256:" and 64 lower-case hex
+// digits. Keys, which name content in a cache, are the hex digits alone.
+package digest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// prefix names the only algorithm in use.
+const prefix = "sha256:"
+
+// OfBytes returns the digest of b.
+func OfBytes(b []byte) string {
+	sum := sha256.Sum256(b)
+	return prefix + hex.EncodeToString(sum[:])
+}
+
+// OfReader reads r to its end and returns the digest of what it read.
+func OfReader(r io.Reader) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return prefix + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// OfFile returns the digest of the file at path.
+func OfFile(path string) (_ string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return OfReader(f)
+}
+
+// Key returns the name under which content made from parts is cached: the
+// SHA-256 of their JSON. Parts hold digests and options, never paths or times of
+// this machine.
+func Key(parts ...any) (string, error) {
+	text, err := json.Marshal(parts)
+	if err != nil {
+		return "", fmt.Errorf("naming a cached result: %w", err)
+	}
+	return OfBytes(text)[len(prefix):], nil
+}
