@@ -18,6 +18,8 @@ var mayImport = map[string][]string{
 	"internal/progress":   {},
 	"internal/fault":      {},
 	"internal/nearest":    {},
+	"internal/digest":     {},
+	"internal/atomicfile": {"internal/fault"},
 	"internal/words":      {},
 	"internal/initramfs":  {"internal/progress", "internal/fault"},
 	"internal/squashfs":   {"internal/initramfs", "internal/progress", "internal/fault"},

@@ -236,7 +236,7 @@ func TestLayoutFollowsTheKernel(t *testing.T) {
 		"no loop":                   {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_BLK_DEV_LOOP"), "packed", 3, "the kernel has no CONFIG_BLK_DEV_LOOP", ""},
 		"no squashfs":               {without(hookConfig, "CONFIG_SQUASHFS"), "packed", 3, "(--layout auto)", ""},
 		"no squashfs, auto":         {without(hookConfig, "CONFIG_SQUASHFS"), "auto", 0, "laid out as directories: for the packed layout the kernel lacks CONFIG_SQUASHFS", ""},
-		"tells nothing":             {"", "packed", 0, "the kernel does not tell if it has CONFIG_SQUASHFS, ", squashfs.Gzip},
+		"tells nothing":             {"", "packed", 0, "whether the kernel has CONFIG_SQUASHFS, ", squashfs.Gzip},
 		"no squashfs, directory":    {without(hookConfig, "CONFIG_SQUASHFS"), "directory", 0, "", ""},
 		"no overlay":                {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_OVERLAY_FS"), "auto", 3, "CONFIG_OVERLAY_FS", ""},
 		"cannot unpack what we add": {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_RD_ZSTD"), "packed", 3, "give another --compression", ""},
