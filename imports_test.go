@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"netboot":             {"internal/progress", "internal/fault", "internal/words"},
 	"machine":             {"internal/fault"},
 	"build":               {"bundles", "kernel", "linuxkit", "embed", "internal/"},
+	"cmd/hookbuild/face":  {"internal/progress", "internal/words"},
 	"cmd/hookbuild":       {"build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
 	"tools":               {"internal/"},
 	"cmd/hookdemo":        {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},

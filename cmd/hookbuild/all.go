@@ -11,6 +11,7 @@ import (
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/squashfs"
+	"hookbuild/internal/words"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
 )
@@ -282,7 +283,7 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 
 func (a *app) printResult(result *build.Result, took time.Duration) error {
 	for _, artifact := range result.Artifacts {
-		a.note("%s: %s", artifact.Name, bytesText(artifact.Size))
+		a.note("%s: %s", artifact.Name, words.Bytes(artifact.Size))
 	}
 	a.note("done in %s", took.Round(time.Millisecond))
 	out := a.results()

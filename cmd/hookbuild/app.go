@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/fault"
@@ -32,8 +33,7 @@ type environment struct {
 type app struct {
 	environment
 	variables map[string]string // KEY=VALUE arguments
-	face      face
-	faceErr   error        // of a face that was closed early
+	face      face.Face
 	store     *cache.Cache // the one that the command opened last
 }
 
@@ -60,17 +60,30 @@ func run(ctx context.Context, args []string, env environment) int {
 		err = root.RunContext(ctx, append([]string{"hookbuild"}, line.sorted...))
 	}
 	if a.face != nil {
-		err = errors.Join(err, a.faceErr, a.face.Close())
+		err = errors.Join(err, a.face.Settle())
 	}
+	code := a.exitCode(ctx, err)
+	if a.face != nil && a.face.Close() != nil && code == 0 {
+		return int(fault.Failed) // standard error is gone: there is no place to say so
+	}
+	return code
+}
+
+// exitCode shows the error that ended the command, and returns its exit code.
+func (a *app) exitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
+	code, text := int(fault.KindOf(err)), harmlessError{err}.Error()
 	if ctx.Err() != nil {
-		fmt.Fprintln(env.stderr, "hookbuild: interrupted; what was fetched stays in the cache, no artifact was changed")
-		return exitInterrupted
+		code, text = exitInterrupted, "interrupted; what was fetched stays in the cache, no artifact was changed"
 	}
-	fmt.Fprintf(env.stderr, "hookbuild: %v\n", harmlessError{err})
-	return int(fault.KindOf(err))
+	if a.face != nil {
+		a.face.Fail(text, code)
+	} else {
+		fmt.Fprintf(a.stderr, "hookbuild: %s\n", text)
+	}
+	return code
 }
 
 func newRootCommand(a *app) *cli.App {
@@ -175,9 +188,12 @@ func (a *app) openFace(c *cli.Context) error {
 	}
 	kind := c.String("progress")
 	debug := c.Bool("debug") || truth(a.variable("DEBUG"))
-	f, err := newFace(kind, debug, a.stderr, a.getenv)
+	f, err := face.New(kind, face.Options{Writer: a.stderr, Debug: debug, Getenv: a.getenv})
+	if err != nil {
+		return usagef("--progress %q %w", kind, err)
+	}
 	a.face = f
-	return err
+	return nil
 }
 
 // sink is where the rooms report.
@@ -192,9 +208,8 @@ func (a *app) sink() progress.Sink {
 // the tasks under way are cleared away first; what is reported later comes as
 // plain lines.
 func (a *app) results() io.Writer {
-	if t, ok := a.face.(*terminalFace); ok {
-		a.faceErr = t.Close()
-		a.face = &t.plain
+	if a.face != nil {
+		_ = a.face.Settle() // Close returns the same error
 	}
 	return a.stdout
 }

@@ -72,11 +72,11 @@ func (a *app) printUsage(usage []cache.Usage) error {
 	var files int
 	var bytes int64
 	for _, u := range usage {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", u.Kind, u.Files, bytesText(u.Bytes), ago(u.Used), ago(u.Unused))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", u.Kind, u.Files, words.Bytes(u.Bytes), ago(u.Used), ago(u.Unused))
 		files += u.Files
 		bytes += u.Bytes
 	}
-	fmt.Fprintf(t, "total\t%d\t%s\t\t\n", files, bytesText(bytes))
+	fmt.Fprintf(t, "total\t%d\t%s\t\t\n", files, words.Bytes(bytes))
 	return t.Flush()
 }
 
@@ -210,7 +210,7 @@ func (a *app) trimCache(c *cli.Context) error {
 		bytes += u.Bytes
 	}
 	if bytes > 0 {
-		a.note("the cache was larger than %s (--cache-limit): %s that were unused longest are removed", bytesText(limit), bytesText(bytes))
+		a.note("the cache was larger than %s (--cache-limit): %s that were unused longest are removed", words.Bytes(limit), words.Bytes(bytes))
 	}
 	return nil
 }

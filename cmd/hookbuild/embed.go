@@ -12,6 +12,7 @@ import (
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/words"
 )
 
 func newEmbedCommand(a *app) *cli.Command {
@@ -111,7 +112,7 @@ func archInName(path string) string {
 // noteMemory shows what a machine needs to boot the result.
 func (a *app) noteMemory(m embed.Memory) {
 	a.note("to boot it a machine needs %s of RAM at least: %s while loading, %s unpacked, and LinuxKit's init copies that into a tmpfs of half the RAM",
-		bytesText(m.Least), bytesText(m.Compressed), bytesText(m.Unpacked))
+		words.Bytes(m.Least), words.Bytes(m.Compressed), words.Bytes(m.Unpacked))
 }
 
 // listEmbedded prints the images in an initramfs: name, image ID, size.
@@ -137,7 +138,7 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, image := range store.Images() {
 			for _, name := range append(image.Names, image.Digests...) {
-				fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], bytesText(image.Size)) // Flush tells
+				fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], words.Bytes(image.Size)) // Flush tells
 			}
 		}
 		return table.Flush()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/internal/progress"
 	"hookbuild/test/lab/site"
 )
@@ -22,7 +23,7 @@ func TestNoFaceShowsRemoteTextRaw(t *testing.T) {
 			var shown bytes.Buffer
 			a := &app{environment: environment{stderr: &shown}}
 			var err error
-			if a.face, err = newFace(kind, true, &shown, func(string) string { return "" }); err != nil {
+			if a.face, err = face.New(kind, face.Options{Writer: &shown, Debug: true, Getenv: func(string) string { return "" }}); err != nil {
 				t.Fatal(err)
 			}
 			progress.Notef(a.sink(), "note %s", hostile)

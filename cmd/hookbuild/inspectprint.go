@@ -3,13 +3,13 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"hookbuild/internal/words"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"hookbuild/internal/words"
 )
 
 func printJSON(w io.Writer, value any) error {
@@ -115,7 +115,7 @@ func (f *findings) printKernel(w io.Writer) {
 	if k == nil {
 		return
 	}
-	fmt.Fprintf(w, "kernel\tLinux %s for %s, %s (%s), %s\n", k.Release, k.Arch, k.Format, k.Compression, bytesText(k.Size))
+	fmt.Fprintf(w, "kernel\tLinux %s for %s, %s (%s), %s\n", k.Release, k.Arch, k.Format, k.Compression, words.Bytes(k.Size))
 	if k.Modules+k.DTBs > 0 {
 		fmt.Fprintf(w, "modules\t%d\n", k.Modules)
 		fmt.Fprintf(w, "device trees\t%d\n", k.DTBs)
@@ -134,16 +134,16 @@ func (f *findings) printInitramfs(w io.Writer) {
 	if r == nil || len(f.Options)+len(f.Devices)+len(f.Modules) > 0 {
 		return
 	}
-	fmt.Fprintf(w, "initramfs\t%d files, %s, %s unpacked\n", r.Files, bytesText(r.Memory.Compressed), bytesText(r.Memory.Unpacked))
-	fmt.Fprintf(w, "least RAM\t%s, as LinuxKit's init copies what is unpacked into a tmpfs of half the RAM\n", bytesText(r.Memory.Least))
+	fmt.Fprintf(w, "initramfs\t%d files, %s, %s unpacked\n", r.Files, words.Bytes(r.Memory.Compressed), words.Bytes(r.Memory.Unpacked))
+	fmt.Fprintf(w, "least RAM\t%s, as LinuxKit's init copies what is unpacked into a tmpfs of half the RAM\n", words.Bytes(r.Memory.Least))
 	for i, s := range r.Segments {
-		fmt.Fprintf(w, "segment %d\t%s at %d, %s, %s unpacked, %d entries\n", i+1, s.Compression, s.Offset, bytesText(s.Size), bytesText(s.Unpacked), s.Entries)
+		fmt.Fprintf(w, "segment %d\t%s at %d, %s, %s unpacked, %d entries\n", i+1, s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), s.Entries)
 	}
 	for _, d := range r.Directories {
-		fmt.Fprintf(w, "  %s\t%s\n", d.Path, bytesText(d.Size))
+		fmt.Fprintf(w, "  %s\t%s\n", d.Path, words.Bytes(d.Size))
 	}
 	for _, image := range r.Images {
-		fmt.Fprintf(w, "image\t%s\t%s\n", strings.Join(image.Names, " "), bytesText(image.Size))
+		fmt.Fprintf(w, "image\t%s\t%s\n", strings.Join(image.Names, " "), words.Bytes(image.Size))
 	}
 	for _, lost := range r.Lost {
 		fmt.Fprintf(w, "lost\t%s: %s\n", lost.Path, lost.Reason)

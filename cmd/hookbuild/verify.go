@@ -13,6 +13,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/build/verify"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
 )
 
@@ -91,7 +92,7 @@ func (a *app) printProof(r *verify.Report, asJSON bool) error {
 func printProven(w io.Writer, r *verify.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, artifact := range r.Artifacts {
-		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, bytesText(artifact.Size))
+		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, words.Bytes(artifact.Size))
 	}
 	for _, s := range r.Systems {
 		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)

@@ -79,7 +79,7 @@ func (f *ArtifactFile) Open(ctx context.Context) (*cache.File, error) {
 	file, err := c.cache.Blob(ctx, blobKind, f.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		file, err = c.cache.PutBlob(ctx, blobKind, f.Digest, func(w io.Writer) error {
-			task := progress.Start(c.sink, f.Size, "pull %s, %s", f.artifact, f.Name)
+			task := progress.StartPart(c.sink, pullStage, f.Name, f.Size, "pull %s, %s", f.artifact, f.Name)
 			return task.End(f.copyTo(ctx, w, task), "")
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -103,7 +104,8 @@ func (c *Client) slot(ctx context.Context) (release func(), err error) {
 // decompression, diffID, file.
 func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
 	f, err := l.client.cache.PutBlob(ctx, LayerKind, l.DiffID, func(w io.Writer) error {
-		task := progress.Start(l.client.sink, l.Size, "pull %s, layer %d of %d", l.image, l.number, l.count)
+		task := progress.StartPart(l.client.sink, pullStage, fmt.Sprintf("%s %d/%d", shortName(l.image), l.number, l.count), l.Size,
+			"pull %s, layer %d of %d", l.image, l.number, l.count)
 		return task.End(l.unpack(ctx, w, task), "")
 	})
 	var wrong *cache.DigestError
@@ -111,6 +113,18 @@ func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
 		return nil, invalid("it unpacks to %s, but the image's configuration says %s: the image is damaged, pull or build it anew at its source", wrong.Got, wrong.Want)
 	}
 	return f, err
+}
+
+// pullStage is what layers and artifacts are parts of for those who watch.
+const pullStage = "pull images"
+
+// shortName returns the last part of a reference's repository and its tag:
+// "cexec v1" of "registry.example/tinkerbell/cexec:v1@sha256:...".
+func shortName(ref string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	ref = ref[strings.LastIndex(ref, "/")+1:]
+	repository, tag, _ := strings.Cut(ref, ":")
+	return strings.TrimSpace(repository + " " + tag)
 }
 
 func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) error {

@@ -32,6 +32,10 @@ type Event struct {
 	ID uint64
 	// Task is what is being done, to what: "pull ghcr.io/x/y:z".
 	Task string
+	// Stage names the work that the task is one of many parts of: "pull images".
+	// Name is the task in a few words for where the stage is shown, such as
+	// "cexec v1 2/2". Both are empty for a task by itself.
+	Stage, Name string
 	// Done and Total count bytes; Total is 0 when it is not known.
 	Done, Total int64
 	// Text is the message of a Note, Warning or Output, or a finished task's
@@ -78,12 +82,23 @@ type Task struct {
 	sink        Sink
 	id          uint64
 	name        string
+	stage, part string
 	done, total atomic.Int64
 }
 
 // Start reports that a task begins. Total is its size in bytes, 0 when unknown.
 func Start(s Sink, total int64, format string, args ...any) *Task {
-	t := &Task{sink: Or(s), id: lastID.Add(1), name: fmt.Sprintf(format, args...)}
+	return start(&Task{sink: Or(s), name: fmt.Sprintf(format, args...)}, total)
+}
+
+// StartPart is [Start] for a task that is one of many parts of stage. Name is
+// the part in a few words.
+func StartPart(s Sink, stage, name string, total int64, format string, args ...any) *Task {
+	return start(&Task{sink: Or(s), stage: stage, part: name, name: fmt.Sprintf(format, args...)}, total)
+}
+
+func start(t *Task, total int64) *Task {
+	t.id = lastID.Add(1)
 	t.total.Store(total)
 	t.report(Started, "", nil)
 	return t
@@ -116,7 +131,7 @@ func (t *Task) End(err error, result string) error {
 }
 
 func (t *Task) report(k Kind, text string, err error) {
-	t.sink.Report(Event{Kind: k, ID: t.id, Task: t.name, Done: t.done.Load(), Total: t.total.Load(), Text: text, Err: err})
+	t.sink.Report(Event{Kind: k, ID: t.id, Task: t.name, Stage: t.stage, Name: t.part, Done: t.done.Load(), Total: t.total.Load(), Text: text, Err: err})
 }
 
 type countingReader struct {

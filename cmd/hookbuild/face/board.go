@@ -1,0 +1,221 @@
+package face
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
+)
+
+// board is the state of what is under way and how it is drawn. It is a value:
+// apply returns the next one, since the old one may still be drawn.
+type board struct {
+	begun time.Time
+	lines []work // tasks and stages, oldest first
+	moved int64  // bytes of the tasks that ended
+}
+
+// work is a task, or a stage with its parts.
+type work struct {
+	id    uint64 // 0 for a stage
+	name  string
+	begun time.Time
+	// done and total count bytes; total is 0 while it is not known.
+	done, total int64
+	parts       []work    // of a stage: those that run
+	started     int       // of a stage: how many parts began so far
+	ended       int       // of a stage: how many parts ended
+	bytesEnded  int64     // of a stage: bytes of the parts that ended
+	last        time.Time // of a stage: when something was last reported of it
+}
+
+func (w work) isStage() bool { return w.id == 0 }
+
+// apply returns the board after an event. Finished work comes back with how
+// long it took: it is shown above the board.
+func (b board) apply(e progress.Event, now time.Time) (next board, finished *work) {
+	next = b
+	next.lines = slices.Clone(b.lines)
+	if e.Stage != "" {
+		return next.applyPart(e, now)
+	}
+	i := slices.IndexFunc(next.lines, func(w work) bool { return w.id == e.ID && !w.isStage() })
+	switch e.Kind {
+	case progress.Started:
+		next.lines = append(next.lines, work{id: e.ID, name: e.Task, begun: now, total: e.Total})
+	case progress.Advanced:
+		if i >= 0 {
+			next.lines[i].done, next.lines[i].total = e.Done, e.Total
+		}
+	case progress.Finished, progress.Failed:
+		if i >= 0 {
+			w := next.lines[i]
+			w.done = e.Done
+			next.lines = slices.Delete(next.lines, i, i+1)
+			next.moved += e.Done
+			return next, &w
+		}
+	}
+	return next, nil
+}
+
+func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
+	i := slices.IndexFunc(b.lines, func(w work) bool { return w.isStage() && w.name == e.Stage })
+	if i < 0 {
+		b.lines = append(b.lines, work{name: e.Stage, begun: now})
+		i = len(b.lines) - 1
+	}
+	s := &b.lines[i]
+	s.parts = slices.Clone(s.parts)
+	p := slices.IndexFunc(s.parts, func(w work) bool { return w.id == e.ID })
+	switch e.Kind {
+	case progress.Started:
+		name := e.Name
+		if name == "" {
+			name = e.Task
+		}
+		s.parts = append(s.parts, work{id: e.ID, name: name, begun: now, total: e.Total})
+		s.started++
+		s.total += e.Total
+	case progress.Advanced:
+		if p >= 0 {
+			s.total += e.Total - s.parts[p].total
+			s.parts[p].done, s.parts[p].total = e.Done, e.Total
+		}
+	case progress.Finished, progress.Failed:
+		if p >= 0 {
+			s.parts = slices.Delete(s.parts, p, p+1)
+			s.ended++
+			s.bytesEnded += e.Done
+			b.moved += e.Done
+		}
+	}
+	s.last = now
+	s.done = s.bytesEnded
+	for _, part := range s.parts {
+		s.done += part.done
+	}
+	return b, nil
+}
+
+// stages removes the stages and returns them, for the lines that stay when the
+// board ends.
+func (b board) stages() []work {
+	var done []work
+	for _, w := range b.lines {
+		if w.isStage() && w.ended > 0 {
+			done = append(done, w)
+		}
+	}
+	return done
+}
+
+// mostParts is how many parts of a stage are shown.
+const mostParts = 6
+
+// view returns the board in lines of exactly width columns, at most height.
+func (b board) view(width, height int, now time.Time) []string {
+	if len(b.lines) == 0 {
+		return nil
+	}
+	width--
+	var lines []string
+	for _, w := range b.lines {
+		if !w.isStage() {
+			lines = append(lines, columns(spin(now)+" "+w.name, w.state(width, now), width))
+			continue
+		}
+		mark := spin(now)
+		if len(w.parts) == 0 {
+			mark = "-"
+		}
+		lines = append(lines, columns(fmt.Sprintf("%s %s %d/%d", mark, w.name, w.ended, w.started), w.state(width, now), width))
+		for i, part := range w.parts {
+			if i == mostParts {
+				lines = append(lines, pad(fmt.Sprintf("    and %d more", len(w.parts)-mostParts), width))
+				break
+			}
+			lines = append(lines, columns("    "+part.name, part.state(width, now), width))
+		}
+	}
+	footer := pad(b.footer(now), width)
+	if most := max(1, height-2); len(lines) > most {
+		lines = append(lines[:most-1], pad(fmt.Sprintf("    and %d more", len(lines)-most+1), width))
+	}
+	return append(lines, footer)
+}
+
+// footer sums the board up: bytes, rate and time.
+func (b board) footer(now time.Time) string {
+	moved := b.moved
+	for _, w := range b.lines {
+		moved += w.done
+		if w.isStage() {
+			moved -= w.bytesEnded // moved has them already
+		}
+	}
+	elapsed := now.Sub(b.begun)
+	text := "  elapsed " + seconds(elapsed)
+	if moved > 0 && elapsed >= time.Second {
+		text += fmt.Sprintf(", %s, %s/s", words.Bytes(moved), words.Bytes(perSecond(moved, elapsed)))
+	}
+	return text
+}
+
+// state returns how far a task is, in as many words as the width allows.
+func (w work) state(width int, now time.Time) string {
+	elapsed := now.Sub(w.begun)
+	var parts []string
+	if w.total > 0 && w.done > 0 {
+		parts = append(parts, fmt.Sprintf("%3d %%", min(100, w.done*100/w.total)))
+	}
+	if w.done > 0 {
+		parts = append(parts, fmt.Sprintf("%8s", words.Bytes(w.done)))
+	}
+	rate := perSecond(w.done, elapsed)
+	if rate > 0 && width >= 55 {
+		parts = append(parts, fmt.Sprintf("%10s", words.Bytes(rate)+"/s"))
+	}
+	switch {
+	case rate > 0 && w.total > w.done && width >= 70:
+		left := time.Duration(float64(w.total-w.done)/float64(rate)*float64(time.Second)) + time.Second - 1
+		parts = append(parts, fmt.Sprintf("%6s left", seconds(left.Truncate(time.Second))))
+	case w.done == 0 && elapsed >= time.Second:
+		parts = append(parts, seconds(elapsed))
+	}
+	return strings.Join(parts, " ")
+}
+
+// perSecond returns the rate of n bytes in d, 0 in the first half second.
+func perSecond(n int64, d time.Duration) int64 {
+	if d < time.Second/2 {
+		return 0
+	}
+	return int64(float64(n) / d.Seconds())
+}
+
+// spin returns the frame of the spinner that belongs to a moment.
+func spin(now time.Time) string {
+	frames := [...]string{"|", "/", "-", "\\"}
+	return frames[now.UnixMilli()/120%4]
+}
+
+// summary returns a stage that ended, or a task, as the line that stays.
+func (w work) summary(text string, width int, now time.Time) string {
+	took := now.Sub(w.begun)
+	left := "ok  " + w.name
+	right := text
+	if w.isStage() {
+		left += fmt.Sprintf(" (%d)", w.ended)
+	}
+	if right == "" && w.done > 0 {
+		right = words.Bytes(w.done)
+	}
+	if took >= time.Second {
+		right = strings.TrimSpace(fmt.Sprintf("%s %6s", right, seconds(took)))
+	}
+	return strings.TrimRight(columns(left, right, width-1), " ")
+}

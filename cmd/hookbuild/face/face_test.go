@@ -1,0 +1,254 @@
+package face
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/progress"
+	"hookbuild/test/testneed"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// playVariable makes the test binary play the story on its terminal, up to the
+// act of that number.
+const playVariable = "HOOKBUILD_FACE_ACT"
+
+func TestMain(m *testing.M) {
+	act := os.Getenv(playVariable)
+	if act == "" {
+		os.Exit(m.Run())
+	}
+	clock := newClock()
+	f, err := New("tty", Options{Writer: os.Stderr, Getenv: os.Getenv, Now: clock.now})
+	if err != nil {
+		panic(err)
+	}
+	play(f, clock, act == "all")
+	if act == "all" {
+		if err := f.Settle(); err != nil {
+			panic(err)
+		}
+		fmt.Println("out/hook/vmlinuz-x86_64")
+		f.Fail("pulling \"registry.example/x\": no such host", 4)
+	}
+	time.Sleep(time.Hour) // the test reads the screen, and ends the terminal
+}
+
+// clock is a clock that the story moves.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Unix(1000, 0)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// play reports a run: images are pulled while a kernel is read. Whole also ends
+// all that began.
+func play(s progress.Sink, c *clock, whole bool) {
+	manifest := progress.Start(s, 0, "read the bundle manifest")
+	c.pass(1200 * time.Millisecond)
+	_ = manifest.End(nil, "v0.24.1")
+	progress.Notef(s, "no flavor is named: building hook-default-amd64, the default for amd64; `hookbuild flavors` lists the others")
+	progress.Warnf(s, "the bundle is not signed")
+	kernel := progress.Start(s, 0, "read the kernel quay.io/tinkerbell/hook-kernel:6.6.60-0123456789")
+	var parts []*progress.Task
+	for i := 1; i <= 4; i++ {
+		parts = append(parts, progress.StartPart(s, "pull images", fmt.Sprintf("image2disk v1.0.0 %d/4", i), 4000000, "pull public.ecr.aws/x/image2disk:v1.0.0, layer %d of 4", i))
+	}
+	wide := progress.Start(s, 0, "lies das Verzeichnis 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字")
+	c.pass(2 * time.Second)
+	parts[0].Add(4000000)
+	_ = parts[0].End(nil, "")
+	parts[1].Add(3000000)
+	parts[2].Add(123456)
+	kernel.Add(8500000)
+	if !whole {
+		return
+	}
+	c.pass(3 * time.Second)
+	_ = kernel.End(nil, "")
+	_ = wide.End(nil, "")
+	for _, p := range parts[1:] {
+		_ = p.End(nil, "")
+	}
+	_ = progress.Start(s, 0, "a task that fails").End(errors.New("broken"), "")
+}
+
+// TestTerminal compares what a real terminal shows with testdata, at widths
+// from narrow to wide, in the middle of a run and after it.
+func TestTerminal(t *testing.T) {
+	tmux := testneed.Tool(t, "tmux")
+	for _, width := range []int{40, 60, 80, 200} {
+		for _, act := range []string{"middle", "all"} {
+			t.Run(fmt.Sprintf("%d columns, %s", width, act), func(t *testing.T) {
+				t.Parallel()
+				checkGolden(t, fmt.Sprintf("testdata/%d-%s.txt", width, act), screenOf(t, tmux, width, act))
+			})
+		}
+	}
+}
+
+// screenOf runs the story in a terminal and returns its screen once it stays
+// the same.
+func screenOf(t *testing.T, tmux string, width int, act string) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(tmux, append([]string{"-S", socket, "-f", "/dev/null"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("tmux %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("-u", "new-session", "-d", "-x", fmt.Sprint(width), "-y", "30", "-e", playVariable+"="+act, "-e", "NO_COLOR=1", program)
+	t.Cleanup(func() { _ = exec.Command(tmux, "-S", socket, "kill-server").Run() })
+	marker := "elapsed"
+	if act == "all" {
+		marker = "no such host"
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for last := ""; time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
+		screen := run("capture-pane", "-p", "-S", "-")
+		if screen == last && strings.Contains(strings.ReplaceAll(screen, "\n", " "), marker) {
+			return strings.TrimRight(screen, "\n") + "\n"
+		}
+		last = screen
+	}
+	t.Fatalf("the terminal never showed %q:\n%s", marker, run("capture-pane", "-p"))
+	return ""
+}
+
+func checkGolden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v; run the test with -update", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("differs from %s:\n%s", file, diff)
+	}
+}
+
+// No line of the region is as wide as the terminal, at any width.
+func TestViewFits(t *testing.T) {
+	for width := 20; width <= 220; width++ {
+		c := newClock()
+		r := &recorder{board: board{begun: c.now()}, now: c.now}
+		play(r, c, false)
+		for _, line := range r.board.view(width, 30, c.now()) {
+			if n := ansi.StringWidth(line); n >= width {
+				t.Fatalf("%d columns in a terminal of %d: %q", n, width, line)
+			}
+		}
+		if lines := r.board.view(width, 5, c.now()); len(lines) >= 5 {
+			t.Fatalf("%d lines in a terminal of 5", len(lines))
+		}
+	}
+}
+
+type recorder struct {
+	board board
+	now   func() time.Time
+}
+
+func (r *recorder) Report(e progress.Event) { r.board, _ = r.board.apply(e, r.now()) }
+
+func TestLines(t *testing.T) {
+	for _, kind := range []string{"plain", "github", "json"} {
+		t.Run(kind, func(t *testing.T) {
+			var out bytes.Buffer
+			f, err := New(kind, Options{Writer: &out, Getenv: func(string) string { return "" }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			play(numbered{f, map[uint64]uint64{}}, newClock(), true)
+			f.Fail("pulling: 50 % done\nno such host", 4)
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkGolden(t, "testdata/"+kind+".txt", out.String())
+		})
+	}
+}
+
+// numbered counts tasks from 1, since the process counts on from other tests.
+type numbered struct {
+	to  progress.Sink
+	ids map[uint64]uint64
+}
+
+func (n numbered) Report(e progress.Event) {
+	if e.ID != 0 {
+		if n.ids[e.ID] == 0 {
+			n.ids[e.ID] = uint64(len(n.ids) + 1)
+		}
+		e.ID = n.ids[e.ID]
+	}
+	n.to.Report(e)
+}
+
+func TestUnknownKind(t *testing.T) {
+	if _, err := New("loud", Options{}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAuto(t *testing.T) {
+	for want, env := range map[string]map[string]string{"plain": {}, "github": {"GITHUB_ACTIONS": "true"}} {
+		if got := choose(Options{Writer: &bytes.Buffer{}, Getenv: func(k string) string { return env[k] }}); got != want {
+			t.Errorf("%v: %s, want %s", env, got, want)
+		}
+	}
+}
+
+func TestWritingFails(t *testing.T) {
+	for _, kind := range []string{"plain", "github", "json"} {
+		f, err := New(kind, Options{Writer: broken{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress.Notef(f, "note")
+		if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: error %v", kind, err)
+		}
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }

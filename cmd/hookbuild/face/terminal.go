@@ -1,0 +1,195 @@
+package face
+
+import (
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"golang.org/x/term"
+
+	"hookbuild/internal/progress"
+)
+
+// terminal shows what is under way in a region at the bottom that is redrawn in
+// place; what has ended scrolls by above it.
+type terminal struct {
+	now     func() time.Time
+	writer  io.Writer
+	plain   *plain // shows what comes after Settle
+	color   bool
+	program *tea.Program
+	ended   chan error
+
+	// order keeps what is printed in the order of the reports. It is held while
+	// bubbletea takes a line, which may draw meanwhile: drawing takes mu alone.
+	order   sync.Mutex
+	settled bool
+	err     error
+
+	mu    sync.Mutex
+	board board
+}
+
+func newTerminal(o Options) *terminal {
+	t := &terminal{
+		now: o.Now, writer: o.Writer, plain: newPlain(o), color: o.Getenv("NO_COLOR") == "",
+		ended: make(chan error, 1), board: board{begun: o.Now()},
+	}
+	// Signals are main's business, and nothing is read from the keyboard.
+	t.program = tea.NewProgram(screen{view: t.view}, tea.WithOutput(o.Writer), tea.WithInput(nil), tea.WithoutSignalHandler())
+	go func() {
+		_, err := t.program.Run()
+		t.ended <- err
+	}()
+	return t
+}
+
+// Report implements [progress.Sink].
+func (t *terminal) Report(e progress.Event) {
+	t.order.Lock()
+	defer t.order.Unlock()
+	if t.settled {
+		t.plain.Report(e)
+		return
+	}
+	finished := t.apply(e)
+	width, _ := t.size()
+	switch {
+	case e.Kind == progress.Note:
+		t.print(fold(e.Text, width-1, "  "))
+	case e.Kind == progress.Warning:
+		lines := fold("warning: "+e.Text, width-1, "  ")
+		lines[0] = t.paint(lines[0], "warning:", yellow)
+		t.print(lines)
+	case e.Kind == progress.Finished && finished != nil:
+		t.print([]string{t.paint(finished.summary(e.Text, width, t.now()), "ok", green)})
+	}
+}
+
+func (t *terminal) apply(e progress.Event) (finished *work) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.board, finished = t.board.apply(e, t.now())
+	return finished
+}
+
+// Settle implements [Face].
+func (t *terminal) Settle() error {
+	t.order.Lock()
+	defer t.order.Unlock()
+	if t.settled {
+		return t.err
+	}
+	t.settled = true
+	width, _ := t.size()
+	for _, w := range t.clear() {
+		t.print([]string{t.paint(w.summary("", width, w.last), "ok", green)})
+	}
+	t.program.Send(settleMsg{})
+	t.err = <-t.ended
+	return t.err
+}
+
+// clear empties the board and returns its stages.
+func (t *terminal) clear() []work {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stages := t.board.stages()
+	t.board = board{}
+	return stages
+}
+
+// Fail implements [Face].
+func (t *terminal) Fail(text string, _ int) {
+	// An error in drawing is Close's to return; this one is to be seen first.
+	_ = t.Settle()
+	t.plain.print(t.paint("hookbuild: "+text, "hookbuild:", red))
+}
+
+// Close implements [Face].
+func (t *terminal) Close() error {
+	if err := t.Settle(); err != nil {
+		return err
+	}
+	return t.plain.Close()
+}
+
+// print shows lines above the region, in the order of the calls. Each must be
+// narrower than the terminal: one that wraps leaves remains of the region.
+func (t *terminal) print(lines []string) { t.program.Println(strings.Join(lines, "\n")) }
+
+func (t *terminal) paint(line, word, color string) string {
+	if !t.color {
+		return line
+	}
+	return strings.Replace(line, word, color+word+reset, 1)
+}
+
+// size returns the terminal's columns and lines.
+func (t *terminal) size() (width, height int) {
+	if f, ok := t.writer.(*os.File); ok {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
+		}
+	}
+	return 80, 24
+}
+
+func (t *terminal) view() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	width, height := t.size()
+	lines := t.board.view(width, height, t.now())
+	if len(lines) == 0 {
+		return ""
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+const (
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	red    = "\x1b[31m"
+	reset  = "\x1b[0m"
+)
+
+// screen is what bubbletea draws.
+type screen struct {
+	view func() string
+	done bool
+}
+
+type (
+	tickMsg   struct{}
+	settleMsg struct{}
+)
+
+func tick() tea.Cmd {
+	return tea.Tick(120*time.Millisecond, func(time.Time) tea.Msg { return tickMsg{} })
+}
+
+// Init implements [tea.Model].
+func (s screen) Init() tea.Cmd { return tick() }
+
+// Update implements [tea.Model].
+func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg.(type) {
+	case tickMsg:
+		return s, tick()
+	case settleMsg:
+		s.done = true
+		return s, tea.Quit
+	}
+	return s, nil
+}
+
+// View implements [tea.Model].
+func (s screen) View() string {
+	if s.done {
+		return ""
+	}
+	return s.view()
+}

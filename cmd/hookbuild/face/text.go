@@ -1,0 +1,56 @@
+package face
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// columns returns left and right in exactly width columns: left is clipped with
+// an ellipsis, right stays whole unless it alone is too wide.
+func columns(left, right string, width int) string {
+	if right == "" {
+		return pad(left, width)
+	}
+	room := width - ansi.StringWidth(right) - 2
+	if room < 8 {
+		return pad(left, width)
+	}
+	return pad(left, room) + "  " + right
+}
+
+// pad clips or fills s to width columns. Wide characters count as two.
+func pad(s string, width int) string {
+	s = ansi.Truncate(s, width, "…")
+	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
+}
+
+// fold breaks text into lines of at most width columns; lines after the first
+// begin with indent. Words that are wider than a line are cut.
+func fold(text string, width int, indent string) []string {
+	var lines []string
+	for _, paragraph := range strings.Split(text, "\n") {
+		for _, part := range strings.Split(ansi.Wrap(paragraph, width-len(indent), ""), "\n") {
+			part = strings.TrimRight(part, " ")
+			if len(lines) > 0 {
+				part = indent + strings.TrimLeft(part, " ")
+			}
+			lines = append(lines, part)
+		}
+	}
+	return lines
+}
+
+// seconds returns a duration as a person waits for it: "4 s", "2 min 5 s".
+func seconds(d time.Duration) string {
+	s := int(d.Round(time.Second).Seconds())
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	}
+	return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
+}
