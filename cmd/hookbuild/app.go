@@ -193,6 +193,8 @@ func (a *app) openFace(c *cli.Context) error {
 		return usagef("--progress %q %w", kind, err)
 	}
 	a.face = f
+	// A second signal must not leave a terminal that is being drawn on.
+	context.AfterFunc(c.Context, func() { _ = f.Settle() }) // Close returns the same error
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-
 )
 
 func printJSON(w io.Writer, value any) error {
