@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/plan"
@@ -50,15 +51,26 @@ func (o OpenOptions) compile(ctx context.Context, p *plan.Plan) (_ *Image, err e
 			return nil, err
 		}
 		target.Defconfig = configured.Defconfig
+		o.warnLost(p, configured.Lost)
 	}
 	dir := filepath.Join(o.Built, p.Request.Flavor.ID)
-	if err := b.Compile(ctx, target, container.CompileOptions{Strip: p.Request.Strip, Time: o.Time}, dir); err != nil {
+	lost, err := b.Compile(ctx, target, container.CompileOptions{Strip: p.Request.Strip, Time: o.Time}, dir)
+	if err != nil {
 		return nil, err
 	}
+	o.warnLost(p, lost)
 	image, err := FromDir(ctx, dir, o.Options)
 	if err != nil {
 		return nil, err
 	}
 	image.Source = "build:" + p.Reference
 	return image, nil
+}
+
+// warnLost names the lines of the flavor's configuration that the source did
+// not take.
+func (o OpenOptions) warnLost(p *plan.Plan, lost []string) {
+	for _, reason := range lost {
+		progress.Warnf(o.Progress, "%s: %s", p.Request.Flavor.ConfigPath(), reason)
+	}
 }

@@ -108,11 +108,16 @@ func (a *app) edit(c *cli.Context, p *plan.Plan, shell bool, terminal *container
 	if terminal == nil {
 		return p.Set(c.Context, b)
 	}
-	a.results() // clears the tasks: the terminal is the container's now
+	terminal.Before = func() { a.results() } // clears the tasks: the terminal is the container's now
+	defer func() {
+		if err != nil { // no program read what was typed meanwhile
+			err = errors.Join(err, terminal.Discard())
+		}
+	}()
 	if shell {
-		return p.Edit(c.Context, b.Shell, terminal)
+		return p.Edit(c.Context, b, b.Shell, terminal)
 	}
-	return p.Edit(c.Context, b.Menuconfig, terminal)
+	return p.Edit(c.Context, b, b.Menuconfig, terminal)
 }
 
 // reportEdit prints what changed, for people and programs alike.
@@ -120,6 +125,9 @@ func (a *app) reportEdit(e *plan.Edit) error {
 	if !e.Written {
 		a.note("nothing changed; %s stays as it is", e.File)
 		return nil
+	}
+	for _, lost := range e.Lost {
+		a.note("lost: %s", lost)
 	}
 	a.note("%s has %d changes", e.File, len(e.Changes))
 	return a.printChanges(e.Changes)

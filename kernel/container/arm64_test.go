@@ -21,7 +21,7 @@ func TestArm64(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "kernel")
-	if err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
+	if _, err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
 		t.Fatal(err)
 	}
 	boot(t, "arm64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "arm64"))

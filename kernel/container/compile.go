@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"hookbuild/kernel/kconfig"
 )
 
 // CompileOptions say how a kernel is compiled.
@@ -20,25 +23,27 @@ type CompileOptions struct {
 }
 
 // Compile builds the kernel and puts kernel, kernel.tar, dtbs.tar.gz,
-// System.map and config into dir, which appears complete or not at all.
-func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir string) (err error) {
+// System.map and config into dir, which appears complete or not at all. It
+// returns a sentence for each line of the target's configuration that the
+// source did not take.
+func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir string) (lost []string, err error) {
 	tools, err := toolchainOf(t.Arch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	image, err := b.ensureImage(ctx, t, tools)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := b.ensureSource(ctx, t, image); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("keeping the kernel: %w", err)
+		return nil, fmt.Errorf("keeping the kernel: %w", err)
 	}
 	part, err := os.MkdirTemp(filepath.Dir(dir), ".kernel-")
 	if err != nil {
-		return fmt.Errorf("keeping the kernel: %w", err)
+		return nil, fmt.Errorf("keeping the kernel: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
 	err = b.run(ctx, job{
@@ -48,12 +53,37 @@ func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir s
 		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, part) },
 	})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if lost, err = takeLost(t, part); err != nil {
+		return nil, err
 	}
 	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("replacing the kernel: %w", err)
+		return nil, fmt.Errorf("replacing the kernel: %w", err)
 	}
-	return os.Rename(part, dir)
+	return lost, os.Rename(part, dir)
+}
+
+// takeLost explains the lines that the compiled kernel's configuration lacks,
+// and removes the Kconfig files that it was left for that.
+func takeLost(t Target, dir string) ([]string, error) {
+	archive := filepath.Join(dir, "kconfig.tar")
+	files, err := os.ReadFile(archive)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err := errors.Join(err, os.Remove(archive)); err != nil {
+		return nil, fmt.Errorf("reading the kernel's Kconfig files: %w", err)
+	}
+	f, err := os.Open(filepath.Join(dir, "config"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the compiled kernel's configuration: %w", err)
+	}
+	made, err := kconfig.Parse(f, "the compiled kernel's configuration")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return lostLines(t, made, files)
 }
 
 func (o CompileOptions) environment() []string {

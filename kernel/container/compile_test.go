@@ -5,6 +5,7 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -70,10 +71,21 @@ func TestKernel(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	})
+	t.Run("lost lines", func(t *testing.T) {
+		old := target
+		old.Defconfig = append(bytes.Clone(target.Defconfig), "CONFIG_RENAMED_SINCE=y\nCONFIG_LOG_BUF_SHIFT=99\n"...)
+		c, err := b.Configure(t.Context(), old, nil)
+		if err != nil || len(c.Lost) != 2 || !strings.Contains(c.Lost[0], "CONFIG_RENAMED_SINCE=y") || !strings.Contains(c.Lost[1], "it takes numbers from 12 to 25") {
+			t.Errorf("the lost lines are %+v, %v", c, err)
+		}
+		if c, err = b.Configure(t.Context(), target, nil); err != nil || len(c.Lost) > 0 {
+			t.Errorf("of a fitting configuration the lost lines are %+v, %v", c, err)
+		}
+	})
 	compile := func(what string) time.Duration {
 		t.Helper()
 		begun := time.Now()
-		if err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
+		if _, err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
 			t.Fatal(err)
 		}
 		took := time.Since(begun)
@@ -160,7 +172,8 @@ func TestTurns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() {
-		first <- b.Compile(ctx, target, CompileOptions{}, filepath.Join(t.TempDir(), "kernel"))
+		_, err := b.Compile(ctx, target, CompileOptions{}, filepath.Join(t.TempDir(), "kernel"))
+		first <- err
 	}()
 	for !r.has("compiling") {
 		time.Sleep(100 * time.Millisecond)

@@ -15,6 +15,9 @@ type Configured struct {
 	Before, After *kconfig.Config
 	// Defconfig is the new one, as savedefconfig writes it.
 	Defconfig []byte
+	// Lost has a sentence for each line of the target's configuration that the
+	// source did not take. The new Defconfig lacks them.
+	Lost []string
 }
 
 // Changes lists what differs between before and after.
@@ -32,7 +35,35 @@ func (b *Builder) Configure(ctx context.Context, t Target, requests []kconfig.Re
 	if err != nil {
 		return nil, err
 	}
-	return c, explainUnmet(t, requests, c, outputs["kconfig.tar"])
+	if c.Lost, err = lostLines(t, c.Before, outputs["kconfig.tar"]); err != nil {
+		return nil, err
+	}
+	if len(kconfig.Unmet(requests, c.After)) == 0 {
+		return c, nil
+	}
+	tree, err := readTree(t, outputs["kconfig.tar"])
+	if err != nil {
+		return nil, err
+	}
+	return c, kconfig.Check(requests, c.After, tree)
+}
+
+// lostLines explains which lines of the target's configuration are not in the
+// one that the source made of it.
+func lostLines(t Target, made *kconfig.Config, archive []byte) ([]string, error) {
+	given, err := kconfig.Parse(bytes.NewReader(t.Defconfig), "the configuration of "+t.Flavor)
+	if err != nil {
+		return nil, err
+	}
+	lines := given.Requests("the configuration")
+	if len(kconfig.Unmet(lines, made)) == 0 {
+		return nil, nil
+	}
+	tree, err := readTree(t, archive)
+	if err != nil {
+		return nil, err
+	}
+	return tree.Lost(lines, made), nil
 }
 
 // Menuconfig opens the kernel's menu on the user's terminal.
@@ -93,18 +124,15 @@ func readConfigured(outputs map[string][]byte) (*Configured, error) {
 	return &Configured{Before: before, After: after, Defconfig: outputs["defconfig"]}, nil
 }
 
-// explainUnmet reads the Kconfig files only when there is something to explain.
-func explainUnmet(t Target, requests []kconfig.Request, c *Configured, archive []byte) error {
-	if kconfig.Check(requests, c.After, &kconfig.Tree{}) == nil {
-		return nil
-	}
+// readTree reads the Kconfig files that the container packed.
+func readTree(t Target, archive []byte) (*kconfig.Tree, error) {
 	tools, err := toolchainOf(t.Arch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	files, err := kconfigFiles(archive)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	read := func(name string) ([]byte, error) {
 		text, ok := files[name]
@@ -113,9 +141,5 @@ func explainUnmet(t Target, requests []kconfig.Request, c *Configured, archive [
 		}
 		return text, nil
 	}
-	tree, err := kconfig.ReadTree(read, tools.kernelArch)
-	if err != nil {
-		return err
-	}
-	return kconfig.Check(requests, c.After, tree)
+	return kconfig.ReadTree(read, tools.kernelArch)
 }

@@ -21,6 +21,9 @@ type Terminal struct {
 	In, Out *os.File
 	// Type is the value of TERM ("xterm-256color").
 	Type string
+	// Before is called when all preparations are done, before the first
+	// program gets the terminal; nil for nothing.
+	Before func()
 }
 
 // NewTerminal checks that in and out are a terminal.
@@ -31,7 +34,41 @@ func NewTerminal(in, out *os.File, kind string) (*Terminal, error) {
 	if kind == "" {
 		kind = "xterm"
 	}
-	return &Terminal{in, out, kind}, nil
+	return &Terminal{In: in, Out: out, Type: kind}, nil
+}
+
+// discardFor is how long [Terminal.Discard] reads. What was typed is there at
+// once.
+const discardFor = 50 * time.Millisecond
+
+// Discard forgets the keys that were typed while nothing read them. Meant for a
+// menu that was not there yet, they would confuse the menu, or run as commands
+// in the shell that hookbuild was started from.
+func (t *Terminal) Discard() (err error) {
+	old, err := term.MakeRaw(int(t.In.Fd()))
+	if err != nil {
+		return fmt.Errorf("preparing the terminal: %w", err)
+	}
+	defer func() { err = errors.Join(err, term.Restore(int(t.In.Fd()), old)) }()
+	return t.drain()
+}
+
+// drain reads keys for a moment, in raw mode.
+func (t *Terminal) drain() error {
+	input, err := cancelreader.NewReader(t.In)
+	if err != nil {
+		return fmt.Errorf("reading the terminal: %w", err)
+	}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		_, _ = io.Copy(io.Discard, input) // ends by Cancel
+	}()
+	time.Sleep(discardFor)
+	if input.Cancel() {
+		<-finished
+	}
+	return input.Close()
 }
 
 // interact runs the script on the user's terminal.
@@ -44,6 +81,12 @@ func (b *Builder) interact(ctx context.Context, id string, j job) (err error) {
 	stop := context.AfterFunc(ctx, stream.Close)
 	defer stop()
 	done, failed := b.docker.ContainerWait(ctx, id, container.WaitConditionNextExit)
+	if j.terminal.Before != nil {
+		j.terminal.Before()
+	}
+	if err := j.terminal.Discard(); err != nil {
+		return err
+	}
 	if err := b.docker.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return outside("starting the container: %w", err)
 	}

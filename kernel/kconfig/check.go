@@ -3,6 +3,7 @@ package kconfig
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -18,30 +19,54 @@ func (e *UnmetError) Error() string {
 	if len(e.Reasons) == 1 {
 		return e.Reasons[0]
 	}
-	return fmt.Sprintf("%d options did not take: %s", len(e.Reasons), strings.Join(e.Reasons, "; "))
+	return fmt.Sprintf("%d options did not take:\n%s", len(e.Reasons), strings.Join(e.Reasons, "\n"))
 }
 
 // Check compares what was asked with what olddefconfig made of it, and
 // explains the differences by the kernel's Kconfig files. The error is an
 // [*UnmetError].
 func Check(asked []Request, result *Config, tree *Tree) error {
-	last := map[string]Request{}
-	for _, r := range asked {
-		last[r.Option] = r
-	}
 	unmet := &UnmetError{}
-	for i, r := range asked {
-		if last[r.Option] != r || slices.Contains(asked[:i], r) {
-			continue
-		}
-		if got, _ := result.Get(r.Option); got != r.Value {
-			unmet.Reasons = append(unmet.Reasons, tree.Explain(r, result))
-		}
+	for _, r := range Unmet(asked, result) {
+		unmet.Reasons = append(unmet.Reasons, tree.Explain(r, result))
 	}
 	if len(unmet.Reasons) == 0 {
 		return nil
 	}
 	return fault.Invalidf("configuring the kernel: %w", unmet)
+}
+
+// Unmet returns the requests that a configuration does not meet. Of several
+// about one option the last counts.
+func Unmet(asked []Request, result *Config) []Request {
+	last := map[string]Request{}
+	for _, r := range asked {
+		last[r.Option] = r
+	}
+	var unmet []Request
+	for i, r := range asked {
+		if last[r.Option] != r || slices.Contains(asked[:i], r) {
+			continue
+		}
+		if got, _ := result.Get(r.Option); got != r.Value {
+			unmet = append(unmet, r)
+		}
+	}
+	return unmet
+}
+
+// Lost explains which lines of a configuration file a kernel's source did not
+// take. Options that nobody can set, such as the compiler's version in a whole
+// .config, are not among them.
+func (t *Tree) Lost(lines []Request, result *Config) []string {
+	var lost []string
+	for _, r := range Unmet(lines, result) {
+		s := t.Symbols[strings.TrimPrefix(r.Option, Prefix)]
+		if s == nil || s.Origin == "" || s.Prompt != "" {
+			lost = append(lost, t.Explain(r, result))
+		}
+	}
+	return lost
 }
 
 // Explain says in a sentence why a request did not take.
@@ -53,6 +78,10 @@ func (t *Tree) Explain(r Request, result *Config) string {
 	switch {
 	case s == nil || s.Origin == "":
 		return fmt.Sprintf("%s did not take: this kernel has no such option%s", r, didYouMean(t.Near(name)))
+	case s.Type == "bool" && r.Value == "m":
+		return head + ": it is part of the kernel or not there, and cannot be a module; ask for y or n"
+	case s.outOfRange(r, result) != "":
+		return head + ": " + s.outOfRange(r, result)
 	case tristateOf(got) > tristateOf(r.Value):
 		return head + t.forced(s, result)
 	case s.choice != nil && r.Value == "y":
@@ -61,7 +90,7 @@ func (t *Tree) Explain(r Request, result *Config) string {
 		}
 	}
 	if unmet := s.unmet(r, result); len(unmet) > 0 {
-		return fmt.Sprintf("%s: it depends on %s", head, strings.Join(unmet, ", and on ")) + t.remedy(unmet)
+		return fmt.Sprintf("%s: it depends on %s", head, strings.Join(unmet, ", and on ")) + t.remedy(unmet, r.Value)
 	}
 	if s.Prompt == "" {
 		return head + ": nobody can set it, it follows from others" + t.selectors(s)
@@ -116,8 +145,29 @@ func distinct(all []string) []string {
 	return kept
 }
 
-// remedy proposes to set what is missing, where a user can.
-func (t *Tree) remedy(unmet []string) string {
+// outOfRange says which numbers an option takes, when it is asked for another.
+func (s *Symbol) outOfRange(r Request, result *Config) string {
+	asked, err := strconv.ParseInt(r.Value, 0, 64)
+	if err != nil || s.Type != "int" && s.Type != "hex" {
+		return ""
+	}
+	for _, b := range s.ranges {
+		if b.when != nil && b.when.eval(result.get) == 0 {
+			continue
+		}
+		low, errLow := strconv.ParseInt(operand(b.low, result.get), 0, 64)
+		high, errHigh := strconv.ParseInt(operand(b.high, result.get), 0, 64)
+		if errLow == nil && errHigh == nil && (asked < low || asked > high) {
+			return fmt.Sprintf("it takes numbers from %s to %s", operand(b.low, result.get), operand(b.high, result.get))
+		}
+		return "" // the first range whose condition holds counts
+	}
+	return ""
+}
+
+// remedy proposes to set what is missing, where a user can. For a module, a
+// module suffices.
+func (t *Tree) remedy(unmet []string, asked string) string {
 	var sets []string
 	for _, need := range unmet {
 		option, state, found := strings.Cut(need, " (it is ")
@@ -129,6 +179,8 @@ func (t *Tree) remedy(unmet []string) string {
 		switch {
 		case s == nil || s.Origin == "":
 			sets = append(sets, option+" does not exist on this architecture")
+		case s.Prompt != "" && asked == "m" && s.Type == "tristate" && state == "not set)":
+			sets = append(sets, "add --set "+option+"=m or =y")
 		case s.Prompt != "":
 			sets = append(sets, "add --set "+option+"=y")
 		default:

@@ -104,7 +104,7 @@ func operand(s string, v values) string {
 	if text, quoted := strings.CutPrefix(s, `"`); quoted {
 		return strings.TrimSuffix(text, `"`)
 	}
-	if s == "y" || s == "m" || s == "n" || s == "" || strings.Trim(s, "0123456789") == "" {
+	if s == "y" || s == "m" || s == "n" || s == "" || isNumber(s) {
 		return s
 	}
 	return strings.Trim(v(s), `"`)

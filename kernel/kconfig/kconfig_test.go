@@ -153,6 +153,23 @@ config LIBFC
 config INET
 	bool "TCP/IP"
 
+config MOST
+	int
+	default 25
+
+config SHIFT
+	int "Shift"
+	range 12 20 if EXPERT
+	range 14 MOST
+
+config START
+	hex "Start"
+	range 0x1000 0xffff
+
+config FC_DISK
+	tristate "Disk"
+	depends on SCSI
+
 config CRC32
 	tristate
 
@@ -193,6 +210,11 @@ func TestExplain(t *testing.T) {
 		{"", "LIBFC=m", "nobody can set it, it follows from others: it comes with CONFIG_ENIC"},
 		{"CONFIG_PCI=y\n", "EXPERT_NIC=m", "it depends on CONFIG_EXPERT (it is not set) (add --set CONFIG_EXPERT=y)"},
 		{"CONFIG_HZ_250=y\n", "HZ_1000=y", "of this choice CONFIG_HZ_250 is on"},
+		{"CONFIG_INET=y\n", "INET=m", "cannot be a module; ask for y or n"},
+		{"CONFIG_MOST=25\nCONFIG_SHIFT=25\n", "SHIFT=30", "CONFIG_SHIFT=30 (--set) is 25: it takes numbers from 14 to 25"},
+		{"CONFIG_EXPERT=y\nCONFIG_SHIFT=20\n", "SHIFT=21", "it takes numbers from 12 to 20"},
+		{"CONFIG_START=0x1000\n", "START=0x10", "it takes numbers from 0x1000 to 0xffff"},
+		{"CONFIG_PCI=y\n", "FC_DISK=m", "it depends on CONFIG_SCSI (it is not set) (add --set CONFIG_SCSI=m or =y)"},
 		{"", "ENICC=y", "no such option; did you mean CONFIG_ENIC?"},
 		{"", "NOTHING_LIKE_IT=y", "this kernel has no such option"},
 		{"CONFIG_PCI=y\n", "SUB=y", "CONFIG_INET = y (it is not set)"},
@@ -213,6 +235,34 @@ func TestExplain(t *testing.T) {
 		if err != nil && (!errors.As(err, &unmet) || len(unmet.Reasons) != 1 || fault.KindOf(err) != fault.Invalid) {
 			t.Errorf("%s: the error is no UnmetError about one option: %v", c.ask, err)
 		}
+	}
+}
+
+// TestLost: of a file's lines those are named that the source did not take.
+func TestLost(t *testing.T) {
+	tree, err := ReadTree(files().ReadFile, "x86")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := parse(t, "CONFIG_INET=y\n# CONFIG_OLD is not set\nCONFIG_RENAMED=y\nCONFIG_LIBFC=m\nCONFIG_PCI=y\nCONFIG_SHIFT=99\n")
+	got := tree.Lost(file.Requests("the file"), parse(t, "CONFIG_INET=y\nCONFIG_SHIFT=14\nCONFIG_MOST=25\n"))
+	want := []string{"CONFIG_RENAMED=y (the file, line 3) did not take: this kernel has no such option", "CONFIG_PCI=y (the file, line 5) is not set", "CONFIG_SHIFT=99 (the file, line 6) is 14"}
+	if len(got) != len(want) {
+		t.Fatalf("the lost lines are %q", got)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("line %d is explained by %q, want %q", i, got[i], want[i])
+		}
+	}
+}
+
+// TestUnmetLines has a line for each option.
+func TestUnmetLines(t *testing.T) {
+	tree := &Tree{}
+	err := Check([]Request{{"CONFIG_A", "y", "a"}, {"CONFIG_B", "y", "b"}}, New(), tree)
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -13,8 +13,14 @@ type Symbol struct {
 	Name string // without "CONFIG_"
 	// Prompt is the text in the menus; "" for an option that only others set.
 	Prompt string
+	// Type is "bool", "tristate", "int", "hex" or "string"; "" when no
+	// definition says it.
+	Type string
 	// Origin is the file and line of the first definition.
 	Origin string
+
+	// ranges are the bounds of a number.
+	ranges []bounds
 
 	// depends has the dependency of each definition, visible the condition
 	// under which its prompt is shown; nil stands for none.
@@ -22,6 +28,12 @@ type Symbol struct {
 	visible    []expr
 	selectedBy []selection
 	choice     *choice
+}
+
+// bounds are the limits of a number, each a constant or an option's name.
+type bounds struct {
+	low, high string
+	when      expr
 }
 
 type selection struct {
@@ -240,14 +252,21 @@ func indentation(line string) int {
 }
 
 // attribute reads a line that belongs to the entry before it. What decides
-// values but not whether they can be set (default, range, option) is left to
-// the kernel's own tools.
+// values but not whether they can be set (default, option) is left to the
+// kernel's own tools.
 func (p *parser) attribute(keyword, rest string) error {
 	switch keyword {
 	case "depends":
 		return p.dependsOn(strings.TrimSpace(strings.TrimPrefix(rest, "on")))
-	case "bool", "tristate", "string", "int", "hex", "prompt":
+	case "bool", "tristate", "string", "int", "hex":
+		p.typed(keyword)
 		return p.prompt(rest)
+	case "def_bool", "def_tristate":
+		p.typed(strings.TrimPrefix(keyword, "def_"))
+	case "prompt":
+		return p.prompt(rest)
+	case "range":
+		return p.ranges(rest)
 	case "select":
 		return p.selects(rest)
 	}
@@ -266,6 +285,31 @@ func (p *parser) dependsOn(text string) error {
 		last := &p.blocks[len(p.blocks)-1]
 		last.depends = and(last.depends, condition)
 	}
+	return nil
+}
+
+// typed notes the type of the current option.
+func (p *parser) typed(kind string) {
+	if p.current != nil {
+		p.current.Type = kind
+	}
+}
+
+// ranges reads LOW HIGH or LOW HIGH if CONDITION.
+func (p *parser) ranges(rest string) error {
+	limits, condition, conditional := strings.Cut(rest, " if ")
+	words := strings.Fields(limits)
+	if p.current == nil || len(words) != 2 {
+		return nil
+	}
+	b := bounds{low: words[0], high: words[1]}
+	if conditional {
+		var err error
+		if b.when, err = parseExpr(condition); err != nil {
+			return err
+		}
+	}
+	p.current.ranges = append(p.current.ranges, b)
 	return nil
 }
 

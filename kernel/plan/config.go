@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/container"
@@ -19,23 +20,42 @@ import (
 type Edit struct {
 	// Changes lists what differs in the whole configuration.
 	Changes []kconfig.Change
+	// Lost has a sentence for each line of the file that the source did not
+	// take.
+	Lost []string
 	// File is the defconfig; Written tells whether it was replaced.
 	File    string
 	Written bool
 }
 
 // Set applies the plan's requests to the workspace's defconfig. When one does
-// not take, the file stays as it is.
+// not take, or when the source does not take a line of the file, the file stays
+// as it is.
 func (p *Plan) Set(ctx context.Context, b *container.Builder) (*Edit, error) {
 	target, err := p.Target(ctx)
 	if err != nil {
 		return nil, err
 	}
 	configured, err := b.Configure(ctx, target, p.Requests)
+	if configured != nil {
+		if lost := p.checkLost(configured.Lost); lost != nil {
+			return nil, lost
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return p.keep(configured)
+}
+
+// checkLost returns the error about lines of the workspace's file that the
+// source does not take, unless the request accepts that.
+func (p *Plan) checkLost(lost []string) error {
+	if len(lost) == 0 || p.Request.AcceptLost {
+		return nil
+	}
+	return fault.Invalidf("reading the kernel configuration %q: Linux %s does not take %d of its lines, which would be lost; add --accept-lost to go on without them:\n%s",
+		p.Request.ConfigFile(), p.Version, len(lost), strings.Join(lost, "\n"))
 }
 
 // Interactive is a way to configure on the terminal: [container.Builder.Menuconfig]
@@ -43,23 +63,32 @@ func (p *Plan) Set(ctx context.Context, b *container.Builder) (*Edit, error) {
 type Interactive func(ctx context.Context, t container.Target, terminal *container.Terminal) (*container.Configured, error)
 
 // Edit opens a menu or a shell on the user's terminal and takes over what was
-// saved there.
-func (p *Plan) Edit(ctx context.Context, how Interactive, terminal *container.Terminal) (*Edit, error) {
+// saved there. Whether the source takes all lines of the file is found before
+// that.
+func (p *Plan) Edit(ctx context.Context, b *container.Builder, how Interactive, terminal *container.Terminal) (*Edit, error) {
 	target, err := p.Target(ctx)
 	if err != nil {
+		return nil, err
+	}
+	checked, err := b.Configure(ctx, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkLost(checked.Lost); err != nil {
 		return nil, err
 	}
 	configured, err := how(ctx, target, terminal)
 	if err != nil {
 		return nil, err
 	}
+	configured.Lost = checked.Lost
 	return p.keep(configured)
 }
 
-// keep replaces the workspace's defconfig when something changed.
+// keep replaces the workspace's defconfig when something changed or is lost.
 func (p *Plan) keep(c *container.Configured) (*Edit, error) {
-	e := &Edit{Changes: c.Changes(), File: p.Request.ConfigFile()}
-	if len(e.Changes) == 0 {
+	e := &Edit{Changes: c.Changes(), Lost: c.Lost, File: p.Request.ConfigFile()}
+	if len(e.Changes)+len(e.Lost) == 0 {
 		return e, nil
 	}
 	if err := replaceFile(e.File, c.Defconfig); err != nil {

@@ -400,3 +400,23 @@ func TestDiff(t *testing.T) {
 		t.Errorf("compared with nothing: %v", err)
 	}
 }
+
+// TestCheckLost: lines that the source does not take stop an edit, unless that
+// is accepted.
+func TestCheckLost(t *testing.T) {
+	p, err := Resolve(t.Context(), request(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.checkLost(nil); err != nil {
+		t.Error(err)
+	}
+	err = p.checkLost([]string{"CONFIG_A=y is gone", "CONFIG_B=y is gone"})
+	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "Linux 6.6.32 does not take 2 of its lines") || !strings.Contains(err.Error(), "--accept-lost") || !strings.HasSuffix(err.Error(), ":\nCONFIG_A=y is gone\nCONFIG_B=y is gone") {
+		t.Errorf("the error is %v", err)
+	}
+	p.Request.AcceptLost = true
+	if err := p.checkLost([]string{"CONFIG_A=y is gone"}); err != nil {
+		t.Errorf("accepted, and yet %v", err)
+	}
+}

@@ -9,4 +9,9 @@ say() { echo "hookbuild: $*"; }
 
 mk() { make -s -C /src/linux O=/obj CC="ccache ${CROSS_COMPILE}gcc" "$@"; }
 
+# The Kconfig files explain why an option did not take.
+pack_kconfig() {
+    (cd /src/linux && find . -type f -name 'Kconfig*' | LC_ALL=C sort | tar -cf /job/out/kconfig.tar -T -)
+}
+
 mkdir -p /job/out /obj

@@ -12,6 +12,12 @@ if ! cmp -s /job/stamp /obj/hookbuild.stamp; then
     cp /job/stamp /obj/hookbuild.stamp
 fi
 
+# The Kconfig files explain lines of the configuration that the source did not
+# take, if there are any.
+if grep -vxF -f /obj/.config /job/defconfig | grep -q CONFIG_; then
+    pack_kconfig
+fi
+
 on() { grep -q "^$1=y" /obj/.config; }
 
 # tar ends with 1 when a directory's times change while it reads, which they do

@@ -26,5 +26,4 @@ mk olddefconfig
 cp /obj/.config /job/out/after.config
 mk savedefconfig
 cp /obj/defconfig /job/out/defconfig
-cd /src/linux || exit
-find . -type f -name 'Kconfig*' | LC_ALL=C sort | tar -cf /job/out/kconfig.tar -T -
+pack_kconfig
