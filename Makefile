@@ -7,7 +7,9 @@ DESTDIR ?=
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 SHAREDIR = $(DESTDIR)$(PREFIX)/share
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w'
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEADCODE = golang.org/x/tools/cmd/deadcode@v0.52.0
+ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: demo test kernels check e2e bench build install uninstall dist clean
 
@@ -29,12 +31,15 @@ kernels:
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^TestCompiledKernel$$' ./cmd/hookdemo
 
-# What must hold of every commit, beside the tests.
+# What must hold of every commit, beside the tests. The linters are compiled the
+# first time, which takes minutes.
 check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./kernel/container ./netboot/chain ./cmd/hookdemo
-	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(GOLANGCI_LINT) run ./...
+	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }
+	$(GO) run $(ACTIONLINT)
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 

@@ -65,7 +65,7 @@ func (c command) run(ctx context.Context) (cost, error) {
 func costOf(s *os.ProcessState) cost {
 	spent := cost{cpu: s.UserTime() + s.SystemTime()}
 	if usage, ok := s.SysUsage().(*syscall.Rusage); ok {
-		spent.peak = int64(usage.Maxrss) << 10 // Linux counts in KiB
+		spent.peak = usage.Maxrss << 10 // Linux counts in KiB
 	}
 	return spent
 }

@@ -64,7 +64,7 @@ func (s step) belongs(t task) bool {
 	if t.command == embedCommand {
 		return s.embed
 	}
-	return s.all && !(s.once && t.warm)
+	return s.all && (!s.once || !t.warm)
 }
 
 // table is the comparison.

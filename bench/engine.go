@@ -35,10 +35,11 @@ func startEngine(ctx context.Context, dir, root string, flags ...string) (*engin
 	if err != nil {
 		return nil, err
 	}
-	e.cmd = exec.Command("dockerd", append([]string{
-		"--config-file", config, "--data-root", root, "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
-		"--host", "unix://" + e.socket, "--bridge=none", "--iptables=false",
-	}, flags...)...)
+	e.cmd = exec.Command("dockerd", //nolint:noctx // Close ends it in order, after the context too
+		append([]string{
+			"--config-file", config, "--data-root", root, "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
+			"--host", "unix://" + e.socket, "--bridge=none", "--iptables=false",
+		}, flags...)...)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	// Out of reach of a terminal's Ctrl-C: it is stopped in its turn.
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -58,7 +58,7 @@ func readEntry(name string) (e initramfs.Entry, id linked, err error) {
 	if err := unix.Lstat(name, &s); err != nil {
 		return e, id, &fs.PathError{Op: "lstat", Path: name, Err: err}
 	}
-	id = linked{inode{s.Dev, s.Ino}, uint64(s.Nlink)}
+	id = linked{inode{s.Dev, s.Ino}, s.Nlink}
 	e = initramfs.Entry{Mode: s.Mode & 0o7777, UID: s.Uid, GID: s.Gid, ModTime: time.Unix(s.Mtim.Unix())}
 	switch s.Mode & unix.S_IFMT {
 	case unix.S_IFREG:

@@ -181,11 +181,11 @@ func (s *Store) open(at string) (io.ReadCloser, error) { return openFile(s.tree,
 // openFile opens a regular file of a tree. Upstream's tools make hard links
 // symlinks, so those are followed.
 func openFile(tree *initramfs.Tree, at string) (io.ReadCloser, error) {
-	real, found := tree.Resolve(at)
+	target, found := tree.Resolve(at)
 	if !found {
 		return nil, fmt.Errorf("opening %q: %w", at, fs.ErrNotExist)
 	}
-	e, _ := tree.Lookup(real)
+	e, _ := tree.Lookup(target)
 	if e.Type == initramfs.HardLink {
 		e, _ = tree.Lookup(e.Target)
 	}

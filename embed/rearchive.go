@@ -43,11 +43,11 @@ func (s *Store) below(l *storedLayer) func(yield func(initramfs.Entry) bool) {
 // unlinked gives the file behind a symlink into the store: upstream's tools make
 // one of a file whose content another file has too.
 func (s *Store) unlinked(link initramfs.Entry) initramfs.Entry {
-	real, found := s.tree.Resolve(link.Path)
+	target, found := s.tree.Resolve(link.Path)
 	if !found {
 		return link
 	}
-	file, _ := s.tree.Lookup(real)
+	file, _ := s.tree.Lookup(target)
 	if file.Type == initramfs.HardLink {
 		file, _ = s.tree.Lookup(file.Target)
 	}

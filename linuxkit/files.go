@@ -133,7 +133,7 @@ func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) 
 	info, err = os.Stat(name)
 	switch {
 	case f.Optional && err != nil:
-		return "", nil, nil
+		return "", nil, nil //nolint:nilerr // linuxkit takes any error for a missing optional file
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil, invalid("the source %q does not exist: create it, or set optional: true", name)
 	case err != nil:

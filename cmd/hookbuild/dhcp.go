@@ -132,7 +132,7 @@ func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
 	if err != nil {
 		return err
 	}
-	_, plan, err := a.loadPlan(c)
+	plan, err := a.loadPlan(c)
 	if err != nil {
 		return err
 	}

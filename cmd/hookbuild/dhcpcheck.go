@@ -141,7 +141,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	if name == "" || c.NArg() > 1 {
 		return usagef("name the one configuration file to check")
 	}
-	_, plan, err := a.loadPlan(c)
+	plan, err := a.loadPlan(c)
 	if err != nil {
 		return err
 	}

@@ -122,15 +122,15 @@ func prefixLines(prefix, text string) string {
 }
 
 // loadPlan makes the plan that the flags describe.
-func (a *app) loadPlan(c *cli.Context) (netboot.Options, *netboot.Plan, error) {
+func (a *app) loadPlan(c *cli.Context) (*netboot.Plan, error) {
 	o, err := a.planOptions(c)
 	if err != nil {
-		return o, nil, err
+		return nil, err
 	}
 	machines, err := a.readHardware(c, o)
 	if err != nil {
-		return o, nil, err
+		return nil, err
 	}
 	plan, err := netboot.New(o, machines)
-	return o, plan, fault.Mark(err, fault.Usage)
+	return plan, fault.Mark(err, fault.Usage)
 }

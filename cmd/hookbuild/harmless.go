@@ -33,11 +33,11 @@ func harmlessReport(s string) string {
 	return strings.ReplaceAll(words.Harmless(s), "\n", "\n    ")
 }
 
-// printText writes to standard output what print writes, made harmless. It is
+// printText writes to standard output what write writes, made harmless. It is
 // for text that a person reads; what a program reads goes to results as it is.
-func (a *app) printText(print func(io.Writer) error) error {
+func (a *app) printText(write func(io.Writer) error) error {
 	var text strings.Builder
-	if err := print(&text); err != nil {
+	if err := write(&text); err != nil {
 		return err
 	}
 	_, err := io.WriteString(a.results(), words.Harmless(text.String()))

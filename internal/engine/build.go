@@ -67,7 +67,7 @@ func (r Request) build(ctx context.Context, engine *client.Client, sessionID str
 		written <- err
 	}()
 	err := r.run(ctx, engine, sessionID, reader, task)
-	reader.CloseWithError(io.ErrClosedPipe) // the engine does not read on after a failure
+	_ = reader.CloseWithError(io.ErrClosedPipe) // the engine does not read on after a failure
 	// When both failed, the build failed because its files stopped coming.
 	if ctxErr := <-written; ctxErr != nil && !errors.Is(ctxErr, io.ErrClosedPipe) {
 		return fmt.Errorf("sending the files to build from: %w", ctxErr)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -105,7 +106,7 @@ func (t *trace) step(v *control.Vertex) {
 func (t *trace) output(step, text string) {
 	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
 		t.task.Output(line)
-		tail := append(t.tails[step], line)
+		tail := append(slices.Clip(t.tails[step]), line)
 		t.tails[step] = tail[max(0, len(tail)-keptLines):]
 	}
 }

@@ -79,7 +79,7 @@ func (u *unpacker) unpack(rec Record) error {
 	if err != nil {
 		return fmt.Errorf("reading %q: %w", rec.Path, err)
 	}
-	rec.Entry.Origin = u.origin
+	rec.Origin = u.origin
 	if reason := u.place(rec, content); reason != "" {
 		u.lost = append(u.lost, Loss{rec.Path, reason})
 	}

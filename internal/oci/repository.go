@@ -72,7 +72,7 @@ func accepted() map[string]string {
 // head asks for the digest behind a tag, which costs less than the manifest
 // where downloads are counted.
 func (r *repository) head(ctx context.Context, tag string) (v1.Hash, error) {
-	resp, err := r.do(ctx, http.MethodHead, "manifests/"+tag, accepted())
+	resp, err := r.do(ctx, http.MethodHead, "manifests/"+tag, accepted()) //nolint:bodyclose // closing does
 	if err != nil {
 		return v1.Hash{}, err
 	}

@@ -39,7 +39,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // at once.
 func pauseAfter(n int) time.Duration {
 	d := min(firstPause<<n, longestPause)
-	return d - rand.N(d/4)
+	return d - rand.N(d/4) //nolint:gosec // spreads clients out; nobody gains by guessing it
 }
 
 // retrier repeats the requests that may succeed the next time.

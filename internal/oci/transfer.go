@@ -52,7 +52,7 @@ func (t *transfer) connect() error {
 	if t.at > 0 {
 		header["Range"] = fmt.Sprintf("bytes=%d-", t.at)
 	}
-	resp, err := t.repo.do(ctx, http.MethodGet, "blobs/"+t.blob.Digest.String(), header)
+	resp, err := t.repo.do(ctx, http.MethodGet, "blobs/"+t.blob.Digest.String(), header) //nolint:bodyclose // Close of the transfer does
 	if err != nil {
 		cancel()
 		return err

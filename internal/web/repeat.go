@@ -106,7 +106,7 @@ func (l Limits) pauseAfter(n int) time.Duration {
 	if n <= 4 {
 		d = min(d, l.Pause<<(n-1))
 	}
-	return d - rand.N(d/4+1)
+	return d - rand.N(d/4+1) //nolint:gosec // spreads clients out; nobody gains by guessing it
 }
 
 // mayPass reports whether a request that got this status may succeed later.

@@ -12,7 +12,7 @@ package container
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed"
+	_ "embed" // the scripts that run in the container
 	"encoding/hex"
 	"fmt"
 	"runtime"
@@ -165,7 +165,7 @@ func (t Target) volumes() map[string]string {
 }
 
 // environment is set in all containers for the target.
-func (b *Builder) environment(t Target, tools toolchain) []string {
+func (b *Builder) environment(tools toolchain) []string {
 	return []string{
 		"ARCH=" + tools.kernelArch, "CROSS_COMPILE=" + tools.cross,
 		"KERNEL_TARGET=" + tools.target, "KERNEL_IMAGE=" + tools.image,

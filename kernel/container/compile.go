@@ -48,7 +48,7 @@ func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir s
 	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
 	err = b.run(ctx, job{
 		target: t, step: "compile", script: "compile.sh", image: image,
-		env:     append(b.environment(t, tools), o.environment()...),
+		env:     append(b.environment(tools), o.environment()...),
 		files:   map[string][]byte{"defconfig": t.Defconfig, "stamp": stamp(t, image)},
 		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, part) },
 	})

@@ -99,7 +99,7 @@ func (b *Builder) configure(ctx context.Context, t Target, step string, requests
 	}
 	var outputs map[string][]byte
 	err = b.run(ctx, job{
-		target: t, step: step, script: "configure.sh", image: image, env: b.environment(t, tools), terminal: terminal,
+		target: t, step: step, script: "configure.sh", image: image, env: b.environment(tools), terminal: terminal,
 		files: map[string][]byte{"defconfig": t.Defconfig, "requests": kconfig.Merge(nil, requests)},
 		collect: func(ctx context.Context, id string) (err error) {
 			outputs, err = b.smallOutputs(ctx, id)

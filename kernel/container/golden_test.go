@@ -28,7 +28,7 @@ func TestNamesArePinned(t *testing.T) {
 			fmt.Fprintf(&got, "image for %s on %s: %s\n", arch, base, imageTag(tools, base, "x86_64"))
 		}
 		b := &Builder{o: Options{Jobs: 2}}
-		fmt.Fprintf(&got, "environment for %s: %s\n", arch, strings.Join(append(b.environment(Target{}, tools), CompileOptions{Strip: true}.environment()...), " "))
+		fmt.Fprintf(&got, "environment for %s: %s\n", arch, strings.Join(append(b.environment(tools), CompileOptions{Strip: true}.environment()...), " "))
 	}
 	for _, s := range []Source{{Archive: "linux.tar", SHA256: strings.Repeat("ab", 32)}, {Dir: "/src/linux"}} {
 		target := Target{Flavor: "hook-latest-lts-amd64", Arch: "x86_64", Source: s, Defconfig: []byte("CONFIG_A=y\n")}

@@ -63,7 +63,7 @@ func (b *Builder) ensureImage(ctx context.Context, t Target, tools toolchain) (s
 func (b *Builder) checkTools(ctx context.Context, t Target, tools toolchain) error {
 	var outputs map[string][]byte
 	err := b.run(ctx, job{
-		target: t, step: "check the tools for", script: "check.sh", image: b.o.Image, env: b.environment(t, tools),
+		target: t, step: "check the tools for", script: "check.sh", image: b.o.Image, env: b.environment(tools),
 		collect: func(ctx context.Context, id string) (err error) {
 			outputs, err = b.smallOutputs(ctx, id)
 			return err

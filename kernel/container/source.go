@@ -153,6 +153,6 @@ func (b *Builder) send(ctx context.Context, id, to string, fill func(*tar.Writer
 	if err != nil {
 		err = outside("sending the kernel's source to the Docker engine: %w", err)
 	}
-	reader.CloseWithError(err)
+	_ = reader.CloseWithError(err)
 	return err
 }

@@ -75,7 +75,7 @@ func (d docker) put(ctx context.Context, ref string, image v1.Image) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(writeArchive(writer, ref, image)) }()
 	response, err := d.api.ImageLoad(ctx, reader)
-	reader.CloseWithError(err)
+	_ = reader.CloseWithError(err)
 	if err != nil {
 		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
 	}

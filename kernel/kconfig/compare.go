@@ -32,8 +32,8 @@ func inWords(value string) string {
 
 // Diff lists what differs between two .config files, sorted by option. There
 // an absent option and one that is not set are the same.
-func Diff(old, new *Config) []Change {
-	return diff(old, new, func(c *Config, option string) string {
+func Diff(before, after *Config) []Change {
+	return diff(before, after, func(c *Config, option string) string {
 		value, _ := c.Get(option)
 		return value
 	})
@@ -41,16 +41,16 @@ func Diff(old, new *Config) []Change {
 
 // DiffDefconfigs lists what differs between two defconfigs or fragments, where
 // an absent option has the kernel's default, whatever that is.
-func DiffDefconfigs(old, new *Config) []Change {
-	return diff(old, new, func(c *Config, option string) string { return c.values[option] })
+func DiffDefconfigs(before, after *Config) []Change {
+	return diff(before, after, func(c *Config, option string) string { return c.values[option] })
 }
 
-func diff(old, new *Config, value func(*Config, string) string) []Change {
-	options := maps.Clone(old.values)
-	maps.Copy(options, new.values)
+func diff(before, after *Config, value func(*Config, string) string) []Change {
+	options := maps.Clone(before.values)
+	maps.Copy(options, after.values)
 	var changes []Change
 	for _, option := range slices.Sorted(maps.Keys(options)) {
-		if a, b := value(old, option), value(new, option); a != b {
+		if a, b := value(before, option), value(after, option); a != b {
 			changes = append(changes, Change{option, a, b})
 		}
 	}

@@ -60,7 +60,7 @@ func TestBadConfigs(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	old, new := parse(t, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\n"), parse(t, "CONFIG_A=m\nCONFIG_D=\"x\"\n# CONFIG_E is not set\n")
+	before, after := parse(t, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\n"), parse(t, "CONFIG_A=m\nCONFIG_D=\"x\"\n# CONFIG_E is not set\n")
 	words := func(changes []Change) string {
 		var lines []string
 		for _, c := range changes {
@@ -68,10 +68,10 @@ func TestDiff(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
-	if got, want := words(Diff(old, new)), "CONFIG_A: y -> m\nCONFIG_C: m -> not set\nCONFIG_D: not set -> \"x\""; got != want {
+	if got, want := words(Diff(before, after)), "CONFIG_A: y -> m\nCONFIG_C: m -> not set\nCONFIG_D: not set -> \"x\""; got != want {
 		t.Errorf("the difference is\n%s\nwant\n%s", got, want)
 	}
-	if got, want := words(DiffDefconfigs(old, new)), "CONFIG_A: y -> m\nCONFIG_B: not set -> default\nCONFIG_C: m -> default\nCONFIG_D: default -> \"x\"\nCONFIG_E: default -> not set"; got != want {
+	if got, want := words(DiffDefconfigs(before, after)), "CONFIG_A: y -> m\nCONFIG_B: not set -> default\nCONFIG_C: m -> default\nCONFIG_D: default -> \"x\"\nCONFIG_E: default -> not set"; got != want {
 		t.Errorf("the defconfigs' difference is\n%s\nwant\n%s", got, want)
 	}
 }

@@ -138,7 +138,7 @@ func (p *parser) line(text string) error {
 	case "source", "rsource", "osource", "orsource":
 		return p.include(keyword, rest)
 	case "help", "---help---":
-		p.skipHelp(text)
+		p.skipHelp()
 	case "comment":
 		p.current = nil
 	default:
@@ -218,7 +218,7 @@ func (p *parser) include(keyword, rest string) error {
 
 // skipHelp passes over a help text: all lines that are indented deeper than
 // the keyword, and blank ones.
-func (p *parser) skipHelp(keyword string) {
+func (p *parser) skipHelp() {
 	margin := -1
 	for p.at+1 < len(p.lines) {
 		next := p.lines[p.at+1]

@@ -101,11 +101,11 @@ func (s *Set) AddFirmware(to, from *initramfs.Tree) (missing []FirmwareUse, err 
 // copyFirmware copies one file. Of a link, which distributions have where two
 // devices share a firmware, the file that it leads to is copied.
 func copyFirmware(to, from *initramfs.Tree, name, wanted string) error {
-	real, ok := from.Resolve(name)
+	target, ok := from.Resolve(name)
 	if !ok {
 		return fmt.Errorf("adding the firmware %q: the link leads nowhere", name)
 	}
-	e, _ := from.Lookup(real)
+	e, _ := from.Lookup(target)
 	if e.Type == initramfs.HardLink {
 		e, _ = from.Lookup(e.Target)
 	}

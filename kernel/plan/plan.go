@@ -281,5 +281,5 @@ func (p *Plan) sourceID() string {
 // names: such an image is made each time.
 func (p *Plan) Certain() bool {
 	r := p.Request
-	return !(isURL(r.Source) && r.SHA256 == "") && !(r.Source != "" && isDir(r.Source)) && (r.Firmware == "" || strings.HasPrefix(r.Firmware, "image:"))
+	return (!isURL(r.Source) || r.SHA256 != "") && (r.Source == "" || !isDir(r.Source)) && (r.Firmware == "" || strings.HasPrefix(r.Firmware, "image:"))
 }

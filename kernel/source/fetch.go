@@ -87,7 +87,7 @@ func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(ba
 
 // listedSum finds an archive in the signed list of a mirror's directory.
 func listedSum(ctx context.Context, base, archive string, keys openpgp.EntityList, o Options) (string, error) {
-	sums, err := small(ctx, o, base+"/sha256sums.asc", mostSmall, func(text []byte) error { return wholeList(text) })
+	sums, err := small(ctx, o, base+"/sha256sums.asc", mostSmall, wholeList)
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +106,7 @@ func (o Options) checkPinned(sum string) error {
 func keptArchive(file string) (*Archive, error) {
 	note, err := os.ReadFile(verifiedNote(file))
 	if err != nil {
-		return nil, nil // never verified
+		return nil, nil //nolint:nilerr // never verified, or not readable: it is fetched again
 	}
 	there, err := exists(file)
 	if err != nil || !there {

@@ -111,7 +111,7 @@ func readKnown(o Options) (*known, error) {
 	}
 	if err := json.Unmarshal(text, k); err != nil || k.Series == nil || k.Listed == nil {
 		progress.Warnf(o.Progress, "%s is damaged and is made anew", knownFile(o))
-		return &known{Series: map[string]string{}, Listed: map[string]bool{}}, nil
+		return &known{Series: map[string]string{}, Listed: map[string]bool{}}, nil //nolint:nilerr // reported above
 	}
 	return k, nil
 }

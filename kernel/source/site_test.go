@@ -50,7 +50,7 @@ func newSite(t *testing.T) *site {
 	packed := compress(t, plain)
 	s.files["/v6.x/linux-6.6.32.tar.xz"] = packed
 	s.files["/v6.x/linux-6.6.32.tar.sign"] = detached(t, s.signer, plain)
-	s.files["/v6.x/sha256sums.asc"] = clear(t, s.signer, fmt.Sprintf("%x  linux-6.6.31.tar.xz\n%x  linux-6.6.32.tar.xz\n", sha256.Sum256(nil), sha256.Sum256(packed)))
+	s.files["/v6.x/sha256sums.asc"] = clearSigned(t, s.signer, fmt.Sprintf("%x  linux-6.6.31.tar.xz\n%x  linux-6.6.32.tar.xz\n", sha256.Sum256(nil), sha256.Sum256(packed)))
 	s.files["/releases.json"] = []byte(`{"latest_stable":{"version":"6.9.1"},"releases":[
 		{"moniker":"mainline","version":"6.10-rc1"},{"moniker":"stable","version":"6.9.1"},{"moniker":"longterm","version":"6.6.32"},
 		{"moniker":"longterm","version":"5.10.217"},{"moniker":"linux-next","version":"next-20240523"}]}`)
@@ -131,7 +131,7 @@ func detached(t *testing.T, signer *openpgp.Entity, content []byte) []byte {
 	return out.Bytes()
 }
 
-func clear(t *testing.T, signer *openpgp.Entity, text string) []byte {
+func clearSigned(t *testing.T, signer *openpgp.Entity, text string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := clearsign.Encode(&out, signer.PrivateKey, nil)

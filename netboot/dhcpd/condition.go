@@ -60,9 +60,10 @@ func (r *conditionReader) next() token {
 func (r *conditionReader) or() (condition, error) {
 	left, err := r.and()
 	for err == nil && r.take("or") {
-		var a, b condition = left, nil
-		b, err = r.and()
-		left = func(q netboot.Request) bool { return a(q) || b(q) }
+		a, b := left, condition(nil)
+		if b, err = r.and(); err == nil {
+			left = func(q netboot.Request) bool { return a(q) || b(q) }
+		}
 	}
 	return left, err
 }
@@ -70,9 +71,10 @@ func (r *conditionReader) or() (condition, error) {
 func (r *conditionReader) and() (condition, error) {
 	left, err := r.not()
 	for err == nil && r.take("and") {
-		var a, b condition = left, nil
-		b, err = r.not()
-		left = func(q netboot.Request) bool { return a(q) && b(q) }
+		a, b := left, condition(nil)
+		if b, err = r.not(); err == nil {
+			left = func(q netboot.Request) bool { return a(q) && b(q) }
+		}
 	}
 	return left, err
 }

@@ -137,14 +137,14 @@ func (r *reader) value() (*node, error) {
 	c := r.peek()
 	n := &node{file: r.file, line: r.line}
 	var err error
-	switch {
-	case c == '{':
+	switch c {
+	case '{':
 		n.value, err = r.object()
-	case c == '[':
+	case '[':
 		n.value, err = r.array()
-	case c == '"':
+	case '"':
 		n.value, err = r.str()
-	case c == 0:
+	case 0:
 		err = r.fail("the file ends where a value is expected")
 	default:
 		n.value, err = r.word()

@@ -36,7 +36,7 @@ func (s *server) listenHTTP() (service, error) {
 		port = "80"
 	}
 	addr := net.JoinHostPort(s.Plan.Address.String(), port)
-	listener, err := net.Listen("tcp4", addr)
+	listener, err := net.Listen("tcp4", addr) //nolint:noctx // an address needs no look-up, so this does not wait
 	if err != nil {
 		return nil, listenError("HTTP", addr, "--http-port", err)
 	}

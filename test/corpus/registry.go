@@ -93,17 +93,3 @@ func (r *Registry) publish(ctx context.Context, image string) error {
 
 // Digest is that of an image's index.
 func (r *Registry) Digest(image string) v1.Hash { return r.digests[image] }
-
-// Push puts any image into the registry, for one architecture: repository is
-// like "library/alpine:3". It gives the full reference.
-func (r *Registry) Push(ctx context.Context, repository string, image v1.Image) (string, error) {
-	full := r.addr + "/" + repository
-	ref, err := name.ParseReference(full)
-	if err == nil {
-		err = remote.Write(ref, image, remote.WithContext(ctx))
-	}
-	if err != nil {
-		return "", fmt.Errorf("pushing %q: %w", full, err)
-	}
-	return full, nil
-}

@@ -35,7 +35,7 @@ func BzImage(t testing.TB, release, config string) []byte {
 	copy(head[0x300:], release+" (hook@tinkerbell) #1 SMP\x00")
 	head[0x211], head[0x236] = 1, 1 // loaded high, 64 bits
 	binary.LittleEndian.PutUint32(head[0x24C:], uint32(len(payload)))
-	return append(head, payload...)
+	return slices.Concat(head, payload)
 }
 
 // Arm64Image makes a file with a raw arm64 Image's header, as [BzImage] does.

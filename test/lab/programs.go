@@ -35,9 +35,9 @@ func unpackPrograms(ctx context.Context, dir string, list []deb, dest, arch stri
 // symlinks on the way followed. Debian 12 and 13 differ in where things are.
 func (p programs) find(names ...string) (string, error) {
 	for _, name := range names {
-		real, err := filepath.EvalSymlinks(filepath.Join(p.root, name))
-		if err == nil && strings.HasPrefix(real, p.root+"/") {
-			return strings.TrimPrefix(real, p.root+"/"), nil
+		target, err := filepath.EvalSymlinks(filepath.Join(p.root, name))
+		if err == nil && strings.HasPrefix(target, p.root+"/") {
+			return strings.TrimPrefix(target, p.root+"/"), nil
 		}
 	}
 	return "", fmt.Errorf("finding %v: no Debian package that was fetched has it", names)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +108,7 @@ func (m Machine) arguments(initramfs string) []string {
 	// panic=-1 with -no-reboot ends the machine at once when the kernel panics.
 	// The other words spare an emulated processor work that it has no use for.
 	cmdline := strings.TrimSpace(a.kernel + " panic=-1 mitigations=off init_on_alloc=0 audit=0 " + m.Cmdline)
-	args := append(a.qemu,
+	args := append(slices.Clip(a.qemu),
 		"-accel", "tcg", "-m", strconv.Itoa(cmp.Or(m.MemoryMB, 2048)), "-smp", strconv.Itoa(cmp.Or(m.CPUs, 2)),
 		"-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults", "-no-user-config", "-no-reboot",
 		"-kernel", m.Kernel, "-initrd", initramfs, "-append", cmdline)

@@ -118,7 +118,7 @@ func (i ingredients) base() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := append(busybox,
+	files := append(slices.Clip(busybox),
 		textFile("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644),
 		textFile("etc/group", "root:x:0:\ntty:x:5:\ndocker:x:999:\n", 0o644),
 		directory("root", 0o700), directory("tmp", 0o1777), directory("run", 0o755), directory("var/lib", 0o755), directory("var/log", 0o755),
@@ -135,7 +135,7 @@ func (i ingredients) init() (recipe, error) {
 	}
 	program := file{name: "init", mode: 0o755, open: func() (io.ReadCloser, int64, error) { return openSized(i.labinit) }}
 	base = slices.DeleteFunc(base, func(f file) bool { return f.name == "sbin/init" })
-	files := append(base, program,
+	files := append(slices.Clip(base), program,
 		symlink("sbin/init", "../init"), symlink("bin/rc.init", "../init"), symlink("usr/bin/service", "../../init"))
 	for _, name := range []string{"dev", "etc/init.d", "lib", "mnt", "proc", "sys", "usr/lib"} {
 		files = append(files, directory(name, 0o755))

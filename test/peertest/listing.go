@@ -208,19 +208,19 @@ func fromHeader(hdr *tar.Header, content []byte) file {
 // resolveLink gives a hard link the file's own type, mode and owner, and makes
 // the first name in order stand for the file.
 func resolveLink(files map[string]file, name string) file {
-	real := name
-	for i := 0; files[real].kind == initramfs.HardLink && i < len(files); i++ {
-		real = files[real].target
+	last := name
+	for i := 0; files[last].kind == initramfs.HardLink && i < len(files); i++ {
+		last = files[last].target
 	}
-	first := real
+	first := last
 	for other, f := range files {
-		if f.kind == initramfs.HardLink && f.target == real {
+		if f.kind == initramfs.HardLink && f.target == last {
 			first = min(first, other)
 		}
 	}
-	f, ok := files[real]
+	f, ok := files[last]
 	if !ok {
-		return file{name: name, kind: initramfs.HardLink, first: real + " (missing)"}
+		return file{name: name, kind: initramfs.HardLink, first: last + " (missing)"}
 	}
 	f.name = name
 	if first != name {

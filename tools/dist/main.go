@@ -37,8 +37,8 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	files, err := release(ctx, *out, strings.Split(*wanted, ","), os.Getenv("SOURCE_DATE_EPOCH"))
+	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "dist: %v\n", err)
 		os.Exit(1)

@@ -147,7 +147,7 @@ func (c *checker) compareContent(full string, st unix.Stat_t, want File) error {
 		}
 		return nil
 	case CharDev, BlockDev:
-		if major, minor := unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev)); major != want.Major || minor != want.Minor {
+		if major, minor := unix.Major(st.Rdev), unix.Minor(st.Rdev); major != want.Major || minor != want.Minor {
 			c.bad("%q is device %d:%d, not %d:%d", want.Path, major, minor, want.Major, want.Minor)
 		}
 		return nil

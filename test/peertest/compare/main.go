@@ -43,8 +43,8 @@ func main() {
 	flag.BoolVar(&o.standIns, "stand-ins", false, "take images of the test corpus for all that the documents name")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	same, err := run(ctx, o, flag.Args())
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
