@@ -136,7 +136,7 @@ func TestRefused(t *testing.T) {
 		}, "signature of sha256sums.asc is bad"},
 		"sums unsigned": {func(s *site, _ *Options) { s.files["/v6.x/sha256sums.asc"] = []byte("abc  linux-6.6.32.tar.xz\n") }, "not clear-signed"},
 		"not listed": {func(s *site, _ *Options) {
-			s.files["/v6.x/sha256sums.asc"] = clear(s.t, s.signer, "abc  linux-6.6.32.tar.xz\n")
+			s.files["/v6.x/sha256sums.asc"] = clearSigned(s.t, s.signer, "abc  linux-6.6.32.tar.xz\n")
 		}, "does not list linux-6.6.32.tar.xz"},
 		"other signer": {func(s *site, o *Options) { o.Keys = armoured(s.t, newSigner(s.t)) }, "not in the keyring (update kernel/keys.asc)"},
 		"other archive signed": {func(s *site, _ *Options) {
@@ -181,7 +181,7 @@ func newExpired(t *testing.T) *openpgp.Entity {
 
 // resign signs the checksums anew.
 func (s *site) resign(signer *openpgp.Entity) {
-	s.files["/v6.x/sha256sums.asc"] = clear(s.t, signer, fmt.Sprintf("%x  linux-6.6.32.tar.xz\n", sha256.Sum256(s.files["/v6.x/linux-6.6.32.tar.xz"])))
+	s.files["/v6.x/sha256sums.asc"] = clearSigned(s.t, signer, fmt.Sprintf("%x  linux-6.6.32.tar.xz\n", sha256.Sum256(s.files["/v6.x/linux-6.6.32.tar.xz"])))
 }
 
 // TestGPGSigned has GnuPG make the key and the signatures.
