@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"hookbuild/linuxkit/containers"
 	"hookbuild/test/corpus"
@@ -137,13 +139,18 @@ func (p *place) packAsReleased(ctx context.Context) error {
 	return err
 }
 
-// artifacts finds the two files in the directory given as --out.
+// artifacts returns the two files in the directory given as --out, by the names
+// that EKS Anywhere asks for.
 func artifacts(out string) (initramfs, vmlinuz string, err error) {
 	for name, file := range map[string]*string{"initramfs": &initramfs, "vmlinuz": &vmlinuz} {
 		found, err := filepath.Glob(filepath.Join(out, "hook", name+"-*"))
 		if err != nil {
 			return "", "", err
 		}
+		found = slices.DeleteFunc(found, func(path string) bool {
+			arch := strings.TrimPrefix(filepath.Base(path), name+"-")
+			return arch != "x86_64" && arch != "aarch64"
+		})
 		if len(found) != 1 {
 			return "", "", fmt.Errorf("looking for %s in %q: there are %d, not one", name, out, len(found))
 		}

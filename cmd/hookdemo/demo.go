@@ -190,13 +190,10 @@ func (d *demo) runHookbuild(ctx context.Context, registry *corpus.Registry, bund
 
 func (d *demo) out() string { return filepath.Join(d.work, "out-"+d.arch) }
 
-// artifact gives the file of hookbuild's that begins with name.
+// artifact returns the file that EKS Anywhere asks for by name: "vmlinuz" or
+// "initramfs".
 func (d *demo) artifact(name string) string {
-	matches, err := filepath.Glob(filepath.Join(d.out(), "hook", name+"-*"))
-	if err != nil || len(matches) != 1 {
-		return filepath.Join(d.out(), "hook", name)
-	}
-	return matches[0]
+	return filepath.Join(d.out(), "hook", name+"-"+map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[d.arch])
 }
 
 // boot runs the two files and gives what the machine told.
