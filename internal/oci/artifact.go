@@ -78,10 +78,11 @@ func (f *ArtifactFile) Open(ctx context.Context) (*cache.File, error) {
 	defer release()
 	file, err := c.cache.Blob(ctx, blobKind, f.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
-		file, err = c.cache.PutBlob(ctx, blobKind, f.Digest, func(w io.Writer) error {
-			task := progress.StartPart(c.sink, pullStage, f.Name, f.Size, "pull %s, %s", f.artifact, f.Name)
-			return task.End(f.copyTo(ctx, w, task), "")
-		})
+		task := progress.StartPart(c.sink, pullStage, f.Name, f.Size, "pull %s, %s", f.artifact, f.Name)
+		err = task.End(c.untilWhole(ctx, hostOf(f.source), func() (err error) {
+			file, err = c.cache.PutBlob(ctx, blobKind, f.Digest, func(w io.Writer) error { return f.copyTo(ctx, w, task) })
+			return err
+		}), "")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %q of artifact %q: %w", f.Name, f.artifact, err)
@@ -98,6 +99,9 @@ func (f *ArtifactFile) copyTo(ctx context.Context, w io.Writer, task *progress.T
 	_, err = io.Copy(w, checked)
 	if err == nil {
 		err = checked.finish()
+	}
+	if err != nil {
+		task.Add(-checked.read) // it may be read again
 	}
 	return closing(err, blob)
 }

@@ -83,6 +83,81 @@ func TestCredentialHelper(t *testing.T) {
 	}
 }
 
+// The store of the configuration counts only for hosts that no helper is named
+// for.
+func TestHelperOfTheHostBeforeTheStore(t *testing.T) {
+	l := newLab(t)
+	src := l.push("ns/image:v1", imageOf(t, amd64))
+	l.setTrouble(wantPassword)
+	helpers := t.TempDir()
+	for name, script := range map[string]string{
+		"good":   "echo '{\"Username\":\"me\",\"Secret\":\"secret\"}'",
+		"broken": "echo 'not implemented'; exit 1",
+		"none":   "echo 'credentials not found in native keychain'; exit 1",
+	} {
+		if err := os.WriteFile(filepath.Join(helpers, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", helpers+":"+os.Getenv("PATH"))
+	for config, word := range map[string]string{
+		fmt.Sprintf(`{"credsStore":"broken","credHelpers":{%q:"good"}}`, l.host): "",
+		fmt.Sprintf(`{"credsStore":"good","credHelpers":{%q:"none"}}`, l.host):   "401",
+		fmt.Sprintf(`{"credsStore":"good","credHelpers":{%q:"broken"}}`, l.host): "not implemented",
+		`{"credsStore":"good"}`: "",
+		`{"credsStore":"broken","credHelpers":{"other.example":"good"}}`: "not implemented",
+	} {
+		dockerConfig(t, config)
+		l.client = l.clientWith(func(o *Options) { o.Keychain = nil })
+		err := l.fetch(src)
+		if word == "" && err != nil {
+			t.Errorf("%s: %v", config, err)
+		}
+		if word != "" {
+			mentions(t, err, word, l.host)
+		}
+	}
+}
+
+// A login page, of a proxy that wants its own password, is not a token.
+func TestWebPages(t *testing.T) {
+	page := func(path string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, path) {
+				fmt.Fprint(w, "\n<!DOCTYPE html><html>Sign in</html>")
+				return true
+			}
+			if path == "/token" {
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="lab"`, r.Host))
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			return path == "/token"
+		}
+	}
+	for _, path := range []string{"/token", "/manifests/"} {
+		l := newLab(t)
+		src := l.push("image:v1", imageOf(t, amd64))
+		l.setTrouble(page(path))
+		err := l.fetch(src)
+		mentions(t, err, src, l.host+" answered with a web page", "HTTPS_PROXY")
+		if n := l.count("GET", path); fault.KindOf(err) != fault.Outside || n != 1 {
+			t.Errorf("%s: asked %d times, kind %d", path, n, fault.KindOf(err))
+		}
+	}
+}
+
+// A registry may hide what is private from who has no account.
+func TestNotFoundThatALoginMayCure(t *testing.T) {
+	l := newLab(t)
+	mentions(t, l.fetch(l.host+"/ns/none:v1"), "404", "check the name and the tag", "if it is private", "docker login "+l.host)
+	l.client = l.clientWith(func(o *Options) { o.Keychain = keychain{"me", "secret"} })
+	err := l.fetch(l.host + "/ns/none:v1")
+	mentions(t, err, "404", "check the name and the tag")
+	if strings.Contains(err.Error(), "docker login") {
+		t.Errorf("with an account: %v", err)
+	}
+}
+
 // tokenServer gives out tokens that the registry takes a few times each, to
 // who knows the password.
 func tokenServer(l *lab, uses int32) func(http.ResponseWriter, *http.Request) bool {

@@ -27,6 +27,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // Mirror sends what is asked of one registry, or of a part of it, to another:
@@ -53,9 +54,11 @@ type Options struct {
 	// Jobs is how many layers are fetched at once; 0 means 4.
 	Jobs     int
 	Progress progress.Sink
-	// Keychain gives the credentials; nil means those of docker login (or
-	// podman login) and the credential helpers set up there.
+	// Keychain has the credentials; nil is [DockerKeychain].
 	Keychain authn.Keychain
+	// Web makes the requests; nil is a client with the default limits. It
+	// must know the same Insecure hosts.
+	Web *web.Client
 }
 
 // Client fetches images. It is safe for concurrent use.

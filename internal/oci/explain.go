@@ -14,16 +14,47 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 )
 
-// explain says what went wrong at a host and what to do about it. Errors about
+// place is where something was asked for.
+type place struct {
+	host string
+	// mirror says that it stands in for another registry, and mirrored that it
+	// is that registry or its mirror.
+	mirror, mirrored bool
+	// anonymous says that no account was given.
+	anonymous bool
+}
+
+// String names the place in messages.
+func (p place) String() string {
+	if p.mirror {
+		return "the mirror " + p.host
+	}
+	return p.host
+}
+
+// orMirror adds the advice to use a mirror, where there is none.
+func (p place) orMirror(advice string) string {
+	if p.mirrored {
+		return advice
+	}
+	return advice + ", or give --mirror"
+}
+
+// explain says what went wrong at a place and what to do about it. Errors about
 // content say enough themselves.
-func explain(host string, err error) error {
+func explain(at place, err error) error {
+	var long *web.LengthError
+	if errors.As(err, &long) {
+		return invalid("it is longer than the %d bytes that are supported", long.Most)
+	}
 	if err == nil || errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Failed {
 		return err
 	}
 	err = withoutURL(err)
-	return fault.Outsidef("asking %s: %w: %s", host, err, remedy(host, err))
+	return fault.Outsidef("asking %s: %w: %s", at, err, remedy(at, err))
 }
 
 // withoutURL takes a request's address off its error: after a redirect it may
@@ -39,9 +70,9 @@ func withoutURL(err error) error {
 	}
 	var request *url.Error
 	if errors.As(err, &request) {
-		return request.Err
+		err = request.Err
 	}
-	return err
+	return web.Shown(err)
 }
 
 // answerError is an answer of a registry's that is no content.
@@ -63,38 +94,42 @@ func (e *answerError) Error() string {
 func (e *answerError) Unwrap() error { return e.from }
 
 // remedy says what a user can do about err.
-func remedy(host string, err error) string {
+func remedy(at place, err error) string {
 	var answer *answerError
-	if errors.As(err, &answer) {
-		return remedyForStatus(host, answer.from.StatusCode)
-	}
 	var plain *plainHTTPError
-	if errors.As(err, &plain) || errors.Is(err, http.ErrSchemeMismatch) {
-		return fmt.Sprintf("if it is meant to speak plain HTTP, give --insecure-registry %s", host)
-	}
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
-		return fmt.Sprintf("add its CA to this machine's, or give --insecure-registry %s", host)
-	}
 	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return "check the name and the network, or give --mirror"
+	var page *pageError
+	switch {
+	case errors.As(err, &answer):
+		return remedyForStatus(at, answer.from.StatusCode)
+	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Sprintf("if it is meant to speak plain HTTP, give --insecure-registry %s", at.host)
+	case errors.As(err, &certificate):
+		return fmt.Sprintf("add its CA to this machine's, or give --insecure-registry %s", at.host)
+	case errors.As(err, &page):
+		return "open the address in a browser, and check HTTPS_PROXY"
+	case errors.As(err, &dns):
+		return at.orMirror("check the name and the network")
 	}
-	return "check the network and HTTPS_PROXY, or give --mirror"
+	return at.orMirror("check the network and HTTPS_PROXY")
 }
 
-func remedyForStatus(host string, status int) string {
+func remedyForStatus(at place, status int) string {
 	switch status {
 	case http.StatusUnauthorized:
-		return fmt.Sprintf("run \"docker login %s\", and check that the image's name is right", host)
+		return fmt.Sprintf("run \"docker login %s\", and check that the image's name is right", at.host)
 	case http.StatusForbidden:
-		return fmt.Sprintf("the account may not read it: check the name, or \"docker login %s\" with one that may", host)
+		return fmt.Sprintf("the account may not read it: check the name, or \"docker login %s\" with one that may", at.host)
 	case http.StatusNotFound:
+		if at.anonymous {
+			return fmt.Sprintf("check the name and the tag; if it is private, run \"docker login %s\"", at.host)
+		}
 		return "check the name and the tag"
 	case http.StatusTooManyRequests:
-		return fmt.Sprintf("it limits downloads: wait, \"docker login %s\", or give --mirror", host)
+		return at.orMirror(fmt.Sprintf("it limits downloads: wait, or \"docker login %s\"", at.host))
 	}
-	return "try again later, or give --mirror"
+	return at.orMirror("try again later")
 }
 
 func isNotFound(err error) bool {

@@ -47,6 +47,14 @@ type source interface {
 	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 }
 
+// hostOf returns the registry of a source, "" where it has none.
+func hostOf(s source) string {
+	if registry, ok := s.(*registrySource); ok {
+		return registry.ref.Context().RegistryStr()
+	}
+	return ""
+}
+
 // load reads the image for p that the manifest or index root leads to.
 func (c *Client) load(ctx context.Context, src string, s source, root v1.Hash, p v1.Platform) (*Image, error) {
 	digest, m, err := selectManifest(ctx, s, root, p)
@@ -71,7 +79,7 @@ func (c *Client) load(ctx context.Context, src string, s source, root v1.Hash, p
 		}
 		image.Layers = append(image.Layers, &Layer{
 			Digest: d.Digest, DiffID: config.RootFS.DiffIDs[i], Size: d.Size, MediaType: d.MediaType,
-			client: c, image: src, number: i + 1, count: len(m.Layers),
+			client: c, image: src, number: i + 1, count: len(m.Layers), host: hostOf(s),
 			open: func(ctx context.Context) (io.ReadCloser, error) { return s.blob(ctx, d) },
 		})
 	}

@@ -31,6 +31,7 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 var amd64, arm64 = v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}
@@ -68,6 +69,11 @@ func newLab(t *testing.T, change ...func(*Options)) *lab {
 	return l
 }
 
+// quick are limits with which a test does not wait.
+func quick() web.Limits {
+	return web.Limits{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: 300 * time.Millisecond, Pause: time.Millisecond}
+}
+
 // renew makes another client with an empty cache.
 func (l *lab) renew(change ...func(*Options)) {
 	l.t.Helper()
@@ -79,16 +85,16 @@ func (l *lab) renew(change ...func(*Options)) {
 	l.client = l.clientWith(change...)
 }
 
-// clientWith makes another client of the same cache, one that does not wait
-// between tries.
+// clientWith makes another client of the same cache.
 func (l *lab) clientWith(change ...func(*Options)) *Client {
 	o := Options{Cache: l.cache, Progress: l.events, Keychain: authn.NewMultiKeychain()}
 	for _, f := range change {
 		f(&o)
 	}
-	client := NewClient(o)
-	client.net.pause = func(ctx context.Context, d time.Duration) error { return ctx.Err() }
-	return client
+	if o.Web == nil {
+		o.Web = web.New(web.Options{Limits: quick(), Insecure: o.Insecure, Progress: l.events})
+	}
+	return NewClient(o)
 }
 
 func (l *lab) setTrouble(f func(http.ResponseWriter, *http.Request) bool) {

@@ -22,6 +22,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/tarball"
+	"hookbuild/internal/web"
 	"hookbuild/internal/words"
 )
 
@@ -43,7 +44,10 @@ type Layer struct {
 	client        *Client
 	image         string
 	number, count int
-	open          func(context.Context) (io.ReadCloser, error)
+	// host is the registry that the layer comes from; empty for files and
+	// engines, which spoil nothing on the way.
+	host string
+	open func(context.Context) (io.ReadCloser, error)
 }
 
 // Tar opens the layer's uncompressed tar archive, which hashes to DiffID. On
@@ -103,14 +107,24 @@ func (c *Client) slot(ctx context.Context) (release func(), err error) {
 // fetch brings the layer into the cache in one pass: network, digest,
 // decompression, diffID, file.
 func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
-	f, err := l.client.cache.PutBlob(ctx, LayerKind, l.DiffID, func(w io.Writer) error {
-		task := progress.StartPart(l.client.sink, pullStage, fmt.Sprintf("%s %d/%d", shortName(l.image), l.number, l.count), l.Size,
-			"pull %s, layer %d of %d", l.image, l.number, l.count)
-		return task.End(l.unpack(ctx, w, task), "")
+	var task *progress.Task // begins when it turns out that the layer is to be fetched
+	var f *cache.File
+	err := l.client.untilWhole(ctx, l.host, func() (err error) {
+		f, err = l.client.cache.PutBlob(ctx, LayerKind, l.DiffID, func(w io.Writer) error {
+			if task == nil {
+				task = progress.StartPart(l.client.sink, pullStage, fmt.Sprintf("%s %d/%d", shortName(l.image), l.number, l.count), l.Size,
+					"pull %s, layer %d of %d", l.image, l.number, l.count)
+			}
+			return l.unpack(ctx, w, task)
+		})
+		return err
 	})
 	var wrong *cache.DigestError
 	if errors.As(err, &wrong) {
-		return nil, invalid("it unpacks to %s, but the image's configuration says %s: the image is damaged, pull or build it anew at its source", wrong.Got, wrong.Want)
+		err = invalid("it unpacks to %s, but the image's configuration says %s: the image is damaged, pull or build it again at its source", wrong.Got, wrong.Want)
+	}
+	if task != nil {
+		err = task.End(err, "")
 	}
 	return f, err
 }
@@ -127,6 +141,22 @@ func shortName(ref string) string {
 	return strings.TrimSpace(repository + " " + tag)
 }
 
+// untilWhole repeats f while what comes from the registry has another digest
+// than it should: something on the way spoilt it.
+func (c *Client) untilWhole(ctx context.Context, host string, f func() error) error {
+	if host == "" {
+		return f()
+	}
+	return c.net.web.Repeat(ctx, host, func() error {
+		err := f()
+		var changed *spoiltError
+		if errors.As(err, &changed) {
+			return err
+		}
+		return web.Final(err)
+	})
+}
+
 func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) error {
 	blob, err := l.open(ctx)
 	if err != nil {
@@ -140,6 +170,9 @@ func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) er
 		if verifyErr := checked.finish(); verifyErr != nil {
 			err = verifyErr // it explains why decompressing went wrong
 		}
+	}
+	if err != nil {
+		task.Add(-checked.read) // it may be read again
 	}
 	return closing(err, blob)
 }
@@ -161,6 +194,7 @@ type verifier struct {
 	sum  hash.Hash
 	want v1.Hash
 	left int64
+	read int64
 	err  error // of r
 }
 
@@ -179,6 +213,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	}
 	n, err := v.r.Read(p[:min(int64(len(p)), v.left+1)])
 	v.left -= int64(n)
+	v.read += int64(n)
 	v.sum.Write(p[:n])
 	if err != nil && err != io.EOF {
 		v.err = err
@@ -203,7 +238,7 @@ func (v *verifier) finish() error {
 	case v.left > 0:
 		return fault.Invalidf("%s is %d bytes shorter than its manifest says", v.want, v.left)
 	case got != v.want:
-		return fault.Invalidf("what came for %s has the digest %s: something on the way changed it; try again, or take it from another source", v.want, got)
+		return spoilt(v.want, got)
 	}
 	return nil
 }
@@ -224,10 +259,19 @@ func readSmall(r io.Reader, want v1.Hash, most int64) ([]byte, error) {
 		return nil, err
 	}
 	if got := hashOf(raw); got != want {
-		return nil, invalid("what came for %s has the digest %s: something on the way changed it", want, got)
+		return nil, spoilt(want, got)
 	}
 	return raw, nil
 }
+
+// spoiltError reports content with another digest than was asked for.
+type spoiltError struct{ want, got v1.Hash }
+
+func (e *spoiltError) Error() string {
+	return fmt.Sprintf("what came for %s has the digest %s: something on the way changed it; try again, or take it from another source", e.want, e.got)
+}
+
+func spoilt(want, got v1.Hash) error { return fault.Mark(&spoiltError{want, got}, fault.Invalid) }
 
 func hashOf(raw []byte) v1.Hash {
 	sum := sha256.Sum256(raw)

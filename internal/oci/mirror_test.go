@@ -109,6 +109,20 @@ func TestMirrorThatFailsIsNotPassedOver(t *testing.T) {
 	}
 }
 
+// Where the mirror lacks an image and the original cannot be asked, both are
+// named, and nobody is told to give a mirror.
+func TestWhatTheMirrorAnsweredIsSaid(t *testing.T) {
+	l := newLab(t)
+	mirror := second(t, nil)
+	l.client = l.clientWith(mirrored("registry.invalid", mirror))
+	err := l.fetch("registry.invalid/ns/image:v1")
+	mentions(t, err, "asking the mirror "+mirror+": 404", "asking registry.invalid", "check the name and the network")
+	if strings.Contains(err.Error(), "--mirror") || fault.KindOf(err) != fault.Outside {
+		t.Errorf("kind %d: %v", fault.KindOf(err), err)
+	}
+	mentions(t, l.fetch("other.invalid/ns/image:v1"), "or give --mirror")
+}
+
 func TestInsecureRegistries(t *testing.T) {
 	server := httptest.NewTLSServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
@@ -161,23 +175,13 @@ func TestPlainHTTPOnlyWhereAllowed(t *testing.T) {
 			again.URL.Host = l.host
 			return http.DefaultTransport.RoundTrip(again)
 		})
-		l.client.net.transport = &hostPicker{l.client.net, divert, divert}
+		l.client.net.transport = &plainRule{tc.insecure, divert}
 		err := l.fetch(strings.Replace(src, l.host, host, 1))
 		if (err == nil) != tc.ok {
 			t.Errorf("%s: %v", host, err)
 		}
 		if !tc.ok {
 			mentions(t, err, "--insecure-registry "+host)
-		}
-	}
-}
-
-func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
-	client := NewClient(Options{})
-	picker := client.net.transport.(*retrier).inner.(*hostPicker)
-	for _, rt := range []http.RoundTripper{picker.checked, picker.unchecked} {
-		if rt.(*http.Transport).Proxy == nil {
-			t.Error("a transport ignores HTTPS_PROXY")
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package oci
 
 import (
+	"bufio"
+	"bytes"
 	"context"
-	"crypto/tls"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,53 +19,52 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 )
 
-// network reaches registries and keeps the tokens they gave.
+// network reaches registries and keeps the tokens that they gave.
 type network struct {
-	transport http.RoundTripper
+	web       *web.Client
+	transport http.RoundTripper // that of web, behind the registries' own rules
 	keychain  authn.Keychain
 	insecure  []string
-	// idle is how long a transfer may stand still before it counts as broken.
-	idle  time.Duration
-	pause pauser
 
 	mu    sync.Mutex
-	repos map[string]*repository
+	repos map[string]*login
+}
+
+// login is a repository that is being logged in to, or was.
+type login struct {
+	turn chan struct{} // holds a token for whoever may look at repo
+	repo *repository
 }
 
 func newNetwork(o Options) *network {
-	const idle = time.Minute
-	n := &network{insecure: o.Insecure, keychain: o.Keychain, idle: idle, pause: sleep, repos: map[string]*repository{}}
-	if n.keychain == nil {
-		n.keychain = authn.DefaultKeychain
+	n := &network{web: o.Web, insecure: o.Insecure, keychain: o.Keychain, repos: map[string]*login{}}
+	if n.web == nil {
+		n.web = web.New(web.Options{Insecure: o.Insecure, Progress: o.Progress})
 	}
-	checked := http.DefaultTransport.(*http.Transport).Clone() // it honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY
-	checked.ResponseHeaderTimeout = idle
-	checked.MaxIdleConnsPerHost = 8
-	unchecked := checked.Clone()
-	unchecked.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // for the hosts that --insecure-registry names
-	n.transport = &retrier{n, &hostPicker{n, checked, unchecked}}
+	if n.keychain == nil {
+		n.keychain = DockerKeychain()
+	}
+	n.transport = &pageGuard{&plainRule{o.Insecure, n.web.Transport()}}
 	return n
 }
 
-// hostPicker spares the insecure hosts the check of their certificate, and
-// speaks plain HTTP to none but them and this machine itself.
-type hostPicker struct {
-	net                *network
-	checked, unchecked http.RoundTripper
+// plainRule speaks plain HTTP only to insecure hosts and to this machine.
+// Redirects are judged by [web.Client].
+type plainRule struct {
+	insecure []string
+	inner    http.RoundTripper
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (h *hostPicker) RoundTrip(r *http.Request) (*http.Response, error) {
-	if h.net.isInsecure(r.URL.Host) {
-		return h.unchecked.RoundTrip(r)
+func (p *plainRule) RoundTrip(r *http.Request) (*http.Response, error) {
+	redirected := r.Response != nil
+	if r.URL.Scheme == "http" && !redirected && !web.IsAmong(r.URL.Host, p.insecure) && !isLoopback(r.URL.Hostname()) {
+		return nil, web.Final(&plainHTTPError{r.URL.Host})
 	}
-	redirected := r.Response != nil // to where contents lie that digests protect
-	if r.URL.Scheme == "http" && !redirected && !isLoopback(r.URL.Hostname()) {
-		return nil, &plainHTTPError{r.URL.Host}
-	}
-	return h.checked.RoundTrip(r)
+	return p.inner.RoundTrip(r)
 }
 
 // plainHTTPError says that a host is not to be spoken to without TLS.
@@ -72,33 +74,121 @@ func (e *plainHTTPError) Error() string {
 	return fmt.Sprintf("plain HTTP is not allowed to %s", e.host)
 }
 
-func (n *network) isInsecure(host string) bool {
-	bare, _, err := net.SplitHostPort(host)
-	return slices.Contains(n.insecure, host) || err == nil && slices.Contains(n.insecure, bare)
+// pageGuard recognises a web page where a registry or token server should
+// answer. Blobs, which may be anything, have a digest.
+type pageGuard struct{ inner http.RoundTripper }
+
+type blobKey struct{}
+
+// RoundTrip implements [http.RoundTripper].
+func (g *pageGuard) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := g.inner.RoundTrip(r)
+	if err != nil || answer.StatusCode != http.StatusOK || r.Method != http.MethodGet || r.Context().Value(blobKey{}) != nil {
+		return answer, err
+	}
+	const enough = 64
+	peeked := bufio.NewReaderSize(answer.Body, enough)
+	begin, _ := peeked.Peek(enough) // an error comes again when the body is read
+	if bytes.HasPrefix(bytes.TrimSpace(begin), []byte("<")) {
+		_ = answer.Body.Close()
+		return nil, web.Final(&pageError{r.URL.Host})
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{peeked, answer.Body}
+	return answer, nil
 }
+
+// pageError reports a web page in the place of an answer.
+type pageError struct{ host string }
+
+func (e *pageError) Error() string {
+	return fmt.Sprintf("%s answered with a web page: a proxy or login page may be in between", e.host)
+}
+
+func (n *network) isInsecure(host string) bool { return web.IsAmong(host, n.insecure) }
 
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// repository gives access to a repository after logging in to its registry as
-// far as that asks for it.
+// repository returns access to a repository after logging in to its registry as
+// far as that asks for it. Nobody logs in twice, and a registry that is slow
+// holds up only its own images.
 func (n *network) repository(ctx context.Context, r name.Repository) (*repository, error) {
 	n.mu.Lock()
-	defer n.mu.Unlock() // one login at a time is quick enough, and none is done twice
-	if repo, ok := n.repos[r.Name()]; ok {
-		return repo, nil
+	l, ok := n.repos[r.Name()]
+	if !ok {
+		l = &login{turn: make(chan struct{}, 1)}
+		n.repos[r.Name()] = l
 	}
-	auth, err := authn.Resolve(ctx, n.keychain, r)
+	n.mu.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if l.repo != nil {
+		return l.repo, nil
+	}
+	repo, err := n.logIn(ctx, r)
+	if err == nil {
+		l.repo = repo
+	}
+	return repo, err
+}
+
+func (n *network) logIn(ctx context.Context, r name.Repository) (*repository, error) {
+	auth, err := n.credentials(ctx, r)
 	if err != nil {
-		return nil, fault.Outsidef("reading the credentials for %s: %w: mend Docker's config.json, or the credential helper that it names", r.RegistryStr(), err)
+		return nil, fault.Outsidef("reading the credentials for %s: %w: correct Docker's config.json, or the credential helper that it names", r.RegistryStr(), err)
 	}
-	rt, err := transport.NewWithContext(ctx, r.Registry, auth, n.transport, []string{r.Scope(transport.PullScope)})
+	var rt http.RoundTripper
+	err = n.web.Repeat(ctx, r.RegistryStr(), func() (err error) {
+		rt, err = transport.NewWithContext(ctx, r.Registry, auth, n.transport, []string{r.Scope(transport.PullScope)})
+		var answer *transport.Error
+		if errors.As(err, &answer) { // what may pass was repeated below
+			return web.Final(err)
+		}
+		return tokenError(err)
+	})
 	if err != nil {
 		return nil, err
 	}
-	repo := &repository{Repository: r, net: n, client: &http.Client{Transport: rt}}
-	n.repos[r.Name()] = repo
-	return repo, nil
+	return &repository{Repository: r, client: n.web.Through(rt), anonymous: auth == authn.Anonymous}, nil
+}
+
+// tokenError explains what a token server sent in the place of a token.
+func tokenError(err error) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("the token server's answer is not a token: %w", err)
+	}
+	return err
+}
+
+// credentials asks the keychain. A credential helper is a program, which may
+// wait for somebody: it does not hold us up.
+func (n *network) credentials(ctx context.Context, r name.Repository) (authn.Authenticator, error) {
+	const patience = time.Minute
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the credential helper has not answered for %s", patience))
+	defer cancel()
+	type result struct {
+		auth authn.Authenticator
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		auth, err := authn.Resolve(ctx, n.keychain, r)
+		done <- result{auth, err}
+	}()
+	select {
+	case got := <-done:
+		return got.auth, got.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 )
 
 // What the cache keeps of registries beside layers: manifests and
@@ -98,18 +99,12 @@ func (s *registrySource) currentTag(ctx context.Context) (v1.Hash, error) {
 		if h, err = repo.head(ctx, s.ref.Identifier()); err == nil && s.has(ctx, manifestKind, h) {
 			return nil
 		}
-		// Not every registry answers to HEAD, or says the digest; and errors
-		// come with words only here.
-		r, err := repo.openManifest(ctx, s.ref.Identifier())
+		if err != nil {
+			h = v1.Hash{} // not every registry answers to HEAD, or says the digest; and errors have words only below
+		}
+		raw, err := repo.tagged(ctx, s.ref.Identifier(), h)
 		if err != nil {
 			return err
-		}
-		raw, err := readBounded(r, mostManifest)
-		if err := closing(err, r); err != nil {
-			return err
-		}
-		if _, err := parseManifest(raw); err != nil {
-			return fmt.Errorf("what came is no manifest: %w", err)
 		}
 		h = hashOf(raw)
 		return s.client.keep(ctx, manifestKind, h, raw)
@@ -118,14 +113,14 @@ func (s *registrySource) currentTag(ctx context.Context) (v1.Hash, error) {
 }
 
 func (s *registrySource) manifest(ctx context.Context, h v1.Hash) ([]byte, error) {
-	return s.small(ctx, manifestKind, h, mostManifest, func(repo *repository) (io.ReadCloser, error) {
-		return repo.openManifest(ctx, h.String())
+	return s.small(ctx, manifestKind, h, mostManifest, func(repo *repository) web.Request {
+		return repo.manifestRequest(h.String())
 	})
 }
 
 func (s *registrySource) config(ctx context.Context, d v1.Descriptor) ([]byte, error) {
-	return s.small(ctx, configKind, d.Digest, mostConfig, func(repo *repository) (io.ReadCloser, error) {
-		return repo.open(ctx, d)
+	return s.small(ctx, configKind, d.Digest, mostConfig, func(repo *repository) web.Request {
+		return repo.request("blobs/" + d.Digest.String())
 	})
 }
 
@@ -134,9 +129,9 @@ func (s *registrySource) blob(ctx context.Context, d v1.Descriptor) (io.ReadClos
 		return nil, s.offlineError()
 	}
 	var blob io.ReadCloser
-	var from string
+	var from place
 	err := s.try(ctx, func(repo *repository) (err error) {
-		from = repo.RegistryStr()
+		from = s.placeOf(repo)
 		blob, err = repo.open(ctx, d)
 		return err
 	})
@@ -146,23 +141,31 @@ func (s *registrySource) blob(ctx context.Context, d v1.Descriptor) (io.ReadClos
 	return &explainedBlob{blob, from}, nil
 }
 
+// placeOf returns what is known of a repository, for messages.
+func (s *registrySource) placeOf(repo *repository) place {
+	return place{
+		host: repo.RegistryStr(), anonymous: repo.anonymous, mirrored: len(s.places) > 1,
+		mirror: len(s.places) > 1 && repo.Name() == s.places[0].Name(),
+	}
+}
+
 // explainedBlob says what to do when a transfer breaks for good.
 type explainedBlob struct {
 	io.ReadCloser
-	host string
+	from place
 }
 
 // Read implements [io.Reader].
 func (b *explainedBlob) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = explain(b.host, err)
+	if err != nil && err != io.EOF {
+		err = explain(b.from, err)
 	}
 	return n, err
 }
 
-// small gives a manifest or configuration, from the cache if it is there.
-func (s *registrySource) small(ctx context.Context, kind string, h v1.Hash, most int64, open func(*repository) (io.ReadCloser, error)) ([]byte, error) {
+// small returns a manifest or configuration, from the cache if it is there.
+func (s *registrySource) small(ctx context.Context, kind string, h v1.Hash, most int64, ask func(*repository) web.Request) ([]byte, error) {
 	f, err := s.client.cache.Blob(ctx, kind, h)
 	if err == nil {
 		raw, err := readSmall(io.NewSectionReader(f, 0, f.Size()), h, most)
@@ -175,13 +178,11 @@ func (s *registrySource) small(ctx context.Context, kind string, h v1.Hash, most
 		return nil, s.offlineError()
 	}
 	var raw []byte
-	err = s.try(ctx, func(repo *repository) error {
-		r, err := open(repo)
-		if err != nil {
-			return err
-		}
-		raw, err = readSmall(r, h, most)
-		return closing(err, r)
+	err = s.try(ctx, func(repo *repository) (err error) {
+		request := ask(repo)
+		request.Most = most
+		raw, err = repo.pinned(ctx, request, h)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -213,21 +214,23 @@ func (s *registrySource) try(ctx context.Context, ask func(*repository) error) e
 
 func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*repository) error) error {
 	var missing error
-	for _, place := range places {
-		repo, err := c.net.repository(ctx, place)
+	for i, at := range places {
+		from := place{host: at.RegistryStr(), mirrored: len(places) > 1, mirror: i < len(places)-1}
+		repo, err := c.net.repository(ctx, at)
 		if err == nil {
+			from.anonymous = repo.anonymous
 			err = ask(repo)
 		}
 		if err == nil {
 			return nil
 		}
 		notFound := isNotFound(err)
-		err = explain(place.RegistryStr(), err)
+		err = explain(from, err)
+		if missing != nil { // what the mirror answered is said too
+			err = fmt.Errorf("%w; %w", missing, err)
+		}
 		if !notFound {
 			return err
-		}
-		if missing != nil {
-			err = fmt.Errorf("%w; %w", missing, err)
 		}
 		missing = err
 	}
@@ -263,7 +266,7 @@ func (c *Client) currentTags(ctx context.Context, repo name.Repository) ([]strin
 	}
 	var tags []string
 	err = c.try(ctx, places, func(place *repository) (err error) {
-		tags, err = c.net.tags(ctx, place.Repository)
+		tags, err = place.tags(ctx)
 		return err
 	})
 	if err != nil {

@@ -181,13 +181,13 @@ func TestManifestsThatAreNoImage(t *testing.T) {
 		text string
 		want string
 	}{
-		"schema 1":      {`{"schemaVersion":1,"name":"x","fsLayers":[{"blobSum":"sha256:` + strings.Repeat("0", 64) + `"}]}`, "schema 1"},
-		"artifact":      {`{"schemaVersion":2,"artifactType":"application/vnd.cncf.helm","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:` + strings.Repeat("0", 64) + `","size":2},"layers":[]}`, "application/vnd.cncf.helm"},
-		"both at once":  {`{"schemaVersion":2,"manifests":[],"layers":[]}`, "at once"},
-		"an error page": {`<html><body>404</body></html>`, "invalid character"},
-		"empty index":   {`{"schemaVersion":2,"manifests":[]}`, "no platform at all"},
-		"far too long":  {`{"x":"` + strings.Repeat("x", mostManifest) + `"}`, "longer than"},
-		"wrong digest":  {`{"schemaVersion":2,"config":{"digest":"sha256:123"}}`, "123"},
+		"schema 1":     {`{"schemaVersion":1,"name":"x","fsLayers":[{"blobSum":"sha256:` + strings.Repeat("0", 64) + `"}]}`, "schema 1"},
+		"artifact":     {`{"schemaVersion":2,"artifactType":"application/vnd.cncf.helm","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:` + strings.Repeat("0", 64) + `","size":2},"layers":[]}`, "application/vnd.cncf.helm"},
+		"both at once": {`{"schemaVersion":2,"manifests":[],"layers":[]}`, "at once"},
+		"no JSON":      {`404 page not found`, "is not a manifest"},
+		"empty index":  {`{"schemaVersion":2,"manifests":[]}`, "no platform at all"},
+		"far too long": {`{"x":"` + strings.Repeat("x", mostManifest) + `"}`, "longer than"},
+		"wrong digest": {`{"schemaVersion":2,"config":{"digest":"sha256:123"}}`, "123"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -242,6 +242,74 @@ func TestTags(t *testing.T) {
 	mentions(t, err, "ns/other", "--offline")
 	_, err = l.client.Tags(context.Background(), l.host+"/ns/other")
 	mentions(t, err, "ns/other", "404", "check the name")
+}
+
+// TestTagsOnPages walks through the pages, and not beyond reason.
+func TestTagsOnPages(t *testing.T) {
+	for name, tc := range map[string]struct {
+		link  func(page int) string
+		words []string
+		pages int
+	}{
+		"three pages": {func(page int) string {
+			if page == 3 {
+				return ""
+			}
+			return fmt.Sprintf(`</v2/ns/kernel/tags/list?page=%d>; rel="next"`, page+1)
+		}, nil, 3},
+		"without end":  {func(page int) string { return fmt.Sprintf(`<?page=%d>; rel="next"`, page+1) }, []string{"more than 1000 pages"}, mostTagPages},
+		"another host": {func(int) string { return `<http://other.example/x>; rel="next"` }, []string{"another host", "other.example"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			page := 0
+			l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasSuffix(r.URL.Path, "/tags/list") {
+					return false
+				}
+				page++
+				w.Header().Set("Link", tc.link(page))
+				fmt.Fprintf(w, `{"tags":["v%d"]}`, page)
+				return true
+			})
+			tags, err := l.client.Tags(context.Background(), l.host+"/ns/kernel")
+			if page != tc.pages {
+				t.Errorf("%d pages were asked for", page)
+			}
+			if len(tc.words) > 0 {
+				mentions(t, err, append(tc.words, "ns/kernel")...)
+			} else if err != nil || len(tags) != tc.pages {
+				t.Errorf("got %q, %v", tags, err)
+			}
+		})
+	}
+}
+
+// TestManifestIsWhatHEADSaid has a registry whose answers about a tag differ.
+func TestManifestIsWhatHEADSaid(t *testing.T) {
+	l := newLab(t)
+	first, second := imageOf(t, amd64, plainLayer(tarOf(t, "a=1"))), imageOf(t, amd64, plainLayer(tarOf(t, "b=2")))
+	l.push("image:old", first)
+	src := l.push("image:v1", second)
+	said := digestOf(t, first)
+	heads := 0
+	l.setTrouble(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodHead {
+			return false
+		}
+		heads++
+		w.Header().Set("Docker-Content-Digest", said.String())
+		return true
+	})
+	err := l.fetch(src)
+	mentions(t, err, src, said.String(), digestOf(t, second).String())
+	if fault.KindOf(err) != fault.Invalid || heads < 3 {
+		t.Errorf("asked %d times, kind %d", heads, fault.KindOf(err))
+	}
+	said = digestOf(t, second)
+	if err := l.fetch(src); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOffline(t *testing.T) {

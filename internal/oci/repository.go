@@ -2,16 +2,20 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/web"
 )
 
 // mostManifest bounds a manifest or index, as registries do (distribution
@@ -21,32 +25,23 @@ const mostManifest = 4 << 20
 // repository is one repository of a registry, with the login done.
 type repository struct {
 	name.Repository
-	net    *network
-	client *http.Client
+	client *web.Client
+	// anonymous says that the registry knows no account.
+	anonymous bool
 }
 
-// do sends a request for "manifests/ID" or "blobs/DIGEST". A response other
-// than 200 and 206 is a [*transport.Error].
-func (r *repository) do(ctx context.Context, method, what string, header map[string]string) (*http.Response, error) {
-	url := fmt.Sprintf("%s://%s/v2/%s/%s", r.Scheme(), r.RegistryStr(), r.RepositoryStr(), what)
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return nil, err
+// request asks for "manifests/ID", "blobs/DIGEST" or "tags/list". An answer
+// other than 200 and 206 is a [*transport.Error].
+func (r *repository) request(what string) web.Request {
+	return web.Request{
+		URL: fmt.Sprintf("%s://%s/v2/%s/%s", r.Scheme(), r.RegistryStr(), r.RepositoryStr(), what),
+		Accept: func(answer *http.Response) error {
+			return transport.CheckError(answer, http.StatusOK, http.StatusPartialContent)
+		},
 	}
-	for k, v := range header {
-		req.Header.Set(k, v)
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
-		return nil, closing(err, resp.Body)
-	}
-	return resp, nil
 }
 
-// closing gives err after closing what it came from; a second error would only
+// closing returns err after closing what it came from; a second error would only
 // hide it.
 func closing(err error, c io.Closer) error {
 	if closeErr := c.Close(); err == nil {
@@ -55,9 +50,9 @@ func closing(err error, c io.Closer) error {
 	return err
 }
 
-// accepted lists the manifest formats for the Accept header. Schema 1 is among
-// them so that it can be refused by its name.
-func accepted() map[string]string {
+// manifestRequest lists the manifest formats in the Accept header. Schema 1 is
+// among them so that it can be refused by its name.
+func (r *repository) manifestRequest(id string) web.Request {
 	all := []types.MediaType{
 		types.OCIImageIndex, types.OCIManifestSchema1, types.DockerManifestList, types.DockerManifestSchema2,
 		types.DockerManifestSchema1Signed, types.DockerManifestSchema1,
@@ -66,49 +61,126 @@ func accepted() map[string]string {
 	for _, t := range all {
 		list = append(list, string(t))
 	}
-	return map[string]string{"Accept": strings.Join(list, ", ")}
+	request := r.request("manifests/" + id)
+	request.Header = http.Header{"Accept": {strings.Join(list, ", ")}}
+	request.Most = mostManifest
+	return request
 }
 
 // head asks for the digest behind a tag, which costs less than the manifest
 // where downloads are counted.
 func (r *repository) head(ctx context.Context, tag string) (v1.Hash, error) {
-	resp, err := r.do(ctx, http.MethodHead, "manifests/"+tag, accepted()) //nolint:bodyclose // closing does
+	header, _, err := r.client.Head(ctx, r.manifestRequest(tag))
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	h, err := v1.NewHash(resp.Header.Get("Docker-Content-Digest"))
-	return h, closing(err, resp.Body)
+	return digestIn(header)
 }
 
-// openManifest starts reading the manifest or index with the tag or digest id.
-func (r *repository) openManifest(ctx context.Context, id string) (io.ReadCloser, error) {
-	resp, err := r.do(ctx, http.MethodGet, "manifests/"+id, accepted())
-	if err != nil {
-		return nil, err
+func digestIn(h http.Header) (v1.Hash, error) { return v1.NewHash(h.Get("Docker-Content-Digest")) }
+
+// tagged returns the manifest behind a tag. Its digest is what HEAD says, or
+// where that says nothing what comes with it: an answer that was spoilt on the
+// way is asked for again.
+func (r *repository) tagged(ctx context.Context, tag string, head v1.Hash) ([]byte, error) {
+	return r.client.Get(ctx, r.manifestRequest(tag), func(raw []byte, header http.Header) error {
+		got, want := hashOf(raw), head
+		if want == (v1.Hash{}) {
+			want, _ = digestIn(header) // not every registry says it
+		} else if got != want { // one of the answers was spoilt, or the tag has moved
+			if again, err := r.head(ctx, tag); err == nil {
+				head, want = again, again
+			}
+		}
+		if want != (v1.Hash{}) && got != want {
+			return spoilt(want, got)
+		}
+		if _, err := parseManifest(raw); err != nil {
+			err = fmt.Errorf("the response is not a manifest: %w", err)
+			if want != (v1.Hash{}) {
+				return web.Final(err)
+			}
+			return err
+		}
+		return nil
+	})
+}
+
+// pinned returns the small content with a digest.
+func (r *repository) pinned(ctx context.Context, request web.Request, want v1.Hash) ([]byte, error) {
+	request.Pinned = true
+	return r.client.Get(ctx, request, func(raw []byte, _ http.Header) error {
+		if got := hashOf(raw); got != want {
+			return spoilt(want, got)
+		}
+		return nil
+	})
+}
+
+// open starts reading a blob. What is read is not verified.
+func (r *repository) open(ctx context.Context, blob v1.Descriptor) (io.ReadCloser, error) {
+	request := r.request("blobs/" + blob.Digest.String())
+	request.Pinned, request.Length = true, blob.Size
+	body, err := r.client.Open(context.WithValue(ctx, blobKey{}, true), request)
+	var size *web.SizeError
+	if errors.As(err, &size) {
+		return nil, invalid("the registry has %d bytes for %s and the manifest says %d: one of them is damaged", size.Got, blob.Digest, size.Want)
 	}
-	return resp.Body, nil
-}
-
-// tags lists the repository's tags, on however many pages.
-func (n *network) tags(ctx context.Context, r name.Repository) ([]string, error) {
-	never := func(error) bool { return false } // network.transport has tried again already
-	return remote.List(r, remote.WithContext(ctx), remote.WithAuthFromKeychain(n.keychain),
-		remote.WithTransport(limitedPages{n.transport}), remote.WithRetryPredicate(never), remote.WithRetryStatusCodes())
-}
-
-// limitedPages bounds the length of every answer.
-type limitedPages struct{ inner http.RoundTripper }
-
-// RoundTrip implements [http.RoundTripper].
-func (l limitedPages) RoundTrip(r *http.Request) (*http.Response, error) {
-	const mostPage = 16 << 20
-	resp, err := l.inner.RoundTrip(r)
 	if err != nil {
-		return nil, err
+		return nil, err // not a nil *web.Body
 	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, mostPage), resp.Body}
-	return resp, nil
+	return body, nil
+}
+
+const (
+	mostTagPages = 1000
+	mostTagPage  = 16 << 20
+)
+
+// tags lists the repository's tags, page by page.
+func (r *repository) tags(ctx context.Context) ([]string, error) {
+	var all []string
+	request := r.request("tags/list?n=1000")
+	request.Most = mostTagPage
+	for range mostTagPages {
+		var page struct {
+			Tags []string `json:"tags"`
+		}
+		var header http.Header
+		_, err := r.client.Get(ctx, request, func(raw []byte, h http.Header) error {
+			header = h
+			return json.Unmarshal(raw, &page)
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Tags...)
+		next, err := nextPage(request.URL, header.Get("Link"))
+		if err != nil || next == "" {
+			return all, err
+		}
+		request.URL = next
+	}
+	return nil, fmt.Errorf("the list of tags has more than %d pages", mostTagPages)
+}
+
+// nextPage reads the address of the next page out of a Link header (RFC 8288),
+// "" where there is none. It stays at the registry, which knows our token.
+func nextPage(page, link string) (string, error) {
+	target, parameters, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
+	if !ok || !strings.Contains(parameters, "next") {
+		return "", nil
+	}
+	at, err := url.Parse(page)
+	if err != nil {
+		return "", err
+	}
+	next, err := at.Parse(target)
+	if err != nil {
+		return "", fmt.Errorf("the next page of the list of tags has a bad address: %w", err)
+	}
+	if next.Scheme != at.Scheme || next.Host != at.Host {
+		return "", fmt.Errorf("the next page of the list of tags is at another host, %s", next.Host)
+	}
+	return next.String(), nil
 }

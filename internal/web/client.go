@@ -37,10 +37,11 @@ type Limits struct {
 	Header time.Duration
 	// Idle bounds the wait for the next [leastProgress] bytes of a body: 30 s.
 	Idle time.Duration
-	// Tries is how often a request is made in all: 10.
+	// Tries is how often a request is made in all: 15. With fewer, a line that
+	// spoils every third answer would still break a build now and then.
 	Tries int
 	// Pause is the pause after the first failure: 500 ms. Each further one is
-	// twice as long, up to ten times the first.
+	// twice as long, up to eight times the first.
 	Pause time.Duration
 	// Patience bounds the time that failing requests for the same content may
 	// take together, and the longest pause that a server can ask for: 2 min.
@@ -57,7 +58,7 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	if l.Tries <= 0 {
-		l.Tries = 10
+		l.Tries = 15
 	}
 	return l
 }

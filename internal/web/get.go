@@ -14,23 +14,15 @@ func (c *Client) Get(ctx context.Context, r Request, check func([]byte, http.Hea
 	if r.Pinned {
 		ctx = Pinned(ctx)
 	}
-	series := newSeries(c.limits, c.sink, hostOf(r.URL))
-	for {
-		content, err := c.getOnce(ctx, r, check)
-		if err == nil {
-			return content, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		pause, again := series.fails(err)
-		if !again {
-			return nil, err
-		}
-		if err := series.wait(ctx, pause, err); err != nil {
-			return nil, err
-		}
+	var content []byte
+	err := c.Repeat(ctx, hostOf(r.URL), func() (err error) {
+		content, err = c.getOnce(ctx, r, check)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return content, nil
 }
 
 func (c *Client) getOnce(ctx context.Context, r Request, check func([]byte, http.Header) error) (_ []byte, err error) {
@@ -47,7 +39,7 @@ func (c *Client) getOnce(ctx context.Context, r Request, check func([]byte, http
 	case int64(len(content)) > r.Most:
 		return nil, Final(&LengthError{r.Most})
 	case err != nil:
-		return nil, fmt.Errorf("the transfer broke after %d bytes: %w", len(content), shown(err))
+		return nil, fmt.Errorf("the transfer broke after %d bytes: %w", len(content), Shown(err))
 	case r.Length > 0 && int64(len(content)) != r.Length:
 		return nil, fmt.Errorf("%d bytes came and there should be %d", len(content), r.Length)
 	case check == nil:

@@ -52,7 +52,7 @@ func (e *SizeError) Error() string {
 func (c *Client) do(ctx context.Context, method string, r Request, extra http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, r.URL, nil)
 	if err != nil {
-		return nil, Final(shown(err))
+		return nil, Final(Shown(err))
 	}
 	for _, header := range []http.Header{r.Header, extra} {
 		for key, values := range header {
@@ -61,7 +61,7 @@ func (c *Client) do(ctx context.Context, method string, r Request, extra http.He
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return nil, shown(err)
+		return nil, Shown(err)
 	}
 	return answer, nil
 }
@@ -336,13 +336,13 @@ func (b *Body) pause(cause error) error {
 		return b.series.wait(b.ctx, pause, cause)
 	}
 	if !IsPassing(cause) {
-		return shown(cause)
+		return Shown(cause)
 	}
 	of := ""
 	if b.size >= 0 {
 		of = fmt.Sprintf(" of %d", b.size)
 	}
-	return fmt.Errorf("the transfer broke %d times, last after %d%s bytes: %w", b.series.failed, b.at, of, shown(cause))
+	return fmt.Errorf("the transfer broke %d times, last after %d%s bytes: %w", b.series.failed, b.at, of, Shown(cause))
 }
 
 func (b *Body) disconnect() {

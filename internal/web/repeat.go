@@ -85,7 +85,7 @@ func (s *series) fails(cause error) (time.Duration, bool) {
 func (s *series) wait(ctx context.Context, pause time.Duration, cause error) error {
 	const worthSaying = 2 * time.Second
 	if pause >= worthSaying {
-		progress.Notef(s.sink, "asking %s again in %s (try %d of %d): %v", s.host, pause.Round(time.Second), s.failed+1, s.limits.Tries, shown(cause))
+		progress.Notef(s.sink, "asking %s again in %s (try %d of %d): %v", s.host, pause.Round(time.Second), s.failed+1, s.limits.Tries, Shown(cause))
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -101,11 +101,8 @@ func (s *series) wait(ctx context.Context, pause time.Duration, cause error) err
 // of it is left to chance, so that parallel transfers do not come back all at
 // once.
 func (l Limits) pauseAfter(n int) time.Duration {
-	const longest = 10 // times the first
-	d := l.Pause * longest
-	if n <= 4 {
-		d = min(d, l.Pause<<(n-1))
-	}
+	const doublings = 3
+	d := l.Pause << min(n-1, doublings)
 	return d - rand.N(d/4+1) //nolint:gosec // spreads clients out; nobody gains by guessing it
 }
 
@@ -212,3 +209,25 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("the server answers %s", e.Status) }
+
+// Repeat calls f until it succeeds or fails for good, as requests to host are
+// repeated. An error that another try does not cure is marked by [Final].
+func (c *Client) Repeat(ctx context.Context, host string, f func() error) error {
+	series := newSeries(c.limits, c.sink, host)
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		pause, again := series.fails(err)
+		if !again {
+			return err
+		}
+		if err := series.wait(ctx, pause, err); err != nil {
+			return err
+		}
+	}
+}

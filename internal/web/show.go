@@ -55,9 +55,9 @@ func (e *shownError) Error() string { return ShowAll(e.error.Error()) }
 // Unwrap returns the error that may tell secrets.
 func (e *shownError) Unwrap() error { return e.error }
 
-// shown returns err in a form that may be shown. The address that the HTTP
+// Shown returns err in a form that may be shown. The address that the HTTP
 // library puts before its reasons is left out: it is that of the last redirect.
-func shown(err error) error {
+func Shown(err error) error {
 	if err == nil {
 		return nil
 	}
