@@ -5,7 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -119,4 +124,49 @@ func packages(t *testing.T) map[string][]string {
 		t.Fatalf("only %d packages found", len(found))
 	}
 	return found
+}
+
+// TestOneHTTPClient keeps clients of the standard library to internal/web: they
+// have no time limits and follow redirects anywhere.
+func TestOneHTTPClient(t *testing.T) {
+	client := regexp.MustCompile(`\bhttp\.(Client\{|DefaultClient|DefaultTransport|Transport\{|(Get|Head|Post|PostForm)\()`)
+	if !client.MatchString("c := &http.Client{}") || !client.MatchString("http.Get(url)") || client.MatchString("http.Server{}") {
+		t.Fatal("the pattern is wrong")
+	}
+	found := 0
+	for _, file := range productFiles(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := client.FindAllString(string(text), -1)
+		if found += len(all); len(all) > 0 && filepath.Dir(file) != filepath.Join("internal", "web") {
+			t.Errorf("%s uses %q: make requests with internal/web", file, all)
+		}
+	}
+	if found == 0 {
+		t.Error("not even internal/web has a client: nothing was looked at")
+	}
+}
+
+// productFiles lists the module's Go files without tests, and without what only
+// tests, demonstrations and measurements use.
+func productFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (slices.Contains([]string{"test", "bench", "testdata", "cmd/hookdemo", "out"}, path) || path != "." && strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -13,7 +14,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // Registry is the registry that an image's name leads to.
@@ -45,9 +48,11 @@ func (r Registry) parse(ref string) (name.Reference, error) {
 func (r Registry) options(ctx context.Context) []remote.Option {
 	keychain := r.Keychain
 	if keychain == nil {
-		keychain = authn.DefaultKeychain
+		keychain = oci.DockerKeychain()
 	}
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain)}
+	const commit = 5 * time.Minute // a registry may take as long to accept a layer that was sent
+	client := web.New(web.Options{Insecure: r.Insecure, Limits: web.Limits{Header: commit}})
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithTransport(client.Transport())}
 }
 
 func (r Registry) find(ctx context.Context, ref string) (Producer, error) {
