@@ -26,7 +26,7 @@ func optionGroups() []nameGroup {
 	return []nameGroup{
 		{"Which images are embedded", []string{
 			"embed-from-bundle", "from-bundle", "eksa-version", "bundle", "image", "images-file",
-			"kube-version", "releases-url", "keep-source-names",
+			"kube-version", "releases-url", "keep-source-names", "require-signature",
 		}},
 		{"The Tinkerbell worker", []string{"worker-image", "worker-from", "no-worker"}},
 		{"Which kernel", []string{

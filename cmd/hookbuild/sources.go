@@ -26,6 +26,7 @@ func bundleFlags() []cli.Flag {
 		&cli.StringFlag{Name: "worker-image", Usage: "the `REF` of the worker, in the place of the bundle's"},
 		&cli.StringFlag{Name: "worker-from", Usage: "take the worker out of the initramfs of a released HookOS, a `FILE|URL`"},
 		&cli.BoolFlag{Name: "no-worker", Usage: "go on without a worker on board"},
+		&cli.BoolFlag{Name: "require-signature", Usage: "refuse a bundle that AWS has not signed; a wrong signature is always refused"},
 		&cli.BoolFlag{Name: "keep-source-names", Usage: "images also keep the names that they have in the bundle (default: for the releases that ask for them)"},
 	}
 }
@@ -58,7 +59,25 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return bundle, task.End(nil, bundle.String())
+	return bundle, errors.Join(task.End(nil, bundle.String()), a.checkSignature(c, bundle))
+}
+
+// checkSignature says whether AWS signed the bundle, and what that is worth. A
+// wrong signature is an error, an absent one only with --require-signature.
+func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
+	v, err := b.VerifySignature()
+	switch {
+	case err == nil:
+		a.note("the signature of %s is valid: it covers %s; it does not cover %s. Each image is checked against the bundle's imageDigest as it is pulled",
+			b, strings.Join(v.VouchesFor, ", "), strings.Join(v.SilentOn, ", "))
+		return nil
+	case !errors.Is(err, bundles.ErrUnsigned):
+		return err
+	case c.Bool("require-signature"):
+		return fault.Invalidf("%w; take a bundle of v0.22.0 or later as AWS publishes it, or leave --require-signature out", err)
+	}
+	a.note("%s has no signature", b)
+	return nil
 }
 
 // eksctlVersion is what the installed eksctl says of its release; "" when
