@@ -97,6 +97,7 @@ func examples() map[string][]example {
 		"inspect": {
 			{"Which drivers does a machine find? Run lspci -nn on it, then:", "hookbuild inspect out/hook/vmlinuz-x86_64 out/hook/initramfs-x86_64 --lspci machine.txt"},
 			{"Is an option set?", "hookbuild inspect out/hook/vmlinuz-x86_64 --config CONFIG_ICE"},
+			{"What changed since the last release, in the terminal and as a page?", "hookbuild inspect --diff old/hook out/hook --html report.html"},
 		},
 		"run": {
 			{"Boot the HookOS in out/hook; Ctrl-A x ends it:", "hookbuild run"},

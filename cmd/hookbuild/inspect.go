@@ -22,13 +22,15 @@ func newInspectCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "tell what is in a vmlinuz, an initramfs or a kernel image, and which drivers a machine finds there",
-		ArgsUsage: "VMLINUZ|INITRAMFS|image:REF|deb:FILE|dir:DIR ...",
+		ArgsUsage: "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE|dir:DIR ...",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "tell the state of a kernel `OPTION` (repeatable)"},
 			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
 			&cli.StringSliceFlag{Name: "usb", Usage: "find the driver of a USB device, `VENDOR:PRODUCT` (repeatable)"},
 			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine, by the output of lspci -nn (or -n, -mm, -vmm; or lsusb) in `FILE`, - for standard input (repeatable)"},
 			&cli.BoolFlag{Name: "modules", Usage: "list the modules"},
+			&cli.BoolFlag{Name: "diff", Usage: "tell what changed between two HookOS: kernel options, modules, drivers by device, firmware, files, images, RAM"},
+			&cli.StringFlag{Name: "html", Usage: "write a page for a browser to `FILE`: what fills the initramfs, images, drivers, inputs and, with --diff, what changed; - is standard output"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
 		Action: a.inspect,
@@ -89,7 +91,10 @@ func (a *app) inspect(c *cli.Context) (err error) {
 	if c.NArg() == 0 {
 		return usagef("inspect needs the files to look at: vmlinuz-x86_64, initramfs-x86_64, or both")
 	}
-	s, err := a.openSubject(c)
+	if c.Bool("diff") || c.IsSet("html") {
+		return a.inspectAll(c)
+	}
+	s, err := a.openSubject(c, c.Args().Slice())
 	if err != nil {
 		return err
 	}
@@ -106,11 +111,18 @@ func (a *app) inspect(c *cli.Context) (err error) {
 	return a.printText(f.print)
 }
 
-// openSubject opens the arguments, each as what it turns out to be. A vmlinuz
-// and an initramfs together are one system.
-func (a *app) openSubject(c *cli.Context) (*subject, error) {
+// openSubject opens the arguments, each as what it turns out to be: a directory
+// as the pair in it. A vmlinuz and an initramfs together are one system.
+func (a *app) openSubject(c *cli.Context, args []string) (*subject, error) {
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return nil, err
+	}
+	if args, err = a.expandDirectories(c.Context, args, arch); err != nil {
+		return nil, err
+	}
 	s := &subject{}
-	for _, arg := range c.Args().Slice() {
+	for _, arg := range args {
 		if err := a.openOne(c, s, arg); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}

@@ -37,7 +37,7 @@ func inspected(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	initrd := filepath.Join(dir, "initramfs-x86_64")
 	kerneltest.WriteFile(t, initrd, packed.Bytes())
 	for i, arg := range args {
-		args[i] = strings.NewReplacer("VMLINUZ", vmlinuz, "INITRAMFS", initrd).Replace(arg)
+		args[i] = strings.NewReplacer("VMLINUZ", vmlinuz, "INITRAMFS", initrd, "DIR", dir).Replace(arg)
 	}
 	var out, errs bytes.Buffer
 	env := environment{getenv: os.Getenv, stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
@@ -132,5 +132,31 @@ func TestInspectManyDevices(t *testing.T) {
 	}
 	if !strings.Contains(stdout, "of 3000 devices have a driver here") {
 		t.Errorf("no summary at the end of\n%s", stdout[max(0, len(stdout)-500):])
+	}
+}
+
+// TestInspectDiff compares a HookOS with itself and with its kernel alone, and
+// writes the page.
+func TestInspectDiff(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "report.html")
+	code, stdout, stderr := inspected(t, "--diff", "--html", page, "INITRAMFS", "DIR")
+	if code != 0 || !strings.Contains(stdout, "nothing differs") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(text), "Linux 6.6.32 for x86_64") || !strings.Contains(string(text), "Nothing differs") {
+		t.Errorf("the page has %d bytes, %v", len(text), err)
+	}
+	code, stdout, stderr = inspected(t, "--diff", "--json", "VMLINUZ", "INITRAMFS")
+	var diff struct{ Unknown []string }
+	if err := json.Unmarshal([]byte(stdout), &diff); err != nil || code != 0 || len(diff.Unknown) != 2 {
+		t.Errorf("exit code %d, %v: %q\n%s", code, err, diff.Unknown, stderr)
+	}
+	for name, args := range map[string][]string{
+		"two": {"--diff", "VMLINUZ"}, "one question": {"--html", page, "--modules", "VMLINUZ"}, "is a directory": {"--html", filepath.Dir(page), "VMLINUZ"},
+	} {
+		if code, _, stderr := inspected(t, args...); code != 2 || !strings.Contains(stderr, name) {
+			t.Errorf("%s: exit code %d\n%s", name, code, stderr)
+		}
 	}
 }

@@ -10,8 +10,10 @@ import (
 
 // Change is an option whose value differs between two configurations.
 type Change struct {
-	Option   string
-	Old, New string // as [Config.Get] gives them; "" where the option is absent
+	Option string `json:"option"`
+	// Old and New are as [Config.Get] returns them; "" where the option is absent.
+	Old string `json:"old"`
+	New string `json:"new"`
 }
 
 // String is "CONFIG_ENIC: not set -> m".

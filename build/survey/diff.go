@@ -1,0 +1,326 @@
+package survey
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel/devices"
+	"hookbuild/kernel/kconfig"
+)
+
+// Diff is what changed in meaning from one HookOS to another.
+type Diff struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Facts are what both have one of: the release, sizes, the RAM needed.
+	Facts    []Fact           `json:"facts"`
+	Options  []kconfig.Change `json:"options"`
+	Modules  Names            `json:"modules"`
+	Drivers  []DriverChange   `json:"drivers"`
+	Firmware Names            `json:"firmware"`
+	Files    Names            `json:"files"`
+	Images   []ImageChange    `json:"images"`
+	// Unknown lists what could not be compared, and why.
+	Unknown []string `json:"unknown,omitempty"`
+}
+
+// Fact is a value that differs.
+type Fact struct {
+	Name string `json:"name"`
+	Old  string `json:"old"`
+	New  string `json:"new"`
+}
+
+// Names are what came, went and changed in content, sorted.
+type Names struct {
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+	Changed []string `json:"changed,omitempty"`
+}
+
+// Len counts all names.
+func (n Names) Len() int { return len(n.Added) + len(n.Removed) + len(n.Changed) }
+
+// DriverChange is a driver that drives more or fewer devices than before.
+type DriverChange struct {
+	Module string `json:"module"`
+	// Gained and Lost are devices, as [devices.Claims] has them.
+	Gained []string `json:"gained,omitempty"`
+	Lost   []string `json:"lost,omitempty"`
+	// Now is "built in", "module" or, of a driver that is gone, "gone".
+	Now string `json:"now"`
+}
+
+// ImageChange is an image name that came, went or means another image.
+type ImageChange struct {
+	Name string `json:"name"`
+	Old  string `json:"old,omitempty"` // the ID
+	New  string `json:"new,omitempty"`
+}
+
+// Empty reports whether nothing differs.
+func (d *Diff) Empty() bool {
+	return len(d.Facts)+len(d.Options)+d.Modules.Len()+len(d.Drivers)+d.Firmware.Len()+d.Files.Len()+len(d.Images) == 0
+}
+
+// Compare tells what changed from a to b.
+func Compare(ctx context.Context, a, b *System) (*Diff, error) {
+	d := &Diff{From: a.Name, To: b.Name}
+	d.compareFacts(a, b)
+	d.compareOptions(a, b)
+	d.compareDrivers(a, b)
+	if a.HasTree && b.HasTree {
+		if err := d.compareFiles(ctx, a.Tree, b.Tree); err != nil {
+			return nil, err
+		}
+		d.compareImages(a, b)
+	} else {
+		d.unknown("files, firmware and images: give the initramfs of both")
+	}
+	return d, nil
+}
+
+func (d *Diff) unknown(format string, args ...any) {
+	d.Unknown = append(d.Unknown, fmt.Sprintf(format, args...))
+}
+
+func (d *Diff) fact(name, from, to string) {
+	if from != to {
+		d.Facts = append(d.Facts, Fact{name, from, to})
+	}
+}
+
+func (d *Diff) compareFacts(a, b *System) {
+	if a.Kernel != nil && b.Kernel != nil {
+		d.fact("kernel", a.Kernel.Release, b.Kernel.Release)
+		d.fact("architecture", a.Kernel.Arch, b.Kernel.Arch)
+		d.fact("kernel format", a.Kernel.Format+" ("+a.Kernel.Compression+")", b.Kernel.Format+" ("+b.Kernel.Compression+")")
+		d.fact("built as", a.Kernel.Banner, b.Kernel.Banner)
+		d.fact("kernel size", Bytes(a.Kernel.Size), Bytes(b.Kernel.Size))
+		if a.Kernel.Digest != b.Kernel.Digest && len(d.Facts) == 0 {
+			d.fact("kernel file", a.Kernel.Digest, b.Kernel.Digest)
+		}
+	}
+	if a.HasTree && b.HasTree {
+		d.fact("initramfs", Bytes(a.Memory.Compressed), Bytes(b.Memory.Compressed))
+		d.fact("unpacked", Bytes(a.Memory.Unpacked), Bytes(b.Memory.Unpacked))
+		d.fact("least RAM", Bytes(a.Memory.Least), Bytes(b.Memory.Least))
+	}
+}
+
+func (d *Diff) compareOptions(a, b *System) {
+	switch {
+	case a.Features == nil || b.Features == nil:
+		d.unknown("kernel options: give the vmlinuz of both")
+	case a.Features.Config == nil || b.Features.Config == nil:
+		d.unknown("kernel options: a kernel carries no configuration (CONFIG_IKCONFIG)")
+	default:
+		d.Options = kconfig.Diff(a.Features.Config, b.Features.Config)
+	}
+}
+
+func (d *Diff) compareDrivers(a, b *System) {
+	if a.Catalog == nil || b.Catalog == nil {
+		d.unknown("modules and drivers: give vmlinuz and initramfs of both")
+		return
+	}
+	names := func(s *System) []string {
+		var list []string
+		for _, m := range s.Catalog.Modules {
+			list = append(list, m.Name)
+		}
+		return list
+	}
+	d.Modules.Added, d.Modules.Removed = gainedLost(names(a), names(b))
+	old, now := claimsByModule(a.Drivers), claimsByModule(b.Drivers)
+	all := maps.Clone(old)
+	maps.Copy(all, now)
+	for _, module := range slices.Sorted(maps.Keys(all)) {
+		c := DriverChange{Module: module, Now: "gone"}
+		c.Gained, c.Lost = gainedLost(old[module].Devices, now[module].Devices)
+		if n, has := now[module]; has {
+			c.Now = "module"
+			if n.BuiltIn {
+				c.Now = "built in"
+			}
+		}
+		if len(c.Gained)+len(c.Lost) > 0 {
+			d.Drivers = append(d.Drivers, c)
+		}
+	}
+}
+
+func claimsByModule(list []devices.Claims) map[string]devices.Claims {
+	m := map[string]devices.Claims{}
+	for _, c := range list {
+		m[c.Module] = c
+	}
+	return m
+}
+
+// gainedLost compares two lists as sets.
+func gainedLost(old, now []string) (gained, lost []string) {
+	before, after := map[string]bool{}, map[string]bool{}
+	for _, n := range old {
+		before[n] = true
+	}
+	for _, n := range now {
+		after[n] = true
+	}
+	for n := range after {
+		if !before[n] {
+			gained = append(gained, n)
+		}
+	}
+	for n := range before {
+		if !after[n] {
+			lost = append(lost, n)
+		}
+	}
+	slices.Sort(gained)
+	slices.Sort(lost)
+	return gained, lost
+}
+
+// compareFiles compares the trees without the modules, which another kernel has
+// at other paths, and without the store, which is compared by images.
+func (d *Diff) compareFiles(ctx context.Context, a, b *initramfs.Tree) error {
+	list := func(name string) *Names {
+		switch partOf(name) {
+		case ofSystem, ofContainers:
+			return &d.Files
+		case ofFirmware:
+			return &d.Firmware
+		}
+		return nil
+	}
+	fullOfB, fullOfA := filledDirs(b), filledDirs(a)
+	for e := range b.All() {
+		names := list(e.Path)
+		if names == nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		old, had := a.Lookup(e.Path)
+		if !had && fullOfB[e.Path] {
+			continue // its files tell
+		}
+		if !had {
+			names.Added = append(names.Added, e.Path)
+			continue
+		}
+		same, err := equal(old, e)
+		if err != nil {
+			return fmt.Errorf("comparing %q: %w", e.Path, err)
+		}
+		if !same {
+			names.Changed = append(names.Changed, e.Path)
+		}
+	}
+	for e := range a.All() {
+		if names := list(e.Path); names != nil && !fullOfA[e.Path] {
+			if _, has := b.Lookup(e.Path); !has {
+				names.Removed = append(names.Removed, e.Path)
+			}
+		}
+	}
+	return nil
+}
+
+// filledDirs returns the directories that are not empty.
+func filledDirs(t *initramfs.Tree) map[string]bool {
+	filled := map[string]bool{}
+	for e := range t.All() {
+		filled[path.Dir(e.Path)] = true
+	}
+	return filled
+}
+
+// equal compares what matters to a booted system: not the times.
+func equal(a, b initramfs.Entry) (bool, error) {
+	if a.Type != b.Type || a.Mode != b.Mode || a.UID != b.UID || a.GID != b.GID || a.Target != b.Target ||
+		a.Size != b.Size || a.Major != b.Major || a.Minor != b.Minor || !maps.Equal(a.Xattrs, b.Xattrs) {
+		return false, nil
+	}
+	if a.Type != initramfs.Regular || a.Size == 0 {
+		return true, nil
+	}
+	return sameContent(a, b)
+}
+
+func sameContent(a, b initramfs.Entry) (same bool, err error) {
+	x, err := a.Open()
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	y, err := b.Open()
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, y.Close()) }()
+	one, other := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, err := io.ReadFull(x, one)
+		m, errOther := io.ReadFull(y, other)
+		if n != m || !bytes.Equal(one[:n], other[:m]) {
+			return false, nil
+		}
+		for _, err := range []error{err, errOther} {
+			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				return false, err
+			}
+		}
+		if err != nil {
+			return true, nil
+		}
+	}
+}
+
+// compareImages compares by name; an image without a name is called by its ID.
+func (d *Diff) compareImages(a, b *System) {
+	byName := func(images []Image) map[string]string {
+		m := map[string]string{}
+		for _, image := range images {
+			names := image.Names
+			if len(names) == 0 {
+				names = []string{image.ID}
+			}
+			for _, name := range names {
+				m[name] = image.ID
+			}
+		}
+		return m
+	}
+	old, now := byName(a.Images), byName(b.Images)
+	all := maps.Clone(old)
+	maps.Copy(all, now)
+	for _, name := range slices.SortedFunc(maps.Keys(all), strings.Compare) {
+		if old[name] != now[name] {
+			d.Images = append(d.Images, ImageChange{name, old[name], now[name]})
+		}
+	}
+}
+
+// Bytes writes a size for people.
+func Bytes(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+}

@@ -1,0 +1,154 @@
+package survey
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
+	"hookbuild/kernel/devices"
+	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/modules"
+	"hookbuild/test/testneed"
+)
+
+// system makes a HookOS of some files, a configuration and embedded images.
+func system(t *testing.T, name, config string, images []Image, files map[string]string) *System {
+	t.Helper()
+	s := &System{Name: name, Tree: &initramfs.Tree{}, HasTree: true, Images: images}
+	for path, text := range files {
+		if err := s.Tree.Add(initramfs.BytesFile(path, []byte(text), initramfs.Epoch())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parsed, err := kconfig.Parse(strings.NewReader(config), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Features = &kernel.Features{Config: parsed}
+	s.Kernel = &kernel.Report{Release: "6.6.32", Arch: "x86_64", Format: "bzImage", Compression: "gzip", Digest: "sha256:" + name}
+	if s.Catalog, err = modules.ReadCatalog(t.Context(), s.Tree, "6.6.32", 1); err != nil {
+		t.Fatal(err)
+	}
+	s.Drivers = devices.ClaimsOf(s.Catalog)
+	return s
+}
+
+func twoSystems(t *testing.T) (a, b *System) {
+	const root = "lib/modules/6.6.32/"
+	alias := func(module, device string) string {
+		return module + ".alias=pci:v00008086d0000" + device + "sv*sd*bc*sc*i*\x00"
+	}
+	a = system(t, "a", "CONFIG_ICE=m\nCONFIG_SND=y\n", []Image{{ID: "sha256:1", Names: []string{"cexec:v1"}}, {ID: "sha256:2", Names: []string{"kexec:v1"}}}, map[string]string{
+		root + "modules.builtin.modinfo": alias("e1000e", "10D3") + alias("igb", "1521"),
+		"etc/motd":                       "one", "etc/same": "same", "old/file": "x", "lib/firmware/a.bin": "a",
+	})
+	b = system(t, "b", "CONFIG_ICE=y\n", []Image{{ID: "sha256:3", Names: []string{"cexec:v1"}}, {ID: "sha256:4", Names: []string{"reboot:v1"}, Size: 5}}, map[string]string{
+		root + "modules.builtin.modinfo": alias("e1000e", "10D3") + alias("e1000e", "10F6") + alias("ice", "1592"),
+		"etc/motd":                       "two", "etc/same": "same", "new/deep/file": "x", "lib/firmware/b/b.bin": "b",
+	})
+	return a, b
+}
+
+func TestCompare(t *testing.T) {
+	a, b := twoSystems(t)
+	got, err := Compare(t.Context(), a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Diff{
+		From: "a", To: "b",
+		Facts:   []Fact{{"kernel file", "sha256:a", "sha256:b"}},
+		Options: []kconfig.Change{{Option: "CONFIG_ICE", Old: "m", New: "y"}, {Option: "CONFIG_SND", Old: "y", New: "n"}},
+		Drivers: []DriverChange{
+			{Module: "e1000e", Gained: []string{"pci 8086:10f6"}, Now: "built in"},
+			{Module: "ice", Gained: []string{"pci 8086:1592"}, Now: "built in"},
+			{Module: "igb", Lost: []string{"pci 8086:1521"}, Now: "gone"},
+		},
+		Firmware: Names{Added: []string{"lib/firmware/b/b.bin"}, Removed: []string{"lib/firmware/a.bin"}},
+		Files:    Names{Added: []string{"new/deep/file"}, Removed: []string{"old/file"}, Changed: []string{"etc/motd"}},
+		Images:   []ImageChange{{"cexec:v1", "sha256:1", "sha256:3"}, {"kexec:v1", "sha256:2", ""}, {"reboot:v1", "", "sha256:4"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	var text bytes.Buffer
+	if err := got.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"  CONFIG_ICE: m -> y", "  ice (built in)\n    + pci 8086:1592", "  - lib/firmware/a.bin", "  ~ etc/motd", "  + reboot:v1"} {
+		if !strings.Contains(text.String(), line+"\n") {
+			t.Errorf("no %q in\n%s", line, &text)
+		}
+	}
+	if same, err := Compare(t.Context(), a, a); err != nil || !same.Empty() {
+		t.Errorf("one system differs from itself: %+v, %v", same, err)
+	}
+}
+
+func TestTreemap(t *testing.T) {
+	big := strings.Repeat("x", 10000)
+	s := system(t, "s", "", nil, map[string]string{"a/b/c/big": big, "a/b/c/other": big, "d/1": "1", "d/2": "22", "d/big": big})
+	root := s.Treemap()
+	if root.Size != 30003 || root.Files != 5 || len(root.Children) != 2 {
+		t.Fatalf("the root is %+v", root)
+	}
+	if a, d := root.Children[0], root.Children[1]; a.Name != "a/b/c" || a.Size != 20000 || len(d.Children) != 2 || d.Children[1].Files != 2 || d.Children[1].Name != "" {
+		t.Errorf("the children are %+v and %+v", a, d)
+	}
+}
+
+// TestPage has a browser without a network draw the page, light and dark, as wide
+// as a desk's and a phone's.
+func TestPage(t *testing.T) {
+	a, b := twoSystems(t)
+	diff, err := Compare(t.Context(), a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Name = "<script>alert(1)</script>"
+	var page bytes.Buffer
+	if err := WritePage(&page, b, diff); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(page.String(), "<script>alert") {
+		t.Error("a name became a program")
+	}
+	if found := regexp.MustCompile(`(?:src|href)=|url\(|@import|https?://`).FindString(page.String()); found != "" {
+		t.Errorf("the page loads something: %s", found)
+	}
+	chromium := testneed.Tool(t, "chromium")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "page.html")
+	if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []string{"1280,1600", "390,1600"} {
+		out, err := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+filepath.Join(dir, "profile"),
+			"--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000", "--window-size="+size, "--dump-dom", "file://"+file).Output()
+		if err != nil {
+			t.Fatalf("running chromium: %v", err)
+		}
+		if n := strings.Count(string(out), `class="cell`); n < 3 {
+			t.Errorf("at %s the treemap has %d boxes", size, n)
+		}
+	}
+}
+
+func TestPageOfAKernelAlone(t *testing.T) {
+	s := &System{Name: "vmlinuz", Tree: &initramfs.Tree{}, Kernel: &kernel.Report{Release: "6.6.32", Arch: "x86_64"}}
+	var page bytes.Buffer
+	if err := WritePage(&page, s, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(page.String(), "give the initramfs too") || strings.Contains(page.String(), `id="map"`) {
+		t.Errorf("the page is\n%s", &page)
+	}
+}

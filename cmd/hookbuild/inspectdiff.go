@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/survey"
+	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/flavor"
+)
+
+// inspectAll answers --diff and --html, which look at everything.
+func (a *app) inspectAll(c *cli.Context) error {
+	systems := [][]string{c.Args().Slice()}
+	if c.Bool("diff") {
+		if c.NArg() != 2 {
+			return usagef("--diff compares two HookOS, each given as a directory, a vmlinuz or an initramfs; %d were given", c.NArg())
+		}
+		systems = [][]string{{c.Args().Get(0)}, {c.Args().Get(1)}}
+	}
+	for _, flag := range []string{"config", "pci", "usb", "lspci", "modules"} {
+		if c.IsSet(flag) {
+			return usagef("--%s asks one question, and --diff and --html show everything; give one or the other", flag)
+		}
+	}
+	if c.IsSet("html") {
+		if err := a.pageTarget(c.String("html")).Check(); err != nil {
+			return err
+		}
+	}
+	opened := make([]*survey.System, len(systems))
+	for i, args := range systems {
+		s, err := a.openSubject(c, withSibling(args))
+		if err != nil {
+			return err
+		}
+		defer s.Close() // it was only read
+		if opened[i], err = s.survey(c, strings.Join(args, " ")); err != nil {
+			return err
+		}
+	}
+	var diff *survey.Diff
+	last := opened[len(opened)-1]
+	if len(opened) == 2 {
+		var err error
+		if diff, err = survey.Compare(c.Context, opened[0], last); err != nil {
+			return err
+		}
+	}
+	return a.writeSurvey(c, last, diff)
+}
+
+func (a *app) writeSurvey(c *cli.Context, s *survey.System, d *survey.Diff) error {
+	if name := c.String("html"); name != "" {
+		err := a.writePage(name, func(w io.Writer) error { return survey.WritePage(w, s, d) })
+		if err != nil || d == nil || a.pageTarget(name).IsStdout() {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(a.results(), d)
+	}
+	return a.printText(d.WriteText)
+}
+
+// writePage writes a file that appears whole or not at all; "-" is standard
+// output.
+func (a *app) writePage(name string, write func(io.Writer) error) (err error) {
+	out, err := a.pageTarget(name).Create()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	if err := write(out); err != nil {
+		return err
+	}
+	return out.Commit()
+}
+
+func (a *app) pageTarget(name string) atomicfile.Target {
+	return atomicfile.Target{Path: name, Stdout: a.results()}
+}
+
+// survey reads everything about a subject.
+func (s *subject) survey(c *cli.Context, name string) (*survey.System, error) {
+	record, err := s.record()
+	if err != nil {
+		return nil, err
+	}
+	return survey.Read(c.Context, survey.Parts{
+		Name: name, Kernel: s.kernel, WithoutModules: s.vmlinuz != "" && s.existing == nil,
+		Existing: s.existing, Record: record, Jobs: c.Int("jobs"),
+	})
+}
+
+// record finds the entry for an initramfs in the manifest.json beside it; nil
+// where there is none.
+func (s *subject) record() (*artifact.Build, error) {
+	if s.existing == nil {
+		return nil, nil
+	}
+	m, err := artifact.ReadManifest(filepath.Join(filepath.Dir(s.existing.Name), artifact.ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	base := filepath.Base(s.existing.Name)
+	for _, r := range m.Builds {
+		if slices.ContainsFunc(r.Artifacts, func(a artifact.File) bool { return a.Name == base }) {
+			return &r, nil
+		}
+	}
+	return nil, nil
+}
+
+// withSibling adds to an initramfs that is given alone the vmlinuz next to it.
+func withSibling(args []string) []string {
+	if len(args) != 1 {
+		return args
+	}
+	dir, base := filepath.Split(args[0])
+	if rest, ok := strings.CutPrefix(base, "initramfs"); ok {
+		if vmlinuz := filepath.Join(dir, "vmlinuz"+rest); exists(vmlinuz) {
+			return []string{vmlinuz, args[0]}
+		}
+	}
+	return args
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// expandDirectories replaces each directory by the vmlinuz and the initramfs in
+// it or in its subdirectory hook: those of the architecture, if it has several.
+func (a *app) expandDirectories(ctx context.Context, args []string, dockerArch string) ([]string, error) {
+	var files []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil || !info.IsDir() {
+			files = append(files, arg)
+			continue
+		}
+		pair, err := pairIn(arg, dockerArch)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, pair...)
+	}
+	return files, ctx.Err()
+}
+
+func pairIn(dir, dockerArch string) ([]string, error) {
+	for _, at := range []string{dir, filepath.Join(dir, "hook")} {
+		ids, err := idsIn(at)
+		if err != nil {
+			return nil, err
+		}
+		if id := chooseID(ids, dockerArch); id != "" {
+			return []string{filepath.Join(at, "vmlinuz-"+id), filepath.Join(at, "initramfs-"+id)}, nil
+		}
+		if len(ids) > 0 {
+			return nil, fault.Usagef("inspecting the directory %q: it has %s; give the files of one, or --arch", at, strings.Join(ids, ", "))
+		}
+	}
+	return nil, fault.Invalidf("inspecting the directory %q: it has no vmlinuz-ID with an initramfs-ID", dir)
+}
+
+// idsIn lists the pairs of a directory by what follows "vmlinuz-".
+func idsIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Invalidf("inspecting a directory: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if id, ok := strings.CutPrefix(e.Name(), "vmlinuz-"); ok && exists(filepath.Join(dir, "initramfs-"+id)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// chooseID takes the only pair, or that of the architecture; by default x86_64.
+func chooseID(ids []string, dockerArch string) string {
+	if len(ids) == 1 {
+		return ids[0]
+	}
+	arch := map[string]string{"": flavor.X86_64, "amd64": flavor.X86_64, "arm64": flavor.AArch64}[dockerArch]
+	if slices.Contains(ids, arch) {
+		return arch
+	}
+	return ""
+}
