@@ -22,7 +22,7 @@ func newInspectCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "tell what is in a vmlinuz, an initramfs or a kernel image, and which drivers a machine finds there",
-		ArgsUsage: "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE|dir:DIR ...",
+		ArgsUsage: "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "tell the state of a kernel `OPTION` (repeatable)"},
 			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
