@@ -4,6 +4,7 @@
 // checksums of all of them.
 //
 //	go run ./tools/dist -out dist
+//	go run ./tools/dist -image ghcr.io/OWNER/hookbuild:v1.2.3
 //
 // Equal sources give equal bytes: programs are built with -trimpath, and every
 // time stamp is SOURCE_DATE_EPOCH, else the commit's. Licences come from the
@@ -31,21 +32,35 @@ const platforms = "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64"
 func main() {
 	out := flag.String("out", "dist", "directory to write the release to")
 	wanted := flag.String("platforms", platforms, "platforms to build for, as GOOS/GOARCH, separated by commas")
+	image := flag.String("image", "", "push a container image with the Linux programs to this reference, print it with its digest, and make no archives")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "dist: unknown argument %q; see -help\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	files, err := release(ctx, *out, strings.Split(*wanted, ","), os.Getenv("SOURCE_DATE_EPOCH"))
+	lines, err := run(ctx, *out, *image, strings.Split(*wanted, ","), os.Getenv("SOURCE_DATE_EPOCH"))
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "dist: %v\n", err)
 		os.Exit(1)
 	}
-	for _, f := range files {
-		fmt.Println(filepath.Join(*out, f))
+	fmt.Println(strings.Join(lines, "\n"))
+}
+
+// run makes the archives, or the image where one is wanted, and returns what to
+// print.
+func run(ctx context.Context, out, image string, platforms []string, epoch string) ([]string, error) {
+	if image != "" {
+		linux := slices.DeleteFunc(platforms, func(p string) bool { return !strings.HasPrefix(p, "linux/") })
+		pushed, err := pushImage(ctx, image, linux, epoch)
+		return []string{pushed}, err
 	}
+	files, err := release(ctx, out, platforms, epoch)
+	for i, f := range files {
+		files[i] = filepath.Join(out, f)
+	}
+	return files, err
 }
 
 // release writes the files of a release to out and returns their names, the
