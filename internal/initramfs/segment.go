@@ -23,7 +23,7 @@ type SegmentOptions struct {
 	Level int
 	// Window is how far back zstd finds repetitions, in bytes, where the content
 	// is that long. The writer holds it in memory, and so does the kernel while
-	// it unpacks. 0 is as far as kernels allow, 128 MiB.
+	// it unpacks. 0 is [zstd.DefaultWindow]; kernels take up to 128 MiB.
 	Window int
 	// Jobs is the number of goroutines that compress, 0 for one a core. The
 	// bytes do not depend on it.
@@ -70,7 +70,7 @@ func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) e
 func (o SegmentOptions) windowFor(t *Tree) int {
 	most := int64(o.Window)
 	if most == 0 {
-		most = zstd.MaxWindow
+		most = zstd.DefaultWindow
 	}
 	size := int64(0)
 	for e := range t.All() {

@@ -3,6 +3,8 @@ package zstd
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
+	"unsafe"
 )
 
 // copied is a stretch that stands earlier in the buffer too: [start, end)
@@ -24,17 +26,25 @@ const (
 // has certain bits. So the same bytes bring the same positions wherever they
 // are.
 type longFinder struct {
-	window int
-	rolls  [256]uint64
-	hash   uint64
-	shift  uint
-	places []place // buckets, the latest place first
-	last   copied
+	window  int
+	rolls   [256]uint64
+	hash    uint64
+	shift   uint
+	memory  buffer  // of places
+	places  []place // buckets, the latest place first
+	last    copied
+	dropped int // bytes of the frame before the buffer
+	chosen  []choice
+	found   []copied
+	// touched keeps reads whose value does not matter from being left out.
+	touched place
 }
 
-// place is a chosen position in the buffer and more of its hash; at 0 there is
-// none, since no choice can be made there.
-type place struct{ end, check uint32 }
+// place is a chosen position, counted from the frame's beginning, in its low
+// placeBits, and more of its hash above them.
+type place uint32
+
+const placeBits = 28 // more than a window has
 
 func newLongFinder(window int) *longFinder {
 	f := &longFinder{window: window}
@@ -50,59 +60,89 @@ func newLongFinder(window int) *longFinder {
 	for f.shift = 64; buckets < window>>(chosenBits+1); f.shift-- {
 		buckets <<= 1
 	}
-	f.places = make([]place, buckets*bucket)
+	f.memory = newBuffer(buckets * bucket * int(unsafe.Sizeof(place(0))))
+	f.places = unsafe.Slice((*place)(unsafe.Pointer(&f.memory.all[0])), buckets*bucket)
 	return f
 }
 
 // find gives the repetitions in data[from:], which follows what was seen
 // before, in order.
 func (f *longFinder) find(data []byte, from int) []copied {
-	var found []copied
+	f.found = nil
 	done := from // up to here repetitions are known
 	if f.last.end == from && from > 0 {
 		if end := from + common(data[from-f.last.distance:], data[from:]); end > from {
 			f.last = copied{from, end, f.last.distance}
-			found = append(found, f.last)
+			f.found = append(f.found, f.last)
 			done = end
 		}
 	}
+	f.choose(data, from)
+	for group := range slices.Chunk(f.chosen, together) {
+		// The buckets lie far from all that was used before. Reading them one right
+		// after the other lets the processor fetch all of them at once.
+		var sum place
+		for _, c := range group {
+			sum += f.places[c.at]
+		}
+		f.touched = sum
+		for _, c := range group {
+			done = f.look(data, c, done)
+		}
+	}
+	return f.found
+}
+
+// together is how many buckets are read at once.
+const together = 16
+
+// look finds the longest repetition at a chosen position, unless that lies before
+// done, and remembers the position. It returns the end of what is found so far.
+func (f *longFinder) look(data []byte, c choice, done int) int {
+	places, end := f.places[c.at:c.at+bucket], int(c.end)
+	self := place(c.end+uint32(f.dropped))&(1<<placeBits-1) | place(c.check)<<placeBits
+	if end-leastLong >= done {
+		if r := f.longest(data, places, self, end, done); r.end > 0 {
+			f.found = append(f.found, r)
+			f.last, done = r, r.end
+		}
+	}
+	copy(places[1:], places)
+	places[0] = self
+	return done
+}
+
+// choose lists the chosen positions behind from.
+func (f *longFinder) choose(data []byte, from int) {
+	f.chosen = f.chosen[:0]
 	hash := f.hash
 	for i, b := range data[from:] {
 		hash = hash<<1 + f.rolls[b]
 		if hash>>(64-chosenBits) != 0 {
 			continue
 		}
-		end := from + i + 1
-		if end < leastLong {
-			continue
+		if end := from + i + 1; end >= leastLong {
+			mixed := hash * 0x9e3779b185ebca87
+			f.chosen = append(f.chosen, choice{uint32(end), uint32(mixed>>f.shift) * bucket, uint32(mixed >> 8)})
 		}
-		places, check := f.bucket(hash)
-		if end-leastLong >= done {
-			if c := f.longest(data, places, check, end, done); c.end > 0 {
-				found = append(found, c)
-				f.last, done = c, c.end
-			}
-		}
-		copy(places[1:], places)
-		places[0] = place{uint32(end), check}
 	}
 	f.hash = hash
-	return found
 }
 
-func (f *longFinder) bucket(hash uint64) (places []place, check uint32) {
-	mixed := hash * 0x9e3779b185ebca87
-	at := int(mixed>>f.shift) * bucket
-	return f.places[at : at+bucket], uint32(mixed >> 8)
-}
+// choice is a chosen position, where its bucket begins, and more of its hash.
+type choice struct{ end, at, check uint32 }
 
 // longest gives the longest repetition around the bytes before end.
-func (f *longFinder) longest(data []byte, places []place, check uint32, end, done int) copied {
+func (f *longFinder) longest(data []byte, places []place, self place, end, done int) copied {
 	var best copied
 	start := end - leastLong
 	for _, p := range places {
-		earlier := int(p.end) - leastLong
-		if p.check != check || p.end == 0 || start-earlier > f.window {
+		if (p^self)>>placeBits != 0 {
+			continue
+		}
+		distance := int((self - p) & (1<<placeBits - 1))
+		earlier := start - distance
+		if distance == 0 || distance > f.window || earlier < 0 {
 			continue
 		}
 		n := common(data[earlier:], data[start:])
@@ -122,13 +162,7 @@ func (f *longFinder) longest(data []byte, places []place, check uint32, end, don
 
 // slide follows when the first n bytes of the buffer are dropped.
 func (f *longFinder) slide(n int) {
-	for i, p := range f.places {
-		if int(p.end) < n+leastLong {
-			f.places[i] = place{}
-		} else {
-			f.places[i].end -= uint32(n)
-		}
-	}
+	f.dropped += n
 	f.last.start -= n
 	f.last.end -= n
 }
@@ -147,4 +181,10 @@ func common(a, b []byte) int {
 		n++
 	}
 	return n
+}
+
+// free ends the finder's use.
+func (f *longFinder) free() {
+	f.places = nil
+	f.memory.free()
 }

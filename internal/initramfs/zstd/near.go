@@ -5,23 +5,7 @@ import (
 	"math/bits"
 )
 
-// nearFinder finds repetitions nearby.
-type nearFinder interface {
-	// reset begins with data; what is before from may be copied.
-	reset(data []byte, from int)
-	// find gives a copy at pos that is before end, where there is one. Calls
-	// come with growing positions, at least 2*wide before end.
-	find(pos, end int) copyOf
-	// skip says that the bytes before to are copies from far.
-	skip(to int)
-}
-
-func newNearFinder(e effort, window int) nearFinder {
-	within := min(nearby, 1<<bits.Len(uint(window-1)))
-	reach := min(within, window) - 1 // what is older may be gone
-	if e.depth == 0 {
-		return &quickFinder{reach: reach, places: make([]uint32, 1<<quickBits)}
-	}
+func newChainFinder(e effort, window, within, reach int) *chainFinder {
 	length := uint(5)
 	if window <= smallWindow {
 		length = 4
@@ -56,46 +40,8 @@ func hashOf(v uint64, length, width uint) uint32 {
 	return uint32(v << (64 - 8*length) * 889523592379 >> (64 - width))
 }
 
-// quickFinder remembers the last place of each hash, and only of the positions
-// where it was asked.
-type quickFinder struct {
-	reach  int
-	data   []byte
-	places []uint32 // positions; 0 is none
-}
-
-const (
-	quickLength = 5
-	// quickBits lets the places stay in a core's own cache.
-	quickBits = 16
-)
-
-func (f *quickFinder) reset(data []byte, from int) {
-	clear(f.places)
-	f.data = data
-	for at := max(1, from-f.reach/4); at < from-wide; at += 2 {
-		f.places[hashOf(load64(data, at), quickLength, quickBits)] = uint32(at)
-	}
-}
-
-func (f *quickFinder) find(pos, end int) copyOf {
-	here := load64(f.data, pos)
-	hash := hashOf(here, quickLength, quickBits)
-	at := int(f.places[hash])
-	f.places[hash] = uint32(pos)
-	if at == 0 || pos-at > f.reach || load32(f.data, at) != uint32(here) {
-		return copyOf{}
-	}
-	n := common(f.data[at:], f.data[pos:end])
-	if n <= leastNear {
-		return copyOf{}
-	}
-	return copyOf{n, pos - at}
-}
-
-func (f *quickFinder) skip(int) {}
-
-// chainFinder keeps, for each hash, the chain of all positions that have it.
+// chainFinder finds copies nearby for the levels that compare several places. It
+// keeps, for each hash, the chain of all positions that have it.
 type chainFinder struct {
 	effort
 	reach  int
@@ -108,6 +54,7 @@ type chainFinder struct {
 
 const chainBits = 18
 
+// reset begins with data; what is before from may be copied.
 func (f *chainFinder) reset(data []byte, from int) {
 	clear(f.heads)
 	f.data = data
@@ -125,11 +72,14 @@ func (f *chainFinder) insert(to int) {
 	}
 }
 
+// skip says that the bytes before to are copies from far.
 func (f *chainFinder) skip(to int) {
 	const few = 256 // what follows is the likeliest to be copied
 	f.next = max(f.next, to-few)
 }
 
+// find returns a copy at pos that is before end, where there is one. Calls come
+// with growing positions, at least 2*wide before end.
 func (f *chainFinder) find(pos, end int) copyOf {
 	f.insert(pos + 1)
 	data, here := f.data, f.data[pos:end]

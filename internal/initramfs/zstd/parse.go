@@ -3,7 +3,8 @@ package zstd
 // parser divides blocks into sequences.
 type parser struct {
 	effort
-	near   nearFinder
+	near   *chainFinder // nil for the levels that use fast
+	fast   *fastFinder
 	data   []byte // the buffer up to the end of what is compressed
 	recent recent
 	// far are the long repetitions that are still to come.
@@ -29,6 +30,11 @@ func (p *parser) parse(from, to int) {
 			}
 			end = min(end, c.start)
 		}
+		if p.fast != nil {
+			p.parseFast(pos, end)
+			pos = end
+			continue
+		}
 		pos = p.parseNear(pos, end)
 	}
 	p.literals = append(p.literals, p.data[p.anchor:to]...)
@@ -40,7 +46,9 @@ func (p *parser) takeFar(c copied, pos, to int) int {
 	if end-pos >= 2*wide {
 		p.emit(pos, copyOf{end - pos, c.distance})
 		pos = end
-		p.near.skip(pos)
+		if p.near != nil {
+			p.near.skip(pos)
+		}
 	}
 	if end == c.end {
 		p.far = p.far[1:]
@@ -78,7 +86,7 @@ func (p *parser) parseNear(pos, end int) int {
 // to nothing to say.
 func (p *parser) best(pos, end int) copyOf {
 	again := p.again(pos, end)
-	if again.length >= p.nice || again.length > 0 && p.depth == 0 {
+	if again.length >= p.nice {
 		return again
 	}
 	m := p.near.find(pos, end)

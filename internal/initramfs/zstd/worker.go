@@ -1,5 +1,7 @@
 package zstd
 
+import "math/bits"
+
 // job is a part of the content that is compressed without knowing what becomes
 // of the parts before it.
 type job struct {
@@ -16,14 +18,26 @@ type worker struct {
 }
 
 func newWorker(o Options) *worker {
-	return &worker{parser: parser{effort: o.effort(), near: newNearFinder(o.effort(), o.Window)}, blocks: newBlockWriter()}
+	w := &worker{parser: parser{effort: o.effort()}, blocks: newBlockWriter()}
+	within := min(nearby, 1<<bits.Len(uint(o.Window-1)))
+	reach := min(within, o.Window) - 1 // older bytes may be gone
+	if w.parser.depth == 0 {
+		w.parser.fast = newFastFinder(w.parser.effort, reach)
+	} else {
+		w.parser.near = newChainFinder(w.parser.effort, o.Window, within, reach)
+	}
+	return w
 }
 
 // compress appends the blocks of the job, without anything that depends on
 // tables or distances of the blocks before.
 func (w *worker) compress(out []byte, j job) []byte {
 	w.blocks.forget()
-	w.parser.near.reset(j.data, j.from)
+	if w.parser.fast != nil {
+		w.parser.fast.reset(j.data, j.from)
+	} else {
+		w.parser.near.reset(j.data, j.from)
+	}
 	w.parser.data, w.parser.far = j.data, j.far
 	w.parser.recent = recent{}
 	if j.first {

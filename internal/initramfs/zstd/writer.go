@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -13,18 +14,23 @@ import (
 const jobSize = 4 << 20
 
 // Writer compresses what is written to it into one frame. Its memory is the
-// window, a quarter more, and for each of its jobs some 16 MiB.
+// window, an eighth of it as an index, and some 8 MiB for each of its jobs.
 type Writer struct {
 	w       io.Writer
 	options Options
-	// buffer holds the window and what is being compressed, and has room for a
-	// job for each goroutine, for the one being filled, and for some more, so
-	// that what is in it moves seldom.
-	buffer []byte
-	begun  int // up to here the buffer was given to goroutines
-	far    *longFinder
-	sum    *xxhash.Digest
-	first  bool // no job has begun
+	// memory has room for two windows and what is being compressed, so that its
+	// content moves seldom. Only the last window and what is being compressed
+	// take memory.
+	memory   buffer
+	buffer   []byte // memory's beginning, up to what was written last
+	begun    int    // up to here the buffer was given to goroutines
+	released int    // up to here its memory was given back
+	// started and finished count jobs; those that run are the last ones.
+	started  int
+	finished atomic.Int64
+	far      *longFinder
+	sum      *xxhash.Digest
+	first    bool // no job has begun
 
 	idle    chan *worker     // those that have nothing to do; nil is one that was not made yet
 	spare   chan []byte      // results that were written, to be used again
@@ -43,7 +49,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	o.Window, descriptor = o.window()
 	z := &Writer{
 		w: w, options: o, first: true,
-		buffer: newBuffer(o.Window + o.Window/4 + (o.Jobs+1)*jobSize),
+		memory: newBuffer(2*o.Window + (o.Jobs+2)*jobSize),
 		far:    newLongFinder(o.Window), sum: xxhash.New(),
 		idle: make(chan *worker, o.Jobs), spare: make(chan []byte, o.Jobs+1), results: make(chan chan []byte, o.Jobs),
 		done: make(chan struct{}), failed: make(chan struct{}),
@@ -51,6 +57,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	for range o.Jobs {
 		z.idle <- nil
 	}
+	z.buffer = z.memory.all[:0]
 	go z.writeResults(descriptor)
 	return z
 }
@@ -95,7 +102,7 @@ func (z *Writer) makeRoom() {
 		all = append(all, <-z.idle)
 	}
 	old := len(z.buffer) - z.options.Window
-	z.buffer = z.buffer[:copy(z.buffer, z.buffer[old:])]
+	z.moveWindow(old)
 	z.begun -= old
 	z.far.slide(old)
 	for _, w := range all {
@@ -103,10 +110,25 @@ func (z *Writer) makeRoom() {
 	}
 }
 
+// moveWindow moves the window from old to the buffer's beginning, which is free.
+// It does so in parts, so that never two windows take memory.
+func (z *Writer) moveWindow(old int) {
+	window := z.options.Window
+	z.released = max(z.released, window)
+	for at := 0; at < window; at += released {
+		end := min(at+released, window)
+		copy(z.buffer[at:end], z.buffer[old+at:])
+		z.releaseTo(old + end)
+	}
+	z.buffer, z.released = z.buffer[:window], 0
+}
+
 // begin lets a goroutine compress what the buffer has got.
 func (z *Writer) begin(last bool) error {
 	j := job{data: z.buffer, from: z.begun, far: z.far.find(z.buffer, z.begun), first: z.first, last: last}
 	z.begun, z.first = len(z.buffer), false
+	z.started++
+	z.release()
 	w := <-z.idle
 	if w == nil {
 		w = newWorker(z.options)
@@ -122,6 +144,20 @@ func (z *Writer) begin(last bool) error {
 		return z.err
 	default:
 		return nil
+	}
+}
+
+// release gives back the memory of what is older than the window of every job
+// that runs.
+func (z *Writer) release() {
+	running := z.started - int(z.finished.Load())
+	z.releaseTo(z.begun - running*jobSize - z.options.Window)
+}
+
+func (z *Writer) releaseTo(old int) {
+	if old >= z.released+released {
+		z.memory.release(z.released, old)
+		z.released = old / released * released
 	}
 }
 
@@ -147,6 +183,7 @@ func (z *Writer) writeResults(window byte) {
 	z.write(header)
 	for result := range z.results {
 		blocks := <-result
+		z.finished.Add(1)
 		z.write(blocks)
 		select {
 		case z.spare <- blocks:
@@ -174,7 +211,8 @@ func (z *Writer) Close() error {
 	err := z.begin(true)
 	close(z.results)
 	<-z.done
-	freeBuffer(z.buffer)
+	z.memory.free()
+	z.far.free()
 	z.buffer = nil
 	if err == nil {
 		z.write(binary.LittleEndian.AppendUint32(nil, uint32(z.sum.Sum64())))

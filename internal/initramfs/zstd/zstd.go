@@ -22,6 +22,10 @@ const (
 	MaxWindow = 1 << 27
 )
 
+// DefaultWindow is the window that pays for root file systems: of the
+// demonstration's 295 MB, 64 MiB leave 81.2 MB, 88 MiB 78.4 and 128 MiB 77.5.
+const DefaultWindow = 88 << 20
+
 // MaxLevel is the level that looks the longest.
 const MaxLevel = 19
 
@@ -42,9 +46,9 @@ type Options struct {
 
 // effort is what a level means.
 type effort struct {
-	depth  int  // how many earlier places are compared; 0: the last one, if it is still remembered
-	ahead  int  // how many positions may bring something better
-	nice   int  // a copy of this many bytes is taken at once
+	depth  int  // how many earlier places are compared; 0: at most two, see fastFinder
+	ahead  int  // how many positions may bring something better; not for depth 0
+	nice   int  // a copy of this many bytes is taken at once; not for depth 0
 	stride uint // every 1<<stride bytes without copies the steps become longer
 }
 
@@ -54,7 +58,7 @@ func (o Options) effort() effort {
 		level = DefaultLevel
 	}
 	efforts := [MaxLevel]effort{
-		{0, 0, 24, 6}, {0, 1, 32, 6}, {0, 1, 48, 7}, {1, 1, 64, 8}, {2, 1, 64, 8}, {2, 1, 96, 8}, {3, 1, 96, 8}, {4, 1, 128, 8}, {4, 2, 128, 8},
+		{0, 0, 0, 6}, {0, 0, 0, 7}, {0, 0, 0, 8}, {1, 1, 64, 8}, {2, 1, 64, 8}, {2, 1, 96, 8}, {3, 1, 96, 8}, {4, 1, 128, 8}, {4, 2, 128, 8},
 		{8, 2, 256, 8}, {16, 2, 256, 8}, {24, 2, 384, 8}, {32, 2, 512, 8}, {48, 2, 512, 8}, {64, 2, 768, 8}, {96, 2, 1024, 8},
 		{128, 2, 2048, 8}, {256, 2, 4096, 8}, {512, 2, 8192, 8},
 	}
