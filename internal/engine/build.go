@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
@@ -18,9 +17,6 @@ import (
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/client"
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/moby/buildkit/session"
-	"github.com/moby/buildkit/util/bklog"
-	"github.com/sirupsen/logrus"
 )
 
 // Request says what to build.
@@ -45,16 +41,11 @@ type Request struct {
 // steps and their output on the task. A failure of the build names the step and
 // ends with the last lines of its output.
 func Build(ctx context.Context, engine *client.Client, r Request, task *progress.Task) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	s, err := openSession(ctx, engine, r.Keychain, stop)
+	s, err := openSession(ctx, engine, r.Keychain)
 	if err != nil {
 		return fmt.Errorf("starting a BuildKit session: %w", err)
 	}
-	err = r.build(ctx, engine, s.ID(), task)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
-	}
+	err = r.build(ctx, engine, s.id, task)
 	return errors.Join(err, s.Close())
 }
 
@@ -93,26 +84,4 @@ func (r Request) run(ctx context.Context, engine *client.Client, sessionID strin
 	}
 	t := &trace{task: task}
 	return errors.Join(t.read(resp.Body), resp.Body.Close())
-}
-
-// openSession connects a session that answers for logins, until it is closed.
-// Should it end by itself with an error, stop is called with it.
-func openSession(ctx context.Context, engine *client.Client, keychain authn.Keychain, stop context.CancelCauseFunc) (*session.Session, error) {
-	quiet := logrus.New()
-	quiet.SetOutput(io.Discard) // what matters comes back as an error
-	ctx = bklog.WithLogger(ctx, logrus.NewEntry(quiet))
-	s, err := session.NewSession(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	s.Allow(&credentials{keychain: keychain})
-	go func() {
-		err := s.Run(ctx, func(ctx context.Context, proto string, meta map[string][]string) (net.Conn, error) {
-			return engine.DialHijack(ctx, "/session", proto, meta)
-		})
-		if err != nil && ctx.Err() == nil {
-			stop(fault.Outsidef("keeping the BuildKit session open: %w", err))
-		}
-	}()
-	return s, nil
 }

@@ -4,26 +4,24 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/moby/buildkit/session/auth"
-	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// credentials answers BuildKit's questions for logins, as the service
-// moby.filesync.v1.Auth of a session. Only user names and secrets are given;
-// BuildKit gets its tokens with them by itself.
-type credentials struct {
-	auth.UnimplementedAuthServer
-	keychain authn.Keychain
-}
-
-// Register implements [session.Attachable].
-func (c *credentials) Register(server *grpc.Server) { auth.RegisterAuthServer(server, c) }
-
-// Credentials implements [auth.AuthServer]. No login is an empty answer.
-func (c *credentials) Credentials(ctx context.Context, r *auth.CredentialsRequest) (*auth.CredentialsResponse, error) {
-	host := r.GetHost()
+// credentials answers moby.filesync.v1.CredentialsRequest. Only user name and
+// secret are told; BuildKit gets its tokens with them by itself. No login is an
+// empty answer.
+func (a *answers) credentials(ctx context.Context, question []byte) ([]byte, error) {
+	var host string
+	err := eachField(question, func(number protowire.Number, value []byte, _ uint64) error {
+		if number == 1 {
+			host = string(value)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	if host == "registry-1.docker.io" || host == "docker.io" {
 		host = name.DefaultRegistry // what logins to Docker Hub are kept under
 	}
@@ -31,12 +29,19 @@ func (c *credentials) Credentials(ctx context.Context, r *auth.CredentialsReques
 	if err != nil {
 		return nil, fmt.Errorf("finding the login for %q: %w", host, err)
 	}
-	known, err := login(ctx, c.keychain, registry)
+	known, err := login(ctx, a.keychain, registry)
 	if err != nil {
 		return nil, err
 	}
+	user, secret := known.Username, known.Password
 	if known.IdentityToken != "" {
-		return &auth.CredentialsResponse{Secret: known.IdentityToken}, nil
+		user, secret = "", known.IdentityToken
 	}
-	return &auth.CredentialsResponse{Username: known.Username, Secret: known.Password}, nil
+	var answer []byte
+	for number, text := range []string{1: user, 2: secret} {
+		if text != "" {
+			answer = protowire.AppendString(protowire.AppendTag(answer, protowire.Number(number), protowire.BytesType), text)
+		}
+	}
+	return answer, nil
 }

@@ -10,13 +10,10 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
-
-	control "github.com/moby/buildkit/api/services/control"
-	"google.golang.org/protobuf/proto"
 )
 
 // traceID marks the messages of the Engine's stream that carry BuildKit's own,
-// as serialised [control.StatusResponse].
+// as a serialised moby.buildkit.v1.StatusResponse.
 const traceID = "moby.buildkit.trace"
 
 // keptLines is how much of a step's output an error ends with.
@@ -45,7 +42,7 @@ type trace struct {
 	begun map[string]bool
 	tails map[string][]string
 	// failed is the step whose error ended the build.
-	failed *control.Vertex
+	failed *vertex
 }
 
 // read reports a build's stream to its end, and gives the build's error.
@@ -75,29 +72,29 @@ func (t *trace) status(aux json.RawMessage) error {
 	if err := json.Unmarshal(aux, &raw); err != nil {
 		return err
 	}
-	var status control.StatusResponse
-	if err := proto.Unmarshal(raw, &status); err != nil {
+	status, err := parseStatus(raw)
+	if err != nil {
 		return err
 	}
-	for _, v := range status.GetVertexes() {
+	for _, v := range status.vertexes {
 		t.step(v)
 	}
-	for _, l := range status.GetLogs() {
-		t.output(l.GetVertex(), string(l.GetMsg()))
+	for _, l := range status.logs {
+		t.output(l.vertex, l.text)
 	}
 	return nil
 }
 
-func (t *trace) step(v *control.Vertex) {
-	if v.GetError() != "" && t.failed == nil {
-		t.failed = v
+func (t *trace) step(v vertex) {
+	if v.err != "" && t.failed == nil {
+		t.failed = &v
 	}
-	if v.GetStarted() == nil || t.begun[v.GetDigest()] || strings.HasPrefix(v.GetName(), "[internal]") {
+	if !v.started || t.begun[v.digest] || strings.HasPrefix(v.name, "[internal]") {
 		return
 	}
-	t.begun[v.GetDigest()] = true
-	name := v.GetName()
-	if v.GetCached() {
+	t.begun[v.digest] = true
+	name := v.name
+	if v.cached {
 		name += " (cached)"
 	}
 	t.task.Output(name)
@@ -116,8 +113,8 @@ func (t *trace) failure(err error) error {
 	if t.failed == nil {
 		return err
 	}
-	text := fmt.Sprintf("step %q", t.failed.GetName())
-	if tail := t.tails[t.failed.GetDigest()]; len(tail) > 0 {
+	text := fmt.Sprintf("step %q", t.failed.name)
+	if tail := t.tails[t.failed.digest]; len(tail) > 0 {
 		return fmt.Errorf("%s: %w; its last output:\n%s", text, err, strings.Join(tail, "\n"))
 	}
 	return fmt.Errorf("%s: %w", text, err)
