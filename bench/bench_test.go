@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,9 +12,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	library "github.com/klauspost/compress/zstd"
 
 	"hookbuild/internal/initramfs"
 )
+
+// TestMain lets this program be a launcher too.
+func TestMain(m *testing.M) {
+	if code, yes := launched(); yes {
+		os.Exit(code)
+	}
+	m.Run()
+}
 
 func TestParseStat(t *testing.T) {
 	fields := func(name string, more ...string) []byte {
@@ -117,6 +127,19 @@ func TestCommandFails(t *testing.T) {
 	}
 }
 
+// A small program stays small, whatever this one has.
+func TestPeakIsTheProgramsOwn(t *testing.T) {
+	ballast := bytes.Repeat([]byte("x"), 200*mib)
+	spent, err := command{args: []string{"true"}}.run(t.Context())
+	if err != nil || spent.peak < mib/2 || spent.peak > 60*mib {
+		t.Errorf("got %d MiB, %v, with %d in use here", spent.peak/mib, err, len(ballast))
+	}
+	_, err = command{args: []string{"no-such-program"}}.run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "no-such-program") {
+		t.Error(err)
+	}
+}
+
 // A tree read from a directory has what a directory has.
 func TestReadTree(t *testing.T) {
 	dir := t.TempDir()
@@ -168,6 +191,30 @@ func TestSynthesize(t *testing.T) {
 	}
 	if digests[0] != digests[1] {
 		t.Errorf("the digests differ: %v", digests)
+	}
+}
+
+// What an encoder of the comparison writes unpacks to what it read.
+func TestEncode(t *testing.T) {
+	content := strings.Repeat("some content, ", 10000)
+	for _, e := range encoders() {
+		t.Setenv(encodeVariable, e.name)
+		var packed bytes.Buffer
+		if yes, err := encoded(strings.NewReader(content), &packed); !yes || err != nil {
+			t.Fatalf("%s: %t, %v", e.name, yes, err)
+		}
+		r, err := library.NewReader(&packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || string(got) != content {
+			t.Errorf("%s: %d bytes, %v", e.name, len(got), err)
+		}
+		r.Close()
+	}
+	t.Setenv(encodeVariable, "none of these")
+	if yes, err := encoded(strings.NewReader(content), io.Discard); !yes || err == nil {
+		t.Errorf("%t, %v", yes, err)
 	}
 }
 

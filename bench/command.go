@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,8 +32,13 @@ func script(lines string, args ...string) command {
 // run runs a program and those that it starts, to their end.
 func (c command) run(ctx context.Context) (cost, error) {
 	var text tailWriter
-	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd := exec.CommandContext(ctx, c.args[0])
 	cmd.Env, cmd.Dir = append(os.Environ(), c.env...), c.dir
+	reports, started, err := launcher(cmd, c.args)
+	if err != nil {
+		return cost{}, err
+	}
+	defer reports.Close() // only read
 	cmd.Stdout, cmd.Stderr = &text, &text
 	if c.said != nil {
 		cmd.Stdout = io.MultiWriter(&text, c.said)
@@ -42,33 +49,37 @@ func (c command) run(ctx context.Context) (cost, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	if err := errors.Join(err, started()); err != nil {
 		return cost{}, err
 	}
-	if c.during != nil {
-		c.during(cmd.Process.Pid)
+	in := json.NewDecoder(reports)
+	var begin, end report
+	told := in.Decode(&begin)
+	if told == nil && c.during != nil {
+		c.during(begin.PID)
 	}
-	err := cmd.Wait()
+	if told == nil {
+		told = in.Decode(&end)
+	}
+	err = cmd.Wait()
 	spent := costOf(cmd.ProcessState)
-	spent.wall = time.Since(began)
+	spent.wall, spent.peak = time.Since(began), end.Peak
 	if ctx.Err() != nil {
 		return spent, context.Cause(ctx)
 	}
 	if err != nil {
 		return spent, fmt.Errorf("running %q: %w: %s", strings.Join(c.args, " "), err, text.String())
 	}
+	if told != nil {
+		return spent, fmt.Errorf("measuring %q: %w", strings.Join(c.args, " "), told)
+	}
 	return spent, nil
 }
 
-// costOf gives the CPU time and memory of a process that ended, with all that
-// it waited for.
-func costOf(s *os.ProcessState) cost {
-	spent := cost{cpu: s.UserTime() + s.SystemTime()}
-	if usage, ok := s.SysUsage().(*syscall.Rusage); ok {
-		spent.peak = usage.Maxrss << 10 // Linux counts in KiB
-	}
-	return spent
-}
+// costOf returns the CPU time of a process that ended, with all that it waited
+// for.
+func costOf(s *os.ProcessState) cost { return cost{cpu: s.UserTime() + s.SystemTime()} }
 
 // tailWriter keeps the end of what is written to it.
 type tailWriter struct{ text []byte }

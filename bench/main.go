@@ -5,6 +5,7 @@
 //	go run ./bench           embed and all, beside Docker, cpio, rdfind and zstd
 //	go run ./bench -memory   the memory that hookbuild takes for a 3 GiB image
 //	go run ./bench -pack     our squashfs writer beside mksquashfs
+//	go run ./bench -zstd     our zstd encoder beside klauspost's and the zstd program
 //	go run ./bench -boot     what an embedded store costs the machine that boots
 //
 // All that is compared is measured in one run, one after the other, on the same
@@ -26,6 +27,16 @@ import (
 )
 
 func main() {
+	if code, yes := launched(); yes {
+		os.Exit(code)
+	}
+	if yes, err := encoded(os.Stdin, os.Stdout); yes {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -42,7 +53,8 @@ func main() {
 type options struct {
 	rounds                    int
 	work, checkout, hookbuild string
-	memory, pack, boot        bool
+	memory, pack, boot, zstd  bool
+	root                      string
 	mib                       int
 }
 
@@ -56,6 +68,8 @@ func parse(args []string, said io.Writer) (o options, err error) {
 	flags.BoolVar(&o.memory, "memory", false, "measure hookbuild's memory on a large image instead")
 	flags.IntVar(&o.mib, "mib", 3072, "size of the image that -memory makes, in `MiB`")
 	flags.BoolVar(&o.pack, "pack", false, "compare our squashfs writer with mksquashfs instead")
+	flags.BoolVar(&o.zstd, "zstd", false, "compare our zstd encoder with klauspost's and the zstd program instead")
+	flags.StringVar(&o.root, "root", "", "let -zstd compress this archive, a `FILE` (default: that of the HookOS built for comparing)")
 	flags.BoolVar(&o.boot, "boot", false, "boot the layouts in QEMU and compare them instead")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -65,7 +79,7 @@ func parse(args []string, said io.Writer) (o options, err error) {
 
 func (o options) check(rest []string) error {
 	modes := 0
-	for _, mode := range []bool{o.memory, o.pack, o.boot} {
+	for _, mode := range []bool{o.memory, o.pack, o.boot, o.zstd} {
 		if mode {
 			modes++
 		}
@@ -74,7 +88,7 @@ func (o options) check(rest []string) error {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case modes > 1:
-		return errors.New("-memory, -pack and -boot exclude one another")
+		return errors.New("-memory, -pack, -zstd and -boot exclude one another")
 	case o.rounds < 1 || o.mib < 1:
 		return errors.New("-n and -mib must be 1 or more")
 	}
@@ -93,6 +107,8 @@ func run(ctx context.Context, args []string, out, said io.Writer) (err error) {
 		measure, needs = watchMemory, watching()
 	case o.pack:
 		measure, needs = comparePackers, packing()
+	case o.zstd:
+		measure, needs = compareEncoders, encoding(o.root != "")
 	case o.boot:
 		measure, needs = compareBoots, booting()
 	}

@@ -40,6 +40,15 @@ func packing() needs {
 	return needs{"comparing with mksquashfs", true, append(append(labTools(), dockerTools()...), tool{"mksquashfs", "squashfs-tools"})}
 }
 
+// encoding needs what makes a HookOS, unless its root file system is given.
+func encoding(given bool) needs {
+	own := []tool{{"zstd", "zstd"}, {"bash", "bash"}}
+	if !given {
+		own = append(own, labTools()...)
+	}
+	return needs{"comparing zstd encoders", false, own}
+}
+
 func booting() needs {
 	debian := map[string]string{"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}[runtime.GOARCH]
 	own := []tool{{"cpio", "cpio"}, {"zstd", "zstd"}, {lab.Emulator(runtime.GOARCH), debian}}
