@@ -153,6 +153,9 @@ func (v *verifier) readManifest() error {
 	}
 	v.listing.builds, v.listing.records = m.Builds, map[string]artifact.File{}
 	for _, b := range m.Builds {
+		if t := b.Tarball; t != nil && !plain(t.Name) {
+			return invalid("it names the tarball %q, which is not a file next to the directory; build the artifacts again", t.Name)
+		}
 		for _, a := range b.Artifacts {
 			if !plain(a.Name) {
 				return invalid("it names %q, which is no file beside it; build the artifacts again", a.Name)

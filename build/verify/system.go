@@ -32,7 +32,7 @@ func (v *verifier) checkSystems(ctx context.Context) error {
 		if !v.isFile(name) {
 			continue // it is told already; opening it may block
 		}
-		if err := v.checkSystem(ctx, name); err != nil {
+		if err := v.checkSystem(ctx, name, vmlinuzPrefix+strings.TrimPrefix(name, initramfsPrefix)); err != nil {
 			return err
 		}
 	}
@@ -80,7 +80,7 @@ func (v *verifier) isFile(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func (v *verifier) checkSystem(ctx context.Context, name string) (err error) {
+func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (err error) {
 	existing, err := v.editor.Open(ctx, v.path(name))
 	if err != nil {
 		return v.take(ctx, name, err)
@@ -89,7 +89,7 @@ func (v *verifier) checkSystem(ctx context.Context, name string) (err error) {
 	contents := existing.Contents
 	s := System{Initramfs: name, Segments: len(contents.Segments), Files: contents.Tree.Len()}
 	v.checkContents(name, contents)
-	if err := v.checkKernel(ctx, &s, contents.Tree); err != nil {
+	if err := v.checkKernel(ctx, &s, kernelName, contents.Tree); err != nil {
 		return err
 	}
 	if err := v.checkImages(ctx, &s, existing); err != nil {
@@ -128,8 +128,7 @@ func initProblem(tree *initramfs.Tree) string {
 
 // checkKernel reads the vmlinuz beside the initramfs; it loads no other modules
 // than those of its own release.
-func (v *verifier) checkKernel(ctx context.Context, s *System, tree *initramfs.Tree) error {
-	name := vmlinuzPrefix + strings.TrimPrefix(s.Initramfs, initramfsPrefix)
+func (v *verifier) checkKernel(ctx context.Context, s *System, name string, tree *initramfs.Tree) error {
 	if !v.isFile(name) {
 		if !v.listing.known(name) { // else it is told already
 			v.wrong(name, "there is none beside %s; machines ask for both", s.Initramfs)

@@ -31,6 +31,9 @@ import (
 type Request struct {
 	// Dir holds the artifacts: OUT/hook, or OUT with them in its "hook".
 	Dir string
+	// Vmlinuz and Initramfs are the paths of a pair to look into, without
+	// checksums, in the place of Dir.
+	Vmlinuz, Initramfs string
 	// Arch (x86_64, aarch64) is the one whose initramfs is looked into; empty is
 	// all that are there. Checksums are always compared of all files.
 	Arch string
@@ -42,7 +45,8 @@ type Request struct {
 // Report is what was looked at, and what is wrong with it.
 type Report struct {
 	Dir       string          `json:"dir"`
-	Artifacts []artifact.File `json:"artifacts"` // as they are
+	Artifacts []artifact.File `json:"artifacts"`          // as they are
+	Tarballs  []artifact.File `json:"tarballs,omitempty"` // next to Dir
 	Systems   []System        `json:"systems"`
 	Actions   []Action        `json:"actions,omitempty"`
 	Faults    []Fault         `json:"faults"`
@@ -83,15 +87,16 @@ func (f Fault) String() string {
 // Run proves what r names. An error says that it could not be looked at; what
 // is wrong is in the report.
 func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
+	if r.Vmlinuz != "" {
+		return runPair(ctx, e, r)
+	}
 	dir, files, err := find(r.Dir)
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier{
-		editor: e, request: r, dir: dir, files: files,
-		report: &Report{Dir: dir, Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}},
-	}
-	for _, check := range []func(context.Context) error{v.checkFiles, v.checkSystems, v.checkActions} {
+	v := newVerifier(e, r)
+	v.dir, v.files, v.report.Dir = dir, files, dir
+	for _, check := range []func(context.Context) error{v.checkFiles, v.checkTarballs, v.checkSystems, v.checkActions} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}
@@ -99,7 +104,28 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	return v.report, nil
 }
 
-// find gives the directory of the artifacts and the names of its files.
+// runPair proves a kernel and an initramfs that no manifest describes.
+func runPair(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
+	v := newVerifier(e, r)
+	for _, path := range []string{r.Vmlinuz, r.Initramfs} {
+		if !v.isFile(path) {
+			return nil, fault.Invalidf("verifying %q: it is not a file; name the vmlinuz and the initramfs", path)
+		}
+	}
+	if err := v.checkSystem(ctx, r.Initramfs, r.Vmlinuz); err != nil {
+		return nil, err
+	}
+	if err := v.checkActions(ctx); err != nil {
+		return nil, err
+	}
+	return v.report, nil
+}
+
+func newVerifier(e *remaster.Editor, r Request) *verifier {
+	return &verifier{editor: e, request: r, report: &Report{Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}}}
+}
+
+// find returns the directory of the artifacts and the names of its files.
 func find(dir string) (string, []string, error) {
 	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
 		entries, err := os.ReadDir(candidate)

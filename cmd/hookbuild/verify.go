@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ func newVerifyCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "prove artifacts: checksums, the initramfs's structure, every image on board, the images of a template's actions",
-		ArgsUsage: "[DIR]",
+		ArgsUsage: "[DIR | VMLINUZ INITRAMFS]",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "template", Usage: "a Tinkerbell template or a cluster specification, a `FILE`, whose actions' images must be on board (repeatable)"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
@@ -31,10 +32,7 @@ func newVerifyCommand(a *app) *cli.Command {
 }
 
 func (a *app) verify(c *cli.Context) error {
-	if c.NArg() > 1 {
-		return usagef("%q: one directory of artifacts at a time; quote a name with spaces, and give templates by --template FILE", c.Args().Slice())
-	}
-	arch, err := a.dockerArch(c)
+	r, err := a.verifyRequest(c)
 	if err != nil {
 		return err
 	}
@@ -42,22 +40,62 @@ func (a *app) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := verify.Run(c.Context, b.Editor(), verify.Request{
-		Dir:       orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName)),
-		Arch:      map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch],
-		Templates: c.StringSlice("template"),
-	})
+	report, err := verify.Run(c.Context, b.Editor(), r)
 	if err != nil {
 		return err
 	}
 	if err := a.printProof(report, c.Bool("json")); err != nil {
 		return err
 	}
+	what := orDefault(report.Dir, r.Initramfs)
 	if len(report.Faults) > 0 {
-		return fault.Invalidf("verifying %q: %s: %s; standard output tells each", report.Dir, count(len(report.Faults), "fault"), faultyFiles(report))
+		return fault.Invalidf("verifying %q: %s: %s; standard output lists each", what, count(len(report.Faults), "fault"), faultyFiles(report))
 	}
-	a.note("nothing is wrong with %q", report.Dir)
+	a.note("nothing is wrong with %q", what)
 	return nil
+}
+
+// verifyRequest reads the command line: a directory of artifacts, or a kernel and
+// an initramfs in either order.
+func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return r, err
+	}
+	r.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
+	r.Templates = c.StringSlice("template")
+	for _, name := range r.Templates {
+		if _, err := os.Stat(name); err != nil {
+			return r, fault.Invalidf("reading the template: %w", err)
+		}
+	}
+	switch args := c.Args().Slice(); len(args) {
+	case 0, 1:
+		r.Dir = orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName))
+		if info, err := os.Stat(r.Dir); err == nil && info.Mode().IsRegular() {
+			return r, usagef("verifying %q: it is a file; name a directory of artifacts, or both a vmlinuz and an initramfs", r.Dir)
+		}
+	case 2:
+		var kernels [2]bool
+		for i, name := range args {
+			if info, err := os.Stat(name); err == nil && info.IsDir() {
+				return r, usagef("%q: one directory of artifacts at a time; quote a name with spaces, and give templates by --template FILE", args)
+			}
+			if kernels[i], err = isKernelFile(name); err != nil {
+				return r, err
+			}
+		}
+		if kernels[0] == kernels[1] {
+			return r, usagef("verifying %q: name one vmlinuz and one initramfs", args)
+		}
+		r.Vmlinuz, r.Initramfs = args[0], args[1]
+		if kernels[1] {
+			r.Vmlinuz, r.Initramfs = args[1], args[0]
+		}
+	default:
+		return r, usagef("%q: give one directory of artifacts, or a vmlinuz and an initramfs; quote a name with spaces, and give templates by --template FILE", args)
+	}
+	return r, nil
 }
 
 // faultyFiles lists what has faults, each file once.
@@ -93,6 +131,9 @@ func printProven(w io.Writer, r *verify.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, artifact := range r.Artifacts {
 		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, words.Bytes(artifact.Size))
+	}
+	for _, t := range r.Tarballs {
+		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, bytesText(t.Size))
 	}
 	for _, s := range r.Systems {
 		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)

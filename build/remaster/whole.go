@@ -1,0 +1,253 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hookbuild/build/artifact"
+	"hookbuild/embed"
+	"hookbuild/internal/digest"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/kernel"
+	"hookbuild/kernel/flavor"
+	"hookbuild/linuxkit/size"
+)
+
+// Whole asks for a whole result: the kernel of an existing HookOS, its initramfs
+// with images added, checksums, manifest and tarball.
+type Whole struct {
+	// Base is the directory of the HookOS: OUT/hook, OUT, or an unpacked
+	// release.
+	Base string
+	// Arch (x86_64, aarch64) chooses where the directory has several; empty is
+	// the only one.
+	Arch string
+	// Request is about the images; its Initramfs and Vmlinuz are the pair of
+	// Base.
+	Request
+	// Out is the output directory; the artifacts appear in its "hook".
+	Out string
+}
+
+// WholeResult is what was published.
+type WholeResult struct {
+	Dir, Tarball string
+	Artifacts    []artifact.File
+	Memory       embed.Memory
+}
+
+const (
+	vmlinuzPrefix   = "vmlinuz-"
+	initramfsPrefix = "initramfs-"
+)
+
+// Pair is the kernel and the initramfs of a HookOS.
+type Pair struct {
+	Dir string
+	// ID ends both names.
+	ID string
+}
+
+func (p Pair) vmlinuz() string   { return filepath.Join(p.Dir, vmlinuzPrefix+p.ID) }
+func (p Pair) initramfs() string { return filepath.Join(p.Dir, initramfsPrefix+p.ID) }
+
+// FindPair finds the kernel and the initramfs in a directory or in its "hook".
+// Arch chooses where there are several; of two names of the same file, the one
+// with the longer id is taken.
+func FindPair(dir, arch string) (Pair, error) {
+	var ids []string
+	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
+		entries, err := os.ReadDir(candidate)
+		if err != nil && (candidate == dir || !errors.Is(err, fs.ErrNotExist)) {
+			return Pair{}, fault.Invalidf("looking for a HookOS to add images to: %w", err)
+		}
+		for _, e := range entries {
+			if id, ok := strings.CutPrefix(e.Name(), vmlinuzPrefix); ok && isFile(Pair{candidate, id}.initramfs()) {
+				ids = append(ids, id)
+			}
+		}
+		if len(ids) > 0 {
+			return choose(candidate, ids, arch)
+		}
+	}
+	return Pair{}, fault.Invalidf("looking for a HookOS to add images to: %q has no pair vmlinuz-ID and initramfs-ID; name the directory of a HookOS with --base", dir)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func choose(dir string, ids []string, arch string) (Pair, error) {
+	var last []string // the architectures of the pairs that were built last
+	for _, a := range []string{flavor.X86_64, flavor.AArch64} {
+		if slices.Contains(ids, a) && (arch == "" || a == arch) {
+			last = append(last, a)
+		}
+	}
+	if len(last) == 1 {
+		return Pair{dir, fullID(dir, ids, last[0])}, nil
+	}
+	of := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.HasSuffix(id, arch) })
+	if len(last) == 0 && len(of) == 1 {
+		return Pair{dir, of[0]}, nil
+	}
+	return Pair{}, fault.Usagef("looking for a HookOS to add images to: %q has the pairs %s; choose with --arch, or name the initramfs with --initramfs FILE -o OUT", dir, strings.Join(ids, ", "))
+}
+
+// fullID returns the id whose files the pair named by the architecture links to.
+func fullID(dir string, ids []string, arch string) string {
+	link, err := os.Stat(Pair{dir, arch}.initramfs())
+	if err != nil {
+		return arch
+	}
+	for _, id := range ids {
+		if info, err := os.Stat(Pair{dir, id}.initramfs()); id != arch && err == nil && os.SameFile(info, link) {
+			return id
+		}
+	}
+	return arch
+}
+
+// EmbedWhole adds images to a HookOS and publishes a whole result.
+func (e *Editor) EmbedWhole(ctx context.Context, w Whole) (_ *WholeResult, err error) {
+	pair, err := FindPair(w.Base, w.Arch)
+	if err != nil {
+		return nil, err
+	}
+	w.Initramfs, w.Vmlinuz = pair.initramfs(), pair.vmlinuz()
+	b, err := e.describeBase(ctx, pair)
+	if err != nil {
+		return nil, err
+	}
+	w.DockerArch = map[string]string{flavor.X86_64: "amd64", flavor.AArch64: "arm64"}[b.Arch]
+	j, err := e.begin(ctx, w.Request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, j.close()) }()
+	b.Base.Initramfs.Digest = j.digest
+	return j.publish(ctx, w, pair, b)
+}
+
+// describeBase starts the manifest of the result with what the base's own says.
+func (e *Editor) describeBase(ctx context.Context, pair Pair) (_ artifact.Build, err error) {
+	k, err := kernel.FromParts(ctx, pair.vmlinuz(), nil)
+	if err != nil {
+		return artifact.Build{}, err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	b := artifact.Build{Kernel: &artifact.Kernel{Source: "base", Release: k.Release}}
+	m, err := artifact.ReadManifest(filepath.Join(pair.Dir, artifact.ManifestFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return b, err
+	}
+	for _, old := range m.Builds {
+		if slices.ContainsFunc(old.Artifacts, func(f artifact.File) bool { return f.Name == initramfsPrefix+pair.ID }) {
+			b.Flavor, b.Template, b.Images, b.Options = old.Flavor, old.Template, old.Images, old.Options
+			if old.Kernel != nil {
+				b.Kernel = old.Kernel
+			}
+		}
+	}
+	sum, err := digest.OfFile(pair.vmlinuz())
+	if err != nil {
+		return b, fmt.Errorf("reading the kernel: %w", err)
+	}
+	if b.Kernel.Digest == "" {
+		b.Kernel.Digest = sum
+	}
+	b.ID, b.Arch, b.Hookbuild = pair.ID, k.Arch, e.Version
+	b.Base = &artifact.Base{
+		Kernel:    artifact.Input{Name: vmlinuzPrefix + pair.ID, Digest: sum},
+		Initramfs: artifact.Input{Name: initramfsPrefix + pair.ID},
+	}
+	return b, nil
+}
+
+func (j *job) publish(ctx context.Context, w Whole, pair Pair, b artifact.Build) (_ *WholeResult, err error) {
+	task := progress.Start(j.Progress, 0, "publish the artifacts in %s", w.Out)
+	defer func() { err = task.End(err, "") }()
+	stage, err := artifact.NewStage(w.Out, artifact.DefaultName)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stage.Discard()) }()
+	if err := j.writeWhole(ctx, stage, pair, b.Arch); err != nil {
+		return nil, err
+	}
+	if b.Artifacts, err = stage.Artifacts(ctx); err != nil {
+		return nil, err
+	}
+	b.Bundle, b.Embedded, b.Options = j.set.BundleRecord(), j.set.Records(), j.options(b)
+	b.Size = &size.Report{Compressed: j.memory().Compressed, Unpacked: j.memory().Unpacked, RAM: j.memory().Unpacked}
+	tarball := artifact.TarballName(artifact.DefaultName, b.ID)
+	replaced, err := stage.Publish(ctx, tarball, b)
+	if err != nil {
+		return nil, err
+	}
+	artifact.WarnReplaced(j.Progress, replaced)
+	return &WholeResult{
+		Dir: filepath.Join(w.Out, artifact.DefaultName), Tarball: filepath.Join(w.Out, tarball), Artifacts: b.Artifacts, Memory: j.memory(),
+	}, nil
+}
+
+func (j *job) writeWhole(ctx context.Context, s *artifact.Stage, pair Pair, arch string) error {
+	copyOf := func(path string) func(io.Writer) error {
+		return func(w io.Writer) (err error) {
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, f.Close()) }()
+			_, err = io.Copy(w, f)
+			return err
+		}
+	}
+	kinds := []string{vmlinuzPrefix, initramfsPrefix}
+	if err := s.Write(vmlinuzPrefix+pair.ID, copyOf(pair.vmlinuz())); err != nil {
+		return err
+	}
+	err := s.Write(initramfsPrefix+pair.ID, func(w io.Writer) error { return j.write(ctx, unsynced{w}) })
+	if err != nil {
+		return err
+	}
+	for _, more := range []string{"cmdline-" + pair.ID, "dtbs-" + pair.ID + ".tar.gz"} {
+		if path := filepath.Join(pair.Dir, more); isFile(path) {
+			if err := s.Write(more, copyOf(path)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, kind := range kinds {
+		if err := s.Link(kind+arch, kind+pair.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unsynced is a writer that the stage syncs itself.
+type unsynced struct{ io.Writer }
+
+// Sync implements [syncWriter].
+func (unsynced) Sync() error { return nil }
+
+// options returns the base's options with those of the images.
+func (j *job) options(b artifact.Build) map[string]string {
+	all := map[string]string{"outputID": b.ID}
+	for name, value := range b.Options {
+		all[name] = value
+	}
+	all["compression"], all["level"] = string(j.Segment.Compression), fmt.Sprint(j.Segment.Level)
+	all["layout"], all["packCompression"], all["packBlock"] = string(j.Layout), string(j.Packing.Compression), fmt.Sprint(j.Packing.BlockSize)
+	return all
+}
