@@ -45,11 +45,7 @@ type Builder struct {
 
 // Result is what a build published.
 type Result struct {
-	// Dir holds the artifacts: OUT/hook.
-	Dir string
-	// Tarball holds the same in one file.
-	Tarball   string
-	Artifacts []artifact.File
+	artifact.Published
 	// Size says what the initramfs weighs.
 	Size *size.Report
 }

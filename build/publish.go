@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"path/filepath"
 
 	"hookbuild/build/artifact"
 	"hookbuild/internal/cache"
@@ -30,12 +29,12 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 		return nil, err
 	}
 	tarball := artifact.TarballName(p.Name, p.OutputID)
-	replaced, err := stage.Publish(ctx, tarball, b.record(p, made, artifacts))
+	published, err := stage.Publish(ctx, tarball, b.record(p, made, artifacts))
 	if err != nil {
 		return nil, err
 	}
-	artifact.WarnReplaced(b.Progress, replaced)
-	return &Result{Dir: filepath.Join(p.Out, p.Name), Tarball: filepath.Join(p.Out, tarball), Artifacts: artifacts, Size: made.report}, nil
+	published.WarnReplaced(b.Progress)
+	return &Result{Published: published, Size: made.report}, nil
 }
 
 // made is what is known of the artifacts when they are written.

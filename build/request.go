@@ -75,6 +75,22 @@ const (
 	DefaultOut            = "out"
 )
 
+// Check reports what is wrong with the request and can be known without the
+// network: no template or document of that name, or an output directory that
+// is a file.
+func (r Request) Check() error {
+	if err := artifact.CheckOut(r.Out); err != nil {
+		return err
+	}
+	if r.Document != "" {
+		_, err := readDocument(r.Document)
+		return err
+	}
+	setDefault(&r.Template, r.Flavor.Template)
+	_, _, err := r.Workspace.Template(r.Template)
+	return err
+}
+
 func (r *Request) fillDefaults() error {
 	if r.KernelOptions.Plan.Flavor.ID == "" && r.Document == "" {
 		r.KernelOptions.Plan.Flavor, r.KernelOptions.Plan.HookDir = r.Flavor, r.Workspace.Dir

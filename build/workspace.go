@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hookbuild/internal/fault"
 )
@@ -70,11 +71,14 @@ func (w Workspace) Template(name string) (path string, content []byte, err error
 	path = filepath.Join("linuxkit-templates", name+".template.yaml")
 	content, err = os.ReadFile(filepath.Join(w.Dir, path))
 	if errors.Is(err, fs.ErrNotExist) {
-		known, _ := filepath.Glob(filepath.Join(w.Dir, "linuxkit-templates", "*.template.yaml")) // the pattern is a valid one
-		for i := range known {
-			known[i] = filepath.Base(known[i])
+		known, err := fs.Glob(w.FS(), "linuxkit-templates/*.template.yaml")
+		if err != nil {
+			return "", nil, fmt.Errorf("listing the templates of %q: %w", w.Dir, err)
 		}
-		return "", nil, fault.Invalidf("reading the template %q of the checkout %q: there is none; it has %v", path, w.Dir, known)
+		for i, file := range known {
+			known[i] = strings.TrimSuffix(filepath.Base(file), ".template.yaml")
+		}
+		return "", nil, fault.Invalidf("reading the template %q of the checkout %q: it does not exist; the templates are %s", path, w.Dir, strings.Join(known, ", "))
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("reading the template %q: %w", path, err)

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/progress"
 	"hookbuild/linuxkit/size"
 )
 
@@ -181,10 +180,3 @@ func (m Manifest) write(w io.Writer) error {
 // TarballName returns the name of a build's tarball, which Tinkerbell's chart
 // links to: hook_latest-lts-x86_64.tar.gz.
 func TarballName(name, id string) string { return name + "_" + id + ".tar.gz" }
-
-// WarnReplaced reports the builds that [Stage.Publish] returned.
-func WarnReplaced(sink progress.Sink, replaced []Build) {
-	for _, b := range replaced {
-		progress.Warnf(sink, "%s is no longer in the directory: the new artifacts have the same names; its tarball stays", b.Flavor)
-	}
-}

@@ -21,6 +21,7 @@ import (
 
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 )
 
 // Stage is where artifacts are written before they appear. All of them appear
@@ -165,36 +166,55 @@ func sumFile(path string) (_ File, err error) {
 
 // Publish writes the tarball, checksums and manifest, and lets all artifacts
 // appear in OUT. B describes this build. Other builds of OUT/hook stay next to
-// it; those that lost a file to it are returned.
-func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (replaced []Build, err error) {
+// it.
+func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Published, err error) {
 	packed, err := s.pack(ctx, tarball, b)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	b.Tarball = &packed
 	out, err := lockDir(s.out)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	m, err := merge(filepath.Join(s.final(), ManifestFile), b)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	if err := s.keepOthers(m.dropped); err != nil {
-		return nil, err
+		return p, err
 	}
 	if err := s.Write(ManifestFile, m.write); err != nil {
-		return nil, err
+		return p, err
 	}
 	all, err := s.Artifacts(ctx)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	if err := s.Write(ChecksumsFile, checksums(all)); err != nil {
-		return nil, err
+		return p, err
 	}
-	return m.replaced, s.appear(tarball)
+	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced}
+	return p, s.appear(tarball)
+}
+
+// Published is what appeared.
+type Published struct {
+	// Dir holds the artifacts: OUT/hook.
+	Dir string
+	// Tarball holds those that machines boot, in one file.
+	Tarball   string
+	Artifacts []File
+	// Replaced are other builds that lost a file of their own to this one.
+	Replaced []Build
+}
+
+// WarnReplaced reports what was replaced.
+func (p Published) WarnReplaced(sink progress.Sink) {
+	for _, b := range p.Replaced {
+		progress.Warnf(sink, "%s is no longer in %s: the new artifacts have the same names; its tarball stays", b.Flavor, p.Dir)
+	}
 }
 
 // lockDir waits until no other hookbuild publishes into dir.

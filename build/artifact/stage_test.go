@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hookbuild/internal/fault"
 	"hookbuild/test/testneed"
 )
 
@@ -210,5 +211,77 @@ func TestTarballHoldsTheBuildAtItsRoot(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"checksums.txt", "manifest.json", "vmlinuz-x86_64", "initramfs-x86_64"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// publishFlavor publishes a build with the links of its architecture.
+func publishFlavor(t *testing.T, out, id, content string) Published {
+	t.Helper()
+	s := stageFor(t, out, id, content)
+	for _, kind := range []string{"vmlinuz-", "initramfs-"} {
+		if err := s.Link(kind+"x86_64", kind+id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	artifacts, err := s.Artifacts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Publish(t.Context(), TarballName("hook", id), Build{ID: id, Arch: "x86_64", Flavor: "hook-" + id, Artifacts: artifacts})
+	if err := errors.Join(err, s.Discard()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Two flavors of one architecture are next to each other, and the names that EKS
+// Anywhere asks for are those of the last.
+func TestFlavorsOfOneArchitecture(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "o[2")
+	publishFlavor(t, out, "a-x86_64", "a ")
+	publishFlavor(t, out, "b-x86_64", "b ")
+	publishFlavor(t, out, "a-x86_64", "new a ")
+	dir := filepath.Join(out, "hook")
+	for name, want := range map[string]string{"vmlinuz-a-x86_64": "new a ", "vmlinuz-b-x86_64": "b ", "vmlinuz-x86_64": "new a "} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.HasPrefix(string(got), want) {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	last, err := os.Stat(filepath.Join(dir, "vmlinuz-a-x86_64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if link, err := os.Stat(filepath.Join(dir, "vmlinuz-x86_64")); err != nil || !os.SameFile(link, last) {
+		t.Errorf("vmlinuz-x86_64 is not a link to the last flavor: %v", err)
+	}
+	m, err := ReadManifest(filepath.Join(dir, ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Builds) != 2 || len(m.Builds[0].Artifacts) != 4 || len(m.Builds[1].Artifacts) != 2 || m.Builds[0].Tarball == nil {
+		t.Errorf("the manifest has %+v", m.Builds)
+	}
+	if got, want := names(t, out), []string{"hook", "hook_a-x86_64.tar.gz", "hook_b-x86_64.tar.gz"}; !slices.Equal(got, want) {
+		t.Errorf("the output directory has %v", got)
+	}
+
+	// A flavor whose id is the architecture has the names for itself.
+	p := publishFlavor(t, out, "x86_64", "own ")
+	if len(p.Replaced) != 0 {
+		t.Errorf("links are no files of their own: %+v", p.Replaced)
+	}
+	p = publishFlavor(t, out, "b-x86_64", "b ")
+	if len(p.Replaced) != 1 || p.Replaced[0].ID != "x86_64" {
+		t.Errorf("replaced: %+v", p.Replaced)
+	}
+}
+
+func TestOutThatIsAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewStage(path, "hook"); fault.KindOf(err) != fault.Usage {
+		t.Errorf("got %v", err)
 	}
 }

@@ -37,11 +37,10 @@ type Whole struct {
 	Out string
 }
 
-// WholeResult is what was published.
+// WholeResult is what was published, and the RAM that it needs to boot.
 type WholeResult struct {
-	Dir, Tarball string
-	Artifacts    []artifact.File
-	Memory       embed.Memory
+	artifact.Published
+	Memory embed.Memory
 }
 
 const (
@@ -190,14 +189,12 @@ func (j *job) publish(ctx context.Context, w Whole, pair Pair, b artifact.Build)
 	b.Bundle, b.Embedded, b.Options = j.set.BundleRecord(), j.set.Records(), j.options(b)
 	b.Size = &size.Report{Compressed: j.memory().Compressed, Unpacked: j.memory().Unpacked, RAM: j.memory().Unpacked}
 	tarball := artifact.TarballName(artifact.DefaultName, b.ID)
-	replaced, err := stage.Publish(ctx, tarball, b)
+	published, err := stage.Publish(ctx, tarball, b)
 	if err != nil {
 		return nil, err
 	}
-	artifact.WarnReplaced(j.Progress, replaced)
-	return &WholeResult{
-		Dir: filepath.Join(w.Out, artifact.DefaultName), Tarball: filepath.Join(w.Out, tarball), Artifacts: b.Artifacts, Memory: j.memory(),
-	}, nil
+	published.WarnReplaced(j.Progress)
+	return &WholeResult{published, j.memory()}, nil
 }
 
 func (j *job) writeWhole(ctx context.Context, s *artifact.Stage, pair Pair, arch string) error {

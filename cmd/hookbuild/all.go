@@ -8,9 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/embed"
-	"hookbuild/internal/initramfs"
-	"hookbuild/internal/squashfs"
+	"hookbuild/build/artifact"
 	"hookbuild/internal/words"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
@@ -40,53 +38,6 @@ func newAllCommand(a *app) *cli.Command {
 	}
 }
 
-func concat(groups ...[]cli.Flag) []cli.Flag {
-	var all []cli.Flag
-	for _, g := range groups {
-		all = append(all, g...)
-	}
-	return all
-}
-
-// hookFlags say what a HookOS is made of.
-func hookFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel", Usage: "`latest`, build, image:REF, deb:FILE or dir:DIR (default: the published one of the series, or of a pinned release)"},
-		&cli.StringFlag{Name: "template", Usage: "the template's `NAME` in linuxkit-templates/, in the place of the flavor's"},
-		&cli.BoolFlag{Name: "no-build-containers", Usage: "do not build the checkout's containers that are not published (DO_BUILD_LK_CONTAINERS=no)"},
-	}
-}
-
-func compressionFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "compression", Value: string(initramfs.Zstd), Usage: "of the initramfs: zstd, gzip or none"},
-		&cli.IntFlag{Name: "level", Usage: "of the compression, 1 to 9 for gzip, 1 to 22 for zstd (default: a good one)"},
-	}
-}
-
-func layoutFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "layout", Value: string(embed.Packed), Usage: "how the images are stored: packed, directory, or auto (packed where the kernel can mount it)"},
-		&cli.StringFlag{Name: "pack-compression", Usage: "of the packed layout: gzip, zstd or xz, the smallest and slowest (default: zstd where the kernel reads it, else gzip)"},
-		&cli.IntFlag{Name: "pack-block", Usage: "`KIB` that the packed layout compresses at a time, a power of two from 4 to 1024 (default: 128)"},
-	}
-}
-
-// layoutOf reads the flags that say how images are stored.
-func layoutOf(c *cli.Context) (layout embed.Layout, p embed.Packing, err error) {
-	if layout, err = embed.ParseLayout(c.String("layout")); err != nil {
-		return "", p, err
-	}
-	if layout == embed.Directory && (c.IsSet("pack-compression") || c.IsSet("pack-block")) {
-		return "", p, usagef("--pack-compression and --pack-block are for the packed layout; leave them or --layout directory out")
-	}
-	p.Compression, p.BlockSize = squashfs.Compression(c.String("pack-compression")), c.Int("pack-block")<<10
-	if err := p.Check(); err != nil {
-		return "", p, usagef("how to pack the images: %v", err)
-	}
-	return layout, p, nil
-}
-
 // wantsImages tells whether a flag asks for embedded images.
 func wantsImages(c *cli.Context) bool {
 	for _, flag := range concat([]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle"}}, bundleFlags(), imageFlags()) {
@@ -95,14 +46,6 @@ func wantsImages(c *cli.Context) bool {
 		}
 	}
 	return false
-}
-
-func segmentOptions(c *cli.Context) (initramfs.SegmentOptions, error) {
-	compression, err := initramfs.ParseCompression(c.String("compression"))
-	if err != nil {
-		return initramfs.SegmentOptions{}, usagef("--compression: %v", err)
-	}
-	return initramfs.SegmentOptions{Compression: compression, Level: c.Int("level"), Jobs: c.Int("jobs")}, nil
 }
 
 // dockerArch is the architecture that --arch or DOCKER_ARCH names; "" where
@@ -135,6 +78,9 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	f, err := flavors.Find(id)
 	if err != nil {
 		return f, err
+	}
+	if c.NArg() == 0 {
+		a.note("no flavor is named: taking %s", f.ID)
 	}
 	if arch != "" && f.DockerArch() != arch {
 		return f, usagef("--arch %s: the flavor %s is for %s", arch, f.ID, f.DockerArch())
@@ -262,6 +208,9 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 	if err != nil {
 		return err
 	}
+	if err := r.Check(); err != nil {
+		return err
+	}
 	if err := complete(&r); err != nil {
 		return err
 	}
@@ -278,17 +227,21 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 			return err
 		}
 	}
-	return a.printResult(result, time.Since(started))
+	return a.printResult(result.Published, time.Since(started))
 }
 
-func (a *app) printResult(result *build.Result, took time.Duration) error {
-	for _, artifact := range result.Artifacts {
-		a.note("%s: %s", artifact.Name, words.Bytes(artifact.Size))
+func (a *app) printResult(result artifact.Published, took time.Duration) error {
+	for _, f := range result.Artifacts {
+		if f.Link == "" {
+			a.note("%s: %s", f.Name, words.Bytes(f.Size))
+		} else {
+			a.note("%s: the same file as %s", f.Name, f.Link)
+		}
 	}
 	a.note("done in %s", took.Round(time.Millisecond))
 	out := a.results()
-	for _, artifact := range result.Artifacts {
-		if _, err := fmt.Fprintf(out, "%s%c%s\n", result.Dir, os.PathSeparator, artifact.Name); err != nil {
+	for _, f := range result.Artifacts {
+		if _, err := fmt.Fprintf(out, "%s%c%s\n", result.Dir, os.PathSeparator, f.Name); err != nil {
 			return err
 		}
 	}

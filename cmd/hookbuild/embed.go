@@ -9,20 +9,23 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build/artifact"
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/words"
+	"hookbuild/kernel/flavor"
 )
 
 func newEmbedCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "embed",
-		Usage: "add images to an existing initramfs; needs neither Docker nor root",
+		Usage: "add images to an existing HookOS; needs neither Docker nor root",
 		Flags: concat(
 			[]cli.Flag{
 				&cli.StringFlag{Name: "initramfs", Usage: "the initramfs to add to, a `FILE|URL`"},
-				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write"},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write; - is standard output"},
+				&cli.StringFlag{Name: "base", Usage: "add to the HookOS in `DIR`: --out gets its kernel, the new initramfs, checksums and manifest"},
 				&cli.StringFlag{Name: "vmlinuz", Usage: "the kernel that boots it, a `FILE` (default: the vmlinuz beside the initramfs)"},
 				&cli.BoolFlag{Name: "from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"},
 				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that it has; without it they are replaced"},
@@ -42,6 +45,9 @@ func (a *app) embed(c *cli.Context) error {
 	if c.IsSet("list") {
 		return a.listEmbedded(c, c.String("list"))
 	}
+	if c.IsSet("base") {
+		return a.embedWhole(c, started)
+	}
 	b, err := a.newBuilder(c)
 	if err != nil {
 		return err
@@ -58,6 +64,40 @@ func (a *app) embed(c *cli.Context) error {
 	a.noteMemory(memory)
 	a.note("done in %s", time.Since(started).Round(time.Millisecond))
 	return a.printOutput(to)
+}
+
+// embedWhole adds images to the HookOS of --base and publishes it in --out.
+func (a *app) embedWhole(c *cli.Context, started time.Time) error {
+	for _, name := range []string{"initramfs", "vmlinuz", "output"} {
+		if c.IsSet(name) {
+			return usagef("--base %s names both files, and --out where the result goes: leave --%s out", c.String("base"), name)
+		}
+	}
+	w := remaster.Whole{Base: c.String("base"), Out: c.String("out"), Request: remaster.Request{Keep: c.Bool("keep-embedded")}}
+	if err := artifact.CheckOut(w.Out); err != nil {
+		return err
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return err
+	}
+	w.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
+	if _, err := remaster.FindPair(w.Base, w.Arch); err != nil {
+		return err
+	}
+	b, err := a.newBuilder(c)
+	if err != nil {
+		return err
+	}
+	if err := a.images(c, &w.Request); err != nil {
+		return err
+	}
+	result, err := b.Editor().EmbedWhole(c.Context, w)
+	if err != nil {
+		return err
+	}
+	a.noteMemory(result.Memory)
+	return a.printResult(result.Published, time.Since(started))
 }
 
 // output is where -o says that the result goes.
@@ -79,7 +119,7 @@ func (a *app) printOutput(to atomicfile.Target) error {
 func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	r = remaster.Request{Initramfs: c.String("initramfs"), Vmlinuz: c.String("vmlinuz"), Keep: c.Bool("keep-embedded")}
 	if r.Initramfs == "" || c.String("output") == "" {
-		return r, usagef("say which initramfs to read (--initramfs IN) and which to write (-o OUT)")
+		return r, usagef("say which initramfs to read and which to write (--initramfs IN -o OUT), or which HookOS to start from (--base DIR)")
 	}
 	if err := a.output(c).Check(); err != nil {
 		return r, err
@@ -90,14 +130,19 @@ func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	if r.DockerArch == "" {
 		r.DockerArch = archInName(r.Initramfs)
 	}
+	return r, a.images(c, &r)
+}
+
+// images gathers which images go on board and how.
+func (a *app) images(c *cli.Context, r *remaster.Request) (err error) {
 	if r.Layout, r.Packing, err = layoutOf(c); err != nil {
-		return r, err
+		return err
 	}
 	if r.Segment, err = segmentOptions(c); err != nil {
-		return r, err
+		return err
 	}
 	r.Embed, err = a.embedRequest(c, c.Bool("from-bundle"))
-	return r, err
+	return err
 }
 
 // archInName reads the architecture off a HookOS file's name; amd64 where it
@@ -151,11 +196,11 @@ func newExtractImageCommand(a *app) *cli.Command {
 		Usage:     "take an embedded image out of an initramfs, as an archive that docker load takes",
 		ArgsUsage: "IN NAME",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: atomicfile.Stdout, Usage: "the `FILE` to write (default: standard output)", DefaultText: "standard output"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 2 || c.String("output") == "" {
-				return usagef("say which initramfs, which image and which file: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
+			if c.NArg() != 2 {
+				return usagef("say which initramfs and which image: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
 			}
 			to := a.output(c)
 			if err := to.Check(); err != nil {

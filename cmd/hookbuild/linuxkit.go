@@ -24,25 +24,6 @@ func newLinuxKitCommand(a *app) *cli.Command {
 	}
 }
 
-func documentFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "yaml", Usage: "assemble the LinuxKit document `FILE`, which needs no Hook checkout; its `source:` files are found from this directory"},
-		&cli.StringFlag{Name: "name", Usage: "the directory of the document's artifacts in --out, and the beginning of the tarball's name (default: the file's name)"},
-	}
-}
-
-// outputFlags say what is made beside the kernel and the initramfs, and how
-// large that may be.
-func outputFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.BoolFlag{Name: "tar", Usage: "also write the root file system as a tar archive with its file list (OUTPUT_TARBALL_FILELIST=yes)"},
-		&cli.BoolFlag{Name: "iso", Usage: "also write an ISO image that boots by UEFI (LINUXKIT_ISO=yes)"},
-		&cli.StringFlag{Name: "iso-loader", Usage: "the ISO's boot loader: GRUB as an EFI program, a `FILE|DIR|REF` with one (default: the distribution's package)"},
-		&cli.BoolFlag{Name: "report", Usage: "show what the initramfs weighs and why; manifest.json has the same"},
-		&cli.StringFlag{Name: "max-size", Usage: "fail when the initramfs is larger than `SIZE`, such as 180MB or 170MiB"},
-	}
-}
-
 // documentTarget is the system that a LinuxKit document describes.
 func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if c.NArg() > 0 || c.IsSet("template") {
@@ -102,7 +83,7 @@ func (a *app) outputs(c *cli.Context, r *build.Request) (err error) {
 	if c.Bool("iso") || a.switchedOn("LINUXKIT_ISO") {
 		r.ISO = &build.ISO{Loader: loader}
 	} else if loader != "" {
-		return usagef("--iso-loader %q says something of an ISO image, but none is asked for; add --iso", loader)
+		return usagef("--iso-loader %q applies to an ISO image; add --iso", loader)
 	}
 	if limit := c.String("max-size"); limit != "" {
 		if r.MaxSize, err = size.Parse(limit); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,37 +17,11 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// bundleFlags say which bundle is meant, and what of it.
-func bundleFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "bundle", Usage: "the EKS Anywhere bundle manifest, a `FILE|URL`"},
-		&cli.StringFlag{Name: "eksa-version", Usage: "the bundle of this EKS Anywhere release, such as v0.24.1"},
-		&cli.StringFlag{Name: "releases-url", Usage: "where the list of releases is, for a site with a copy of its own"},
-		&cli.StringFlag{Name: "kube-version", Usage: "choose where a bundle's images differ between Kubernetes versions"},
-		&cli.StringFlag{Name: "worker-image", Usage: "the `REF` of the worker, in the place of the bundle's"},
-		&cli.StringFlag{Name: "worker-from", Usage: "take the worker out of the initramfs of a released HookOS, a `FILE|URL`"},
-		&cli.BoolFlag{Name: "no-worker", Usage: "go on without a worker on board"},
-		&cli.BoolFlag{Name: "require-signature", Usage: "refuse a bundle that AWS has not signed; a wrong signature is always refused"},
-		&cli.BoolFlag{Name: "keep-source-names", Usage: "images also keep the names that they have in the bundle (default: for the releases that ask for them)"},
-	}
-}
-
-// imageFlags say which images are meant beside a bundle's.
-func imageFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "images-file", Usage: "embed the images that `FILE` lists, in the form of images.txt (repeatable)"},
-		&cli.StringSliceFlag{Name: "image", Usage: "embed one more image, `SRC[=NAME]` (repeatable)"},
-	}
-}
-
 // loadBundle finds the bundle that the flags name: a manifest, a release, what
 // the installed eksctl says, or the latest release.
 func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	resolver := &bundles.Resolver{ReleasesURL: c.String("releases-url"), Offline: c.Bool("offline"), Progress: a.sink()}
 	ref := bundles.Ref{Bundle: c.String("bundle"), EKSAVersion: c.String("eksa-version")}
-	if ref.Bundle != "" && ref.EKSAVersion != "" {
-		return nil, usagef("--bundle and --eksa-version both name a bundle; give one of them")
-	}
 	if ref == (bundles.Ref{}) {
 		output, err := eksctlVersion(c.Context)
 		if err != nil {
@@ -110,10 +85,13 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	if !fromBundle {
 		for _, flag := range bundleFlags() {
 			if c.IsSet(flag.Names()[0]) {
-				return nil, usagef("--%s says something of a bundle, but none is asked for; add --%s", flag.Names()[0], bundleSwitch(c))
+				return nil, usagef("--%s applies to a bundle; add --%s", flag.Names()[0], bundleSwitch(c))
 			}
 		}
 		return e, nil
+	}
+	if err := checkBundleFlags(c); err != nil {
+		return nil, err
 	}
 	if e.Bundle, err = a.loadBundle(c); err != nil {
 		return nil, err
@@ -136,14 +114,33 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	return e, err
 }
 
+// checkBundleFlags finds contradictions before anything is fetched.
+func checkBundleFlags(c *cli.Context) error {
+	if c.IsSet("bundle") && c.IsSet("eksa-version") {
+		return usagef("--bundle and --eksa-version both name a bundle; give one of them")
+	}
+	var worker []string
+	for _, name := range []string{"worker-from", "worker-image", "no-worker"} {
+		if c.IsSet(name) {
+			worker = append(worker, "--"+name)
+		}
+	}
+	if len(worker) > 1 {
+		return usagef("%s exclude one another; give one", strings.Join(worker, " and "))
+	}
+	if version := c.String("eksa-version"); version != "" && !wholeVersion.MatchString(version) {
+		return usagef("--eksa-version %q is not a release such as v0.24.1", version)
+	}
+	return nil
+}
+
+var wholeVersion = regexp.MustCompile(`^v?\d+\.\d+\.\d+`)
+
 // workerSource is the worker's image that the flags name; "" is the bundle's.
 func (a *app) workerSource(c *cli.Context) (string, error) {
 	from := c.String("worker-from")
 	if from == "" {
 		return c.String("worker-image"), nil
-	}
-	if c.IsSet("worker-image") || c.Bool("no-worker") {
-		return "", usagef("--worker-from, --worker-image and --no-worker exclude one another; give one")
 	}
 	b, err := a.newBuilder(c)
 	if err != nil {

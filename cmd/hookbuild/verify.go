@@ -133,7 +133,7 @@ func printProven(w io.Writer, r *verify.Report) error {
 		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, words.Bytes(artifact.Size))
 	}
 	for _, t := range r.Tarballs {
-		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, bytesText(t.Size))
+		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, words.Bytes(t.Size))
 	}
 	for _, s := range r.Systems {
 		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/test/lab/site"
+)
+
+// What is wrong with the command line is found before anything is fetched: the
+// registry and the bundle of these do not exist.
+func TestWrongLinesAreFoundAtOnce(t *testing.T) {
+	s := site.New(t, nil)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("a server was asked for %s", r.URL) }))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	dir := t.TempDir()
+	file, in := filepath.Join(dir, "file"), filepath.Join(dir, "in")
+	site.WriteFile(t, file, "")
+	baseInitramfs(t, in, initramfs.Gzip)
+	image := host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"
+	all := []string{"all", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "image:" + host + "/kernel:1", "--image", image}
+	embed := []string{"embed", "--initramfs", in, "--image", image}
+	for name, test := range map[string]struct {
+		code int
+		say  string
+		line []string
+		more []string
+	}{
+		"a level that zstd has not":   {2, "levels 1 to 22", all, []string{"--level", "99"}},
+		"a level that gzip has not":   {2, "levels 1 to 9", embed, []string{"-o", file, "--compression", "gzip", "--level", "10"}},
+		"a level of nothing":          {2, "no levels", all, []string{"--compression", "none", "--level", "1"}},
+		"no such template":            {3, "the templates are hook", all, []string{"--template", "nosuch"}},
+		"--out is a file":             {2, "is not a directory", all, []string{"--out", file}},
+		"two workers":                 {2, "exclude one another", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
+		"half a release":              {2, "not a release", all, []string{"--embed-from-bundle", "--eksa-version", "24", "--releases-url", "http://" + host + "/r"}},
+		"-o is a directory":           {2, "is a directory", embed, []string{"-o", dir}},
+		"-o in no directory":          {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
+		"a base without a HookOS":     {3, "no pair", []string{"embed", "--image", image, "--base", dir}, nil},
+		"a base that does not exist":  {3, "no such file", []string{"embed", "--image", image, "--base", dir + "/none"}, nil},
+		"a base and an output":        {2, "leave --output out", []string{"embed", "--image", image, "--base", dir, "-o", file}, nil},
+		"extract into a directory":    {2, "is a directory", []string{"extract-image", in, "cexec", "-o", dir}, nil},
+		"verify a template not there": {3, "no such file", []string{"verify", dir, "--template", dir + "/none"}, nil},
+		"verify one file":             {2, "both a vmlinuz and an initramfs", []string{"verify", in}, nil},
+		"verify two initramfs":        {2, "one vmlinuz and one initramfs", []string{"verify", in, in}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append(append([]string{}, test.line...), append(test.more, "--cache-dir", t.TempDir(), "--progress", "plain")...)
+			got := runAt(t.Context(), s, args...)
+			if got.code != test.code || !strings.Contains(got.stderr, test.say) || got.stdout != "" {
+				t.Errorf("exit code %d, want %d\n%s%s", got.code, test.code, got.stdout, got.stderr)
+			}
+		})
+	}
+}
+
+func TestEmbedOntoStandardOutput(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	e := embedding{t, s, t.TempDir()}
+	dir := t.TempDir()
+	in, out, null := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "null")
+	baseInitramfs(t, in, initramfs.Zstd)
+	args := []string{"embed", "--initramfs", in, "--image", s.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec", "-o"}
+	for range 2 { // packed, and from the cache
+		if got := e.run(0, append(args, "-")...); len(got.stdout) < 100 || e.run(0, append(args, out)...).stdout != out+"\n" || got.stdout != readFile(t, out) {
+			t.Errorf("standard output got %d bytes, the file has %d", len(got.stdout), len(readFile(t, out)))
+		}
+	}
+	if err := os.Symlink("/dev/null", null); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.run(0, append(args, null)...); got.stdout != "" {
+		t.Errorf("the path of a device was printed: %q", got.stdout)
+	}
+	if to, err := os.Readlink(null); err != nil || to != "/dev/null" {
+		t.Errorf("the link became %q, %v", to, err)
+	}
+	if got := e.run(0, "extract-image", out, "127.0.0.1/embedded/cexec"); !strings.Contains(got.stdout, "manifest.json") {
+		t.Errorf("extract-image writes no archive: %.100q", got.stdout)
+	}
+}
+
+// A HookOS with images added is a whole result.
+func TestEmbedIntoABase(t *testing.T) {
+	p := newSmallProof(t)
+	base := filepath.Join(t.TempDir(), "base")
+	args := []string{"embed", "--layout", "directory", "--image", p.site.Host + "/actions/cexec:v1=127.0.0.1/embedded/other"}
+	p.run(0, append(args, "--base", p.out, "--out", base)...)
+	r := p.findings(t, 0, base)
+	if len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Tarballs) != 1 || r.Systems[0].Images[0].Names[0] != "127.0.0.1/embedded/other:latest" {
+		t.Errorf("the result is %+v", r)
+	}
+	want := "checksums.txt initramfs-x86_64 manifest.json vmlinuz-x86_64"
+	if got := strings.Join(dirNames(t, filepath.Join(base, "hook")), " "); got != want {
+		t.Errorf("it has %s", got)
+	}
+	// As upstream's tarball unpacks: only the names of the flavor.
+	upstream := t.TempDir()
+	for _, kind := range []string{"vmlinuz-", "initramfs-"} {
+		site.WriteFile(t, filepath.Join(upstream, kind+"latest-lts-x86_64"), readFile(t, filepath.Join(p.out, "hook", kind+"x86_64")))
+	}
+	p.run(0, append(args, "--base", upstream, "--out", base, "--keep-embedded")...)
+	r = p.findings(t, 0, base)
+	if len(r.Systems) != 1 || r.Systems[0].Initramfs != "initramfs-latest-lts-x86_64" || len(r.Systems[0].Images) != 2 && len(r.Systems[0].Images[0].Names) != 2 {
+		t.Errorf("the result is %+v", r.Systems)
+	}
+}
+
+func dirNames(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func TestVerifyAPair(t *testing.T) {
+	p := newSmallProof(t)
+	vmlinuz, initrd := filepath.Join(p.out, "hook/vmlinuz-x86_64"), filepath.Join(p.out, "hook/initramfs-x86_64")
+	for _, pair := range [][]string{{vmlinuz, initrd}, {initrd, vmlinuz}} {
+		if r := p.findings(t, 0, pair...); len(r.Systems) != 1 || r.Systems[0].Kernel != "6.6.1" || len(r.Systems[0].Images) != 1 {
+			t.Errorf("the findings are %+v", r)
+		}
+	}
+	change(t, initrd, func(b []byte) []byte { return b[:len(b)-100] })
+	if r := p.findings(t, 3, vmlinuz, initrd); len(r.Faults) != 1 {
+		t.Errorf("the faults are %v", r.Faults)
+	}
+}
+
+// Damage anywhere in the tarball is found, and so is a tarball of another run.
+func TestVerifyLooksIntoTheTarball(t *testing.T) {
+	p := newSmallProof(t)
+	path := filepath.Join(p.out, "hook_x86_64.tar.gz")
+	sound := readFile(t, path)
+	if r := p.findings(t, 0, p.out); len(r.Tarballs) != 1 || r.Tarballs[0].Name != "hook_x86_64.tar.gz" {
+		t.Errorf("the findings are %+v", r)
+	}
+	damages := map[string]string{"cut": sound[:len(sound)/2], "longer": sound + "x", "empty": "", "no tarball": "text"}
+	for i := range 26 {
+		at := i * (len(sound) - 1) / 25
+		b := []byte(sound)
+		b[at] ^= 0x10
+		damages["byte "+strings.Repeat("i", i)] = string(b)
+	}
+	for name, damaged := range damages {
+		site.WriteFile(t, path, damaged)
+		r := p.findings(t, 3, filepath.Join(p.out, "hook"))
+		if len(r.Faults) == 0 || r.Faults[0].File != "hook_x86_64.tar.gz" {
+			t.Errorf("%s: the faults are %v", name, r.Faults)
+		}
+	}
+	site.WriteFile(t, path, sound)
+	other := newSmallProof(t)
+	site.WriteFile(t, path, readFile(t, filepath.Join(other.out, "hook_x86_64.tar.gz")))
+	if r := p.findings(t, 3, p.out); !strings.Contains(r.Faults[0].Problem, "the initramfs-x86_64 in it is not the one in the directory") {
+		t.Errorf("the faults are %v", r.Faults)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	p.findings(t, 0, p.out)
+}
