@@ -36,6 +36,7 @@ func indented(s string) string {
 }
 
 func TestActions(t *testing.T) {
+	const override = "kind: TinkerbellMachineTemplate\nspec:\n  template:\n    spec:\n      templateOverride: |\n"
 	plain := []string{
 		"os-installation/stream quay.io/tinkerbell/actions/image2disk", "os-installation/boot kexec:v1", "os-installation/boot {{...}}/reboot",
 	}
@@ -70,6 +71,10 @@ spec:
 			"EKS Anywhere's own template of cp/writefile 127.0.0.1/embedded/writefile",
 			"EKS Anywhere's own template of cp/reboot 127.0.0.1/embedded/reboot",
 		}},
+		"CAPT's machines":      {override + "        " + strings.ReplaceAll(strings.TrimSpace(plainTemplate), "\n", "\n        "), plain},
+		"CAPT's one":           {"kind: TinkerbellMachine\nspec:\n  templateOverride: |\n" + indented(plainTemplate), plain},
+		"v1alpha2":             {"apiVersion: tinkerbell.org/v1alpha2\nkind: Template\nspec:\n  actions:\n  - {name: one, image: a:1}\n", []string{"/one a:1"}},
+		"v1alpha2's tasks":     {"kind: Workflow\nspec:\n  templateRef: {name: x}\n  tasks:\n  - {name: t, actions: [{name: one, image: a:1}]}\n", []string{"t/one a:1"}},
 		"merged keys and none": {"x: &x {image: a:1}\ntasks:\n- actions:\n  - {<<: *x, name: one}\n  - {<<: [*x], name: two}\n  - {name: three}\n", []string{"/one a:1", "/two a:1", "/three "}},
 		"given twice":          {"tasks:\n- actions:\n  - image: a\n    image: b\n", []string{"/ a", "/ b"}},
 	} {
@@ -79,12 +84,33 @@ spec:
 			continue
 		}
 		var got []string
-		for _, a := range all {
+		for _, a := range all.All {
 			got = append(got, a.Task+"/"+a.Name+" "+a.Image)
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %q", name, got)
 		}
+	}
+}
+
+func TestTemplatesAreNamedAndReferredTo(t *testing.T) {
+	all, err := parseActions([]byte(`kind: TinkerbellMachineConfig
+metadata: {name: cp}
+spec: {templateRef: {kind: TinkerbellTemplateConfig, name: mine}}
+---
+kind: Workflow
+metadata: {name: w}
+spec: {templateRef: ubuntu}
+---
+kind: TinkerbellTemplateConfig
+metadata: {name: mine}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := []Template{{3, "TinkerbellTemplateConfig", "mine", "TinkerbellMachineConfig cp"}, {7, "Template", "ubuntu", "Workflow w"}}
+	if !slices.Equal(all.Refs, refs) || !slices.Equal(all.Templates, []Template{{9, "TinkerbellTemplateConfig", "mine", ""}}) || !all.Cluster {
+		t.Errorf("got %+v", all)
 	}
 }
 
@@ -95,7 +121,7 @@ func TestLinesOfActions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range all {
+	for _, a := range all.All {
 		if line := strings.Split(text, "\n")[a.Line-1]; !strings.Contains(line, "image:") {
 			t.Errorf("%s is said to be in %q", a.Image, line)
 		}
@@ -111,7 +137,7 @@ func TestActionsRefused(t *testing.T) {
 		"it is empty":                  "\n",
 		"not valid YAML":               "tasks: [\n",
 		"neither tasks with actions":   "kind: Cluster\n",
-		"there are none":               "- a\n- b\n",
+		"it has no actions":            "- a\n- b\n",
 		"the template in line 3":       "kind: Template\nspec:\n  data: '['\n",
 		"aliases expand":               bomb,
 		"more than 10000 actions":      "tasks:\n- actions:\n" + strings.Repeat("  - {image: a}\n", maxActions+1),
@@ -135,8 +161,8 @@ func FuzzActions(f *testing.F) {
 	f.Add("kind: Template\nspec:\n  data: |\n" + indented(plainTemplate))
 	f.Fuzz(func(t *testing.T, text string) {
 		all, err := parseActions([]byte(text))
-		if (err == nil) != (len(all) > 0) {
-			t.Errorf("%d actions, %v", len(all), err)
+		if (err == nil) != (all != nil) {
+			t.Errorf("%v, %v", all, err)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"io"
 
 	"hookbuild/build/onboard"
+	"hookbuild/bundles"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/digest"
@@ -67,9 +68,6 @@ func (e *Editor) extract(ctx context.Context, source, name string, w io.Writer) 
 	return store.Extract(ctx, name, w)
 }
 
-// workerName is the name of the agent on board of every HookOS.
-const workerName = "127.0.0.1/embedded/tink-worker"
-
 // WorkerFrom lifts the worker out of a released HookOS, a path or URL, and
 // returns it as an image source. Newer bundles name no worker.
 func (e *Editor) WorkerFrom(ctx context.Context, source string) (_ string, err error) {
@@ -82,12 +80,12 @@ func (e *Editor) WorkerFrom(ctx context.Context, source string) (_ string, err e
 	if err != nil {
 		return "", err
 	}
-	key, err := digest.Key(e.Salt, workerName, content)
+	key, err := digest.Key(e.Salt, bundles.Worker, content)
 	if err != nil {
 		return "", err
 	}
 	archive, _, err := e.Cache.Derived(ctx, "workers", key, func(w io.Writer) error {
-		_, err := e.extract(ctx, source, workerName, w)
+		_, err := e.extract(ctx, source, bundles.Worker, w)
 		return err
 	})
 	if err != nil {

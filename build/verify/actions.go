@@ -18,14 +18,19 @@ type Action struct {
 
 // checkActions looks for the images that the templates' actions use.
 func (v *verifier) checkActions(ctx context.Context) error {
+	read := map[string]*bundles.Actions{}
 	for _, file := range v.request.Templates {
 		err := v.during(v.start(0, "look for the actions of %s", file), func() error {
 			actions, err := bundles.ReadActions(file)
 			if err != nil {
 				return v.take(ctx, file, err)
 			}
-			for _, a := range actions {
+			read[file] = actions
+			for _, a := range actions.All {
 				v.checkAction(file, a)
+			}
+			if actions.Cluster {
+				v.checkWorker(file)
 			}
 			return nil
 		})
@@ -33,7 +38,40 @@ func (v *verifier) checkActions(ctx context.Context) error {
 			return err
 		}
 	}
+	v.checkReferences(read)
 	return nil
+}
+
+// checkWorker looks for the program that runs the actions of an EKS Anywhere
+// machine.
+func (v *verifier) checkWorker(file string) {
+	for _, s := range v.report.Systems {
+		if found, err := s.lookup(bundles.Worker); err != nil {
+			v.wrong(file, "%v", err)
+		} else if !found {
+			v.wrong(file, "its machines run the worker %s, which is not in %s; on board are %s; embed it from the bundle, or give --worker-image or --worker-from", bundles.Worker, s.Initramfs, s.onBoard())
+		}
+	}
+}
+
+// checkReferences looks for the templates that objects name, in all files.
+func (v *verifier) checkReferences(read map[string]*bundles.Actions) {
+	given := map[string]bool{}
+	for _, actions := range read {
+		for _, t := range actions.Templates {
+			given[t.Kind+" "+t.Name] = true
+		}
+	}
+	for _, file := range v.request.Templates {
+		if read[file] == nil {
+			continue // what is wrong with it is reported
+		}
+		for _, ref := range read[file].Refs {
+			if name := ref.Kind + " " + ref.Name; !given[name] {
+				v.wrongAt(file, ref.Line, "the %s refers to the %s, which is in none of the files, so its actions were not checked; give its file with --template", ref.Of, name)
+			}
+		}
+	}
 }
 
 func (v *verifier) checkAction(file string, a bundles.Action) {

@@ -172,3 +172,22 @@ func TestVerifyLooksIntoTheTarball(t *testing.T) {
 	}
 	p.findings(t, 0, p.out)
 }
+
+// A cluster specification needs the worker on board, and every template that it
+// names.
+func TestVerifyAClusterSpecification(t *testing.T) {
+	p := newSmallProof(t)
+	dir := t.TempDir()
+	cluster, template := filepath.Join(dir, "cluster.yaml"), filepath.Join(dir, "template.yaml")
+	site.WriteFile(t, cluster, "kind: TinkerbellMachineConfig\nmetadata: {name: cp}\nspec: {templateRef: {kind: TinkerbellTemplateConfig, name: mine}}\n")
+	site.WriteFile(t, template, "kind: TinkerbellTemplateConfig\nmetadata: {name: mine}\nspec: {template: {tasks: [{name: t, actions: [{name: run, image: 127.0.0.1/embedded/cexec}]}]}}\n")
+	r := p.findings(t, 3, p.out, "--template", cluster)
+	if len(r.Faults) != 2 || !strings.Contains(r.Faults[0].String(), "the worker 127.0.0.1/embedded/tink-worker, which is not in initramfs-x86_64") ||
+		!strings.Contains(r.Faults[1].String(), "cluster.yaml:3: the TinkerbellMachineConfig cp refers to the TinkerbellTemplateConfig mine, which is in none of the files") {
+		t.Errorf("the faults are %v", r.Faults)
+	}
+	p.run(0, "embed", "--layout", "directory", "--base", p.out, "--out", p.out, "--keep-embedded", "--image", p.site.Host+"/actions/cexec:v1=127.0.0.1/embedded/tink-worker")
+	if r := p.findings(t, 0, p.out, "--template", cluster, "--template", template); len(r.Actions) != 1 || !r.Actions[0].OnBoard {
+		t.Errorf("the actions are %+v", r.Actions)
+	}
+}
