@@ -72,6 +72,7 @@ func examples() map[string][]example {
 		},
 		"embed": {
 			{"Add a bundle's images to an initramfs:", "hookbuild embed --initramfs initramfs-x86_64 --vmlinuz vmlinuz-x86_64 -o new --from-bundle"},
+			{"Add images to a HookOS as a whole, and verify the result:", "hookbuild embed --base hook --out out --from-bundle && hookbuild verify"},
 			{"List the images that an initramfs holds:", "hookbuild embed --list initramfs-x86_64"},
 		},
 		"extract-image": {

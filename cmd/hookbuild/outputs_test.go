@@ -32,22 +32,21 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		line []string
 		more []string
 	}{
-		"a level that zstd has not":   {2, "levels 1 to 22", all, []string{"--level", "99"}},
-		"a level that gzip has not":   {2, "levels 1 to 9", embed, []string{"-o", file, "--compression", "gzip", "--level", "10"}},
-		"a level of nothing":          {2, "no levels", all, []string{"--compression", "none", "--level", "1"}},
-		"no such template":            {3, "the templates are hook", all, []string{"--template", "nosuch"}},
-		"--out is a file":             {2, "is not a directory", all, []string{"--out", file}},
-		"two workers":                 {2, "exclude one another", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
-		"half a release":              {2, "not a release", all, []string{"--embed-from-bundle", "--eksa-version", "24", "--releases-url", "http://" + host + "/r"}},
-		"-o is a directory":           {2, "is a directory", embed, []string{"-o", dir}},
-		"-o in no directory":          {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
-		"a base without a HookOS":     {3, "no pair", []string{"embed", "--image", image, "--base", dir}, nil},
-		"a base that does not exist":  {3, "no such file", []string{"embed", "--image", image, "--base", dir + "/none"}, nil},
-		"a base and an output":        {2, "leave --output out", []string{"embed", "--image", image, "--base", dir, "-o", file}, nil},
-		"extract into a directory":    {2, "is a directory", []string{"extract-image", in, "cexec", "-o", dir}, nil},
-		"verify a template not there": {3, "no such file", []string{"verify", dir, "--template", dir + "/none"}, nil},
-		"verify one file":             {2, "both a vmlinuz and an initramfs", []string{"verify", in}, nil},
-		"verify two initramfs":        {2, "one vmlinuz and one initramfs", []string{"verify", in, in}, nil},
+		"a level that zstd has not":  {2, "levels 1 to 22", all, []string{"--level", "99"}},
+		"a level that gzip has not":  {2, "levels 1 to 9", embed, []string{"-o", file, "--compression", "gzip", "--level", "10"}},
+		"a level of nothing":         {2, "no levels", all, []string{"--compression", "none", "--level", "1"}},
+		"no such template":           {3, "the templates are hook", all, []string{"--template", "nosuch"}},
+		"--out is a file":            {2, "is not a directory", all, []string{"--out", file}},
+		"two workers":                {2, "exclude one another", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
+		"half a release":             {2, "not a release", all, []string{"--embed-from-bundle", "--eksa-version", "24", "--releases-url", "http://" + host + "/r"}},
+		"-o is a directory":          {2, "is a directory", embed, []string{"-o", dir}},
+		"-o in no directory":         {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
+		"a base without a HookOS":    {3, "no pair", []string{"embed", "--image", image, "--base", dir}, nil},
+		"a base that does not exist": {3, "no such file", []string{"embed", "--image", image, "--base", dir + "/none"}, nil},
+		"a base and an output":       {2, "leave --output out", []string{"embed", "--image", image, "--base", dir, "-o", file}, nil},
+		"extract into a directory":   {2, "is a directory", []string{"extract-image", in, "cexec", "-o", dir}, nil},
+		"verify one file":            {2, "both a vmlinuz and an initramfs", []string{"verify", in}, nil},
+		"verify two initramfs":       {2, "one vmlinuz and one initramfs", []string{"verify", in, in}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append(append([]string{}, test.line...), append(test.more, "--cache-dir", t.TempDir(), "--progress", "plain")...)

@@ -64,11 +64,6 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 	}
 	r.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
 	r.Templates = c.StringSlice("template")
-	for _, name := range r.Templates {
-		if _, err := os.Stat(name); err != nil {
-			return r, fault.Invalidf("reading the template: %w", err)
-		}
-	}
 	switch args := c.Args().Slice(); len(args) {
 	case 0, 1:
 		r.Dir = orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName))
@@ -86,7 +81,7 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 			}
 		}
 		if kernels[0] == kernels[1] {
-			return r, usagef("verifying %q: name one vmlinuz and one initramfs", args)
+			return r, usagef("verifying %q: name one directory, or one vmlinuz and one initramfs", args)
 		}
 		r.Vmlinuz, r.Initramfs = args[0], args[1]
 		if kernels[1] {

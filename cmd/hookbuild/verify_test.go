@@ -358,7 +358,7 @@ func TestVerifyFinds(t *testing.T) {
 		dir := p.spoiled(t, repacked(without("init")))
 		remove("vmlinuz-x86_64")(t, dir)
 		got := p.run(3, "verify", dir)
-		if strings.Count(got.stdout, "wrong: ") != 2 || !strings.Contains(got.stderr, "2 faults: vmlinuz-x86_64, initramfs-x86_64; standard output tells each") {
+		if strings.Count(got.stdout, "wrong: ") != 2 || !strings.Contains(got.stderr, "2 faults: vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
 			t.Errorf("it says\n%s%s", got.stdout, got.stderr)
 		}
 	})
@@ -393,7 +393,7 @@ func (p proof) misuse(t *testing.T) {
 	}{
 		"no artifacts":         {3, []string{t.TempDir()}, "there are none in"},
 		"no directory":         {3, []string{"/no/such"}, "there are none in"},
-		"a file":               {3, []string{filepath.Join(p.out, "hook/manifest.json")}, "give the directory"},
+		"a file":               {2, []string{filepath.Join(p.out, "hook/manifest.json")}, "name a directory"},
 		"two directories":      {2, []string{"a", "b"}, "one directory"},
 		"no such architecture": {2, []string{"--arch", "riscv"}, "riscv"},
 		"the other one":        {3, []string{p.out, "--arch", "arm64"}, "initramfs-aarch64"},
