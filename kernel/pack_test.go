@@ -21,10 +21,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/kernel/deliver"
+	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/modules"
+	"hookbuild/kernel/plan"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/testneed"
 )
@@ -199,6 +202,79 @@ func TestExport(t *testing.T) {
 	out, err := exec.Command(testneed.Tool(t, "skopeo"), "inspect", "oci:"+dir+"/layout:k:1").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"Architecture": "amd64"`) {
 		t.Errorf("skopeo: %v\n%s", err, out)
+	}
+}
+
+// TestOpenExported opens exported kernels of either architecture without being
+// told which.
+func TestOpenExported(t *testing.T) {
+	for arch, kernel := range map[string][]byte{"x86_64": kerneltest.BzImage(t, "6.6.32", ""), "aarch64": kerneltest.Arm64Image("6.6.32")} {
+		m := installed(t, "6.6.32", kernel)
+		image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		_, client := startRegistry(t)
+		for _, path := range []string{"layout", "image.tar"} {
+			o := deliver.Options{NoLoad: true, Offline: true, Force: true, Export: filepath.Join(dir, path)}
+			err := deliver.Deliver(t.Context(), "k:1", o, func(context.Context) (*deliver.Made, error) {
+				return &deliver.Made{Image: image, Discard: func() error { return nil }}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, ref := range []string{"oci:" + dir + "/layout", "docker-archive:" + dir + "/image.tar", "image:oci:" + dir + "/layout:k:1"} {
+			back, err := Open(t.Context(), ref, OpenOptions{Options: options(t), Client: client})
+			if err != nil {
+				t.Errorf("%s: %v", ref, err)
+				continue
+			}
+			if back.Arch != arch {
+				t.Errorf("%s is for %s, want %s", ref, back.Arch, arch)
+			}
+			if err := back.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestReferences: what is wrong with a reference is found before any work.
+func TestReferences(t *testing.T) {
+	source, err := flavor.Upstream().Find("hook-latest-lts-amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	armbian, err := flavor.Upstream().Find("armbian-uefi-x86-edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		ref   string
+		f     flavor.Flavor
+		place bool
+		say   string
+	}{
+		{"", source, false, ""}, {"latest", source, false, ""}, {"build", source, false, ""}, {"latest", armbian, false, ""},
+		{"image:r/k:1", flavor.Flavor{}, true, ""}, {"oci:d", flavor.Flavor{}, true, ""}, {"daemon:k:1", source, true, ""},
+		{"deb:a.deb,b.deb", flavor.Flavor{}, true, ""}, {"dir:/boot", source, true, ""},
+		{"build", armbian, false, "comes ready-made from Armbian"},
+		{"latest", flavor.Flavor{}, false, "no flavor was named"},
+		{"zip:x", source, false, "none of latest, build, image:REF, deb:FILE, dir:DIR"},
+		{"latest:6.6", source, false, "none of latest"}, {"image", source, false, "none of latest"}, {"vmlinuz", source, false, "none of latest"},
+	} {
+		if got := IsPlace(c.ref); got != c.place {
+			t.Errorf("%q is a place: %v, want %v", c.ref, got, c.place)
+		}
+		err := CheckReference(c.ref, OpenOptions{Plan: plan.Request{Flavor: c.f}})
+		switch {
+		case c.say == "" && err != nil:
+			t.Errorf("%q for %q: %v", c.ref, c.f.ID, err)
+		case c.say != "" && (err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.say)):
+			t.Errorf("%q for %q: %v; it should say %q", c.ref, c.f.ID, err, c.say)
+		}
 	}
 }
 

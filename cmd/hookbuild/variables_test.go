@@ -168,6 +168,13 @@ func TestPublishedKernel(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(export, "hook-kernel-"+tag+".tar.gz")); err != nil {
 		t.Error(err)
 	}
+	layout := filepath.Join(export, "layout")
+	p.run(0, append(args, "--export", layout, "--no-load")...)
+	for _, exported := range []string{"docker-archive:" + filepath.Join(export, "hook-kernel-"+tag+".tar.gz"), "oci:" + layout, "image:oci:" + layout} {
+		if got := p.run(0, "inspect", exported); !strings.Contains(got.stdout, "6.6.7") {
+			t.Errorf("%s is shown as\n%s", exported, got.stdout)
+		}
+	}
 	p.run(4, append(args, "FORCE_BUILD_KERNEL=yes")...)
 }
 
