@@ -25,7 +25,7 @@ func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) 
 	return k, task.End(nil, k.String())
 }
 
-// openOptions completes what the request says of its kernel.
+// openOptions completes the request's options with what the Builder knows.
 func (b *Builder) openOptions(r Request) kernel.OpenOptions {
 	o := r.KernelOptions
 	o.Options = b.kernelOptions()
@@ -37,7 +37,7 @@ func (b *Builder) kernelOptions() kernel.Options {
 	return kernel.Options{Cache: b.Cache, Offline: b.Offline, Jobs: b.Jobs, Progress: b.Progress}
 }
 
-// documentKernel gives the kernel of a document's own image.
+// documentKernel returns the kernel in the image that a document names.
 func (b *Builder) documentKernel(ctx context.Context, r Request, a *assembly) (*kernel.Image, error) {
 	f, err := a.kernelFile(ctx)
 	if err != nil {
@@ -63,8 +63,8 @@ func checkArch(k *kernel.Image, r Request) error {
 	return fault.Invalidf("reading the kernel %q: it is for %s, and the flavor %s is for %s; give a kernel or a flavor of the other architecture", r.Kernel, k.Arch, r.Flavor.ID, r.Flavor.Arch)
 }
 
-// kernelReference is what the template calls the kernel's image, for a kernel
-// that did not come from one too.
+// kernelReference returns the kernel image's name in the template. A kernel that
+// came from elsewhere gets one too.
 func kernelReference(k *kernel.Image, repository string) string {
 	if ref, ok := strings.CutPrefix(k.Source, "image:"); ok {
 		return ref

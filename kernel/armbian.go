@@ -47,7 +47,7 @@ func (o OpenOptions) armbianRef(ctx context.Context) (string, error) {
 // armbianTag is the form of a kernel artifact's tag: 6.1.84-S8e1d-D...
 var armbianTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-S[0-9a-zA-Z-]+$`)
 
-// LatestArmbian gives the newest tag of an artifact, as a full reference. A
+// LatestArmbian returns the newest tag of an artifact, as a full reference. A
 // registry does not tell when a tag was pushed, so the highest version counts,
 // and among those of one version the last in byte order.
 func LatestArmbian(ctx context.Context, tagger Tagger, repository string) (string, error) {

@@ -27,7 +27,7 @@ func debSource() source {
 
 // FromDeb reads a distribution's kernel out of its .deb packages, given as
 // paths or http(s) URLs. One package is enough for Debian and Armbian; Ubuntu
-// keeps the modules in linux-modules-*, so there give both (also
+// keeps the modules in linux-modules-*, so both are needed there (also
 // linux-modules-extra-*).
 func FromDeb(ctx context.Context, sources []string, o Options) (*Image, error) {
 	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "deb:" + strings.Join(sources, ",")}
@@ -84,7 +84,7 @@ func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Pa
 	return p, sum, m.addDebFiles(entries)
 }
 
-// debData gives the package's uncompressed data archive from the cache.
+// debData returns the package's uncompressed data archive from the cache.
 func debData(ctx context.Context, p *deb.Package, sum string, o Options) (*cache.File, error) {
 	f, _, err := o.Cache.Derived(ctx, "kernels", keyOf("deb data v1", sum), func(w io.Writer) error {
 		r, err := p.Data()
@@ -128,7 +128,7 @@ func (m *Image) addDebFile(e initramfs.Entry) error {
 	return addModule(m.Modules, e)
 }
 
-// dtbPath gives a file's path below the device trees' directory:
+// dtbPath returns a file's path below the device trees' directory:
 // usr/lib/linux-image-RELEASE (Debian, Armbian) or
 // usr/lib/firmware/RELEASE/device-tree (Ubuntu).
 func dtbPath(name string) (string, bool) {

@@ -107,7 +107,7 @@ func listOr(names []string, none string) string {
 	return strings.Join(names, ", ")
 }
 
-// isKernelName tells by place and name whether a file is the kernel.
+// isKernelName reports whether a file is the kernel, by its place and name.
 func isKernelName(e initramfs.Entry) bool {
 	base := strings.TrimPrefix(e.Path, "boot/")
 	if e.Type != initramfs.Regular || strings.Contains(base, "/") {
@@ -185,7 +185,7 @@ func copyContent(w io.Writer, e initramfs.Entry) (err error) {
 	return err
 }
 
-// DirTree gives all files of a directory as a tree, for firmware.
+// DirTree returns all files of a directory as a tree, for firmware.
 func DirTree(ctx context.Context, dir string) (*initramfs.Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

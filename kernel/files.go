@@ -54,7 +54,8 @@ func openAt(e initramfs.Entry) (readerAtCloser, error) {
 	return memoryFile{bytes.NewReader(held.Bytes())}, nil
 }
 
-// moduleRelease finds the one directory in lib/modules; "" when there is none.
+// moduleRelease returns the name of the one directory in lib/modules, or ""
+// without one.
 func moduleRelease(t *initramfs.Tree) (string, error) {
 	release := ""
 	for e := range t.All() {
@@ -69,8 +70,8 @@ func moduleRelease(t *initramfs.Tree) (string, error) {
 	return release, nil
 }
 
-// modulePath gives the path in [Image.Modules] of an archive's file; it is
-// false for what is no module file, and for the links to the build's source.
+// modulePath returns the path in [Image.Modules] of an archive's file. It
+// returns false for other files, and for the links to the build's source.
 func modulePath(name string) (string, bool) {
 	name = strings.TrimPrefix(name, "usr/")
 	if name != modulesRoot && !strings.HasPrefix(name, modulesRoot+"/") {
@@ -100,8 +101,8 @@ func addModule(t *initramfs.Tree, e initramfs.Entry) error {
 	return t.Add(e)
 }
 
-// addShipped puts a file of a kernel image's archive into the tree: beside the
-// modules there is firmware, and LinuxKit unpacks it all.
+// addShipped adds a file of a kernel image's archive to the tree. The archive
+// may hold firmware besides modules; LinuxKit unpacks all of it.
 func addShipped(t *initramfs.Tree, e initramfs.Entry) error {
 	name := strings.TrimPrefix(e.Path, "usr/")
 	switch {
@@ -113,7 +114,7 @@ func addShipped(t *initramfs.Tree, e initramfs.Entry) error {
 	return t.Add(e)
 }
 
-// renamed gives e another path and plain permissions.
+// renamed returns e with another path and plain permissions.
 func renamed(e initramfs.Entry, name string) *initramfs.Entry {
 	e.Path, e.Mode, e.UID, e.GID = name, 0o644, 0, 0
 	return &e

@@ -1,11 +1,14 @@
-// Package kernel brings kernels from wherever they are: the OCI kernel images
-// of HookOS, distributions' packages, directories. All become an [Image]: the
+// Package kernel opens kernels: HookOS' kernel images, distributions' packages,
+// directories, and kernels that it has compiled. Each becomes an [Image]: the
 // kernel file, its modules with complete depmod data, and its device trees.
+// [Open] reads every kind of reference; [Make] puts a flavor's kernel image
+// where users want it.
 //
-// The packages below it each know one thing: deb the package format, inspect
-// the kernel image formats, modules the module files and depmod's indexes,
-// kconfig the configuration files, source the kernel.org releases, builder the
-// compilation in a container.
+// The packages below it do one thing each: deb reads packages, inspect kernel
+// image formats, modules module files and depmod's indexes, kconfig
+// configuration files. Package source fetches the releases of kernel.org, plan
+// decides which kernel a flavor has, container compiles it, and deliver stores
+// the image.
 package kernel
 
 import (
@@ -27,7 +30,7 @@ import (
 // Image is a kernel with all that belongs to it. It reads from files that
 // stay open until [Image.Close].
 type Image struct {
-	// Release is what uname -r will say ("6.6.32").
+	// Release is the output of uname -r ("6.6.32").
 	Release string
 	// Arch is "x86_64" or "aarch64".
 	Arch string
@@ -43,19 +46,19 @@ type Image struct {
 	// SystemMap and Config are the files of those names; nil when the source
 	// has none.
 	SystemMap, Config *initramfs.Entry
-	// Source is where the kernel came from, as a user would give it again.
+	// Source is where the kernel came from, as a reference to open it again.
 	Source string
 	// Digest names the content that it was made of: "sha256:...".
 	Digest string
 	// Format and Compression describe Kernel as package inspect does.
 	Format, Compression string
 
-	// root holds all files that the kernel came with; nil for none beside it.
+	// root holds all files that the kernel came with; nil if there are no others.
 	root  *initramfs.Tree
 	files []io.Closer
 }
 
-// File finds a regular file that stands beside the kernel in its image or
+// File returns a regular file that lies next to the kernel in its image or
 // directory, such as a cpio of microcode.
 func (m *Image) File(name string) (initramfs.Entry, bool) {
 	if m.root == nil {
@@ -109,8 +112,8 @@ func (m *Image) Inspect() (*inspect.Image, io.Closer, error) {
 	return facts, content, nil
 }
 
-// identify fills in what the kernel file says of itself and checks it against
-// the modules beside it.
+// identify fills in what the headers of the kernel file say, and checks that
+// the modules belong to it.
 func (m *Image) identify(ctx context.Context) (err error) {
 	facts, content, err := m.Inspect()
 	if err != nil {
@@ -129,8 +132,9 @@ func (m *Image) identify(ctx context.Context) (err error) {
 	return m.setRelease(release)
 }
 
-// setRelease takes the release from the kernel or, when it does not tell, from
-// the modules. The two must agree: a kernel loads only its own modules.
+// setRelease sets the release from the kernel or, if the kernel does not name
+// it, from the modules. The two must agree: a kernel loads only its own
+// modules.
 func (m *Image) setRelease(fromKernel string) error {
 	fromModules, err := moduleRelease(m.Modules)
 	if err != nil {
@@ -138,7 +142,7 @@ func (m *Image) setRelease(fromKernel string) error {
 	}
 	switch {
 	case fromKernel == "" && fromModules == "":
-		return invalid("reading the kernel %q: neither the kernel nor a directory lib/modules/RELEASE tells its release", m.Source)
+		return invalid("reading the kernel %q: neither the kernel nor a directory lib/modules/RELEASE names its release", m.Source)
 	case fromKernel != "" && fromModules != "" && fromKernel != fromModules:
 		return invalid("reading the kernel %q: the kernel is %s and its modules are for %s, so none could be loaded", m.Source, fromKernel, fromModules)
 	case fromKernel == "":
@@ -163,7 +167,7 @@ func (m *Image) Version() string {
 	return m.Release
 }
 
-// String is the image in a few words, for messages.
+// String describes the image in a few words, for messages.
 func (m *Image) String() string {
 	return fmt.Sprintf("Linux %s for %s from %s", m.Release, m.Arch, m.Source)
 }

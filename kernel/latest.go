@@ -30,11 +30,11 @@ type Wanted struct {
 	// Repository has the images; Series is "6.6", Arch "x86_64" or "aarch64".
 	Repository, Series, Arch string
 	// Hash ends the tags of kernels that were built from the inputs at hand; it
-	// may be empty. HashOnly says that no others will do.
+	// may be empty. HashOnly excludes all others.
 	Hash     string
 	HashOnly bool
-	// Config is the file that decides about Hash, for messages. Insist says
-	// that a user may ask for the others by --kernel latest.
+	// Config is the file that decides about Hash, for messages. Insist
+	// reports whether --kernel latest would take the others.
 	Config string
 	Insist bool
 }
@@ -43,10 +43,10 @@ func (w Wanted) fits(tag string) bool {
 	return inSeries(tag, w.Series) && (!w.HashOnly || strings.HasSuffix(tag, "-"+w.Hash))
 }
 
-// Latest lists the wanted kernel images as full references, highest version
-// first: what USE_LATEST_BUILT_KERNEL asks for. Among those of one version the
-// one with the inputs' own hash comes first, then the others in byte order:
-// their hashes say nothing of age, and the architectures share the repository.
+// Latest returns the references of the wanted kernel images, highest version
+// first, as USE_LATEST_BUILT_KERNEL asks for. Of one version, the image with the
+// inputs' own hash comes first and the others follow in byte order: hashes do
+// not tell age, and the architectures share the repository.
 func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
 	tags, err := tagger.Tags(ctx, w.Repository)
 	if err != nil {
@@ -171,7 +171,8 @@ func compareNumbers(form *regexp.Regexp, a, b string) int {
 	return slices.Compare(numbersOf(form, a), numbersOf(form, b))
 }
 
-// numbersOf gives a tag's numbers; 0 for one that is too long to be a version.
+// numbersOf returns a tag's numbers, with 0 for one that is too long for a
+// version.
 func numbersOf(form *regexp.Regexp, tag string) []int {
 	var numbers []int
 	for _, text := range form.FindStringSubmatch(tag)[1:] {
@@ -184,8 +185,7 @@ func numbersOf(form *regexp.Regexp, tag string) []int {
 	return numbers
 }
 
-// seriesOf says which series the tags have, for the message that the wanted
-// one is missing.
+// seriesOf lists the series of the tags, for the error about a missing one.
 func seriesOf(tags []string) string {
 	var have []string
 	for _, tag := range tags {
@@ -196,7 +196,7 @@ func seriesOf(tags []string) string {
 	slices.Sort(have)
 	have = slices.Compact(have)
 	if len(have) == 0 {
-		return fmt.Sprintf("%d tags and none is a kernel's (VERSION-HASH)", len(tags))
+		return fmt.Sprintf("%d tags, of which no one has the form of a kernel's (VERSION-HASH)", len(tags))
 	}
 	return "only kernels of the series " + strings.Join(have, ", ")
 }

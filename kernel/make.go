@@ -12,8 +12,8 @@ import (
 	"hookbuild/kernel/plan"
 )
 
-// Make has the kernel image of the flavor in o.Plan put where d says, and
-// returns its name. A flavor of Armbian's gets an image of the ready-made
+// Make puts the kernel image of the flavor in o.Plan into the places that d
+// names, and returns the image's name. A flavor of Armbian's gets an image of the ready-made
 // kernel; any other's is compiled, unless one of the places has it.
 func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, err error) {
 	name := o.sourceKernel
@@ -34,8 +34,8 @@ func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, er
 	})
 }
 
-// sourceKernel names the image of a kernel that is compiled. Certain is false
-// where the name does not stand for the content, see [plan.Plan.Certain].
+// sourceKernel returns the image's name of a kernel that is compiled. Certain
+// is false if the name does not identify the content, see [plan.Plan.Certain].
 func (o OpenOptions) sourceKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
 	p, err := plan.Resolve(ctx, o.Plan)
 	if err != nil {
@@ -44,8 +44,8 @@ func (o OpenOptions) sourceKernel(ctx context.Context) (ref string, certain bool
 	return p.Reference, p.Certain(), func() (*Image, error) { return o.compile(ctx, p) }, nil
 }
 
-// armbianKernel names the image of a ready-made kernel. Its name says nothing
-// of chosen modules and added firmware.
+// armbianKernel returns the image's name of a ready-made kernel. The name does
+// not identify chosen modules and added firmware.
 func (o OpenOptions) armbianKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
 	artifact, err := o.armbianRef(ctx)
 	if err != nil {

@@ -134,7 +134,7 @@ func (m *Image) unpack(ctx context.Context, root *initramfs.Tree, name string, o
 	return nil
 }
 
-// plainTar gives the uncompressed archive in e from the cache.
+// plainTar returns the uncompressed archive in e from the cache.
 func plainTar(ctx context.Context, c *cache.Cache, key string, e initramfs.Entry) (*cache.File, error) {
 	plain, _, err := c.Derived(ctx, "kernels", key, func(w io.Writer) error {
 		packed, err := e.Open()
@@ -171,7 +171,7 @@ func checkArch(m *Image, image *oci.Image) error {
 		image.Source, image.Config.Architecture, m.Arch)
 }
 
-// DockerArch gives an architecture's name in image platforms: "amd64" for
+// DockerArch returns an architecture's name in image platforms: "amd64" for
 // "x86_64", "arm64" for "aarch64".
 func DockerArch(arch string) string {
 	switch arch {

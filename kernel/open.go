@@ -36,7 +36,7 @@ type OpenOptions struct {
 	// each flavor.
 	Container container.Options
 	Built     string
-	// Time is when the kernel says that it was built.
+	// Time is the build time that the kernel reports.
 	Time time.Time
 }
 
@@ -89,7 +89,7 @@ func find(ref string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, fault.Usagef("reading the kernel %q: it is none of %s", ref, strings.Join(Forms(), ", "))
+	return source{}, fault.Usagef("reading the kernel %q: it should be one of %s", ref, strings.Join(Forms(), ", "))
 }
 
 // CheckReference finds what is wrong with a reference, or with the request
@@ -131,8 +131,8 @@ func Open(ctx context.Context, ref string, o OpenOptions) (*Image, error) {
 }
 
 // selected opens a kernel and leaves the modules that o chooses, with the
-// firmware that o adds. The firmware is opened first: a wrong name is told
-// before a kernel is compiled.
+// firmware that o adds. The firmware is opened first, so that a wrong name is
+// an error before a kernel is compiled.
 func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) (*Image, error) {
 	firmware, err := o.firmware(ctx)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// State says whether a kernel has a feature.
+// State is whether a kernel has a feature, and how.
 type State int
 
 // The states. Unknown is the answer about a kernel that carries no
@@ -32,13 +32,13 @@ func (s State) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Present tells whether the feature is there, built in or as a module.
+// Present reports whether the feature is there, built in or as a module.
 func (s State) Present() bool { return s == BuiltIn || s == Module }
 
 // Features answers what a kernel can do.
 type Features struct {
-	// Origin says where the answers are from: "the configuration inside the
-	// kernel", "the configuration beside the kernel", "the list of modules".
+	// Origin is the source of the answers: "the configuration inside the
+	// kernel", "the configuration beside the kernel" or "the list of modules".
 	Origin string
 	// Config is the kernel's configuration, nil when it carries none.
 	Config *kconfig.Config
@@ -46,9 +46,9 @@ type Features struct {
 	loadable, builtin map[string]bool // by module name
 }
 
-// Features reads the kernel's configuration: the file that its source had
-// beside it, else the one inside of it (CONFIG_IKCONFIG), else what the lists
-// of its modules show.
+// Features reads the kernel's configuration: the file that came with the
+// kernel, else the one inside it (CONFIG_IKCONFIG), else what the lists of its
+// modules show.
 func (m *Image) Features(ctx context.Context) (*Features, error) {
 	f, err := m.fromModuleLists()
 	if err != nil {
@@ -95,11 +95,11 @@ func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
-// builtinList is the file beside the modules that names those that are built in.
+// builtinList is the file among the modules that lists those that are built in.
 const builtinList = "modules.builtin"
 
-// InModuleLists tells the files of a tree that must be open to [FromParts] and
-// [Image.Features].
+// InModuleLists reports whether [FromParts] and [Image.Features] read the
+// content of a file.
 func InModuleLists(e initramfs.Entry) bool { return path.Base(e.Path) == builtinList }
 
 func (m *Image) fromModuleLists() (*Features, error) {
@@ -123,7 +123,7 @@ func (m *Image) fromModuleLists() (*Features, error) {
 	return f, nil
 }
 
-// Option gives the state of a configuration option ("CONFIG_SQUASHFS" or
+// Option returns the state of a configuration option ("CONFIG_SQUASHFS" or
 // "SQUASHFS"). Without a configuration only options that make a module of
 // their own can be answered.
 func (f *Features) Option(name string) State {
@@ -148,9 +148,9 @@ func (f *Features) Option(name string) State {
 	return Missing
 }
 
-// Answer tells an option's state in words: "built in", "module", "missing",
+// Answer returns an option's state in words: "built in", "module", "missing",
 // "unknown", or its value where it has another than y, m and n. An option that the
-// configuration does not mention is told from one that is switched off.
+// configuration does not mention is distinguished from one that is off.
 func (f *Features) Answer(name string) string {
 	state := f.Option(name)
 	if f.Config == nil {
@@ -183,7 +183,7 @@ func moduleOf(option string) (string, bool) {
 	return "", false
 }
 
-// Feature is one line of the summary that [Features.Summary] gives.
+// Feature is one line of [Features.Summary].
 type Feature struct {
 	Option string `json:"option"` // "CONFIG_RD_ZSTD"
 	Text   string `json:"for"`    // what it is needed for
@@ -219,7 +219,7 @@ func (f *Features) Explain(option string) string {
 	case Unknown:
 		return fmt.Sprintf("whether the kernel has %s is unknown (it carries no configuration)", kconfig.Name(option))
 	case Missing:
-		return fmt.Sprintf("the kernel lacks %s (says %s)", kconfig.Name(option), f.Origin)
+		return fmt.Sprintf("the kernel lacks %s (according to %s)", kconfig.Name(option), f.Origin)
 	default:
 		return fmt.Sprintf("the kernel has %s (%s)", kconfig.Name(option), state)
 	}

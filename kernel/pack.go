@@ -20,7 +20,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// PackOptions say what a kernel image carries beside the kernel.
+// PackOptions say how a kernel image is packed.
 type PackOptions struct {
 	// Dir gets the image's layer as a file, which must stay as long as the
 	// image is used.
@@ -33,7 +33,7 @@ type PackOptions struct {
 
 // Pack makes an OCI kernel image: one layer with kernel, kernel.tar,
 // dtbs.tar.gz, System.map and config at its root, for the kernel's own
-// architecture, whatever machine packs it. Equal inputs give equal images.
+// architecture, on any machine. The same inputs make the same image.
 func (m *Image) Pack(ctx context.Context, o PackOptions) (v1.Image, error) {
 	if o.Time.IsZero() {
 		o.Time = initramfs.Epoch()
@@ -93,7 +93,7 @@ func fileWriter(e *initramfs.Entry) func(context.Context, io.Writer) error {
 }
 
 // writeLayer writes the layer's tar archive. Each part is a file first, since
-// an archive says a file's size before its content.
+// an archive has a file's size before its content.
 func (m *Image) writeLayer(ctx context.Context, name string, o PackOptions) (err error) {
 	out, err := os.Create(name)
 	if err != nil {

@@ -262,8 +262,8 @@ func TestReferences(t *testing.T) {
 		{"deb:a.deb,b.deb", flavor.Flavor{}, true, ""}, {"dir:/boot", source, true, ""},
 		{"build", armbian, false, "comes ready-made from Armbian"},
 		{"latest", flavor.Flavor{}, false, "no flavor was named"},
-		{"zip:x", source, false, "none of latest, build, image:REF, deb:FILE, dir:DIR"},
-		{"latest:6.6", source, false, "none of latest"}, {"image", source, false, "none of latest"}, {"vmlinuz", source, false, "none of latest"},
+		{"zip:x", source, false, "one of latest, build, image:REF, deb:FILE, dir:DIR"},
+		{"latest:6.6", source, false, "should be one of latest"}, {"image", source, false, "should be one of latest"}, {"vmlinuz", source, false, "should be one of latest"},
 	} {
 		if got := IsPlace(c.ref); got != c.place {
 			t.Errorf("%q is a place: %v, want %v", c.ref, got, c.place)

@@ -56,7 +56,7 @@ type nopCloser struct{ *io.SectionReader }
 // Close implements [io.Closer].
 func (nopCloser) Close() error { return nil }
 
-// modulesOf gives the part of a tree that is below lib/modules.
+// modulesOf returns the part of a tree below lib/modules.
 func modulesOf(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	below := &initramfs.Tree{}
 	if tree == nil {

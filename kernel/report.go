@@ -7,7 +7,7 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// Report is what can be told of a kernel.
+// Report describes a kernel.
 type Report struct {
 	Release string `json:"release"`
 	Arch    string `json:"arch"`

@@ -10,7 +10,7 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// Selection is what [Image.Select] came to.
+// Selection is the result of [Image.Select].
 type Selection struct {
 	// Kept and Total count modules.
 	Kept, Total int
@@ -23,8 +23,9 @@ type Selection struct {
 
 // Select leaves only the chosen modules and what they depend on, and adds the
 // firmware that the remaining ones name from the tree firmware, when that is
-// not nil. The firmware comes to stand in [Image.Modules] as lib/firmware. What
-// was asked for and cannot be is a warning, and [Image.Digest] names what is left.
+// not nil. The firmware is added to [Image.Modules] as lib/firmware. A choice
+// that cannot be followed is a warning. [Image.Digest] changes with the
+// selection.
 func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
 	task := progress.Start(o.Progress, 0, "choose the modules of %s", m.Release)
 	selection, err := m.selectModules(ctx, choice, firmware, o)

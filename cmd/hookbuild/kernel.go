@@ -186,7 +186,7 @@ func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions
 	return o, err
 }
 
-// kernelRequest gathers what says how the kernel is built. A kernel of Armbian
+// kernelRequest gathers the flags that say how the kernel is built. A kernel of Armbian
 // needs no checkout.
 func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, error) {
 	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")

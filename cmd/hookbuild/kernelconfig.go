@@ -20,7 +20,7 @@ func newKernelConfigCommand(a *app) *cli.Command {
 		Usage:     "change a flavor's kernel configuration, in a menu or by --set and --fragment",
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "shell", Usage: "open a shell beside the kernel's source in the place of the menu"},
+			&cli.BoolFlag{Name: "shell", Usage: "open a shell with the kernel's source instead of the menu"},
 			&cli.StringFlag{Name: "diff", Usage: "only compare with a `FILE|FLAVOR`"},
 		}),
 		Action: func(c *cli.Context) error { return a.kernelConfig(c, c.Bool("shell")) },
@@ -77,8 +77,8 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 	return a.reportEdit(edit)
 }
 
-// configTerminal gives the user's terminal where one is needed. That there is
-// none is said before anything is fetched.
+// configTerminal returns the user's terminal if one is needed. A missing one is
+// an error before anything is fetched.
 func (a *app) configTerminal(r plan.Request, shell bool) (*container.Terminal, error) {
 	asked := len(r.Sets)+len(r.Fragments) > 0
 	switch {

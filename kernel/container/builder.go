@@ -26,12 +26,12 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// Options say with what kernels are built.
+// Options say how kernels are built.
 type Options struct {
 	// Image is a builder image of the site's own; empty means the one that
 	// hookbuild builds from [Dockerfile].
 	Image string
-	// Base is what the own builder image is built on; empty means
+	// Base is the base of hookbuild's own builder image; empty means
 	// "debian:stable".
 	Base string
 	// Network is the Docker network that the own builder image is built in
@@ -91,7 +91,7 @@ type Source struct {
 	// Archive is a tar file, compressed by xz, gzip, bzip2 or zstd, with one
 	// directory at its top; SHA256 is its checksum in hex.
 	Archive, SHA256 string
-	// Dir is an unpacked source, copied anew for each build.
+	// Dir is an unpacked source, which is copied for each build.
 	Dir string
 }
 
@@ -108,7 +108,7 @@ func shortHash(text string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// toolchain is what differs between the architectures.
+// toolchain holds what differs between the architectures.
 type toolchain struct {
 	kernelArch string // the kernel's own name
 	cross      string // prefix of the compiler's programs
@@ -136,7 +136,7 @@ func (b *Builder) jobs() int {
 }
 
 // sourceVolume names the volume of the source. A directory's is the flavor's own:
-// it is copied anew for each build, which must not happen under another's.
+// it is copied for each build, which must not happen during another's.
 func (t Target) sourceVolume() string {
 	if t.Source.Dir != "" {
 		return "hookbuild-source-" + t.Flavor + "-" + t.Source.id()

@@ -18,7 +18,7 @@ import (
 // Kconfig files together.
 const mostSmall = 64 << 20
 
-// eachOutput gives the files that a script left in /job/out.
+// eachOutput returns the files that a script left in /job/out.
 func (b *Builder) eachOutput(ctx context.Context, id string, take func(name string, size int64, content io.Reader) error) error {
 	stream, _, err := b.docker.CopyFromContainer(ctx, id, "/job/out")
 	if err != nil {

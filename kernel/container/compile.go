@@ -17,8 +17,8 @@ import (
 type CompileOptions struct {
 	// Strip removes what modules do not need at run time (debugging symbols).
 	Strip bool
-	// Time is what the kernel says it was built at; the zero time is 1970. The
-	// same inputs give the same kernel only with the same time.
+	// Time is the build time that the kernel reports; the zero time is 1970.
+	// It is one of the inputs that decide the kernel's bytes.
 	Time time.Time
 }
 
@@ -102,7 +102,7 @@ func (o CompileOptions) environment() []string {
 	}
 }
 
-// stamp names what the .config in the objects' volume was made of.
+// stamp identifies the inputs of the .config in the objects' volume.
 func stamp(t Target, image string) []byte {
 	return fmt.Appendf(nil, "%x %s\n", sha256.Sum256(t.Defconfig), image)
 }

@@ -9,7 +9,7 @@ import (
 	"hookbuild/kernel/kconfig"
 )
 
-// Configured is what came of configuring a kernel.
+// Configured is the result of configuring a kernel.
 type Configured struct {
 	// Before and After are the whole configurations.
 	Before, After *kconfig.Config
@@ -24,8 +24,8 @@ type Configured struct {
 func (c *Configured) Changes() []kconfig.Change { return kconfig.Diff(c.Before, c.After) }
 
 // Configure applies requests to the target's configuration. When one of them
-// does not take, the error says why (a [*kconfig.UnmetError]); the result is
-// there all the same.
+// does not take, the error says why (a [*kconfig.UnmetError]), and the result is
+// returned as well.
 func (b *Builder) Configure(ctx context.Context, t Target, requests []kconfig.Request) (*Configured, error) {
 	outputs, err := b.configure(ctx, t, "configure", requests, nil)
 	if err != nil {
@@ -71,7 +71,8 @@ func (b *Builder) Menuconfig(ctx context.Context, t Target, terminal *Terminal) 
 	return b.interactive(ctx, t, "menuconfig", terminal)
 }
 
-// Shell opens a shell beside the kernel's source on the user's terminal.
+// Shell opens a shell in the container with the kernel's source, on the user's
+// terminal.
 func (b *Builder) Shell(ctx context.Context, t Target, terminal *Terminal) (*Configured, error) {
 	return b.interactive(ctx, t, "shell", terminal)
 }
@@ -119,7 +120,7 @@ func readConfigured(outputs map[string][]byte) (*Configured, error) {
 		return nil, err
 	}
 	if len(outputs["defconfig"]) == 0 || after.Len() == 0 {
-		return nil, fmt.Errorf("configuring the kernel: the container gave no configuration back")
+		return nil, fmt.Errorf("configuring the kernel: the container returned no configuration")
 	}
 	return &Configured{Before: before, After: after, Defconfig: outputs["defconfig"]}, nil
 }

@@ -25,8 +25,8 @@ import (
 //go:embed files/Dockerfile
 var dockerfile string
 
-// Dockerfile is what the builder image is made of, for sites that keep one of
-// their own. Its arguments are BASE (default debian:stable) and COMPILER, the
+// Dockerfile returns the recipe of the builder image, for sites that keep one
+// of their own. Its arguments are BASE (default debian:stable) and COMPILER, the
 // Debian package of the target's compiler.
 func Dockerfile() string { return dockerfile }
 
@@ -133,8 +133,8 @@ func readBuild(r io.Reader, lines io.Writer) error {
 	}
 }
 
-// loginsFor gives the credentials that docker login left for the base image's
-// registry; without any the engine asks anonymously.
+// loginsFor returns the credentials of docker login for the base image's
+// registry. Without any the engine pulls anonymously.
 func loginsFor(base string) map[string]registry.AuthConfig {
 	ref, err := name.ParseReference(base)
 	if err != nil {
@@ -171,13 +171,14 @@ func tarOf(files map[string][]byte) (io.Reader, error) {
 	return &out, w.Close()
 }
 
-// tail passes a program's lines on as a task's output and keeps the last ones,
-// and the first errors: many compilers at once go on for long after one failed.
+// tail reports a program's lines as a task's output and keeps the last ones, and
+// the first errors: of many compilers at once, the others run on after one
+// failed.
 type tail struct {
 	task   *progress.Task
 	log    io.Writer // gets everything, when set
 	rest   string
-	errors []string // of those that are not among last any more
+	errors []string // that have left last
 	last   []string
 }
 
@@ -188,7 +189,7 @@ const (
 	mostErrors = 10
 )
 
-// isError tells a compiler's or linker's error from its other lines.
+// isError reports whether a line is an error of a compiler or linker.
 func isError(line string) bool {
 	return strings.Contains(line, "error: ") || strings.Contains(line, "undefined reference to") || strings.Contains(line, "*** [")
 }

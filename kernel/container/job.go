@@ -32,7 +32,7 @@ const (
 // job is one run of a script in a container.
 type job struct {
 	target Target
-	// step is what is done, for messages: "compile".
+	// step is a verb for messages: "compile".
 	step string
 	// script is the one of files/ that runs.
 	script string
@@ -69,8 +69,8 @@ func (b *Builder) run(ctx context.Context, j job) (err error) {
 	return j.collect(ctx, id)
 }
 
-// create makes the container under the name that stands for its volumes. While
-// another has it, that is waited for.
+// create makes the container. Its name is the lock of its volumes: create waits
+// while another container has it.
 func (b *Builder) create(ctx context.Context, j job) (string, error) {
 	name := j.target.container()
 	if j.script == unpackScript {
@@ -105,7 +105,7 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 	}
 }
 
-// remove is also done after an interruption, when ctx has ended.
+// remove works after an interruption too, when ctx has ended.
 func (b *Builder) remove(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
@@ -158,7 +158,7 @@ func (b *Builder) follow(ctx context.Context, id string, j job) (err error) {
 	return task.End(err, "")
 }
 
-// start runs the container to its end and gives its exit code.
+// start runs the container to its end and returns its exit code.
 func (b *Builder) start(ctx context.Context, id string, out io.Writer) (int64, error) {
 	stream, err := b.docker.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
@@ -194,7 +194,7 @@ func awaitExit(ctx context.Context, done <-chan container.WaitResponse, failed <
 	}
 }
 
-// openLog makes the log of a step anew.
+// openLog creates the log of a step, or empties an old one.
 func (b *Builder) openLog(j job) (*os.File, error) {
 	if err := os.MkdirAll(b.o.LogDir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory for the logs: %w", err)
@@ -207,7 +207,7 @@ func (b *Builder) openLog(j job) (*os.File, error) {
 	return log, nil
 }
 
-// failed is the error about a script that did not succeed.
+// failed returns the error about a script that failed.
 func (j job) failed(code int64, lines *tail, log string) error {
 	remedy := ""
 	text := lines.String()

@@ -100,8 +100,8 @@ func (b *Builder) interact(ctx context.Context, id string, j job) (err error) {
 	return err
 }
 
-// connect passes keys and screen between the terminal and the container until
-// the container's side ends. The terminal is put back on every way out.
+// connect copies keys and screen between the terminal and the container until
+// the container's side ends. It always restores the terminal.
 func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.Writer, screen io.Reader) (err error) {
 	old, err := term.MakeRaw(int(t.In.Fd()))
 	if err != nil {
@@ -136,12 +136,12 @@ func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.W
 	return errors.Join(ctx.Err(), input.Close())
 }
 
-// sizeEvery is how often the window's size is looked at. Asking works on all
-// systems, signals only on some.
+// sizeEvery is how often the window's size is read. That works on all systems;
+// signals work on some.
 const sizeEvery = 200 * time.Millisecond
 
-// attend gives the container's terminal the window's size, and its changes,
-// and shows that somebody is there (see [turn]), until ctx ends.
+// attend keeps the container's terminal at the window's size, and marks the
+// container as attended (see [turn]), until ctx ends.
 func (b *Builder) attend(ctx context.Context, id string, t *Terminal) {
 	var width, height int
 	var beaten time.Time

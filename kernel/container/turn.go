@@ -29,13 +29,13 @@ type turn struct {
 
 const (
 	beatFile = "job/attended"
-	// beatEvery is how often an attended container is told so; unattendedAfter
-	// without that, it is taken for abandoned.
+	// beatEvery is how often an attended container is marked. Without a mark
+	// for unattendedAfter, it counts as abandoned.
 	beatEvery       = 5 * time.Second
 	unattendedAfter = 30 * time.Second
 )
 
-// beat shows that somebody attends the container.
+// beat marks the container as attended.
 func (b *Builder) beat(ctx context.Context, id string, now time.Time) error {
 	var file bytes.Buffer
 	w := tar.NewWriter(&file)
@@ -57,8 +57,8 @@ const (
 	abandonedAfter = time.Minute
 )
 
-// next waits a moment, after saying once why. A container that somebody left
-// behind is removed.
+// next waits a moment and reports the reason the first time. It removes a
+// container that was left behind.
 func (t *turn) next(ctx context.Context) error {
 	state, err := t.b.docker.ContainerInspect(ctx, t.name)
 	switch {
@@ -72,7 +72,7 @@ func (t *turn) next(ctx context.Context) error {
 	}
 	if !t.said {
 		t.said = true
-		progress.Notef(t.b.o.Progress, "another hookbuild works on this flavor or source (container %s, %s): waiting for it; if none does, `docker rm -f %s` ends it",
+		progress.Notef(t.b.o.Progress, "another hookbuild works on this flavor or source (container %s, %s): waiting for it; `docker rm -f %s` removes a container that nobody uses",
 			t.name, state.Config.Labels[labelStep], t.name)
 	}
 	select {
@@ -83,7 +83,7 @@ func (t *turn) next(ctx context.Context) error {
 	}
 }
 
-// unattended tells whether a program on a terminal has lost its user.
+// unattended reports whether a program on a terminal has no user any more.
 func (t *turn) unattended(ctx context.Context, c container.InspectResponse) bool {
 	if c.Config == nil || !c.Config.Tty {
 		return false
@@ -98,7 +98,7 @@ func (t *turn) unattended(ctx context.Context, c container.InspectResponse) bool
 	return time.Since(t.changed) > unattendedAfter
 }
 
-// abandoned tells whether a container has been standing still for long.
+// abandoned reports whether a container has been stopped for long.
 func abandoned(c container.InspectResponse) bool {
 	if c.State == nil || c.State.Running {
 		return false

@@ -115,7 +115,7 @@ func (b xzBlock) stream(r io.ReaderAt) (io.Reader, error) {
 	return io.MultiReader(bytes.NewReader(header), body, bytes.NewReader(index), bytes.NewReader(footer)), nil
 }
 
-// unpack gives the block's content, checked by the stream's own checksum.
+// unpack returns the block's content, verified by the stream's checksum.
 func (b xzBlock) unpack(r io.ReaderAt) ([]byte, error) {
 	packed, err := b.stream(r)
 	if err != nil {
@@ -136,7 +136,7 @@ func (b xzBlock) unpack(r io.ReaderAt) ([]byte, error) {
 // mostAtOnce bounds how many blocks' contents are held.
 const mostAtOnce = 3
 
-// xzReader gives the blocks' contents in order while the next ones are
+// xzReader returns the blocks' contents in order while the next ones are
 // unpacked.
 type xzReader struct {
 	pending []chan xzResult

@@ -1,7 +1,7 @@
 // Package deliver puts finished kernel images where a user wants them: into
 // the local Docker, a registry, an OCI layout or a docker archive. An image's
-// name stands for its content, so what one of these places has already is not
-// made again but taken from there, as it is.
+// name identifies its content, so an image that one of these places has is not
+// made again but copied from there, unchanged.
 package deliver
 
 import (
@@ -27,10 +27,10 @@ type Options struct {
 	// Push sends the image to its registry.
 	Push bool
 	// Export is a path to write the image to: a docker archive when it ends in
-	// .tar or .tar.gz, else an OCI layout. Empty is none.
+	// .tar or .tar.gz, else an OCI layout. Empty means no export.
 	Export string
 	// ExportDir gets a docker archive with the image's name where Export is
-	// empty. Empty is none.
+	// empty. Empty means no export.
 	ExportDir string
 	// Force makes the image even where it is already.
 	Force bool
@@ -162,7 +162,7 @@ func (d *delivery) search(ctx context.Context) (err error) {
 	return err
 }
 
-// searchIn looks into one place and tells the user what it has.
+// searchIn looks into one place and reports to the user what it has.
 func (d *delivery) searchIn(ctx context.Context, at place) (Producer, error) {
 	p, err := at.find(ctx, d.ref)
 	if p != nil {

@@ -14,7 +14,7 @@ import (
 	"hookbuild/internal/nearest"
 )
 
-// Method says where a flavor's kernel comes from.
+// Method is where a flavor's kernel comes from.
 type Method string
 
 // The methods.
@@ -34,7 +34,7 @@ type Flavor struct {
 	ID     string
 	Method Method
 	Arch   string // X86_64 or AArch64
-	// Type is what a CI runner is chosen by: "source", "external", or none.
+	// Type selects the CI runner: "source", "external", or "".
 	Type string
 	// Series is "<major>.<minor>" of a source kernel, Config the first part of
 	// its defconfig's name.
@@ -54,9 +54,9 @@ type Flavor struct {
 	Template string
 	// Tags choose flavors in CI.
 	Tags []string
-	// ISO tells whether an ISO is made of it in CI.
+	// ISO reports whether an ISO is made of it in CI.
 	ISO bool
-	// Own tells that the checkout defines it, in [File].
+	// Own reports whether the checkout defines it, in [File].
 	Own bool
 }
 
@@ -104,8 +104,8 @@ func (f *Flavor) fillDefaults() {
 	f.Type, f.Config = "source", "generic"
 }
 
-// Find gives the flavor with this id. The error for an unknown one names the one
-// that may be meant and lists those that there are.
+// Find returns the flavor with this id. The error for an unknown id suggests a
+// similar one and lists all.
 func (in Inventory) Find(id string) (Flavor, error) {
 	f, found := in.lookup(id)
 	if !found {
@@ -126,7 +126,7 @@ func (in Inventory) unknown(id string) error {
 	if near := nearest.Word(id, ids); near != "" {
 		meant = fmt.Sprintf(" (is %s meant?)", near)
 	}
-	return fmt.Errorf("there is none of that name%s; the flavors are %s", meant, strings.Join(ids, ", "))
+	return fmt.Errorf("there is no flavor of that name%s; the flavors are %s", meant, strings.Join(ids, ", "))
 }
 
 // inScript reports whether a script has a flavor's id as a word.
@@ -181,7 +181,7 @@ func (f Flavor) ConfigPath() string {
 	return fmt.Sprintf("kernel/configs/%s-%s.y-%s", f.Config, f.Series, f.Arch)
 }
 
-// InCI tells whether one of the tags is among f's.
+// InCI reports whether one of the tags is among f's.
 func (f Flavor) InCI(tags []string) bool {
 	return slices.ContainsFunc(f.Tags, func(t string) bool { return slices.Contains(tags, t) })
 }

@@ -25,8 +25,8 @@ const scriptFile = "bash/inventory.sh"
 // mostText bounds the file.
 const mostText = 1 << 20
 
-// Read gives upstream's inventory and, behind it, the flavors that a checkout
-// adds in [File]. What is wrong in the file is an error with the line.
+// Read returns upstream's inventory, followed by the flavors that a checkout
+// adds in [File]. An error about the file names the line.
 func Read(checkout fs.FS) (Inventory, error) {
 	in := Upstream()
 	text, err := readFile(checkout, File)
@@ -202,7 +202,7 @@ func (f *Flavor) completeOwn() {
 	if f.Template == "" {
 		f.Template = "hook"
 	}
-	// Upstream's rule would give files the name of upstream's own.
+	// By upstream's rule the files would have the names of upstream's own.
 	if f.FixedOutputID == "" {
 		f.FixedOutputID = f.ID
 	}

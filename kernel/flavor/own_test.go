@@ -97,7 +97,7 @@ func TestReadRefuses(t *testing.T) {
 		"artifact":          {good + "    artifact: kernel-x\n", "line 5: artifact: only the method armbian"},
 		"no artifact":       {"flavors:\n  - id: a\n    arch: arm64\n    method: armbian\n", "line 2: artifact: it is missing"},
 		"armbian's series":  {"flavors:\n  - {id: a, arch: arm64, method: armbian, artifact: k, series: 6.6}\n", "line 2: method: kernels of Armbian come ready-made"},
-		"unknown kernel":    {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-arm46}\n", "line 2: a: use-kernel: \"hook-default-arm46\": there is none of that name (is hook-default-arm64 meant?)"},
+		"unknown kernel":    {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-arm46}\n", "line 2: a: use-kernel: \"hook-default-arm46\": there is no flavor of that name (is hook-default-arm64 meant?)"},
 		"other arch":        {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-amd64}\n", "is for x86_64 and this flavor for aarch64"},
 		"kernel of another": {"flavors:\n  - {id: a, arch: amd64, use-kernel: peg-default-amd64}\n", "takes the kernel of hook-default-amd64; name that"},
 		"kernel and config": {"flavors:\n  - {id: a, arch: amd64, use-kernel: hook-default-amd64, series: 6.6}\n", "leave series, config, fragments and artifact out"},

@@ -69,7 +69,7 @@ func (t *Tree) Lost(lines []Request, result *Config) []string {
 	return lost
 }
 
-// Explain says in a sentence why a request did not take.
+// Explain returns a sentence about why a request did not take.
 func (t *Tree) Explain(r Request, result *Config) string {
 	name := strings.TrimPrefix(r.Option, Prefix)
 	got, _ := result.Get(r.Option)
@@ -111,7 +111,7 @@ func (c *Config) get(name string) string {
 	return value
 }
 
-// unmet says what the definition that is nearest to being met lacks.
+// unmet returns what is missing for the definition that is closest to being met.
 func (s *Symbol) unmet(r Request, result *Config) []string {
 	want := tristateOf(r.Value)
 	if want == 0 {
@@ -145,7 +145,8 @@ func distinct(all []string) []string {
 	return kept
 }
 
-// outOfRange says which numbers an option takes, when it is asked for another.
+// outOfRange returns the range of an option if the requested number is outside
+// it, else "".
 func (s *Symbol) outOfRange(r Request, result *Config) string {
 	asked, err := strconv.ParseInt(r.Value, 0, 64)
 	if err != nil || s.Type != "int" && s.Type != "hex" {

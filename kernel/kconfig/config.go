@@ -37,8 +37,7 @@ type Config struct {
 	lines  map[string]int
 }
 
-// Name gives an option's full name: "enic" stays unknown, "ENIC" becomes
-// "CONFIG_ENIC".
+// Name returns an option's full name: "CONFIG_ENIC" for "ENIC".
 func Name(option string) string {
 	if strings.HasPrefix(option, Prefix) {
 		return option
@@ -46,7 +45,7 @@ func Name(option string) string {
 	return Prefix + option
 }
 
-// New gives an empty configuration.
+// New returns an empty configuration.
 func New() *Config { return &Config{values: map[string]string{}, lines: map[string]int{}} }
 
 // Parse reads a .config, a defconfig or a fragment. Comments and blank lines
@@ -133,8 +132,8 @@ func isNumber(value string) bool {
 	return digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
-// Get gives an option's value; a missing option is "n" and false. The name
-// may lack "CONFIG_".
+// Get returns an option's value, or "n" and false for a missing option. The
+// name may lack "CONFIG_".
 func (c *Config) Get(option string) (value string, found bool) {
 	value, found = c.values[Name(option)]
 	if !found {
@@ -143,7 +142,7 @@ func (c *Config) Get(option string) (value string, found bool) {
 	return value, true
 }
 
-// Set gives an option a value.
+// Set sets an option's value.
 func (c *Config) Set(option, value string) error {
 	option = Name(option)
 	if !validName(option) {

@@ -20,14 +20,14 @@ func tristateOf(value string) tristate {
 
 func (t tristate) String() string { return [...]string{"n", "m", "y"}[t] }
 
-// values gives an option's value by its short name; missing ones are "n".
+// values returns an option's value by its short name, "n" for a missing one.
 type values func(name string) string
 
 // expr is a dependency expression.
 type expr interface {
 	eval(values) tristate
-	// needs says in words what of the expression falls short of want; it is
-	// empty when nothing does.
+	// needs returns in words the parts of the expression that fall short of
+	// want; it returns nothing if none does.
 	needs(v values, want tristate) []string
 	String() string
 }
@@ -58,7 +58,7 @@ func (e symbolExpr) needs(v values, want tristate) []string {
 	return []string{fmt.Sprintf("%s (it is not set)", e)}
 }
 
-// opaqueExpr is what only the build can tell: a macro that runs a program.
+// opaqueExpr is a macro that runs a program; only the build knows its value.
 type opaqueExpr string
 
 func (opaqueExpr) eval(values) tristate            { return 2 }
@@ -99,7 +99,7 @@ func (e compareExpr) eval(v values) tristate {
 	return 0
 }
 
-// operand gives a constant as it is and a symbol's value.
+// operand returns the value of a constant or a symbol.
 func operand(s string, v values) string {
 	if text, quoted := strings.CutPrefix(s, `"`); quoted {
 		return strings.TrimSuffix(text, `"`)
@@ -140,7 +140,7 @@ func (e orExpr) needs(v values, want tristate) []string {
 	return []string{strings.Join(e.left.needs(v, want), " and ") + ", or " + strings.Join(e.right.needs(v, want), " and ")}
 }
 
-// and joins two expressions of which either may be nil, which stands for y.
+// and joins two expressions. Either may be nil, which means y.
 func and(a, b expr) expr {
 	switch {
 	case a == nil:

@@ -23,7 +23,7 @@ type Symbol struct {
 	ranges []bounds
 
 	// depends has the dependency of each definition, visible the condition
-	// under which its prompt is shown; nil stands for none.
+	// under which its prompt is shown; nil means no condition.
 	depends    []expr
 	visible    []expr
 	selectedBy []selection
@@ -381,7 +381,7 @@ func (t *Tree) Near(name string) []string {
 func abs(n int) int { return max(n, -n) }
 
 // distance counts the insertions, deletions and replacements between two
-// names; beyond limit it gives limit+1.
+// names. It returns limit+1 for more than limit.
 func distance(a, b string, limit int) int {
 	if abs(len(a)-len(b)) > limit {
 		return limit + 1

@@ -23,7 +23,7 @@ type Edit struct {
 	// Lost has a sentence for each line of the file that the source did not
 	// take.
 	Lost []string
-	// File is the defconfig; Written tells whether it was replaced.
+	// File is the defconfig; Written reports whether it was replaced.
 	File    string
 	Written bool
 }

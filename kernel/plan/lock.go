@@ -41,7 +41,7 @@ type lockLine struct {
 	pin  *Pin
 }
 
-// ReadLock reads the lock of a checkout; where there is none it is empty.
+// ReadLock reads the lock of a checkout. A missing file is an empty lock.
 func ReadLock(hookDir string) (Lock, error) {
 	name := filepath.Join(hookDir, filepath.FromSlash(LockFile))
 	text, err := os.ReadFile(name)
@@ -97,7 +97,7 @@ func parsePin(line string) (Pin, error) {
 	return Pin{v, strings.ToLower(sum)}, nil
 }
 
-// Find gives the pin of a series ("6.6").
+// Find returns the pin of a series ("6.6").
 func (l Lock) Find(series string) (Pin, bool) {
 	for _, line := range l.lines {
 		if line.pin != nil && line.pin.Version.Series() == series {
@@ -107,8 +107,8 @@ func (l Lock) Find(series string) (Pin, bool) {
 	return Pin{}, false
 }
 
-// With gives a lock with p in the place of its series' pin. All other lines
-// stay; a new series goes where it belongs by its number.
+// With returns a lock in which p replaces the pin of its series. All other
+// lines are kept; a new series is inserted in the order of the numbers.
 func (l Lock) With(p Pin) Lock {
 	lines := slices.Clone(l.lines)
 	if len(lines) == 0 {
@@ -137,7 +137,7 @@ func (l Lock) String() string {
 	return text.String()
 }
 
-// Locked is what locking changed. Old is nil where the series was not pinned.
+// Locked is the result of locking. Old is nil if the series was not pinned.
 type Locked struct {
 	Old  *Pin
 	New  Pin

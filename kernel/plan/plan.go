@@ -66,8 +66,7 @@ type Plan struct {
 	// Base are the options of the flavor's own fragments, Requests those of the
 	// request's fragments and sets, each in their order.
 	Base, Requests []kconfig.Request
-	// Pinned is what the workspace's lock says of the version; nil when it says
-	// nothing.
+	// Pinned is the version's pin in the workspace's lock, or nil.
 	Pinned *Pin
 	// Reference is the name of the kernel image.
 	Reference string
@@ -122,8 +121,8 @@ func prepare(r Request) (*Plan, error) {
 	return p, err
 }
 
-// TagHash gives what the tags of the request's kernel images end in, whatever
-// their version is.
+// TagHash returns the hash that ends the tags of the request's kernel images,
+// of any version.
 func TagHash(r Request) (string, error) {
 	p, err := prepare(r)
 	if err != nil {
@@ -135,7 +134,7 @@ func TagHash(r Request) (string, error) {
 // ConfigFile is the path of the flavor's defconfig.
 func (r Request) ConfigFile() string { return filepath.Join(r.HookDir, r.Flavor.ConfigPath()) }
 
-// notBuilt says why the kernels of Armbian's flavors are no business of ours.
+// notBuilt is the reason why kernels of Armbian's flavors are not built here.
 const notBuilt = "it is not built from source but comes ready-made from Armbian, whose configurations are at github.com/armbian/build"
 
 func readDefconfig(r Request) ([]byte, error) {
@@ -144,7 +143,7 @@ func readDefconfig(r Request) ([]byte, error) {
 	}
 	text, err := os.ReadFile(r.ConfigFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; copy one of those beside it to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; copy one of those in its directory to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
 	}
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel configuration of %s: %w", r.Flavor.ID, err)
@@ -233,9 +232,9 @@ func isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// hash ends the image's tag: upstream's own when nothing but the workspace's
-// files decides the kernel, so that hookbuild finds images that build.sh made
-// and the other way round; else one over everything that was asked.
+// hash returns the end of the image's tag. If only the workspace's files decide
+// the kernel, it is upstream's hash, so that hookbuild and build.sh find each
+// other's images; otherwise it covers the whole request.
 func (p *Plan) hash() (string, error) {
 	upstream, err := os.ReadFile(filepath.Join(p.Request.HookDir, "kernel", "Dockerfile"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -256,7 +255,7 @@ func (p *Plan) hash() (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:8], nil
 }
 
-// plain tells whether nothing is added to the workspace's defconfig and to
+// plain reports whether nothing is added to the workspace's defconfig and to
 // kernel.org's source.
 func (p *Plan) plain() bool {
 	r := p.Request
@@ -276,9 +275,9 @@ func (p *Plan) sourceID() string {
 	return p.archive.SHA256 // a file's, which findVersion opened
 }
 
-// Certain tells whether the image's name stands for its content. It does not
-// where a directory or an unchecked URL goes into it, which change under their
-// names: such an image is made each time.
+// Certain reports whether the image's name identifies its content. It does not
+// if a directory or an unchecked URL goes into the image, whose content may
+// change under the name: such an image is made each time.
 func (p *Plan) Certain() bool {
 	r := p.Request
 	return (!isURL(r.Source) || r.SHA256 != "") && (r.Source == "" || !isDir(r.Source)) && (r.Firmware == "" || strings.HasPrefix(r.Firmware, "image:"))

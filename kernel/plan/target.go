@@ -45,8 +45,8 @@ func (p *Plan) fetch(ctx context.Context) (container.Source, error) {
 	return container.Source{Archive: archive.Path, SHA256: archive.SHA256}, nil
 }
 
-// givenArchive fetches the archive that Source names. What its name tells of
-// the release has to be true.
+// givenArchive fetches the archive that Source names. A release in the
+// archive's name must be that of its Makefile.
 func (p *Plan) givenArchive(ctx context.Context) (*source.Archive, error) {
 	if err := p.fetchArchive(ctx); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
 	}
 	archive, err := source.Fetch(ctx, p.Version, o)
 	if errors.Is(err, source.ErrPinned) {
-		err = fmt.Errorf("%w (by %s; `hookbuild kernel %s --lock` pins the newest release anew)", err, LockFile, p.Request.Flavor.ID)
+		err = fmt.Errorf("%w (by %s; `hookbuild kernel %s --lock` pins the newest release)", err, LockFile, p.Request.Flavor.ID)
 	}
 	return archive, err
 }

@@ -40,8 +40,8 @@ func (p *Plan) sourceVersion(ctx context.Context) (source.Version, error) {
 	return v, nil
 }
 
-// nameVersion reads the release that kernel.org's name of an archive tells. It
-// serves for archives that are not fetched yet.
+// nameVersion returns the release in a name of kernel.org's form. It serves for
+// archives that are not fetched yet.
 func nameVersion(name string) (source.Version, bool) {
 	version, _, found := strings.Cut(strings.TrimPrefix(path.Base(name), "linux-"), ".tar")
 	v, err := source.ParseVersion(version)
@@ -142,7 +142,7 @@ func makefileVersion(text []byte) (source.Version, error) {
 	}
 	v, err := source.ParseVersion(values["VERSION"] + "." + values["PATCHLEVEL"] + "." + values["SUBLEVEL"])
 	if err != nil {
-		return v, errors.New("its Makefile says no VERSION, PATCHLEVEL and SUBLEVEL, so it is not a source of Linux")
+		return v, errors.New("its Makefile has no VERSION, PATCHLEVEL and SUBLEVEL, so it is not a source of Linux")
 	}
 	return v, nil
 }

@@ -54,7 +54,7 @@ func small(ctx context.Context, o Options, url string, most int64, check func([]
 // anything is the check of content that is verified by what follows it.
 func anything([]byte) error { return nil }
 
-// hashFile gives a file's sha256 in hex.
+// hashFile returns a file's sha256 in hex.
 func hashFile(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -26,7 +26,7 @@ const mostSmall = 16 << 20
 // than Options.SHA256 says.
 var ErrPinned = errors.New("it is another archive than the one that was pinned")
 
-// Fetch gives the verified archive of a release, from Options.Dir or from the
+// Fetch returns the verified archive of a release, from Options.Dir or from the
 // first mirror that has it.
 func Fetch(ctx context.Context, v Version, o Options) (*Archive, error) {
 	keys, err := readKeyring(o.Keys)
@@ -52,7 +52,7 @@ func Fetch(ctx context.Context, v Version, o Options) (*Archive, error) {
 	})
 }
 
-// Sum gives the sha256 of a release's archive by kernel.org's signed list,
+// Sum returns the sha256 of a release's archive in kernel.org's signed list,
 // without fetching the archive.
 func Sum(ctx context.Context, v Version, o Options) (string, error) {
 	keys, err := readKeyring(o.Keys)
@@ -101,8 +101,8 @@ func (o Options) checkPinned(sum string) error {
 	return fault.Invalidf("its sha256 is %s and should be %s: %w", sum, o.SHA256, ErrPinned)
 }
 
-// keptArchive gives an archive that was verified before and is unchanged. A
-// changed one is deleted.
+// keptArchive returns the archive if it was verified before and is unchanged.
+// It deletes a changed one.
 func keptArchive(file string) (*Archive, error) {
 	note, err := os.ReadFile(verifiedNote(file))
 	if err != nil {
@@ -181,7 +181,8 @@ func checkSum(file, want string) error {
 	return nil
 }
 
-// FromFile gives a local archive. A sha256, when given, is checked.
+// FromFile returns a local archive, after comparing it with the sha256 unless
+// that is empty.
 func FromFile(name, sum string) (*Archive, error) {
 	got, err := hashFile(name)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	mostReleases = 4 << 20
 )
 
-// known is what is kept of the list: the highest version seen of each series,
+// known is the stored part of the list: the highest version seen of each series,
 // also of those that have left the list since.
 type known struct {
 	Fetched time.Time         `json:"fetched"`
@@ -110,13 +110,13 @@ func readKnown(o Options) (*known, error) {
 		return nil, fmt.Errorf("reading the known kernel releases: %w", err)
 	}
 	if err := json.Unmarshal(text, k); err != nil || k.Series == nil || k.Listed == nil {
-		progress.Warnf(o.Progress, "%s is damaged and is made anew", knownFile(o))
+		progress.Warnf(o.Progress, "%s is damaged; writing a new one", knownFile(o))
 		return &known{Series: map[string]string{}, Listed: map[string]bool{}}, nil //nolint:nilerr // reported above
 	}
 	return k, nil
 }
 
-// refresh fetches the list and keeps what it says.
+// refresh fetches the list and stores it.
 func (k *known) refresh(ctx context.Context, o Options) error {
 	versions, err := fetchReleases(ctx, o)
 	if err != nil {
@@ -138,7 +138,7 @@ func (k *known) refresh(ctx context.Context, o Options) error {
 	return writeFile(knownFile(o), append(text, '\n'))
 }
 
-// fetchReleases gives the released versions of the list, without those of
+// fetchReleases returns the released versions of the list, without those of
 // linux-next and release candidates.
 func fetchReleases(ctx context.Context, o Options) ([]Version, error) {
 	url := o.ReleasesURL

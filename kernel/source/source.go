@@ -2,7 +2,7 @@
 // a series has, the archive itself, and the proof that it is the one that its
 // maintainers signed. Nothing is unpacked here.
 //
-// An archive counts as verified when its sha256 stands in the directory's
+// An archive counts as verified when its sha256 is listed in the directory's
 // sha256sums.asc, that file is clear-signed by a key of the keyring, and
 // linux-VERSION.tar.sign is a signature of the uncompressed archive by such a
 // key. What fails a check is deleted.
@@ -33,8 +33,8 @@ type Options struct {
 	ReleasesURL string
 	// Keys is the armoured keyring (kernel/keys.asc of a Hook checkout).
 	Keys []byte
-	// SHA256 is what an archive of [Fetch] must have besides; empty asks for
-	// nothing.
+	// SHA256 is the checksum that an archive of [Fetch] must have in addition;
+	// empty checks nothing.
 	SHA256 string
 	// Web fetches; nil is a client with the default limits.
 	Web *web.Client
@@ -48,7 +48,7 @@ type Options struct {
 // ReleasesURL is kernel.org's list of current releases.
 const ReleasesURL = "https://www.kernel.org/releases.json"
 
-// Mirrors gives the two servers of kernel.org.
+// Mirrors returns the two servers of kernel.org.
 func Mirrors() []string {
 	return []string{"https://www.kernel.org/pub/linux/kernel", "https://cdn.kernel.org/pub/linux/kernel"}
 }
