@@ -278,7 +278,7 @@ func TestLatest(t *testing.T) {
 		want string
 	}{
 		{repo, "only kernels of the series 5.10, 6.6, 6.60"},
-		{tags{"latest", "v1"}, "2 tags and none is a kernel's"},
+		{tags{"latest", "v1"}, "2 tags, none of the form VERSION-HASH"},
 		{tags{}, "0 tags"},
 		{nil, "unauthorized"},
 	} {

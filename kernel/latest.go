@@ -196,7 +196,7 @@ func seriesOf(tags []string) string {
 	slices.Sort(have)
 	have = slices.Compact(have)
 	if len(have) == 0 {
-		return fmt.Sprintf("%d tags, of which no one has the form of a kernel's (VERSION-HASH)", len(tags))
+		return fmt.Sprintf("%d tags, none of the form VERSION-HASH", len(tags))
 	}
 	return "only kernels of the series " + strings.Join(have, ", ")
 }
