@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"hookbuild/netboot/hardware"
 )
@@ -19,6 +20,32 @@ type Request struct {
 	Vendor string
 	// Network is where the client is: the server's own, or the relay's.
 	Network netip.Prefix
+}
+
+// Option returns the bytes that the client sends as a DHCP option. Sent is
+// false when it does not send the option; valued is false when it does with a
+// value that differs between clients; known is false when clients of this kind
+// differ in whether they send it.
+func (q Request) Option(code int) (value string, sent, valued, known bool) {
+	switch code {
+	case 60:
+		return q.Vendor, q.Vendor != "", true, true
+	case 77:
+		return q.UserClass, q.UserClass != "", true, true
+	case 93:
+		var b strings.Builder
+		for _, a := range q.Archs {
+			b.Write([]byte{byte(a >> 8), byte(a)})
+		}
+		return b.String(), len(q.Archs) > 0, true, true
+	case 94, 97: // network interface and UUID: all boot clients send them
+		return "", len(q.Archs) > 0, false, true
+	case 175: // iPXE's own options: iPXE says in 77 what it is
+		return "", q.UserClass != "", false, true
+	case 53, 55: // message type and what is asked for
+		return "", true, false, true
+	}
+	return "", false, false, false
 }
 
 // Reply is what a client is told.
@@ -40,6 +67,12 @@ type Reply struct {
 	Vendor string
 	// VLAN is sub-option 116 of option 43.
 	VLAN string
+	// Menu reports that the firmware shows a menu of several entries and
+	// waits; BootFile is then the first entry's.
+	Menu bool
+	// Unsure says on what the answer depends that was not evaluated; "" when
+	// everything was.
+	Unsure string
 }
 
 // Answer gives what a client must be told by this plan; false for a machine

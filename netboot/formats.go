@@ -50,6 +50,16 @@ func ParseAddrs(list []string) []netip.Addr {
 	return addrs
 }
 
+// MaskBits returns the length of a netmask, or 0 for an address that is not one.
+func MaskBits(mask netip.Addr) int {
+	b := mask.As4()
+	ones, size := net.IPMask(b[:]).Size()
+	if size == 0 {
+		return 0
+	}
+	return ones
+}
+
 // Mask is a network's netmask: "255.255.255.0".
 func Mask(n netip.Prefix) string { return net.IP(net.CIDRMask(n.Bits(), 32)).String() }
 

@@ -101,7 +101,8 @@ type Server interface {
 	Render(p *Plan, m Mode) ([]File, error)
 	// Parse reads a configuration, and what it includes, so that it can be
 	// asked. The findings name what is wrong in itself and what was not
-	// understood.
+	// understood. Config is nil for a file that cannot be evaluated, such as
+	// one that is no configuration of this server.
 	Parse(open Opener, name string) (Config, []Finding)
 	// Checker is the command line of the server's own check of a file; nil
 	// when it has none.
@@ -113,20 +114,44 @@ type Server interface {
 
 // Config answers as a server with that configuration does.
 type Config interface {
-	// Answer gives what a client is told; false means no answer.
+	// Answer returns what a client is told, or false for no answer. Where
+	// that depends on something that was not evaluated, Reply.Unsure says so,
+	// and the other fields are not known.
 	Answer(Request) (Reply, bool)
 }
 
-// Finding is one thing wrong, or doubtful, about a configuration.
+// Level says what a finding means for the machines.
+type Level int
+
+// The levels.
+const (
+	// Wrong keeps machines that count from booting.
+	Wrong Level = iota
+	// Remark is worth a look: machines that count boot all the same.
+	Remark
+	// Unknown says that something was not evaluated, so that what machines
+	// get is not known.
+	Unknown
+)
+
+func (l Level) String() string {
+	return [...]string{"wrong", "remark", "not known"}[l]
+}
+
+// Finding is one thing to say about a configuration.
 type Finding struct {
 	File string
 	// Line is the place, from 1; 0 when it concerns the whole file.
-	Line int
-	// Doubtful says that the machines may boot all the same.
-	Doubtful bool
-	Text     string
+	Line  int
+	Level Level
+	Text  string
 	// Remedy says what to do; it may be empty.
 	Remedy string
+}
+
+// NotOf returns the finding for a file that is no configuration of the server.
+func NotOf(s Server, file, why string) Finding {
+	return Finding{File: file, Text: "this is not a configuration of " + s.Name() + ": " + why, Remedy: "name the server that it is for with --server"}
 }
 
 // String is "file:line: text: remedy".

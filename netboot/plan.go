@@ -46,9 +46,11 @@ type Subnet struct {
 type Client struct {
 	// Name is a short safe name: "efi-x86".
 	Name string
+	// Firmware is its word on the command line: "uefi-x86_64".
+	Firmware string
 	// What is a phrase for people: "UEFI x86-64".
 	What string
-	// Archs are its numbers in option 93.
+	// Archs are its numbers in option 93, the usual one first.
 	Archs []uint16
 	// HTTP says that it loads by HTTP: its boot file is a URL, and it takes
 	// an answer only with "HTTPClient" in option 60.
@@ -88,11 +90,11 @@ func New(o Options, machines []hardware.Machine) (*Plan, error) {
 
 func clients(l Layout, binaryURL string) []Client {
 	return []Client{
-		{Name: "bios", What: "BIOS", Archs: []uint16{0}, BootFile: l.BIOS},
-		{Name: "efi-x86", What: "UEFI x86-64", Archs: []uint16{7, 9}, BootFile: l.EFI},
-		{Name: "efi-arm", What: "UEFI arm64", Archs: []uint16{11}, BootFile: l.ARM64},
-		{Name: "http-x86", What: "UEFI x86-64 HTTP boot", Archs: []uint16{16}, HTTP: true, BootFile: binaryURL + l.EFI},
-		{Name: "http-arm", What: "UEFI arm64 HTTP boot", Archs: []uint16{19}, HTTP: true, BootFile: binaryURL + l.ARM64},
+		{Name: "bios", Firmware: "bios", What: "BIOS", Archs: []uint16{0}, BootFile: l.BIOS},
+		{Name: "efi-x86", Firmware: "uefi-x86_64", What: "UEFI x86-64", Archs: []uint16{7, 9}, BootFile: l.EFI},
+		{Name: "efi-arm", Firmware: "uefi-arm64", What: "UEFI arm64", Archs: []uint16{11}, BootFile: l.ARM64},
+		{Name: "http-x86", Firmware: "http-x86_64", What: "UEFI x86-64 HTTP boot", Archs: []uint16{16}, HTTP: true, BootFile: binaryURL + l.EFI},
+		{Name: "http-arm", Firmware: "http-arm64", What: "UEFI arm64 HTTP boot", Archs: []uint16{19}, HTTP: true, BootFile: binaryURL + l.ARM64},
 	}
 }
 

@@ -65,6 +65,7 @@ func newCheckCommand(a *app) *cli.Command {
 		Usage:     "say what a DHCP server's configuration lacks for network boot",
 		ArgsUsage: "FILE",
 		Flags: concat([]cli.Flag{serverFlag()}, planFlags(), []cli.Flag{
+			&cli.StringSliceFlag{Name: "firmware", Usage: "the `KINDS` of firmware that count, with commas between them; others get remarks: bios, uefi-x86_64, uefi-arm64, http-x86_64, http-arm64 (default: uefi-x86_64, as hardware.csv's machines are registered)"},
 			&cli.BoolFlag{Name: "proxy", Usage: "the server is a proxy beside another one (dnsmasq)"},
 		}),
 		Action: a.checkDHCP,

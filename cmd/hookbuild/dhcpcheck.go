@@ -3,12 +3,15 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/netboot"
 	"hookbuild/netboot/check"
 )
@@ -148,25 +151,67 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	if _, err := readConfig(name); err != nil {
 		return fault.Invalidf("opening the configuration: %w", err)
 	}
-	result, err := check.Run(c.Context, check.Request{Server: s, Plan: plan, File: name, Open: readConfig, Proxy: c.Bool("proxy")})
+	scope := check.Scope{Proxy: c.Bool("proxy"), Firmware: splitList(c.StringSlice("firmware"))}
+	if err := knownFirmware(plan, scope.Firmware); err != nil {
+		return err
+	}
+	result, err := check.Run(c.Context, check.Request{Server: s, Plan: plan, File: name, Open: readConfig, Scope: scope})
 	if err != nil {
 		return err
+	}
+	for _, f := range result.Findings {
+		if _, err := fmt.Fprintf(a.results(), "%s: %s\n", f.Level, words.Line(f.String())); err != nil {
+			return err
+		}
+	}
+	return a.verdict(name, result, scope)
+}
+
+// verdict says what the findings come to.
+func (a *app) verdict(name string, result check.Result, scope check.Scope) error {
+	if result.Unread {
+		return fault.Invalidf("checking %q: it cannot be read as that server's configuration", name)
 	}
 	if !result.Checked {
 		a.note("the server's own check was not run: %s", result.Why)
 	}
-	for _, f := range result.Findings {
-		kind := "wrong"
-		if f.Doubtful {
-			kind = "doubtful"
-		}
-		if _, err := fmt.Fprintf(a.results(), "%s: %s\n", kind, f); err != nil {
-			return err
+	kinds := strings.Join(scope.Firmware, ", ")
+	if kinds == "" {
+		kinds = check.DefaultFirmware
+	}
+	if n := result.Count(netboot.Wrong); n > 0 {
+		return fault.Invalidf("checking %q: %s; machines with %s firmware would not boot", name, words.Count(n, "problem"), kinds)
+	}
+	if n := result.Count(netboot.Unknown); n > 0 {
+		return fault.Failedf("checking %q: nothing is wrong in what was evaluated, but %s; ask the server itself as such a machine does", name, words.Count(n, "answer")+" could not be evaluated")
+	}
+	a.note("%s: by this file the machines boot with %s firmware (--firmware chooses other kinds)", name, kinds)
+	return nil
+}
+
+// splitList splits values at commas, for a flag that is given once or often.
+func splitList(values []string) []string {
+	var list []string
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				list = append(list, part)
+			}
 		}
 	}
-	if n := result.Wrong(); n > 0 {
-		return fault.Invalidf("checking %q: %s; the machines would not boot", name, count(n, "thing")+" to mend")
+	return list
+}
+
+// knownFirmware refuses a kind of firmware that no client of the plan has.
+func knownFirmware(p *netboot.Plan, kinds []string) error {
+	var known []string
+	for _, c := range p.Clients {
+		known = append(known, c.Firmware)
 	}
-	a.note("%s gives the machines of %s what they need to boot", name, c.String("hardware"))
+	for _, k := range kinds {
+		if !slices.Contains(known, k) {
+			return usagef("--firmware %q is not one of %s", k, strings.Join(known, ", "))
+		}
+	}
 	return nil
 }

@@ -182,14 +182,24 @@ type flagGroup struct {
 }
 
 // groupFlags sorts flags into the groups of [optionGroups]; those in no group
-// come first, as the command's own.
+// come first, as the command's own, and so does the only one of a group.
 func groupFlags(flags []cli.Flag) []flagGroup {
 	groups := []flagGroup{{title: "Options"}}
 	for _, g := range optionGroups() {
 		groups = append(groups, flagGroup{title: g.title})
 	}
+	members := map[int]int{}
+	groupOf := func(f cli.Flag) int {
+		return slices.IndexFunc(optionGroups(), func(g nameGroup) bool { return slices.Contains(g.names, f.Names()[0]) })
+	}
 	for _, f := range flags {
-		i := slices.IndexFunc(optionGroups(), func(g nameGroup) bool { return slices.Contains(g.names, f.Names()[0]) })
+		members[groupOf(f)]++
+	}
+	for _, f := range flags {
+		i := groupOf(f)
+		if members[i] == 1 {
+			i = -1
+		}
 		groups[i+1].flags = append(groups[i+1].flags, f)
 	}
 	for i, g := range optionGroups() {

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 
+	"hookbuild/internal/words"
 	"hookbuild/netboot"
 )
 
@@ -23,23 +25,25 @@ type Request struct {
 	// File is the configuration, Open reads it and what it includes.
 	File string
 	Open netboot.Opener
-	// Proxy says that another server gives the addresses.
-	Proxy bool
+	Scope
 }
 
 // Result is what was found.
 type Result struct {
 	Findings []netboot.Finding
+	// Unread reports that the file is no configuration of the server, or has
+	// an error of syntax that ends the reading.
+	Unread bool
 	// Checked says that the server's own checker ran; if not, Why.
 	Checked bool
 	Why     string
 }
 
-// Wrong counts the findings that keep machines from booting.
-func (r Result) Wrong() int {
+// Count returns the number of findings of a level.
+func (r Result) Count(l netboot.Level) int {
 	n := 0
 	for _, f := range r.Findings {
-		if !f.Doubtful {
+		if f.Level == l {
 			n++
 		}
 	}
@@ -49,12 +53,13 @@ func (r Result) Wrong() int {
 // Run checks a configuration. An error means that it could not be checked.
 func Run(ctx context.Context, r Request) (Result, error) {
 	config, findings := r.Server.Parse(r.Open, r.File)
+	if config == nil {
+		return Result{Findings: findings, Unread: true, Why: "the file is not one of its configurations"}, nil
+	}
 	result := Result{Findings: findings}
-	if config != nil {
-		for _, f := range Compare(r.Plan, config, r.Proxy) {
-			f.File = r.File
-			result.Findings = append(result.Findings, f)
-		}
+	for _, f := range Compare(r.Plan, config, r.Scope) {
+		f.File = r.File
+		result.Findings = append(result.Findings, f)
 	}
 	own, why, err := selfCheck(ctx, r.Server.Checker(r.File))
 	if err != nil {
@@ -85,16 +90,33 @@ func selfCheck(ctx context.Context, command []string) (findings []netboot.Findin
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && ctx.Err() == nil:
-		return []netboot.Finding{{Text: fmt.Sprintf("%s refuses it: %s", strings.Join(command, " "), lastLines(string(output)))}}, "", nil
+		return []netboot.Finding{refusal(command, string(output))}, "", nil
 	case err != nil:
 		return nil, "", fmt.Errorf("running %s: %w", strings.Join(command, " "), err)
 	}
 	for line := range strings.Lines(string(output)) {
 		if _, text, ok := strings.Cut(line, " WARN "); ok {
-			findings = append(findings, netboot.Finding{Doubtful: true, Text: command[0] + " warns: " + strings.TrimSpace(text)})
+			findings = append(findings, netboot.Finding{Level: netboot.Remark, Text: command[0] + " warns: " + words.Line(strings.TrimSpace(text))})
 		}
 	}
 	return findings, "", nil
+}
+
+// ofThisMachine matches what a checker says of the machine that it runs on,
+// not of the configuration: interfaces, directories and libraries that the
+// server's own host has.
+var ofThisMachine = regexp.MustCompile(`(?i)interface .*(doesn't|does not) exist|no such (file|device)|permission denied|can(not|'t) open|could not open|failed to (open|load)|unable to open|address already in use|hooks? librar(y|ies).*(not found|failed)`)
+
+// refusal words what a checker says of a file that it does not take.
+func refusal(command []string, output string) netboot.Finding {
+	text := words.Line(causes(output))
+	f := netboot.Finding{Text: fmt.Sprintf("%s refuses it: %s", strings.Join(command, " "), text)}
+	if ofThisMachine.MatchString(text) {
+		f.Level = netboot.Remark
+		f.Text = fmt.Sprintf("%s stops at something that this machine lacks: %s", strings.Join(command, " "), text)
+		f.Remedy = "run it on the server"
+	}
+	return f
 }
 
 // lookPath also looks where servers are that a user's PATH lacks.
@@ -111,14 +133,29 @@ func lookPath(program string) (string, error) {
 	return "", err
 }
 
-// lastLines is the end of a checker's output, on one line: the cause.
-func lastLines(output string) string {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	if len(lines) > 4 {
-		lines = lines[len(lines)-4:]
+// mostCauses bounds the lines of a checker that are shown.
+const mostCauses = 6
+
+// causes returns what a checker's output says of the file, on one line. Kea
+// marks errors among its log; dhcpd wraps them in a banner and a request to
+// read its web pages; dnsmasq writes nothing else.
+func causes(output string) string {
+	output, _, _ = strings.Cut(output, "\nIf you think you have received this message due to a bug")
+	if _, after, ok := strings.Cut(output, "For info, please visit"); ok {
+		_, output, _ = strings.Cut(after, "\n")
 	}
-	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
+	var lines, marked []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if _, text, ok := strings.Cut(line, " ERROR "); ok {
+			marked = append(marked, text)
+		}
+		if line != "" && line != "^" && !strings.Contains(line, " INFO ") {
+			lines = append(lines, line)
+		}
 	}
-	return strings.Join(lines, "; ")
+	if len(marked) > 0 {
+		lines = marked
+	}
+	return strings.Join(lines[:min(len(lines), mostCauses)], "; ")
 }

@@ -62,7 +62,9 @@ func TestServersOwnCheckers(t *testing.T) {
 			broken := run(t, s, p, write(t, s, p, func(text string) string {
 				return strings.NewReplacer("dhcp-host=", "dhcp-hots=", `"subnet4"`, `"subnet5"`, "fixed-address", "fixed-adress").Replace(text)
 			}))
-			if !slices.ContainsFunc(broken.Findings, func(f netboot.Finding) bool { return strings.Contains(f.Text, "refuses it") }) {
+			if !slices.ContainsFunc(broken.Findings, func(f netboot.Finding) bool {
+				return strings.Contains(f.Text, "refuses it") && (strings.Contains(f.Text, "line ") || strings.Contains(f.Text, "subnet5"))
+			}) {
 				t.Errorf("a broken file passes: %v", broken.Findings)
 			}
 		})
@@ -118,7 +120,71 @@ func TestAnotherPlan(t *testing.T) {
 func TestWithoutChecker(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	r, err := check.Run(t.Context(), check.Request{Server: windows.Server{}, Plan: p, File: "x", Open: func(string) ([]byte, error) { return nil, errors.New("gone") }})
-	if err != nil || r.Checked || r.Why != "it has none" || r.Wrong() != 1 {
+	if err != nil || r.Checked || !r.Unread || r.Count(netboot.Wrong) != 1 {
 		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// A file of another server, or none of any, is said to be that and nothing
+// else.
+func TestForeignFiles(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	files := map[string]string{
+		"dnsmasq": "port=0\ndhcp-range=192.0.2.0,static\n", "kea": `{ "Dhcp4": { "subnet4": [] } }`, "dhcpd": "subnet 192.0.2.0 netmask 255.255.255.0 { }\n",
+		"windows": "<DHCPServer></DHCPServer>", "csv": nettest.OneSubnetCSV, "yaml": "apiVersion: v1\nkind: List\nitems: {}\n",
+	}
+	for kind, text := range files {
+		for _, s := range []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}, windows.Server{}} {
+			open := func(string) ([]byte, error) { return []byte(text), nil }
+			r, err := check.Run(t.Context(), check.Request{Server: s, Plan: p, File: "absent", Open: open})
+			if err != nil {
+				t.Fatal(err)
+			}
+			foreign := r.Unread && len(r.Findings) == 1 && strings.Contains(r.Findings[0].Text, "not a configuration of "+s.Name())
+			if foreign != (kind != s.Name()) {
+				t.Errorf("a file of %s as one of %s: %+v", kind, s.Name(), r.Findings)
+			}
+		}
+	}
+}
+
+// Only the kinds of firmware that count are wrong.
+func TestFirmwareThatCounts(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	name := write(t, dhcpd.Server{}, p, func(text string) string { return strings.ReplaceAll(text, "00:0b", "00:0c") })
+	for firmware, want := range map[string]int{"": 0, "uefi-x86_64": 0, "uefi-arm64": 1, "bios": 0} {
+		scope := check.Scope{}
+		if firmware != "" {
+			scope.Firmware = []string{firmware}
+		}
+		r, err := check.Run(t.Context(), check.Request{Server: dhcpd.Server{}, Plan: p, File: name, Open: os.ReadFile, Scope: scope})
+		if err != nil || r.Count(netboot.Wrong) != want || r.Count(netboot.Remark) != 1-want {
+			t.Errorf("firmware %q: %v %v", firmware, r.Findings, err)
+		}
+	}
+}
+
+// What cannot be evaluated is said to be so, and is not wrong.
+func TestUnevaluated(t *testing.T) {
+	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
+	name := write(t, dhcpd.Server{}, p, func(text string) string {
+		return strings.Replace(text, "exists user-class", "pick-first-value(option user-class, \"x\") = \"y\"", 1)
+	})
+	r, err := check.Run(t.Context(), check.Request{Server: dhcpd.Server{}, Plan: p, File: name, Open: os.ReadFile})
+	if err != nil || r.Count(netboot.Wrong) != 0 || r.Count(netboot.Unknown) == 0 {
+		t.Errorf("%v %v", r.Findings, err)
+	}
+}
+
+// A checker that stops at this machine's interfaces makes a remark in its own
+// words.
+func TestCheckerOnAnotherMachine(t *testing.T) {
+	testneed.Tool(t, "kea-dhcp4")
+	p := nettest.PlanOf(t, netboot.Options{Interface: "ens37"}, nettest.OneSubnetCSV)
+	r := run(t, kea.Server{}, p, write(t, kea.Server{}, p, same))
+	if r.Count(netboot.Wrong) != 0 || !slices.ContainsFunc(r.Findings, func(f netboot.Finding) bool {
+		return f.Level == netboot.Remark && strings.Contains(f.Text, "interface 'ens37' doesn't exist")
+	}) {
+		t.Errorf("%v", r.Findings)
 	}
 }

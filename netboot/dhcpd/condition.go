@@ -1,9 +1,11 @@
 package dhcpd
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -11,11 +13,18 @@ import (
 )
 
 type (
-	// condition is a test of a request.
-	condition func(netboot.Request) bool
-	// value is the bytes that a term stands for; ok is false where an option
-	// is not sent.
-	value func(netboot.Request) (bytes string, ok bool)
+	// environment is what a condition can refer to.
+	environment struct {
+		request netboot.Request
+		// known reports that the client has a host declaration, static that it
+		// has a fixed address.
+		known, static bool
+	}
+	// condition is a test of a request. Why is not empty when the result is
+	// not known, and says why.
+	condition func(*environment) (holds bool, why string)
+	// value is the bytes of a term; ok is false where an option is not sent.
+	value func(*environment) (bytes string, ok bool, why string)
 )
 
 // conditionReader reads a condition by recursive descent.
@@ -25,14 +34,31 @@ type conditionReader struct {
 	depth  int
 }
 
-// parseCondition reads what stands between if and {.
+// parseCondition reads what follows if, up to the {.
 func parseCondition(tokens []token, names map[string]int) (condition, error) {
 	r := &conditionReader{tokens: tokens, names: names}
 	c, err := r.or()
-	if err == nil && len(r.tokens) > 0 {
-		err = fmt.Errorf("%q is not understood here", r.tokens[0].text)
+	if err == nil {
+		err = r.end()
 	}
 	return c, err
+}
+
+// parseValue reads the expression of a statement.
+func parseValue(tokens []token, names map[string]int) (value, error) {
+	r := &conditionReader{tokens: tokens, names: names}
+	v, err := r.value()
+	if err == nil {
+		err = r.end()
+	}
+	return v, err
+}
+
+func (r *conditionReader) end() error {
+	if len(r.tokens) > 0 {
+		return fmt.Errorf("%q is not evaluated", r.tokens[0].text)
+	}
+	return nil
 }
 
 func (r *conditionReader) take(words ...string) bool {
@@ -60,9 +86,15 @@ func (r *conditionReader) next() token {
 func (r *conditionReader) or() (condition, error) {
 	left, err := r.and()
 	for err == nil && r.take("or") {
-		a, b := left, condition(nil)
-		if b, err = r.and(); err == nil {
-			left = func(q netboot.Request) bool { return a(q) || b(q) }
+		var a, b condition = left, nil
+		b, err = r.and()
+		left = func(e *environment) (bool, string) {
+			x, whyX := a(e)
+			y, whyY := b(e)
+			if x && whyX == "" || y && whyY == "" {
+				return true, ""
+			}
+			return false, cmp.Or(whyX, whyY)
 		}
 	}
 	return left, err
@@ -71,9 +103,15 @@ func (r *conditionReader) or() (condition, error) {
 func (r *conditionReader) and() (condition, error) {
 	left, err := r.not()
 	for err == nil && r.take("and") {
-		a, b := left, condition(nil)
-		if b, err = r.not(); err == nil {
-			left = func(q netboot.Request) bool { return a(q) && b(q) }
+		var a, b condition = left, nil
+		b, err = r.not()
+		left = func(e *environment) (bool, string) {
+			x, whyX := a(e)
+			y, whyY := b(e)
+			if !x && whyX == "" || !y && whyY == "" {
+				return false, ""
+			}
+			return true, cmp.Or(whyX, whyY)
 		}
 	}
 	return left, err
@@ -84,15 +122,30 @@ func (r *conditionReader) not() (condition, error) {
 		return nil, errors.New("it is nested too deep")
 	}
 	defer func() { r.depth-- }()
-	if r.take("not") {
+	switch {
+	case r.take("not"):
 		c, err := r.not()
-		return func(q netboot.Request) bool { return !c(q) }, err
-	}
-	if r.take("exists") {
+		return func(e *environment) (bool, string) {
+			holds, why := c(e)
+			return !holds, why
+		}, err
+	case r.take("exists"):
 		code := codeOf(r.next().text, r.names)
-		return func(q netboot.Request) bool { _, ok := option(q, code); return ok }, nil
-	}
-	if r.take("(") {
+		if code == 0 {
+			return nil, errors.New("the option is not known here")
+		}
+		return func(e *environment) (bool, string) {
+			_, sent, _, known := e.request.Option(code)
+			if !known {
+				return false, fmt.Sprintf("clients differ in option %d", code)
+			}
+			return sent, ""
+		}, nil
+	case r.take("known"):
+		return func(e *environment) (bool, string) { return e.known, "" }, nil
+	case r.take("static"):
+		return func(e *environment) (bool, string) { return e.static, "" }, nil
+	case r.take("("):
 		c, err := r.or()
 		if err == nil && !r.take(")") {
 			err = errors.New("a ) is missing")
@@ -107,43 +160,88 @@ func (r *conditionReader) comparison() (condition, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case r.take("~", "="):
+		return r.pattern(left, "")
+	case r.take("~~"):
+		return r.pattern(left, "(?i)")
+	}
 	unequal := r.take("!", "=") || r.take("!=")
 	if !unequal && !r.take("=") {
 		return nil, errors.New("a comparison with = is expected")
 	}
 	right, err := r.value()
-	return func(q netboot.Request) bool {
-		a, ok1 := left(q)
-		b, ok2 := right(q)
-		return (ok1 && ok2 && a == b) != unequal
+	return func(e *environment) (bool, string) {
+		a, ok1, why1 := left(e)
+		b, ok2, why2 := right(e)
+		return (ok1 == ok2 && a == b) != unequal, cmp.Or(why1, why2)
 	}, err
 }
 
+// pattern reads the regular expression of a comparison.
+func (r *conditionReader) pattern(of value, flags string) (condition, error) {
+	t := r.next()
+	re, err := regexp.Compile(flags + t.text)
+	if err != nil || !t.quoted {
+		return nil, fmt.Errorf("the pattern %q is not evaluated", t.text)
+	}
+	return func(e *environment) (bool, string) {
+		text, ok, why := of(e)
+		return ok && re.MatchString(text), why
+	}, nil
+}
+
 func (r *conditionReader) value() (value, error) {
+	if r.depth++; r.depth > deepest {
+		return nil, errors.New("it is nested too deep")
+	}
+	defer func() { r.depth-- }()
 	switch t := r.next(); {
 	case t.quoted:
 		return constant(t.text), nil
 	case t.text == "option":
-		code := codeOf(r.next().text, r.names)
-		if code == 0 {
-			return nil, errors.New("the option is not known here")
-		}
-		return func(q netboot.Request) (string, bool) { return option(q, code) }, nil
+		return r.option()
 	case t.text == "substring" && r.take("("):
 		return r.substring()
+	case t.text == "suffix" && r.take("("):
+		return r.suffix()
+	case t.text == "concat" && r.take("("):
+		return r.concat()
+	case t.text == "lcase" && r.take("("):
+		return r.mapped(strings.ToLower)
+	case t.text == "ucase" && r.take("("):
+		return r.mapped(strings.ToUpper)
 	case t.text == "hardware":
-		return func(q netboot.Request) (string, bool) { return "\x01" + string(q.MAC[:]), true }, nil
+		return func(e *environment) (string, bool, string) { return "\x01" + string(e.request.MAC[:]), true, "" }, nil
 	default:
-		return number(t.text)
+		raw, err := number(t.text)
+		return constant(raw), err
 	}
 }
 
 func constant(text string) value {
-	return func(netboot.Request) (string, bool) { return text, true }
+	return func(*environment) (string, bool, string) { return text, true, "" }
+}
+
+func (r *conditionReader) option() (value, error) {
+	code := codeOf(r.next().text, r.names)
+	if code == 0 {
+		return nil, errors.New("the option is not known here")
+	}
+	return func(e *environment) (string, bool, string) {
+		text, sent, valued, known := e.request.Option(code)
+		switch {
+		case !known:
+			return "", false, fmt.Sprintf("clients differ in option %d", code)
+		case sent && !valued:
+			return "", true, fmt.Sprintf("clients differ in the value of option %d", code)
+		}
+		return text, sent, ""
+	}, nil
 }
 
 // number reads bytes in hexadecimal, as 00:07.
-func number(text string) (value, error) {
+func number(text string) (string, error) {
 	var padded []string
 	for part := range strings.SplitSeq(text, ":") {
 		if len(part) == 1 {
@@ -153,9 +251,16 @@ func number(text string) (value, error) {
 	}
 	raw, err := hex.DecodeString(strings.Join(padded, ""))
 	if err != nil || text == "" {
-		return nil, fmt.Errorf("%q is not understood here", text)
+		return "", fmt.Errorf("%q is not evaluated", text)
 	}
-	return constant(string(raw)), nil
+	return string(raw), nil
+}
+
+// integer reads a comma and a number that is not negative.
+func (r *conditionReader) integer() (int, bool) {
+	comma := r.take(",")
+	n, err := strconv.Atoi(r.next().text)
+	return n, comma && err == nil && n >= 0
 }
 
 func (r *conditionReader) substring() (value, error) {
@@ -163,37 +268,68 @@ func (r *conditionReader) substring() (value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !r.take(",") {
-		return nil, errors.New("substring has no offset")
-	}
-	start, err1 := strconv.Atoi(r.next().text)
-	comma := r.take(",")
-	length, err2 := strconv.Atoi(r.next().text)
-	if err1 != nil || err2 != nil || !comma || !r.take(")") || start < 0 || length < 0 {
+	start, ok1 := r.integer()
+	length, ok2 := r.integer()
+	if !ok1 || !ok2 || !r.take(")") {
 		return nil, errors.New("substring is not of the form substring(VALUE, OFFSET, LENGTH)")
 	}
-	return func(q netboot.Request) (string, bool) {
-		text, ok := of(q)
+	return func(e *environment) (string, bool, string) {
+		text, ok, why := of(e)
 		if start >= len(text) {
-			return "", ok
+			return "", ok, why
 		}
-		return text[start:min(len(text), start+length)], ok
+		return text[start:min(len(text), start+length)], ok, why
 	}, nil
 }
 
-// option is what a client sends.
-func option(q netboot.Request, code int) (string, bool) {
-	switch code {
-	case 60:
-		return q.Vendor, q.Vendor != ""
-	case 77:
-		return q.UserClass, q.UserClass != ""
-	case 93:
-		var b strings.Builder
-		for _, a := range q.Archs {
-			b.Write([]byte{byte(a >> 8), byte(a)})
-		}
-		return b.String(), len(q.Archs) > 0
+func (r *conditionReader) suffix() (value, error) {
+	of, err := r.value()
+	if err != nil {
+		return nil, err
 	}
-	return "", false
+	length, ok := r.integer()
+	if !ok || !r.take(")") {
+		return nil, errors.New("suffix is not of the form suffix(VALUE, LENGTH)")
+	}
+	return func(e *environment) (string, bool, string) {
+		text, ok, why := of(e)
+		return text[max(0, len(text)-length):], ok, why
+	}, nil
+}
+
+// concat joins what is there of its arguments.
+func (r *conditionReader) concat() (value, error) {
+	var parts []value
+	for {
+		v, err := r.value()
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, v)
+		if r.take(")") {
+			break
+		}
+		if !r.take(",") {
+			return nil, errors.New("a ) is missing")
+		}
+	}
+	return func(e *environment) (string, bool, string) {
+		joined, any, unsure := "", false, ""
+		for _, p := range parts {
+			text, ok, why := p(e)
+			joined, any, unsure = joined+text, any || ok, cmp.Or(unsure, why)
+		}
+		return joined, any, unsure
+	}, nil
+}
+
+func (r *conditionReader) mapped(fn func(string) string) (value, error) {
+	of, err := r.value()
+	if err == nil && !r.take(")") {
+		err = errors.New("a ) is missing")
+	}
+	return func(e *environment) (string, bool, string) {
+		text, ok, why := of(e)
+		return fn(text), ok, why
+	}, err
 }

@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"cmp"
 	"encoding/hex"
 	"net/netip"
 	"slices"
@@ -13,9 +14,12 @@ import (
 // config is what a configuration says about the machines.
 type config struct {
 	root    *scope
-	subnets []subnet
+	subnets []*subnet
 	hosts   []host
-	// assumed says that the subnets are taken to be in another file.
+	classes []*class
+	// unsure says what was not read that can change any answer.
+	unsure string
+	// assumed reports that the subnets are expected in another file.
 	assumed bool
 }
 
@@ -24,28 +28,63 @@ type (
 	scope struct {
 		parent     *scope
 		statements []statement
-		pool       bool // addresses for everybody
 	}
 	// statement is a setting or a conditional.
 	statement struct {
-		name        string
-		code        int // of an option
-		values      []token
+		name   string
+		code   int // of an option
+		values []token
+		// expression is the value where it is to be evaluated; unread says why
+		// it is not.
+		expression value
+		unread     string
+		// optional sets only what is not set yet.
+		optional    bool
 		conditional *conditional
 	}
 	conditional struct{ branches []branch }
 	branch      struct {
-		test    condition // nil for else
-		unknown bool      // the test was not understood: never taken
-		inner   *scope
+		test   condition // nil for else
+		unread string    // why the test is not evaluated
+		inner  *scope
 	}
 	subnet struct {
 		network netip.Prefix
 		scope   *scope
+		// shared is the shared network's scope; nil without one.
+		shared *scope
+		pools  []pool
+	}
+	// pool is a range of addresses with who may use it.
+	pool struct {
+		scope   *scope
+		permits []permit
+	}
+	permit struct {
+		allow bool
+		// whom is "known-clients", "unknown-clients", "all", a class's name
+		// after "members of ", or something else.
+		whom string
 	}
 	host struct {
-		mac   hardware.MAC
-		ips   []netip.Addr
+		name   string
+		mac    hardware.MAC
+		ips    []netip.Addr
+		unread string // why its address is not known
+		scope  *scope
+	}
+	// class has a condition or a value that its subclasses name, or both.
+	class struct {
+		name   string
+		scope  *scope
+		test   condition
+		by     value
+		spawns bool
+		unread string
+		subs   []subclass
+	}
+	subclass struct {
+		data  string
 		scope *scope
 	}
 )
@@ -60,70 +99,262 @@ func (s statement) last() string {
 
 // Answer implements [netboot.Config].
 func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
-	var around *scope
-	network := netip.Prefix{}
-	for _, s := range c.subnets {
-		if s.network.IsValid() && s.network.Contains(q.Network.Addr()) {
-			around, network = s.scope, s.network
-		}
+	if c.unsure != "" {
+		return netboot.Reply{Unsure: c.unsure}, false
 	}
-	if around == nil && c.assumed {
-		around, network = c.root, q.Network
+	a := &answer{config: c, environment: environment{request: q}, members: map[string]bool{}, flags: map[string]bool{}, set: map[int]bool{}}
+	ok := a.put()
+	if a.unsure != "" {
+		return netboot.Reply{Unsure: a.unsure}, ok
 	}
-	if around == nil {
-		return netboot.Reply{}, false
-	}
-	h, ip, known := c.find(q.MAC, network)
-	if !known && !around.pool && (!c.assumed || len(c.hosts) > 0) {
-		return netboot.Reply{}, false
-	}
-	a := answer{request: q, reply: netboot.Reply{IP: ip, Bits: network.Bits()}}
-	a.run(around)
-	if h.scope != nil {
-		a.run(h.scope)
-	}
-	return a.reply, true
-}
-
-// find looks for a host with an address in the network; the first wins.
-func (c *config) find(mac hardware.MAC, network netip.Prefix) (host, netip.Addr, bool) {
-	for _, h := range c.hosts {
-		if h.mac != mac {
-			continue
-		}
-		if len(h.ips) == 0 {
-			return h, netip.Addr{}, true
-		}
-		if i := slices.IndexFunc(h.ips, network.Contains); i >= 0 {
-			return h, h.ips[i], true
-		}
-	}
-	return host{}, netip.Addr{}, false
+	return a.reply, ok
 }
 
 // answer is a reply that is being put together.
 type answer struct {
-	request netboot.Request
-	reply   netboot.Reply
+	*config
+	environment
+	reply  netboot.Reply
+	unsure string
+	// members are the client's classes.
+	members map[string]bool
+	// flags are the settings allow, deny and the like; set are the options
+	// that have a value.
+	flags map[string]bool
+	set   map[int]bool
+	// file and server are the header's fields, which options override.
+	file, server string
+}
+
+func (a *answer) doubt(why string) { a.unsure = cmp.Or(a.unsure, why) }
+
+// put chooses the address and executes the scopes in dhcpd's order: those of
+// the subnet, of the pool, of the classes (the first declared last), of the
+// host. Each leaves out the blocks that one before it has executed.
+func (a *answer) put() bool {
+	classes := a.classify()
+	s := a.subnetOf()
+	if s == nil {
+		return false
+	}
+	h, s, ip := a.find(s)
+	a.static = ip.IsValid()
+	around := s.scope
+	a.run(around, nil)
+	if !a.static {
+		p, ok := a.poolOf(s)
+		if !ok {
+			return false
+		}
+		a.run(p.scope, s.shared)
+		around = p.scope
+	}
+	for _, scope := range slices.Backward(classes) {
+		a.run(scope, around)
+	}
+	if h.scope != nil {
+		a.run(h.scope, around)
+	}
+	if denied(a.flags, "booting") || denied(a.flags, "unknown-clients") && !a.known {
+		return false
+	}
+	a.finish(h, s, ip)
+	return true
+}
+
+// denied reports whether a setting is there and off.
+func denied(flags map[string]bool, name string) bool {
+	on, set := flags[name]
+	return set && !on
+}
+
+func (a *answer) finish(h host, s *subnet, ip netip.Addr) {
+	r := &a.reply
+	r.IP = ip
+	if r.Bits == 0 {
+		r.Bits = s.network.Bits()
+	}
+	if !a.set[66] {
+		r.ServerName = a.server
+	}
+	if !a.set[67] {
+		r.BootFile = a.file
+	}
+	if !a.set[12] && a.flags["use-host-decl-names"] && h.scope != nil {
+		r.Hostname = h.name
+	}
+}
+
+// subnetOf returns the subnet that the client asks from.
+func (a *answer) subnetOf() *subnet {
+	for _, s := range a.subnets {
+		if s.network.IsValid() && s.network.Contains(a.request.Network.Addr()) {
+			return s
+		}
+	}
+	if !a.assumed {
+		return nil
+	}
+	s := &subnet{network: a.request.Network, scope: a.root}
+	if len(a.hosts) == 0 {
+		s.pools = []pool{{scope: a.root}}
+	}
+	return s
+}
+
+// find looks for a host with an address in the network, which may be in
+// another subnet of the shared network; else for one without an address. The
+// client is known when any host has its MAC.
+func (a *answer) find(s *subnet) (host, *subnet, netip.Addr) {
+	var without host
+	for _, h := range a.hosts {
+		if h.mac != a.request.MAC {
+			continue
+		}
+		a.known = true
+		if h.unread != "" {
+			a.doubt(h.unread)
+		}
+		for _, ip := range h.ips {
+			for _, other := range append([]*subnet{s}, a.subnets...) {
+				if other.network.Contains(ip) && (other == s || s.shared != nil && other.shared == s.shared) {
+					return h, other, ip
+				}
+			}
+		}
+		if len(h.ips) == 0 && without.scope == nil {
+			without = h
+		}
+	}
+	return without, s, netip.Addr{}
+}
+
+// poolOf returns the first pool that the client may use.
+func (a *answer) poolOf(s *subnet) (pool, bool) {
+	for _, other := range a.subnets {
+		if other == s || s.shared != nil && other.shared == s.shared {
+			for _, p := range other.pools {
+				if a.permitted(p) {
+					return p, true
+				}
+			}
+		}
+	}
+	if len(a.subnets) == 0 && len(s.pools) > 0 {
+		return s.pools[0], true
+	}
+	return pool{}, false
+}
+
+// permitted reports whether some allow holds, or none is there, and no deny.
+func (a *answer) permitted(p pool) bool {
+	allowed, allows := false, false
+	for _, permit := range p.permits {
+		holds := a.covers(permit.whom)
+		switch {
+		case !permit.allow && holds:
+			return false
+		case permit.allow:
+			allows, allowed = true, allowed || holds
+		}
+	}
+	return allowed || !allows
+}
+
+func (a *answer) covers(whom string) bool {
+	class, isClass := strings.CutPrefix(whom, "members of ")
+	switch {
+	case isClass:
+		return a.members[class]
+	case whom == "known-clients" || whom == "known clients":
+		return a.known
+	case whom == "unknown-clients" || whom == "unknown clients":
+		return !a.known
+	case whom == "all" || whom == "all clients":
+		return true
+	case strings.HasPrefix(whom, "dynamic bootp"):
+		return false
+	}
+	a.doubt("who may use a pool is not evaluated: " + whom)
+	return false
+}
+
+// classify returns the scopes of the client's classes, in their order.
+func (a *answer) classify() []*scope {
+	var in []*scope
+	for _, c := range a.classes {
+		if c.unread != "" {
+			a.doubt("class " + c.name + " is not evaluated: " + c.unread)
+			continue
+		}
+		if c.by != nil {
+			in = append(in, a.subclassOf(c)...)
+		}
+		if c.test != nil {
+			holds, why := c.test(&a.environment)
+			if why != "" {
+				a.doubt("class " + c.name + " is not evaluated: " + why)
+			}
+			if holds {
+				a.members[c.name] = true
+				in = append(in, c.scope)
+			}
+		}
+	}
+	return in
+}
+
+func (a *answer) subclassOf(c *class) []*scope {
+	data, ok, why := c.by(&a.environment)
+	if why != "" {
+		a.doubt("class " + c.name + " is not evaluated: " + why)
+	}
+	if !ok {
+		return nil
+	}
+	for _, s := range c.subs {
+		if s.data == data {
+			a.members[c.name] = true
+			return []*scope{s.scope}
+		}
+	}
+	if !c.spawns {
+		return nil
+	}
+	a.members[c.name] = true
+	return []*scope{c.scope}
 }
 
 // run executes a scope's statements after those around it, so that the inner
-// ones win.
-func (a *answer) run(s *scope) {
-	if s.parent != nil {
-		a.run(s.parent)
+// ones win, up to what limit and those around that have executed.
+func (a *answer) run(s, limit *scope) {
+	if s == nil {
+		return
 	}
+	for l := limit; l != nil; l = l.parent {
+		if l == s {
+			return
+		}
+	}
+	a.run(s.parent, limit)
 	a.execute(s)
 }
 
 func (a *answer) execute(s *scope) {
 	for _, st := range s.statements {
 		if st.conditional == nil {
-			a.set(st)
+			a.apply(st)
 			continue
 		}
 		for _, b := range st.conditional.branches {
-			if !b.unknown && (b.test == nil || b.test(a.request)) {
+			holds, why := b.test == nil, b.unread
+			if b.test != nil && why == "" {
+				holds, why = b.test(&a.environment)
+			}
+			if why != "" {
+				a.doubt("a condition is not evaluated: " + why)
+			}
+			if holds || why != "" {
 				a.execute(b.inner)
 				break
 			}
@@ -131,39 +362,71 @@ func (a *answer) execute(s *scope) {
 	}
 }
 
-func (a *answer) set(s statement) {
-	r := &a.reply
+func (a *answer) apply(s statement) {
 	switch s.name {
-	case "filename":
-		r.BootFile = s.last()
-	case "server-name":
-		r.ServerName = s.last()
+	case "allow":
+		a.flags[s.last()] = true
+	case "deny", "ignore":
+		a.flags[s.last()] = false
+	case "use-host-decl-names":
+		a.flags[s.name] = s.last() == "on" || s.last() == "true"
 	case "next-server":
-		r.NextServer, _ = netip.ParseAddr(s.last())
+		ip, err := netip.ParseAddr(s.last())
+		if err != nil {
+			a.doubt("next-server is the name " + s.last())
+		}
+		a.reply.NextServer = ip
+	case "filename":
+		a.file = a.text(s)
+	case "server-name":
+		a.server = a.text(s)
 	case "option":
 		a.setOption(s)
 	}
 }
 
+// text returns a statement's value.
+func (a *answer) text(s statement) string {
+	if s.unread != "" {
+		a.doubt("the value of " + s.name + " is not evaluated: " + s.unread)
+	}
+	if s.expression == nil {
+		return s.last()
+	}
+	text, _, why := s.expression(&a.environment)
+	if why != "" {
+		a.doubt("the value of " + s.name + " is not evaluated: " + why)
+	}
+	return text
+}
+
 func (a *answer) setOption(s statement) {
+	if s.optional && a.set[s.code] {
+		return
+	}
+	a.set[s.code] = true
 	r := &a.reply
 	switch s.code {
+	case 1:
+		if mask, err := netip.ParseAddr(s.last()); err == nil && mask.Is4() {
+			r.Bits = netboot.MaskBits(mask)
+		}
 	case 3:
 		r.Routers = addresses(s.values)
 	case 6:
 		r.Nameservers = addresses(s.values)
 	case 12:
-		r.Hostname = s.last()
+		r.Hostname = a.text(s)
 	case 15:
-		r.Domain = s.last()
+		r.Domain = a.text(s)
 	case 43:
 		r.VLAN = vlan(s.last())
 	case 60:
-		r.Vendor = s.last()
+		r.Vendor = a.text(s)
 	case 66:
-		r.ServerName = s.last()
+		r.ServerName = a.text(s)
 	case 67:
-		r.BootFile = s.last()
+		r.BootFile = a.text(s)
 	}
 }
 

@@ -32,10 +32,11 @@ func (Server) Name() string { return "dhcpd" }
 // Modes implements [netboot.Server].
 func (Server) Modes() []netboot.Mode { return []netboot.Mode{netboot.Full, netboot.Fragment} }
 
-// Checker implements [netboot.Server]. The check would read the lease file,
+// Checker implements [netboot.Server]. With -q it would not say what is wrong.
+// The check would read the lease file,
 // which it need not have.
 func (Server) Checker(file string) []string {
-	return []string{"dhcpd", "-t", "-4", "-q", "-cf", file, "-lf", "/dev/null"}
+	return []string{"dhcpd", "-t", "-4", "-cf", file, "-lf", "/dev/null"}
 }
 
 // Apply implements [netboot.Server].

@@ -29,10 +29,13 @@ func lex(file, text string) []token {
 			n = stringEnd(text[i:])
 			list = append(list, token{unquote(text[i : i+n]), true, file, line})
 			line += strings.Count(text[i:i+n], "\n")
-		case strings.IndexByte("{};,()=", c) >= 0:
+		case strings.HasPrefix(text[i:], "~~"):
+			n = 2
+			list = append(list, token{"~~", false, file, line})
+		case strings.IndexByte("{};,()=~!", c) >= 0:
 			list = append(list, token{string(c), false, file, line})
 		default:
-			n = strings.IndexAny(text[i:], " \t\r\n{};,()=\"#")
+			n = strings.IndexAny(text[i:], " \t\r\n{};,()=~!\"#")
 			if n < 0 {
 				n = len(text) - i
 			}

@@ -1,7 +1,9 @@
 package dnsmasq
 
 import (
+	"cmp"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -17,25 +19,32 @@ type config struct {
 	hosts    []host
 	options  []option
 	matches  []match
+	cards    []cardTag
 	boots    []boot
 	services []pxeService
 	ignores  [][]string
 	tagIfs   []tagIf
 	domain   string
-	// assumed says that the ranges are taken to be in another file.
+	// prompts reports that pxe-prompt is set, waits that it leaves time to choose.
+	prompts, waits bool
+	// unsure says what was not read that can change any answer.
+	unsure string
+	// unknownTags are set by lines that are not evaluated, with the reason.
+	unknownTags map[string]string
+	// assumed reports that the ranges are expected in another file.
 	assumed bool
 }
 
 type (
 	addrRange struct {
 		line          int
-		set           []string
+		set, filter   []string
 		start         netip.Addr
 		bits          int
 		static, proxy bool
 	}
 	host struct {
-		macs      []hardware.MAC
+		macs      []pattern
 		set, tags []string
 		ip        netip.Addr
 		name      string
@@ -51,6 +60,14 @@ type (
 		set   string
 		code  int
 		value string
+		// text compares anywhere in the option's bytes.
+		text bool
+	}
+	// cardTag sets a tag by MAC address.
+	cardTag struct {
+		set  string
+		mac  pattern
+		line int
 	}
 	boot struct {
 		tags       []string
@@ -60,17 +77,47 @@ type (
 	pxeService struct {
 		tags []string
 		arch uint16
+		// file is "" for booting from the local disk.
 		file string
 		next netip.Addr
+		// elsewhere reports a number or name that another server resolves.
+		elsewhere bool
 	}
 	tagIf struct{ set, tags []string }
 )
 
-// tagged says whether a line's conditions hold: all of them, "!" for not.
+// pattern is a MAC address in which bytes may be left open.
+type pattern struct {
+	mac  hardware.MAC
+	open [6]bool
+}
+
+func (p pattern) matches(m hardware.MAC) bool {
+	for i, b := range m {
+		if !p.open[i] && p.mac[i] != b {
+			return false
+		}
+	}
+	return true
+}
+
+// exact counts the bytes that are given.
+func (p pattern) exact() int {
+	n := 0
+	for _, open := range p.open {
+		if !open {
+			n++
+		}
+	}
+	return n
+}
+
+// tagged reports whether a line's conditions hold: all of them; "!" and "#"
+// negate.
 func tagged(conditions []string, tags map[string]bool) bool {
 	for _, c := range conditions {
-		name, not := strings.CutPrefix(c, "!")
-		if tags[name] == not {
+		name := strings.TrimLeft(c, "!#")
+		if tags[name] == (name != c) {
 			return false
 		}
 	}
@@ -79,157 +126,303 @@ func tagged(conditions []string, tags map[string]bool) bool {
 
 // Answer implements [netboot.Config].
 func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
-	r, ok := c.rangeOf(q)
+	if c.unsure != "" {
+		return netboot.Reply{Unsure: c.unsure}, false
+	}
+	e := &exchange{config: c, request: q}
+	reply, ok := e.answer()
+	if e.unsure != "" {
+		return netboot.Reply{Unsure: e.unsure}, ok
+	}
+	return reply, ok
+}
+
+// exchange is one client's, while its answer is put together.
+type exchange struct {
+	*config
+	request netboot.Request
+	// own are the client's tags, all also those of the range.
+	own, all map[string]bool
+	unsure   string
+}
+
+func (e *exchange) doubt(format string, args ...any) {
+	if e.unsure == "" {
+		e.unsure = fmt.Sprintf(format, args...)
+	}
+}
+
+func (e *exchange) answer() (netboot.Reply, bool) {
+	e.own = e.clientTags()
+	r, ok := e.rangeOf()
 	if !ok {
 		return netboot.Reply{}, false
 	}
-	h, known := c.hostOf(q)
-	tags := c.tags(q, r, h, known)
-	for _, conditions := range c.ignores {
-		if tagged(conditions, tags) {
+	h, known := e.hostOf()
+	if known {
+		e.own["known"] = true
+		addTags(e.own, h.set)
+	}
+	e.all = map[string]bool{}
+	for tag := range e.own {
+		e.all[tag] = true
+	}
+	addTags(e.all, r.set)
+	e.runTagIfs(e.own)
+	e.runTagIfs(e.all)
+	for _, conditions := range e.ignores {
+		if e.holds(conditions, e.own) && len(conditions) > 0 {
 			return netboot.Reply{}, false
 		}
 	}
-	if h.ignore || r.static && !h.ip.IsValid() {
+	if h.ignore {
 		return netboot.Reply{}, false
 	}
 	if r.proxy {
-		return c.proxy(q, tags)
+		return e.proxy()
 	}
-	reply := c.addresses(q, r, h, tags)
-	reply.BootFile, reply.ServerName, reply.NextServer = c.boot(tags)
-	c.bootOptions(&reply, q, tags)
+	if r.static && !h.ip.IsValid() {
+		return netboot.Reply{}, false
+	}
+	reply := e.addresses(r, h)
+	e.bootOf(&reply)
+	e.vendorOptions(&reply)
+	if e.pxe() && (len(e.services) > 0 || e.prompts) {
+		e.doubt("pxe-service in a server that also assigns addresses is not evaluated")
+	}
 	return reply, true
 }
 
+func addTags(tags map[string]bool, names []string) {
+	for _, n := range names {
+		tags[n] = true
+	}
+}
+
+// holds is [tagged], and notes a tag that is not known.
+func (e *exchange) holds(conditions []string, tags map[string]bool) bool {
+	for _, c := range conditions {
+		if why, ok := e.unknownTags[strings.TrimLeft(c, "!#")]; ok {
+			e.doubt("%s", why)
+		}
+	}
+	return tagged(conditions, tags)
+}
+
 // rangeOf finds the range that serves the client's network.
-func (c *config) rangeOf(q netboot.Request) (addrRange, bool) {
-	for _, r := range c.ranges {
-		if q.Network.Contains(r.start) {
+func (e *exchange) rangeOf() (addrRange, bool) {
+	for _, r := range e.ranges {
+		if e.request.Network.Contains(r.start) && e.holds(r.filter, e.own) {
 			return r, true
 		}
 	}
-	if c.assumed {
-		return addrRange{start: q.Network.Addr(), bits: q.Network.Bits(), static: len(c.hosts) > 0}, true
+	if e.assumed {
+		return addrRange{start: e.request.Network.Addr(), bits: e.request.Network.Bits(), static: len(e.hosts) > 0}, true
 	}
 	return addrRange{}, false
 }
 
-// hostOf finds the reservation: the last line wins; one for another network
-// does not count.
-func (c *config) hostOf(q netboot.Request) (host, bool) {
-	for _, h := range slices.Backward(c.hosts) {
-		if slices.Contains(h.macs, q.MAC) && (!h.ip.IsValid() || q.Network.Contains(h.ip)) {
-			return h, true
+// hostOf finds the reservation: one whose conditions hold before those without,
+// the whole MAC before a pattern, and then the last line. One for another
+// network does not count.
+func (e *exchange) hostOf() (host, bool) {
+	for _, conditional := range []bool{true, false} {
+		best, found := host{}, 0
+		for _, h := range slices.Backward(e.hosts) {
+			if (len(h.tags) > 0) != conditional || !e.holds(h.tags, e.own) || h.ip.IsValid() && !e.request.Network.Contains(h.ip) {
+				continue
+			}
+			for _, p := range h.macs {
+				if p.matches(e.request.MAC) && p.exact() > found {
+					best, found = h, p.exact()
+				}
+			}
+		}
+		if found > 0 {
+			return best, true
 		}
 	}
 	return host{}, false
 }
 
-// tags collects what is set for a client.
-func (c *config) tags(q netboot.Request, r addrRange, h host, known bool) map[string]bool {
+// clientTags collects what the client's own words set.
+func (e *exchange) clientTags() map[string]bool {
 	tags := map[string]bool{}
-	set := func(names []string) {
-		for _, n := range names {
-			tags[n] = true
-		}
-	}
-	set(r.set)
-	if known {
-		tags["known"] = true
-		set(h.set)
-	}
-	for _, m := range c.matches {
-		if m.matches(q) {
+	for _, m := range e.matches {
+		holds, known := m.matches(e.request)
+		if holds {
 			tags[m.set] = true
 		}
+		if !known && e.uses(m.set) {
+			e.doubt("dhcp-match for option %d is not evaluated", m.code)
+		}
 	}
-	for range c.tagIfs { // each may depend on the others
-		for _, t := range c.tagIfs {
-			if tagged(t.tags, tags) {
-				set(t.set)
-			}
+	for _, c := range e.cards {
+		if c.mac.matches(e.request.MAC) {
+			tags[c.set] = true
 		}
 	}
 	return tags
 }
 
-// matches compares as dnsmasq does: text anywhere, numbers one by one.
-func (m match) matches(q netboot.Request) bool {
-	switch m.code {
-	case 60:
-		return q.Vendor != "" && strings.Contains(q.Vendor, m.value)
-	case 77:
-		return q.UserClass != "" && strings.Contains(q.UserClass, m.value)
-	case 93:
-		n, err := strconv.ParseUint(m.value, 0, 16)
-		return m.value == "" && len(q.Archs) > 0 || err == nil && slices.Contains(q.Archs, uint16(n))
+// uses reports whether a condition names the tag.
+func (c *config) uses(tag string) bool {
+	var all [][]string
+	for _, o := range c.options {
+		all = append(all, o.tags)
+	}
+	for _, b := range c.boots {
+		all = append(all, b.tags)
+	}
+	for _, s := range c.services {
+		all = append(all, s.tags)
+	}
+	for _, h := range c.hosts {
+		all = append(all, h.tags)
+	}
+	for _, t := range c.tagIfs {
+		all = append(all, t.tags)
+	}
+	for _, conditions := range append(all, c.ignores...) {
+		if slices.ContainsFunc(conditions, func(s string) bool { return strings.TrimLeft(s, "!#") == tag }) {
+			return true
+		}
 	}
 	return false
 }
 
-// option finds the values of an option: the last line whose tags match, else
-// the last without tags.
-func (c *config) option(code int, tags map[string]bool) ([]string, bool) {
-	for _, withTags := range []bool{true, false} {
-		for _, o := range slices.Backward(c.options) {
-			if o.code == code && o.vendor == "" && (len(o.tags) > 0) == withTags && tagged(o.tags, tags) {
+// runTagIfs executes the tag-if lines, each once, in their order.
+func (e *exchange) runTagIfs(tags map[string]bool) {
+	for _, t := range e.tagIfs {
+		if e.holds(t.tags, tags) {
+			addTags(tags, t.set)
+		}
+	}
+}
+
+// matches compares as dnsmasq does: text anywhere, numbers two bytes at a
+// time.
+func (m match) matches(q netboot.Request) (holds, known bool) {
+	value, sent, valued, known := q.Option(m.code)
+	switch {
+	case !known:
+		return false, false
+	case !sent || m.value == "":
+		return sent, true
+	case !valued:
+		return false, false
+	case m.code == 93:
+		n, err := strconv.ParseUint(m.value, 10, 16)
+		if err != nil {
+			return false, false
+		}
+		return slices.Contains(q.Archs, uint16(n)), true
+	}
+	return strings.Contains(value, m.value), m.text
+}
+
+// optionOf finds the values of an option: of the lines whose tags match the
+// last, first without the tags of the range, then with them, then a line
+// without tags.
+func (e *exchange) optionOf(code int) ([]string, bool) {
+	last := func(fits func(option) bool) ([]string, bool) {
+		for _, o := range slices.Backward(e.options) {
+			if o.code == code && o.vendor == "" && fits(o) {
 				return o.values, true
 			}
 		}
+		return nil, false
 	}
-	return nil, false
+	if v, ok := last(func(o option) bool {
+		return len(o.tags) > 0 && e.holds(o.tags, e.own) && e.holds(o.tags, e.all)
+	}); ok {
+		return v, true
+	}
+	if v, ok := last(func(o option) bool { return len(o.tags) > 0 && e.holds(o.tags, e.all) }); ok {
+		return v, true
+	}
+	return last(func(o option) bool { return len(o.tags) == 0 })
 }
 
-func (c *config) addresses(q netboot.Request, r addrRange, h host, tags map[string]bool) netboot.Reply {
-	reply := netboot.Reply{IP: h.ip, Bits: r.bits, Hostname: h.name, Domain: c.domain}
-	if reply.Bits == 0 {
-		reply.Bits = q.Network.Bits()
+func (e *exchange) first(code int) string {
+	if values, ok := e.optionOf(code); ok && len(values) > 0 {
+		return values[0]
 	}
-	routers, _ := c.option(3, tags)
-	servers, _ := c.option(6, tags)
+	return ""
+}
+
+func (e *exchange) addresses(r addrRange, h host) netboot.Reply {
+	reply := netboot.Reply{IP: h.ip, Bits: r.bits, Hostname: h.name, Domain: e.domain}
+	if reply.Bits == 0 {
+		reply.Bits = e.request.Network.Bits()
+	}
+	if mask, err := netip.ParseAddr(e.first(1)); err == nil && mask.Is4() {
+		reply.Bits = netboot.MaskBits(mask)
+	}
+	routers, _ := e.optionOf(3)
+	servers, _ := e.optionOf(6)
 	reply.Routers, reply.Nameservers = netboot.ParseAddrs(routers), netboot.ParseAddrs(servers)
-	if domain, ok := c.option(15, tags); ok && len(domain) > 0 {
+	if domain, ok := e.optionOf(15); ok && len(domain) > 0 {
 		reply.Domain = domain[0]
+	}
+	if name, ok := e.optionOf(12); ok && len(name) > 0 {
+		reply.Hostname = name[0]
 	}
 	return reply
 }
 
-// boot finds the boot file; an invalid next server is dnsmasq itself.
-func (c *config) boot(tags map[string]bool) (file, name string, next netip.Addr) {
+// boot finds the dhcp-boot line: the last whose tags match, else the last
+// without tags.
+func (e *exchange) boot() (boot, bool) {
 	for _, withTags := range []bool{true, false} {
-		for _, b := range slices.Backward(c.boots) {
-			if (len(b.tags) > 0) == withTags && tagged(b.tags, tags) {
-				return b.file, b.name, b.next
+		for _, b := range slices.Backward(e.boots) {
+			if (len(b.tags) > 0) == withTags && e.holds(b.tags, e.all) {
+				return b, true
 			}
 		}
 	}
-	return "", "", netip.Addr{}
+	return boot{}, false
 }
 
-// bootOptions adds what options tell of booting.
-func (c *config) bootOptions(r *netboot.Reply, q netboot.Request, tags map[string]bool) {
-	first := func(code int) string {
-		if values, ok := c.option(code, tags); ok && len(values) > 0 {
-			return values[0]
-		}
-		return ""
+// bootOf adds what dhcp-boot and options tell of booting. An invalid next
+// server is dnsmasq itself.
+func (e *exchange) bootOf(r *netboot.Reply) {
+	b, ok := e.boot()
+	file, name := e.first(67), e.first(66)
+	r.Vendor = e.first(60)
+	if !ok {
+		r.BootFile, r.ServerName = file, name
+		r.NextServer, _ = netip.ParseAddr(e.first(serverIP))
+		return
 	}
-	if file := first(67); file != "" && r.BootFile == "" {
+	r.BootFile, r.ServerName, r.NextServer = b.file, b.name, b.next
+	if file != "" && b.file != "" || name != "" && b.name != "" {
+		e.doubt("dhcp-boot and dhcp-option both give the boot file or server name, and both are sent")
+	}
+	if b.file == "" {
 		r.BootFile = file
 	}
-	if ip, err := netip.ParseAddr(first(serverIP)); err == nil && !r.NextServer.IsValid() {
-		r.NextServer = ip
-	}
-	if name := first(66); name != "" && r.ServerName == "" {
+	if b.name == "" {
 		r.ServerName = name
 	}
-	r.Vendor = first(60)
-	r.VLAN = vlan(first(43))
-	for _, o := range c.options {
-		if o.vendor != "" && strings.Contains(q.Vendor, o.vendor) && o.code == 116 && tagged(o.tags, tags) && len(o.values) > 0 {
+}
+
+// vendorOptions adds option 43. With it dnsmasq repeats the client's option 60.
+func (e *exchange) vendorOptions(r *netboot.Reply) {
+	r.VLAN = vlan(e.first(43))
+	sent := false
+	class := cmp.Or(r.Vendor, e.request.Vendor) // the one sent back counts
+	for _, o := range e.options {
+		if o.vendor == "" || !strings.Contains(class, o.vendor) || !e.holds(o.tags, e.all) {
+			continue
+		}
+		sent = true
+		if o.code == 116 && len(o.values) > 0 {
 			r.VLAN = o.values[0]
 		}
+	}
+	if sent && r.Vendor == "" {
+		r.Vendor = e.request.Vendor
 	}
 }
 
@@ -242,18 +435,61 @@ func vlan(text string) string {
 	return netboot.ParseVLANOption(raw)
 }
 
-// proxy tells only what to boot, and only PXE clients.
-func (c *config) proxy(q netboot.Request, tags map[string]bool) (netboot.Reply, bool) {
-	if !strings.HasPrefix(q.Vendor, "PXEClient") || len(q.Archs) == 0 {
+// pxe reports whether the client is one of PXE.
+func (e *exchange) pxe() bool {
+	return strings.HasPrefix(e.request.Vendor, "PXEClient") && len(e.request.Archs) > 0
+}
+
+// firstUEFI is the lowest architecture that dnsmasq treats as UEFI.
+const firstUEFI = 6
+
+// proxy tells PXE clients what to boot, and nobody anything else. Services of
+// the client's architecture are a menu, which one entry alone does not show.
+// Without any pxe-service or pxe-prompt a proxy answers nobody.
+func (e *exchange) proxy() (netboot.Reply, bool) {
+	if !e.pxe() || len(e.services) == 0 && !e.prompts {
 		return netboot.Reply{}, false
 	}
-	r := netboot.Reply{}
-	for _, s := range slices.Backward(c.services) {
-		if s.arch == q.Archs[0] && tagged(s.tags, tags) {
-			r.BootFile, r.NextServer = s.file, s.next
-			return r, true
+	var entries []pxeService
+	for _, s := range e.services {
+		if s.arch == e.request.Archs[0] && e.holds(s.tags, e.all) {
+			entries = append(entries, s)
 		}
 	}
-	r.BootFile, r.ServerName, r.NextServer = c.boot(tags)
+	r := netboot.Reply{}
+	uefi := e.request.Archs[0] >= firstUEFI
+	var programs []pxeService
+	for _, s := range entries {
+		if s.file != "" {
+			programs = append(programs, s)
+		}
+	}
+	b, boots := e.boot()
+	switch {
+	case uefi && len(programs) != 1 && boots && b.file != "":
+		// The offer has this file, and firmware does not ask for a menu.
+	case uefi && len(programs) == 1:
+		r.BootFile, r.NextServer = programs[0].bootFile(), programs[0].next
+		if r.NextServer.IsValid() {
+			r.ServerName = r.NextServer.String()
+		}
+		return r, true
+	case len(entries) > 0:
+		r.BootFile, r.NextServer = entries[0].bootFile(), entries[0].next
+		r.Menu = len(entries) > 1 && (e.waits || !e.prompts)
+		if entries[0].file == "" || entries[0].elsewhere {
+			e.doubt("the first entry of the PXE menu starts no program from here")
+		}
+		return r, true
+	}
+	r.BootFile, r.NextServer = b.file, b.next
 	return r, true
+}
+
+// bootFile is what is loaded: a name without a dot gets the layer appended.
+func (s pxeService) bootFile() string {
+	if s.file != "" && !strings.Contains(s.file, ".") {
+		return s.file + ".0"
+	}
+	return s.file
 }

@@ -126,8 +126,9 @@ func machineTags(p *netboot.Plan, list []set, m hardware.Machine) string {
 }
 
 // service is dnsmasq's own word for a firmware in pxe-service, by option 93.
+// (Before version 2.76 the two for x86-64 were exchanged; both are written.)
 func service(arch uint16) string {
-	return map[uint16]string{0: "x86PC", 7: "BC_EFI", 9: "X86-64_EFI", 11: "ARM64_EFI"}[arch]
+	return map[uint16]string{0: "x86PC", 7: "X86-64_EFI", 9: "BC_EFI", 11: "ARM64_EFI"}[arch]
 }
 
 // refuse finds what dnsmasq would take for something else.

@@ -3,6 +3,7 @@ package dnsmasq
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,10 +16,15 @@ import (
 func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot.Finding) {
 	p := &parser{open: open}
 	p.file(name, 0)
+	if p.foreign != "" && p.recognised == 0 {
+		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("no line of it is an option of dnsmasq (%q)", p.foreign))}
+	}
 	if len(p.config.ranges) == 0 {
 		p.find(name, 0, "there is no dhcp-range: a server of its own answers nobody", "add dhcp-range=NETWORK,static,NETMASK for each subnet")
 		// A fragment is for a server that has them: the rest is checked all the same.
-		p.findings[len(p.findings)-1].Doubtful = len(p.config.hosts) > 0
+		if len(p.config.hosts) > 0 {
+			p.findings[len(p.findings)-1].Level = netboot.Remark
+		}
 		p.config.assumed = true
 	}
 	return &p.config, p.findings
@@ -34,6 +40,10 @@ type parser struct {
 	// name and line are the place being read.
 	name string
 	line int
+	// recognised counts the lines that are options of dnsmasq; foreign is the
+	// first that is not.
+	recognised int
+	foreign    string
 }
 
 func (p *parser) find(file string, line int, text, remedy string) {
@@ -46,7 +56,7 @@ func (p *parser) wrong(format string, args ...any) {
 
 func (p *parser) doubt(format string, args ...any) {
 	p.wrong(format, args...)
-	p.findings[len(p.findings)-1].Doubtful = true
+	p.findings[len(p.findings)-1].Level = netboot.Remark
 }
 
 func (p *parser) file(name string, depth int) {
@@ -98,8 +108,20 @@ func fields(value string) []string {
 	return append(list, strings.TrimSpace(b.String()))
 }
 
+// isOption reports whether a word has the form of dnsmasq's options; it has
+// hundreds.
+func isOption(key string) bool {
+	return key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
 // setting takes one line in.
 func (p *parser) setting(key, value string, depth int) {
+	switch {
+	case isOption(key):
+		p.recognised++
+	case key != "" && p.foreign == "":
+		p.foreign = key
+	}
 	switch key {
 	case "dhcp-range":
 		p.addRange(fields(value))
@@ -131,9 +153,21 @@ func (p *parser) setting(key, value string, depth int) {
 		}
 		p.file(value, depth+1)
 	case "conf-dir":
-		p.doubt("the files of conf-dir=%s are not checked: check one that includes them with conf-file", value)
-	case "dhcp-hostsfile", "dhcp-optsfile", "dhcp-hostsdir", "dhcp-optsdir", "dhcp-mac", "dhcp-remoteid", "dhcp-subscrid", "dhcp-circuitid", "dhcp-name-match", "dhcp-option-pxe", "shared-network":
-		p.doubt("%s is not understood here: what it does to the machines is not checked", key)
+		p.doubt("the files of conf-dir=%s are not read: check one that includes them with conf-file", value)
+		p.config.unsure = fmt.Sprintf("%s:%d: the files of conf-dir=%s are not read", p.name, p.line, value)
+	case "dhcp-mac":
+		p.addCardTag(fields(value))
+	case "pxe-prompt":
+		list := fields(value)
+		p.config.prompts, p.config.waits = true, list[len(list)-1] != "0"
+	case "dhcp-remoteid", "dhcp-subscrid", "dhcp-circuitid", "dhcp-name-match":
+		tag := strings.TrimPrefix(fields(value)[0], "set:")
+		p.unknownTag(tag, "%s:%d: the tag %q, which %s sets, is not evaluated", p.name, p.line, tag, key)
+	case "dhcp-hostsfile", "dhcp-optsfile", "dhcp-hostsdir", "dhcp-optsdir", "dhcp-option-pxe", "shared-network", "dhcp-script", "bridge-interface":
+		p.doubt("%s is not evaluated", key)
+		if key != "dhcp-script" && key != "bridge-interface" {
+			p.config.unsure = fmt.Sprintf("%s:%d: %s is not evaluated", p.name, p.line, key)
+		}
 	}
 }
 
@@ -149,8 +183,45 @@ func conditions(list []string) (tags []string, rest []string) {
 	return tags, nil
 }
 
+// unknownTag notes that it is not known whether a tag is set, and why.
+func (p *parser) unknownTag(tag, format string, args ...any) {
+	if p.config.unknownTags == nil {
+		p.config.unknownTags = map[string]string{}
+	}
+	p.config.unknownTags[tag] = fmt.Sprintf(format, args...)
+}
+
+func (p *parser) addCardTag(list []string) {
+	mac, ok := parsePattern(list[len(list)-1])
+	if len(list) != 2 || !ok {
+		p.doubt("dhcp-mac=%s is not of the form dhcp-mac=set:TAG,MAC", strings.Join(list, ","))
+		return
+	}
+	p.config.cards = append(p.config.cards, cardTag{strings.TrimPrefix(list[0], "set:"), mac, p.line})
+}
+
+// parsePattern reads a MAC address of six bytes with one or two digits each,
+// or "*" for any; the hardware type before it ("1-") may only be Ethernet's.
+func parsePattern(s string) (pattern, bool) {
+	parts := strings.Split(strings.TrimPrefix(s, "1-"), ":")
+	var p pattern
+	if len(parts) != len(p.mac) {
+		return p, false
+	}
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 16, 8)
+		p.open[i] = part == "*"
+		if err != nil && !p.open[i] || len(part) > 2 {
+			return p, false
+		}
+		p.mac[i] = byte(n)
+	}
+	return p, true
+}
+
 func (p *parser) addRange(list []string) {
 	r := addrRange{line: p.line}
+	r.filter, list = conditions(list)
 	var addrs []netip.Addr
 	for _, f := range list {
 		if tag, ok := strings.CutPrefix(f, "set:"); ok {
@@ -176,27 +247,15 @@ func (p *parser) addRange(list []string) {
 	}
 	r.start = addrs[0]
 	for _, a := range addrs[1:] {
-		if ones := maskBits(a); ones > 0 {
+		if ones := netboot.MaskBits(a); ones > 0 {
 			r.bits = ones
 			break
 		}
 	}
 	if r.bits == 0 {
-		p.doubt("dhcp-range=%s has no netmask: a machine behind a relay is told a guess", strings.Join(list, ","))
+		p.doubt("dhcp-range=%s has no netmask: it is that of the interface, and behind a relay a guess", strings.Join(list, ","))
 	}
 	p.config.ranges = append(p.config.ranges, r)
-}
-
-// maskBits is the length of a netmask, 0 for an address that is none.
-func maskBits(a netip.Addr) int {
-	b := a.As4()
-	value := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	for ones := 1; ones <= 32; ones++ {
-		if value == ^uint32(0)<<(32-ones) {
-			return ones
-		}
-	}
-	return 0
 }
 
 func (p *parser) addHost(list []string) {
@@ -231,9 +290,10 @@ func (p *parser) hostField(h *host, f string) {
 		return
 	}
 	mac, isMAC := hardware.ParseMAC(f)
+	card, ok := parsePattern(f)
 	switch {
-	case isMAC && strings.Contains(f, ":"):
-		h.macs = append(h.macs, mac)
+	case ok:
+		h.macs = append(h.macs, card)
 	case isMAC:
 		p.wrong("dhcp-host: %q is read as a host name", f)
 		p.findings[len(p.findings)-1].Remedy = "write " + mac.String()
@@ -290,12 +350,14 @@ func (p *parser) addMatch(list []string) {
 		p.wrong("dhcp-match=%s names no tag and option", strings.Join(list, ","))
 		return
 	}
-	m := match{set: strings.TrimPrefix(list[0], "set:"), code: optionCode(list[1])}
+	m := match{set: strings.TrimPrefix(list[0], "set:"), code: optionCode(list[1]), text: true}
 	if len(list) > 2 {
 		m.value = list[2]
+		// Bytes and numbers are compared in other ways than text.
+		m.text = strings.Trim(m.value, "0123456789abcdefABCDEF:*") != ""
 	}
 	if m.code == 0 {
-		p.doubt("dhcp-match=%s is not understood here", strings.Join(list, ","))
+		p.unknownTag(m.set, "%s:%d: dhcp-match=%s is not evaluated", p.name, p.line, strings.Join(list, ","))
 		return
 	}
 	p.config.matches = append(p.config.matches, m)
@@ -303,7 +365,7 @@ func (p *parser) addMatch(list []string) {
 
 func (p *parser) addClass(code int, list []string) {
 	if len(list) == 2 {
-		p.config.matches = append(p.config.matches, match{set: strings.TrimPrefix(list[0], "set:"), code: code, value: list[1]})
+		p.config.matches = append(p.config.matches, match{set: strings.TrimPrefix(list[0], "set:"), code: code, value: list[1], text: true})
 	}
 }
 
@@ -346,17 +408,34 @@ func (p *parser) addBoot(list []string) {
 func (p *parser) addService(list []string) {
 	s := pxeService{}
 	s.tags, list = conditions(list)
-	if len(list) < 3 {
-		return // local boot
+	if len(list) < 2 {
+		p.wrong("pxe-service=%s has no text", strings.Join(list, ","))
+		return
 	}
-	for _, arch := range []uint16{0, 7, 9, 11} {
-		if strings.EqualFold(service(arch), list[0]) {
-			s.arch = arch
-			s.file = list[2]
-			if len(list) > 3 {
-				s.next, _ = netip.ParseAddr(list[3])
-			}
-			p.config.services = append(p.config.services, s)
-		}
+	arch, ok := architecture(list[0])
+	if !ok {
+		p.wrong("pxe-service: %q is not a kind of client", list[0])
+		return
 	}
+	s.arch = arch
+	if len(list) > 2 && list[2] != "0" {
+		_, err := strconv.ParseUint(list[2], 10, 16)
+		s.file, s.elsewhere = list[2], err == nil
+	}
+	if len(list) > 3 {
+		var err error
+		s.next, err = netip.ParseAddr(list[3])
+		s.elsewhere = s.elsewhere || err != nil
+	}
+	p.config.services = append(p.config.services, s)
+}
+
+// architecture reads dnsmasq's name of a kind of client, or its number.
+func architecture(name string) (uint16, bool) {
+	names := []string{"x86PC", "PC98", "IA64_EFI", "Alpha", "Arc_x86", "Intel_Lean_Client", "IA32_EFI", "x86-64_EFI", "Xscale_EFI", "BC_EFI", "ARM32_EFI", "ARM64_EFI"}
+	if i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, name) }); i >= 0 {
+		return uint16(i), true
+	}
+	n, err := strconv.ParseUint(name, 10, 16)
+	return uint16(n), err == nil
 }

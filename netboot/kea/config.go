@@ -1,6 +1,7 @@
 package kea
 
 import (
+	"cmp"
 	"encoding/hex"
 	"net/netip"
 	"slices"
@@ -18,8 +19,12 @@ type config struct {
 	early, late []int
 	subnets     []subnetConfig
 	global      []reservationConfig
-	// assumed stands for the subnets of a configuration that has none: its
-	// classes are worth checking all the same.
+	// deaf reports that the server listens on no interface.
+	deaf bool
+	// unsure says what was not read that can change any answer.
+	unsure string
+	// assumed takes the place of the subnets of a configuration without any:
+	// its classes can be checked all the same.
 	assumed *subnetConfig
 }
 
@@ -29,6 +34,10 @@ type (
 		bootFile, serverName string
 		nextServer           netip.Addr
 		options              map[int]string
+		// required are classes to be evaluated, guard one that clients of a
+		// subnet must be in.
+		required []string
+		guard    string
 	}
 	clientClass struct {
 		scope
@@ -36,18 +45,26 @@ type (
 		test           expression // nil: only a reservation puts a client in
 		members        []string
 		onlyIfRequired bool
+		// unread says why the test is not evaluated.
+		unread string
 	}
 	subnetConfig struct {
 		scope
-		network                 netip.Prefix
-		pools, global, inSubnet bool
-		reservations            []reservationConfig
+		network netip.Prefix
+		// around is the shared network's; shared reports that there is one.
+		around       scope
+		shared       bool
+		pools        []scope
+		global       bool
+		inSubnet     bool
+		reservations []reservationConfig
 	}
 	reservationConfig struct {
 		scope
 		mac, hostname string
 		ip            netip.Addr
 		classes       []string
+		global        bool
 	}
 )
 
@@ -67,42 +84,94 @@ func (c *config) order() {
 
 // Answer implements [netboot.Config].
 func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
-	s, ok := c.subnetOf(q.Network)
+	if c.unsure != "" {
+		return netboot.Reply{Unsure: c.unsure}, false
+	}
+	e := &exchange{config: c, request: q}
+	reply, ok := e.answer()
+	if e.unsure != "" {
+		return netboot.Reply{Unsure: e.unsure}, ok
+	}
+	return reply, ok
+}
+
+// exchange is one client's, while its answer is put together.
+type exchange struct {
+	*config
+	request netboot.Request
+	env     environment
+	// in are the client's classes in the order in which it got them.
+	in     []int
+	unsure string
+}
+
+func (e *exchange) doubt(why string) {
+	if e.unsure == "" {
+		e.unsure = why
+	}
+}
+
+func (e *exchange) answer() (netboot.Reply, bool) {
+	if e.deaf && e.assumed == nil {
+		return netboot.Reply{}, false
+	}
+	e.env = environment{request: e.request, classes: map[string]bool{"ALL": true}, unknown: map[string]string{}}
+	if e.request.Vendor != "" {
+		e.env.classes["VENDOR_CLASS_"+e.request.Vendor] = true
+	}
+	e.try(e.early)
+	s, ok := e.subnetOf()
 	if !ok {
 		return netboot.Reply{}, false
 	}
-	host, known := c.find(s, q.MAC)
-	if !known && !s.pools {
+	host, known := e.find(s)
+	e.evaluate(s, host, known)
+	if !host.ip.IsValid() && !slices.ContainsFunc(s.pools, e.allows) {
 		return netboot.Reply{}, false
 	}
-	return c.reply(s, host, c.evaluate(q, host, known)), true
+	e.require(s)
+	return e.reply(s, host), true
 }
 
-func (c *config) subnetOf(network netip.Prefix) (subnetConfig, bool) {
-	if c.assumed != nil {
-		s := *c.assumed
-		s.network = network
+// allows reports whether the client may use a pool.
+func (e *exchange) allows(p scope) bool {
+	return e.member(p.guard)
+}
+
+// member reports whether the client is in a class; "" is no condition.
+func (e *exchange) member(class string) bool {
+	if why := e.env.unknown[class]; why != "" {
+		e.doubt(why)
+	}
+	return class == "" || e.env.classes[class]
+}
+
+func (e *exchange) subnetOf() (subnetConfig, bool) {
+	if e.assumed != nil {
+		s := *e.assumed
+		s.network = e.request.Network
 		return s, true
 	}
-	i := slices.IndexFunc(c.subnets, func(s subnetConfig) bool { return s.network == network })
-	if i < 0 {
-		return subnetConfig{}, false
+	for _, s := range e.subnets {
+		if s.network == e.request.Network && e.member(s.guard) && e.member(s.around.guard) {
+			return s, true
+		}
 	}
-	return c.subnets[i], true
+	return subnetConfig{}, false
 }
 
 // find looks for the reservation, first where Kea looks first.
-func (c *config) find(s subnetConfig, mac hardware.MAC) (reservationConfig, bool) {
+func (e *exchange) find(s subnetConfig) (reservationConfig, bool) {
 	lists := [][]reservationConfig{}
 	if s.global {
-		lists = append(lists, c.global)
+		lists = append(lists, e.global)
 	}
 	if s.inSubnet {
 		lists = append(lists, s.reservations)
 	}
 	for _, list := range lists {
 		for _, r := range list {
-			if have, ok := hardware.ParseMAC(r.mac); ok && have == mac {
+			if have, ok := parseMAC(r.mac); ok && have == e.request.MAC && (!r.ip.IsValid() || s.network.Contains(r.ip)) {
 				return r, true
 			}
 		}
@@ -110,45 +179,108 @@ func (c *config) find(s subnetConfig, mac hardware.MAC) (reservationConfig, bool
 	return reservationConfig{}, false
 }
 
-// evaluate gives the client's classes in the order in which it got them.
-func (c *config) evaluate(q netboot.Request, host reservationConfig, known bool) []int {
-	e := &environment{request: q, classes: map[string]bool{"ALL": true}}
-	var in []int
-	try := func(list []int) {
-		for _, i := range list {
-			class := c.classes[i]
-			if class.test != nil && !class.onlyIfRequired && !e.classes[class.name] && class.test.eval(e) == "true" {
-				e.classes[class.name] = true
-				in = append(in, i)
-			}
+// parseMAC reads an address whose bytes may have one digit.
+func parseMAC(s string) (hardware.MAC, bool) {
+	parts := strings.Split(s, ":")
+	for i, p := range parts {
+		if len(p) == 1 {
+			parts[i] = "0" + p
 		}
 	}
-	try(c.early)
-	for i, class := range c.classes {
-		if slices.Contains(host.classes, class.name) && !e.classes[class.name] {
-			e.classes[class.name] = true
-			in = append(in, i)
-		}
-	}
-	if known {
-		e.classes["KNOWN"] = true
-	} else {
-		e.classes["UNKNOWN"] = true
-	}
-	try(c.late)
-	return in
+	return hardware.ParseMAC(strings.Join(parts, ":"))
 }
 
-// reply puts the levels together: the reservation, the classes in their
-// order, the subnet, the server.
-func (c *config) reply(s subnetConfig, host reservationConfig, in []int) netboot.Reply {
-	levels := []scope{host.scope}
-	for _, i := range in {
-		levels = append(levels, c.classes[i].scope)
+// try puts the client into those of the classes whose test holds.
+func (e *exchange) try(list []int) {
+	for _, i := range list {
+		if !e.classes[i].onlyIfRequired {
+			e.test(i)
+		}
 	}
-	levels = append(levels, s.scope, c.scope)
+}
+
+// test evaluates one class.
+func (e *exchange) test(i int) {
+	class := e.classes[i]
+	if e.env.classes[class.name] {
+		return
+	}
+	value, why := truth(false), class.unread
+	if class.test != nil && why == "" {
+		value, why = class.test.eval(&e.env)
+	}
+	switch {
+	case why != "":
+		e.env.unknown[class.name] = "the test of class " + class.name + " is not evaluated: " + why
+		if class.says() {
+			e.doubt(e.env.unknown[class.name])
+		}
+	case value == "true":
+		e.enter(i)
+	}
+}
+
+func (e *exchange) enter(i int) {
+	e.env.classes[e.classes[i].name] = true
+	e.in = append(e.in, i)
+}
+
+// says reports whether a class changes what its members are told.
+func (c clientClass) says() bool {
+	return c.bootFile != "" || c.serverName != "" || c.nextServer.IsValid() || len(c.options) > 0
+}
+
+// evaluate adds the classes that the reservation names, then those that depend
+// on it. Kea evaluates the early ones again after it has found such classes,
+// but in a shared network it adds a subnet's reserved classes only at the end.
+func (e *exchange) evaluate(s subnetConfig, host reservationConfig, known bool) {
+	last := s.shared && !host.global
+	if len(host.classes) > 0 && !last {
+		for _, i := range e.in {
+			delete(e.env.classes, e.classes[i].name)
+		}
+		e.in = nil
+		e.reserved(host)
+		e.try(e.early)
+	}
+	e.env.classes["KNOWN"], e.env.classes["UNKNOWN"] = known, !known
+	e.try(e.late)
+	if last {
+		e.reserved(host)
+	}
+}
+
+// reserved puts the client into the classes of its reservation.
+func (e *exchange) reserved(host reservationConfig) {
+	for _, name := range host.classes {
+		i := slices.IndexFunc(e.classes, func(c clientClass) bool { return c.name == name })
+		if i >= 0 && !e.env.classes[name] {
+			e.enter(i)
+		}
+		e.env.classes[name] = true
+	}
+}
+
+// require evaluates the classes that the network and the subnet require.
+func (e *exchange) require(s subnetConfig) {
+	for _, name := range slices.Concat(s.around.required, s.required) {
+		if i := slices.IndexFunc(e.classes, func(c clientClass) bool { return c.name == name }); i >= 0 {
+			e.test(i)
+		}
+	}
+}
+
+// reply puts the levels together. Options come from the reservation, the
+// subnet, the shared network, the classes and the server, in that order; for
+// the fields of the header the classes come before the subnet.
+func (e *exchange) reply(s subnetConfig, host reservationConfig) netboot.Reply {
+	var classes []scope
+	for _, i := range e.in {
+		classes = append(classes, e.classes[i].scope)
+	}
+	options := slices.Concat([]scope{host.scope, s.scope, s.around}, classes, []scope{e.scope})
 	option := func(code int) string {
-		for _, l := range levels {
+		for _, l := range options {
 			if v, ok := l.options[code]; ok {
 				return v
 			}
@@ -156,25 +288,23 @@ func (c *config) reply(s subnetConfig, host reservationConfig, in []int) netboot
 		return ""
 	}
 	r := netboot.Reply{
-		IP: host.ip, Bits: s.network.Bits(), Hostname: host.hostname, Domain: option(15),
-		Routers: netboot.ParseAddrs(strings.Split(option(3), ",")), Nameservers: netboot.ParseAddrs(strings.Split(option(6), ",")), ServerName: option(66), Vendor: option(60), VLAN: vlan(option(43)),
+		IP: host.ip, Bits: s.network.Bits(), Hostname: cmp.Or(host.hostname, option(12)), Domain: option(15), ServerName: option(66), BootFile: option(67),
+		Routers: addresses(option(3)), Nameservers: addresses(option(6)), Vendor: option(60), VLAN: vlan(option(43)),
 	}
-	for _, l := range levels {
-		if r.BootFile == "" {
-			r.BootFile = l.bootFile
-		}
+	if mask, err := netip.ParseAddr(option(1)); err == nil && mask.Is4() {
+		r.Bits = netboot.MaskBits(mask)
+	}
+	for _, l := range slices.Concat([]scope{host.scope}, classes, []scope{s.scope, s.around, e.scope}) {
+		r.BootFile = cmp.Or(r.BootFile, l.bootFile)
+		r.ServerName = cmp.Or(r.ServerName, l.serverName)
 		if !r.NextServer.IsValid() {
 			r.NextServer = l.nextServer
 		}
-		if r.ServerName == "" {
-			r.ServerName = l.serverName
-		}
-	}
-	if file := option(67); file != "" && r.BootFile == "" {
-		r.BootFile = file
 	}
 	return r
 }
+
+func addresses(text string) []netip.Addr { return netboot.ParseAddrs(strings.Split(text, ",")) }
 
 // vlan reads sub-option 116 out of option 43 in hexadecimal.
 func vlan(text string) string {

@@ -1,7 +1,10 @@
 package kea
 
 import (
+	"cmp"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,29 +12,37 @@ import (
 	"hookbuild/netboot"
 )
 
-// expression is a class's test. Evaluated, it is a value or a truth.
+// expression is a class's test or a part of one. Evaluated, it is raw bytes,
+// and a condition is "true" or "false". Why is not empty when the result is
+// not known, and says why.
 type expression interface {
-	eval(e *environment) string // raw bytes; truths are "true" and "false"
+	eval(e *environment) (value, why string)
 }
 
 // environment is what a test can refer to.
 type environment struct {
 	request netboot.Request
 	classes map[string]bool
+	// unknown are classes that the client may be in, with the reason.
+	unknown map[string]string
 }
 
 type (
 	literal   string
 	memberOf  string
 	packetMAC struct{}
-	optionOf  struct {
-		code   int
-		exists bool
+	// unknown is what differs between clients or networks.
+	unknown  string
+	optionOf struct {
+		code         int
+		exists, text bool
 	}
 	substringOf struct {
 		of            expression
 		start, length int // length -1 is all
 	}
+	joined struct{ a, b expression }
+	choice struct{ test, a, b expression }
 	equal  struct{ a, b expression }
 	both   struct{ a, b expression }
 	either struct{ a, b expression }
@@ -40,51 +51,101 @@ type (
 
 func truth(b bool) string { return strconv.FormatBool(b) }
 
-func (l literal) eval(*environment) string    { return string(l) }
-func (m memberOf) eval(e *environment) string { return truth(e.classes[string(m)]) }
-func (packetMAC) eval(e *environment) string  { return string(e.request.MAC[:]) }
-func (q equal) eval(e *environment) string    { return truth(q.a.eval(e) == q.b.eval(e)) }
-func (n not) eval(e *environment) string      { return truth(n.a.eval(e) != "true") }
-func (q both) eval(e *environment) string {
-	return truth(q.a.eval(e) == "true" && q.b.eval(e) == "true")
-}
-func (q either) eval(e *environment) string {
-	return truth(q.a.eval(e) == "true" || q.b.eval(e) == "true")
+func (l literal) eval(*environment) (string, string)   { return string(l), "" }
+func (u unknown) eval(*environment) (string, string)   { return "", string(u) }
+func (packetMAC) eval(e *environment) (string, string) { return string(e.request.MAC[:]), "" }
+
+func (m memberOf) eval(e *environment) (string, string) {
+	return truth(e.classes[string(m)]), e.unknown[string(m)]
 }
 
-func (o optionOf) eval(e *environment) string {
-	value := ""
-	switch o.code {
-	case 60:
-		value = e.request.Vendor
-	case 77:
-		value = e.request.UserClass
-	case 93:
-		for _, a := range e.request.Archs {
-			value += string([]byte{byte(a >> 8), byte(a)})
-		}
+func (q equal) eval(e *environment) (string, string) {
+	a, whyA := q.a.eval(e)
+	b, whyB := q.b.eval(e)
+	return truth(a == b), cmp.Or(whyA, whyB)
+}
+
+func (j joined) eval(e *environment) (string, string) {
+	a, whyA := j.a.eval(e)
+	b, whyB := j.b.eval(e)
+	return a + b, cmp.Or(whyA, whyB)
+}
+
+func (c choice) eval(e *environment) (string, string) {
+	test, why := c.test.eval(e)
+	if why != "" {
+		return "", why
 	}
-	if o.exists {
-		return truth(value != "")
+	if test == "true" {
+		return c.a.eval(e)
 	}
-	return value
+	return c.b.eval(e)
+}
+
+func (n not) eval(e *environment) (string, string) {
+	a, why := n.a.eval(e)
+	return truth(a != "true"), why
+}
+
+// eval is false when either side is known to be.
+func (q both) eval(e *environment) (string, string) {
+	a, whyA := q.a.eval(e)
+	b, whyB := q.b.eval(e)
+	if a != "true" && whyA == "" || b != "true" && whyB == "" {
+		return truth(false), ""
+	}
+	return truth(true), cmp.Or(whyA, whyB)
+}
+
+// eval is true when either side is known to be.
+func (q either) eval(e *environment) (string, string) {
+	a, whyA := q.a.eval(e)
+	b, whyB := q.b.eval(e)
+	if a == "true" && whyA == "" || b == "true" && whyB == "" {
+		return truth(true), ""
+	}
+	return truth(false), cmp.Or(whyA, whyB)
+}
+
+func (o optionOf) eval(e *environment) (string, string) {
+	value, sent, valued, known := e.request.Option(o.code)
+	switch {
+	case !known:
+		return "", fmt.Sprintf("clients differ in option %d", o.code)
+	case o.exists:
+		return truth(sent), ""
+	case sent && !valued:
+		return "", fmt.Sprintf("clients differ in the value of option %d", o.code)
+	case o.text && sent:
+		return o.describe(value), ""
+	}
+	return value, ""
+}
+
+// describe returns what Kea's ".text" is: text of a string option, else a
+// description of the bytes.
+func (o optionOf) describe(value string) string {
+	if o.code == 60 {
+		return value
+	}
+	return fmt.Sprintf("type=%03d, len=%03d: % x", o.code, len(value), value)
 }
 
 // eval counts a negative start from the end, as Kea does.
-func (s substringOf) eval(e *environment) string {
-	text := s.of.eval(e)
+func (s substringOf) eval(e *environment) (string, string) {
+	text, why := s.of.eval(e)
 	start := s.start
 	if start < 0 {
 		start += len(text)
 	}
 	if start < 0 || start >= len(text) {
-		return ""
+		return "", why
 	}
 	text = text[start:]
 	if s.length >= 0 && s.length < len(text) {
 		text = text[:s.length]
 	}
-	return text
+	return text, why
 }
 
 // exprReader reads a test by recursive descent.
@@ -224,10 +285,20 @@ func (r *exprReader) value() (expression, error) {
 		return r.option()
 	case token == "substring" && r.take("("):
 		return r.substring()
-	case token == "pkt4" && r.take(".", "mac"):
-		return packetMAC{}, nil
+	case token == "concat" && r.take("("):
+		return r.pair(func(a, b expression) expression { return joined{a, b} })
+	case token == "ifelse" && r.take("("):
+		return r.choice()
+	case token == "pkt4" && r.take("."):
+		return r.packet(r.next())
+	case (token == "relay4" || token == "vendor" || token == "vendor-class") && r.skipAccess():
+		return unknown("it depends on " + token + "[...], which differs between clients or relays"), nil
 	default:
-		return nil, fmt.Errorf("%q is not understood here", token)
+		n, err := strconv.ParseUint(token, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not understood here", token)
+		}
+		return literal(string(binary.BigEndian.AppendUint32(nil, uint32(n)))), nil
 	}
 }
 
@@ -264,15 +335,67 @@ func (r *exprReader) option() (expression, error) {
 	case "hex":
 		return optionOf{code: code}, nil
 	case "text":
-		if code == 77 || code == 93 {
-			return nil, fmt.Errorf("option[%s].text is Kea's description of the bytes, not what the client sent; compare .hex", name)
-		}
-		return optionOf{code: code}, nil
+		return optionOf{code: code, text: true}, nil
 	case "exists":
 		return optionOf{code: code, exists: true}, nil
 	default:
 		return nil, fmt.Errorf("option[%s].%s is not understood here", name, kind)
 	}
+}
+
+// packet reads a field of the message.
+func (r *exprReader) packet(field string) (expression, error) {
+	switch field {
+	case "mac":
+		return packetMAC{}, nil
+	case "htype", "hlen": // Ethernet's, as numbers of four bytes
+		return literal(map[string]string{"htype": "\x00\x00\x00\x01", "hlen": "\x00\x00\x00\x06"}[field]), nil
+	case "ciaddr", "giaddr", "yiaddr", "siaddr", "transid", "len", "msgtype":
+		return unknown("pkt4." + field + " differs between messages"), nil
+	}
+	return nil, fmt.Errorf("pkt4.%s is not understood here", field)
+}
+
+// skipAccess takes what follows relay4 or vendor up to the property's name.
+func (r *exprReader) skipAccess() bool {
+	for _, want := range []string{"[", "", "]", "."} {
+		if t := r.next(); t == "" || want != "" && t != want {
+			return false
+		}
+	}
+	property := r.next()
+	if property == "option" { // relay4[1] has no option of its own: vendor[1].option[2].hex
+		return r.skipAccess()
+	}
+	return property != ""
+}
+
+// pair reads two values and the closing parenthesis.
+func (r *exprReader) pair(make func(a, b expression) expression) (expression, error) {
+	a, err := r.value()
+	if err != nil {
+		return nil, err
+	}
+	if !r.take(",") {
+		return nil, errors.New("a comma is missing")
+	}
+	b, err := r.value()
+	if err != nil {
+		return nil, err
+	}
+	return make(a, b), r.closing()
+}
+
+// choice reads the arguments of ifelse.
+func (r *exprReader) choice() (expression, error) {
+	test, err := r.or()
+	if err != nil {
+		return nil, err
+	}
+	if !r.take(",") {
+		return nil, errors.New("a comma is missing")
+	}
+	return r.pair(func(a, b expression) expression { return choice{test, a, b} })
 }
 
 func (r *exprReader) substring() (expression, error) {

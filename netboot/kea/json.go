@@ -44,7 +44,7 @@ func (r *reader) fail(format string, args ...any) error {
 }
 
 func (r *reader) doubt(format string, args ...any) {
-	r.findings = append(r.findings, netboot.Finding{File: r.file, Line: r.line, Doubtful: true, Text: fmt.Sprintf(format, args...)})
+	r.findings = append(r.findings, netboot.Finding{File: r.file, Line: r.line, Level: netboot.Remark, Text: fmt.Sprintf(format, args...)})
 }
 
 // space skips blanks, comments and includes of whole values are left to the
@@ -103,6 +103,14 @@ func (r *reader) include() (string, bool) {
 	}
 	r.at += end + 2
 	return strings.Trim(strings.TrimPrefix(rest[:end], "<?include"), " \t\""), true
+}
+
+// notJSON reports whether a file that can be opened begins with something else
+// than an object.
+func (r *reader) notJSON(name string) bool {
+	text, err := r.open(name)
+	in := &reader{open: r.open, text: string(text), file: name, line: 1}
+	return err == nil && in.peek() != '{'
 }
 
 // within reads another file's text with fn.

@@ -1,9 +1,13 @@
 package kea
 
 import (
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/netip"
+	"path"
 	"slices"
+	"strings"
 
 	"hookbuild/netboot"
 )
@@ -21,7 +25,13 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	})
 	var syntax *syntaxError
 	if errors.As(err, &syntax) {
+		if r.notJSON(name) {
+			return nil, []netboot.Finding{netboot.NotOf(Server{}, name, "it is not JSON")}
+		}
 		return nil, append(r.findings, syntax.Finding)
+	}
+	if root.get("Dhcp4") == nil {
+		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, `there is no "Dhcp4"`)}
 	}
 	p := &parser{findings: r.findings, file: name}
 	p.root(root)
@@ -34,8 +44,8 @@ type parser struct {
 	file     string
 }
 
-func (p *parser) find(n *node, doubtful bool, text, remedy string) {
-	f := netboot.Finding{File: p.file, Doubtful: doubtful, Text: text, Remedy: remedy}
+func (p *parser) find(n *node, level netboot.Level, text, remedy string) {
+	f := netboot.Finding{File: p.file, Level: level, Text: text, Remedy: remedy}
 	if n != nil {
 		f.File, f.Line = n.file, n.line
 	}
@@ -44,34 +54,72 @@ func (p *parser) find(n *node, doubtful bool, text, remedy string) {
 
 func (p *parser) root(root *node) {
 	server := root.get("Dhcp4")
-	if server == nil {
-		p.find(root, false, `there is no "Dhcp4"`, "give the configuration of kea-dhcp4")
-		return
-	}
 	if len(server.get("interfaces-config").get("interfaces").list()) == 0 {
-		p.find(server, false, `"interfaces-config" names no interfaces: nobody is answered`, `add "interfaces-config": { "interfaces": [ "*" ] }`)
+		p.config.deaf = true
+		p.find(server, netboot.Wrong, `"interfaces-config" names no interfaces: nobody is answered`, `add "interfaces-config": { "interfaces": [ "*" ] }`)
 	}
 	p.config.scope = p.scope(server)
 	p.classes(server.get("client-classes").list())
-	subnets := server.get("subnet4").list()
-	for _, shared := range server.get("shared-networks").list() {
-		subnets = append(subnets, shared.get("subnet4").list()...)
+	top := inherited{matchID: true, inSubnet: true}.from(server)
+	for _, n := range server.get("subnet4").list() {
+		p.subnet(n, top, nil)
 	}
-	matchID := server.get("match-client-id").truth(true)
-	for _, n := range subnets {
-		p.subnet(n, matchID)
+	for _, shared := range server.get("shared-networks").list() {
+		around, inner := p.scope(shared), top.from(shared)
+		for _, n := range shared.get("subnet4").list() {
+			p.subnet(n, inner, &around)
+		}
 	}
 	if len(p.config.subnets) == 0 {
-		p.config.assumed = &subnetConfig{pools: true}
-		if len(subnets) > 0 {
-			p.config.assumed.scope = p.scope(subnets[0])
+		p.config.assumed = &subnetConfig{pools: []scope{{}}, inSubnet: true}
+		if first := server.get("subnet4").list(); len(first) > 0 {
+			p.config.assumed.scope = p.scope(first[0])
 		}
-		p.find(server, false, `there is no subnet in "subnet4": nobody is answered`, `add { "id": ..., "subnet": "192.0.2.0/24", "reservations": [ ... ] }`)
+		p.find(server, netboot.Wrong, `there is no subnet in "subnet4": nobody is answered`, `add { "id": ..., "subnet": "192.0.2.0/24", "reservations": [ ... ] }`)
 	}
 	for _, n := range server.get("reservations").list() {
-		p.config.global = append(p.config.global, p.reservation(n))
+		r := p.reservation(n)
+		r.global = true
+		p.config.global = append(p.config.global, r)
 	}
 	p.identifiers(server.get("host-reservation-identifiers"))
+	p.elsewhere(server)
+}
+
+// elsewhere notes what is not in the file and can change every answer.
+func (p *parser) elsewhere(server *node) {
+	for _, key := range []string{"hosts-database", "hosts-databases", "config-control"} {
+		if n := server.get(key); n != nil {
+			p.config.unsure = fmt.Sprintf("%s:%d: what %q holds is not read", n.file, n.line, key)
+		}
+	}
+	for _, n := range server.get("hooks-libraries").list() {
+		library := path.Base(n.get("library").str())
+		for _, word := range []string{"flex_option", "flex_id", "radius", "user_chk", "run_script", "mysql", "pgsql"} {
+			if strings.Contains(library, word) {
+				p.config.unsure = fmt.Sprintf("%s:%d: what the hook library %s does is not evaluated", n.file, n.line, library)
+			}
+		}
+	}
+}
+
+// inherited are settings that a shared network and a subnet may override.
+type inherited struct{ matchID, global, inSubnet bool }
+
+// from returns the settings of a level within.
+func (in inherited) from(n *node) inherited {
+	switch n.get("reservation-mode").str() { // before Kea 2
+	case "global":
+		in.global, in.inSubnet = true, false
+	case "all", "out-of-pool":
+		in.global, in.inSubnet = false, true
+	case "disabled", "off":
+		in.global, in.inSubnet = false, false
+	}
+	return inherited{
+		matchID: n.get("match-client-id").truth(in.matchID), global: n.get("reservations-global").truth(in.global),
+		inSubnet: n.get("reservations-in-subnet").truth(in.inSubnet),
+	}
 }
 
 // identifiers reports a server that looks for reservations by other things
@@ -79,17 +127,20 @@ func (p *parser) root(root *node) {
 func (p *parser) identifiers(n *node) {
 	list := n.list()
 	if n != nil && !slices.ContainsFunc(list, func(e *node) bool { return e.str() == "hw-address" }) {
-		p.find(n, false, `"host-reservation-identifiers" lacks "hw-address": reservations by MAC are not looked for`, "add it")
+		p.find(n, netboot.Wrong, `"host-reservation-identifiers" lacks "hw-address": reservations by MAC are not looked for`, "add it")
 	}
 }
 
 // scope reads what can be set at every level.
 func (p *parser) scope(n *node) scope {
-	s := scope{bootFile: n.get("boot-file-name").str(), serverName: n.get("server-hostname").str(), options: map[int]string{}}
+	s := scope{bootFile: n.get("boot-file-name").str(), serverName: n.get("server-hostname").str(), options: map[int]string{}, guard: n.get("client-class").str()}
+	for _, c := range n.get("require-client-classes").list() {
+		s.required = append(s.required, c.str())
+	}
 	if text := n.get("next-server").str(); text != "" {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {
-			p.find(n.get("next-server"), false, "next-server "+text+" is not an address", "")
+			p.find(n.get("next-server"), netboot.Wrong, "next-server "+text+" is not an address", "")
 		}
 		s.nextServer = ip
 	}
@@ -98,9 +149,30 @@ func (p *parser) scope(n *node) scope {
 		if number, ok := nodeNumber(o.get("code")); ok {
 			code = number
 		}
-		s.options[code] = o.get("data").str()
+		s.options[code] = optionData(code, o)
 	}
 	return s
+}
+
+// optionData returns an option's value as text; bytes of option 43 stay in
+// hexadecimal.
+func optionData(code int, o *node) string {
+	text := o.get("data").str()
+	if o.get("csv-format").truth(code != 43) || code == 43 {
+		return text
+	}
+	raw, err := hex.DecodeString(strings.TrimPrefix(strings.NewReplacer(" ", "", ":", "").Replace(text), "0x"))
+	if err != nil {
+		return text
+	}
+	if code != 1 && code != 3 && code != 6 {
+		return string(raw)
+	}
+	var list []netip.Addr
+	for ; len(raw) >= 4; raw = raw[4:] {
+		list = append(list, netip.AddrFrom4([4]byte(raw[:4])))
+	}
+	return netboot.JoinAddrs(list, ",")
 }
 
 func nodeNumber(n *node) (int, bool) {
@@ -126,33 +198,37 @@ func (p *parser) classes(list []*node) {
 		if test := n.get("test"); test != nil {
 			expr, members, err := parseTest(test.str())
 			if err != nil {
-				p.find(test, true, "the test of class "+c.name+" is not checked: "+err.Error(), "")
+				p.find(test, netboot.Remark, "the test of class "+c.name+" is not evaluated: "+err.Error(), "")
+				expr, c.unread = nil, err.Error()
 			}
 			c.test, c.members = expr, members
-			if err != nil {
-				c.test = nil
-			}
 		}
 		p.config.classes = append(p.config.classes, c)
 	}
 	p.config.order()
 }
 
-func (p *parser) subnet(n *node, matchID bool) {
+func (p *parser) subnet(n *node, outside inherited, around *scope) {
 	text := n.get("subnet").str()
 	network, err := netip.ParsePrefix(text)
 	if err != nil {
-		p.find(n, false, `an element of "subnet4" has no network in "subnet"`, "Kea does not start with it")
+		p.find(n, netboot.Wrong, `an element of "subnet4" has no network in "subnet"`, "Kea does not start with it")
 		return
 	}
 	if n.get("id") == nil {
-		p.find(n, true, "subnet "+text+` has no "id": Kea 2.6 and later refuse it`, "add one and never change it")
+		p.find(n, netboot.Remark, "subnet "+text+` has no "id": Kea 2.6 and later refuse it`, "add one and never change it")
 	}
-	if n.get("match-client-id").truth(matchID) {
-		p.find(n, false, "subnet "+text+" matches client ids: firmware, iPXE and the system have different ones, and the second gets no answer", `add "match-client-id": false`)
+	settings := outside.from(n)
+	if settings.matchID {
+		p.find(n, netboot.Wrong, "subnet "+text+" matches client ids: firmware, iPXE and the system have different ones, and the second gets no answer", `add "match-client-id": false`)
 	}
-	s := subnetConfig{network: network.Masked(), scope: p.scope(n), pools: len(n.get("pools").list()) > 0,
-		global: n.get("reservations-global").truth(false), inSubnet: n.get("reservations-in-subnet").truth(true)}
+	s := subnetConfig{network: network.Masked(), scope: p.scope(n), global: settings.global, inSubnet: settings.inSubnet}
+	if around != nil {
+		s.around, s.shared = *around, true
+	}
+	for _, pool := range n.get("pools").list() {
+		s.pools = append(s.pools, p.scope(pool))
+	}
 	for _, r := range n.get("reservations").list() {
 		s.reservations = append(s.reservations, p.reservation(r))
 	}
@@ -164,7 +240,7 @@ func (p *parser) reservation(n *node) reservationConfig {
 	if text := n.get("ip-address").str(); text != "" {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {
-			p.find(n, false, "the reservation's address "+text+" is none", "")
+			p.find(n, netboot.Wrong, "the reservation's address "+text+" is none", "")
 		}
 		r.ip = ip
 	}
@@ -172,7 +248,7 @@ func (p *parser) reservation(n *node) reservationConfig {
 		r.classes = append(r.classes, c.str())
 	}
 	if r.bootFile != "" {
-		p.find(n, false, "the reservation of "+r.mac+" has a boot file, which overrides all classes: firmware and iPXE get the same", "leave it to the classes")
+		p.find(n, netboot.Remark, "the reservation of "+r.mac+" has a boot file, which overrides all classes: firmware and iPXE get the same", "leave it to the classes")
 	}
 	return r
 }

@@ -123,7 +123,8 @@ func (c Client) modify() dhcpv4.Modifier {
 			set(94, []byte{1, 3, 1})
 			set(97, append([]byte{0}, c.MAC[:]...))
 		}
-		if c.UserClass != "" {
+		if c.UserClass != "" { // iPXE
+			set(175, []byte{0x21, 1, 1})
 			set(77, []byte(c.UserClass))
 		}
 		if len(c.ID) > 0 {

@@ -63,12 +63,12 @@ func GoldenRender(t testing.TB, s netboot.Server, p *netboot.Plan, m netboot.Mod
 func Lint(s netboot.Server, p *netboot.Plan, file string, proxy bool) string {
 	config, findings := s.Parse(os.ReadFile, file)
 	if config != nil {
-		findings = append(findings, check.Compare(p, config, proxy)...)
+		findings = append(findings, check.Compare(p, config, check.Scope{Proxy: proxy})...)
 	}
 	text := ""
 	for _, f := range findings {
-		if f.Doubtful {
-			text += "(doubtful) "
+		if f.Level != netboot.Wrong {
+			text += "(" + f.Level.String() + ") "
 		}
 		text += f.String() + "\n"
 	}

@@ -19,7 +19,7 @@ func Probe(s netboot.Server, p *netboot.Plan, text []byte) {
 	}
 	config, _ := s.Parse(open, "fuzz")
 	if config != nil {
-		check.Compare(p, config, false)
-		check.Compare(p, config, true)
+		check.Compare(p, config, check.Scope{})
+		check.Compare(p, config, check.Scope{Proxy: true})
 	}
 }
