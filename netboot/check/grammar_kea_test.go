@@ -27,20 +27,20 @@ func keaSample(r *rand.Rand) sample {
 	if r.IntN(3) == 0 {
 		levels = append(levels, shared)
 	}
-	any := func() object { return levels[r.IntN(len(levels))] }
-	any()["next-server"] = "192.0.2.9"
+	level := func() object { return levels[r.IntN(len(levels))] }
+	level()["next-server"] = "192.0.2.9"
 	if r.IntN(4) > 0 {
-		any()["match-client-id"] = false
+		level()["match-client-id"] = false
 	}
-	any()["option-data"] = keaOptions(r)
+	level()["option-data"] = keaOptions(r)
 	if r.IntN(6) == 0 {
-		any()["boot-file-name"] = "pxelinux.0"
+		level()["boot-file-name"] = "pxelinux.0"
 	}
 	if r.IntN(6) == 0 {
-		any()["server-hostname"] = pick(r, "boot.example", "192.0.2.9")
+		level()["server-hostname"] = pick(r, "boot.example", "192.0.2.9")
 	}
 	keaRequired(r, levels[1+r.IntN(len(levels)-1)])
-	keaReservations(r, server, subnet, any)
+	keaReservations(r, server, subnet, level)
 	if len(levels) == 3 {
 		shared["subnet4"] = []object{subnet}
 		server["shared-networks"] = []object{shared}
@@ -77,7 +77,7 @@ func keaRequired(r *rand.Rand, level object) {
 	}
 }
 
-func keaReservations(r *rand.Rand, server, subnet object, any func() object) {
+func keaReservations(r *rand.Rand, server, subnet object, level func() object) {
 	var list []object
 	for i, name := range []string{"cp-1", "wk-1"} {
 		o := object{"hw-address": pick(r, fmt.Sprintf("02:00:00:00:00:0%d", i+1), fmt.Sprintf("02:00:00:00:00:0%d", i+1), fmt.Sprintf("2:0:0:0:0:%d", i+1)), "ip-address": fmt.Sprintf("192.0.2.%d", pick(r, 11+i, 11+i, 11+i, 21+i)), "hostname": name}
@@ -98,13 +98,13 @@ func keaReservations(r *rand.Rand, server, subnet object, any func() object) {
 	if r.IntN(3) > 0 {
 		subnet["reservations"] = list
 		if r.IntN(8) == 0 {
-			any()["reservations-in-subnet"] = false
+			level()["reservations-in-subnet"] = false
 		}
 		return
 	}
 	server["reservations"] = list
 	if r.IntN(4) > 0 {
-		any()["reservations-global"] = true
+		level()["reservations-global"] = true
 	}
 }
 

@@ -314,12 +314,12 @@ func (r *conditionReader) concat() (value, error) {
 		}
 	}
 	return func(e *environment) (string, bool, string) {
-		joined, any, unsure := "", false, ""
+		joined, there, unsure := "", false, ""
 		for _, p := range parts {
 			text, ok, why := p(e)
-			joined, any, unsure = joined+text, any || ok, cmp.Or(unsure, why)
+			joined, there, unsure = joined+text, there || ok, cmp.Or(unsure, why)
 		}
-		return joined, any, unsure
+		return joined, there, unsure
 	}, nil
 }
 

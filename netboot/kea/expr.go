@@ -371,7 +371,7 @@ func (r *exprReader) skipAccess() bool {
 }
 
 // pair reads two values and the closing parenthesis.
-func (r *exprReader) pair(make func(a, b expression) expression) (expression, error) {
+func (r *exprReader) pair(build func(a, b expression) expression) (expression, error) {
 	a, err := r.value()
 	if err != nil {
 		return nil, err
@@ -383,7 +383,7 @@ func (r *exprReader) pair(make func(a, b expression) expression) (expression, er
 	if err != nil {
 		return nil, err
 	}
-	return make(a, b), r.closing()
+	return build(a, b), r.closing()
 }
 
 // choice reads the arguments of ifelse.
