@@ -127,6 +127,7 @@ func commands(a *app) []*cli.Command {
 		newNetbootCommand(a),
 		newFlavorsCommand(a),
 		newCacheCommand(a),
+		newDoctorCommand(a),
 		newHelpCommand(a),
 		newCompletionCommand(a),
 		newManCommand(a),
@@ -258,14 +259,22 @@ func (a *app) switchedOn(name string) bool {
 	return true
 }
 
+// cacheDir returns the directory of --cache-dir or its default.
+func (a *app) cacheDir(c *cli.Context) (string, error) {
+	if dir := a.flagOr(c, "cache-dir", "CACHE_DIR"); dir != "" {
+		return dir, nil
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the cache directory: %w; give --cache-dir DIR", err)
+	}
+	return filepath.Join(base, "hookbuild"), nil
+}
+
 func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
-	dir := a.flagOr(c, "cache-dir", "CACHE_DIR")
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("finding the cache directory: %w; give --cache-dir DIR", err)
-		}
-		dir = filepath.Join(base, "hookbuild")
+	dir, err := a.cacheDir(c)
+	if err != nil {
+		return nil, err
 	}
 	store, err := cache.Open(dir, a.sink())
 	a.store = store

@@ -16,7 +16,7 @@ func commandGroups() []nameGroup {
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
 		{"Boot machines with it", []string{"dhcp", "netboot"}},
 		{"Build in CI", []string{"matrix"}},
-		{"About this program and machine", []string{"help", "cache", "version", "completion", "man"}},
+		{"About this program and machine", []string{"doctor", "help", "cache", "version", "completion", "man"}},
 	}
 }
 
@@ -140,6 +140,10 @@ func examples() map[string][]example {
 		"netboot serve": {
 			{"Serve beside a DHCP server that sends machines here:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
 			{"Answer DHCP too, for the machines of hardware.csv alone:", "hookbuild netboot serve out/hook --ip 192.0.2.10 --hardware hardware.csv --dhcp --interface eth1"},
+		},
+		"doctor": {
+			{"Before the first build:", "hookbuild doctor"},
+			{"At a site with a mirror:", "hookbuild doctor --mirror public.ecr.aws=mirror.example:443"},
 		},
 		"cache": {
 			{"What does the cache hold?", "hookbuild cache ls"},

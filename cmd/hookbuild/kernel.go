@@ -216,13 +216,9 @@ func modulePlan(c *cli.Context) plan.Request {
 
 // kernelDir keeps sources, logs and compiled kernels.
 func (a *app) kernelDir(c *cli.Context) (string, error) {
-	dir := a.flagOr(c, "cache-dir", "CACHE_DIR")
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("finding the cache directory: %w; give --cache-dir DIR", err)
-		}
-		dir = filepath.Join(base, "hookbuild")
+	dir, err := a.cacheDir(c)
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(dir, "kernel"), nil
 }

@@ -1,0 +1,112 @@
+// Package doctor examines whether a machine can do what hookbuild is asked to:
+// memory, cores and disk, Docker, the terminal, the registries and servers that
+// a build talks to, the clock, and QEMU. It changes nothing. Each finding states
+// what was seen; what could not be looked at is a warning that says so.
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/client"
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"hookbuild/internal/web"
+)
+
+// Status is the outcome of a check.
+type Status string
+
+// The outcomes. Fail breaks the commands that the check names.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn"
+	Fail Status = "fail"
+)
+
+// Check is one finding.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	// Found is what was seen, Remedy what to do about it; the remedy of an OK
+	// check is empty.
+	Found  string `json:"found"`
+	Remedy string `json:"remedy,omitempty"`
+	// Breaks names what does not work while the check fails.
+	Breaks string `json:"breaks,omitempty"`
+}
+
+// Options say what is examined.
+type Options struct {
+	// Out and Cache are the directories that a build writes to.
+	Out, Cache string
+	// Registries are the hosts that a build pulls from, Servers the URLs that it
+	// asks for lists and sources, by what they are for.
+	Registries []string
+	Servers    []Server
+	Keychain   authn.Keychain
+	Web        *web.Client
+	// Insecure lists registries that are asked over plain HTTP.
+	Insecure []string
+	// Docker connects to the Docker Engine.
+	Docker func(context.Context) (*client.Client, error)
+	// Stdin and Stdout are the streams that the kernel's menu would use.
+	Stdin  io.Reader
+	Stdout io.Writer
+	// Offline leaves the network out.
+	Offline bool
+	Now     func() time.Time
+	// Patience is how long a machine of one boot sector may take; 0 is 5 s.
+	Patience time.Duration
+}
+
+// Server is a web server that a build needs.
+type Server struct{ Name, URL, Breaks string }
+
+// Run makes all checks, those that wait concurrently, and returns them in a
+// fixed order.
+func Run(ctx context.Context, o Options) []Check {
+	checks := []func(context.Context) Check{
+		func(context.Context) Check { return memory() },
+		func(context.Context) Check { return cores() },
+		func(context.Context) Check { return disk("disk of --out", o.Out) },
+		func(context.Context) Check { return disk("disk of --cache-dir", o.Cache) },
+		func(context.Context) Check { return terminal(o) },
+		func(ctx context.Context) Check { return docker(ctx, o) },
+		func(ctx context.Context) Check { return qemu(ctx, cmp.Or(o.Patience, patience)) },
+		func(ctx context.Context) Check { return kvm(ctx, cmp.Or(o.Patience, patience)) },
+	}
+	clock := &clock{now: o.Now}
+	if !o.Offline {
+		for _, host := range o.Registries {
+			checks = append(checks, func(ctx context.Context) Check { return registry(ctx, o, host, clock) })
+		}
+		for _, s := range o.Servers {
+			checks = append(checks, func(ctx context.Context) Check { return server(ctx, o, s, clock) })
+		}
+	}
+	found := make([]Check, len(checks))
+	var wait sync.WaitGroup
+	for i, check := range checks {
+		wait.Go(func() { found[i] = check(ctx) })
+	}
+	wait.Wait()
+	if !o.Offline {
+		found = append(found, clock.check())
+	}
+	return found
+}
+
+// Worst returns the worst status among the checks.
+func Worst(checks []Check) Status {
+	worst := OK
+	for _, c := range checks {
+		if c.Status == Fail || c.Status == Warn && worst == OK {
+			worst = c.Status
+		}
+	}
+	return worst
+}

@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/web"
+	"hookbuild/machine"
+	"hookbuild/test/testneed"
+)
+
+// options are those of a machine whose registry and server are at addresses of
+// this process.
+func options(t *testing.T, registry, server string) Options {
+	t.Helper()
+	return Options{
+		Out: t.TempDir(), Cache: filepath.Join(t.TempDir(), "not", "made"), Registries: []string{registry}, Insecure: []string{registry},
+		Servers: []Server{{Name: "releases", URL: server, Breaks: "images"}}, Keychain: authn.NewMultiKeychain(),
+		Web:    web.New(web.Options{Limits: web.Limits{Header: time.Second, Tries: 1}}),
+		Docker: func(context.Context) (*client.Client, error) { return nil, errors.New("no engine here") },
+		Stdin:  strings.NewReader(""), Stdout: &strings.Builder{}, Now: time.Now, Patience: time.Second,
+	}
+}
+
+func find(t *testing.T, checks []Check, name string) Check {
+	t.Helper()
+	for _, c := range checks {
+		if strings.HasPrefix(c.Name, name) {
+			return c
+		}
+	}
+	t.Fatalf("no check %q among %v", name, checks)
+	return Check{}
+}
+
+func TestRun(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer registry.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	host := strings.TrimPrefix(registry.URL, "http://")
+	checks := Run(t.Context(), options(t, host, server.URL))
+	for name, want := range map[string]struct {
+		status Status
+		found  string
+	}{
+		"memory":              {OK, "GB"},
+		"disk of --out":       {OK, "free in"},
+		"disk of --cache-dir": {OK, "not/made"},
+		"terminal":            {Warn, "not both a terminal"},
+		"Docker":              {Fail, "no engine here"},
+		"registry 127.0.0.1":  {OK, "it answers; no credentials"},
+		"releases":            {OK, "it answers"},
+		"clock":               {OK, "within 1s of " + server.URL},
+		"cores":               {"", "core"},
+		"QEMU":                {"", ""},
+		"KVM":                 {"", ""},
+	} {
+		c := find(t, checks, name)
+		if want.status != "" && c.Status != want.status || !strings.Contains(c.Found, want.found) {
+			t.Errorf("%s: %+v, want %s with %q", name, c, want.status, want.found)
+		}
+		if c.Status == Fail && (c.Remedy == "" || c.Breaks == "") {
+			t.Errorf("%s fails without a remedy or what it breaks: %+v", name, c)
+		}
+		if c.Status == OK && c.Remedy != "" {
+			t.Errorf("%s is ok, with a remedy: %+v", name, c)
+		}
+	}
+	if Worst(checks) != Fail {
+		t.Errorf("worst is %s", Worst(checks))
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	defer broken.Close()
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	o := options(t, strings.TrimPrefix(broken.URL, "http://"), silent.URL)
+	checks := Run(t.Context(), o)
+	if c := find(t, checks, "registry"); c.Status != Fail || !strings.Contains(c.Found, "502") || !strings.Contains(c.Remedy, "--mirror") {
+		t.Errorf("%+v", c)
+	}
+	if c := find(t, checks, "releases"); c.Status != Fail {
+		t.Errorf("%+v", c)
+	}
+	if c := find(t, checks, "clock"); c.Status != Warn {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestWrongClock(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	o := options(t, "127.0.0.1:1", server.URL)
+	o.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if c := find(t, Run(t.Context(), o), "clock"); c.Status != Fail || !strings.Contains(c.Found, "off by 1h") {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestOffline(t *testing.T) {
+	o := options(t, "127.0.0.1:1", "http://127.0.0.1:1")
+	o.Offline = true
+	for _, c := range Run(t.Context(), o) {
+		if strings.HasPrefix(c.Name, "registry") || c.Name == "clock" || c.Name == "releases" {
+			t.Errorf("asked the network: %+v", c)
+		}
+	}
+}
+
+func TestUnwritable(t *testing.T) {
+	if os.Getuid() == 0 {
+		// Root may write anywhere but into what is no directory of a disk.
+		if c := disk("disk", "/proc/sys/kernel"); c.Status == OK {
+			t.Errorf("%+v", c)
+		}
+		return
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if c := disk("disk", dir); c.Status != Fail || !strings.Contains(c.Found, "not writable") {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestDocker(t *testing.T) {
+	testneed.Docker(t)
+	if c := docker(t.Context(), Options{Docker: dockerhost.Connect}); c.Status != OK || !strings.Contains(c.Found, "Docker ") {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A machine that emulates runs the program; an accelerator that does not exist
+// is an error with QEMU's own words.
+func TestTry(t *testing.T) {
+	testneed.Tool(t, "qemu-system-x86_64")
+	if err := machine.Try(t.Context(), "tcg", time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := machine.Try(t.Context(), "warp", time.Minute); err == nil || !strings.Contains(err.Error(), "warp") || errors.Is(err, machine.ErrStuck) {
+		t.Errorf("error %v", err)
+	}
+	if err := machine.Try(t.Context(), "tcg", time.Nanosecond); !errors.Is(err, machine.ErrStuck) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,133 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"hookbuild/internal/web"
+)
+
+// docker looks for the engine that compiles kernels and containers.
+func docker(ctx context.Context, o Options) Check {
+	c := Check{Name: "Docker", Breaks: "kernel, kernel-config, containers, all --kernel build"}
+	engine, err := o.Docker(ctx)
+	if err != nil {
+		c.Status, c.Found = Fail, err.Error()
+		c.Remedy = "start Docker, or name an engine with DOCKER_HOST or `docker context use`; images are embedded without it"
+		return c
+	}
+	version, err := engine.ServerVersion(ctx)
+	if err := errors.Join(err, engine.Close()); err != nil {
+		c.Status, c.Found, c.Remedy = Fail, err.Error(), "start Docker, or give this user access to it"
+		return c
+	}
+	c.Status, c.Breaks = OK, ""
+	c.Found = fmt.Sprintf("Docker %s for %s/%s, API %s", version.Version, version.Os, version.Arch, version.APIVersion)
+	return c
+}
+
+// registry asks a registry whether it is one, and whether docker login left
+// credentials for it.
+func registry(ctx context.Context, o Options, host string, clock *clock) Check {
+	c := Check{Name: "registry " + host, Breaks: "pulling images from " + host}
+	scheme := "https"
+	if web.IsAmong(host, o.Insecure) {
+		scheme = "http"
+	}
+	if err := reach(ctx, o, scheme+"://"+host+"/v2/", clock); err != nil {
+		c.Status, c.Found = Fail, err.Error()
+		c.Remedy = "check the network, HTTPS_PROXY and --insecure-registry, or name a copy with --mirror " + host + "=HOST"
+		return c
+	}
+	c.Status, c.Breaks = OK, ""
+	c.Found = "it answers; " + credentials(o.Keychain, host)
+	return c
+}
+
+func credentials(keychain authn.Keychain, host string) string {
+	registry, err := name.NewRegistry(host)
+	if err != nil {
+		return fmt.Sprintf("credentials are not known: %v", err)
+	}
+	auth, err := keychain.Resolve(registry)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("reading its credentials failed: %v", err)
+	case auth == authn.Anonymous:
+		return "no credentials for it: images that need a login cannot be pulled (docker login " + host + ")"
+	}
+	return "with credentials of docker login"
+}
+
+func server(ctx context.Context, o Options, s Server, clock *clock) Check {
+	c := Check{Name: s.Name, Breaks: s.Breaks}
+	if err := reach(ctx, o, s.URL, clock); err != nil {
+		c.Status, c.Found, c.Remedy = Fail, err.Error(), "check the network and HTTPS_PROXY"
+		return c
+	}
+	c.Status, c.Breaks, c.Found = OK, "", "it answers"
+	return c
+}
+
+// reach asks for the head of url. Any answer of the server itself counts, since
+// registries answer 401 to those who did not log in; a server that fails, or a
+// proxy that refuses, does not.
+func reach(ctx context.Context, o Options, url string, clock *clock) error {
+	header, _, err := o.Web.Head(ctx, web.Request{URL: url})
+	var status *web.StatusError
+	if errors.As(err, &status) && status.Code < http.StatusInternalServerError {
+		return nil
+	}
+	if err == nil {
+		clock.saw(web.Show(url), header)
+	}
+	return err
+}
+
+// clock compares this machine's time with what servers say.
+type clock struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	from string
+	off  time.Duration
+}
+
+// mostOff is how wrong a clock may be before certificates and signatures are
+// judged wrongly.
+const mostOff = 5 * time.Minute
+
+func (c *clock) saw(from string, header http.Header) {
+	when, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return
+	}
+	off := c.now().Sub(when)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.from == "" || off.Abs() > c.off.Abs() {
+		c.from, c.off = from, off
+	}
+}
+
+func (c *clock) check() Check {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.from == "":
+		return Check{Name: "clock", Status: Warn, Found: "not compared: no server said the time", Remedy: "compare `date -u` with a clock"}
+	case c.off.Abs() > mostOff:
+		return Check{
+			Name: "clock", Status: Fail, Found: fmt.Sprintf("off by %s from %s", c.off.Round(time.Second), c.from),
+			Remedy: "set the clock: certificates and signatures are judged by it", Breaks: "everything over https",
+		}
+	}
+	return Check{Name: "clock", Status: OK, Found: fmt.Sprintf("within %s of %s", max(c.off.Abs().Round(time.Second), time.Second), c.from)}
+}
