@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
 	"hookbuild/kernel"
 	"hookbuild/linuxkit"
 	"hookbuild/linuxkit/containers"
@@ -46,6 +48,9 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	if err != nil {
 		return nil, err
 	}
+	if err := b.warnLeft(r); err != nil {
+		return nil, err
+	}
 	p.options.ModTime, p.options.Jobs, p.options.Progress, p.options.TempDir = r.SourceDate, b.Jobs, b.Progress, b.Cache.Dir()
 	if k != nil {
 		p.kernel = k.Digest
@@ -60,6 +65,30 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	}
 	p.options.Images = imageSource{p.images, p.layouts}
 	return p, nil
+}
+
+// pulledImages is where pull-images.sh of a Hook checkout puts Docker's data
+// root, for the image hook-embedded.
+const pulledImages = "images/hook-embedded/images"
+
+// warnLeft says that images which pull-images.sh left in the checkout do not go
+// on board: the store is made from registries, by name.
+func (b *Builder) warnLeft(r Request) error {
+	if r.Document != "" {
+		return nil
+	}
+	entries, err := fs.ReadDir(r.Workspace.FS(), pulledImages)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking into %s of the checkout: %w", pulledImages, err)
+	}
+	left := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), ".") })
+	if len(left) > 0 {
+		progress.Warnf(b.Progress, "%s of the checkout has what pull-images.sh left, %s and others; it is not taken: name the images with --image, --images-file or --embed-from-bundle", pulledImages, left[0].Name())
+	}
+	return nil
 }
 
 // microcode is the file beside the kernel that the document names as such.

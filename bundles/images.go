@@ -31,6 +31,9 @@ type Image struct {
 	// Arch lists the architectures the manifest promises ("amd64", "arm64");
 	// empty when it says nothing.
 	Arch []string `json:"arch,omitempty"`
+	// Pinned is the source as a list wrote it, where it has a digest; "" where
+	// it has none.
+	Pinned string `json:"-"`
 }
 
 // Reference is the source pinned by its digest: "repo:tag@sha256:...", or the

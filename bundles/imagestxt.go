@@ -171,7 +171,10 @@ func (l List) image(source string) (Image, error) {
 		keep = keep && !line.RemoveSource
 	}
 	var err error
-	if img.Source, img.Digest, err = splitSource(source); err != nil {
+	if img.Source, img.Digest, err = splitSource(source); img.Digest != "" {
+		img.Pinned = source
+	}
+	if err != nil {
 		return Image{}, fmt.Errorf("%s: %w", img.Key, err)
 	}
 	if keep && (img.Digest == "" || hasTag(source)) && !img.KeepsSource() {
@@ -189,13 +192,17 @@ func shortName(img Image) string {
 	return img.Source
 }
 
-// ListOf makes the list that embeds these images. With pinned the sources
-// carry their digests, which hookbuild checks; older tools want them without.
+// ListOf returns the list that embeds these images. With pinned the sources
+// carry their digests, which hookbuild checks; older tools want them without. A
+// source that a list wrote with its digest keeps it in any case.
 func ListOf(images []Image, pinned bool) List {
 	var l List
 	for _, img := range images {
 		source := img.Source
-		if pinned {
+		switch {
+		case img.Pinned != "":
+			source = img.Pinned
+		case pinned:
 			source = img.Reference()
 		}
 		// Only the last line of a source takes its name away: the older tools

@@ -36,7 +36,7 @@ func TestReadList(t *testing.T) {
 	wantImages := []Image{
 		{Key: "images.txt:3", Name: "tink-worker", Source: "quay.io/t/tink-worker:v0.10.0", EmbedNames: []string{"tink-worker:v0.10.0"}},
 		{Key: "images.txt:5", Name: "image2disk", Source: "quay.io/t/image2disk", EmbedNames: []string{"embedded/image2disk:latest", "quay.io/t/image2disk:latest"}},
-		{Key: "images.txt:6", Name: "x", Source: "r.example/x", Digest: zero, EmbedNames: []string{"x:latest"}},
+		{Key: "images.txt:6", Name: "x", Source: "r.example/x", Digest: zero, Pinned: "r.example/x@" + zero, EmbedNames: []string{"x:latest"}},
 		{Key: "images.txt:7", Name: "x", Source: "oci:dir/x", EmbedNames: []string{"127.0.0.1/embedded/x:latest"}},
 	}
 	if diff := cmp.Diff(wantImages, images); diff != "" {

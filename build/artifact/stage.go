@@ -45,6 +45,9 @@ const stagePrefix = ".hook-"
 // done for it.
 func CheckOut(out string) error {
 	info, err := os.Stat(out)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return fault.Invalidf("--out: %w; give a shorter name", err)
+	}
 	if err == nil && !info.IsDir() {
 		return fault.Usagef("--out %q is not a directory; name a directory", out)
 	}

@@ -51,6 +51,9 @@ func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading an initramfs: %w", err)
 	}
+	if file.Size() == 0 {
+		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is empty; name the initramfs of a HookOS", source), file.Close())
+	}
 	return &Existing{Name: source, file: file, cache: e.Cache}, nil
 }
 

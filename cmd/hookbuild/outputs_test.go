@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 )
 
@@ -188,5 +189,23 @@ func TestVerifyAClusterSpecification(t *testing.T) {
 	p.run(0, "embed", "--layout", "directory", "--base", p.out, "--out", p.out, "--keep-embedded", "--image", p.site.Host+"/actions/cexec:v1=127.0.0.1/embedded/tink-worker")
 	if r := p.findings(t, 0, p.out, "--template", cluster, "--template", template); len(r.Actions) != 1 || !r.Actions[0].OnBoard {
 		t.Errorf("the actions are %+v", r.Actions)
+	}
+}
+
+// Images that pull-images.sh left in the checkout are named as not taken.
+func TestWhatPullImagesLeftIsNamed(t *testing.T) {
+	p := newSmallProof(t)
+	site.WriteFile(t, filepath.Join(p.site.Dir, "images/hook-embedded/images/.keep"), "")
+	args := []string{"linuxkit", "hook-default-amd64", "--hook-dir", p.site.Dir, "--out", p.out}
+	const said = "images/hook-embedded/images of the checkout has what pull-images.sh left"
+	kernel := filepath.Join(t.TempDir(), "kernel")
+	site.WriteFile(t, filepath.Join(kernel, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "CONFIG_RD_ZSTD=y\n")))
+	args = append(args, "--kernel", "dir:"+kernel)
+	if got := p.run(0, args...); strings.Contains(got.stderr, said) {
+		t.Errorf("nothing was left, and it says\n%s", got.stderr)
+	}
+	site.WriteFile(t, filepath.Join(p.site.Dir, "images/hook-embedded/images/overlay2/x"), "")
+	if got := p.run(0, args...); !strings.Contains(got.stderr, said+", overlay2") {
+		t.Errorf("it says\n%s", got.stderr)
 	}
 }

@@ -52,7 +52,7 @@ func (a *app) runMachine(c *cli.Context) error {
 	a.note("the kernel is told: %s", m.Cmdline)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
 	if err := cmd.Run(); err != nil {
-		return fault.Outsidef("running %s on %q: %w; it says above why", filepath.Base(cmd.Path), m.Kernel, err)
+		return fault.Failedf("running %s on %q: %w; its own message is above", filepath.Base(cmd.Path), m.Kernel, err)
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func TestWhatRunRefuses(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
 	disk := filepath.Join(t.TempDir(), "disk")
 	got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", out, "--accel", "nonsense", "--disk", disk)
-	if got.code != 4 || !strings.Contains(got.stderr, "nonsense") {
+	if got.code != 1 || !strings.Contains(got.stderr, "nonsense") {
 		t.Errorf("QEMU's own complaint: exit code %d\n%s", got.code, got.stderr)
 	}
 	if info, err := os.Stat(disk); err != nil || info.Size() != 10<<30 {
