@@ -9,8 +9,9 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// complete makes an image that has its files whole: identity, and depmod's
-// indexes where the source has none.
+// complete finishes an image that has its files: it identifies the kernel,
+// unpacks compressed modules, and writes depmod's indexes where the source has
+// none or has those of other files.
 func (m *Image) complete(ctx context.Context, o Options) error {
 	if err := m.identify(ctx); err != nil {
 		return err
@@ -19,7 +20,14 @@ func (m *Image) complete(ctx context.Context, o Options) error {
 	if !ok || dir.Type != initramfs.Dir {
 		return nil
 	}
-	if _, ok := m.Modules.Lookup(m.ModulesDir() + "/modules.dep"); ok {
+	unpacked := false
+	if !o.KeepPacked {
+		var err error
+		if unpacked, err = m.unpackModules(ctx, o); err != nil {
+			return err
+		}
+	}
+	if _, ok := m.Modules.Lookup(m.ModulesDir() + "/modules.dep"); ok && !unpacked {
 		return nil
 	}
 	return m.index(ctx, o)

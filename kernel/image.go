@@ -80,6 +80,9 @@ type Options struct {
 	Web *web.Client
 	// Offline forbids downloads; what is in the cache still works.
 	Offline bool
+	// KeepPacked leaves modules compressed that come so, for a kernel that is
+	// looked at and not booted.
+	KeepPacked bool
 	// Jobs is how many modules are read at once; 0 means one a core.
 	Jobs     int
 	Progress progress.Sink

@@ -198,6 +198,7 @@ func (a *app) openKernel(c *cli.Context, ref string) (*kernel.Image, error) {
 	if o.Client, err = a.newClient(c, o.Cache); err != nil {
 		return nil, err
 	}
+	o.KeepPacked = true
 	return kernel.Open(c.Context, ref, o)
 }
 

@@ -65,10 +65,17 @@ type Entry struct {
 // or through a symlink.
 var ErrUnsafePath = errors.New("unsafe path")
 
+// mostPath is the kernel's PATH_MAX without the NUL. It bounds how deep
+// directories are.
+const mostPath = 4095
+
 // CleanPath gives the form that [Entry.Path] has: "./a//b/" becomes "a/b" and
 // the root is "". An absolute path, one with a ".." element or one with a NUL is an error that
 // wraps [ErrUnsafePath].
 func CleanPath(name string) (string, error) {
+	if len(name) > mostPath {
+		return "", fmt.Errorf("%q... has %d bytes, and Linux opens no path of more than %d: %w", name[:64], len(name), mostPath, ErrUnsafePath)
+	}
 	if strings.HasPrefix(name, "/") {
 		return "", fmt.Errorf("%q is absolute: %w", name, ErrUnsafePath)
 	}

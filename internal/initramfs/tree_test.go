@@ -328,3 +328,13 @@ func FuzzAdd(f *testing.F) {
 		}
 	})
 }
+
+// TestCleanPathBoundsDepth refuses what is deeper than a kernel can open.
+func TestCleanPathBoundsDepth(t *testing.T) {
+	if _, err := CleanPath(strings.Repeat("a/", 2047) + "b"); err != nil {
+		t.Errorf("a path of 4095 bytes: %v", err)
+	}
+	if _, err := CleanPath(strings.Repeat("a/", 10000)); !errors.Is(err, ErrUnsafePath) || len(err.Error()) > 300 {
+		t.Errorf("a path of 10000 directories gives %v", err)
+	}
+}

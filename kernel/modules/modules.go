@@ -152,7 +152,7 @@ func (s *Set) Lookup(name string) (*Module, bool) {
 // sort puts the modules in the order of modules.order.
 func (s *Set) sort(read []*Module, order map[string]int) {
 	place := func(m *Module) int {
-		if n, listed := order[uncompressed(m.Path)]; listed {
+		if n, listed := order[PlainName(m.Path)]; listed {
 			return n
 		}
 		return len(order)
@@ -165,8 +165,8 @@ func (s *Set) sort(read []*Module, order map[string]int) {
 	}
 }
 
-// uncompressed cuts what follows ".ko", since modules.order has plain names.
-func uncompressed(name string) string {
+// PlainName cuts what follows ".ko" from a module's path: "a.ko.xz" is "a.ko".
+func PlainName(name string) string {
 	if i := strings.LastIndex(name, ".ko."); i >= 0 {
 		return name[:i+len(".ko")]
 	}

@@ -247,3 +247,27 @@ func TestFirmware(t *testing.T) {
 		t.Errorf("added are %q, want %q", got, want)
 	}
 }
+
+// FuzzIndexes reads text files that come with modules.
+func FuzzIndexes(f *testing.F) {
+	f.Add("kernel/a.ko: kernel/b.ko\nkernel/b.ko:\n", "alias pci:v00008086d*sv*sd*bc*sc*i* a\n", "a.alias=x\x00a.firmware=y\x00", "kernel/c.ko\n")
+	f.Add("a.ko", "alias", "\x00.=\x00", "/")
+	f.Fuzz(func(t *testing.T, dep, alias, info, list string) {
+		tree := &initramfs.Tree{}
+		for name, text := range map[string]string{"modules.dep": dep, "modules.alias": alias, "modules.builtin.modinfo": info, "modules.builtin": list, "modules.order": list, "kernel/a.ko": "", "kernel/b.ko": ""} {
+			if err := tree.Add(initramfs.BytesFile("lib/modules/1/"+name, []byte(text), initramfs.Epoch())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, complete, err := catalogFromIndexes(tree, "1")
+		if err != nil || !complete {
+			return
+		}
+		if len(c.Modules) != 2 {
+			t.Errorf("%d modules", len(c.Modules))
+		}
+		for _, name := range c.BuiltinNames() {
+			c.BuiltinValues(name, "alias")
+		}
+	})
+}

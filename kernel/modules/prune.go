@@ -82,7 +82,7 @@ func (m *Module) matches(pattern string) (bool, error) {
 		}
 	}
 	pattern = strings.Trim(strings.TrimPrefix(pattern, "kernel/"), "/")
-	place := strings.TrimSuffix(strings.TrimPrefix(uncompressed(m.Path), "kernel/"), ".ko")
+	place := strings.TrimSuffix(strings.TrimPrefix(PlainName(m.Path), "kernel/"), ".ko")
 	elements := strings.Split(place, "/")
 	depth := strings.Count(pattern, "/") + 1
 	if depth > len(elements) {
@@ -194,7 +194,7 @@ func (s *Set) writeOrder(t *initramfs.Tree) error {
 	}
 	var text strings.Builder
 	for _, m := range s.Modules {
-		text.WriteString(uncompressed(m.Path) + "\n")
+		text.WriteString(PlainName(m.Path) + "\n")
 	}
 	e := initramfs.BytesFile(old.Path, []byte(text.String()), old.ModTime)
 	e.Origin = old.Origin

@@ -34,6 +34,15 @@ func readModule(e initramfs.Entry, rel string) (*Module, error) {
 	return m, nil
 }
 
+// Unpack reads a module and undoes its compression.
+func Unpack(e initramfs.Entry) ([]byte, error) {
+	content, err := readPlain(e)
+	if err != nil {
+		return nil, fault.Invalidf("reading the module %q of %s: %w", e.Path, e.Origin, err)
+	}
+	return content, nil
+}
+
 // readPlain reads and unpacks a file.
 func readPlain(e initramfs.Entry) ([]byte, error) {
 	if e.Open == nil {
