@@ -59,7 +59,7 @@ func compareBoots(ctx context.Context, b *bench) (string, error) {
 
 func bootForms() []string { return []string{without, packed, packedXZ, directory, byOldWay} }
 
-// embedForms gives the initramfs of each form.
+// embedForms returns the initramfs of each form.
 func (p *place) embedForms(ctx context.Context) (map[string]string, error) {
 	cache := filepath.Join(p.dir, "cache")
 	files := map[string]string{without: p.initramfs}

@@ -36,7 +36,7 @@ func median(rounds []outcome) outcome {
 	}
 }
 
-// medianOf gives the middle figure, the larger of two; of none it is zero.
+// medianOf returns the middle figure, the larger of two; of none it is zero.
 func medianOf[R any, T cmp.Ordered](rounds []R, figure func(R) T) T {
 	var zero T
 	if len(rounds) == 0 {

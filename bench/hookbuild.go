@@ -66,7 +66,7 @@ func (p *place) all(cache, layout, out string) command {
 		"--embed-from-bundle", "--bundle", p.bundle, "--layout", layout, "--out", out)
 }
 
-// measureHookbuild does each task once and gives the outcomes in their order.
+// measureHookbuild does each task once and returns the outcomes in their order.
 func measureHookbuild(ctx context.Context, p *place) (outcomes []outcome, err error) {
 	var dir string // of a cold task and the warm one that follows it
 	for _, t := range tasks() {

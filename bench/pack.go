@@ -46,7 +46,7 @@ func comparePackers(ctx context.Context, b *bench) (string, error) {
 	return s.String(), nil
 }
 
-// unpackStore gives a directory with the layers of the seven images, and brings
+// unpackStore returns a directory with the layers of the seven images, and brings
 // it into the page cache.
 func unpackStore(ctx context.Context, b *bench) (string, error) {
 	p, err := openPlace(ctx, b)

@@ -55,7 +55,7 @@ func openPlace(ctx context.Context, b *bench) (*place, error) {
 	return p, p.buildBase(ctx)
 }
 
-// copyCheckout makes the comparison safe from whoever works in the checkout: its
+// copyCheckout makes the comparison safe from changes in the checkout meanwhile: its
 // containers are named by the hash of their files.
 func (p *place) copyCheckout() error {
 	copied := filepath.Join(p.dir, "checkout")

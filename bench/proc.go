@@ -47,7 +47,7 @@ func parseStat(stat []byte) (p process, err error) {
 	return p, err
 }
 
-// family gives a process and all that descend from it.
+// family returns a process and all that descend from it.
 func family(pid int) ([]process, error) {
 	all, err := processes()
 	if err != nil {
@@ -102,7 +102,7 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-// memoryOf gives a line of /proc/PID/status in bytes: "VmHWM", the most that was
+// memoryOf returns a line of /proc/PID/status in bytes: "VmHWM", the most that was
 // resident so far, or "VmRSS", what is now. Of a process that ended it is 0.
 func memoryOf(pid int, line string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

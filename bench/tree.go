@@ -16,7 +16,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// readTree gives the files below a directory as they are: owners, hard links,
+// readTree returns the files below a directory as they are: owners, hard links,
 // devices and attributes too. Contents are opened when they are read.
 func readTree(root string) (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}

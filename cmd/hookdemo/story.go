@@ -45,7 +45,7 @@ func (s *story) end() {
 	fmt.Fprintf(s.w, "\nAll seven images are on board and run. %.0f s in all.\n", s.now().Sub(s.start).Seconds())
 }
 
-// prefixed gives a writer that puts prefix before each line; change may rewrite
+// prefixed returns a writer that puts prefix before each line; change may rewrite
 // a line or, by ok == false, leave it out.
 func (s *story) prefixed(prefix string, change func(line string) (string, bool)) *lineWriter {
 	return &lineWriter{w: s.w, prefix: prefix, change: change}
@@ -104,7 +104,7 @@ func (l *lineWriter) Close() error {
 	return l.print(line)
 }
 
-// sizeOf gives a file's size for people.
+// sizeOf returns a file's size for people.
 func sizeOf(name string) string {
 	info, err := os.Stat(name)
 	if err != nil {

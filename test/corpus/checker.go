@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// BuildChecker gives a function for [Options.Checker] that compiles the
+// BuildChecker returns a function for [Options.Checker] that compiles the
 // checking program into dir. It needs the go command and this module's source.
 func BuildChecker(dir string) func(ctx context.Context, arch string) (string, error) {
 	return func(ctx context.Context, arch string) (string, error) {

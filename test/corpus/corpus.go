@@ -44,7 +44,7 @@ type Options struct {
 	// Packages gives Debian's packages for the real programs; nil makes the
 	// small corpus.
 	Packages PackageSource
-	// Checker gives the program that checks an image, for an architecture, such
+	// Checker returns the program that checks an image, for an architecture, such
 	// as [BuildChecker]; nil leaves it out, and then no image can be run.
 	Checker func(ctx context.Context, arch string) (string, error)
 	// GzipOnly makes no zstd layers: Docker before 23.0 reads none.

@@ -15,7 +15,7 @@ import (
 	"hookbuild/kernel/deb"
 )
 
-// PackageSource gives the files of Debian packages and of all that they depend
+// PackageSource returns the files of Debian packages and of all that they depend
 // on, for an architecture as Debian names it.
 type PackageSource func(ctx context.Context, arch string, packages ...string) ([]string, error)
 
@@ -154,7 +154,7 @@ func addMember(h *tar.Header, content io.Reader, have map[string]bool, add func(
 	return add(f)
 }
 
-// merged gives a package's path in a system whose /bin, /lib and so on are
+// merged returns a package's path in a system whose /bin, /lib and so on are
 // links into /usr, without leading and trailing slashes; "" is the root and
 // those links themselves.
 func merged(name string) string {

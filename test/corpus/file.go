@@ -10,7 +10,7 @@ import (
 // file is one entry of a layer.
 type file struct {
 	header tar.Header
-	// open gives the content of a regular file, header.Size bytes.
+	// open returns the content of a regular file, header.Size bytes.
 	open func() (io.ReadCloser, error)
 }
 
@@ -32,7 +32,7 @@ func symlink(name, target string) file {
 	return file{header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777, ModTime: madeAt()}}
 }
 
-// and gives the file and further names of it. As tar and Docker write them, the
+// and returns the file and further names of it. As tar and Docker write them, the
 // links repeat its mode, owner and time, which unpackers apply once more.
 func (f file) and(names ...string) []file {
 	files := []file{f}
@@ -77,7 +77,7 @@ func (f file) at(t time.Time) file {
 	return f
 }
 
-// capability gives the file the xattr that lets it send pings (CAP_NET_RAW,
+// capability returns the file the xattr that lets it send pings (CAP_NET_RAW,
 // effective and permitted; version 2 of capability(7)).
 func (f file) capability() file {
 	f.header.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": pingCapability}

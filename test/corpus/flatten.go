@@ -74,7 +74,7 @@ func (t tree) remove(path expect.Name, keep bool) (removed []expect.Name) {
 	return removed
 }
 
-// list gives the files sorted by path, with SameAs for those that share an
+// list returns the files sorted by path, with SameAs for those that share an
 // inode with an earlier one.
 func (t tree) list() []expect.File {
 	type inode struct {

@@ -61,7 +61,7 @@ type fact struct {
 	Opaque   bool `json:",omitempty"`
 }
 
-// layer gives the layer of a recipe, made or found made.
+// layer returns the layer of a recipe, made or found made.
 func (s *store) layer(ctx context.Context, r recipe) (*layer, error) {
 	key, err := r.key()
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *store) write(ctx context.Context, r recipe, index string) (*layer, erro
 	return l, writeFile(index, data)
 }
 
-// writeFile makes a file that appears complete or not at all, whoever else
+// writeFile makes a file that appears complete or not at all, whatever else
 // makes the same one.
 func writeFile(name string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(name), "making-*")

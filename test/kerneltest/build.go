@@ -46,7 +46,7 @@ func Base(t testing.TB) string {
 	return BaseImage
 }
 
-// LinuxSource gives the path of Debian's source of a kernel series ("6.1"), a
+// LinuxSource returns the path of Debian's source of a kernel series ("6.1"), a
 // tar file compressed by xz.
 func LinuxSource(t testing.TB, series string) string {
 	t.Helper()

@@ -18,7 +18,7 @@ import (
 // it hookbuild-test in the user's cache directory does.
 const CacheEnv = "HOOKBUILD_TEST_CACHE"
 
-// Dir gives a directory below the test cache.
+// Dir returns a directory below the test cache.
 func Dir(t testing.TB, name string) string {
 	t.Helper()
 	base := os.Getenv(CacheEnv)
@@ -36,21 +36,21 @@ func Dir(t testing.TB, name string) string {
 	return dir
 }
 
-// CloudKernel gives the path of Debian's cloud kernel package for arch
+// CloudKernel returns the path of Debian's cloud kernel package for arch
 // ("amd64", "arm64"), the smallest that boots virtual machines.
 func CloudKernel(t testing.TB, arch string) string {
 	t.Helper()
 	return Deb(t, "linux-image-[0-9]*-cloud-"+arch, "linux-image-cloud-"+arch, arch)
 }
 
-// MetaKernel gives the path of the package that only depends on the one that
+// MetaKernel returns the path of the package that only depends on the one that
 // holds the kernel.
 func MetaKernel(t testing.TB, arch string) string {
 	t.Helper()
 	return Deb(t, "linux-image-cloud-"+arch, "", arch)
 }
 
-// Deb gives the path of a Debian package whose name matches the pattern. The
+// Deb returns the path of a Debian package whose name matches the pattern. The
 // newest in the test cache is taken; else apt fetches it: the package itself
 // when meta is "", else what meta depends on. The test ends where apt cannot.
 func Deb(t testing.TB, pattern, meta, arch string) string {
@@ -124,7 +124,7 @@ func (a apt) run(dir, program string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// dependency gives the first package that meta depends on.
+// dependency returns the first package that meta depends on.
 func (a apt) dependency(meta string) string {
 	a.t.Helper()
 	out, err := a.run(a.dir, "apt-cache", "depends", meta)

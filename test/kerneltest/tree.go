@@ -13,7 +13,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// Unpacked gives a directory with the package's files, extracted once by
+// Unpacked returns a directory with the package's files, extracted once by
 // Debian's own dpkg-deb. Tests share it and must not write into it.
 func Unpacked(t testing.TB, deb string) string {
 	t.Helper()

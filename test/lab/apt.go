@@ -54,7 +54,7 @@ func (a apt) run(ctx context.Context, dir, program string, args ...string) (stri
 	return out.String(), nil
 }
 
-// tail shortens what a program said to its end, where the reason stands.
+// tail shortens what a program said to its end, where the reason is.
 func tail(s string) string {
 	const most = 600
 	s = strings.TrimSpace(s)
@@ -155,7 +155,7 @@ func sumFile(name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, f.Close())
 }
 
-// debs gives the directory of the package files that go by this name, and
+// debs returns the directory of the package files that go by this name, and
 // their list; choose picks them from what exists when they are not there yet.
 func (l *Lab) debs(ctx context.Context, name, arch string, choose func(context.Context, apt) ([]string, error)) (dir string, list []deb, err error) {
 	dir = filepath.Join(l.dir, name+"-"+arch)

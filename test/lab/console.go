@@ -42,7 +42,7 @@ type Event struct {
 	Values map[string]string
 }
 
-// KiB gives a value that is a number of KiB, in bytes; 0 when it is none.
+// KiB returns a value, a number of KiB, in bytes; 0 when it is not a number.
 func (e Event) KiB(name string) int64 {
 	n, err := strconv.ParseInt(e.Values[name], 10, 64)
 	if err != nil {
@@ -64,7 +64,7 @@ type Report struct {
 	Sections map[string]Section
 }
 
-// Event gives the first event of that name, of that script or container when
+// Event returns the first event of that name, of that script or container when
 // one is named.
 func (r Report) Event(name, of string) (Event, bool) {
 	for _, e := range r.Events {

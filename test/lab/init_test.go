@@ -84,7 +84,7 @@ func openLab(t *testing.T) *lab.Lab {
 	return l
 }
 
-// initImage gives the files of the init image, by way of a registry.
+// initImage returns the files of the init image, by way of a registry.
 func initImage(t *testing.T, l *lab.Lab) *initramfs.Tree {
 	t.Helper()
 	images, err := l.Images(t.Context(), "amd64", os.DirFS(checkout))

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Kernel gives the file of Debian's cloud kernel package, which boots in QEMU
+// Kernel returns the file of Debian's cloud kernel package, which boots in QEMU
 // in two seconds.
 func (l *Lab) Kernel(ctx context.Context, arch string) (string, error) {
 	if err := checkArch(arch); err != nil {
@@ -32,7 +32,7 @@ func (l *Lab) Kernel(ctx context.Context, arch string) (string, error) {
 	return filepath.Join(dir, list[0].File), nil
 }
 
-// Vmlinuz gives the bare kernel of [Lab.Kernel]'s package, for [Machine.Kernel].
+// Vmlinuz returns the bare kernel of [Lab.Kernel]'s package, for [Machine.Kernel].
 func (l *Lab) Vmlinuz(ctx context.Context, arch string) (string, error) {
 	deb, err := l.Kernel(ctx, arch)
 	if err != nil {

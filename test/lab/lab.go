@@ -44,7 +44,7 @@ type Lab struct {
 // DirEnv names the variable that says where a lab is kept.
 const DirEnv = "HOOKBUILD_LAB_DIR"
 
-// Open gives the lab in dir; "" means $HOOKBUILD_LAB_DIR or else a directory of
+// Open returns the lab in dir; "" means $HOOKBUILD_LAB_DIR or else a directory of
 // the user's cache.
 func Open(dir string) (*Lab, error) {
 	if dir == "" {

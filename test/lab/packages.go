@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Packages gives the files of Debian packages and of all that they depend on,
+// Packages returns the files of Debian packages and of all that they depend on,
 // for arch.
 func (l *Lab) Packages(ctx context.Context, arch string, packages ...string) ([]string, error) {
 	packages = slices.Sorted(slices.Values(packages))

@@ -31,7 +31,7 @@ func unpackPrograms(ctx context.Context, dir string, list []deb, dest, arch stri
 	return programs{root: dest, arch: architectures()[arch]}, nil
 }
 
-// find gives the file of one of the names, relative to the root, with the
+// find returns the file of one of the names, relative to the root, with the
 // symlinks on the way followed. Debian 12 and 13 differ in where things are.
 func (p programs) find(names ...string) (string, error) {
 	for _, name := range names {
@@ -43,7 +43,7 @@ func (p programs) find(names ...string) (string, error) {
 	return "", fmt.Errorf("finding %v: no Debian package that was fetched has it", names)
 }
 
-// program gives the files that a program needs to run: itself under the name
+// program returns the files that a program needs to run: itself under the name
 // at, its interpreter and libraries where the interpreter looks for them.
 func (p programs) program(name, at string) ([]file, error) {
 	found, err := p.find("usr/bin/"+name, "usr/sbin/"+name, "bin/"+name, "sbin/"+name)

@@ -151,7 +151,7 @@ func appendSegment(out io.Writer, name string) error {
 	return errors.Join(err, in.Close())
 }
 
-// Emulator names the program that boots machines of arch; "" when there is none.
+// Emulator names the program that boots machines of arch; or returns "".
 func Emulator(arch string) string {
 	if a, ok := architectures()[arch]; ok {
 		return a.qemu[0]

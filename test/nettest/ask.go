@@ -45,7 +45,7 @@ func (n *Net) Ask(c Client) (netboot.Reply, bool) {
 	return reply(ack), true
 }
 
-// Discover sends a DISCOVER alone, as to a proxy server, and gives the offer.
+// Discover sends a DISCOVER alone, as to a proxy server, and returns the offer.
 func (n *Net) Discover(c Client) (netboot.Reply, bool) {
 	n.t.Helper()
 	var offer *dhcpv4.DHCPv4

@@ -39,7 +39,7 @@ func Golden(t testing.TB, name, text string) {
 }
 
 // GoldenRender compares what a server renders in a mode with files below
-// testdata, and checks that rendering again gives the same.
+// testdata, and checks that rendering again returns the same.
 func GoldenRender(t testing.TB, s netboot.Server, p *netboot.Plan, m netboot.Mode) []netboot.File {
 	t.Helper()
 	files, err := s.Render(p, m)

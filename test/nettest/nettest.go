@@ -77,7 +77,7 @@ func (n *Net) Tap(mac, device string) []string {
 	return []string{"-netdev", "tap,id=n0,ifname=" + tap + ",script=no,downscript=no", "-device", device + ",netdev=n0,mac=" + mac}
 }
 
-// short gives a name that fits, different for each test of a process.
+// short returns a name that fits, different for each test of a process.
 func short(s string) string {
 	h := uint32(2166136261)
 	for _, b := range []byte(s) {

@@ -13,7 +13,7 @@ import (
 
 // Site puts a site's configuration together with a generated fragment: in its
 // text DIR stands for the fragment's directory and FRAGMENT for its one file.
-// It gives the name of the whole.
+// It returns the name of the whole.
 func Site(t testing.TB, site string, fragment []netboot.File) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ type recipe struct {
 	layers []Layer
 }
 
-// Images gives the corpus: for each repository and tag an index with the image
+// Images returns the corpus: for each repository and tag an index with the image
 // for amd64 and arm64.
 func Images() (map[string]v1.ImageIndex, error) {
 	recipes, err := recipes()

@@ -101,7 +101,7 @@ func (f file) lines() ([]string, error) {
 	return []string{line + " " + hex.EncodeToString(sum[:])}, nil
 }
 
-// valueLines gives a line for each value of JSON or YAML.
+// valueLines returns a line for each value of JSON or YAML.
 func valueLines(name string, content []byte) ([]string, error) {
 	var value any
 	if err := yaml.Unmarshal(content, &value); err != nil {
@@ -205,7 +205,7 @@ func fromHeader(hdr *tar.Header, content []byte) file {
 	return f
 }
 
-// resolveLink gives a hard link the file's own type, mode and owner, and makes
+// resolveLink returns a hard link the file's own type, mode and owner, and makes
 // the first name in order stand for the file.
 func resolveLink(files map[string]file, name string) file {
 	last := name
@@ -229,7 +229,7 @@ func resolveLink(files map[string]file, name string) file {
 	return f
 }
 
-// Diff gives the lines that only one of two listings has: "- " those of a,
+// Diff returns the lines that only one of two listings has: "- " those of a,
 // "+ " those of b.
 func Diff(a, b Listing) []string {
 	var out []string

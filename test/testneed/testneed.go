@@ -16,7 +16,7 @@ import (
 // "all" stands for everything.
 const Env = "HOOKBUILD_TEST_REQUIRE"
 
-// Tool gives the path of a program, or ends the test.
+// Tool returns the path of a program, or ends the test.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -34,7 +34,7 @@ func Root(t testing.TB) {
 	}
 }
 
-// Docker gives the address of a Docker Engine's socket, or ends the test.
+// Docker returns the address of a Docker Engine's socket, or ends the test.
 func Docker(t testing.TB) string {
 	t.Helper()
 	const socket = "/var/run/docker.sock"

@@ -16,7 +16,7 @@ import (
 )
 
 // Times says how exactly times of last change are compared. Directories are
-// left out but at Nanoseconds: whoever adds a file changes theirs.
+// left out but at Nanoseconds: adding a file changes theirs.
 type Times int
 
 // The choices.

@@ -68,7 +68,7 @@ func run(ctx context.Context, o options, documents []string) (same bool, err err
 	return same, nil
 }
 
-// compare gives the differences about a document, or records linuxkit's tree.
+// compare returns the differences about a document, or records linuxkit's tree.
 func compare(ctx context.Context, o options, document string) ([]string, error) {
 	doc, err := read(document)
 	if err != nil {

@@ -133,7 +133,7 @@ func readRuntime(bundle string) (config runtimeConfig, err error) {
 	return config, nil
 }
 
-// inBundle gives the place of a path of runtime.json: relative ones are below
+// inBundle returns the place of a path of runtime.json: relative ones are below
 // the container's root.
 func inBundle(bundle, name string) string {
 	if filepath.IsAbs(name) {

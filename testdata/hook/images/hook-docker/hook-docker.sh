@@ -6,7 +6,7 @@ set -u
 logs=/var/log
 socket=/run/containerd/containerd.sock
 
-# value NAME gives the last NAME=VALUE of the kernel's command line.
+# value NAME prints the last NAME=VALUE of the kernel's command line.
 value() {
 	tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p" | tail -n 1
 }
