@@ -21,7 +21,7 @@ func concat(groups ...[]cli.Flag) []cli.Flag {
 // hookFlags say what a HookOS is made of.
 func hookFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel", Usage: "`latest`, build, image:REF, deb:FILE or dir:DIR (default: the published one of the series, or of a pinned release)"},
+		&cli.StringFlag{Name: "kernel", Usage: "`latest`, build, image:REF, deb:FILE or dir:DIR (default: the published one with the checkout's configuration, of a pinned release if there is one)"},
 		&cli.StringFlag{Name: "template", Usage: "the template's `NAME` in linuxkit-templates/, in the place of the flavor's"},
 		&cli.BoolFlag{Name: "no-build-containers", Usage: "do not build the checkout's containers that are not published (DO_BUILD_LK_CONTAINERS=no)"},
 	}
