@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/tarball"
@@ -97,7 +98,7 @@ func (m *Image) fillFromArtifact(ctx context.Context, artifact *oci.Artifact, o 
 			return err
 		}
 		m.files = append(m.files, archive)
-		key := keyOf("kernel archive v1", artifact.Digest.String(), f.Name)
+		key := digest.OfStrings("kernel archive v1", artifact.Digest.String(), f.Name)
 		whole := initramfs.Entry{Path: f.Name, Size: archive.Size(), Open: func() (io.ReadCloser, error) {
 			return io.NopCloser(io.NewSectionReader(archive, 0, archive.Size())), nil
 		}}

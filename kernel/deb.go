@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/tarball"
@@ -53,7 +54,7 @@ func (m *Image) fillFromDebs(ctx context.Context, sources []string, o Options) e
 	}
 	m.Digest = digests[0]
 	if len(digests) > 1 {
-		m.Digest = "sha256:" + keyOf(digests...)
+		m.Digest = "sha256:" + digest.OfStrings(digests...)
 	}
 	return m.checkDebs(packages)
 }
@@ -86,7 +87,7 @@ func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Pa
 
 // debData returns the package's uncompressed data archive from the cache.
 func debData(ctx context.Context, p *deb.Package, sum string, o Options) (*cache.File, error) {
-	f, _, err := o.Cache.Derived(ctx, "kernels", keyOf("deb data v1", sum), func(w io.Writer) error {
+	f, _, err := o.Cache.Derived(ctx, "kernels", digest.OfStrings("deb data v1", sum), func(w io.Writer) error {
 		r, err := p.Data()
 		if err != nil {
 			return err

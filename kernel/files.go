@@ -2,8 +2,6 @@ package kernel
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"path"
@@ -118,12 +116,6 @@ func addShipped(t *initramfs.Tree, e initramfs.Entry) error {
 func renamed(e initramfs.Entry, name string) *initramfs.Entry {
 	e.Path, e.Mode, e.UID, e.GID = name, 0o644, 0, 0
 	return &e
-}
-
-// keyOf makes a cache key of everything that decides a derived file.
-func keyOf(inputs ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(inputs, "\x00")))
-	return hex.EncodeToString(sum[:])
 }
 
 // invalid is an error about an input.

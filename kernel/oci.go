@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
@@ -117,7 +118,7 @@ func (m *Image) unpack(ctx context.Context, root *initramfs.Tree, name string, o
 		return nil
 	}
 	origin := m.Source + ":" + name
-	plain, err := plainTar(ctx, o.Cache, keyOf("kernel archive v1", m.Digest, name), *archive)
+	plain, err := plainTar(ctx, o.Cache, digest.OfStrings("kernel archive v1", m.Digest, name), *archive)
 	if err != nil {
 		return fmt.Errorf("unpacking %q: %w", origin, err)
 	}

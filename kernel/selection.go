@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/kernel/modules"
@@ -50,7 +51,7 @@ func (s *Selection) warn(sink progress.Sink) {
 
 func (m *Image) digestOfSelection() (string, error) {
 	selected, err := contentDigest(m.Modules)
-	return "sha256:" + keyOf("selection v1", m.Digest, selected), err
+	return "sha256:" + digest.OfStrings("selection v1", m.Digest, selected), err
 }
 
 func (m *Image) selectModules(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"time"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/tarball"
@@ -42,7 +43,7 @@ func (m *Image) replaceModules(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	f, _, err := o.Cache.Derived(ctx, "kernels", keyOf("plain modules v1", packed), func(w io.Writer) error {
+	f, _, err := o.Cache.Derived(ctx, "kernels", digest.OfStrings("plain modules v1", packed), func(w io.Writer) error {
 		return writePlain(ctx, w, m.Modules)
 	})
 	if err != nil {
@@ -60,7 +61,7 @@ func (m *Image) replaceModules(ctx context.Context, o Options) error {
 		}
 	}
 	m.Modules = plain
-	m.Digest = "sha256:" + keyOf("plain modules v1", m.Digest)
+	m.Digest = "sha256:" + digest.OfStrings("plain modules v1", m.Digest)
 	return nil
 }
 

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
 	"hookbuild/netboot"
 	"hookbuild/netboot/dhcpd"
@@ -171,23 +172,10 @@ func (a *app) writeConfig(out string, files []netboot.File) error {
 
 // replaceFile puts a file in place at once: a server that starts meanwhile
 // never reads a half of it.
-func (a *app) replaceFile(name string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+func (a *app) replaceFile(name string, content []byte) error {
+	err := atomicfile.Write(name, atomicfile.Mode, func(w io.Writer) error { _, err := w.Write(content); return err })
 	if err != nil {
-		return fmt.Errorf("writing %q: %w", name, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %q: %w", name, err)
+		return err
 	}
 	a.note("wrote %s", name)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // prefix names the only algorithm in use.
@@ -40,6 +41,13 @@ func OfFile(path string) (_ string, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return OfReader(f)
+}
+
+// OfStrings returns the SHA-256 of texts in lower-case hex, without a prefix: the
+// key of content that a few names and digests decide. No text may hold a zero
+// byte.
+func OfStrings(parts ...string) string {
+	return OfBytes([]byte(strings.Join(parts, "\x00")))[len(prefix):]
 }
 
 // Key returns the name under which content made from parts is cached: the

@@ -6,19 +6,17 @@ package fetch
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
@@ -122,7 +120,7 @@ func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.Fi
 	var version string
 	var err error
 	if o.Offline {
-		version, err = o.Cache.Note(kind, keyOf(r.URL))
+		version, err = o.Cache.Note(kind, digest.OfStrings(r.URL))
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errOffline
 		}
@@ -132,9 +130,9 @@ func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.Fi
 	if err != nil {
 		return nil, err
 	}
-	f, _, err := o.Cache.Derived(ctx, kind, keyOf(r.URL, version), func(w io.Writer) error { return get(ctx, w, r, o) })
+	f, _, err := o.Cache.Derived(ctx, kind, digest.OfStrings(r.URL, version), func(w io.Writer) error { return get(ctx, w, r, o) })
 	if err == nil && !o.Offline {
-		err = o.Cache.SetNote(kind, keyOf(r.URL), version)
+		err = o.Cache.SetNote(kind, digest.OfStrings(r.URL), version)
 	}
 	return f, err
 }
@@ -173,14 +171,9 @@ func get(ctx context.Context, w io.Writer, r web.Request, o Options) error {
 
 // Digest hashes a whole file: "sha256:...".
 func Digest(f File) (string, error) {
-	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, f.Size())); err != nil {
+	sum, err := digest.OfReader(io.NewSectionReader(f, 0, f.Size()))
+	if err != nil {
 		return "", fmt.Errorf("hashing a file: %w", err)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func keyOf(parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return hex.EncodeToString(sum[:])
+	return sum, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/klauspost/compress/gzip"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
 )
 
@@ -87,25 +88,14 @@ func (a archive) write(ref string, image v1.Image) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".export-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it is renamed, as it should
-	var w io.WriteCloser = nopWriteCloser{f}
-	if strings.HasSuffix(string(a), ".gz") {
-		w = gzip.NewWriter(f)
-	}
-	err = writeArchive(w, ref, image)
-	if err = errors.Join(err, w.Close(), f.Sync(), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), string(a))
+	return atomicfile.Write(string(a), atomicfile.Mode, func(w io.Writer) error {
+		if !strings.HasSuffix(string(a), ".gz") {
+			return writeArchive(w, ref, image)
+		}
+		zw := gzip.NewWriter(w)
+		return errors.Join(writeArchive(zw, ref, image), zw.Close())
+	})
 }
-
-type nopWriteCloser struct{ io.Writer }
-
-func (nopWriteCloser) Close() error { return nil }
 
 // writeArchive writes the image as docker save does.
 func writeArchive(w io.Writer, ref string, image v1.Image) error {

@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/flavor"
@@ -108,16 +109,7 @@ func replaceFile(name string, content []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it is renamed, as it should
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
+	return atomicfile.Write(name, mode, func(w io.Writer) error { _, err := w.Write(content); return err })
 }
 
 // Diff compares the flavor's defconfig with another: a file, or the id of

@@ -3,8 +3,6 @@ package source
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/web"
 )
@@ -56,16 +57,11 @@ func anything([]byte) error { return nil }
 
 // hashFile returns a file's sha256 in hex.
 func hashFile(name string) (string, error) {
-	f, err := os.Open(name)
+	sum, err := digest.OfFile(name)
 	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
 		return "", fmt.Errorf("reading %q: %w", name, err)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return strings.TrimPrefix(sum, "sha256:"), nil
 }
 
 // writeFile replaces a small file at once.
@@ -73,16 +69,7 @@ func writeFile(name string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it is renamed, as it should
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
+	return atomicfile.Write(name, 0o600, func(w io.Writer) error { _, err := w.Write(content); return err })
 }
 
 func exists(name string) (bool, error) {

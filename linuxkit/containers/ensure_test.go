@@ -3,7 +3,6 @@ package containers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -341,25 +340,5 @@ func TestEnsureWithoutDocker(t *testing.T) {
 	_, err = Ensure(t.Context(), list, o)
 	if err == nil || !strings.Contains(err.Error(), "DO_BUILD_LK_CONTAINERS=no") || fault.KindOf(err) != fault.Outside {
 		t.Errorf("building switched off: %v", err)
-	}
-}
-
-func TestWriteFileIsAtomic(t *testing.T) {
-	dir := t.TempDir()
-	name := filepath.Join(dir, "out")
-	broken := errors.New("broken")
-	err := writeFile(name, func(w io.Writer) error {
-		fmt.Fprint(w, "half")
-		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
-			t.Error("the file is there before it is complete")
-		}
-		return broken
-	})
-	if !errors.Is(err, broken) {
-		t.Errorf("%v", err)
-	}
-	left, err := os.ReadDir(dir)
-	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 
@@ -30,7 +31,7 @@ func Export(ctx context.Context, img *oci.Image, reference, dir string, s progre
 	}
 	name := filepath.Join(dir, strings.ReplaceAll(path.Base(reference), ":", "-")+".tar.gz")
 	task := progress.Start(s, 0, "export %s", reference)
-	err := writeFile(name, func(w io.Writer) error {
+	err := atomicfile.Write(name, atomicfile.Mode, func(w io.Writer) error {
 		zw := pgzip.NewWriter(w)
 		return errors.Join(writeArchive(ctx, zw, img, reference), zw.Close())
 	})
@@ -38,22 +39,6 @@ func Export(ctx context.Context, img *oci.Image, reference, dir string, s progre
 		err = fmt.Errorf("exporting %q to %q: %w", reference, name, err)
 	}
 	return name, task.End(err, name)
-}
-
-// writeFile makes the file appear under its name only when it is complete.
-func writeFile(name string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // archiveManifest is manifest.json of the format that docker save writes.
