@@ -39,16 +39,17 @@ var mayImport = map[string][]string{
 	"kernel":              {"internal/"},
 	"linuxkit":            {"internal/"},
 	"embed":               {"internal/"},
-	"netboot":             {"internal/progress", "internal/fault", "internal/words"},
+	"serve":               {"internal/web", "internal/fault", "internal/words"},
+	"netboot":             {"serve", "internal/progress", "internal/fault", "internal/words"},
 	"doctor":              {"machine", "internal/"},
 	"machine":             {"internal/fault"},
 	"build":               {"bundles", "kernel", "linuxkit", "embed", "internal/"},
 	"cmd/hookbuild/face":  {"internal/progress", "internal/words"},
-	"cmd/hookbuild":       {"doctor", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
+	"cmd/hookbuild":       {"doctor", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "serve", "machine", "internal/"},
 	"tools":               {"internal/"},
-	"cmd/hookdemo":        {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
-	"bench":               {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
-	"test":                {"build", "bundles", "kernel", "linuxkit", "embed", "netboot", "machine", "internal/"},
+	"cmd/hookdemo":        {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "serve", "machine", "internal/"},
+	"bench":               {"test/", "build", "bundles", "kernel", "linuxkit", "embed", "netboot", "serve", "machine", "internal/"},
+	"test":                {"build", "bundles", "kernel", "linuxkit", "embed", "netboot", "serve", "machine", "internal/"},
 }
 
 const module = "hookbuild/"

@@ -124,6 +124,7 @@ func commands(a *app) []*cli.Command {
 		newRunCommand(a),
 		newMatrixCommand(a),
 		newDHCPCommand(a),
+		newServeCommand(a),
 		newNetbootCommand(a),
 		newFlavorsCommand(a),
 		newCacheCommand(a),

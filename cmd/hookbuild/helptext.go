@@ -14,7 +14,7 @@ func commandGroups() []nameGroup {
 		{"Build a HookOS", []string{"all", "embed", "linuxkit", "images", "flavors"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
-		{"Boot machines with it", []string{"dhcp", "netboot"}},
+		{"Boot machines with it", []string{"serve", "dhcp", "netboot"}},
 		{"Build in CI", []string{"matrix"}},
 		{"About this program and machine", []string{"doctor", "help", "cache", "version", "completion", "man"}},
 	}
@@ -65,6 +65,10 @@ func examples() map[string][]example {
 		"linuxkit": {
 			{"The HookOS of the checkout, without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},
 			{"Any LinuxKit document, into out/try:", "hookbuild linuxkit --yaml machine.yaml --name try"},
+		},
+		"serve": {
+			{"Serve the newest build to machines and BMCs:", "hookbuild serve out/hook --listen :8080"},
+			{"Ask a server for all that it should have:", "hookbuild serve --check http://192.0.2.9:8080"},
 		},
 		"images": {
 			{"What the newest release embeds, in the form of images.txt:", "hookbuild images"},

@@ -12,9 +12,9 @@ import (
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"hookbuild/netboot/hardware"
+	"hookbuild/serve"
 )
 
 // artifactPath is where the kernel and initramfs are by HTTP.
@@ -24,6 +24,8 @@ const artifactPath = "/hook/"
 type httpService struct {
 	*server
 	listener net.Listener
+	// files are the artifacts; nil without any.
+	files *serve.Files
 }
 
 func (s *server) listenHTTP() (service, error) {
@@ -40,22 +42,26 @@ func (s *server) listenHTTP() (service, error) {
 	if err != nil {
 		return nil, listenError("HTTP", addr, "--http-port", err)
 	}
-	return &httpService{s, listener}, nil
+	h := &httpService{server: s, listener: listener}
+	if s.Artifacts != "" {
+		if h.files, err = serve.Open(s.Artifacts, serve.DefaultReadTimeout, func(line string) { s.note("%s", line) }); err != nil {
+			return nil, errors.Join(fmt.Errorf("serving %q: %w", s.Artifacts, err), listener.Close())
+		}
+	}
+	return h, nil
 }
 
 func (h *httpService) serve(ctx context.Context) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // downloads under way are cut off
-	defer stop()
-	if err := server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving HTTP: %w", err)
-	}
-	return nil
+	return serve.Run(ctx, serve.Options{Listener: h.listener, Handler: h})
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *httpService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	if h.files != nil && strings.HasPrefix(r.URL.Path, artifactPath) {
+		http.StripPrefix(strings.TrimSuffix(artifactPath, "/"), h.files).ServeHTTP(w, r)
+		return
+	}
+	status := &statusWriter{ResponseWriter: serve.Paced(w, serve.DefaultReadTimeout), status: http.StatusOK}
 	h.route(status, r)
 	h.note("HTTP %s: %s %s: %d", r.RemoteAddr, r.Method, r.URL.Path, status.status)
 }
@@ -66,8 +72,6 @@ func (h *httpService) route(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 	case path.Base(r.URL.Path) == h.scriptName():
 		h.script(w, r)
-	case strings.HasPrefix(r.URL.Path, artifactPath) && h.Artifacts != "":
-		h.file(w, r, findFile(h.Artifacts, strings.TrimPrefix(r.URL.Path, artifactPath)))
 	case strings.HasPrefix(r.URL.Path, h.binaryPath()):
 		h.file(w, r, h.program(path.Base(r.URL.Path))) // also below a directory named by a MAC
 	default:

@@ -1,0 +1,96 @@
+package serve
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
+)
+
+// checksums is the list of what a build's directory holds.
+const checksums = "checksums.txt"
+
+// mostChecksums bounds that list.
+const mostChecksums = 1 << 20
+
+// Check asks a server for everything that checksums.txt lists there, as
+// machines do: its length by HEAD, a range (206), and every byte, compared with
+// the list. Note receives a line for each file. The error names every file that
+// is not as it should be.
+func Check(ctx context.Context, c *web.Client, base string, note func(string)) error {
+	base = strings.TrimSuffix(base, "/") + "/"
+	text, err := c.Get(ctx, web.Request{URL: base + checksums, Most: mostChecksums}, func([]byte, http.Header) error { return nil })
+	if err != nil {
+		return fmt.Errorf("checking %s: reading %s: %w", base, checksums, err)
+	}
+	var wrong []error
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
+		if !ok || len(sum) != 2*sha512.Size || strings.ContainsAny(name, "/\\?#") {
+			return fault.Invalidf("checking %s: the line %q of %s is not a SHA-512 sum and a name", base, strings.TrimSpace(line), checksums)
+		}
+		n++
+		if err := checkFile(ctx, c, base+name, sum); err != nil {
+			wrong = append(wrong, fmt.Errorf("checking %s%s: %w", base, name, err))
+			continue
+		}
+		note(name + ": length, range and every byte as in " + checksums)
+	}
+	if n == 0 {
+		wrong = append(wrong, fault.Invalidf("checking %s: %s lists nothing", base, checksums))
+	}
+	return errors.Join(wrong...)
+}
+
+func checkFile(ctx context.Context, c *web.Client, url, sum string) error {
+	_, size, err := c.Head(ctx, web.Request{URL: url, Pinned: true})
+	if err != nil {
+		return err
+	}
+	if size > 1 {
+		if err := checkRange(ctx, c, url, size); err != nil {
+			return err
+		}
+	}
+	body, err := c.Open(ctx, web.Request{URL: url, Pinned: true})
+	if err != nil {
+		return err
+	}
+	h := sha512.New()
+	n, err := io.Copy(h, body)
+	err = errors.Join(err, body.Close())
+	switch {
+	case err != nil:
+		return err
+	case n != size:
+		return fault.Invalidf("it has %d bytes, HEAD says %d", n, size)
+	case hex.EncodeToString(h.Sum(nil)) != sum:
+		return fault.Invalidf("its bytes are not those that %s names; were the files replaced meanwhile? check again", checksums)
+	}
+	return nil
+}
+
+// checkRange asks for the last byte, as BMCs that mount an ISO do.
+func checkRange(ctx context.Context, c *web.Client, url string, size int64) error {
+	want := fmt.Sprintf("bytes %d-%d/%d", size-1, size-1, size)
+	accept := func(answer *http.Response) error {
+		if answer.StatusCode != http.StatusPartialContent || answer.Header.Get("Content-Range") != want {
+			return fault.Invalidf("asked for its last byte alone, the server answers %d with Content-Range %q: BMCs and iPXE need ranges (206)", answer.StatusCode, answer.Header.Get("Content-Range"))
+		}
+		return nil
+	}
+	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", size-1, size-1)}}
+	part, err := c.Get(ctx, web.Request{URL: url, Header: header, Pinned: true, Most: 1, Accept: accept}, func([]byte, http.Header) error { return nil })
+	if err == nil && len(part) != 1 {
+		err = fault.Invalidf("asked for its last byte, the server sends %d", len(part))
+	}
+	return err
+}

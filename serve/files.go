@@ -1,0 +1,197 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"hookbuild/internal/words"
+)
+
+// Files serves a directory. It implements [http.Handler].
+type Files struct {
+	sets    sets
+	timeout time.Duration
+	note    func(string)
+}
+
+// Open returns a handler for the files right below dir. A client that takes
+// nothing for timeout is cut off; 0 means [DefaultReadTimeout]. Note receives a
+// line for each client and file, and may be nil.
+func Open(dir string, timeout time.Duration, note func(string)) (*Files, error) {
+	if timeout == 0 {
+		timeout = DefaultReadTimeout
+	}
+	if note == nil {
+		note = func(string) {}
+	}
+	f := &Files{sets: sets{dir: dir, pins: map[string]*pin{}}, timeout: timeout, note: note}
+	return f, f.sets.refresh()
+}
+
+// Names returns the names of the files that are served.
+func (f *Files) Names() []string {
+	f.sets.mu.Lock()
+	defer f.sets.mu.Unlock()
+	var names []string
+	for name := range f.sets.now.files {
+		names = append(names, name)
+	}
+	return names
+}
+
+// ServeHTTP implements [http.Handler]: "/NAME" is a file, "/healthz" tells that
+// the server works.
+func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+	case name == "healthz":
+		f.health(w)
+	case strings.ContainsAny(name, "/\\\x00"):
+		http.NotFound(w, r)
+		f.log(r, "404")
+	default:
+		f.send(w, r, name)
+	}
+}
+
+func (f *Files) health(w http.ResponseWriter) {
+	f.sets.mu.Lock()
+	err := f.sets.refresh()
+	f.sets.mu.Unlock()
+	if err != nil {
+		http.Error(w, "the directory cannot be read", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "ok\n") // a client that has gone is not ill health
+}
+
+// send sends a file, or the ranges of it that are asked for.
+func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
+	client, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		client = r.RemoteAddr
+	}
+	file, done, err := f.sets.take(client, name)
+	if err != nil {
+		http.Error(w, "the directory cannot be read", http.StatusServiceUnavailable)
+		f.log(r, "503: "+err.Error())
+		return
+	}
+	defer done()
+	if file == nil {
+		http.NotFound(w, r)
+		f.log(r, "404")
+		return
+	}
+	w.Header().Set("ETag", file.etag)
+	w.Header().Set("Content-Type", contentType(name))
+	out := newPaced(w, f.timeout)
+	http.ServeContent(out, r, name, file.info.ModTime(), io.NewSectionReader(file, 0, file.info.Size()))
+	f.log(r, out.result(r))
+}
+
+// contentType is what a firmware or BMC expects of a file.
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".iso":
+		return "application/x-iso9660-image"
+	case ".txt":
+		return "text/plain; charset=utf-8"
+	case ".json":
+		return "application/json"
+	case ".gz":
+		return "application/gzip"
+	}
+	return "application/octet-stream"
+}
+
+func (f *Files) log(r *http.Request, result string) {
+	f.note(words.Line(fmt.Sprintf("HTTP %s: %s %s: %s", r.RemoteAddr, r.Method, r.URL.Path, result)))
+}
+
+const (
+	// chunk is what a client is sent at a time, and each holds in memory.
+	chunk = 16 << 10
+	// slowest is the least that a client must take on average, in bytes a
+	// second.
+	slowest = 8 << 10
+)
+
+// errSlow says why a client was cut off.
+var errSlow = errors.New("too slow")
+
+// paced is a response that ends when the client takes too little.
+type paced struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+	start   time.Time
+	status  int
+	sent    int64
+	err     error
+}
+
+func newPaced(w http.ResponseWriter, timeout time.Duration) *paced {
+	return &paced{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: time.Now(), status: http.StatusOK}
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (p *paced) WriteHeader(status int) {
+	p.status = status
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets [http.ResponseController] find the connection.
+func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// Paced returns w with the limits that Files has: a client that takes nothing
+// for timeout, or too little on average, is cut off.
+func Paced(w http.ResponseWriter, timeout time.Duration) http.ResponseWriter {
+	return newPaced(w, timeout)
+}
+
+// Write implements [http.ResponseWriter].
+func (p *paced) Write(b []byte) (int, error) {
+	if elapsed := time.Since(p.start) - p.timeout; elapsed > 0 && float64(p.sent) < elapsed.Seconds()*slowest {
+		p.err = errSlow
+		return 0, p.err
+	}
+	if err := p.control.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	n, err := p.ResponseWriter.Write(b)
+	p.sent += int64(n)
+	if err != nil {
+		p.err = err
+	}
+	return n, err
+}
+
+// ReadFrom implements [io.ReaderFrom] in small pieces: thousands of clients
+// that wait hold little memory.
+func (p *paced) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{p}, struct{ io.Reader }{r}, make([]byte, chunk))
+}
+
+// result says what came of the request.
+func (p *paced) result(r *http.Request) string {
+	took := time.Since(p.start).Round(time.Millisecond)
+	length := p.Header().Get("Content-Length")
+	switch {
+	case p.err != nil:
+		return fmt.Sprintf("%d: stopped after %d of %s bytes in %s: %v", p.status, p.sent, length, took, p.err)
+	case r.Method == http.MethodHead || p.status >= 300:
+		return fmt.Sprint(p.status)
+	}
+	return fmt.Sprintf("%d: %d bytes in %s", p.status, p.sent, took)
+}

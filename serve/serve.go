@@ -1,0 +1,71 @@
+// Package serve sends the artifacts of a build over HTTP, for hookImagesURLPath
+// and hookIsoURL: whole or in ranges, each client from one consistent set of
+// files while builds replace them.
+//
+//	directory -> set (files held open) -> Files (http.Handler) -> Run (listener, limits)
+//
+// Clients that stop reading, or read slower than a minimum, are cut off. The
+// package writes nothing and follows no path with a slash.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"hookbuild/internal/fault"
+)
+
+// DefaultReadTimeout is how long a client may neither send nor take anything.
+const DefaultReadTimeout = 30 * time.Second
+
+// Options say what a server does.
+type Options struct {
+	// Listener accepts the clients; Run closes it.
+	Listener net.Listener
+	Handler  http.Handler
+	// Cert and Key are files for HTTPS; none for HTTP.
+	Cert, Key string
+	// ReadTimeout bounds a request's header; the default is
+	// [DefaultReadTimeout].
+	ReadTimeout time.Duration
+}
+
+// mostHeader is more than any firmware sends.
+const mostHeader = 16 << 10
+
+// Run serves until ctx is done, and then returns nil. Downloads under way are
+// cut off.
+func Run(ctx context.Context, o Options) error {
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = DefaultReadTimeout
+	}
+	server := &http.Server{
+		Handler: o.Handler, ReadHeaderTimeout: o.ReadTimeout, ReadTimeout: o.ReadTimeout, IdleTimeout: o.ReadTimeout, MaxHeaderBytes: mostHeader,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	var err error
+	if o.Cert != "" {
+		err = server.ServeTLS(o.Listener, o.Cert, o.Key)
+	} else {
+		err = server.Serve(o.Listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serving HTTP on %s: %w", o.Listener.Addr(), err)
+}
+
+// Listen opens the address that Run serves.
+func Listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fault.Failedf("listening on %s: %w; choose another address with --listen", addr, err)
+	}
+	return l, nil
+}

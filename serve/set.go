@@ -1,0 +1,196 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// set is the files of a directory at one moment, held open: they stay what they
+// were when a build replaces them.
+type set struct {
+	files map[string]*file
+	// mark changes when any file is replaced.
+	mark string
+	// users counts the clients that are pinned to the set or read from it.
+	users int
+}
+
+// file is one artifact.
+type file struct {
+	*os.File
+	info os.FileInfo
+	etag string
+}
+
+// mostFiles bounds the files of a set, which are held open.
+const mostFiles = 500
+
+// open opens the regular files right below dir.
+func open(dir string) (*set, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &set{files: map[string]*file{}}
+	var mark strings.Builder
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || len(s.files) == mostFiles {
+			continue // hidden files are a build's temporary ones
+		}
+		f, err := openFile(filepath.Join(dir, e.Name()))
+		if errors.Is(err, os.ErrNotExist) || f == nil && err == nil {
+			continue
+		}
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.files[e.Name()] = f
+		fmt.Fprintf(&mark, "%s %s\n", e.Name(), f.etag)
+	}
+	s.mark = mark.String()
+	return s, nil
+}
+
+// openFile opens a regular file, and returns nil for anything else.
+func openFile(name string) (*file, error) {
+	info, err := os.Stat(name) // before opening: opening a FIFO blocks
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &file{f, info, fmt.Sprintf(`"%x-%x-%s"`, info.Size(), info.ModTime().UnixNano(), identity(info))}, nil
+}
+
+func (s *set) close() {
+	for _, f := range s.files {
+		_ = f.Close() // opened for reading
+	}
+}
+
+// pin ties a client to the set that its kernel came from.
+type pin struct {
+	set  *set
+	last time.Time
+}
+
+// pinned is how long a client keeps its set without asking for anything.
+const pinned = 10 * time.Minute
+
+// sets are those in use. A client that asks for a kernel gets the newest; what
+// it asks for next comes from the same set, so that kernel and initramfs fit.
+type sets struct {
+	dir string
+	mu  sync.Mutex
+	now *set
+	// pins are by client address.
+	pins map[string]*pin
+}
+
+// mostPins bounds the clients that are remembered.
+const mostPins = 20_000
+
+// take returns a file for a client, nil when there is none, and what to call
+// when it has been sent.
+func (s *sets) take(client, name string) (*file, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refresh(); err != nil {
+		return nil, nil, err
+	}
+	from := s.now
+	if p := s.pins[client]; p != nil && !strings.HasPrefix(name, "vmlinuz") && p.set.files[name] != nil {
+		p.last, from = time.Now(), p.set
+	} else if strings.HasPrefix(name, "vmlinuz") {
+		s.pin(client)
+	}
+	f := from.files[name]
+	if f == nil {
+		return nil, func() {}, nil
+	}
+	from.users++
+	return f, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.release(from)
+	}, nil
+}
+
+func (s *sets) pin(client string) {
+	s.unpin(client)
+	if len(s.pins) < mostPins {
+		s.now.users++
+		s.pins[client] = &pin{s.now, time.Now()}
+	}
+}
+
+func (s *sets) unpin(client string) {
+	if p := s.pins[client]; p != nil {
+		delete(s.pins, client)
+		s.release(p.set)
+	}
+}
+
+// release closes a set that nobody uses and that is not the newest.
+func (s *sets) release(old *set) {
+	if old.users--; old.users == 0 && old != s.now {
+		old.close()
+	}
+}
+
+// refresh opens the directory again when it has changed, and forgets clients
+// that have gone.
+func (s *sets) refresh() error {
+	for client, p := range s.pins {
+		if time.Since(p.last) > pinned {
+			s.unpin(client)
+		}
+	}
+	mark, err := markOf(s.dir)
+	if s.now != nil && (err != nil || mark == s.now.mark) {
+		return nil // a directory that is being exchanged is still what it was
+	}
+	next, err := open(s.dir)
+	if err != nil {
+		return err
+	}
+	old := s.now
+	s.now = next
+	if old != nil && old.users == 0 {
+		old.close()
+	}
+	return nil
+}
+
+// markOf returns what [set.mark] would be.
+func markOf(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var mark strings.Builder
+	n := 0
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || n == mostFiles {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(dir, e.Name()))
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		n++
+		fmt.Fprintf(&mark, "%s \"%x-%x-%s\"\n", e.Name(), info.Size(), info.ModTime().UnixNano(), identity(info))
+	}
+	return mark.String(), nil
+}
