@@ -101,7 +101,7 @@ type sets struct {
 // mostPins bounds the clients that are remembered.
 const mostPins = 20_000
 
-// take returns a file for a client, nil when there is none, and what to call
+// take returns a file for a client, nil where the set lacks it, and what to call
 // when it has been sent.
 func (s *sets) take(client, name string) (*file, func(), error) {
 	s.mu.Lock()
