@@ -53,7 +53,9 @@ func (a *assembly) link(ctx context.Context) (*initramfs.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if init, ok := result.Tree.Lookup("init"); !ok || init.Type == initramfs.Dir {
+	if init, ok := result.Tree.Lookup("init"); (!ok || init.Type == initramfs.Dir) && a.base.ofDocuments {
+		progress.Warnf(a.b.Progress, "the root file system has no /init, so a kernel starts it only with rdinit= on its command line; a document's `init:` lists an image with one, such as linuxkit/init")
+	} else if !ok || init.Type == initramfs.Dir {
 		return nil, fault.Invalidf("assembling the root file system: it has no /init, so the kernel would not start it; the document's `init:` must list an image with one, such as linuxkit/init")
 	}
 	tree := &initramfs.Tree{}

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/digest"
-	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
@@ -36,9 +33,11 @@ type base struct {
 	// options are how the document is assembled, but for the images.
 	options linuxkit.Options
 	images  map[string]*oci.Image // by long reference
-	layouts map[string]layout     // of the volumes that hold one, by layoutKey
+	layouts map[string]*oci.Index // of the volumes that hold one, by layoutKey
 	// kernel names the kernel that takes the document's place; "" for none.
 	kernel string
+	// ofDocuments tells a system that the user described from a HookOS.
+	ofDocuments bool
 }
 
 // planBase finds what the template or document of the request is made of. With
@@ -74,7 +73,7 @@ const pulledImages = "images/hook-embedded/images"
 // warnLeft says that images which pull-images.sh left in the checkout do not go
 // on board: the store is made from registries, by name.
 func (b *Builder) warnLeft(r Request) error {
-	if r.Document != "" {
+	if len(r.Documents) > 0 {
 		return nil
 	}
 	entries, err := fs.ReadDir(r.Workspace.FS(), pulledImages)
@@ -103,28 +102,22 @@ func microcode(d *linuxkit.Document, k *kernel.Image) *initramfs.Entry {
 	return &e
 }
 
-// layout is a whole image index that a volume holds.
-type layout struct {
-	tree   *initramfs.Tree
-	digest v1.Hash
-}
-
 // layoutKey names what a volume asks for.
 func layoutKey(ref string, platforms []string) string {
 	return linuxkit.ExpandReference(ref) + " " + strings.Join(platforms, ",")
 }
 
-func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[string]layout, error) {
-	layouts := map[string]layout{}
+func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[string]*oci.Index, error) {
+	layouts := map[string]*oci.Index{}
 	for _, v := range d.Volumes {
 		if v.Image == "" || v.Format != "oci" {
 			continue
 		}
-		tree, digest, err := b.Client.Layout(ctx, linuxkit.ExpandReference(v.Image), v.Platforms)
+		index, err := b.Client.Layout(ctx, linuxkit.ExpandReference(v.Image), v.Platforms)
 		if err != nil {
 			return nil, fmt.Errorf("volume %q (line %d): %w", v.Name, v.Line, err)
 		}
-		layouts[layoutKey(v.Image, v.Platforms)] = layout{tree, digest}
+		layouts[layoutKey(v.Image, v.Platforms)] = index
 	}
 	return layouts, nil
 }
@@ -132,12 +125,8 @@ func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[st
 // readBase reads the request's document, or the checkout's template. With the
 // latter come the checkout's containers.
 func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error) {
-	if r.Document != "" {
-		text, err := readDocument(r.Document)
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := newBase(r.Document, text)
+	if len(r.Documents) > 0 {
+		p, err := r.mergeDocuments()
 		return p, nil, err
 	}
 	path, content, err := r.Workspace.Template(r.Template)
@@ -170,17 +159,30 @@ func newBase(path string, text []byte) (*base, error) {
 	return &base{text: text, document: document}, nil
 }
 
-// readDocument reads a file, no larger than a document may be.
-func readDocument(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.Invalidf("reading the LinuxKit document: %w", err)
+// mergeDocuments is the base that the request's documents describe together.
+func (r Request) mergeDocuments() (*base, error) {
+	merged := &base{ofDocuments: true}
+	var parsed []*linuxkit.Document
+	for _, d := range r.Documents {
+		p, err := newBase(d.Name, d.Text)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, p.document)
+		merged.text = append(merged.text, d.Text...)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, linuxkit.MaxDocument+1)) // Parse refuses what is longer
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("reading the LinuxKit document %q: %w", path, err)
+	if len(parsed) == 1 {
+		merged.document = parsed[0]
+		return merged, nil
 	}
-	return text, nil
+	for _, d := range r.Documents { // where each ends is part of what was read
+		merged.text = fmt.Appendf(merged.text, "\n# %d bytes", len(d.Text))
+	}
+	var err error
+	if merged.document, err = linuxkit.Merge(parsed...); err != nil {
+		return nil, fmt.Errorf("merging %s: %w", r.documentNames(), err)
+	}
+	return merged, nil
 }
 
 // variables gives the template's variables their values.
@@ -208,7 +210,7 @@ func (p *base) key(salt string) (string, error) {
 		digests[ref] = img.ID.String()
 	}
 	for name, l := range p.layouts {
-		digests[name] = l.digest.String()
+		digests[name] = l.Digest.String()
 	}
 	sources, err := p.sourceDigests()
 	if err != nil {
@@ -239,7 +241,7 @@ func (p *base) sourceDigests() (map[string]string, error) {
 // imageSource gives linuxkit the images that the plan found.
 type imageSource struct {
 	images  map[string]*oci.Image
-	layouts map[string]layout
+	layouts map[string]*oci.Index
 }
 
 // Image implements [linuxkit.ImageSource].
@@ -252,12 +254,12 @@ func (s imageSource) Image(ctx context.Context, ref string) (*linuxkit.Image, er
 }
 
 // Layout implements [linuxkit.LayoutSource].
-func (s imageSource) Layout(_ context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
+func (s imageSource) Layout(ctx context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
 	l, ok := s.layouts[layoutKey(ref, platforms)]
 	if !ok {
 		return nil, fmt.Errorf("finding the image %q: the plan did not foresee it", ref)
 	}
-	return l.tree, nil
+	return l.Tree, l.Fetch(ctx)
 }
 
 var _ linuxkit.LayoutSource = imageSource{}

@@ -59,7 +59,11 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.kernel.Close()) }()
+	defer func() {
+		if p.kernel != nil {
+			err = errors.Join(err, p.kernel.Close())
+		}
+	}()
 	segments, err := b.segments(ctx, p)
 	if err != nil {
 		return nil, err
@@ -100,7 +104,7 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 
 // planSystem finds the kernel and what the root file system is made of.
 func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
-	if p.Document == "" || p.Kernel != "" {
+	if len(p.Documents) == 0 || p.Kernel != "" {
 		if p.kernel, err = b.kernel(ctx, p.Request); err != nil {
 			return err
 		}
@@ -111,6 +115,9 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 	if p.assembly, err = b.newAssembly(p.base); err != nil {
 		return err
 	}
+	if p.kernel == nil && p.rootFSOnly() {
+		return nil
+	}
 	if p.kernel == nil {
 		if p.kernel, err = b.documentKernel(ctx, p.Request, p.assembly); err != nil {
 			return err
@@ -120,10 +127,19 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 	return err
 }
 
+// rootFSOnly reports whether the root file system is asked for alone: a
+// document without a kernel and its tar archive.
+func (p *plan) rootFSOnly() bool {
+	return p.base.document.Kernel.Image == "" && p.Kernel == "" && p.Tar && p.ISO == nil && p.Embed == nil
+}
+
 // segments makes the archives of the initramfs in the order in which the
 // kernel reads them, each compressed but for the first, the microcode, from the
 // cache where they are known.
 func (b *Builder) segments(ctx context.Context, p *plan) ([]*cache.File, error) {
+	if p.kernel == nil {
+		return nil, nil
+	}
 	made := make([]*cache.File, 3)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {

@@ -45,7 +45,7 @@ func (b *Builder) documentKernel(ctx context.Context, r Request, a *assembly) (*
 	}
 	k, err := kernel.FromParts(ctx, f.Path(), nil)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("reading the kernel of the document %q: %w", r.Document, err)
+		return nil, fmt.Errorf("reading the kernel of the document %s: %w", r.documentNames(), err)
 	}
 	k.Source = "image:" + a.base.document.Kernel.Image
 	r.Kernel = k.Source

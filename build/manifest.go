@@ -3,6 +3,7 @@ package build
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/onboard"
@@ -13,11 +14,13 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 	r := artifact.Build{
 		ID: p.OutputID, Arch: p.Flavor.Arch, Flavor: p.Flavor.ID, Hookbuild: b.Version, Artifacts: artifacts,
 		Template: &artifact.Input{Name: p.templateName(), Digest: digest.OfBytes(p.base.text)}, Loader: made.loader, Size: made.report,
-		Kernel: &artifact.Kernel{Source: onboard.SourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest},
 		Options: map[string]string{
 			"compression": string(p.Segment.Compression), "level": fmt.Sprint(p.Segment.Level),
 			"hookVersion": p.HookVersion, "outputID": p.OutputID,
 		},
+	}
+	if p.kernel != nil {
+		r.Kernel = &artifact.Kernel{Source: onboard.SourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest}
 	}
 	for _, ref := range p.base.references() {
 		r.Images = append(r.Images, artifact.Image{Reference: ref, Digest: digestOfImage(p.base.images[ref]).String()})
@@ -33,8 +36,12 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 
 // templateName is what the root file system was described by.
 func (r Request) templateName() string {
-	if r.Document != "" {
-		return filepath.Base(r.Document)
+	if len(r.Documents) > 0 {
+		var names []string
+		for _, d := range r.Documents {
+			names = append(names, filepath.Base(d.Name))
+		}
+		return strings.Join(names, " ")
 	}
 	return r.Template
 }

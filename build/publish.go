@@ -45,10 +45,13 @@ type made struct {
 
 // write writes all artifacts that were asked for.
 func (b *Builder) write(ctx context.Context, s *artifact.Stage, p *plan, segments []*cache.File) (*made, error) {
+	var m made
+	if p.kernel == nil {
+		return &m, writeRootFS(ctx, s, p)
+	}
 	if err := writeFiles(ctx, s, p, segments); err != nil {
 		return nil, err
 	}
-	var m made
 	var err error
 	if m.report, err = b.report(ctx, p, segments, s.Path("initramfs-"+p.OutputID)); err != nil {
 		return nil, err
@@ -78,7 +81,7 @@ func writeFiles(ctx context.Context, s *artifact.Stage, p *plan, segments []*cac
 		{"vmlinuz-", func(w io.Writer) error { return initramfs.CopyContent(w, p.kernel.Kernel) }},
 		{"initramfs-", func(w io.Writer) error { return concatenate(ctx, w, segments) }},
 	}
-	if p.Document != "" { // Tinkerbell passes the command line to a HookOS
+	if len(p.Documents) > 0 { // Tinkerbell passes the command line to a HookOS
 		files = append(files, file{"cmdline-", func(w io.Writer) error {
 			_, err := io.WriteString(w, p.base.document.Kernel.Cmdline)
 			return err

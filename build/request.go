@@ -1,6 +1,9 @@
 package build
 
 import (
+	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"hookbuild/build/artifact"
@@ -9,6 +12,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
+	"hookbuild/linuxkit"
 )
 
 // Request is what a user asks for.
@@ -18,9 +22,9 @@ type Request struct {
 	// Template names linuxkit-templates/NAME.template.yaml; empty is the
 	// flavor's.
 	Template string
-	// Document is the path of a LinuxKit document that takes the place of a
+	// Documents are LinuxKit documents, merged in order, that take the place of a
 	// checkout's template; it is assembled as it is, and needs no checkout.
-	Document string
+	Documents []Document
 	// Name is the artifacts' directory in Out and begins the tarball's name;
 	// empty is "hook".
 	Name string
@@ -61,6 +65,30 @@ type Request struct {
 	Out string
 }
 
+// Document is a LinuxKit document and what it is called.
+type Document struct {
+	Name string // the file's name, for messages and the manifest
+	Text []byte
+}
+
+// ReadDocument reads a LinuxKit document, no larger than one may be.
+func ReadDocument(r io.Reader, name string) (Document, error) {
+	text, err := io.ReadAll(io.LimitReader(r, linuxkit.MaxDocument+1)) // Parse refuses what is longer
+	if err != nil {
+		return Document{}, fmt.Errorf("reading the LinuxKit document %q: %w", name, err)
+	}
+	return Document{name, text}, nil
+}
+
+// documentNames names the documents for messages.
+func (r Request) documentNames() string {
+	var names []string
+	for _, d := range r.Documents {
+		names = append(names, d.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // ISO asks for an ISO image that boots by UEFI.
 type ISO struct {
 	// Loader is GRUB: an EFI program, a directory or an image with one. Empty
@@ -82,8 +110,8 @@ func (r Request) Check() error {
 	if err := artifact.CheckOut(r.Out); err != nil {
 		return err
 	}
-	if r.Document != "" {
-		_, err := readDocument(r.Document)
+	if len(r.Documents) > 0 {
+		_, err := r.mergeDocuments()
 		return err
 	}
 	setDefault(&r.Template, r.Flavor.Template)
@@ -92,10 +120,10 @@ func (r Request) Check() error {
 }
 
 func (r *Request) fillDefaults() error {
-	if r.KernelOptions.Plan.Flavor.ID == "" && r.Document == "" {
+	if r.KernelOptions.Plan.Flavor.ID == "" && len(r.Documents) == 0 {
 		r.KernelOptions.Plan.Flavor, r.KernelOptions.Plan.HookDir = r.Flavor, r.Workspace.Dir
 	}
-	if r.Document == "" || r.Kernel != "" {
+	if len(r.Documents) == 0 || r.Kernel != "" {
 		if err := kernel.CheckReference(r.Kernel, r.KernelOptions); err != nil {
 			return err
 		}

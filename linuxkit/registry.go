@@ -32,8 +32,11 @@ func (r *registry) Image(ctx context.Context, ref string) (*Image, error) {
 
 // Layout implements [LayoutSource].
 func (r *registry) Layout(ctx context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
-	tree, _, err := r.client.Layout(ctx, ref, platforms)
-	return tree, err
+	index, err := r.client.Layout(ctx, ref, platforms)
+	if err != nil {
+		return nil, err
+	}
+	return index.Tree, index.Fetch(ctx)
 }
 
 // FromOCI reads an image's file system, with all layers fetched at once.

@@ -99,7 +99,7 @@ func imageFlags() []cli.Flag {
 
 func documentFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "yaml", Usage: "assemble the LinuxKit document `FILE`, which needs no Hook checkout; its `source:` files are found from this directory"},
+		&cli.StringSliceFlag{Name: "yaml", Usage: "assemble the LinuxKit document `FILE`, - for standard input, which needs no Hook checkout; several are merged as the linuxkit tool does (repeatable); their `source:` files are found from this directory"},
 		&cli.StringFlag{Name: "name", Usage: "the directory of the document's artifacts in --out, and the beginning of the tarball's name (default: the file's name)"},
 	}
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit/size"
 )
@@ -27,7 +29,7 @@ func newLinuxKitCommand(a *app) *cli.Command {
 // documentTarget is the system that a LinuxKit document describes.
 func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if c.NArg() > 0 || c.IsSet("template") {
-		return r, usagef("--yaml %s describes the whole system: leave the flavor and --template out", c.String("yaml"))
+		return r, usagef("--yaml %s describes the whole system: leave the flavor and --template out", strings.Join(c.StringSlice("yaml"), " "))
 	}
 	if kernel := c.String("kernel"); kernel == "latest" || kernel == "build" {
 		return r, usagef("--kernel %s means a flavor's kernel, and --yaml has none: leave it out for the document's own, or give image:REF, deb:FILE or dir:DIR", kernel)
@@ -42,7 +44,10 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Document, r.Kernel = c.String("yaml"), c.String("kernel")
+	r.Kernel = c.String("kernel")
+	if r.Documents, err = a.readDocuments(c.StringSlice("yaml")); err != nil {
+		return r, err
+	}
 	if r.Name, err = documentName(c); err != nil {
 		return r, err
 	}
@@ -55,17 +60,46 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	return r, nil
 }
 
+// readDocuments reads the files, "-" from standard input.
+func (a *app) readDocuments(files []string) ([]build.Document, error) {
+	var all []build.Document
+	for _, file := range files {
+		document, err := a.readDocument(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, document)
+	}
+	return all, nil
+}
+
+func (a *app) readDocument(file string) (build.Document, error) {
+	if file == "-" {
+		return build.ReadDocument(a.stdin, "standard input")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return build.Document{}, fault.Invalidf("reading the LinuxKit document: %w", err)
+	}
+	defer f.Close() // only read
+	return build.ReadDocument(f, file)
+}
+
 // fileName tells whether a text can be a file's name or the end of one.
 func fileName(text string) bool {
 	return text != "" && !strings.HasPrefix(text, ".") && !strings.ContainsAny(text, "/\x00\n")
 }
 
-// documentName is --name, else the file's name without what follows its first
-// dot.
+// documentName returns --name, else the last file's name without what follows
+// its first dot.
 func documentName(c *cli.Context) (string, error) {
 	name := c.String("name")
 	if name == "" {
-		name, _, _ = strings.Cut(filepath.Base(c.String("yaml")), ".")
+		files := c.StringSlice("yaml")
+		name, _, _ = strings.Cut(filepath.Base(files[len(files)-1]), ".")
+		if files[len(files)-1] == "-" {
+			name = "moby" // as the linuxkit tool calls it
+		}
 	}
 	if !fileName(name) {
 		return "", usagef("%q cannot name a directory of artifacts: give a --name without slashes and a leading dot", name)

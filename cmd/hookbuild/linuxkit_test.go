@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -91,6 +92,71 @@ func (p place) artifacts(dir string) []string {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+// system runs linuxkit on documents given as text, the last on standard input.
+func (p place) system(code int, documents []string, args ...string) outcome {
+	p.t.Helper()
+	line := []string{"linuxkit", "--name", "x", "--cache-dir", p.cache, "--out", p.out, "--progress", "plain"}
+	for i, text := range documents {
+		if i == len(documents)-1 {
+			line = append(line, "--yaml", "-")
+			break
+		}
+		file := filepath.Join(p.t.TempDir(), fmt.Sprintf("%d.yml", i))
+		site.WriteFile(p.t, file, strings.ReplaceAll(text, "HOST", p.site.Host))
+		line = append(line, "--yaml", file)
+	}
+	var stdout, stderr bytes.Buffer
+	got := run(p.t.Context(), append(line, args...), environment{
+		getenv: func(string) string { return "" }, stdin: strings.NewReader(strings.ReplaceAll(documents[len(documents)-1], "HOST", p.site.Host)),
+		stdout: &stdout, stderr: &stderr,
+	})
+	if got != code {
+		p.t.Fatalf("%v: exit code %d, want %d\n%s", line, got, code, stderr.String())
+	}
+	return outcome{got, stdout.String(), stderr.String()}
+}
+
+const (
+	kernelPart = "kernel:\n  image: HOST/kernel:1\n  cmdline: quiet\n"
+	initPart   = "init: [HOST/init:1]\n"
+)
+
+func TestDocumentsAreMerged(t *testing.T) {
+	p := newPlace(t)
+	p.system(0, []string{kernelPart, initPart, "kernel: {cmdline: loud}\nfiles:\n  - {path: etc/merged, contents: x}\n"}, "--tar")
+	if got := readFile(t, filepath.Join(p.out, "x/cmdline-x86_64")); got != "loud" {
+		t.Errorf("the command line is %q", got)
+	}
+	list := readFile(t, filepath.Join(p.out, "x/x_rootfs_x86_64.filelist"))
+	if !strings.Contains(list, "etc/merged") || !strings.Contains(list, "bin/program") {
+		t.Errorf("of both documents come:\n%s", list)
+	}
+	got := p.system(3, []string{kernelPart + initPart, "services:\n  - {name: a, image: HOST/init:1}\n", "services:\n  - {name: a, image: HOST/init:1}\n"})
+	if !strings.Contains(got.stderr, "merging") || !strings.Contains(got.stderr, "standard input") {
+		t.Errorf("a service twice: %s", got.stderr)
+	}
+}
+
+func TestDocumentsMayLackAKernelOrAnInit(t *testing.T) {
+	p := newPlace(t)
+	p.system(0, []string{initPart}, "--tar")
+	want(t, p.artifacts("x"), "checksums.txt", "manifest.json", "x_rootfs_x86_64.filelist", "x_rootfs_x86_64.tar")
+	p.system(3, []string{initPart}) // an initramfs alone boots nothing
+	got := p.system(0, []string{kernelPart + "files:\n  - {path: etc/x, contents: x}\n"})
+	if !strings.Contains(got.stderr, "warning: the root file system has no /init") {
+		t.Errorf("said %s", got.stderr)
+	}
+}
+
+func TestVolumesHoldWholeImages(t *testing.T) {
+	p := newPlace(t)
+	p.system(0, []string{kernelPart + initPart + "volumes:\n  - {name: v, image: HOST/init:1, format: oci}\n"}, "--tar")
+	list := readFile(t, filepath.Join(p.out, "x/x_rootfs_x86_64.filelist"))
+	if !strings.Contains(list, "containers/volumes/v/lower/index.json") {
+		t.Errorf("the volume is not there:\n%s", list)
+	}
 }
 
 func TestDocumentNeedsNoCheckout(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 
 	"hookbuild/internal/initramfs"
 )
@@ -19,24 +20,50 @@ import (
 // index.json, and below blobs/sha256 the index as it is and the images for the
 // platforms ("linux/arm64"), or all of them when none is named. Layers stay
 // where they are until their files are opened. The digest is the index's.
-func (c *Client) Layout(ctx context.Context, src string, platforms []string) (*initramfs.Tree, v1.Hash, error) {
+func (c *Client) Layout(ctx context.Context, src string, platforms []string) (*Index, error) {
 	s, root, err := c.find(ctx, src)
 	if err != nil {
-		return nil, root, fmt.Errorf("finding image %q: %w", src, err)
+		return nil, fmt.Errorf("finding image %q: %w", src, err)
 	}
 	l := &layoutWriter{ctx: ctx, src: src, from: s}
 	if err := l.write(root, platforms); err != nil {
-		return nil, root, fmt.Errorf("laying out image %q: %w", src, err)
+		return nil, fmt.Errorf("laying out image %q: %w", src, err)
 	}
-	return &l.tree, root, nil
+	return &Index{Tree: &l.tree, Digest: root, layers: l.layers, jobs: cap(c.slots)}, nil
+}
+
+// Index is an image index as the files of an OCI layout.
+type Index struct {
+	// Tree holds the layout. A layer that was not fetched is when it is opened.
+	Tree   *initramfs.Tree
+	Digest v1.Hash
+	layers []*ArtifactFile
+	jobs   int
+}
+
+// Fetch brings the layers into the cache, several at once.
+func (x *Index) Fetch(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(x.jobs)
+	for _, layer := range x.layers {
+		g.Go(func() error {
+			f, err := layer.Open(ctx)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		})
+	}
+	return g.Wait()
 }
 
 // layoutWriter makes the files of one layout.
 type layoutWriter struct {
-	ctx  context.Context // of opening layers, too
-	src  string
-	from *registrySource
-	tree initramfs.Tree
+	ctx    context.Context
+	src    string
+	from   *registrySource
+	tree   initramfs.Tree
+	layers []*ArtifactFile
 }
 
 func (l *layoutWriter) write(root v1.Hash, platforms []string) error {
@@ -150,10 +177,12 @@ func (l *layoutWriter) addLayer(d v1.Descriptor) error {
 		return invalid("the size %d of its layer %s is no size", d.Size, d.Digest)
 	}
 	file := &ArtifactFile{Name: d.Digest.String(), Digest: d.Digest, Size: d.Size, artifact: l.src, source: l.from, blob: d}
+	l.layers = append(l.layers, file)
+	opening := context.WithoutCancel(l.ctx) // the tree outlives the call that made it
 	return l.tree.Add(initramfs.Entry{
 		Path: blobPath(d.Digest), Type: initramfs.Regular, Mode: 0o644, Size: d.Size, ModTime: initramfs.Epoch(), Origin: l.src,
 		Open: func() (io.ReadCloser, error) {
-			f, err := file.Open(l.ctx)
+			f, err := file.Open(opening)
 			if err != nil {
 				return nil, err
 			}

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -103,16 +104,16 @@ func layoutClient(t *testing.T) *Client {
 
 func TestLayoutIsWhole(t *testing.T) {
 	ref := twoPlatforms(t)
-	tree, digest, err := layoutClient(t).Layout(t.Context(), ref, nil)
+	index, err := layoutClient(t).Layout(t.Context(), ref, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := unpack(t, tree)
+	dir := unpack(t, index.Tree)
 	written, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inner, err := written.ImageIndex(digest)
+	inner, err := written.ImageIndex(index.Digest)
 	if err == nil {
 		err = validate.Index(inner)
 	}
@@ -131,21 +132,42 @@ func TestLayoutIsWhole(t *testing.T) {
 func TestLayoutOfOnePlatform(t *testing.T) {
 	ref := twoPlatforms(t)
 	client := layoutClient(t)
-	tree, _, err := client.Layout(t.Context(), ref, []string{"linux/arm64"})
+	index, err := client.Layout(t.Context(), ref, []string{"linux/arm64"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := unpack(t, tree)
+	dir := unpack(t, index.Tree)
 	blobs, err := os.ReadDir(filepath.Join(dir, "blobs/sha256"))
 	if err != nil || len(blobs) != 5 { // index, manifest, configuration, two layers
 		t.Errorf("%d blobs, %v", len(blobs), err)
 	}
 	for _, platforms := range [][]string{{"linux/riscv64"}, {"a/b/c/d"}} {
-		if _, _, err := client.Layout(t.Context(), ref, platforms); fault.KindOf(err) != fault.Invalid {
+		if _, err := client.Layout(t.Context(), ref, platforms); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%v: %v", platforms, err)
 		}
 	}
-	if _, _, err := client.Layout(t.Context(), ref+"x", nil); fault.KindOf(err) != fault.Outside {
+	if _, err := client.Layout(t.Context(), ref+"x", nil); fault.KindOf(err) != fault.Outside {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A layout is planned under a context that ends before its files are read.
+func TestLayoutOutlivesItsContext(t *testing.T) {
+	for _, fetched := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		index, err := layoutClient(t).Layout(ctx, twoPlatforms(t), nil)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fetched {
+			if err := index.Fetch(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := index.Fetch(ctx); err == nil {
+				t.Error("fetching went on after its context ended")
+			}
+		}
+		unpack(t, index.Tree)
 	}
 }
