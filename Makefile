@@ -11,7 +11,7 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEADCODE = golang.org/x/tools/cmd/deadcode@v0.52.0
 ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: demo test kernels check e2e bench build install uninstall dist clean
+.PHONY: fuzz demo test kernels check e2e bench build install uninstall dist clean
 
 # The main job on real input: images, a bundle and a kernel package become a
 # HookOS that boots in QEMU and runs an embedded image.
@@ -51,6 +51,10 @@ e2e:
 	$(GO) test -tags e2e -timeout 90m ./kernel/container ./netboot/chain ./cmd/hookdemo
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
+
+# Every fuzz target, a minute each.
+fuzz:
+	.ci/fuzz 60
 
 # Tables that compare with the tools replaced; see bench/README.md.
 bench:

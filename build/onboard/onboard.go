@@ -104,11 +104,16 @@ func (p *Packer) Find(ctx context.Context, w Wanted) (*Set, error) {
 
 func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch string) ([]embed.Item, error) {
 	items := make([]embed.Item, len(images))
+	lacking := make([]error, len(images)) // all of them are reported at once
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(p.Jobs, 4))
 	for i, image := range images {
 		g.Go(func() error {
 			found, err := p.Client.Image(ctx, image.Reference(), v1.Platform{OS: "linux", Architecture: dockerArch})
+			if oci.LacksPlatform(err) {
+				lacking[i] = fmt.Errorf("embedding %s: %w", image.Name, err)
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("embedding %s: %w", image.Name, err)
 			}
@@ -116,7 +121,13 @@ func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch
 			return nil
 		})
 	}
-	return items, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(lacking...); err != nil {
+		return nil, fault.Invalidf("%w\nname images for linux/%s in their place with --image or --images-file, leave them out, or choose another --arch", err, dockerArch)
+	}
+	return items, nil
 }
 
 // pulledDigests are what a pull would have recorded beside a source's own name,

@@ -377,3 +377,21 @@ func TestDocumentRefusals(t *testing.T) {
 		nothingIn(t, p.out)
 	}
 }
+
+// Images that are not there for the architecture are named all at once.
+func TestImagesOfAnotherArchitectureAreNamedTogether(t *testing.T) {
+	p := newPlace(t)
+	in := filepath.Join(t.TempDir(), "initramfs-aarch64")
+	site.WriteFile(t, in, microcode(t))
+	var args []string
+	for _, name := range []string{"one", "two"} {
+		site.Push(t, p.site.Host+"/"+name+":1", map[string]string{"bin/x": "x"})
+		args = append(args, "--image", p.site.Host+"/"+name+":1=127.0.0.1/embedded/"+name)
+	}
+	got := p.run(3, append([]string{"embed", "--initramfs", in, "-o", filepath.Join(t.TempDir(), "out"), "--arch", "arm64"}, args...)...)
+	for _, part := range []string{"/one:1", "/two:1", "choose another --arch"} {
+		if !strings.Contains(got.stderr, part) {
+			t.Errorf("%q is not in:\n%s", part, got.stderr)
+		}
+	}
+}

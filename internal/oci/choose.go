@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -88,11 +89,23 @@ func choose(offered []v1.Descriptor, p v1.Platform) (v1.Descriptor, error) {
 	}
 	fitting := slices.DeleteFunc(images, func(d v1.Descriptor) bool { return !fits(d.Platform, p) })
 	if len(fitting) == 0 {
-		return v1.Descriptor{}, invalid("there is none for %s: it is offered for %s", p.String(), listPlatforms(offered))
+		return v1.Descriptor{}, platformError{invalid("there is none for %s: it is offered for %s", p.String(), listPlatforms(offered))}
 	}
 	return slices.MinFunc(fitting, func(a, b v1.Descriptor) int {
 		return rankVariant(a.Platform.Variant, p) - rankVariant(b.Platform.Variant, p)
 	}), nil
+}
+
+// platformError says that an image is not there for the platform asked for.
+type platformError struct{ error }
+
+func (e platformError) Unwrap() error { return e.error }
+
+// LacksPlatform reports whether err says that an image is not there for the
+// platform that was asked for.
+func LacksPlatform(err error) bool {
+	var lacks platformError
+	return errors.As(err, &lacks)
 }
 
 // isNoImage tells attestations, signatures and the like apart, which stand in

@@ -138,6 +138,6 @@ func checkPlatform(m *Image, want v1.Platform) error {
 	if !wrongOS && !wrongArch {
 		return nil
 	}
-	return fault.Invalidf("choosing image %q: it is for %s and not for %s: name an image that is, or change --arch",
-		m.Source, is.String(), v1.Platform{OS: want.OS, Architecture: want.Architecture}.String())
+	return platformError{fault.Invalidf("choosing image %q: it is for %s and not for %s: name an image that is, or change --arch",
+		m.Source, is.String(), v1.Platform{OS: want.OS, Architecture: want.Architecture}.String())}
 }
