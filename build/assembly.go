@@ -35,13 +35,13 @@ func (b *Builder) newAssembly(p *base) (*assembly, error) {
 	return &assembly{b: b, base: p, key: key}, err
 }
 
-// assembled gives the root file system as the document describes it.
+// assembled returns the root file system as the document describes it.
 func (a *assembly) assembled(ctx context.Context) (*linuxkit.Result, error) {
 	a.once.Do(func() { a.result, a.err = linuxkit.Assemble(ctx, a.base.document, a.base.options) })
 	return a.result, a.err
 }
 
-// tree gives the root file system for an initramfs: equal files are links to
+// tree returns the root file system for an initramfs: equal files are links to
 // one where that is safe.
 func (a *assembly) tree(ctx context.Context) (*initramfs.Tree, error) {
 	a.onceLinked.Do(func() { a.linked, a.errLinked = a.link(ctx) })

@@ -185,7 +185,7 @@ func (r Request) mergeDocuments() (*base, error) {
 	return merged, nil
 }
 
-// variables gives the template's variables their values.
+// variables returns the values of the template's variables.
 func (r Request) variables(k *kernel.Image, own []containers.Container) map[string]string {
 	values := map[string]string{
 		"HOOK_VERSION":        r.HookVersion,
@@ -238,7 +238,7 @@ func (p *base) sourceDigests() (map[string]string, error) {
 	return digests, nil
 }
 
-// imageSource gives linuxkit the images that the plan found.
+// imageSource provides linuxkit with the images that the plan found.
 type imageSource struct {
 	images  map[string]*oci.Image
 	layouts map[string]*oci.Index

@@ -1,6 +1,6 @@
 // Package build is the pipeline: from a flavor, a Hook checkout and a bundle to
 // the artifacts that a machine boots. It is the one room that knows the others;
-// it decides nothing that a room can decide.
+// it makes no decision that belongs to another package.
 //
 //	template + container images -> linuxkit  -> base segment  --+
 //	kernel image or package     -> kernel    --^                +-> initramfs, vmlinuz, ...
@@ -30,7 +30,7 @@ type Builder struct {
 	Client   *oci.Client
 	Progress progress.Sink
 	// Engine reaches the Docker Engine, where something is only there or must be
-	// built; nil is none.
+	// built; nil means that there is none.
 	Engine Engine
 	// Jobs is how much is done at once.
 	Jobs int

@@ -111,7 +111,7 @@ func listing(ctx context.Context, r io.Reader) (*initramfs.Tree, error) {
 	return tree, nil
 }
 
-// keptReport gives the report that the cache has for key, or makes it.
+// keptReport returns the report that the cache has for key, or makes it.
 func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*size.Report, error)) (*size.Report, error) {
 	f, _, err := b.Cache.Derived(ctx, reportsKind, key, func(w io.Writer) error {
 		r, err := weigh()
@@ -128,8 +128,8 @@ func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*siz
 	return &r, errors.Join(err, f.Close())
 }
 
-// earlierReport is the one of the build that stands at the place of p's
-// artifacts; nil when there is none.
+// earlierReport returns the report of the build that p replaces; nil when there
+// is none.
 func earlierReport(p *plan) (*size.Report, error) {
 	m, err := artifact.ReadManifest(filepath.Join(p.Out, p.Name, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -58,7 +58,7 @@ type Request struct {
 	ISO *ISO
 	// MaxSize is the most bytes that the initramfs may have; 0 is no limit.
 	MaxSize int64
-	// SourceDate is the time of what no image holds, and later times become it
+	// SourceDate is the mtime of generated files; later mtimes are clamped to it
 	// (SOURCE_DATE_EPOCH); the zero time is 1970 and no limit.
 	SourceDate time.Time
 	// Out is the output directory.

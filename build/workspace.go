@@ -21,7 +21,7 @@ type Workspace struct {
 // marks are what tells a Hook checkout from any other directory.
 var marks = [...]string{"linuxkit-templates", filepath.Join("kernel", "configs")}
 
-// OpenWorkspace gives the checkout at dir or, when dir is empty, the nearest
+// OpenWorkspace returns the checkout at dir or, when dir is empty, the nearest
 // one at or above start.
 func OpenWorkspace(dir, start string) (Workspace, error) {
 	if dir != "" {

@@ -1,6 +1,6 @@
 // Package matrix says what CI builds, and on which runners, in the JSON that
-// GitHub Actions' matrices are made of. It gives what upstream's
-// "build.sh gha-matrix" gives for the same environment; only the order is the
+// GitHub Actions' matrices are made of. It prints what upstream's
+// "build.sh gha-matrix" prints for the same environment; only the order is the
 // inventory's, where upstream's is that of a hash table.
 package matrix
 
@@ -154,7 +154,7 @@ func or(a, b string) string {
 // Output is a step's output in GitHub Actions.
 type Output struct{ Name, JSON string }
 
-// Outputs gives the four matrices under the names that workflows know them by,
+// Outputs returns the four matrices under the names that workflows know them by,
 // each as one line of JSON.
 func (m Matrix) Outputs() ([]Output, error) {
 	var all []Output

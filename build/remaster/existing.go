@@ -137,7 +137,7 @@ func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o
 	return nil
 }
 
-// hasStore tells whether there is anything of a store.
+// hasStore reports whether there is anything of a store.
 func (x *Existing) hasStore() bool { return x.has(embed.StorePath) || x.has(embed.ScriptPath) }
 
 func (x *Existing) has(path string) bool {
@@ -164,7 +164,7 @@ func (x *Existing) copySegments(ctx context.Context, out *initramfs.FileWriter, 
 	return out.Append(ctx, io.MultiReader(zeros, x.section(from, to-from)))
 }
 
-// segmentHolds tells whether one of the paths, or what is below, is in the
+// segmentHolds reports whether one of the paths, or what is below, is in the
 // segment.
 func (x *Existing) segmentHolds(ctx context.Context, s initramfs.Segment, paths ...string) (bool, error) {
 	r := initramfs.NewReader(ctx, x.section(s.Offset, s.Size), initramfs.Limits{})

@@ -28,7 +28,7 @@ type listing struct {
 	builds  []artifact.Build
 }
 
-// known tells whether a listing names the file.
+// known reports whether a listing names the file.
 func (l listing) known(name string) bool {
 	_, summed := l.sums[name]
 	_, recorded := l.records[name]
@@ -125,7 +125,7 @@ func (v *verifier) readChecksums() (map[string]string, error) {
 	return sums, nil
 }
 
-// plain tells whether name is that of a file in the directory itself.
+// plain reports whether name is that of a file in the directory itself.
 func plain(name string) bool { return name == filepath.Base(name) && name != ".." && name != "." }
 
 // lines names the first of some lines: "line 3 is", "line 3 and 2 others are".

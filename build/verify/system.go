@@ -196,7 +196,7 @@ func (v *verifier) checkRecorded(s *System, recorded []artifact.OnBoard) {
 	}
 }
 
-// lookup tells whether a container finds its image without a registry.
+// lookup reports whether a container finds its image without a registry.
 func (s *System) lookup(name string) (bool, error) {
 	if s.store == nil {
 		_, err := embed.Name(name)

@@ -147,7 +147,7 @@ func isArtifact(name string) bool {
 	return name == artifact.ChecksumsFile || name == artifact.ManifestFile || isBootFile(name)
 }
 
-// isBootFile tells whether machines may ask for a file of that name.
+// isBootFile reports whether machines may ask for a file of that name.
 func isBootFile(name string) bool {
 	return strings.HasPrefix(name, vmlinuzPrefix) || strings.HasPrefix(name, initramfsPrefix)
 }
@@ -193,7 +193,7 @@ func (v *verifier) take(ctx context.Context, file string, err error) error {
 	return nil
 }
 
-// each gives the errors that err joins, or err alone.
+// each returns the errors that err joins, or err alone.
 func each(err error) []error {
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {

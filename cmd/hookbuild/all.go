@@ -38,7 +38,7 @@ func newAllCommand(a *app) *cli.Command {
 	}
 }
 
-// wantsImages tells whether a flag asks for embedded images.
+// wantsImages reports whether a flag asks for embedded images.
 func wantsImages(c *cli.Context) bool {
 	for _, flag := range concat([]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle"}}, bundleFlags(), imageFlags()) {
 		if c.IsSet(flag.Names()[0]) {
@@ -195,7 +195,7 @@ func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kerne
 	return ref, o, err
 }
 
-// noBuild tells whether building containers is forbidden.
+// noBuild reports whether building containers is forbidden.
 func (a *app) noBuild(c *cli.Context) bool {
 	may := a.variable("DO_BUILD_LK_CONTAINERS")
 	return c.Bool("no-build-containers") || may != "" && !truth(may)
