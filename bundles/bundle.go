@@ -12,13 +12,15 @@
 //	ReadActions         a template or cluster specification -> []Action
 //
 // It is strict about what a manifest is (its kind) and lenient about keys that
-// it does not know: newer releases add some. No image is fetched here, and the
-// eksctl program is not run: its output comes in as text.
+// it does not know: newer releases add some. No image is fetched here.
 package bundles
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"hookbuild/internal/fault"
 )
@@ -58,11 +60,31 @@ func (b *Bundle) parse(data []byte) error {
 	if err := checkKind(root, kindBundles); err != nil {
 		return err
 	}
+	if err := checkComplete(root); err != nil {
+		return err
+	}
 	if err := decode(root, &b.doc); err != nil {
 		return err
 	}
 	if len(b.doc.Spec.VersionsBundles) == 0 {
 		return fmt.Errorf("its spec.versionsBundles is empty: it names no image; get the manifest again from its bundleManifestUrl")
+	}
+	return nil
+}
+
+// checkComplete recognises a manifest that breaks off between two lines, where
+// what is left is valid. Those that AWS's tools write begin with a creation
+// time, even if it is null, and end with a status.
+func checkComplete(root *yaml.Node) error {
+	var keys struct {
+		Metadata map[string]yaml.Node `yaml:"metadata"`
+		Status   *yaml.Node           `yaml:"status"`
+	}
+	if err := decode(root, &keys); err != nil {
+		return err
+	}
+	if _, written := keys.Metadata["creationTimestamp"]; written && keys.Status == nil {
+		return errors.New("it breaks off: it has a metadata.creationTimestamp and no status at its end; get the complete manifest again from its bundleManifestUrl")
 	}
 	return nil
 }

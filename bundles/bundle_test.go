@@ -147,3 +147,31 @@ func FuzzParse(f *testing.F) {
 		checkRoundTrip(t, images)
 	})
 }
+
+// TestManifestThatBreaksOff cuts a manifest at every line.
+func TestManifestThatBreaksOff(t *testing.T) {
+	whole := strings.Replace(maker{release: "v0.24.1"}.text(), "metadata:\n", "metadata:\n  creationTimestamp: null\n", 1) + "status: {}\n"
+	if _, err := Parse([]byte(whole), "whole"); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(whole, "\n")
+	for n := range len(lines) - 2 {
+		if _, err := Parse([]byte(strings.Join(lines[:n], "")), "cut"); err == nil {
+			t.Errorf("the first %d of %d lines pass", n, len(lines))
+		}
+	}
+	_, err := Parse([]byte(strings.TrimSuffix(whole, "status: {}\n")), "cut")
+	wantError(t, err, "cut", "it breaks off", "again")
+}
+
+// A release that has its worker in the manifest is not told about later ones.
+func TestMissingWorkerOfAnOlderRelease(t *testing.T) {
+	for release, later := range map[string]bool{"v0.24.3": false, "v0.22.0": false, "v0.25.0": true, "v0.26.1": true} {
+		b := maker{release: release}.parse(t)
+		_, err := b.Images(Options{})
+		wantError(t, err, "no tink-worker", "--worker-image")
+		if strings.Contains(err.Error(), "v0.25.0") != later {
+			t.Errorf("%s: %v", release, err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/mod/semver"
 
 	"hookbuild/internal/fault"
 )
@@ -124,7 +125,7 @@ func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
 		return nil, nil
 	}
 	if o.WorkerImage == "" && inBundle == "" {
-		return nil, missingWorker(s)
+		return nil, b.missingWorker(s)
 	}
 	img, err := s.Tink.Worker.image(key)
 	if o.WorkerImage != "" {
@@ -140,7 +141,11 @@ func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
 
 // missingWorker explains a bundle without an agent. Boots is tagged with the
 // commit of the repository that the agent is made from.
-func missingWorker(s *stack) error {
+func (b *Bundle) missingWorker(s *stack) error {
+	if r := b.Release(); semver.IsValid(r) && semver.Compare(semver.MajorMinor(r), "v0.25") < 0 {
+		return fmt.Errorf("it names no tink-worker (tinkerbellStack.tink.tinkWorker), as the manifests of %s do: get the complete manifest again, "+
+			"or give the worker's image with --worker-image REF", r)
+	}
 	commit := ""
 	if tag := s.Boots.tag(); len(tag) >= 40 {
 		commit = fmt.Sprintf(", made from commit %s of tinkerbell/tinkerbell as boots is", tag[:40])

@@ -13,6 +13,7 @@ import (
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/tarball"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/deb"
 )
 
@@ -31,7 +32,7 @@ func debSource() source {
 // keeps the modules in linux-modules-*, so both are needed there (also
 // linux-modules-extra-*).
 func FromDeb(ctx context.Context, sources []string, o Options) (*Image, error) {
-	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "deb:" + strings.Join(sources, ",")}
+	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "deb:" + shown(sources)}
 	err := m.fillFromDebs(ctx, sources, o)
 	if err == nil {
 		err = m.complete(ctx, o)
@@ -40,6 +41,15 @@ func FromDeb(ctx context.Context, sources []string, o Options) (*Image, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// shown lists the packages as messages and manifests may show them.
+func shown(sources []string) string {
+	var all []string
+	for _, source := range sources {
+		all = append(all, web.Show(source))
+	}
+	return strings.Join(all, ",")
 }
 
 func (m *Image) fillFromDebs(ctx context.Context, sources []string, o Options) error {
@@ -66,6 +76,7 @@ func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Pa
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	source = web.Show(source)
 	p, err := deb.Open(f, f.Size(), source)
 	if err != nil {
 		return nil, "", err

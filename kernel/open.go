@@ -13,6 +13,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/plan"
 )
@@ -89,7 +90,7 @@ func find(ref string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, fault.Usagef("reading the kernel %q: it should be one of %s", ref, strings.Join(Forms(), ", "))
+	return source{}, fault.Usagef("reading the kernel %q: it should be one of %s", web.ShowAll(ref), strings.Join(Forms(), ", "))
 }
 
 // CheckReference finds what is wrong with a reference, or with the request

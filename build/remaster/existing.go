@@ -17,6 +17,7 @@ import (
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // Existing is an initramfs that somebody made, unpacked as the kernel would.
@@ -52,9 +53,9 @@ func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
 		return nil, fmt.Errorf("reading an initramfs: %w", err)
 	}
 	if file.Size() == 0 {
-		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is empty; name the initramfs of a HookOS", source), file.Close())
+		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is empty; name the initramfs of a HookOS", web.Show(source)), file.Close())
 	}
-	return &Existing{Name: source, file: file, cache: e.Cache}, nil
+	return &Existing{Name: web.Show(source), file: file, cache: e.Cache}, nil
 }
 
 // unpack sets x.Contents, in which only the wanted files can be opened; nil

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 
@@ -23,7 +20,7 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	resolver := &bundles.Resolver{ReleasesURL: c.String("releases-url"), Offline: c.Bool("offline"), Progress: a.sink()}
 	ref := bundles.Ref{Bundle: c.String("bundle"), EKSAVersion: c.String("eksa-version")}
 	if ref == (bundles.Ref{}) {
-		output, err := eksctlVersion(c.Context)
+		output, err := bundles.Eksctl{}.Version(c.Context, c.IsSet("releases-url"))
 		if err != nil {
 			return nil, err
 		}
@@ -53,25 +50,6 @@ func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
 	}
 	a.note("%s has no signature", b)
 	return nil
-}
-
-// eksctlVersion is what the installed eksctl says of its release; "" when
-// there is none.
-func eksctlVersion(ctx context.Context) (string, error) {
-	path, err := exec.LookPath("eksctl")
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("looking for eksctl: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, path, "anywhere", "version")
-	cmd.Dir = os.TempDir() // it leaves a log directory behind where it runs
-	output, err := cmd.Output()
-	if err != nil {
-		return "", fault.Outsidef("asking `eksctl anywhere version` for its bundle: %w; give --bundle FILE or --eksa-version", err)
-	}
-	return string(output), nil
 }
 
 // embedRequest gathers what the flags name; the bundle is read when fromBundle

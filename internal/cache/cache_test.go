@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -347,3 +348,47 @@ func TestAsyncWriterGivesTheErrorOfItsTarget(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// What lies under a file's name and is none is replaced, and nothing waits for
+// it.
+func TestWhatIsNoFileIsReplaced(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"FIFO":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o700) },
+		"link away": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, said := t.TempDir(), &warnings{}
+			blob := func(c *Cache) (*File, error) {
+				return c.PutBlob(t.Context(), "layers", digest("x"), writing("x"))
+			}
+			derived := func(c *Cache) (*File, error) {
+				f, _, err := c.Derived(t.Context(), "made", strings.Repeat("0", 64), writing("x"))
+				return f, err
+			}
+			for _, put := range []func(*Cache) (*File, error){blob, derived} {
+				c := open(t, dir)
+				if f, err := put(c); err != nil || content(t, f) != "x" {
+					t.Fatal(err)
+				}
+				for _, file := range files(t, c) {
+					path := filepath.Join(dir, file)
+					if err := errors.Join(os.RemoveAll(path), spoil(path)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				again, err := Open(dir, said)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f, err := put(again)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := content(t, f); got != "x" || len(said.text) == 0 {
+					t.Errorf("got %q, said %q", got, said.text)
+				}
+			}
+		})
+	}
+}

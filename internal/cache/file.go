@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -60,7 +61,7 @@ func (c *Cache) Blob(ctx context.Context, kind string, h v1.Hash) (*File, error)
 // open gives the file at path after checking its hash, unless this process has
 // checked it in its present state. The caller holds the file's lock.
 func (c *Cache) open(ctx context.Context, path string, h v1.Hash) (*File, error) {
-	f, err := os.Open(path)
+	f, err := c.openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +93,33 @@ func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error
 	return &File{f, state.size}, nil
 }
 
-// discard throws a damaged file away and says so.
+// openRegular opens a file of the cache. Anything else under its name, such as
+// a FIFO that no one writes to or a directory, is thrown away.
+func (c *Cache) openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) { // a socket
+		return nil, c.discard(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if !info.Mode().IsRegular() {
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+		return nil, c.discard(path)
+	}
+	return f, nil
+}
+
+// discard throws a damaged file, or what is in its place, away and says so.
 func (c *Cache) discard(path string) error {
 	progress.Warnf(c.sink, "the cached file %q is damaged: it is thrown away and made again", path)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("throwing away the damaged file %q: %w", path, err)
 	}
 	return &discardedError{path}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -43,7 +42,7 @@ func (c *Cache) Note(kind, key string) (string, error) {
 
 // readNote reads the note at path; a damaged one is discarded.
 func (c *Cache) readNote(path string) (note, error) {
-	f, err := os.Open(path)
+	f, err := c.openRegular(path)
 	if err != nil {
 		return note{}, err
 	}

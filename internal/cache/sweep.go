@@ -51,9 +51,12 @@ func sweepDir(dir string) error {
 }
 
 func sweepFile(name string) error {
-	info, err := os.Stat(name)
+	info, err := os.Lstat(name)
 	if err != nil || time.Since(info.ModTime()) < sweepAge {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return os.RemoveAll(name)
 	}
 	f, err := os.Open(name)
 	if err != nil {

@@ -77,7 +77,13 @@ func (c *Cache) write(ctx context.Context, kind string, fill func(io.Writer) err
 	if err != nil {
 		return nil, t.discard(err)
 	}
-	if err := os.Rename(t.f.Name(), path); err != nil {
+	err = os.Rename(t.f.Name(), path)
+	if info, statErr := os.Lstat(path); err != nil && statErr == nil && info.IsDir() { // it can be no file of ours
+		if err = c.discard(path); errors.Is(err, fs.ErrNotExist) {
+			err = os.Rename(t.f.Name(), path)
+		}
+	}
+	if err != nil {
 		return nil, c.explain(t.discard(err))
 	}
 	file, err := t.reopen(path)

@@ -105,8 +105,11 @@ func (r Request) ImageRepository() string {
 
 // prepare reads what the workspace and the request say of the configuration.
 func prepare(r Request) (*Plan, error) {
-	p := &Plan{Request: r}
 	var err error
+	if r.Source, r.SHA256, err = source.Checksum(r.Source, r.SHA256); err != nil {
+		return nil, err
+	}
+	p := &Plan{Request: r}
 	if p.Defconfig, err = readDefconfig(r); err != nil {
 		return nil, err
 	}

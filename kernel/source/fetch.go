@@ -194,19 +194,28 @@ func FromFile(name, sum string) (*Archive, error) {
 	return &Archive{name, got}, nil
 }
 
+// Checksum parts the checksum that an address may carry (URL#sha256=HEX) from
+// it. It must not contradict sum, which was given beside it.
+func Checksum(source, sum string) (address, sha256 string, err error) {
+	address, pin, err := web.Split(source)
+	switch {
+	case err != nil:
+		return "", "", err
+	case sum == "":
+		return address, pin, nil
+	case pin != "" && !strings.EqualFold(sum, pin):
+		return "", "", fault.Usagef("fetching %q: --sha256 and the address name different checksums; give one", web.Show(address))
+	}
+	return address, sum, nil
+}
+
 // FromURL fetches an archive from any place. Only its sha256, given as sum or
 // with the address (URL#sha256=HEX), says whether it is the right one; without
 // it there is a warning.
 func FromURL(ctx context.Context, source, sum string, o Options) (*Archive, error) {
-	url, pin, err := web.Split(source)
+	url, sum, err := Checksum(source, sum)
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case sum == "":
-		sum = pin
-	case pin != "" && !strings.EqualFold(sum, pin):
-		return nil, fault.Usagef("fetching %q: --sha256 and the address name different checksums; give one", web.Show(url))
 	}
 	if sum == "" {
 		progress.Warnf(o.Progress, "%s is not checked against anything: give --sha256", web.Show(url))

@@ -1,0 +1,88 @@
+package bundles
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"hookbuild/internal/fault"
+)
+
+// Eksctl is the eksctl program on this machine.
+type Eksctl struct {
+	// Path is the program; "" looks for eksctl in PATH.
+	Path string
+	// Patience is how long it may take; 0 is a minute. Without a network it
+	// waits for its own time limits.
+	Patience time.Duration
+}
+
+// Version runs "eksctl anywhere version" and returns its standard output, ""
+// when there is no eksctl. The program fails without a network, after it has
+// said its version: with known, which says that the list of releases comes from
+// elsewhere, that is enough.
+func (e Eksctl) Version(ctx context.Context, known bool) (_ string, err error) {
+	path := e.Path
+	if path == "" {
+		path, err = exec.LookPath("eksctl")
+		if errors.Is(err, exec.ErrNotFound) {
+			return "", nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("looking for eksctl: %w", err)
+		}
+	}
+	dir, err := os.MkdirTemp("", "eksctl-") // it leaves a folder of logs where it runs
+	if err != nil {
+		return "", fmt.Errorf("making room for eksctl's logs: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	output, err := e.run(ctx, path, dir)
+	if err == nil {
+		return output, nil
+	}
+	if v, parseErr := ParseEksctl(output); known && ctx.Err() == nil && parseErr == nil && v.Version != "" {
+		return output, nil
+	}
+	return "", fault.Outsidef("asking \"eksctl anywhere version\" for its bundle: %w; give --bundle FILE or --eksa-version", err)
+}
+
+// run returns the standard output, also with an error.
+func (e Eksctl) run(ctx context.Context, path, dir string) (string, error) {
+	patience := e.Patience
+	if patience == 0 {
+		patience = time.Minute
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not ended after %s", patience))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "anywhere", "version")
+	cmd.Dir = dir
+	cmd.WaitDelay = time.Second // for what it started and left behind
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return out.String(), nil
+	case ctx.Err() != nil:
+		return out.String(), context.Cause(ctx)
+	}
+	if last := lastLine(said.String()); last != "" {
+		err = fmt.Errorf("%w: %s", err, last)
+	}
+	return out.String(), err
+}
+
+// lastLine returns the last line that says something, where programs have their
+// reason.
+func lastLine(text string) string {
+	const longest = 300
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	return last[:min(len(last), longest)]
+}
