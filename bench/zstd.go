@@ -106,7 +106,7 @@ func compareEncoders(ctx context.Context, b *bench) (string, error) {
 	var s strings.Builder
 	fmt.Fprintf(&s, "| %s | CPU | size | peak RSS |\n|---|--:|--:|--:|\n", megabytes(size))
 	row := func(name string, c command) error {
-		o, err := b.encodeRounds(ctx, root, c)
+		o, err := b.encodeRounds(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -132,7 +132,7 @@ func compareEncoders(ctx context.Context, b *bench) (string, error) {
 
 func (b *bench) packedRoot() string { return filepath.Join(b.dir, "root.zst") }
 
-func (b *bench) encodeRounds(ctx context.Context, root string, c command) (outcome, error) {
+func (b *bench) encodeRounds(ctx context.Context, c command) (outcome, error) {
 	var rounds []outcome
 	for range b.rounds {
 		spent, err := c.run(ctx)

@@ -62,7 +62,7 @@ func disk(name, dir string) Check {
 		c.Status, c.Found = Warn, fmt.Sprintf("not known: looking at %q: %v", at, err)
 		return c
 	}
-	free := int64(s.Bavail) * int64(s.Bsize) //nolint:gosec,unconvert // the fields' types differ between systems; no disk is that large
+	free := int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert // the fields' types differ between systems; no disk is that large
 	c.Status, c.Found = OK, fmt.Sprintf("%s free in %s", words.Bytes(free), dir)
 	switch {
 	case unix.Access(at, unix.W_OK) != nil:

@@ -48,11 +48,6 @@ func inFormat(f tar.Format, m member) member {
 	return m
 }
 
-func withRecord(m member, name, value string) member {
-	m.Format, m.PAXRecords = tar.FormatPAX, map[string]string{name: value}
-	return m
-}
-
 func oddLayers() []oddLayer {
 	f := func(name string) member { return aFile(name, "x", 0o644) }
 	d := func(name string) member { return aDir(name, 0o755) }

@@ -88,8 +88,8 @@ func Compare(ctx context.Context, a, b *System) (*Diff, error) {
 	return d, nil
 }
 
-func (d *Diff) unknown(format string, args ...any) {
-	d.Unknown = append(d.Unknown, fmt.Sprintf(format, args...))
+func (d *Diff) unknown(what string) {
+	d.Unknown = append(d.Unknown, what)
 }
 
 func (d *Diff) fact(name, from, to string) {

@@ -104,7 +104,7 @@ func followDangling(path string) (string, error) {
 	for range longest {
 		to, err := os.Readlink(path)
 		if err != nil {
-			return path, nil // not a link
+			return path, nil //nolint:nilerr // not a link
 		}
 		if !filepath.IsAbs(to) {
 			to = filepath.Join(filepath.Dir(path), to)

@@ -34,7 +34,7 @@ type session struct {
 // The methods that a session serves. BuildKit asks for the others of its service
 // for logins as well and goes on without them.
 const (
-	credentialsMethod = "/moby.filesync.v1.Auth/Credentials"
+	credentialsMethod = "/moby.filesync.v1.Auth/Credentials" //nolint:gosec // the name of a method
 	healthMethod      = "/grpc.health.v1.Health/Check"
 )
 
@@ -50,7 +50,7 @@ func openSession(ctx context.Context, engine *client.Client, keychain authn.Keyc
 	if err != nil {
 		return nil, fault.Mark(err, fault.Outside)
 	}
-	s.server = &http.Server{
+	s.server = &http.Server{ //nolint:gosec // its one client is the engine, on a connection that is open already
 		Handler:     &answers{keychain: keychain},
 		Protocols:   new(http.Protocols),
 		BaseContext: func(net.Listener) context.Context { return ctx },

@@ -158,7 +158,7 @@ type explainedBlob struct {
 // Read implements [io.Reader].
 func (b *explainedBlob) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = explain(b.from, err)
 	}
 	return n, err

@@ -86,8 +86,11 @@ func (r *conditionReader) next() token {
 func (r *conditionReader) or() (condition, error) {
 	left, err := r.and()
 	for err == nil && r.take("or") {
-		var a, b condition = left, nil
-		b, err = r.and()
+		a := left
+		var b condition
+		if b, err = r.and(); err != nil {
+			return nil, err
+		}
 		left = func(e *environment) (bool, string) {
 			x, whyX := a(e)
 			y, whyY := b(e)
@@ -103,8 +106,11 @@ func (r *conditionReader) or() (condition, error) {
 func (r *conditionReader) and() (condition, error) {
 	left, err := r.not()
 	for err == nil && r.take("and") {
-		var a, b condition = left, nil
-		b, err = r.not()
+		a := left
+		var b condition
+		if b, err = r.not(); err != nil {
+			return nil, err
+		}
 		left = func(e *environment) (bool, string) {
 			x, whyX := a(e)
 			y, whyY := b(e)

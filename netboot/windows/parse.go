@@ -67,7 +67,7 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	p := &parser{file: name}
 	text, err := open(name)
 	if err != nil {
-		p.find(netboot.Wrong, fmt.Sprintf("reading %q: %v", name, err), "")
+		p.find(fmt.Sprintf("reading %q: %v", name, err), "")
 		return nil, p.findings
 	}
 	var e export
@@ -85,21 +85,21 @@ type parser struct {
 	findings []netboot.Finding
 }
 
-func (p *parser) find(level netboot.Level, text, remedy string) {
-	p.findings = append(p.findings, netboot.Finding{File: p.file, Level: level, Text: text, Remedy: remedy})
+func (p *parser) find(text, remedy string) {
+	p.findings = append(p.findings, netboot.Finding{File: p.file, Level: netboot.Wrong, Text: text, Remedy: remedy})
 }
 
 // ipv4 looks for what is wrong whatever the machines are.
 func (p *parser) ipv4(s ipv4) {
 	if no(s.ActivatePolicies) {
-		p.find(netboot.Wrong, "policies are switched off for the server", "Set-DhcpServerSetting -ActivatePolicies $true")
+		p.find("policies are switched off for the server", "Set-DhcpServerSetting -ActivatePolicies $true")
 	}
 	for _, scope := range s.Scopes {
 		if no(scope.ActivatePolicies) {
-			p.find(netboot.Wrong, "policies are switched off for scope "+scope.ID, "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -ActivatePolicies $true")
+			p.find("policies are switched off for scope "+scope.ID, "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -ActivatePolicies $true")
 		}
 		if strings.EqualFold(scope.State, "InActive") {
-			p.find(netboot.Wrong, "scope "+scope.ID+" is not active: nobody is answered", "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -State Active")
+			p.find("scope "+scope.ID+" is not active: nobody is answered", "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -State Active")
 		}
 		for _, r := range scope.Reservations {
 			p.reservation(r)
@@ -111,11 +111,11 @@ func no(s string) bool { return strings.EqualFold(strings.TrimSpace(s), "false")
 
 func (p *parser) reservation(r reservation) {
 	if strings.EqualFold(r.Type, "Bootp") {
-		p.find(netboot.Wrong, "the reservation of "+r.IP+" is for BOOTP alone: DHCP clients do not get it", "make its type Dhcp or Both")
+		p.find("the reservation of "+r.IP+" is for BOOTP alone: DHCP clients do not get it", "make its type Dhcp or Both")
 	}
 	for _, o := range r.Options {
 		if o.OptionID == 66 || o.OptionID == 67 {
-			p.find(netboot.Wrong, fmt.Sprintf("the reservation of %s has option %d, which overrides the policies: firmware and iPXE get the same", r.IP, o.OptionID), "remove it from the reservation")
+			p.find(fmt.Sprintf("the reservation of %s has option %d, which overrides the policies: firmware and iPXE get the same", r.IP, o.OptionID), "remove it from the reservation")
 		}
 	}
 }

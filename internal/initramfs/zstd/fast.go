@@ -45,7 +45,8 @@ func (p *parser) parseFast(pos, end int) {
 		l, s := hashLong(here), hashShort(here)
 		atLong, atShort := int(long[l]), int(short[s])
 		long[l], short[s] = uint32(pos), uint32(pos)
-		at, m := pos, copyOf{}
+		at := pos
+		var m copyOf
 		switch rep := p.recent[0]; {
 		case rep > 0 && rep <= pos && load32(data, pos+1-rep) == uint32(here>>8):
 			// A distance used before costs next to nothing to say.

@@ -61,7 +61,7 @@ func newLongFinder(window int) *longFinder {
 		buckets <<= 1
 	}
 	f.memory = newBuffer(buckets * bucket * int(unsafe.Sizeof(place(0))))
-	f.places = unsafe.Slice((*place)(unsafe.Pointer(&f.memory.all[0])), buckets*bucket)
+	f.places = unsafe.Slice((*place)(unsafe.Pointer(&f.memory.all[0])), buckets*bucket) //nolint:gosec // the memory has that size
 	return f
 }
 
