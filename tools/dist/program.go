@@ -20,14 +20,15 @@ type program struct {
 	info       *debug.BuildInfo
 }
 
-// buildProgram builds hookbuild for a platform, static and stripped.
+// buildProgram builds hookbuild for a platform, static and stripped, with the
+// commit recorded where there is one, whatever GOFLAGS says.
 func buildProgram(ctx context.Context, work, platform string) (*program, error) {
 	goos, arch, ok := strings.Cut(platform, "/")
 	if !ok || goos == "" || arch == "" {
 		return nil, fmt.Errorf("the platform %q is not of the form GOOS/GOARCH", platform)
 	}
 	path := filepath.Join(work, goos+"-"+arch)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/hookbuild")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/hookbuild")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building hookbuild for %s: %w\n%s", platform, err, said)
