@@ -1,5 +1,5 @@
 // Package machine boots a kernel and an initramfs in QEMU, on the console of
-// whoever asks. QEMU is a program of its own that must be installed; of its many
+// the caller. QEMU is a program of its own that must be installed; of its many
 // devices a machine has what a HookOS is tried with: a serial console, a network
 // behind the host's, a source of random numbers, and a disk if one is named.
 package machine
@@ -87,7 +87,7 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 		}
 	}
 	cmd := exec.CommandContext(ctx, program, m.arguments(k)...)
-	// QEMU gives the terminal back before it ends.
+	// QEMU restores the terminal before it ends.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd, nil

@@ -55,7 +55,7 @@ produce_kernels_flavours_inventory; skip_jq=yes output_gha_matrixes`
 	}
 }
 
-// unordered gives the entries of each output, sorted as text.
+// unordered returns the entries of each output, sorted as text.
 func unordered(t *testing.T, text string) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}

@@ -139,7 +139,7 @@ func (r *stepRunner) mustRun(t *testing.T, job, name string, env ...string) {
 	}
 }
 
-// read gives the content of a file below the runner's directory.
+// read returns the content of a file below the runner's directory.
 func (r *stepRunner) read(t *testing.T, name string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(r.dir, name))
@@ -229,7 +229,7 @@ func compiled(t *testing.T) string {
 	return binary
 }
 
-// told runs a step with stand-ins for hookbuild and gives the words that it was
+// told runs a step with stand-ins for hookbuild and returns the words that it was
 // told, which the real program must understand.
 func (r *stepRunner) told(t *testing.T, binary, job, step string, env ...string) string {
 	t.Helper()
@@ -249,7 +249,7 @@ func TestKernelJob(t *testing.T) {
 	}
 }
 
-// TestHookOSJob gives the words that the workflow makes to the real program,
+// TestHookOSJob passes the words that the workflow makes to the real program,
 // which must understand them and miss only the checkout.
 func TestHookOSJob(t *testing.T) {
 	binary := compiled(t)

@@ -30,7 +30,7 @@ func content(t *testing.T, path string) string {
 func TestWriteReplacesFilesAndFollowsLinks(t *testing.T) {
 	for name, test := range map[string]struct {
 		put  func(dir string) error
-		file string // where the content appears, besides "out"
+		file string // where the content appears too, beside "out"
 	}{
 		"nothing": {func(string) error { return nil }, "out"},
 		"a file":  {func(dir string) error { return os.WriteFile(dir+"/out", []byte("old"), 0o600) }, "out"},

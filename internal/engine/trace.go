@@ -45,7 +45,7 @@ type trace struct {
 	failed *vertex
 }
 
-// read reports a build's stream to its end, and gives the build's error.
+// read reports a build's stream to its end, and returns the build's error.
 func (t *trace) read(stream io.Reader) error {
 	t.begun, t.tails = map[string]bool{}, map[string][]string{}
 	dec := json.NewDecoder(stream)

@@ -214,7 +214,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// blame gives the source's error if it had one; otherwise the data is wrong.
+// blame returns the source's error if it had one; otherwise the data is wrong.
 func (m *meter) blame(format string, err error) error {
 	if m.err != nil {
 		return m.err

@@ -19,7 +19,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// What other programs pack must come out as it stands on the disk.
+// What other programs pack must come out as it is on the disk.
 func TestEntriesOfOtherProgramsArchives(t *testing.T) {
 	gnu, bsd := testneed.Tool(t, "tar"), testneed.Tool(t, "bsdtar")
 	tree := t.TempDir()

@@ -143,7 +143,7 @@ func (w *walk) follow(link *place) error {
 	return nil
 }
 
-// put makes a file in a directory. What stands there goes, with all below it,
+// put makes a file in a directory. What was there is removed, with all below it,
 // unless both are directories.
 func (p *place) put(name string, kind initramfs.Type, target string) *place {
 	if old := p.children[name]; old != nil && old.kind == initramfs.Dir && kind == initramfs.Dir {

@@ -326,7 +326,7 @@ func (b *Body) reconnect(cause error) error {
 	}
 }
 
-// pause waits before another try, or explains why there is none.
+// pause waits before another try, or explains why there will be no other.
 func (b *Body) pause(cause error) error {
 	if err := b.ctx.Err(); err != nil {
 		return context.Cause(b.ctx)

@@ -11,7 +11,7 @@ const pinPrefix = "sha256="
 
 // Split parts a URL that a user gave into the address to ask and the checksum
 // that the content must have: "https://site/x.deb#sha256=HEX". The checksum is
-// empty where there is none; a path is returned as it is. A fragment is never
+// empty without one; a path is returned as it is. A fragment is never
 // sent to a server, so any other one is refused as a mistyped checksum.
 func Split(source string) (address, sha256 string, err error) {
 	address, fragment, found := strings.Cut(source, "#")
