@@ -1,14 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/build/artifact"
 	"hookbuild/internal/words"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
@@ -227,24 +224,6 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 			return err
 		}
 	}
+	a.note("a machine needs %s of RAM at least to boot it", words.Bytes(leastRAM(result.Size)))
 	return a.printResult(result.Published, time.Since(started))
-}
-
-func (a *app) printResult(result artifact.Published, took time.Duration) error {
-	for _, f := range result.Artifacts {
-		if f.Link == "" {
-			a.note("%s: %s", f.Name, words.Bytes(f.Size))
-		} else {
-			a.note("%s: the same file as %s", f.Name, f.Link)
-		}
-	}
-	a.note("done in %s", took.Round(time.Millisecond))
-	out := a.results()
-	for _, f := range result.Artifacts {
-		if _, err := fmt.Fprintf(out, "%s%c%s\n", result.Dir, os.PathSeparator, f.Name); err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintln(out, result.Tarball)
-	return err
 }

@@ -34,6 +34,7 @@ type app struct {
 	environment
 	variables map[string]string // KEY=VALUE arguments
 	face      face.Face
+	warnings  warnings     // those shown so far
 	store     *cache.Cache // the one that the command opened last
 }
 
@@ -205,7 +206,7 @@ func (a *app) sink() progress.Sink {
 	if a.face == nil {
 		return progress.Discard{}
 	}
-	return harmlessSink{a.face}
+	return harmlessSink{&rememberer{a.face, &a.warnings}}
 }
 
 // results is where a command prints what a program would read. On a terminal

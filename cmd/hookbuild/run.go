@@ -15,6 +15,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
+	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
 )
 
@@ -131,8 +132,12 @@ func memoryFor(made artifact.Build) int {
 	if made.Size == nil {
 		return least
 	}
-	return max(least, int((2*made.Size.RAM+made.Size.Compressed)/mib)+system)
+	return max(least, int(leastRAM(made.Size)/mib)+system)
 }
+
+// leastRAM returns the bytes that the files alone take while a machine boots:
+// LinuxKit's init copies them into a tmpfs of half the RAM, beside the initramfs.
+func leastRAM(r *size.Report) int64 { return 2*r.RAM + r.Compressed }
 
 // machineCmdline is what build.sh tells the kernel of the Tinkerbell that the
 // machine belongs to, or the document's command line in the file own; then

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hookbuild/build/artifact"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
+)
+
+// warnings are the texts of warnings, each once.
+type warnings struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (w *warnings) add(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.texts, text) {
+		w.texts = append(w.texts, text)
+	}
+}
+
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.texts)
+}
+
+// rememberer passes reports on and keeps the warnings, which the summary at the
+// end repeats: the first ones have scrolled away by then.
+type rememberer struct {
+	shown progress.Sink
+	kept  *warnings
+}
+
+// Report implements [progress.Sink].
+func (r *rememberer) Report(e progress.Event) {
+	if e.Kind == progress.Warning {
+		r.kept.add(e.Text)
+	}
+	r.shown.Report(e)
+}
+
+// printResult shows what was published and what comes next, and prints the
+// artifacts' paths.
+func (a *app) printResult(result artifact.Published, took time.Duration) error {
+	for _, f := range result.Artifacts {
+		if f.Link == "" {
+			a.note("%s: %s", f.Name, words.Bytes(f.Size))
+		} else {
+			a.note("%s: the same file as %s", f.Name, f.Link)
+		}
+	}
+	if given := a.warnings.all(); len(given) > 0 {
+		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
+	}
+	a.note("done in %s", took.Round(time.Millisecond))
+	a.note("next: `hookbuild verify %[1]s` checks the result, `hookbuild run` boots it; serve %[1]s over HTTP and set hookImagesURLPath to its URL", result.Dir)
+	if err := a.appendSummary(result, took); err != nil {
+		return err
+	}
+	out := a.results()
+	for _, f := range result.Artifacts {
+		if _, err := fmt.Fprintln(out, filepath.Join(result.Dir, f.Name)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(out, result.Tarball)
+	return err
+}
+
+// appendSummary adds a table of the artifacts to the job summary of GitHub
+// Actions, where there is one.
+func (a *app) appendSummary(result artifact.Published, took time.Duration) error {
+	path := a.getenv("GITHUB_STEP_SUMMARY")
+	if path == "" {
+		return nil
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "### hookbuild: %s\n\n| artifact | size |\n|---|--:|\n", result.Dir)
+	for _, f := range result.Artifacts {
+		if f.Link == "" {
+			fmt.Fprintf(&text, "| %s | %s |\n", f.Name, words.Bytes(f.Size))
+		}
+	}
+	fmt.Fprintf(&text, "\nMade in %s.\n", took.Round(time.Second))
+	for _, w := range a.warnings.all() {
+		fmt.Fprintf(&text, "\n> warning: %s\n", strings.ReplaceAll(w, "\n", " "))
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("writing the job's summary (GITHUB_STEP_SUMMARY): %w", err)
+	}
+	_, err = f.WriteString(text.String())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing the job's summary to %q: %w", path, err)
+	}
+	return nil
+}
