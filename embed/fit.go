@@ -26,16 +26,20 @@ const (
 	longestAttrValue = 64 << 10
 )
 
-// change is what becomes of files that a store cannot hold as the layer has
-// them. Where dockerd unpacks the layer it is the same, and silent there.
+// change describes how a store's files differ from the layer's, in words that
+// follow the number of files. What dockerd does with such a layer depends on its
+// version, and it mentions a change in its log at most.
 type change string
 
-// The changes, in words that follow the number of files.
+// The changes. dockerd passes over EPERM from setxattr(2) in every version, but
+// over ENOTSUP, which a foreign name space gets, in 20.10 and not in 28 and 29
+// (moby/go-archive, createTarFile).
 const (
-	foreignAttrs change = "with extended attributes of a name space that Linux does not have: they are left out, as Docker does"
-	misplaced    change = "that are no files or directories, with user.* or access control attributes, which Linux does not take there: they are left out, as Docker does"
-	outOfTime    change = "with times before 1970 or after 2262: they become 1970, as in Docker"
-	beyond2106   change = "with times after 2106, which neither a squashfs nor an initramfs holds: they become 2106"
+	foreignAttrs  change = "with extended attributes of a name space that Linux does not have: the attributes are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
+	symlinkACLs   change = "that are symbolic links with access control lists, which Linux does not take there: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
+	misplacedUser change = "that are neither files nor directories and have user.* attributes, which Linux does not take there: the attributes are left out, as Docker does"
+	outOfTime     change = "with times before 1970 or after 2262: the times become 1970, as in Docker"
+	beyond2106    change = "with times after 2106, which neither a squashfs nor an initramfs holds: the times become 2106"
 )
 
 // changes collects the files that were changed.
@@ -80,8 +84,10 @@ func (d *overlayDiff) boundTime(e initramfs.Entry) time.Time {
 	}
 }
 
-// fitAttrs drops the extended attributes that Linux does not take for a file of
-// this type, as dockerd does, which passes over the errors ENOTSUP and EPERM.
+// fitAttrs drops the extended attributes for which Linux's setxattr(2) returns
+// EPERM or ENOTSUP on a file of this type. dockerd 20.10 passes over both errors;
+// 28 and 29 pass over EPERM and refuse the layer at ENOTSUP. An image whose only
+// defect is an attribute that no kernel can store stays usable here.
 func (d *overlayDiff) fitAttrs(e initramfs.Entry) (initramfs.Entry, error) {
 	kept := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
@@ -101,8 +107,8 @@ func (d *overlayDiff) fitAttrs(e initramfs.Entry) (initramfs.Entry, error) {
 	return e, nil
 }
 
-// checkAttr says what Linux's setxattr(2) would do: dropped names the change
-// where it fails with an error that dockerd passes over.
+// checkAttr returns what Linux's setxattr(2) would do: dropped is the change
+// where it would return EPERM or ENOTSUP, err any other error.
 func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error) {
 	space, rest, _ := strings.Cut(name, ".")
 	ordinary := e.Type == initramfs.Regular || e.Type == initramfs.Dir
@@ -113,7 +119,7 @@ func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error
 		return "", fmt.Errorf("it has %d bytes, Linux takes %d", len(value), longestAttrValue)
 	case isACL(name, ""):
 		if e.Type == initramfs.Symlink {
-			return misplaced, nil
+			return symlinkACLs, nil
 		}
 		return "", checkACL(value)
 	case space != "user" && space != "trusted" && space != "security":
@@ -121,7 +127,7 @@ func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error
 	case rest == "":
 		return "", errors.New("it has no name in its name space")
 	case space == "user" && !ordinary:
-		return misplaced, nil
+		return misplacedUser, nil
 	case name == "security.capability":
 		return "", checkCapability(value)
 	}
