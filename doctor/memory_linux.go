@@ -8,5 +8,5 @@ func physicalMemory() (int64, error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 0, err
 	}
-	return int64(info.Totalram) * int64(info.Unit), nil //nolint:unconvert // no memory is that large; 32-bit systems have other types
+	return int64(info.Totalram) * int64(info.Unit), nil // no memory is that large; 32-bit systems have other types
 }

@@ -63,7 +63,7 @@ func Run(ctx context.Context, o Options) error {
 
 // Listen opens the address that Run serves.
 func Listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen("tcp", addr) //nolint:noctx // it waits for nothing but the look-up of a local name
 	if err != nil {
 		return nil, fault.Failedf("listening on %s: %w; choose another address with --listen", addr, err)
 	}

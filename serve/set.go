@@ -159,7 +159,7 @@ func (s *sets) refresh() error {
 	}
 	mark, err := markOf(s.dir)
 	if s.now != nil && (err != nil || mark == s.now.mark) {
-		return nil // a directory that is being exchanged is still what it was
+		return nil //nolint:nilerr // a directory that is being exchanged is still what it was
 	}
 	next, err := open(s.dir)
 	if err != nil {
