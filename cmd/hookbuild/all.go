@@ -14,7 +14,7 @@ import (
 func newAllCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "all",
-		Usage:     "build vmlinuz and initramfs, with the action images on board",
+		Usage:     "build vmlinuz and initramfs, with the action images embedded",
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(
 			[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},

@@ -90,7 +90,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 func newRootCommand(a *app) *cli.App {
 	return &cli.App{
 		Name:                   "hookbuild",
-		Usage:                  "build a HookOS of your own: kernel, initramfs, action images on board",
+		Usage:                  "build your own HookOS: kernel, initramfs and embedded action images",
 		Version:                version(),
 		Flags:                  globalFlags(),
 		Before:                 a.openFace,
@@ -163,18 +163,18 @@ func usagef(format string, args ...any) error {
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "hook-dir", Usage: "the Hook checkout to work in, a `DIR` (default: this directory or the nearest parent that is one)"},
-		&cli.StringFlag{Name: "out", Value: "out", Usage: "the `DIR` in which the artifacts appear"},
-		&cli.StringFlag{Name: "arch", Usage: "the architecture, `amd64|arm64` (default: the flavor's, else amd64)"},
-		&cli.StringFlag{Name: "cache-dir", Usage: "the `DIR` that keeps downloads and converted layers (default: CACHE_DIR, else the user's cache directory)"},
-		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after a command, remove what was unused longest from a cache larger than `SIZE`, or none"},
-		&cli.BoolFlag{Name: "offline", Usage: "use only what is cached; contact no registry or server"},
-		&cli.StringSliceFlag{Name: "mirror", Usage: "pull images of registry FROM from TO, `FROM=TO` (repeatable)"},
-		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "a registry `HOST` that speaks plain HTTP or has an unknown certificate (repeatable)"},
-		&cli.StringFlag{Name: "max-layer", Usage: "refuse a layer that unpacks to more than `SIZE` (default: 1 GiB, or 250 times its compressed size where that is more)"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "how progress is shown, `auto|tty|plain|github|json`"},
-		&cli.BoolFlag{Name: "debug", Usage: "show more of what is being done"},
-		&cli.IntFlag{Name: "jobs", DefaultText: "the number of processors", Value: runtime.GOMAXPROCS(0), Usage: "do `N` things at once"},
+		&cli.StringFlag{Name: "hook-dir", Usage: "use the Hook checkout in `DIR` (default: the current directory or its nearest parent that is one)"},
+		&cli.StringFlag{Name: "out", Value: "out", Usage: "write the artifacts to `DIR`"},
+		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 or arm64 (default: the flavor's, else amd64)"},
+		&cli.StringFlag{Name: "cache-dir", Usage: "keep downloads and converted layers in `DIR` (default: $CACHE_DIR, else hookbuild in the user's cache directory)"},
+		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
+		&cli.BoolFlag{Name: "offline", Usage: "use only what is in the cache; contact no registry or server"},
+		&cli.StringSliceFlag{Name: "mirror", Usage: "apply the mirror `FROM=TO`: pull images of registry FROM from TO (repeatable)"},
+		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "allow plain HTTP and unknown certificates for the registry at `HOST` (repeatable)"},
+		&cli.StringFlag{Name: "max-layer", Usage: "refuse layers that unpack to more than `SIZE` (default: 1 GiB or 250 times the compressed size, whichever is more)"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress in `FORMAT`: auto, tty, plain, github or json"},
+		&cli.BoolFlag{Name: "debug", Usage: "show more detail"},
+		&cli.IntFlag{Name: "jobs", DefaultText: "the number of processors", Value: runtime.GOMAXPROCS(0), Usage: "run up to `N` tasks in parallel"},
 	}
 }
 

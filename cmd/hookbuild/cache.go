@@ -22,23 +22,23 @@ func newCacheCommand(a *app) *cli.Command {
 		Usage: "list, prune and verify what hookbuild keeps in --cache-dir",
 		Subcommands: []*cli.Command{
 			{
-				Name: "ls", Usage: "list what the cache holds, by kind, with sizes and ages",
+				Name: "ls", Usage: "list what the cache holds by kind, with sizes and ages",
 				Flags: []cli.Flag{jsonFlag()}, Action: a.cacheList,
 			},
 			{
-				Name: "prune", Usage: "remove what was not used for long, or all of it",
+				Name: "prune", Usage: "remove files that have not been used for long, or all files",
 				Description: "Removes the files that have been unused longest, until both limits are kept; without an option, " +
 					"until the cache is no larger than --cache-limit. Files used within the last hour stay, so other hookbuilds may run meanwhile.",
 				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "max-size", Usage: "let `SIZE` stay, such as 5GB"},
-					&cli.StringFlag{Name: "older", Usage: "remove what was not used for `AGE`, such as 30d or 12h"},
+					&cli.StringFlag{Name: "max-size", Usage: "shrink the cache to `SIZE`, such as 5GB"},
+					&cli.StringFlag{Name: "older", Usage: "remove files unused for `AGE`, such as 30d or 12h"},
 					&cli.BoolFlag{Name: "all", Usage: "remove everything that is not in use"},
 					&cli.BoolFlag{Name: "dry-run", Usage: "only list what would be removed"},
 				},
 				Action: a.cachePrune,
 			},
 			{
-				Name: "verify", Usage: "compare every file with its hash, and remove the damaged ones",
+				Name: "verify", Usage: "check every file against its hash, and remove damaged ones",
 				Action: a.cacheVerify,
 			},
 		},

@@ -39,11 +39,11 @@ func newCompletionCommand(a *app) *cli.Command {
 	}
 	return &cli.Command{
 		Name:  "completion",
-		Usage: "print the script that makes a shell complete hookbuild's commands and flags",
+		Usage: "print a shell's completion script",
 		Subcommands: []*cli.Command{
-			script("bash", "source <(hookbuild completion bash)", func(*cli.App) (string, error) { return bashCompletion, nil }),
-			script("zsh", "source <(hookbuild completion zsh), after compinit", func(*cli.App) (string, error) { return zshCompletion, nil }),
-			script("fish", "hookbuild completion fish | source", func(*cli.App) (string, error) { return newRootCommand(a).ToFishCompletion() }),
+			script("bash", "print the completion script for bash", func(*cli.App) (string, error) { return bashCompletion, nil }),
+			script("zsh", "print the completion script for zsh, to be sourced after compinit", func(*cli.App) (string, error) { return zshCompletion, nil }),
+			script("fish", "print the completion script for fish", func(*cli.App) (string, error) { return newRootCommand(a).ToFishCompletion() }),
 		},
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {

@@ -16,11 +16,11 @@ func newContainersCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:    "containers",
 		Aliases: []string{"linuxkit-containers"},
-		Usage:   "find the images of the checkout's containers in Docker or their registry, and build the missing ones",
+		Usage:   "build the checkout's container images that neither Docker nor their registry has",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "no-build-containers", Usage: "a container that would have to be built is an error (DO_BUILD_LK_CONTAINERS=no)"},
-			&cli.BoolFlag{Name: "push", Usage: "push the images that are not published (DO_PUSH=yes)"},
-			&cli.StringFlag{Name: "export", Usage: "also write each image to `DIR`, for docker load (EXPORT_LK_CONTAINERS=yes, EXPORT_LK_CONTAINERS_DIR)"},
+			&cli.BoolFlag{Name: "no-build-containers", Usage: "fail if a container would have to be built (DO_BUILD_LK_CONTAINERS=no)"},
+			&cli.BoolFlag{Name: "push", Usage: "push images that are not published yet (DO_PUSH=yes)"},
+			&cli.StringFlag{Name: "export", Usage: "also write each image to `DIR` as an archive for docker load (EXPORT_LK_CONTAINERS=yes, EXPORT_LK_CONTAINERS_DIR)"},
 		},
 		Action: a.containers,
 	}

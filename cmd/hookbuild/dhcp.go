@@ -27,7 +27,7 @@ func dhcpServers() []netboot.Server {
 func newDHCPCommand(a *app) *cli.Command {
 	c := &cli.Command{
 		Name:  "dhcp",
-		Usage: "network boot from the DHCP server that a site has",
+		Usage: "configure and check network boot on a site's DHCP server",
 		Action: func(c *cli.Context) error {
 			return usagef("dhcp %s: name a server (%s), or switch or check", c.Args().First(), serverNames())
 		},
@@ -42,9 +42,9 @@ func newDHCPCommand(a *app) *cli.Command {
 func newRenderCommand(a *app, s netboot.Server) *cli.Command {
 	return &cli.Command{
 		Name:  s.Name(),
-		Usage: "write the configuration for " + s.Name() + " from hardware.csv",
+		Usage: "write a configuration for " + s.Name() + " from hardware.csv",
 		Flags: concat(planFlags(), modeFlags(s.Modes()), []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE|DIR` to write (default: standard output)"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE|DIR` (default: standard output)"},
 		}),
 		Action: func(c *cli.Context) error { return a.renderDHCP(c, s) },
 	}
@@ -53,7 +53,7 @@ func newRenderCommand(a *app, s netboot.Server) *cli.Command {
 func newSwitchCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "switch",
-		Usage:     "print what to change when Tinkerbell moves from the bootstrap cluster to the management cluster",
+		Usage:     "print the changes for Tinkerbell's move from the bootstrap to the management cluster",
 		ArgsUsage: "[FILE]",
 		Flags:     concat([]cli.Flag{serverFlag()}, planFlags(), modeFlags(allModes())),
 		Action:    a.switchDHCP,
@@ -63,18 +63,18 @@ func newSwitchCommand(a *app) *cli.Command {
 func newCheckCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "say what a DHCP server's configuration lacks for network boot",
+		Usage:     "report what a DHCP server's configuration lacks for network boot",
 		ArgsUsage: "FILE",
 		Flags: concat([]cli.Flag{serverFlag()}, planFlags(), []cli.Flag{
-			&cli.StringSliceFlag{Name: "firmware", Usage: "the `KINDS` of firmware that count, with commas between them; others get remarks: bios, uefi-x86_64, uefi-arm64, http-x86_64, http-arm64 (default: uefi-x86_64, as hardware.csv's machines are registered)"},
-			&cli.BoolFlag{Name: "proxy", Usage: "the server is a proxy beside another one (dnsmasq)"},
+			&cli.StringSliceFlag{Name: "firmware", Usage: "require answers for the firmware `KINDS`, a comma-separated list of bios, uefi-x86_64, uefi-arm64, http-x86_64 and http-arm64; others only get remarks (default: uefi-x86_64, which hardware.csv's machines are registered as)"},
+			&cli.BoolFlag{Name: "proxy", Usage: "check a proxy that runs next to another server (dnsmasq)"},
 		}),
 		Action: a.checkDHCP,
 	}
 }
 
 func serverFlag() cli.Flag {
-	return &cli.StringFlag{Name: "server", Usage: "the `KIND` of DHCP server: " + serverNames()}
+	return &cli.StringFlag{Name: "server", Usage: "the DHCP server's `KIND`: " + serverNames()}
 }
 
 func serverNames() string {
@@ -91,9 +91,9 @@ func modeFlags(modes []netboot.Mode) []cli.Flag {
 		return nil
 	}
 	usage := map[netboot.Mode]string{
-		netboot.Full:     "a whole file, for a server of its own (the default)",
-		netboot.Fragment: "what an existing configuration includes",
-		netboot.Proxy:    "a proxy beside a server that cannot be changed: no addresses, only what to boot (dnsmasq)",
+		netboot.Full:     "write a complete configuration for a dedicated server (the default)",
+		netboot.Fragment: "write only what an existing configuration includes",
+		netboot.Proxy:    "write a proxy's configuration, for use next to a server that cannot be changed: it assigns no addresses and only tells what to boot (dnsmasq)",
 	}
 	var flags []cli.Flag
 	for _, m := range modes {

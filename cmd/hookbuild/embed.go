@@ -20,16 +20,16 @@ import (
 func newEmbedCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "embed",
-		Usage: "add images to an existing HookOS; needs neither Docker nor root",
+		Usage: "embed images into an existing HookOS, without Docker or root",
 		Flags: concat(
 			[]cli.Flag{
-				&cli.StringFlag{Name: "initramfs", Usage: "the initramfs to add to, a `FILE|URL`"},
-				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write; - is standard output"},
-				&cli.StringFlag{Name: "base", Usage: "add to the HookOS in `DIR`: --out gets its kernel, the new initramfs, checksums and manifest"},
-				&cli.StringFlag{Name: "vmlinuz", Usage: "the kernel that boots it, a `FILE` (default: the vmlinuz beside the initramfs)"},
+				&cli.StringFlag{Name: "initramfs", Usage: "embed into the initramfs at `FILE|URL`"},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the new initramfs to `FILE`; - is standard output"},
+				&cli.StringFlag{Name: "base", Usage: "embed into the HookOS in `DIR` and write its kernel, the new initramfs, checksums and manifest to --out"},
+				&cli.StringFlag{Name: "vmlinuz", Usage: "the kernel `FILE` that boots the initramfs (default: the vmlinuz next to it)"},
 				&cli.BoolFlag{Name: "from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"},
-				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that it has; without it they are replaced"},
-				&cli.StringFlag{Name: "list", Usage: "only print the images embedded in an initramfs, a `FILE|URL`"},
+				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that are embedded already (default: replace them)"},
+				&cli.StringFlag{Name: "list", Usage: "only list the images embedded in the initramfs at `FILE|URL`"},
 			},
 			bundleFlags(), imageFlags(), layoutFlags(), compressionFlags(),
 		),
@@ -193,10 +193,10 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 func newExtractImageCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "extract-image",
-		Usage:     "take an embedded image out of an initramfs, as an archive that docker load takes",
+		Usage:     "write an embedded image as an archive for docker load",
 		ArgsUsage: "IN NAME",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: atomicfile.Stdout, Usage: "the `FILE` to write (default: standard output)", DefaultText: "standard output"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: atomicfile.Stdout, Usage: "write to `FILE` (default: standard output)", DefaultText: "standard output"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 2 {

@@ -21,24 +21,24 @@ func concat(groups ...[]cli.Flag) []cli.Flag {
 // hookFlags say what a HookOS is made of.
 func hookFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel", Usage: "`latest`, build, image:REF, deb:FILE or dir:DIR (default: the published one with the checkout's configuration, of a pinned release if there is one)"},
-		&cli.StringFlag{Name: "template", Usage: "the template's `NAME` in linuxkit-templates/, in the place of the flavor's"},
-		&cli.BoolFlag{Name: "no-build-containers", Usage: "do not build the checkout's containers that are not published (DO_BUILD_LK_CONTAINERS=no)"},
+		&cli.StringFlag{Name: "kernel", Usage: "use the kernel `KERNEL`: latest, build, image:REF, deb:FILE or dir:DIR (default: the newest published one built with the checkout's configuration, or that of the pinned release)"},
+		&cli.StringFlag{Name: "template", Usage: "use the template `NAME` in linuxkit-templates/ instead of the flavor's"},
+		&cli.BoolFlag{Name: "no-build-containers", Usage: "do not build containers of the checkout that are not published (DO_BUILD_LK_CONTAINERS=no)"},
 	}
 }
 
 func compressionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "compression", Value: string(initramfs.Zstd), Usage: "of the initramfs: zstd, gzip or none"},
-		&cli.IntFlag{Name: "level", Usage: "of the compression, 1 to 9 for gzip, 1 to 22 for zstd (default: a good one)"},
+		&cli.StringFlag{Name: "compression", Value: string(initramfs.Zstd), Usage: "compress the initramfs with `METHOD`: zstd, gzip or none"},
+		&cli.IntFlag{Name: "level", Usage: "compress at level `N`, 1 to 9 for gzip, 1 to 22 for zstd (default: 3 for zstd, 6 for gzip)"},
 	}
 }
 
 func layoutFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "layout", Value: string(embed.Packed), Usage: "how the images are stored: packed, directory, or auto (packed where the kernel can mount it)"},
-		&cli.StringFlag{Name: "pack-compression", Usage: "of the packed layout: gzip, zstd or xz, the smallest and slowest (default: zstd where the kernel reads it, else gzip)"},
-		&cli.IntFlag{Name: "pack-block", Usage: "`KIB` that the packed layout compresses at a time, a power of two from 4 to 1024 (default: 128)"},
+		&cli.StringFlag{Name: "layout", Value: string(embed.Packed), Usage: "store the images as `LAYOUT`: packed, directory, or auto (packed if the kernel can mount it)"},
+		&cli.StringFlag{Name: "pack-compression", Usage: "compress the packed layout with `METHOD`: gzip, zstd, or xz, the smallest and slowest (default: zstd if the kernel reads it, else gzip)"},
+		&cli.IntFlag{Name: "pack-block", Usage: "compress the packed layout in blocks of `KIB`, a power of two from 4 to 1024 (default: 128)"},
 	}
 }
 
@@ -77,30 +77,30 @@ func segmentOptions(c *cli.Context) (o initramfs.SegmentOptions, err error) {
 // bundleFlags say which bundle is meant, and what of it.
 func bundleFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "bundle", Usage: "the EKS Anywhere bundle manifest, a `FILE|URL`"},
-		&cli.StringFlag{Name: "eksa-version", Usage: "the bundle of this EKS Anywhere release, such as v0.24.1"},
-		&cli.StringFlag{Name: "releases-url", Usage: "where the list of releases is, for a site with a copy of its own"},
-		&cli.StringFlag{Name: "kube-version", Usage: "choose where a bundle's images differ between Kubernetes versions"},
-		&cli.StringFlag{Name: "worker-image", Usage: "the `REF` of the worker, in the place of the bundle's"},
-		&cli.StringFlag{Name: "worker-from", Usage: "take the worker out of the initramfs of a released HookOS, a `FILE|URL`"},
-		&cli.BoolFlag{Name: "no-worker", Usage: "go on without a worker on board"},
-		&cli.BoolFlag{Name: "require-signature", Usage: "refuse a bundle that AWS has not signed; a wrong signature is always refused"},
-		&cli.BoolFlag{Name: "keep-source-names", Usage: "images also keep the names that they have in the bundle (default: for the releases that ask for them)"},
+		&cli.StringFlag{Name: "bundle", Usage: "read the EKS Anywhere bundle manifest at `FILE|URL`"},
+		&cli.StringFlag{Name: "eksa-version", Usage: "use the bundle of EKS Anywhere `VERSION`, such as v0.24.1"},
+		&cli.StringFlag{Name: "releases-url", Usage: "read the list of releases at `URL`, for sites with their own copy"},
+		&cli.StringFlag{Name: "kube-version", Usage: "choose the images for Kubernetes `VERSION` if the bundle has several"},
+		&cli.StringFlag{Name: "worker-image", Usage: "embed the worker image `REF` instead of the bundle's"},
+		&cli.StringFlag{Name: "worker-from", Usage: "take the worker from a released HookOS, the initramfs at `FILE|URL`"},
+		&cli.BoolFlag{Name: "no-worker", Usage: "embed no worker"},
+		&cli.BoolFlag{Name: "require-signature", Usage: "refuse a bundle that AWS has not signed (a wrong signature is always refused)"},
+		&cli.BoolFlag{Name: "keep-source-names", Usage: "also keep the names that the images have in the bundle (default: for releases whose actions use them)"},
 	}
 }
 
 // imageFlags say which images are meant beside a bundle's.
 func imageFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "images-file", Usage: "embed the images that `FILE` lists, in the form of images.txt (repeatable)"},
-		&cli.StringSliceFlag{Name: "image", Usage: "embed one more image, `SRC[=NAME]` (repeatable)"},
+		&cli.StringSliceFlag{Name: "images-file", Usage: "embed the images listed in `FILE`, which has the format of images.txt (repeatable)"},
+		&cli.StringSliceFlag{Name: "image", Usage: "embed `SRC[=NAME]`: the image SRC, under the name NAME (repeatable)"},
 	}
 }
 
 func documentFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "yaml", Usage: "assemble the LinuxKit document `FILE`, - for standard input, which needs no Hook checkout; several are merged as the linuxkit tool does (repeatable); their `source:` files are found from this directory"},
-		&cli.StringFlag{Name: "name", Usage: "the directory of the document's artifacts in --out, and the beginning of the tarball's name (default: the file's name)"},
+		&cli.StringSliceFlag{Name: "yaml", Usage: "assemble the LinuxKit document in `FILE`, or standard input if -, without a Hook checkout; several are merged as the linuxkit tool does; their source: files are relative to the current directory (repeatable)"},
+		&cli.StringFlag{Name: "name", Usage: "write the document's artifacts to the directory `NAME` in --out and begin the tarball's name with it (default: the file's name)"},
 	}
 }
 
@@ -108,10 +108,10 @@ func documentFlags() []cli.Flag {
 // large that may be.
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "tar", Usage: "also write the root file system as a tar archive with its file list (OUTPUT_TARBALL_FILELIST=yes)"},
-		&cli.BoolFlag{Name: "iso", Usage: "also write an ISO image that boots by UEFI (LINUXKIT_ISO=yes)"},
-		&cli.StringFlag{Name: "iso-loader", Usage: "the ISO's boot loader: GRUB as an EFI program, a `FILE|DIR|REF` with one (default: the distribution's package)"},
-		&cli.BoolFlag{Name: "report", Usage: "show what the initramfs weighs and why; manifest.json has the same"},
-		&cli.StringFlag{Name: "max-size", Usage: "fail when the initramfs is larger than `SIZE`, such as 180MB or 170MiB"},
+		&cli.BoolFlag{Name: "tar", Usage: "also write the root file system as a tar archive, and its file list (OUTPUT_TARBALL_FILELIST=yes)"},
+		&cli.BoolFlag{Name: "iso", Usage: "also write an ISO image that boots with UEFI (LINUXKIT_ISO=yes)"},
+		&cli.StringFlag{Name: "iso-loader", Usage: "take the ISO's boot loader, GRUB as an EFI program, from `FILE|DIR|REF` (default: the distribution's package)"},
+		&cli.BoolFlag{Name: "report", Usage: "report what makes up the size of the initramfs, as manifest.json does too"},
+		&cli.StringFlag{Name: "max-size", Usage: "fail if the initramfs is larger than `SIZE`, such as 180MB or 170MiB"},
 	}
 }

@@ -14,9 +14,9 @@ import (
 func newFlavorsCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "flavors",
-		Usage: "list the flavors: architecture, kernel, template, output names",
-		Description: "Lists upstream's flavors and those that the checkout defines in kernel/flavors.yaml. " +
-			"The default, which is built where no flavor is named, has a star.",
+		Usage: "list the flavors, with architecture, kernel, template and tags",
+		Description: "Flavors lists upstream's flavors and those that the checkout defines in kernel/flavors.yaml. " +
+			"A star marks the default, which is built if none is named.",
 		Flags:  []cli.Flag{jsonFlag()},
 		Action: a.listFlavors,
 	}

@@ -24,18 +24,18 @@ func commandGroups() []nameGroup {
 // Options in no group are a command's own and come first.
 func optionGroups() []nameGroup {
 	return []nameGroup{
-		{"Which images are embedded", []string{
+		{"Images to embed", []string{
 			"embed-from-bundle", "from-bundle", "eksa-version", "bundle", "image", "images-file",
 			"kube-version", "releases-url", "keep-source-names", "require-signature",
 		}},
 		{"The Tinkerbell worker", []string{"worker-image", "worker-from", "no-worker"}},
-		{"Which kernel", []string{
+		{"The kernel", []string{
 			"kernel", "kernel-version", "source", "sha256", "accept-lost", "source-mirror",
 		}},
 		{"Kernel options", []string{"set", "fragment"}},
 		{"Kernel modules and firmware", []string{"modules", "without-modules", "firmware", "no-strip"}},
 		{"The container that compiles", []string{"builder-image", "builder-base", "builder-network"}},
-		{"How the images are stored", []string{"layout", "pack-compression", "pack-block"}},
+		{"Storage of the images", []string{"layout", "pack-compression", "pack-block"}},
 		{"The initramfs and other outputs", []string{
 			"template", "no-build-containers", "compression", "level", "max-size", "report", "tar", "iso", "iso-loader",
 		}},
@@ -127,7 +127,7 @@ func examples() map[string][]example {
 		},
 		"dhcp dnsmasq": {
 			{"A whole configuration, checked before it is written:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},
-			{"Only what an existing configuration includes:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment"},
+			{"Only write only what an existing configuration includes:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment"},
 		},
 		"dhcp kea": {
 			{"A whole configuration:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o kea-dhcp4.conf"},

@@ -9,9 +9,9 @@ import (
 func newImagesCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "images",
-		Usage: "print what a bundle would put on board, in the form of images.txt",
+		Usage: "list the images that a bundle embeds, in the format of images.txt",
 		Flags: concat(bundleFlags(), imageFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "print JSON, with digests"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON with digests"},
 			&cli.BoolFlag{Name: "pinned", Usage: "print sources with their digests, which older tools do not read"},
 		}),
 		Action: func(c *cli.Context) error {

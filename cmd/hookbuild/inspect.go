@@ -21,16 +21,16 @@ import (
 func newInspectCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "tell what is in a vmlinuz, an initramfs or a kernel image, and which drivers a machine finds there",
+		Usage:     "show what is in a vmlinuz, an initramfs or a kernel image, and which drivers a machine finds there",
 		ArgsUsage: "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "config", Usage: "tell the state of a kernel `OPTION` (repeatable)"},
-			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of a PCI device, `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
-			&cli.StringSliceFlag{Name: "usb", Usage: "find the driver of a USB device, `VENDOR:PRODUCT` (repeatable)"},
-			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine, by the output of lspci -nn (or -n, -mm, -vmm; or lsusb) in `FILE`, - for standard input (repeatable)"},
+			&cli.StringSliceFlag{Name: "config", Usage: "show the value of the kernel option `CONFIG_X` (repeatable)"},
+			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of the PCI device `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
+			&cli.StringSliceFlag{Name: "usb", Usage: "find the driver of the USB device `ID`, VENDOR:PRODUCT (repeatable)"},
+			&cli.StringSliceFlag{Name: "lspci", Usage: "find the drivers of a machine from the output of lspci -nn (or -n, -mm, -vmm; or lsusb) in `FILE`, or standard input if - (repeatable)"},
 			&cli.BoolFlag{Name: "modules", Usage: "list the modules"},
-			&cli.BoolFlag{Name: "diff", Usage: "tell what changed between two HookOS: kernel options, modules, drivers by device, firmware, files, images, RAM"},
-			&cli.StringFlag{Name: "html", Usage: "write a page for a browser to `FILE`: what fills the initramfs, images, drivers, inputs and, with --diff, what changed; - is standard output"},
+			&cli.BoolFlag{Name: "diff", Usage: "show what changed between two HookOS: kernel options, modules, drivers by device, firmware, files, images, RAM"},
+			&cli.StringFlag{Name: "html", Usage: "write an HTML page to `FILE`: what fills the initramfs, images, drivers, inputs and, with --diff, what changed; - is standard output"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
 		Action: a.inspect,

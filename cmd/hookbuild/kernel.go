@@ -23,14 +23,14 @@ func newKernelCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "kernel",
 		Aliases:   []string{"kernel-build", "build-kernel"},
-		Usage:     "compile a flavor's kernel in a container, or fetch a ready-made one, as a kernel image",
+		Usage:     "build a flavor's kernel image: compile the kernel in a container, or fetch Armbian's",
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "force", Usage: "build even when Docker or the registry has the image"},
+			&cli.BoolFlag{Name: "force", Usage: "build even if Docker or the registry has the image"},
 			&cli.BoolFlag{Name: "push", Usage: "push the image to its registry"},
 			&cli.StringFlag{Name: "export", Usage: "write the image to `PATH`: an OCI layout, or a docker archive when it ends in .tar or .tar.gz"},
 			&cli.BoolFlag{Name: "no-load", Usage: "do not put the image into the local Docker"},
-			&cli.BoolFlag{Name: "lock", Usage: "build nothing, but pin the newest release of the series, or that of --kernel-version, in " + plan.LockFile},
+			&cli.BoolFlag{Name: "lock", Usage: "build nothing; pin the newest release of the series, or that of --kernel-version, in " + plan.LockFile},
 		}),
 		Action: a.kernel,
 	}
@@ -39,37 +39,37 @@ func newKernelCommand(a *app) *cli.Command {
 // sourceFlags say what is compiled.
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel-version", Usage: "the point release, such as 32 of 6.6.32 (default: KERNEL_POINT_RELEASE, else the one of kernel/versions.lock, else the newest)"},
-		&cli.StringFlag{Name: "source", Usage: "take the source from a `FILE|DIR|URL` in the place of kernel.org"},
-		&cli.StringFlag{Name: "sha256", Usage: "the checksum that the file of --source must have"},
-		&cli.BoolFlag{Name: "accept-lost", Usage: "go on with a source that is of another series or lacks options of the flavor's configuration"},
-		&cli.StringSliceFlag{Name: "source-mirror", Usage: "a copy of kernel.org's pub/linux/kernel, a `URL` (repeatable)"},
+		&cli.StringFlag{Name: "kernel-version", Usage: "build point release `N`, such as 32 of 6.6.32 (default: $KERNEL_POINT_RELEASE, else the one in kernel/versions.lock, else the newest)"},
+		&cli.StringFlag{Name: "source", Usage: "take the source from `FILE|DIR|URL` instead of kernel.org"},
+		&cli.StringFlag{Name: "sha256", Usage: "require the checksum `HEX` of the file of --source"},
+		&cli.BoolFlag{Name: "accept-lost", Usage: "accept a source of another series, or one that lacks options of the flavor's configuration"},
+		&cli.StringSliceFlag{Name: "source-mirror", Usage: "fetch from the copy of kernel.org's pub/linux/kernel at `URL` (repeatable)"},
 	}
 }
 
 // optionFlags change the configuration.
 func optionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "set", Usage: "switch an option, `CONFIG_X=y|m|n|TEXT` (repeatable)"},
-		&cli.StringSliceFlag{Name: "fragment", Usage: "merge the options of `FILE` (repeatable)"},
+		&cli.StringSliceFlag{Name: "set", Usage: "set `CONFIG_X=VALUE` in the kernel configuration, with VALUE y, m, n or text (repeatable)"},
+		&cli.StringSliceFlag{Name: "fragment", Usage: "merge the kernel options in `FILE` (repeatable)"},
 	}
 }
 
 // builderFlags choose the container that compiles.
 func builderFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "builder-image", Usage: "compile in the image `REF` (default: one that is built when it is missing)"},
-		&cli.StringFlag{Name: "builder-base", Value: "debian:stable", Usage: "the Debian that the builder image is made of"},
-		&cli.StringFlag{Name: "builder-network", Usage: "the Docker network to build that image in, such as host"},
+		&cli.StringFlag{Name: "builder-image", Usage: "compile in the image `REF` (default: one that hookbuild builds)"},
+		&cli.StringFlag{Name: "builder-base", Value: "debian:stable", Usage: "build the builder image from the Debian image `REF`"},
+		&cli.StringFlag{Name: "builder-network", Usage: "build the builder image in Docker network `NAME`, such as host"},
 	}
 }
 
 func moduleFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "modules", Usage: "keep only the modules that `PATTERN` names, and what they need (repeatable)"},
-		&cli.StringSliceFlag{Name: "without-modules", Usage: "leave out the modules that `PATTERN` names (repeatable)"},
+		&cli.StringSliceFlag{Name: "modules", Usage: "keep only the modules that match `PATTERN`, and those they need (repeatable)"},
+		&cli.StringSliceFlag{Name: "without-modules", Usage: "leave out the modules that match `PATTERN` (repeatable)"},
 		noStripFlag(),
-		&cli.StringFlag{Name: "firmware", Usage: "add the firmware that the modules ask for from a `DIR` or image:REF"},
+		&cli.StringFlag{Name: "firmware", Usage: "add the firmware that the modules ask for from `DIR` or image:REF"},
 	}
 }
 

@@ -17,11 +17,11 @@ func newKernelConfigCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "kernel-config",
 		Aliases:   []string{"config", "config-kernel"},
-		Usage:     "change a flavor's kernel configuration, in a menu or by --set and --fragment",
+		Usage:     "change a flavor's kernel configuration, in a menu or with --set and --fragment",
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "shell", Usage: "open a shell with the kernel's source instead of the menu"},
-			&cli.StringFlag{Name: "diff", Usage: "only compare with a `FILE|FLAVOR`"},
+			&cli.BoolFlag{Name: "shell", Usage: "open a shell in the kernel's source instead of the menu"},
+			&cli.StringFlag{Name: "diff", Usage: "only compare with the configuration of `FILE|FLAVOR`"},
 		}),
 		Action: func(c *cli.Context) error { return a.kernelConfig(c, c.Bool("shell")) },
 	}

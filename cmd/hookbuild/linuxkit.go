@@ -17,7 +17,7 @@ func newLinuxKitCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "linuxkit",
 		Aliases:   []string{"build"},
-		Usage:     "assemble vmlinuz and initramfs from the template, or from any LinuxKit document, without action images",
+		Usage:     "build vmlinuz and initramfs without action images, from the template or any LinuxKit document",
 		ArgsUsage: "[FLAVOR]",
 		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {

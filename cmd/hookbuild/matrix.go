@@ -15,7 +15,7 @@ func newMatrixCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:    "matrix",
 		Aliases: []string{"gha-matrix"},
-		Usage:   "print what GitHub Actions builds, as JSON for a workflow's matrix; the flavors are chosen by CI_TAGS",
+		Usage:   "print the jobs of a GitHub Actions matrix as JSON; CI_TAGS chooses the flavors",
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("%q: the command takes no arguments; choose flavors with CI_TAGS=%q", c.Args().First(), "standard lts")

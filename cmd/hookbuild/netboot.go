@@ -23,7 +23,7 @@ func newNetbootCommand(a *app) *cli.Command {
 		},
 		Subcommands: []*cli.Command{{
 			Name:      "serve",
-			Usage:     "serve iPXE, auto.ipxe and DIR's kernel and initramfs, and print what the machines log",
+			Usage:     "serve iPXE, auto.ipxe and the kernel and initramfs in DIR, and print what the machines log",
 			ArgsUsage: "DIR",
 			Flags:     serveFlags(),
 			Action:    a.netbootServe,
@@ -33,18 +33,18 @@ func newNetbootCommand(a *app) *cli.Command {
 
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ip", Usage: "the `IP` of this host that the machines reach it at"},
-		&cli.StringFlag{Name: "hardware", Usage: "serve the machines of this hardware.csv alone (default: any; none by DHCP)"},
-		&cli.StringSliceFlag{Name: "ipxe", Usage: "a `DIR` with iPXE programs (repeatable; default: /usr/lib/ipxe or /usr/share/ipxe)"},
-		&cli.StringFlag{Name: "cmdline", Usage: "more for the kernel's command line"},
-		&cli.StringFlag{Name: "console", Value: "ttyS1,115200", Usage: "the machines' serial console; virtual machines often have ttyS0 alone"},
+		&cli.StringFlag{Name: "ip", Usage: "the `IP` address at which machines reach this host"},
+		&cli.StringFlag{Name: "hardware", Usage: "serve only the machines in `FILE`, EKS Anywhere's hardware.csv (default: any machine; none by DHCP)"},
+		&cli.StringSliceFlag{Name: "ipxe", Usage: "serve the iPXE programs in `DIR` (repeatable; default: /usr/lib/ipxe or /usr/share/ipxe)"},
+		&cli.StringFlag{Name: "cmdline", Usage: "append `ARGS` to the kernel's command line"},
+		&cli.StringFlag{Name: "console", Value: "ttyS1,115200", Usage: "the machines' serial console `TTY[,BAUD]`; virtual machines often have only ttyS0"},
 		&cli.StringFlag{Name: "grpc-authority", Usage: "the Tink server's `HOST:PORT` (default: this host's port 42113)"},
-		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "serve at the paths of this EKS Anywhere release"},
-		&cli.IntFlag{Name: "http-port", Usage: "the port of HTTP (default: the release's)"},
-		&cli.IntFlag{Name: "tftp-port", Value: 69, Usage: "the port of TFTP"},
-		&cli.IntFlag{Name: "syslog-port", Value: 514, Usage: "the port of syslog"},
-		&cli.BoolFlag{Name: "dhcp", Usage: "also answer DHCP, the machines of --hardware alone; needs --interface"},
-		&cli.StringFlag{Name: "interface", Usage: "the network interface that DHCP answers on"},
+		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "serve at the paths of EKS Anywhere `VERSION`"},
+		&cli.IntFlag{Name: "http-port", Usage: "the HTTP `PORT` (default: the release's)"},
+		&cli.IntFlag{Name: "tftp-port", Value: 69, Usage: "the TFTP `PORT`"},
+		&cli.IntFlag{Name: "syslog-port", Value: 514, Usage: "the syslog `PORT`"},
+		&cli.BoolFlag{Name: "dhcp", Usage: "also answer DHCP, only for the machines in --hardware; needs --interface"},
+		&cli.StringFlag{Name: "interface", Usage: "answer DHCP on the network interface `NAME`"},
 	}
 }
 

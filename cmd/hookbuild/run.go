@@ -23,15 +23,15 @@ func newRunCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "run",
 		Aliases:   []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"},
-		Usage:     "boot the artifacts in --out with QEMU, on this terminal; TINK_SERVER and MAC make it a worker of a Tinkerbell",
+		Usage:     "boot the artifacts in --out with QEMU on this terminal; TINK_SERVER and MAC make it a Tinkerbell worker",
 		ArgsUsage: "[FLAVOR]",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "the directory of a document's artifacts in --out"},
-			&cli.StringFlag{Name: "append", Usage: "more for the kernel's command line"},
-			&cli.IntFlag{Name: "memory", Usage: "the machine's memory in `MIB` (default: 2048, or what the initramfs needs if that is more)"},
-			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "the machine's processors"},
-			&cli.StringFlag{Name: "disk", Usage: "the `FILE` that is the machine's disk, /dev/sda; made with 10 GiB if it does not exist (default: no disk)"},
-			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "QEMU's accelerator: tcg emulates, slowly and everywhere; kvm where this host's works"},
+			&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "boot the artifacts in the directory `NAME` in --out"},
+			&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
+			&cli.IntFlag{Name: "memory", Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
+			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
+			&cli.StringFlag{Name: "disk", Usage: "use `FILE` as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
+			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm"},
 		},
 		Action: a.runMachine,
 	}

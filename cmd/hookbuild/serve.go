@@ -20,12 +20,12 @@ func newServeCommand(a *app) *cli.Command {
 		Usage:     "serve a build's artifacts over HTTP for hookImagesURLPath and hookIsoURL",
 		ArgsUsage: "[DIR]",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Value: ":8080", Usage: "the `HOST:PORT` to listen on"},
-			&cli.StringFlag{Name: "url", Usage: "the `URL` that machines reach this server at (default: http:// and the first address of this host)"},
-			&cli.StringFlag{Name: "tls-cert", Usage: "serve HTTPS with the certificates in this `FILE` (PEM)"},
-			&cli.StringFlag{Name: "tls-key", Usage: "the `FILE` of the certificate's key (PEM)"},
-			&cli.DurationFlag{Name: "read-timeout", Value: serve.DefaultReadTimeout, Usage: "cut a client off that sends or takes nothing for this `TIME`"},
-			&cli.StringFlag{Name: "check", Usage: "serve nothing: ask the server at this `URL` for every file of its checksums.txt, whole and in ranges"},
+			&cli.StringFlag{Name: "listen", Value: ":8080", Usage: "listen on `HOST:PORT`"},
+			&cli.StringFlag{Name: "url", Usage: "print `URL` as this server's address (default: http:// and this host's first address)"},
+			&cli.StringFlag{Name: "tls-cert", Usage: "serve HTTPS with the certificates in `FILE` (PEM)"},
+			&cli.StringFlag{Name: "tls-key", Usage: "read the certificate's key from `FILE` (PEM)"},
+			&cli.DurationFlag{Name: "read-timeout", Value: serve.DefaultReadTimeout, Usage: "disconnect a client that sends or takes nothing for `TIME`"},
+			&cli.StringFlag{Name: "check", Usage: "serve nothing; request every file in the checksums.txt of the server at `URL`, whole and in ranges"},
 		},
 		Action: a.serve,
 	}

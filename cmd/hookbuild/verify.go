@@ -21,10 +21,10 @@ import (
 func newVerifyCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
-		Usage:     "prove artifacts: checksums, the initramfs's structure, every image on board, the images of a template's actions",
+		Usage:     "verify artifacts: checksums, the initramfs's structure, every embedded image, the images that a template's actions need",
 		ArgsUsage: "[DIR | VMLINUZ INITRAMFS]",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "template", Usage: "a Tinkerbell template or a cluster specification, a `FILE`, whose actions' images must be on board (repeatable)"},
+			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
 		Action: a.verify,
