@@ -36,7 +36,7 @@ kernels:
 check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) vet -tags e2e ./embed ./kernel/container ./netboot/chain ./cmd/hookdemo
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }
 	$(GO) run $(ACTIONLINT)
@@ -45,9 +45,10 @@ check:
 
 # Proofs that take long: compiling kernels for both architectures, network boot
 # into a HookOS of ours, every image in the booted machine and in both layouts,
-# the other architecture.
+# the other architecture, dockerd 28 and 29 on a packed store.
 e2e:
 	.ci/setup test
+	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
 	$(GO) test -tags e2e -timeout 90m ./kernel/container ./netboot/chain ./cmd/hookdemo
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,11 +29,19 @@ import (
 type engine struct {
 	socket string
 	docker string // the client
+	stop   func() // ends dockerd, once
 }
 
-// startEngine starts dockerd on the data root, which must be a mount point
-// (dockerd would make it one, and hide what is mounted below).
+// startEngine starts the machine's dockerd on the data root, which must be a
+// mount point (dockerd would make it one, and hide what is mounted below).
 func startEngine(t *testing.T, dataRoot string) *engine {
+	t.Helper()
+	return startDockerd(t, testneed.Tool(t, "dockerd"), dataRoot, "--storage-driver=overlay2")
+}
+
+// startDockerd starts a dockerd on the data root with what keeps it apart from
+// the machine's own, and further flags.
+func startDockerd(t *testing.T, program, dataRoot string, flags ...string) *engine {
 	t.Helper()
 	dir := t.TempDir()
 	e := &engine{socket: dir + "/docker.sock", docker: testneed.Tool(t, "docker")}
@@ -43,8 +52,11 @@ func startEngine(t *testing.T, dataRoot string) *engine {
 	if err := os.WriteFile(dir+"/daemon.json", []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(testneed.Tool(t, "dockerd"), "--config-file", dir+"/daemon.json", "--data-root", dataRoot, "--exec-root", dir+"/exec",
-		"--pidfile", dir+"/pid", "--host", "unix://"+e.socket, "--bridge=none", "--iptables=false", "--storage-driver=overlay2")
+	apart := []string{"--config-file", dir + "/daemon.json", "--data-root", dataRoot, "--exec-root", dir + "/exec",
+		"--pidfile", dir + "/pid", "--host", "unix://" + e.socket, "--bridge=none", "--iptables=false"}
+	cmd := exec.Command(program, append(apart, flags...)...)
+	// dockerd 29 would refuse the machine's older client.
+	cmd.Env = append(os.Environ(), "DOCKER_MIN_API_VERSION=1.24")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
@@ -52,13 +64,14 @@ func startEngine(t *testing.T, dataRoot string) *engine {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
+	e.stop = sync.OnceFunc(func() {
 		err := cmd.Process.Signal(syscall.SIGTERM)
 		if errors.Is(err, os.ErrProcessDone) {
 			return
 		}
 		<-ended
 	})
+	t.Cleanup(e.stop)
 	e.await(t, ended, log.Name())
 	return e
 }

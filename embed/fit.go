@@ -31,13 +31,13 @@ const (
 // version, and it mentions a change in its log at most.
 type change string
 
-// The changes. dockerd passes over EPERM from setxattr(2) in every version, but
-// over ENOTSUP, which a foreign name space gets, in 20.10 and not in 28 and 29
-// (moby/go-archive, createTarFile).
+// The changes. dockerd 20.10 passes over EPERM and ENOTSUP from setxattr(2); 28
+// and 29 pass over EPERM, but refuse a layer at ENOTSUP, which an attribute of a
+// foreign name space gets (moby/go-archive, createTarFile).
 const (
 	foreignAttrs  change = "with extended attributes of a name space that Linux does not have: the attributes are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
 	symlinkACLs   change = "that are symbolic links with access control lists, which Linux does not take there: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
-	misplacedUser change = "that are neither files nor directories and have user.* attributes, which Linux does not take there: the attributes are left out, as Docker does"
+	misplacedUser change = "that are neither files nor directories and have user.* attributes, which Linux does not take there: the attributes are left out, as Docker 20.10 and 28 do"
 	outOfTime     change = "with times before 1970 or after 2262: the times become 1970, as in Docker"
 	beyond2106    change = "with times after 2106, which neither a squashfs nor an initramfs holds: the times become 2106"
 )
