@@ -18,14 +18,14 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// ArmbianBase is where Armbian's kernels are, unless ARMBIAN_BASE_ORAS_REF
-// says otherwise.
+// ArmbianBase is the default location of Armbian's kernels;
+// ARMBIAN_BASE_ORAS_REF overrides it.
 const ArmbianBase = "ghcr.io/armbian/os"
 
-// Armbian says where Armbian's kernels are.
+// Armbian selects where Armbian's kernels come from and which version is used.
 type Armbian struct {
-	// Base begins the artifacts' references (ARMBIAN_BASE_ORAS_REF); empty
-	// means [ArmbianBase].
+	// Base is the prefix of the artifacts' references (ARMBIAN_BASE_ORAS_REF);
+	// empty means [ArmbianBase].
 	Base string
 	// Version is an artifact's tag (ARMBIAN_KERNEL_VERSION); empty means the
 	// newest.
@@ -45,12 +45,12 @@ func (o OpenOptions) armbianRef(ctx context.Context) (string, error) {
 	return repository + ":" + o.Armbian.Version, nil
 }
 
-// armbianTag is the form of a kernel artifact's tag: 6.1.84-S8e1d-D...
+// armbianTag matches the tag of a kernel artifact: 6.1.84-S8e1d-D...
 var armbianTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-S[0-9a-zA-Z-]+$`)
 
-// LatestArmbian returns the newest tag of an artifact, as a full reference. A
-// registry does not tell when a tag was pushed, so the highest version counts,
-// and among those of one version the last in byte order.
+// LatestArmbian returns the full reference of the newest tag of an artifact. A
+// registry does not tell when a tag was pushed, so the newest tag is the one
+// with the highest version and, among equal versions, the last in byte order.
 func LatestArmbian(ctx context.Context, tagger Tagger, repository string) (string, error) {
 	tags, err := tagger.Tags(ctx, repository)
 	if err != nil {
@@ -58,7 +58,7 @@ func LatestArmbian(ctx context.Context, tagger Tagger, repository string) (strin
 	}
 	tags = slices.DeleteFunc(tags, func(t string) bool { return !armbianTag.MatchString(t) })
 	if len(tags) == 0 {
-		return "", invalid("finding the newest Armbian kernel in %q: no tag has the form VERSION-S...; choose one by ARMBIAN_KERNEL_VERSION", repository)
+		return "", invalid("finding the newest Armbian kernel in %q: no tag has the form VERSION-S...; set ARMBIAN_KERNEL_VERSION to choose one", repository)
 	}
 	return repository + ":" + slices.MaxFunc(tags, compareArmbian), nil
 }
@@ -66,9 +66,9 @@ func LatestArmbian(ctx context.Context, tagger Tagger, repository string) (strin
 func compareArmbian(a, b string) int { return compareVersions(armbianTag, a, b) }
 
 // FromArmbian reads the kernel in an Armbian artifact: an OCI artifact whose
-// one file is a tar archive with Debian packages. Drivers that upstream's
-// HookOS leaves out (sound; panthor, which dies without its firmware) are left
-// out here too.
+// single file is a tar archive of Debian packages. It leaves out the drivers
+// that upstream's HookOS leaves out: sound, and panthor, which crashes without
+// its firmware.
 func FromArmbian(ctx context.Context, client *oci.Client, ref string, o Options) (*Image, error) {
 	artifact, err := client.Artifact(ctx, ref)
 	if err != nil {
@@ -109,10 +109,10 @@ func (m *Image) fillFromArtifact(ctx context.Context, artifact *oci.Artifact, o 
 		m.files = append(m.files, plain)
 		return m.fillFromDebTar(ctx, plain, plain.Size(), artifact.Source, o)
 	}
-	return invalid("reading the Armbian kernel %q: the artifact holds no .tar file, so it is no kernel", artifact.Source)
+	return invalid("reading the Armbian kernel %q: the artifact holds no .tar file, so it is not a kernel", artifact.Source)
 }
 
-// fillFromDebTar finds the one package linux-image-*.deb in the archive.
+// fillFromDebTar reads the only linux-image-*.deb package in the archive.
 func (m *Image) fillFromDebTar(ctx context.Context, r io.ReaderAt, size int64, origin string, o Options) error {
 	entries, err := tarball.Entries(r, size, origin)
 	if err != nil {
@@ -124,7 +124,7 @@ func (m *Image) fillFromDebTar(ctx context.Context, r io.ReaderAt, size int64, o
 			return m.addInnerDeb(ctx, e, o)
 		}
 	}
-	return invalid("reading the Armbian kernel %q: it holds no package linux-image-*.deb", origin)
+	return invalid("reading the Armbian kernel %q: it holds no linux-image-*.deb package", origin)
 }
 
 func (m *Image) addInnerDeb(ctx context.Context, e initramfs.Entry, o Options) (err error) {
@@ -152,7 +152,7 @@ func (m *Image) addInnerDeb(ctx context.Context, e initramfs.Entry, o Options) (
 	return m.checkDebs([]*deb.Package{p})
 }
 
-// drop removes the modules in these directories, those that there are.
+// drop removes the modules in those of the directories that exist.
 func (m *Image) drop(ctx context.Context, o Options, dirs ...string) error {
 	var there []string
 	for _, dir := range dirs {

@@ -12,14 +12,14 @@ import (
 	"hookbuild/kernel/plan"
 )
 
-// buildSource compiles the flavor's kernel. What the container's volumes hold
-// of an earlier build is not compiled again.
+// buildSource compiles the flavor's kernel. It reuses what an earlier build
+// left in the container's volumes.
 func buildSource() source {
 	return source{
 		names: []string{"build"}, forms: []string{"build"}, flavors: true,
 		check: func(o OpenOptions) error {
 			if f := o.Plan.Flavor; f.Method == flavor.Armbian {
-				return fault.Usagef("--kernel build: the kernel of %s comes ready-made from Armbian; say --kernel latest", f.ID)
+				return fault.Usagef("--kernel build: the kernel of %s comes ready-made from Armbian; use --kernel latest", f.ID)
 			}
 			return nil
 		},
@@ -33,8 +33,8 @@ func buildSource() source {
 	}
 }
 
-// compile builds the plan's kernel. Options that were asked for and did not
-// take are an error before anything is compiled.
+// compile builds the plan's kernel. It returns an error before compiling
+// anything if a requested option did not take effect.
 func (o OpenOptions) compile(ctx context.Context, p *plan.Plan) (_ *Image, err error) {
 	b, err := container.Open(ctx, o.Container)
 	if err != nil {
@@ -67,8 +67,8 @@ func (o OpenOptions) compile(ctx context.Context, p *plan.Plan) (_ *Image, err e
 	return image, nil
 }
 
-// warnLost names the lines of the flavor's configuration that the source did
-// not take.
+// warnLost warns about the lines of the flavor's configuration that the source
+// did not accept.
 func (o OpenOptions) warnLost(p *plan.Plan, lost []string) {
 	for _, reason := range lost {
 		progress.Warnf(o.Progress, "%s: %s", p.Request.Flavor.ConfigPath(), reason)

@@ -10,9 +10,9 @@ import (
 	"hookbuild/kernel/plan"
 )
 
-// defaultSource reads the kernel image of the release that was asked for or is
-// pinned, as it is built from the checkout; without such a release, the newest
-// published one with the checkout's configuration.
+// defaultSource reads the kernel image that this checkout builds of the
+// requested or pinned release. Without such a release it reads the newest
+// published image that has the checkout's configuration.
 func defaultSource() source {
 	return source{
 		names:   []string{Default},
@@ -30,8 +30,8 @@ func defaultSource() source {
 	}
 }
 
-// pointRelease returns the last number of the release that is asked for or
-// that the checkout's lock pins; "" for none.
+// pointRelease returns the last number of the release that was requested or
+// that the checkout's lock pins, or "" if there is none.
 func (o OpenOptions) pointRelease() (string, error) {
 	r := o.Plan
 	if r.Flavor.Method != flavor.Source || r.PointRelease != "" {
@@ -48,8 +48,8 @@ func (o OpenOptions) pointRelease() (string, error) {
 	return strconv.Itoa(pin.Version.Point), nil
 }
 
-// built reads the kernel image that building from this checkout makes, from
-// its registry or else from the Docker engine.
+// built reads the kernel image that this checkout builds, from its registry or
+// else from the Docker engine.
 func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
 	hash, err := o.checkoutHash()
 	if err != nil {
@@ -61,7 +61,7 @@ func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
 	if err != nil {
 		local, missing := o.Client.Image(ctx, "daemon:"+ref, o.platform())
 		if missing != nil {
-			return nil, fault.Outsidef("finding the kernel %s.%s: %w; nor has Docker it: %w; build it by `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or say --kernel latest for the newest published one",
+			return nil, fault.Outsidef("finding the kernel %s.%s: %w; Docker does not have it either: %w; build it with `hookbuild kernel %s KERNEL_POINT_RELEASE=%s`, or use --kernel latest for the newest published one",
 				f.Series, point, err, missing, f.ID, point)
 		}
 		image = local
@@ -69,8 +69,8 @@ func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
 	return FromOCI(ctx, image, o.Options)
 }
 
-// checkoutHash ends the tags of the kernels that are built from the checkout
-// as it is.
+// checkoutHash returns the end of the tags of kernels that are built from the
+// checkout in its current state.
 func (o OpenOptions) checkoutHash() (string, error) {
 	return plan.TagHash(plan.Request{Flavor: o.Plan.Flavor, HookDir: o.Plan.HookDir, Strip: true})
 }

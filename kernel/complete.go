@@ -9,9 +9,9 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// complete finishes an image that has its files: it identifies the kernel,
-// unpacks compressed modules, and writes depmod's indexes where the source has
-// none or has those of other files.
+// complete finishes an image whose files are in place: it identifies the
+// kernel, unpacks compressed modules, and writes depmod's indexes where the
+// source has no indexes or they describe other files.
 func (m *Image) complete(ctx context.Context, o Options) error {
 	if err := m.identify(ctx); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"hookbuild/kernel/deb"
 )
 
-// debSource reads packages, which a comma separates.
+// debSource reads a comma-separated list of packages.
 func debSource() source {
 	return source{
 		names: []string{"deb"}, forms: []string{"deb:FILE"},
@@ -27,10 +27,10 @@ func debSource() source {
 	}
 }
 
-// FromDeb reads a distribution's kernel out of its .deb packages, given as
-// paths or http(s) URLs. One package is enough for Debian and Armbian; Ubuntu
-// keeps the modules in linux-modules-*, so both are needed there (also
-// linux-modules-extra-*).
+// FromDeb reads a distribution's kernel from its .deb packages, which are paths
+// or http(s) URLs. Debian and Armbian need one package. Ubuntu keeps the
+// modules in linux-modules-* (and linux-modules-extra-*), so it needs those
+// too.
 func FromDeb(ctx context.Context, sources []string, o Options) (*Image, error) {
 	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "deb:" + shown(sources)}
 	err := m.fillFromDebs(ctx, sources, o)
@@ -43,7 +43,7 @@ func FromDeb(ctx context.Context, sources []string, o Options) (*Image, error) {
 	return m, nil
 }
 
-// shown lists the packages as messages and manifests may show them.
+// shown returns the packages in a form that is safe in messages and manifests.
 func shown(sources []string) string {
 	var all []string
 	for _, source := range sources {
@@ -125,7 +125,7 @@ func (m *Image) addDebFile(e initramfs.Entry) error {
 	switch {
 	case boot && strings.HasPrefix(base, "vmlinu"):
 		if m.Kernel.Path != "" {
-			return invalid("reading %s: it holds more than one kernel in boot/; give the packages of one", m.Source)
+			return invalid("reading %s: it holds more than one kernel in boot/; name the packages of a single kernel", m.Source)
 		}
 		m.Kernel = *renamed(e, ociKernel)
 	case boot && strings.HasPrefix(base, "config-"):
@@ -140,7 +140,7 @@ func (m *Image) addDebFile(e initramfs.Entry) error {
 	return addModule(m.Modules, e)
 }
 
-// dtbPath returns a file's path below the device trees' directory:
+// dtbPath returns a file's path below the directory of device trees:
 // usr/lib/linux-image-RELEASE (Debian, Armbian) or
 // usr/lib/firmware/RELEASE/device-tree (Ubuntu).
 func dtbPath(name string) (string, bool) {
@@ -157,7 +157,8 @@ func dtbPath(name string) (string, bool) {
 	return "", false
 }
 
-// checkDebs explains packages that hold no whole kernel.
+// checkDebs returns an error that explains why the packages do not make up a
+// whole kernel.
 func (m *Image) checkDebs(packages []*deb.Package) error {
 	var names, kernels, modules []string
 	for _, p := range packages {
@@ -177,14 +178,14 @@ func (m *Image) checkDebs(packages []*deb.Package) error {
 	}
 	release, err := moduleRelease(m.Modules)
 	if err == nil && release == "" && len(modules) > 0 {
-		return invalid("reading %s: the modules are in another package; give that too: %s,%s.deb", all, m.Source, modules[0])
+		return invalid("reading %s: the modules are in another package; add it: %s,%s.deb", all, m.Source, modules[0])
 	}
 	return nil
 }
 
 func noKernel(packages string, depends []string) error {
 	if len(depends) > 0 {
-		return invalid("reading %s: it is a meta package and holds no kernel; take the package %s, on which it depends", packages, depends[0])
+		return invalid("reading %s: it is a metapackage without a kernel; use the package %s, on which it depends", packages, depends[0])
 	}
-	return invalid("reading %s: no boot/vmlinuz* in it, so it holds no kernel; take a package called linux-image-RELEASE", packages)
+	return invalid("reading %s: it has no boot/vmlinuz*, so it holds no kernel; use a package named linux-image-RELEASE", packages)
 }

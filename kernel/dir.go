@@ -28,7 +28,7 @@ func dirSource() source {
 // FromDir reads a kernel from a directory, which has one of two forms:
 //   - what make install, modules_install and dtbs_install leave: one file named
 //     vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/), lib/modules
-//     or usr/lib/modules, and, where they are there, dtbs/, config* and
+//     or usr/lib/modules, and optionally dtbs/, config* and
 //     System.map*;
 //   - the files of a kernel image: kernel, kernel.tar, dtbs.tar.gz and so on.
 //

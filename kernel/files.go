@@ -13,11 +13,11 @@ import (
 
 const (
 	modulesRoot = "lib/modules"
-	// mostKernelFile bounds a kernel file that has to be held in memory.
+	// mostKernelFile limits a kernel file that has to be held in memory.
 	mostKernelFile = 512 << 20
 )
 
-// readerAtCloser is an open file whose every part can be read.
+// readerAtCloser is an open file that can be read at any offset.
 type readerAtCloser interface {
 	io.ReaderAt
 	io.Closer
@@ -28,7 +28,7 @@ type memoryFile struct{ *bytes.Reader }
 func (memoryFile) Close() error { return nil }
 
 // openAt opens an entry's content for reading at any offset. Entries of tar
-// archives and files can do that themselves; anything else is read into
+// archives and files support that themselves; any other content is read into
 // memory.
 func openAt(e initramfs.Entry) (readerAtCloser, error) {
 	if e.Open == nil {
@@ -43,7 +43,7 @@ func openAt(e initramfs.Entry) (readerAtCloser, error) {
 	}
 	defer content.Close()
 	if e.Size > mostKernelFile {
-		return nil, invalid("reading %q of %s: %d bytes are too many for a kernel", e.Path, e.Origin, e.Size)
+		return nil, invalid("reading %q of %s: %d bytes is too large for a kernel", e.Path, e.Origin, e.Size)
 	}
 	var held bytes.Buffer
 	if _, err := io.Copy(&held, io.LimitReader(content, e.Size)); err != nil {
@@ -52,8 +52,8 @@ func openAt(e initramfs.Entry) (readerAtCloser, error) {
 	return memoryFile{bytes.NewReader(held.Bytes())}, nil
 }
 
-// moduleRelease returns the name of the one directory in lib/modules, or ""
-// without one.
+// moduleRelease returns the name of the only directory in lib/modules, or "" if
+// there is no directory.
 func moduleRelease(t *initramfs.Tree) (string, error) {
 	release := ""
 	for e := range t.All() {
@@ -68,8 +68,9 @@ func moduleRelease(t *initramfs.Tree) (string, error) {
 	return release, nil
 }
 
-// modulePath returns the path in [Image.Modules] of an archive's file. It
-// returns false for other files, and for the links to the build's source.
+// modulePath returns the path in [Image.Modules] of a file of an archive. It
+// returns false for files that are not modules' and for the links to the
+// build's source.
 func modulePath(name string) (string, bool) {
 	name = strings.TrimPrefix(name, "usr/")
 	if name != modulesRoot && !strings.HasPrefix(name, modulesRoot+"/") {
@@ -82,7 +83,7 @@ func modulePath(name string) (string, bool) {
 	return name, true
 }
 
-// addModule puts e into the tree when it is one of the modules' files.
+// addModule adds e to the tree if it is one of the modules' files.
 func addModule(t *initramfs.Tree, e initramfs.Entry) error {
 	name, ok := modulePath(e.Path)
 	if !ok {
@@ -92,7 +93,7 @@ func addModule(t *initramfs.Tree, e initramfs.Entry) error {
 	if e.Type == initramfs.HardLink {
 		target, ok := modulePath(e.Target)
 		if !ok {
-			return invalid("reading %q of %s: it is a hard link to %q, outside of the modules", e.Path, e.Origin, e.Target)
+			return invalid("reading %q of %s: it is a hard link to %q, outside the modules", e.Path, e.Origin, e.Target)
 		}
 		e.Target = target
 	}
@@ -100,7 +101,7 @@ func addModule(t *initramfs.Tree, e initramfs.Entry) error {
 }
 
 // addShipped adds a file of a kernel image's archive to the tree. The archive
-// may hold firmware besides modules; LinuxKit unpacks all of it.
+// may hold firmware as well as modules; LinuxKit unpacks all of it.
 func addShipped(t *initramfs.Tree, e initramfs.Entry) error {
 	name := strings.TrimPrefix(e.Path, "usr/")
 	switch {
@@ -118,7 +119,7 @@ func renamed(e initramfs.Entry, name string) *initramfs.Entry {
 	return &e
 }
 
-// invalid is an error about an input.
+// invalid returns an error about an input.
 func invalid(format string, args ...any) error {
 	return fault.Invalidf(format, args...)
 }

@@ -1,14 +1,14 @@
-// Package kernel opens kernels: HookOS' kernel images, distributions' packages,
+// Package kernel opens kernels: HookOS kernel images, distributions' packages,
 // directories, and kernels that it has compiled. Each becomes an [Image]: the
 // kernel file, its modules with complete depmod data, and its device trees.
-// [Open] reads every kind of reference; [Make] puts a flavor's kernel image
-// where users want it.
+// [Open] reads every kind of reference; [Make] stores a flavor's kernel image
+// where the user wants it.
 //
-// The packages below it do one thing each: deb reads packages, inspect kernel
-// image formats, modules module files and depmod's indexes, kconfig
-// configuration files. Package source fetches the releases of kernel.org, plan
-// decides which kernel a flavor has, container compiles it, and deliver stores
-// the image.
+// Each of the packages below it does one thing. Package deb reads packages,
+// inspect reads kernel image formats, modules reads module files and depmod's
+// indexes, and kconfig reads configuration files. Package source fetches the
+// releases of kernel.org, plan determines which kernel a flavor has, container
+// compiles it, and deliver stores the image.
 package kernel
 
 import (
@@ -27,39 +27,43 @@ import (
 	"hookbuild/kernel/inspect"
 )
 
-// Image is a kernel with all that belongs to it. It reads from files that
-// stay open until [Image.Close].
+// Image is a kernel with everything that belongs to it. It reads from files
+// that stay open until [Image.Close].
 type Image struct {
 	// Release is the output of uname -r ("6.6.32").
 	Release string
 	// Arch is "x86_64" or "aarch64".
 	Arch string
-	// Kernel is the file to boot (bzImage, Image, EFI zboot), at "kernel".
+	// Kernel is the file to boot (bzImage, Image, EFI zboot). Its path is
+	// "kernel".
 	Kernel initramfs.Entry
-	// Modules holds lib/modules/<Release>/..., with depmod's indexes and
-	// without the links "build" and "source". It is empty for a kernel without
+	// Modules holds lib/modules/<Release>/... with depmod's indexes and
+	// without the links "build" and "source". It is empty if the kernel has no
 	// modules.
 	Modules *initramfs.Tree
-	// DTBs holds the device trees by the path below the directory that
-	// dtbs_install fills ("rockchip/rk3399-rock-pi-4.dtb"); empty on x86_64.
+	// DTBs holds the device trees, with paths relative to the directory that
+	// dtbs_install fills ("rockchip/rk3399-rock-pi-4.dtb"). It is empty on
+	// x86_64.
 	DTBs *initramfs.Tree
-	// SystemMap and Config are the files of those names; nil when the source
-	// has none.
+	// SystemMap and Config are the files of those names. They are nil if the
+	// source does not have them.
 	SystemMap, Config *initramfs.Entry
-	// Source is where the kernel came from, as a reference to open it again.
+	// Source is where the kernel came from, as a reference that opens it again.
 	Source string
-	// Digest names the content that it was made of: "sha256:...".
+	// Digest identifies the content that the image was made from:
+	// "sha256:...".
 	Digest string
-	// Format and Compression describe Kernel as package inspect does.
+	// Format and Compression describe Kernel in the terms of package inspect.
 	Format, Compression string
 
-	// root holds all files that the kernel came with; nil if there are no others.
+	// root holds all files that came with the kernel; nil if there are no
+	// others.
 	root  *initramfs.Tree
 	files []io.Closer
 }
 
 // File returns a regular file that lies next to the kernel in its image or
-// directory, such as a cpio of microcode.
+// directory, such as a cpio archive of microcode.
 func (m *Image) File(name string) (initramfs.Entry, bool) {
 	if m.root == nil {
 		return initramfs.Entry{}, false
@@ -72,18 +76,18 @@ func (m *Image) File(name string) (initramfs.Entry, bool) {
 	return e, ok && found && e.Type == initramfs.Regular
 }
 
-// Options are what the readers of kernels need.
+// Options configure the readers of kernels.
 type Options struct {
 	// Cache keeps downloads and unpacked archives.
 	Cache *cache.Cache
-	// Web fetches URLs; nil is a client with the default limits.
+	// Web fetches URLs. If nil, a client with the default limits is used.
 	Web *web.Client
-	// Offline forbids downloads; what is in the cache still works.
+	// Offline forbids downloads. Files in the cache can still be used.
 	Offline bool
-	// KeepPacked leaves modules compressed that come so, for a kernel that is
-	// looked at and not booted.
+	// KeepPacked leaves compressed modules compressed, for a kernel that is
+	// inspected and not booted.
 	KeepPacked bool
-	// Jobs is how many modules are read at once; 0 means one a core.
+	// Jobs is the number of modules read at once; 0 means one per core.
 	Jobs     int
 	Progress progress.Sink
 }
@@ -98,11 +102,12 @@ func (m *Image) Close() error {
 	return errors.Join(errs...)
 }
 
-// ModulesDir is the path of the modules in Modules: "lib/modules/<Release>".
+// ModulesDir returns the path of the modules in Modules:
+// "lib/modules/<Release>".
 func (m *Image) ModulesDir() string { return modulesRoot + "/" + m.Release }
 
-// Inspect reads the kernel file's headers. The caller closes the reader when
-// done with what it was given.
+// Inspect reads the kernel file's headers. The caller closes the returned
+// closer when it is done with the returned image.
 func (m *Image) Inspect() (*inspect.Image, io.Closer, error) {
 	content, err := openAt(m.Kernel)
 	if err != nil {
@@ -115,8 +120,8 @@ func (m *Image) Inspect() (*inspect.Image, io.Closer, error) {
 	return facts, content, nil
 }
 
-// identify fills in what the headers of the kernel file say, and checks that
-// the modules belong to it.
+// identify sets the fields that the headers of the kernel file determine, and
+// checks that the modules belong to the kernel.
 func (m *Image) identify(ctx context.Context) (err error) {
 	facts, content, err := m.Inspect()
 	if err != nil {
@@ -135,8 +140,8 @@ func (m *Image) identify(ctx context.Context) (err error) {
 	return m.setRelease(release)
 }
 
-// setRelease sets the release from the kernel or, if the kernel does not name
-// it, from the modules. The two must agree: a kernel loads only its own
+// setRelease sets the release from the kernel or, if the kernel does not
+// contain it, from the modules. The two must agree: a kernel loads only its own
 // modules.
 func (m *Image) setRelease(fromKernel string) error {
 	fromModules, err := moduleRelease(m.Modules)
@@ -147,7 +152,7 @@ func (m *Image) setRelease(fromKernel string) error {
 	case fromKernel == "" && fromModules == "":
 		return invalid("reading the kernel %q: neither the kernel nor a directory lib/modules/RELEASE names its release", m.Source)
 	case fromKernel != "" && fromModules != "" && fromKernel != fromModules:
-		return invalid("reading the kernel %q: the kernel is %s and its modules are for %s, so none could be loaded", m.Source, fromKernel, fromModules)
+		return invalid("reading the kernel %q: the kernel is %s and its modules are for %s, so it could not load any of them", m.Source, fromKernel, fromModules)
 	case fromKernel == "":
 		m.Release = fromModules
 	default:
@@ -156,9 +161,8 @@ func (m *Image) setRelease(fromKernel string) error {
 	return nil
 }
 
-// Version returns what build.sh calls HOOK_KERNEL_VERSION: version and hash,
-// as the tag of a kernel image has them. For any other kernel it is the
-// release.
+// Version returns what build.sh calls HOOK_KERNEL_VERSION: the version and hash
+// in the tag of a kernel image. For any other kernel it returns the release.
 func (m *Image) Version() string {
 	ref, _, _ := strings.Cut(m.Source, "@")
 	tag := ref[strings.LastIndex(ref, ":")+1:]
@@ -170,7 +174,7 @@ func (m *Image) Version() string {
 	return m.Release
 }
 
-// String describes the image in a few words, for messages.
+// String returns a short description of the image for messages.
 func (m *Image) String() string {
 	return fmt.Sprintf("Linux %s for %s from %s", m.Release, m.Arch, m.Source)
 }

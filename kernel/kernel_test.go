@@ -103,7 +103,7 @@ func checkFeatures(t *testing.T, m *Image) {
 
 func TestMetaPackage(t *testing.T) {
 	_, err := FromDeb(t.Context(), []string{kerneltest.MetaKernel(t, "amd64")}, options(t))
-	if err == nil || !strings.Contains(err.Error(), "meta package") || !strings.Contains(err.Error(), "take the package linux-image-") {
+	if err == nil || !strings.Contains(err.Error(), "metapackage") || !strings.Contains(err.Error(), "use the package linux-image-") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -218,7 +218,7 @@ func TestFromURL(t *testing.T) {
 		t.Errorf("offline: %v", err)
 	}
 	o.Offline = false
-	for file, want := range map[string]string{"cut.deb": "cut.deb", "page.deb": "ar archive's magic", "none.deb": "404 Not Found"} {
+	for file, want := range map[string]string{"cut.deb": "cut.deb", "page.deb": "magic of an ar archive", "none.deb": "404 Not Found"} {
 		if _, err := FromDeb(t.Context(), []string{server.URL + "/" + file}, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", file, err, want)
 		}
@@ -301,7 +301,7 @@ func TestLatestOfOwnInputs(t *testing.T) {
 		t.Errorf("without one: %q, %v", got, err)
 	}
 	w.Insist = true
-	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to take 6.6.100-bbbbbbbb") {
+	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to use 6.6.100-bbbbbbbb") {
 		t.Errorf("without one, where others serve: %v", err)
 	}
 	w.Series = "6.12"

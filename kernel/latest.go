@@ -17,24 +17,25 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-// Tagger lists the tags of a repository; [oci.Client] does.
+// Tagger lists the tags of a repository. [oci.Client] implements it.
 type Tagger interface {
 	Tags(ctx context.Context, repository string) ([]string, error)
 }
 
-// kernelTag is the form of a kernel image's tag: 6.6.32-14b8be17.
+// kernelTag matches the tag of a kernel image: 6.6.32-14b8be17.
 var kernelTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-[0-9a-f]{8}$`)
 
-// Wanted says which published kernel is looked for.
+// Wanted describes the published kernel to look for.
 type Wanted struct {
-	// Repository has the images; Series is "6.6", Arch "x86_64" or "aarch64".
+	// Repository holds the images; Series is "6.6", Arch "x86_64" or
+	// "aarch64".
 	Repository, Series, Arch string
-	// Hash ends the tags of kernels that were built from the inputs at hand; it
-	// may be empty. HashOnly excludes all others.
+	// Hash ends the tags of kernels that were built from the inputs at hand.
+	// It may be empty. HashOnly excludes all other kernels.
 	Hash     string
 	HashOnly bool
-	// Config is the file that decides about Hash, for messages. Insist
-	// reports whether --kernel latest would take the others.
+	// Config is the file that determines Hash, for messages. Insist reports
+	// whether --kernel latest would accept the other kernels.
 	Config string
 	Insist bool
 }
@@ -44,9 +45,9 @@ func (w Wanted) fits(tag string) bool {
 }
 
 // Latest returns the references of the wanted kernel images, highest version
-// first, as USE_LATEST_BUILT_KERNEL asks for. Of one version, the image with the
-// inputs' own hash comes first and the others follow in byte order: hashes do
-// not tell age, and the architectures share the repository.
+// first, as USE_LATEST_BUILT_KERNEL requires. Within a version, the image with
+// the inputs' own hash comes first and the others follow in byte order: hashes
+// do not tell age, and the architectures share the repository.
 func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
 	tags, err := tagger.Tags(ctx, w.Repository)
 	if err != nil {
@@ -68,19 +69,19 @@ func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
 	return fit, nil
 }
 
-// nothing is the error when no tag fits.
+// nothing returns the error for the case that no tag matches.
 func (w Wanted) nothing(tags []string) error {
 	others := slices.DeleteFunc(slices.Clone(tags), func(t string) bool { return !inSeries(t, w.Series) })
 	if w.HashOnly && len(others) > 0 {
 		newest := slices.MaxFunc(others, func(a, b string) int { return compareTags(a, b, w.Hash) })
-		remedy := "publish one (hookbuild kernel --push) or give --kernel image:REF"
+		remedy := "publish one (hookbuild kernel --push) or use --kernel image:REF"
 		if w.Insist {
-			remedy = "or --kernel latest to take " + newest + " all the same"
+			remedy = "or --kernel latest to use " + newest + " anyway"
 		}
-		return invalid("finding the latest kernel %s in %q: none of its kernels of that series was built with the configuration of this checkout, %s (the tag of such a kernel ends in %s; the newest is %s); say --kernel build to compile it, %s",
+		return invalid("finding the latest kernel %s in %q: no kernel of that series there was built with the configuration of this checkout, %s (the tag of such a kernel ends in %s; the newest is %s); use --kernel build to compile it, %s",
 			w.Series, w.Repository, w.Config, w.Hash, newest, remedy)
 	}
-	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or give --kernel image:REF",
+	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or use --kernel image:REF",
 		w.Series, w.Repository, seriesOf(tags))
 }
 
@@ -95,9 +96,9 @@ func latestSource() source {
 	}
 }
 
-// latest reads the newest published kernel of the flavor, preferably one of
-// this checkout's own inputs. With ownOnly no other will do: a configuration
-// that was edited here has no published kernel yet.
+// latest reads the newest published kernel of the flavor, preferably one built
+// from this checkout's inputs. If ownOnly is set, it accepts no other: a
+// configuration that was edited here has no published kernel yet.
 func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 	f := o.Plan.Flavor
 	if f.Method == flavor.Armbian {
@@ -118,11 +119,11 @@ func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 	return FromLatest(ctx, o.Client, w, o.Options)
 }
 
-// mostTried bounds how many images are asked for their architecture.
+// mostTried limits how many images are checked for their architecture.
 const mostTried = 16
 
-// FromLatest reads the first of [Latest]'s images that is for the wanted
-// architecture.
+// FromLatest reads the first of the images that [Latest] returns whose
+// architecture is the wanted one.
 func FromLatest(ctx context.Context, client *oci.Client, w Wanted, o Options) (*Image, error) {
 	refs, err := Latest(ctx, client, w)
 	if err != nil {
@@ -140,14 +141,15 @@ func FromLatest(ctx context.Context, client *oci.Client, w Wanted, o Options) (*
 		}
 		others = append(others, err)
 	}
-	return nil, invalid("finding the latest kernel %s for %s in %q: none of the %d newest fits: %w", w.Series, w.Arch, w.Repository, len(others), errors.Join(others...))
+	return nil, invalid("finding the latest kernel %s for %s in %q: none of the %d newest can be used: %w", w.Series, w.Arch, w.Repository, len(others), errors.Join(others...))
 }
 
 func inSeries(tag, series string) bool {
 	return kernelTag.MatchString(tag) && strings.HasPrefix(tag, strings.TrimSuffix(series, ".y")+".")
 }
 
-// compareTags orders by version, then by having the wanted hash.
+// compareTags orders tags by version, then by whether they have the wanted
+// hash.
 func compareTags(a, b, hash string) int {
 	wanted := "-" + hash
 	hasA, hasB := strings.HasSuffix(a, wanted), strings.HasSuffix(b, wanted)
@@ -162,7 +164,7 @@ func compareTags(a, b, hash string) int {
 }
 
 // compareVersions orders tags by the three numbers that the form captures, and
-// equal ones by bytes.
+// by bytes if those are equal.
 func compareVersions(form *regexp.Regexp, a, b string) int {
 	return cmp.Or(compareNumbers(form, a, b), cmp.Compare(a, b))
 }
@@ -171,8 +173,8 @@ func compareNumbers(form *regexp.Regexp, a, b string) int {
 	return slices.Compare(numbersOf(form, a), numbersOf(form, b))
 }
 
-// numbersOf returns a tag's numbers, with 0 for one that is too long for a
-// version.
+// numbersOf returns a tag's numbers. A number that is too long for a version is
+// 0.
 func numbersOf(form *regexp.Regexp, tag string) []int {
 	var numbers []int
 	for _, text := range form.FindStringSubmatch(tag)[1:] {
@@ -185,7 +187,8 @@ func numbersOf(form *regexp.Regexp, tag string) []int {
 	return numbers
 }
 
-// seriesOf lists the series of the tags, for the error about a missing one.
+// seriesOf lists the series of the tags, for the error about a series that is
+// not among them.
 func seriesOf(tags []string) string {
 	var have []string
 	for _, tag := range tags {

@@ -13,8 +13,9 @@ import (
 )
 
 // Make puts the kernel image of the flavor in o.Plan into the places that d
-// names, and returns the image's name. A flavor of Armbian's gets an image of the ready-made
-// kernel; any other's is compiled, unless one of the places has it.
+// names and returns the image's name. For an Armbian flavor it packs the
+// prebuilt kernel; any other kernel is compiled unless one of the places
+// already has it.
 func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, err error) {
 	name := o.sourceKernel
 	if o.Plan.Flavor.Method == flavor.Armbian {
@@ -34,8 +35,8 @@ func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, er
 	})
 }
 
-// sourceKernel returns the image's name of a kernel that is compiled. Certain
-// is false if the name does not identify the content, see [plan.Plan.Certain].
+// sourceKernel returns the image name of a kernel that is compiled. Certain is
+// false if the name does not identify the content; see [plan.Plan.Certain].
 func (o OpenOptions) sourceKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
 	p, err := plan.Resolve(ctx, o.Plan)
 	if err != nil {
@@ -44,8 +45,8 @@ func (o OpenOptions) sourceKernel(ctx context.Context) (ref string, certain bool
 	return p.Reference, p.Certain(), func() (*Image, error) { return o.compile(ctx, p) }, nil
 }
 
-// armbianKernel returns the image's name of a ready-made kernel. The name does
-// not identify chosen modules and added firmware.
+// armbianKernel returns the image name of a prebuilt kernel. The name does not
+// identify chosen modules and added firmware.
 func (o OpenOptions) armbianKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
 	artifact, err := o.armbianRef(ctx)
 	if err != nil {
@@ -57,7 +58,7 @@ func (o OpenOptions) armbianKernel(ctx context.Context) (ref string, certain boo
 	return ref, chosen == 0, func() (*Image, error) { return FromArmbian(ctx, o.Client, artifact, o.Options) }, nil
 }
 
-// pack makes the kernel image, whose layer is a temporary file.
+// pack makes the kernel image. Its layer is a temporary file.
 func (o OpenOptions) pack(ctx context.Context, m *Image) (*deliver.Made, error) {
 	dir, err := os.MkdirTemp("", "hookbuild-kernel-")
 	if err != nil {

@@ -25,8 +25,8 @@ const (
 	ociConfig    = "config"
 )
 
-// imageSource reads a kernel image from wherever [oci.Client.Image] finds it.
-// The kinds of images that are no registry's may be named without "image:".
+// imageSource reads a kernel image from any place that [oci.Client.Image]
+// supports. Images that are not in a registry may be named without "image:".
 func imageSource() source {
 	return source{
 		names: []string{"image", "oci", "oci-archive", "docker-archive", "daemon"}, forms: []string{"image:REF"},
@@ -43,8 +43,8 @@ func imageSource() source {
 	}
 }
 
-// image finds a kernel image for the wanted architecture. Where any will do,
-// x86_64 comes first.
+// image finds a kernel image for the wanted architecture. If any architecture
+// will do, x86_64 is preferred.
 func (o OpenOptions) image(ctx context.Context, src string) (*oci.Image, error) {
 	if o.Arch != "" {
 		return o.Client.Image(ctx, src, o.platform())
@@ -59,9 +59,9 @@ func (o OpenOptions) image(ctx context.Context, src string) (*oci.Image, error) 
 	return nil, err
 }
 
-// FromOCI reads an OCI kernel image as the builds of HookOS make them: kernel
-// and kernel.tar at its root, mostly dtbs.tar.gz and System.map, and config in
-// those that hookbuild built.
+// FromOCI reads an OCI kernel image as the HookOS builds make them: kernel and
+// kernel.tar at its root, usually dtbs.tar.gz and System.map, and config in
+// images that hookbuild built.
 func FromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 	m, err := fromOCI(ctx, image, o)
 	if err != nil {
@@ -92,7 +92,7 @@ func fromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 func (m *Image) fillFromParts(ctx context.Context, root *initramfs.Tree, o Options) error {
 	kernel, ok := root.Lookup(ociKernel)
 	if !ok || kernel.Type != initramfs.Regular {
-		return invalid("reading the kernel %q: it has no file %q at its root, so it is no kernel image", m.Source, ociKernel)
+		return invalid("reading the kernel %q: it has no file %q at its root, so it is not a kernel image", m.Source, ociKernel)
 	}
 	m.Kernel = *renamed(kernel, ociKernel)
 	m.SystemMap, m.Config = optional(root, ociSystemMap), optional(root, ociConfig)
@@ -110,8 +110,8 @@ func optional(root *initramfs.Tree, name string) *initramfs.Entry {
 	return &e
 }
 
-// unpack adds the files of the archive called name inside the image to tree; a
-// missing or empty archive has none.
+// unpack adds the files of the archive called name inside the image to tree. A
+// missing or empty archive adds nothing.
 func (m *Image) unpack(ctx context.Context, root *initramfs.Tree, name string, o Options, add func(*initramfs.Tree, initramfs.Entry) error, tree *initramfs.Tree) error {
 	archive := optional(root, name)
 	if archive == nil || archive.Size == 0 {
@@ -154,7 +154,7 @@ func plainTar(ctx context.Context, c *cache.Cache, key string, e initramfs.Entry
 	return plain, err
 }
 
-// addDTB keeps the files and directories of a device tree archive.
+// addDTB adds a file or directory of a device tree archive to the tree.
 func addDTB(t *initramfs.Tree, e initramfs.Entry) error {
 	if e.Path == "" {
 		return nil
@@ -162,13 +162,13 @@ func addDTB(t *initramfs.Tree, e initramfs.Entry) error {
 	return t.Add(e)
 }
 
-// checkArch compares the image's platform with the kernel in it: an image
-// built on another machine may claim that machine's.
+// checkArch compares the image's platform with the kernel in it: an image that
+// was built on another machine may claim that machine's platform.
 func checkArch(m *Image, image *oci.Image) error {
 	if image.Config == nil || image.Config.Architecture == "" || image.Config.Architecture == DockerArch(m.Arch) {
 		return nil
 	}
-	return invalid("reading the kernel image %q: it is labelled %s and its kernel is for %s; have it built again with the platform of the target",
+	return invalid("reading the kernel image %q: it is labelled %s, but its kernel is for %s; rebuild it with the platform of the target",
 		image.Source, image.Config.Architecture, m.Arch)
 }
 

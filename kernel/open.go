@@ -18,55 +18,56 @@ import (
 	"hookbuild/kernel/plan"
 )
 
-// OpenOptions say what a reference cannot: whose kernel it is about, and with
-// what kernels are fetched and compiled.
+// OpenOptions hold what a reference cannot say: which flavor's kernel is meant,
+// and how kernels are fetched and compiled.
 type OpenOptions struct {
 	Options
 	// Client reads images.
 	Client *oci.Client
-	// Arch is the architecture that is wanted, "x86_64" or "aarch64"; empty
-	// means any.
+	// Arch is the wanted architecture, "x86_64" or "aarch64"; empty means any.
 	Arch string
-	// Plan has the flavor, which may be the zero one for references that need
-	// none, and how its kernel is built. Its Modules and its Firmware hold for
-	// every kernel.
+	// Plan has the flavor and how its kernel is built. The flavor may be the
+	// zero value for references that do not need one. Modules and Firmware
+	// apply to every kernel.
 	Plan plan.Request
-	// Armbian says where the kernels of Armbian's flavors are.
+	// Armbian selects the source of the kernels of Armbian's flavors.
 	Armbian Armbian
-	// Container compiles, and Built keeps what it compiled, a directory for
-	// each flavor.
+	// Container compiles kernels. Built holds the compiled ones in one
+	// directory per flavor.
 	Container container.Options
 	Built     string
 	// Time is the build time that the kernel reports.
 	Time time.Time
 }
 
-// Default is the reference to the kernel of a release that was asked for
-// ([plan.Request.PointRelease]) or that the checkout pins, and else to the
-// newest published one that was built with the checkout's configuration.
+// Default refers to the kernel of a release that was requested
+// ([plan.Request.PointRelease]) or that the checkout pins. Without one it
+// refers to the newest published kernel that was built with the checkout's
+// configuration.
 const Default = ""
 
 // source is a kind of reference.
 type source struct {
-	// names begin the references, before a colon; forms show them to people.
+	// names are the prefixes of the references, without the colon; forms are
+	// how messages show the references.
 	names, forms []string
-	// flavors reports that the name is the whole reference, and means a kernel
-	// of the flavor.
+	// flavors reports whether the name is the whole reference and means a
+	// kernel of the flavor.
 	flavors bool
-	// check finds what is wrong with a request before any work; nil for
-	// nothing.
+	// check validates a request before any work is done; nil accepts every
+	// request.
 	check func(o OpenOptions) error
-	// open reads the kernel. Name is the one that the reference begins with,
-	// rest what follows it.
+	// open reads the kernel. Name is the prefix of the reference and rest is
+	// what follows it.
 	open func(ctx context.Context, name, rest string, o OpenOptions) (*Image, error)
 }
 
-// sources lists all kinds of references, each with a file of its own.
+// sources returns all kinds of references. Each has a file of its own.
 func sources() []source {
 	return []source{defaultSource(), latestSource(), buildSource(), imageSource(), debSource(), dirSource()}
 }
 
-// Forms lists how a kernel can be named, for messages and help.
+// Forms returns the ways to name a kernel, for messages and help.
 func Forms() []string {
 	var all []string
 	for _, s := range sources() {
@@ -75,8 +76,8 @@ func Forms() []string {
 	return all
 }
 
-// IsPlace reports whether a reference names one of the sources that say where
-// a kernel is: image:REF, but not latest.
+// IsPlace reports whether a reference says where a kernel is: image:REF does,
+// latest does not.
 func IsPlace(ref string) bool {
 	s, err := find(ref)
 	return err == nil && !s.flavors
@@ -90,18 +91,18 @@ func find(ref string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, fault.Usagef("reading the kernel %q: it should be one of %s", web.ShowAll(ref), strings.Join(Forms(), ", "))
+	return source{}, fault.Usagef("reading the kernel %q: use one of %s", web.ShowAll(ref), strings.Join(Forms(), ", "))
 }
 
-// CheckReference finds what is wrong with a reference, or with the request
-// about it, before any work is done.
+// CheckReference validates a reference and the request about it before any work
+// is done.
 func CheckReference(ref string, o OpenOptions) error {
 	s, err := find(ref)
 	switch {
 	case err != nil:
 		return err
 	case s.flavors && o.Plan.Flavor.ID == "":
-		return fault.Usagef("reading the kernel %q: it is a flavor's, and no flavor was named; give image:REF, deb:FILE or dir:DIR", ref)
+		return fault.Usagef("reading the kernel %q: it refers to the kernel of a flavor, but no flavor was named; use image:REF, deb:FILE or dir:DIR", ref)
 	case s.check != nil:
 		return s.check(o)
 	}
@@ -131,9 +132,9 @@ func Open(ctx context.Context, ref string, o OpenOptions) (*Image, error) {
 	return o.selected(ctx, func() (*Image, error) { return s.open(ctx, name, rest, o) })
 }
 
-// selected opens a kernel and leaves the modules that o chooses, with the
-// firmware that o adds. The firmware is opened first, so that a wrong name is
-// an error before a kernel is compiled.
+// selected opens a kernel and reduces it to the modules that o chooses, with
+// the firmware that o adds. It opens the firmware first, so that a wrong name
+// is reported before a kernel is compiled.
 func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) (*Image, error) {
 	firmware, err := o.firmware(ctx)
 	if err != nil {
@@ -150,7 +151,8 @@ func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) 
 	return m, nil
 }
 
-// firmware opens what the plan names; nil when it names nothing.
+// firmware opens the plan's firmware. It returns nil if the plan names no
+// firmware.
 func (o OpenOptions) firmware(ctx context.Context) (*initramfs.Tree, error) {
 	from := o.Plan.Firmware
 	if from == "" {

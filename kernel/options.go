@@ -13,11 +13,11 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// State is whether a kernel has a feature, and how.
+// State tells whether and how a kernel has a feature.
 type State int
 
-// The states. Unknown is the answer about a kernel that carries no
-// configuration, for what its modules do not show.
+// The states. Unknown is the state of a feature that the modules do not show,
+// in a kernel that carries no configuration.
 const (
 	Unknown State = iota
 	Missing
@@ -32,23 +32,24 @@ func (s State) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Present reports whether the feature is there, built in or as a module.
+// Present reports whether the feature is available, built in or as a module.
 func (s State) Present() bool { return s == BuiltIn || s == Module }
 
-// Features answers what a kernel can do.
+// Features tells what a kernel supports.
 type Features struct {
 	// Origin is the source of the answers: "the configuration inside the
-	// kernel", "the configuration beside the kernel" or "the list of modules".
+	// kernel", "the configuration next to the kernel" or "the list of
+	// modules".
 	Origin string
-	// Config is the kernel's configuration, nil when it carries none.
+	// Config is the kernel's configuration, or nil if it carries none.
 	Config *kconfig.Config
 
 	loadable, builtin map[string]bool // by module name
 }
 
 // Features reads the kernel's configuration: the file that came with the
-// kernel, else the one inside it (CONFIG_IKCONFIG), else what the lists of its
-// modules show.
+// kernel, else the one inside it (CONFIG_IKCONFIG). If there is neither, the
+// lists of its modules are used.
 func (m *Image) Features(ctx context.Context) (*Features, error) {
 	f, err := m.fromModuleLists()
 	if err != nil {
@@ -63,13 +64,13 @@ func (m *Image) Features(ctx context.Context) (*Features, error) {
 	return f, err
 }
 
-// mostConfig bounds a configuration file.
+// mostConfig limits the size of a configuration file.
 const mostConfig = 16 << 20
 
 func (m *Image) configText(ctx context.Context) (text []byte, origin string, err error) {
 	if m.Config != nil {
 		text, err = readSmall(*m.Config, mostConfig)
-		return text, "the configuration beside the kernel", err
+		return text, "the configuration next to the kernel", err
 	}
 	image, content, err := m.Inspect()
 	if err != nil {
@@ -86,7 +87,7 @@ func (m *Image) configText(ctx context.Context) (text []byte, origin string, err
 // readSmall reads a file of at most limit bytes.
 func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
 	if e.Size > limit {
-		return nil, invalid("reading %q of %s: it has %d bytes, at most %d are expected", e.Path, e.Origin, e.Size, limit)
+		return nil, invalid("reading %q of %s: it has %d bytes; at most %d are expected", e.Path, e.Origin, e.Size, limit)
 	}
 	var content bytes.Buffer
 	if err := copyContent(&content, e); err != nil {
@@ -95,11 +96,11 @@ func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
-// builtinList is the file among the modules that lists those that are built in.
+// builtinList is the file that lists the modules that are built in.
 const builtinList = "modules.builtin"
 
 // InModuleLists reports whether [FromParts] and [Image.Features] read the
-// content of a file.
+// content of the file.
 func InModuleLists(e initramfs.Entry) bool { return path.Base(e.Path) == builtinList }
 
 func (m *Image) fromModuleLists() (*Features, error) {
@@ -124,8 +125,8 @@ func (m *Image) fromModuleLists() (*Features, error) {
 }
 
 // Option returns the state of a configuration option ("CONFIG_SQUASHFS" or
-// "SQUASHFS"). Without a configuration only options that make a module of
-// their own can be answered.
+// "SQUASHFS"). Without a configuration, the state is known only for options
+// that build a module of their own.
 func (f *Features) Option(name string) State {
 	if f.Config != nil {
 		switch value, _ := f.Config.Get(name); value {
@@ -148,9 +149,9 @@ func (f *Features) Option(name string) State {
 	return Missing
 }
 
-// Answer returns an option's state in words: "built in", "module", "missing",
-// "unknown", or its value where it has another than y, m and n. An option that the
-// configuration does not mention is distinguished from one that is off.
+// Answer returns an option's state in words: "built in", "module", "missing" or
+// "unknown", or its value if that is not y, m or n. It distinguishes an option
+// that the configuration does not mention from one that is off.
 func (f *Features) Answer(name string) string {
 	state := f.Option(name)
 	if f.Config == nil {
@@ -165,8 +166,8 @@ func (f *Features) Answer(name string) string {
 	return state.String()
 }
 
-// moduleOf names the module that an option makes, for the options that
-// hookbuild asks about.
+// moduleOf returns the module that an option builds, for the options that
+// hookbuild uses.
 func moduleOf(option string) (string, bool) {
 	switch option {
 	case "SQUASHFS":
@@ -190,7 +191,7 @@ type Feature struct {
 	State  State  `json:"state"`
 }
 
-// Summary lists the options that decide how a HookOS can be built on this
+// Summary lists the options that determine how a HookOS can be built on this
 // kernel.
 func (f *Features) Summary() []Feature {
 	list := []Feature{
@@ -212,8 +213,7 @@ func (f *Features) Summary() []Feature {
 	return list
 }
 
-// Explain puts an option's state in a sentence, for the errors and warnings of what
-// builds on it.
+// Explain returns a sentence about an option's state, for errors and warnings.
 func (f *Features) Explain(option string) string {
 	switch state := f.Option(option); state {
 	case Unknown:

@@ -20,14 +20,15 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// PackOptions say how a kernel image is packed.
+// PackOptions configure how a kernel image is packed.
 type PackOptions struct {
-	// Dir gets the image's layer as a file, which must stay as long as the
-	// image is used.
+	// Dir is the directory for the image's layer, a file that must stay as
+	// long as the image is used.
 	Dir string
-	// Time is the image's and all its files'; the zero time is 1970.
+	// Time is the time of the image and of all its files; the zero time means
+	// 1970.
 	Time time.Time
-	// Labels go to the image's configuration.
+	// Labels are added to the image's configuration.
 	Labels map[string]string
 }
 
@@ -65,7 +66,7 @@ func (m *Image) Pack(ctx context.Context, o PackOptions) (v1.Image, error) {
 	return mutate.ConfigFile(image, config)
 }
 
-// part is one file of the layer; write makes its content.
+// part is one file of the layer; write writes its content.
 type part struct {
 	name  string
 	write func(ctx context.Context, w io.Writer) error
@@ -92,8 +93,8 @@ func fileWriter(e *initramfs.Entry) func(context.Context, io.Writer) error {
 	return func(_ context.Context, w io.Writer) error { return copyContent(w, *e) }
 }
 
-// writeLayer writes the layer's tar archive. Each part is a file first, since
-// an archive has a file's size before its content.
+// writeLayer writes the layer's tar archive. It first writes each part to a
+// file, because a tar header needs a file's size before its content.
 func (m *Image) writeLayer(ctx context.Context, name string, o PackOptions) (err error) {
 	out, err := os.Create(name)
 	if err != nil {
@@ -141,8 +142,8 @@ func writeGzipTar(ctx context.Context, w io.Writer, t *initramfs.Tree, clamp tim
 	return packed.Close()
 }
 
-// writeTree writes a tree as a tar archive, the root directory included: who
-// unpacks it over another tree gets that one's permissions.
+// writeTree writes a tree as a tar archive, including the root directory, so
+// that unpacking it over another tree sets that directory's permissions.
 func writeTree(ctx context.Context, w io.Writer, t *initramfs.Tree, clamp time.Time) error {
 	archive := tar.NewWriter(w)
 	root := &tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, ModTime: clamp.Truncate(time.Second)}
@@ -186,7 +187,7 @@ func addEntry(archive *tar.Writer, e initramfs.Entry, clamp time.Time) error {
 	case initramfs.HardLink:
 		header.Typeflag, header.Linkname = tar.TypeLink, "./"+e.Target
 	default:
-		return invalid("packing %q of %s: a kernel's files have no %s", e.Path, e.Origin, e.Type)
+		return invalid("packing %q of %s: a kernel does not contain a %s", e.Path, e.Origin, e.Type)
 	}
 	if err := archive.WriteHeader(header); err != nil {
 		return fmt.Errorf("packing %q of %s: %w", e.Path, e.Origin, err)

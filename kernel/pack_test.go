@@ -160,7 +160,7 @@ func TestWrongLabel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FromOCI(t.Context(), pulled, options(t)); err == nil || !strings.Contains(err.Error(), "labelled arm64 and its kernel is for x86_64") {
+	if _, err := FromOCI(t.Context(), pulled, options(t)); err == nil || !strings.Contains(err.Error(), "labelled arm64, but its kernel is for x86_64") {
 		t.Errorf("the error is %v", err)
 	}
 	push(t, host+"/k:2", empty.Image)
@@ -267,7 +267,7 @@ func TestReferences(t *testing.T) {
 		{"build", armbian, false, "comes ready-made from Armbian"},
 		{"latest", flavor.Flavor{}, false, "no flavor was named"},
 		{"zip:x", source, false, "one of latest, build, image:REF, deb:FILE, dir:DIR"},
-		{"latest:6.6", source, false, "should be one of latest"}, {"image", source, false, "should be one of latest"}, {"vmlinuz", source, false, "should be one of latest"},
+		{"latest:6.6", source, false, "use one of latest"}, {"image", source, false, "use one of latest"}, {"vmlinuz", source, false, "use one of latest"},
 	} {
 		if got := IsPlace(c.ref); got != c.place {
 			t.Errorf("%q is a place: %v, want %v", c.ref, got, c.place)

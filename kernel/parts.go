@@ -14,8 +14,8 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// FromParts takes a kernel file and modules that lie elsewhere in a tree, as
-// the vmlinuz and the initramfs of a HookOS do. A nil tree is one without
+// FromParts returns the kernel of a kernel file and of modules elsewhere in a
+// tree, such as the vmlinuz and the initramfs of a HookOS. A nil tree means no
 // modules. The file is read when it is used.
 func FromParts(ctx context.Context, vmlinuz string, tree *initramfs.Tree) (*Image, error) {
 	f, err := os.Open(vmlinuz)
@@ -50,7 +50,8 @@ func (m *Image) fillFromFile(ctx context.Context, f *os.File) error {
 	return m.identify(ctx)
 }
 
-// nopCloser keeps the random access of what it wraps, which inspecting needs.
+// nopCloser adds Close to a reader and keeps its random access, which package
+// inspect needs.
 type nopCloser struct{ *io.SectionReader }
 
 // Close implements [io.Closer].
@@ -79,8 +80,8 @@ func modulesOf(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	return below, nil
 }
 
-// CatalogIn reads what the modules that lie in a file tree, an initramfs for
-// example, drive. It returns nil for a tree without modules.
+// CatalogIn reads which hardware the modules in a file tree, such as an
+// initramfs, drive. It returns nil for a tree without modules.
 func CatalogIn(ctx context.Context, tree *initramfs.Tree, jobs int) (*modules.Catalog, error) {
 	below, err := modulesOf(tree)
 	if err != nil {

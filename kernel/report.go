@@ -14,19 +14,19 @@ type Report struct {
 	// Format and Compression are those of the kernel file.
 	Format      string `json:"format"`
 	Compression string `json:"compression"`
-	// Banner is what /proc/version begins with.
+	// Banner is the start of /proc/version.
 	Banner string `json:"banner,omitempty"`
 	Size   int64  `json:"size"`
 	Digest string `json:"digest"`
-	// Config says where the answers about options come from.
+	// Config is the source of the answers about options.
 	Config   string    `json:"config"`
 	Features []Feature `json:"features"`
-	// Modules counts the loadable ones, DTBs the device trees.
+	// Modules is the number of loadable modules, DTBs that of device trees.
 	Modules int `json:"modules"`
 	DTBs    int `json:"dtbs"`
 }
 
-// Report reads the kernel and its modules' list.
+// Report describes the kernel and counts its modules.
 func (m *Image) Report(ctx context.Context) (*Report, error) {
 	features, err := m.Features(ctx)
 	if err != nil {
@@ -66,7 +66,7 @@ func (m *Image) banner(ctx context.Context) (_ string, err error) {
 	return facts.Banner, nil
 }
 
-// Catalog reads what the kernel's modules drive.
+// Catalog reads which hardware the kernel's modules drive.
 func (m *Image) Catalog(ctx context.Context, jobs int) (*modules.Catalog, error) {
 	return modules.ReadCatalog(ctx, m.Modules, m.Release, jobs)
 }

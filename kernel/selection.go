@@ -13,20 +13,20 @@ import (
 
 // Selection is the result of [Image.Select].
 type Selection struct {
-	// Kept and Total count modules.
+	// Kept and Total are numbers of modules.
 	Kept, Total int
-	// Needed names excluded modules that stay since others depend on them.
+	// Needed names excluded modules that were kept because others depend on
+	// them.
 	Needed []string
-	// Missing is the firmware that modules ask for and the given tree lacks;
-	// empty when none was given.
+	// Missing is the firmware that modules request and the given tree lacks.
+	// It is empty if no tree was given.
 	Missing []modules.FirmwareUse
 }
 
-// Select leaves only the chosen modules and what they depend on, and adds the
-// firmware that the remaining ones name from the tree firmware, when that is
-// not nil. The firmware is added to [Image.Modules] as lib/firmware. A choice
-// that cannot be followed is a warning. [Image.Digest] changes with the
-// selection.
+// Select keeps only the chosen modules and their dependencies. If firmware is
+// not nil, it adds the firmware that the remaining modules name, as
+// lib/firmware of [Image.Modules]. It warns about a choice that cannot be
+// followed. [Image.Digest] changes with the selection.
 func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
 	task := progress.Start(o.Progress, 0, "choose the modules of %s", m.Release)
 	selection, err := m.selectModules(ctx, choice, firmware, o)
@@ -42,10 +42,10 @@ func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *ini
 
 func (s *Selection) warn(sink progress.Sink) {
 	if len(s.Needed) > 0 {
-		progress.Warnf(sink, "excluded modules that stay, since others depend on them: %s", strings.Join(s.Needed, ", "))
+		progress.Warnf(sink, "these excluded modules are kept because others depend on them: %s", strings.Join(s.Needed, ", "))
 	}
 	if n := len(s.Missing); n > 0 {
-		progress.Warnf(sink, "%d firmware files that modules ask for are not in the given firmware, such as %s of %s", n, s.Missing[0].Name, s.Missing[0].Module)
+		progress.Warnf(sink, "%d firmware files that modules request are not in the given firmware, for example %s of %s", n, s.Missing[0].Name, s.Missing[0].Module)
 	}
 }
 

@@ -16,10 +16,11 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// unpackModules replaces modules that are compressed one by one (.ko.gz, .ko.xz,
-// .ko.zst) by their content. HookOS loads modules with busybox, which reads none
-// of them, and a kernel reads only those that it was configured for; the
-// initramfs is compressed as a whole anyway. It reports whether there were any.
+// unpackModules replaces modules that are compressed one by one (.ko.gz,
+// .ko.xz, .ko.zst) by their content. HookOS loads modules with busybox, which
+// cannot read compressed ones, and a kernel reads only the formats that it was
+// configured for. The initramfs is compressed as a whole anyway. The result
+// reports whether there were any compressed modules.
 func (m *Image) unpackModules(ctx context.Context, o Options) (bool, error) {
 	count := 0
 	for e := range m.Modules.All() {
@@ -37,7 +38,8 @@ func (m *Image) unpackModules(ctx context.Context, o Options) (bool, error) {
 	return true, task.End(nil, fmt.Sprintf("%d modules", count))
 }
 
-// replaceModules keeps the unpacked files as an archive in the cache.
+// replaceModules replaces the modules by unpacked ones, which it keeps as an
+// archive in the cache.
 func (m *Image) replaceModules(ctx context.Context, o Options) error {
 	packed, err := contentDigest(m.Modules)
 	if err != nil {
@@ -66,7 +68,7 @@ func (m *Image) replaceModules(ctx context.Context, o Options) error {
 }
 
 // writePlain writes the tree as a tar archive with every module unpacked. Links
-// come last, since their targets may follow them.
+// come last, because their targets may follow them.
 func writePlain(ctx context.Context, w io.Writer, t *initramfs.Tree) error {
 	archive := tar.NewWriter(w)
 	never := time.Unix(math.MaxInt32, 0)
@@ -97,9 +99,9 @@ func writePlain(ctx context.Context, w io.Writer, t *initramfs.Tree) error {
 	return archive.Close()
 }
 
-// plainEntry returns an entry with its module unpacked and the suffix cut from
-// its name and from what it links to. A module that is there unpacked too is
-// skipped.
+// plainEntry returns an entry with its module unpacked and the compression
+// suffix removed from its name and link target. It skips a module that the tree
+// also holds unpacked.
 func plainEntry(t *initramfs.Tree, e initramfs.Entry) (_ initramfs.Entry, skip bool, err error) {
 	name := modules.PlainName(e.Path)
 	if !modules.IsModule(e.Path) || name == e.Path {

@@ -11,8 +11,8 @@ import (
 const (
 	arMagic      = "!<arch>\n"
 	arHeaderSize = 60
-	// mostMembers bounds the walk: a package has three, or five with
-	// signatures.
+	// mostMembers limits the number of members: a package has three, or five
+	// with signatures.
 	mostMembers = 64
 )
 
@@ -23,11 +23,11 @@ type member struct {
 }
 
 // readAr lists the members of the archive in r. A member that reaches beyond
-// the end is an error: the file was cut.
+// the end is an error: the file is truncated.
 func readAr(r io.ReaderAt, size int64) ([]member, error) {
 	magic := make([]byte, len(arMagic))
 	if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
-		return nil, fmt.Errorf("it begins with %q and not with an ar archive's magic: %w", clip(magic), ErrFormat)
+		return nil, fmt.Errorf("it starts with %q instead of the magic of an ar archive: %w", clip(magic), ErrFormat)
 	}
 	var members []member
 	for at := int64(len(arMagic)); at < size; {
@@ -39,7 +39,7 @@ func readAr(r io.ReaderAt, size int64) ([]member, error) {
 			return nil, err
 		}
 		if m.size > size-m.offset {
-			return nil, fmt.Errorf("%s should have %d bytes and has %d (fetch the file again): %w", m.name, m.size, size-m.offset, ErrFormat)
+			return nil, fmt.Errorf("%s should have %d bytes but has %d (fetch the file again): %w", m.name, m.size, size-m.offset, ErrFormat)
 		}
 		members = append(members, m)
 		at = m.offset + m.size + m.size%2

@@ -11,18 +11,18 @@ import (
 	"hookbuild/internal/tarball"
 )
 
-// decompress opens an archive member by its content; the name only tells
-// whether a form that nobody reads here was chosen.
+// decompress opens an archive member by its content. The name is used only to
+// recognize a compression that is not supported.
 func decompress(r io.Reader, name string) (io.ReadCloser, error) {
 	switch suffix := strings.TrimPrefix(path.Ext(name), "."); suffix {
 	case "tar", "gz", "xz", "zst":
 		return tarball.Decompress(r)
 	default:
-		return nil, fmt.Errorf("%s is compressed with %q; only gz, xz, zst and none are read: %w", name, suffix, ErrFormat)
+		return nil, fmt.Errorf("%s is compressed with %q; only gz, xz, zst and uncompressed are supported: %w", name, suffix, ErrFormat)
 	}
 }
 
-// readControl finds the file "control" in the control archive.
+// readControl returns the fields of the file "control" in the control archive.
 func readControl(r io.Reader, name string) (map[string]string, error) {
 	plain, err := decompress(r, name)
 	if err != nil {

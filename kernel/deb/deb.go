@@ -1,7 +1,7 @@
 // Package deb reads Debian packages natively: the ar archive, the control
-// file's fields and the data archive. It knows nothing of kernels. The formats
-// are those of deb(5) and deb-control(5), version 2.0; signatures (debsigs) are
-// left out on purpose, since Debian signs its indexes and not its packages.
+// file's fields and the data archive. It is independent of kernels. The formats
+// are those of deb(5) and deb-control(5), version 2.0. Signatures (debsigs) are
+// not supported on purpose: Debian signs its indexes, not its packages.
 package deb
 
 import (
@@ -15,24 +15,25 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// ErrFormat is wrapped by the errors about files that are no whole .deb.
+// ErrFormat is wrapped by the errors about files that are not complete .deb
+// packages.
 var ErrFormat = errors.New("not a complete Debian package")
 
-// mostControl bounds the unpacked control archive's part that is read: a real
+// mostControl limits how much of the unpacked control archive is read; a real
 // one has tens of kilobytes.
 const mostControl = 64 << 20
 
 // Package is an opened .deb.
 type Package struct {
-	// Fields are those of the control file: "Package", "Version",
-	// "Architecture", "Depends" and so on; continued lines are joined by "\n".
+	// Fields holds the fields of the control file: "Package", "Version",
+	// "Architecture", "Depends" and so on. Continued lines are joined by "\n".
 	Fields map[string]string
 	data   member
 	source io.ReaderAt
 }
 
 // Open reads the outer structure and the control file of the package of size
-// bytes in r. Origin names the package in errors.
+// bytes in r. Errors call the package origin.
 func Open(r io.ReaderAt, size int64, origin string) (*Package, error) {
 	p, err := open(r, size)
 	if err != nil {
@@ -55,8 +56,8 @@ func open(r io.ReaderAt, size int64) (*Package, error) {
 	return p, err
 }
 
-// pick finds the two archives among the members and refuses a file whose
-// format is newer than what is understood here.
+// pick returns the two archives among the members. It rejects a file whose
+// format is too new.
 func pick(members []member) (control, data member, err error) {
 	if len(members) == 0 || members[0].name != "debian-binary" {
 		return control, data, fmt.Errorf("it has no debian-binary member: %w", ErrFormat)
@@ -78,8 +79,8 @@ func pick(members []member) (control, data member, err error) {
 	return control, data, nil
 }
 
-// Data streams the uncompressed data archive. Reading it to its end verifies
-// the compression's own checksum.
+// Data returns a reader of the uncompressed data archive. Reading it to its end
+// verifies the checksum of the compression.
 func (p *Package) Data() (io.ReadCloser, error) {
 	section := io.NewSectionReader(p.source, p.data.offset, p.data.size)
 	if blocks, err := readXZIndex(section, p.data.size); err == nil {
@@ -88,14 +89,14 @@ func (p *Package) Data() (io.ReadCloser, error) {
 	return decompress(section, p.data.name)
 }
 
-// Name is "linux-image-6.1.0-1-amd64 6.1.4-1 (amd64)": how messages name the
-// package.
+// Name returns the package's name for messages: "linux-image-6.1.0-1-amd64
+// 6.1.4-1 (amd64)".
 func (p *Package) Name() string {
 	return fmt.Sprintf("%s %s (%s)", p.Fields["Package"], p.Fields["Version"], p.Fields["Architecture"])
 }
 
-// Depends lists the names of the packages in the fields Pre-Depends and
-// Depends, without versions and architectures, alternatives included, in order.
+// Depends returns the names of the packages in the fields Pre-Depends and
+// Depends in order, including alternatives, without versions and architectures.
 func (p *Package) Depends() []string {
 	var names []string
 	for _, field := range []string{"Pre-Depends", "Depends"} {

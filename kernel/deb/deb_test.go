@@ -80,8 +80,8 @@ func TestBadPackages(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"empty":         {nil, "ar archive's magic"},
-		"page":          {[]byte("<!DOCTYPE html>"), "ar archive's magic"},
+		"empty":         {nil, "magic of an ar archive"},
+		"page":          {[]byte("<!DOCTYPE html>"), "magic of an ar archive"},
 		"cut":           {whole[:len(whole)-100], "fetch the file again"},
 		"cut in header": {whole[:len(arMagic)+20], "ends inside a member's header"},
 		"library":       {ar("x.o", "abc"), "no debian-binary"},

@@ -12,21 +12,21 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// An xz file as Debian's build machines write it has many blocks, each of
-// which can be unpacked on its own, and an index of them at its end
-// (https://tukaani.org/xz/xz-file-format.txt). Unpacking them in parallel
-// takes half the time on two cores.
+// An xz file written by Debian's build machines has many blocks, each of which
+// can be unpacked on its own, and an index of them at its end
+// (https://tukaani.org/xz/xz-file-format.txt). Unpacking them in parallel takes
+// half the time on two cores.
 
 // xzBlock is one block of an xz stream.
 type xzBlock struct {
 	offset   int64  // of the block in the stream
-	unpadded uint64 // the block's length without its padding
-	plain    uint64 // the length of its content
+	unpadded uint64 // length of the block without its padding
+	plain    uint64 // length of its content
 }
 
 const (
 	xzHeaderSize = 12
-	// mostPlain bounds a block's content that is held in memory; xz -T makes
+	// mostPlain limits a block's content that is held in memory; xz -T writes
 	// blocks of 24 MiB at its default level, three times that at -9.
 	mostPlain = 80 << 20
 	mostDict  = 64 << 20
@@ -34,9 +34,9 @@ const (
 
 var errNotSimple = errors.New("the xz file is not one stream of small blocks")
 
-// readXZIndex lists the blocks of a file that is one stream with blocks small
-// enough to be held; any other is errNotSimple, which only means that it has
-// to be read in order.
+// readXZIndex lists the blocks of a file that is one stream of blocks small
+// enough to hold in memory. For any other file it returns errNotSimple, which
+// only means that the file has to be read in order.
 func readXZIndex(r io.ReaderAt, size int64) ([]xzBlock, error) {
 	footer := make([]byte, xzHeaderSize)
 	if size < 2*xzHeaderSize {
@@ -64,8 +64,8 @@ func readXZIndex(r io.ReaderAt, size int64) ([]xzBlock, error) {
 	return blocks, nil
 }
 
-// parseXZIndex reads the records; the checksum is verified by the decoder of
-// the blocks only for the blocks, so that it is verified here.
+// parseXZIndex reads the records. It verifies the index's checksum, since the
+// decoder sees only the blocks.
 func parseXZIndex(index []byte) ([]xzBlock, error) {
 	body := index[:len(index)-4]
 	if index[0] != 0 || crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(index[len(body):]) {
@@ -95,7 +95,7 @@ func parseXZIndex(index []byte) ([]xzBlock, error) {
 
 func padded(n uint64) int64 { return int64((n + 3) &^ 3) }
 
-// stream makes an xz stream of the block alone.
+// stream returns an xz stream that has only this block.
 func (b xzBlock) stream(r io.ReaderAt) (io.Reader, error) {
 	header := make([]byte, xzHeaderSize)
 	if _, err := r.ReadAt(header, 0); err != nil {
@@ -133,11 +133,11 @@ func (b xzBlock) unpack(r io.ReaderAt) ([]byte, error) {
 	return content.Bytes(), err
 }
 
-// mostAtOnce bounds how many blocks' contents are held.
+// mostAtOnce limits how many blocks' contents are held in memory.
 const mostAtOnce = 3
 
-// xzReader returns the blocks' contents in order while the next ones are
-// unpacked.
+// xzReader returns the blocks' contents in order, while it unpacks the next
+// ones.
 type xzReader struct {
 	pending []chan xzResult
 	start   []func()
@@ -189,18 +189,18 @@ func (x *xzReader) Read(p []byte) (int, error) {
 		}
 		x.current, x.pending = result.content, x.pending[1:]
 		if len(x.current) == 0 {
-			x.startNext() // an empty block leaves its place at once
+			x.startNext() // an empty block frees its slot at once
 		}
 	}
 	n := copy(p, x.current)
 	if x.current = x.current[n:]; len(x.current) == 0 {
-		x.current = nil // before the next block's memory is taken
+		x.current = nil // free it before the next block's memory is allocated
 		x.startNext()
 	}
 	return n, nil
 }
 
-// Close stops what has not begun.
+// Close stops the blocks that have not started.
 func (x *xzReader) Close() error {
 	close(x.done)
 	return nil

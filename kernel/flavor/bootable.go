@@ -1,25 +1,25 @@
 package flavor
 
-// Bootable is a kind of boot medium (SD card, USB stick) that upstream makes of
-// a flavor.
+// Bootable is a kind of boot medium (SD card, USB stick) that upstream builds
+// for a flavor.
 type Bootable struct {
 	ID string
-	// Flavor is the id of the flavor that it carries.
+	// Flavor is the id of the flavor on the medium.
 	Flavor string
-	// Tags choose bootables in CI, apart from their flavors' tags.
+	// Tags select bootables in CI, independently of their flavors' tags.
 	Tags []string
-	// Boards are the machines that it is made for, one medium each.
+	// Boards are the machines that it is built for, one medium each.
 	Boards []Board
 }
 
-// Board is a machine that a medium is made for.
+// Board is a machine that a medium is built for.
 type Board struct {
 	ID string
-	// Options are upstream's words for the boot loader's build.
+	// Options are upstream's options for the build of the boot loader.
 	Options string
 }
 
-// Bootables lists upstream's inventory of boot media, in its order.
+// Bootables returns upstream's inventory of boot media, in its order.
 func Bootables() []Bootable {
 	return []Bootable{
 		grub("grub-amd64", "hook-default-amd64", "standard"),
@@ -37,15 +37,15 @@ func Bootables() []Bootable {
 	}
 }
 
-// unused are the options of a board that has none.
+// unused is the value of Options for a board without options.
 const unused = "NOT=used"
 
-// grub is a medium for every UEFI machine.
+// grub returns a medium for every UEFI machine.
 func grub(id, flavor, tag string) Bootable {
 	return Bootable{ID: id, Flavor: flavor, Tags: []string{tag}, Boards: []Board{{id + "-generic", unused}}}
 }
 
-// uboot is a medium whose boot loader is Armbian's for the board of that name.
+// uboot returns a medium with Armbian's boot loader for each of the boards.
 func uboot(id, flavor, branch string, boards ...string) Bootable {
 	b := Bootable{ID: id, Flavor: flavor, Tags: []string{"armbian-sbc"}}
 	for _, board := range boards {

@@ -1,7 +1,7 @@
 // Package flavor is the inventory of HookOS flavors: which kernel a flavor has,
-// for which machines, and under what name its artifacts go. It is upstream's
-// inventory, whose ids and names are part of users' scripts, and what a checkout
-// adds to it.
+// for which machines, and how its artifacts are named. It holds upstream's
+// inventory, whose ids and names are part of users' scripts, and the flavors
+// that a checkout adds.
 package flavor
 
 import (
@@ -39,39 +39,39 @@ type Flavor struct {
 	// Series is "<major>.<minor>" of a source kernel, Config the first part of
 	// its defconfig's name.
 	Series, Config string
-	// Fragments are configuration files, paths in the checkout, that every build
-	// merges over the defconfig.
+	// Fragments are the paths in the checkout of configuration files that
+	// every build merges over the defconfig.
 	Fragments []string
 	// Artifact names the OCI artifact of an Armbian kernel.
 	Artifact string
-	// UseKernelID names the flavor whose kernel this one takes.
+	// UseKernelID is the id of the flavor whose kernel this one uses.
 	UseKernelID string
-	// ForceOutputID goes before the architecture in the output id.
+	// ForceOutputID precedes the architecture in the output id.
 	ForceOutputID string
-	// FixedOutputID is the whole output id, where no rule makes it.
+	// FixedOutputID is the whole output id, for flavors that follow no rule.
 	FixedOutputID string
 	// Template names linuxkit-templates/<Template>.template.yaml.
 	Template string
-	// Tags choose flavors in CI.
+	// Tags select flavors in CI.
 	Tags []string
-	// ISO reports whether an ISO is made of it in CI.
+	// ISO reports whether CI builds an ISO of the flavor.
 	ISO bool
-	// Own reports whether the checkout defines it, in [File].
+	// Own reports whether the checkout defines the flavor, in [File].
 	Own bool
 }
 
-// Inventory is the flavors that there are.
+// Inventory is the set of known flavors.
 type Inventory struct {
 	flavors []Flavor
 	// script is the checkout's [scriptFile].
 	script []byte
 }
 
-// All lists the flavors: upstream's in its order, then the checkout's own in
-// theirs.
+// All returns the flavors: upstream's in upstream's order, then the checkout's
+// in the checkout's order.
 func (in Inventory) All() []Flavor { return slices.Clone(in.flavors) }
 
-// Upstream is the inventory of upstream.
+// Upstream returns upstream's inventory.
 func Upstream() Inventory {
 	all := []Flavor{
 		{ID: "hook-default-amd64", Method: Source, Arch: X86_64, Series: "5.10", Tags: []string{"standard"}, ISO: true},
@@ -116,7 +116,7 @@ func (in Inventory) Find(id string) (Flavor, error) {
 
 func (in Inventory) unknown(id string) error {
 	if inScript(in.script, id) {
-		return fmt.Errorf("%s defines it, which hookbuild does not read; define it in %s (docs/kernels.md describes the file)", scriptFile, File)
+		return fmt.Errorf("it is defined in %s, which hookbuild does not read; define it in %s (docs/kernels.md describes the file)", scriptFile, File)
 	}
 	var ids []string
 	for _, f := range in.flavors {
@@ -124,12 +124,12 @@ func (in Inventory) unknown(id string) error {
 	}
 	meant := ""
 	if near := nearest.Word(id, ids); near != "" {
-		meant = fmt.Sprintf(" (is %s meant?)", near)
+		meant = fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return fmt.Errorf("there is no flavor of that name%s; the flavors are %s", meant, strings.Join(ids, ", "))
 }
 
-// inScript reports whether a script has a flavor's id as a word.
+// inScript reports whether a script contains a flavor's id as a word.
 func inScript(script []byte, id string) bool {
 	whole := regexp.MustCompile(`(?m)(^|[^\w.-])` + regexp.QuoteMeta(id) + `($|[^\w.-])`)
 	return id != "" && whole.Match(script)
@@ -144,10 +144,10 @@ func (in Inventory) lookup(id string) (Flavor, bool) {
 	return Flavor{}, false
 }
 
-// Default is the flavor to build when none is named, for a Docker architecture.
+// Default returns the id of the default flavor for a Docker architecture.
 func Default(dockerArch string) string { return "hook-default-" + dockerArch }
 
-// DockerArch is the architecture as container images call it.
+// DockerArch returns the architecture as container images name it.
 func (f Flavor) DockerArch() string {
 	if f.Arch == AArch64 {
 		return "arm64"
@@ -155,8 +155,8 @@ func (f Flavor) DockerArch() string {
 	return "amd64"
 }
 
-// OutputID is what build.sh's files end in. Forced is FORCE_OUTPUT_ID from the
-// command line; empty takes the flavor's own.
+// OutputID returns the suffix of build.sh's file names. Forced is
+// FORCE_OUTPUT_ID from the command line; empty means the flavor's own.
 func (f Flavor) OutputID(forced string) string {
 	if forced == "" {
 		forced = f.ForceOutputID
@@ -176,7 +176,8 @@ func (f Flavor) OutputID(forced string) string {
 	return f.Arch
 }
 
-// ConfigPath is the defconfig of a source flavor in a Hook checkout.
+// ConfigPath returns the path of a source flavor's defconfig in a Hook
+// checkout.
 func (f Flavor) ConfigPath() string {
 	return fmt.Sprintf("kernel/configs/%s-%s.y-%s", f.Config, f.Series, f.Arch)
 }

@@ -45,9 +45,9 @@ func TestFindListsTheFlavors(t *testing.T) {
 
 func TestFindNamesTheOneThatMayBeMeant(t *testing.T) {
 	for id, want := range map[string]string{
-		"hook-latest-lts-amd46": "(is hook-latest-lts-amd64 meant?)",
-		"hook-default-x86":      "(is hook-default-amd64 meant?)",
-		"armbian-uefi-x86-egde": "(is armbian-uefi-x86-edge meant?)",
+		"hook-latest-lts-amd46": "(did you mean hook-latest-lts-amd64?)",
+		"hook-default-x86":      "(did you mean hook-default-amd64?)",
+		"armbian-uefi-x86-egde": "(did you mean armbian-uefi-x86-edge?)",
 		"something":             "of that name; the flavors",
 		"":                      "of that name; the flavors",
 	} {

@@ -15,14 +15,14 @@ import (
 	"hookbuild/internal/nearest"
 )
 
-// File is where a Hook checkout has flavors of its own; docs/kernels.md
-// describes it.
+// File is the file in which a Hook checkout defines flavors of its own;
+// docs/kernels.md describes it.
 const File = "kernel/flavors.yaml"
 
-// scriptFile is where upstream's build.sh has its flavors.
+// scriptFile is the script in which upstream's build.sh defines its flavors.
 const scriptFile = "bash/inventory.sh"
 
-// mostText bounds the file.
+// mostText limits the size of the file.
 const mostText = 1 << 20
 
 // Read returns upstream's inventory, followed by the flavors that a checkout
@@ -66,13 +66,13 @@ func parse(text []byte) (Inventory, error) {
 		return all, fmt.Errorf("it is not valid YAML: %w", err)
 	}
 	if len(document.Content) == 0 {
-		return all, errors.New("it is empty; list flavors below the word flavors, or delete it")
+		return all, errors.New("it is empty; list flavors below the key flavors, or delete it")
 	}
 	root := document.Content[0]
 	var list *yaml.Node
 	err := eachKey(root, "the file", func(key, value *yaml.Node) error {
 		if key.Value != "flavors" {
-			return at(key, "unknown word %q; the file has one, flavors", key.Value)
+			return at(key, "unknown key %q; the only key is flavors", key.Value)
 		}
 		list = value
 		return nil
@@ -81,7 +81,7 @@ func parse(text []byte) (Inventory, error) {
 	case err != nil:
 		return all, err
 	case list == nil || list.Kind != yaml.SequenceNode:
-		return all, at(root, "there is no list of flavors; begin it with the line \"flavors:\" and each flavor with \"- id: NAME\"")
+		return all, at(root, "there is no list of flavors; start it with the line \"flavors:\" and each flavor with \"- id: NAME\"")
 	}
 	lines := map[string]int{}
 	for _, node := range list.Content {
@@ -100,13 +100,13 @@ func parse(text []byte) (Inventory, error) {
 
 func taken(id string, line int) string {
 	if line == 0 {
-		return fmt.Sprintf("the id %q is that of one of upstream's flavors; choose another", id)
+		return fmt.Sprintf("the id %q belongs to a flavor of upstream; choose another", id)
 	}
 	return fmt.Sprintf("the id %q is taken by the flavor of line %d; choose another", id, line)
 }
 
-// checkKernels looks at the flavors whose kernels others take. Lines has where
-// the checkout's own are.
+// checkKernels checks the flavors whose kernels other flavors use. Lines maps
+// the checkout's flavors to their lines.
 func (in Inventory) checkKernels(lines map[string]int) error {
 	for _, f := range in.flavors {
 		line := lines[f.ID]
@@ -118,9 +118,9 @@ func (in Inventory) checkKernels(lines map[string]int) error {
 		case !found:
 			return fmt.Errorf("line %d: %s: use-kernel: %q: %w", line, f.ID, f.UseKernelID, in.unknown(f.UseKernelID))
 		case k.Arch != f.Arch:
-			return fmt.Errorf("line %d: %s: use-kernel: the kernel of %s is for %s and this flavor for %s", line, f.ID, k.ID, k.Arch, f.Arch)
+			return fmt.Errorf("line %d: %s: use-kernel: the kernel of %s is for %s, but this flavor is for %s", line, f.ID, k.ID, k.Arch, f.Arch)
 		case k.UseKernelID != "":
-			return fmt.Errorf("line %d: %s: use-kernel: %s takes the kernel of %s; name that", line, f.ID, k.ID, k.UseKernelID)
+			return fmt.Errorf("line %d: %s: use-kernel: %s uses the kernel of %s; name that flavor", line, f.ID, k.ID, k.UseKernelID)
 		}
 	}
 	return nil
@@ -141,12 +141,12 @@ func readFlavor(n *yaml.Node) (Flavor, error) {
 	return f, f.checkOwn(n, where)
 }
 
-// words are the keys of a flavor, in the order in which errors list them.
+// words returns the keys of a flavor, in the order in which errors list them.
 func words() []string {
 	return []string{"id", "method", "arch", "series", "config", "fragments", "artifact", "use-kernel", "template", "tags", "output-id", "iso"}
 }
 
-// set takes over one key.
+// set sets the field for one key.
 func (f *Flavor) set(key, value *yaml.Node) error {
 	switch key.Value {
 	case "id":
@@ -176,12 +176,12 @@ func (f *Flavor) set(key, value *yaml.Node) error {
 	}
 	meant := ""
 	if near := nearest.Word(key.Value, words()); near != "" {
-		meant = fmt.Sprintf(" (is %s meant?)", near)
+		meant = fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return at(key, "a flavor has no %q%s; it has %s", key.Value, meant, strings.Join(words(), ", "))
 }
 
-// completeOwn fills in what may be left out.
+// completeOwn sets the fields that may be omitted.
 func (f *Flavor) completeOwn() {
 	switch f.Arch {
 	case "amd64":
@@ -202,20 +202,20 @@ func (f *Flavor) completeOwn() {
 	if f.Template == "" {
 		f.Template = "hook"
 	}
-	// By upstream's rule the files would have the names of upstream's own.
+	// By upstream's rule the files would have the names of upstream's own
+	// files.
 	if f.FixedOutputID == "" {
 		f.FixedOutputID = f.ID
 	}
 }
 
-// forms are what ids, series and names look like: they become parts of files'
-// names.
+// The forms of ids, series and names, which become parts of file names.
 var (
 	nameForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 	seriesForm = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
 )
 
-// checkOwn looks at a flavor once it is complete.
+// checkOwn validates a complete flavor.
 func (f *Flavor) checkOwn(n *yaml.Node, where map[string]*yaml.Node) error {
 	bad := func(key, format string, args ...any) error {
 		place := n
@@ -233,21 +233,21 @@ func (f *Flavor) checkOwn(n *yaml.Node, where map[string]*yaml.Node) error {
 	}
 	switch {
 	case f.ID == "":
-		return bad("id", "it is missing; the flavor is called by it on the command line")
+		return bad("id", "it is missing; the command line selects the flavor by it")
 	case f.Arch != X86_64 && f.Arch != AArch64:
 		return bad("arch", "%q is neither x86_64 nor aarch64", f.Arch)
 	case f.Method != Source && f.Method != Armbian:
-		return bad("method", "%q is neither source (compiled from kernel.org's source) nor armbian (Armbian's packages); a kernel from elsewhere is given by --kernel", string(f.Method))
+		return bad("method", "%q is neither source (compiled from kernel.org's source) nor armbian (Armbian's packages); use --kernel for a kernel from elsewhere", string(f.Method))
 	case f.UseKernelID != "" && f.Series+f.Config+f.Artifact+strings.Join(f.Fragments, "") != "":
-		return bad("use-kernel", "the kernel is that of %s: leave series, config, fragments and artifact out", f.UseKernelID)
+		return bad("use-kernel", "the kernel is that of %s: omit series, config, fragments and artifact", f.UseKernelID)
 	case f.UseKernelID != "":
 		return nil
 	case f.Method == Armbian && f.Artifact == "":
 		return bad("artifact", "it is missing; it names the OCI artifact of Armbian's kernel, such as kernel-rockchip64-edge")
 	case f.Method == Armbian && f.Series+f.Config+strings.Join(f.Fragments, "") != "":
-		return bad("method", "kernels of Armbian come ready-made: leave series, config and fragments out")
+		return bad("method", "kernels of Armbian come ready-made: omit series, config and fragments")
 	case f.Method == Source && f.Artifact != "":
-		return bad("artifact", "only the method armbian has one")
+		return bad("artifact", "only the method armbian uses it")
 	case f.Method == Source && !seriesForm.MatchString(f.Series):
 		return bad("series", "%q is not a kernel series such as 6.6", f.Series)
 	}
@@ -259,10 +259,10 @@ func (f *Flavor) checkOwn(n *yaml.Node, where map[string]*yaml.Node) error {
 	return nil
 }
 
-// eachKey calls do for the keys of a mapping, once each.
+// eachKey calls do for each key of a mapping. A repeated key is an error.
 func eachKey(n *yaml.Node, what string, do func(key, value *yaml.Node) error) error {
 	if n.Kind != yaml.MappingNode {
-		return at(n, "%s is not a mapping of words to values", what)
+		return at(n, "%s is not a mapping of keys to values", what)
 	}
 	var seen []string
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -278,11 +278,11 @@ func eachKey(n *yaml.Node, what string, do func(key, value *yaml.Node) error) er
 	return nil
 }
 
-// word reads one value as it is written: a series of 5.10 is not the number
-// 5.1.
+// word reads one value as it is written, because a series of 5.10 is not the
+// number 5.1.
 func word(key, value *yaml.Node, to *string) error {
 	if value.Kind != yaml.ScalarNode || value.Value == "" {
-		return at(value, "%s wants one word", key.Value)
+		return at(value, "%s must be a single value", key.Value)
 	}
 	*to = value.Value
 	return nil
@@ -290,7 +290,7 @@ func word(key, value *yaml.Node, to *string) error {
 
 func list(key, value *yaml.Node, to *[]string) error {
 	if value.Kind != yaml.SequenceNode {
-		return at(value, "%s wants a list, such as [%s]", key.Value, value.Value)
+		return at(value, "%s must be a list, such as [%s]", key.Value, value.Value)
 	}
 	for _, item := range value.Content {
 		var text string
@@ -304,12 +304,12 @@ func list(key, value *yaml.Node, to *[]string) error {
 
 func yes(key, value *yaml.Node, to *bool) error {
 	if err := value.Decode(to); err != nil || value.Tag != "!!bool" {
-		return at(value, "%s wants true or false", key.Value)
+		return at(value, "%s must be true or false", key.Value)
 	}
 	return nil
 }
 
-// at is an error with the line of a node.
+// at returns an error that names the line of a node.
 func at(n *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: %w", n.Line, fmt.Errorf(format, args...))
 }

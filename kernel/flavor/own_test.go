@@ -60,7 +60,7 @@ flavors:
 	if err != nil || f.OutputID("") != "edge" || f.OutputID("mine") != "mine-aarch64" {
 		t.Errorf("%v, %v", f, err)
 	}
-	if _, err := in.Find("ucs-amd46"); err == nil || !strings.Contains(err.Error(), "is ucs-amd64 meant") {
+	if _, err := in.Find("ucs-amd46"); err == nil || !strings.Contains(err.Error(), "did you mean ucs-amd64") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -72,22 +72,22 @@ func TestReadRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":             {"", "it is empty"},
 		"no YAML":           {"flavors: [\n", "not valid YAML"},
-		"other word":        {"flavours: []\n", `line 1: unknown word "flavours"`},
+		"other word":        {"flavours: []\n", `line 1: unknown key "flavours"`},
 		"no list":           {"flavors:\n  id: a\n", "line 1: there is no list of flavors"},
 		"text":              {"hello\n", "line 1: the file is not a mapping"},
-		"mistyped key":      {good + "    fragment: [x]\n", `line 5: a flavor has no "fragment" (is fragments meant?)`},
+		"mistyped key":      {good + "    fragment: [x]\n", `line 5: a flavor has no "fragment" (did you mean fragments?)`},
 		"key twice":         {good + "    arch: arm64\n", `line 5: a flavor has "arch" twice`},
-		"list for a word":   {good + "    config: [a, b]\n", "line 5: config wants one word"},
-		"word for a list":   {good + "    tags: lts\n", "line 5: tags wants a list, such as [lts]"},
-		"no truth":          {good + "    iso: sometimes\n", "line 5: iso wants true or false"},
-		"quoted truth":      {good + "    iso: \"true\"\n", "line 5: iso wants true or false"},
+		"list for a word":   {good + "    config: [a, b]\n", "line 5: config must be a single value"},
+		"word for a list":   {good + "    tags: lts\n", "line 5: tags must be a list, such as [lts]"},
+		"no truth":          {good + "    iso: sometimes\n", "line 5: iso must be true or false"},
+		"quoted truth":      {good + "    iso: \"true\"\n", "line 5: iso must be true or false"},
 		"no id":             {"flavors:\n  - arch: x86_64\n    series: 6.6\n", "line 2: id: it is missing"},
 		"no arch":           {"flavors:\n  - id: a\n    series: 6.6\n", "line 2: arch: \"\" is neither"},
 		"wrong arch":        {"flavors:\n  - id: a\n    arch: i386\n    series: 6.6\n", "line 3: arch: \"i386\" is neither"},
 		"wrong method":      {good + "    method: deb\n", "line 5: method: \"deb\" is neither source"},
 		"no series":         {"flavors:\n  - id: a\n    arch: x86_64\n", "line 2: series: \"\" is not a kernel series"},
 		"a release":         {"flavors:\n  - id: a\n    arch: x86_64\n    series: 6.6.32\n", "line 4: series: \"6.6.32\" is not a kernel series"},
-		"upstream's id":     {"flavors:\n  - id: hook-default-amd64\n    arch: x86_64\n    series: 6.6\n", "line 2: the id \"hook-default-amd64\" is that of one of upstream's"},
+		"upstream's id":     {"flavors:\n  - id: hook-default-amd64\n    arch: x86_64\n    series: 6.6\n", "line 2: the id \"hook-default-amd64\" belongs to a flavor of upstream"},
 		"id twice":          {good + "  - id: a\n    arch: x86_64\n    series: 6.6\n", "line 5: the id \"a\" is taken by the flavor of line 2"},
 		"a path for an id":  {"flavors:\n  - id: a/b\n    arch: x86_64\n    series: 6.6\n", "line 2: id: \"a/b\" becomes part of a file's name"},
 		"output elsewhere":  {good + "    output-id: ../x\n", "line 5: output-id: \"../x\" becomes part of a file's name"},
@@ -97,10 +97,10 @@ func TestReadRefuses(t *testing.T) {
 		"artifact":          {good + "    artifact: kernel-x\n", "line 5: artifact: only the method armbian"},
 		"no artifact":       {"flavors:\n  - id: a\n    arch: arm64\n    method: armbian\n", "line 2: artifact: it is missing"},
 		"armbian's series":  {"flavors:\n  - {id: a, arch: arm64, method: armbian, artifact: k, series: 6.6}\n", "line 2: method: kernels of Armbian come ready-made"},
-		"unknown kernel":    {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-arm46}\n", "line 2: a: use-kernel: \"hook-default-arm46\": there is no flavor of that name (is hook-default-arm64 meant?)"},
-		"other arch":        {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-amd64}\n", "is for x86_64 and this flavor for aarch64"},
-		"kernel of another": {"flavors:\n  - {id: a, arch: amd64, use-kernel: peg-default-amd64}\n", "takes the kernel of hook-default-amd64; name that"},
-		"kernel and config": {"flavors:\n  - {id: a, arch: amd64, use-kernel: hook-default-amd64, series: 6.6}\n", "leave series, config, fragments and artifact out"},
+		"unknown kernel":    {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-arm46}\n", "line 2: a: use-kernel: \"hook-default-arm46\": there is no flavor of that name (did you mean hook-default-arm64?)"},
+		"other arch":        {"flavors:\n  - {id: a, arch: arm64, use-kernel: hook-default-amd64}\n", "is for x86_64, but this flavor is for aarch64"},
+		"kernel of another": {"flavors:\n  - {id: a, arch: amd64, use-kernel: peg-default-amd64}\n", "uses the kernel of hook-default-amd64; name that flavor"},
+		"kernel and config": {"flavors:\n  - {id: a, arch: amd64, use-kernel: hook-default-amd64, series: 6.6}\n", "omit series, config, fragments and artifact"},
 	} {
 		_, err := Read(checkout(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), File) || fault.KindOf(err) != fault.Invalid {

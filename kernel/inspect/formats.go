@@ -43,12 +43,12 @@ func readBzImage(head []byte, all *io.SectionReader) (*Image, error) {
 	offset := (sects+1)*512 + le32(head, bzPayloadOffset)
 	length := le32(head, bzPayloadLength)
 	if offset+length > all.Size() {
-		return nil, fmt.Errorf("its payload ends at byte %d, the file at %d: it was cut (fetch it again): %w", offset+length, all.Size(), ErrNotKernel)
+		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), ErrNotKernel)
 	}
 	return compressedImage(&Image{Format: "bzImage", Arch: X86_64, Release: bzRelease(head)}, io.NewSectionReader(all, offset, length))
 }
 
-// bzRelease is the first word of the version string.
+// bzRelease returns the first word of the version string.
 func bzRelease(head []byte) string {
 	at := le16(head, bzVersion)
 	if at == 0 || at+0x200 >= len(head) {
@@ -59,9 +59,9 @@ func bzRelease(head []byte) string {
 	return release
 }
 
-// compressedImage completes image with its payload. The kernel's build adds
-// the unpacked size in four bytes to all but gzip, which has it already; no
-// decoder knows them.
+// compressedImage completes image with its payload. The kernel's build appends
+// the unpacked size in four bytes, except for gzip, which already records it.
+// Decoders do not know these bytes.
 func compressedImage(image *Image, payload *io.SectionReader) (*Image, error) {
 	magic := make([]byte, min(payload.Size(), 8))
 	if _, err := payload.ReadAt(magic, 0); err != nil {
@@ -106,7 +106,7 @@ func readZboot(head []byte, all *io.SectionReader) (*Image, error) {
 	}
 	offset, length := le32(head, zbootPayloadOffset), le32(head, zbootPayloadSize)
 	if length == 0 || offset+length > all.Size() {
-		return nil, fmt.Errorf("its payload ends at byte %d, the file at %d: it was cut (fetch it again): %w", offset+length, all.Size(), ErrNotKernel)
+		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), ErrNotKernel)
 	}
 	payload := io.NewSectionReader(all, offset, length)
 	magic := make([]byte, min(length, 8))

@@ -1,11 +1,11 @@
-// Package inspect reads what a Linux kernel image says of itself: its format,
-// architecture and release, how its payload is compressed, and the
-// configuration that it carries when it was built with CONFIG_IKCONFIG.
+// Package inspect reads the properties of a Linux kernel image: its format,
+// architecture and release, the compression of its payload, and the
+// configuration that it carries if it was built with CONFIG_IKCONFIG.
 //
 // The formats are those of the kernel's Documentation: arch/x86/boot.rst
 // (bzImage), arch/arm64/booting.rst (Image), and the EFI zboot header in
-// drivers/firmware/efi/libstub/zboot-header.S. Anything else is refused; in
-// particular the ELF file vmlinux, which no boot loader here starts.
+// drivers/firmware/efi/libstub/zboot-header.S. All others are rejected, in
+// particular the ELF file vmlinux, which none of HookOS' boot loaders starts.
 package inspect
 
 import (
@@ -18,13 +18,13 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// The architectures that are told apart, by the names of the kernel's uname.
+// The supported architectures, by the names that uname uses.
 const (
 	X86_64  = "x86_64"
 	AArch64 = "aarch64"
 )
 
-// ErrNotKernel is wrapped by the errors about files that are no kernel image.
+// ErrNotKernel is wrapped by the errors about files that are not kernel images.
 var ErrNotKernel = errors.New("not a Linux kernel image")
 
 // Image is a recognised kernel image. Its payload has not been read yet.
@@ -45,19 +45,19 @@ type Image struct {
 	origin  string
 }
 
-// Facts are what only the unpacked kernel tells.
+// Facts are the properties that only the unpacked kernel shows.
 type Facts struct {
-	// Banner is the line that /proc/version begins with.
+	// Banner is the line at the start of /proc/version.
 	Banner string
-	// Release is what uname -r says.
+	// Release is the output of uname -r.
 	Release string
-	// Config is the text of the .config inside; nil when the kernel was built
-	// without CONFIG_IKCONFIG, or with it as a module.
+	// Config is the text of the .config inside. It is nil if the kernel was
+	// built without CONFIG_IKCONFIG or with it as a module.
 	Config []byte
 }
 
-// Identify reads the headers of the kernel image of size bytes in r. Origin
-// names it in errors. What is no kernel for x86_64 or aarch64 is an error that
+// Identify reads the headers of the kernel image of size bytes in r. Errors
+// call it origin. The error for anything but a kernel for x86_64 or aarch64
 // wraps [ErrNotKernel].
 func Identify(r io.ReaderAt, size int64, origin string) (*Image, error) {
 	head := make([]byte, min(size, headSize))
@@ -72,8 +72,8 @@ func Identify(r io.ReaderAt, size int64, origin string) (*Image, error) {
 	return image, nil
 }
 
-// headSize holds every header: the bzImage's setup code may have 64 sectors,
-// and the version string lies in it.
+// headSize is enough for every header: the bzImage's setup code may have 64
+// sectors, and it contains the version string.
 const headSize = 64 << 10
 
 func identify(head []byte, all *io.SectionReader) (*Image, error) {
@@ -90,8 +90,8 @@ func identify(head []byte, all *io.SectionReader) (*Image, error) {
 	return nil, fmt.Errorf("%s: %w", describe(head), ErrNotKernel)
 }
 
-// readCompressed looks into a compressed file for a raw arm64 Image, as boot
-// loaders take it ("Image.gz").
+// readCompressed looks for a raw arm64 Image in a compressed file, which boot
+// loaders accept ("Image.gz").
 func readCompressed(compression string, all *io.SectionReader) (*Image, error) {
 	plain, err := openPayload(compression, io.NewSectionReader(all, 0, all.Size()))
 	if err != nil {
@@ -108,8 +108,8 @@ func readCompressed(compression string, all *io.SectionReader) (*Image, error) {
 	return &Image{Format: "Image.gz", Arch: AArch64, Compression: compression, payload: all}, nil
 }
 
-// Payload streams the unpacked kernel: an ELF file inside a bzImage, the raw
-// Image otherwise.
+// Payload returns a reader of the unpacked kernel: an ELF file for a bzImage,
+// the raw Image otherwise.
 func (i *Image) Payload() (io.ReadCloser, error) {
 	fresh := io.NewSectionReader(i.payload, 0, i.payload.Size())
 	plain, err := openPayload(i.Compression, fresh)
@@ -136,19 +136,19 @@ func (i *Image) Scan(ctx context.Context) (*Facts, error) {
 	return facts, nil
 }
 
-// describe says what a file that is no kernel seems to be.
+// describe returns what a file that is not a kernel appears to be.
 func describe(head []byte) string {
 	switch {
 	case len(head) == 0:
 		return "it is empty"
 	case hasPrefix(head, "\x7fELF"):
-		return "it is an ELF file (take arch/x86/boot/bzImage or arch/arm64/boot/Image, not vmlinux)"
+		return "it is an ELF file (use arch/x86/boot/bzImage or arch/arm64/boot/Image, not vmlinux)"
 	case hasPrefix(head, "<"):
 		return "it is an HTML or XML page"
 	case hasPrefix(head, "070701"):
 		return "it is a cpio archive (an initramfs?)"
 	case hasPrefix(head, "!<arch>"):
-		return "it is a package or ar archive (give it as deb:FILE)"
+		return "it is a package or ar archive (name it as deb:FILE)"
 	}
 	return fmt.Sprintf("it begins with % x", head[:min(len(head), 8)])
 }

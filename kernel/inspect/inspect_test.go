@@ -171,9 +171,9 @@ func TestNotKernels(t *testing.T) {
 		"other":        {[]byte("hello world"), "begins with 68 65"},
 		"old":          {old, "older than 2.12"},
 		"32 bits":      {narrow, "32-bit x86"},
-		"cut":          {bzImage(make([]byte, 9000))[:4000], "it was cut"},
+		"cut":          {bzImage(make([]byte, 9000))[:4000], "it is truncated"},
 		"EFI x86":      {zboot(make([]byte, 100), 0x8664), "0x8664"},
-		"EFI cut":      {zboot(make([]byte, 1000), peMachineArm64)[:500], "it was cut"},
+		"EFI cut":      {zboot(make([]byte, 1000), peMachineArm64)[:500], "it is truncated"},
 		"gzipped text": {packed.Bytes(), "holds no arm64 Image"},
 		"short gzip":   {packed.Bytes()[:12], "not a Linux kernel image"},
 	} {

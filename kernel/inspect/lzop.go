@@ -18,7 +18,7 @@ import (
 type lzopReader struct {
 	r     *bufio.Reader
 	flags uint32
-	block []byte // what is left of the unpacked block
+	block []byte // the unread rest of the unpacked block
 }
 
 // The flags of an lzop header that change the layout or the checks.
@@ -57,8 +57,8 @@ func newLzopReader(r *bufio.Reader) (*lzopReader, error) {
 	return l, l.skipRest(version)
 }
 
-// skipRest passes over filter, mode, times, name, the header's checksum and
-// the extra field.
+// skipRest skips the filter, mode, times, name, header checksum and extra
+// field.
 func (l *lzopReader) skipRest(version uint16) error {
 	rest := 4 + 4 // mode, mtime
 	if version >= 0x0940 {
@@ -100,7 +100,7 @@ func (l *lzopReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next unpacks one block; a zero size ends the stream.
+// next unpacks one block. A size of zero ends the stream.
 func (l *lzopReader) next() error {
 	plainSize, err := l.u32()
 	if err != nil {
@@ -131,8 +131,8 @@ func (l *lzopReader) next() error {
 	return err
 }
 
-// checksums reads those before a block and gives the Adler-32 of its plain
-// content. The packed content has its own only when it was packed at all.
+// checksums reads the checksums before a block and returns the Adler-32 of its
+// plain content. The packed content has a checksum only if the block is packed.
 func (l *lzopReader) checksums(packed bool) (adler uint32, err error) {
 	for _, flag := range []uint32{lzopAdlerPlain, lzopCRCPlain, lzopAdlerPacked, lzopCRCPacked} {
 		if l.flags&flag == 0 || !packed && flag&(lzopAdlerPacked|lzopCRCPacked) != 0 {

@@ -14,17 +14,18 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// mostKernel bounds an unpacked kernel; a distribution's has some 60 MB, one
-// with every debugging option a few hundred.
+// mostKernel limits the size of an unpacked kernel. A distribution's is about
+// 60 MB, one with every debugging option a few hundred.
 const mostKernel = 1 << 30
 
-// mostDict bounds the decoders' windows; the kernel's build uses at most
-// 128 MiB (zstd -22 --ultra).
+// mostDict limits the decoders' windows; the kernel's build uses at most 128
+// MiB (zstd -22 --ultra).
 const mostDict = 128 << 20
 
 var errTooLarge = errors.New("it unpacks to more than 1 GiB, which no kernel does")
 
-// compressionOf tells the method from the first bytes, "none" for no known one.
+// compressionOf returns the method that the first bytes show, or "none" if they
+// show none that is known.
 func compressionOf(head []byte) string {
 	for _, m := range []struct{ magic, name string }{
 		{"\x1f\x8b\x08", "gzip"},
@@ -42,7 +43,7 @@ func compressionOf(head []byte) string {
 	return "none"
 }
 
-// openPayload unpacks r by the named method, up to [mostKernel] bytes.
+// openPayload unpacks r with the named method, up to [mostKernel] bytes.
 func openPayload(compression string, r io.Reader) (io.ReadCloser, error) {
 	plain, err := openDecoder(compression, bufio.NewReaderSize(r, 1<<18))
 	if err != nil {
@@ -78,7 +79,7 @@ func openDecoder(compression string, r *bufio.Reader) (io.ReadCloser, error) {
 	return io.NopCloser(plain), nil
 }
 
-// openRareDecoder opens the methods whose readers need no closing.
+// openRareDecoder opens the methods whose readers do not have to be closed.
 func openRareDecoder(compression string, r *bufio.Reader) (io.Reader, error) {
 	switch compression {
 	case "xz":
@@ -93,7 +94,7 @@ func openRareDecoder(compression string, r *bufio.Reader) (io.Reader, error) {
 	return nil, fmt.Errorf("the compression %q is not known", compression)
 }
 
-// bounded fails instead of giving more than left bytes.
+// bounded is a reader that fails if there are more than left bytes.
 type bounded struct {
 	io.ReadCloser
 	left int64

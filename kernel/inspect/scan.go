@@ -16,8 +16,8 @@ import (
 const (
 	bannerMark = "Linux version "
 	configMark = "IKCFG_ST"
-	// mostBanner and mostConfig bound what is taken for a banner and for a
-	// .config (a distribution's has 300 KB).
+	// mostBanner and mostConfig limit the sizes of a banner and of a .config
+	// (a distribution's is 300 KB).
 	mostBanner = 1 << 10
 	mostConfig = 16 << 20
 	windowSize = 256 << 10
@@ -25,9 +25,9 @@ const (
 
 var bannerLine = regexp.MustCompile(`^Linux version ([0-9]+\.[0-9]+[^ ]*) [ -~]*`)
 
-// scan reads all of r and notes the first banner and the first configuration.
-// All of it is read even when both were found early: only the end of the
-// stream proves that nothing is cut or damaged.
+// scan reads all of r and stores the first banner and the first configuration.
+// It reads to the end even if it finds both early: only the end of the stream
+// proves that it is neither truncated nor damaged.
 func scan(ctx context.Context, r io.Reader) (*Facts, error) {
 	facts := &Facts{}
 	window := bufio.NewReaderSize(r, windowSize)
@@ -53,14 +53,14 @@ func scan(ctx context.Context, r io.Reader) (*Facts, error) {
 	}
 }
 
-// look searches one window and gives how many bytes of it are done with.
+// look searches one window and returns how many of its bytes it is done with.
 func (f *Facts) look(r *bufio.Reader, seen []byte, atEnd bool) (int, error) {
 	at, mark := f.firstMark(seen)
 	switch {
 	case mark == "" && atEnd:
 		return len(seen), nil
 	case mark == "":
-		return len(seen) - len(bannerMark) + 1, nil // a mark may begin there
+		return len(seen) - len(bannerMark) + 1, nil // a mark may start there
 	case at > 0 && !atEnd:
 		return at, nil // look again, with the mark in front
 	case mark == bannerMark:
@@ -73,7 +73,7 @@ func (f *Facts) look(r *bufio.Reader, seen []byte, atEnd bool) (int, error) {
 	return 0, f.takeConfig(r)
 }
 
-// firstMark finds the nearest mark of what is still wanted.
+// firstMark finds the nearest mark of what has not been found yet.
 func (f *Facts) firstMark(seen []byte) (at int, mark string) {
 	at = -1
 	if f.Banner == "" {
@@ -90,15 +90,15 @@ func (f *Facts) firstMark(seen []byte) (at int, mark string) {
 	return at, mark
 }
 
-// takeBanner notes the text when it is a banner and not a format string.
+// takeBanner stores the text if it is a banner and not a format string.
 func (f *Facts) takeBanner(text []byte) {
 	if found := bannerLine.FindSubmatch(text); found != nil {
 		f.Banner, f.Release = strings.TrimSpace(string(found[0])), string(found[1])
 	}
 }
 
-// takeConfig unpacks the gzip member that r stands at. A mark with something
-// else behind it (a program that looks for configurations) is passed over.
+// takeConfig unpacks the gzip member at the position of r. It skips a mark that
+// is followed by something else, as in a program that looks for configurations.
 func (f *Facts) takeConfig(r *bufio.Reader) error {
 	if magic, err := r.Peek(3); err != nil || compressionOf(magic) != "gzip" {
 		return nil

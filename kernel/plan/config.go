@@ -19,19 +19,19 @@ import (
 
 // Edit changes a flavor's defconfig in the workspace.
 type Edit struct {
-	// Changes lists what differs in the whole configuration.
+	// Changes lists the differences in the whole configuration.
 	Changes []kconfig.Change
 	// Lost has a sentence for each line of the file that the source did not
-	// take.
+	// accept.
 	Lost []string
 	// File is the defconfig; Written reports whether it was replaced.
 	File    string
 	Written bool
 }
 
-// Set applies the plan's requests to the workspace's defconfig. When one does
-// not take, or when the source does not take a line of the file, the file stays
-// as it is.
+// Set applies the plan's requests to the workspace's defconfig. The file is
+// left unchanged if a request does not take effect or the source does not
+// accept a line of the file.
 func (p *Plan) Set(ctx context.Context, b *container.Builder) (*Edit, error) {
 	target, err := p.Target(ctx)
 	if err != nil {
@@ -49,13 +49,13 @@ func (p *Plan) Set(ctx context.Context, b *container.Builder) (*Edit, error) {
 	return p.keep(configured)
 }
 
-// checkLost returns the error about lines of the workspace's file that the
-// source does not take, unless the request accepts that.
+// checkLost returns an error about lines of the workspace's file that the
+// source does not accept, unless the request allows losing them.
 func (p *Plan) checkLost(lost []string) error {
 	if len(lost) == 0 || p.Request.AcceptLost {
 		return nil
 	}
-	return fault.Invalidf("reading the kernel configuration %q: Linux %s does not take %d of its lines, which would be lost; add --accept-lost to go on without them:\n%s",
+	return fault.Invalidf("reading the kernel configuration %q: Linux %s does not accept %d of its lines, which would be lost; add --accept-lost to continue without them:\n%s",
 		p.Request.ConfigFile(), p.Version, len(lost), strings.Join(lost, "\n"))
 }
 
@@ -63,9 +63,9 @@ func (p *Plan) checkLost(lost []string) error {
 // or [container.Builder.Shell].
 type Interactive func(ctx context.Context, t container.Target, terminal *container.Terminal) (*container.Configured, error)
 
-// Edit opens a menu or a shell on the user's terminal and takes over what was
-// saved there. Whether the source takes all lines of the file is found before
-// that.
+// Edit opens a menu or a shell on the user's terminal and stores the
+// configuration that was saved there. It first checks that the source accepts
+// all lines of the file.
 func (p *Plan) Edit(ctx context.Context, b *container.Builder, how Interactive, terminal *container.Terminal) (*Edit, error) {
 	target, err := p.Target(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ func (p *Plan) Edit(ctx context.Context, b *container.Builder, how Interactive, 
 	return p.keep(configured)
 }
 
-// keep replaces the workspace's defconfig when something changed or is lost.
+// keep replaces the workspace's defconfig if something changed or was lost.
 func (p *Plan) keep(c *container.Configured) (*Edit, error) {
 	e := &Edit{Changes: c.Changes(), Lost: c.Lost, File: p.Request.ConfigFile()}
 	if len(e.Changes)+len(e.Lost) == 0 {
@@ -99,7 +99,8 @@ func (p *Plan) keep(c *container.Configured) (*Edit, error) {
 	return e, nil
 }
 
-// replaceFile puts a new content into a file at once; its permissions stay.
+// replaceFile replaces the content of a file atomically and keeps its
+// permissions.
 func replaceFile(name string, content []byte) error {
 	mode := fs.FileMode(0o644)
 	info, err := os.Stat(name)
@@ -112,8 +113,8 @@ func replaceFile(name string, content []byte) error {
 	return atomicfile.Write(name, mode, func(w io.Writer) error { _, err := w.Write(content); return err })
 }
 
-// Diff compares the flavor's defconfig with another: a file, or the id of
-// another of the flavors.
+// Diff compares the flavor's defconfig with a file or with the defconfig of the
+// flavor whose id is other.
 func Diff(r Request, other string, flavors flavor.Inventory) ([]kconfig.Change, error) {
 	text, err := readDefconfig(r)
 	if err != nil {

@@ -16,26 +16,26 @@ import (
 	"hookbuild/kernel/source"
 )
 
-// LockFile is where a checkout pins the releases that its kernels are built
-// from: a line for each series, "6.6.32 sha256:...", and comments.
+// LockFile is the file in which a checkout pins the releases that its kernels
+// are built from. It has comments and one line per series, "6.6.32 sha256:...".
 const LockFile = "kernel/versions.lock"
 
-const lockHeader = "# The kernel releases that are built here; `hookbuild kernel FLAVOR --lock` pins the newest.\n"
+const lockHeader = "# The kernel releases that are built here. `hookbuild kernel FLAVOR --lock` pins the newest.\n"
 
-// Pin is a release and the sha256 of kernel.org's archive of it, in hex.
+// Pin is a release and the sha256, in hex, of its archive on kernel.org.
 type Pin struct {
 	Version source.Version
 	SHA256  string
 }
 
-// String is the pin's line of the file.
+// String returns the pin's line in the file.
 func (p Pin) String() string { return p.Version.String() + " sha256:" + p.SHA256 }
 
 // Lock is the content of a [LockFile].
 type Lock struct{ lines []lockLine }
 
-// lockLine keeps a line as it was written, for people's comments; pin is nil
-// where it has none.
+// lockLine is a line as it was written, to preserve comments. Pin is nil if the
+// line has no pin.
 type lockLine struct {
 	text string
 	pin  *Pin
@@ -73,7 +73,7 @@ func parseLock(text string) (Lock, error) {
 			return l, fmt.Errorf("line %d: %w", number, err)
 		}
 		if other, taken := l.Find(pin.Version.Series()); taken {
-			return l, fmt.Errorf("line %d: the series %s is pinned already, to %s; keep one of the two", number, pin.Version.Series(), other.Version)
+			return l, fmt.Errorf("line %d: the series %s is already pinned to %s; keep one of the two", number, pin.Version.Series(), other.Version)
 		}
 		l.lines = append(l.lines, lockLine{line, &pin})
 	}
@@ -108,7 +108,7 @@ func (l Lock) Find(series string) (Pin, bool) {
 }
 
 // With returns a lock in which p replaces the pin of its series. All other
-// lines are kept; a new series is inserted in the order of the numbers.
+// lines are kept. A new series is inserted in numerical order.
 func (l Lock) With(p Pin) Lock {
 	lines := slices.Clone(l.lines)
 	if len(lines) == 0 {
@@ -128,7 +128,7 @@ func (l Lock) With(p Pin) Lock {
 	return Lock{append(lines, added)}
 }
 
-// String is the file's content.
+// String returns the file's content.
 func (l Lock) String() string {
 	var text strings.Builder
 	for _, line := range l.lines {
@@ -144,15 +144,15 @@ type Locked struct {
 	File string
 }
 
-// LockRelease pins the series of the request's flavor, in the workspace's lock,
+// LockRelease pins the series of the request's flavor in the workspace's lock,
 // to the request's point release or else to the newest. The archive's checksum
-// is the one that kernel.org's signed list has; nothing is built.
+// comes from kernel.org's signed list. LockRelease builds nothing.
 func LockRelease(ctx context.Context, r Request) (*Locked, error) {
 	if r.Flavor.Method != flavor.Source {
 		return nil, fault.Usagef("locking the kernel version of %s: %s", r.Flavor.ID, notBuilt)
 	}
 	if r.Source != "" {
-		return nil, fault.Usagef("locking a kernel version: the lock pins releases of kernel.org; leave --source out")
+		return nil, fault.Usagef("locking a kernel version: the lock pins releases of kernel.org; omit --source")
 	}
 	lock, err := ReadLock(r.HookDir)
 	if err != nil {
@@ -180,7 +180,7 @@ func LockRelease(ctx context.Context, r Request) (*Locked, error) {
 	return done, nil
 }
 
-// release is the one asked for, else the newest.
+// release returns the requested release or else the newest.
 func (r Request) release(ctx context.Context) (source.Version, error) {
 	if r.PointRelease != "" {
 		return source.ParseVersion(r.Flavor.Series + "." + r.PointRelease)

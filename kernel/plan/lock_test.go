@@ -68,7 +68,7 @@ func TestLockErrors(t *testing.T) {
 		"6.6.30 sha512:" + sumA + "\n":                             "line 1:",
 		"6.6.30 sha256:" + sumA + " more\n":                        "line 1:",
 		"latest sha256:" + sumA + "\n":                             `line 1: "latest sha256:`,
-		"6.6.30 sha256:" + sumA + "\n6.6.31 sha256:" + sumA + "\n": "line 2: the series 6.6 is pinned already, to 6.6.30",
+		"6.6.30 sha256:" + sumA + "\n6.6.31 sha256:" + sumA + "\n": "line 2: the series 6.6 is already pinned to 6.6.30",
 	} {
 		r := request(t)
 		writeLock(t, r, text)

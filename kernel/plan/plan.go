@@ -1,8 +1,8 @@
-// Package plan decides which kernel a flavor has: it finds the release, the
-// source and the configuration in the workspace and on kernel.org, and names
-// the kernel image by all that goes into it. Package container compiles what
-// is planned here. Flavors whose kernels come ready-made (Armbian) have no
-// plan.
+// Package plan determines which kernel a flavor has: it finds the release, the
+// source and the configuration in the workspace and on kernel.org, and derives
+// the name of the kernel image from everything that goes into it. Package
+// container compiles what is planned here. Flavors with prebuilt kernels
+// (Armbian) have no plan.
 package plan
 
 import (
@@ -24,41 +24,42 @@ import (
 	"hookbuild/kernel/source"
 )
 
-// Repository is where HookOS' kernel images are, unless HOOK_KERNEL_OCI_BASE
-// says otherwise.
+// Repository is the default repository of HookOS kernel images;
+// HOOK_KERNEL_OCI_BASE overrides it.
 const Repository = "ghcr.io/tinkerbell/hook/kernel/hook-kernel"
 
-// Request says which kernel is wanted.
+// Request describes the wanted kernel.
 type Request struct {
 	Flavor flavor.Flavor
 	// HookDir is the Hook checkout with kernel/configs.
 	HookDir string
-	// Repository begins the image's name; empty means [Repository].
+	// Repository is the prefix of the image's name; empty means [Repository].
 	Repository string
 	// PointRelease is the third number of the version; empty means the newest.
 	PointRelease string
 	// Source is an archive (path or URL) or a directory that takes the place
 	// of kernel.org's; SHA256 is the archive's checksum in hex.
 	Source, SHA256 string
-	// AcceptLost takes a source that does not know all lines of the
+	// AcceptLost accepts a source that does not know all lines of the
 	// configuration, or that is of another series.
 	AcceptLost bool
-	// Fragments are configuration files and Sets arguments of --set that are
-	// merged for this build.
+	// Fragments are configuration files, and Sets arguments of --set, that
+	// are merged for this build.
 	Fragments, Sets []string
-	// Modules chooses what goes into the image; Strip removes debugging
+	// Modules chooses the modules of the image. Strip removes debugging
 	// symbols.
 	Modules modules.Choice
 	Strip   bool
-	// Firmware names the firmware that will be added, a directory or
-	// "image:REF", for the image's tag; empty means none.
+	// Firmware names the firmware that will be added, for the image's tag: a
+	// directory or "image:REF"; empty means none.
 	Firmware string
 	// Download says where sources come from and where they are kept. Its keys
 	// come from the workspace when it has none.
 	Download source.Options
 }
 
-// Plan is a request with everything found out that can be without Docker.
+// Plan is a request together with everything that can be determined without
+// Docker.
 type Plan struct {
 	Request   Request
 	Version   source.Version
@@ -74,7 +75,7 @@ type Plan struct {
 	archive *source.Archive // of Request.Source, once it was fetched
 }
 
-// Resolve makes the plan of a flavor that is built from source.
+// Resolve returns the plan for a flavor that is built from source.
 func Resolve(ctx context.Context, r Request) (*Plan, error) {
 	p, err := prepare(r)
 	if err != nil {
@@ -94,7 +95,7 @@ func Resolve(ctx context.Context, r Request) (*Plan, error) {
 	return p, nil
 }
 
-// ImageRepository returns what begins the names of the request's kernel
+// ImageRepository returns the prefix of the names of the request's kernel
 // images.
 func (r Request) ImageRepository() string {
 	if r.Repository == "" {
@@ -103,7 +104,7 @@ func (r Request) ImageRepository() string {
 	return r.Repository
 }
 
-// prepare reads what the workspace and the request say of the configuration.
+// prepare reads the configuration in the workspace and in the request.
 func prepare(r Request) (*Plan, error) {
 	var err error
 	if r.Source, r.SHA256, err = source.Checksum(r.Source, r.SHA256); err != nil {
@@ -124,8 +125,8 @@ func prepare(r Request) (*Plan, error) {
 	return p, err
 }
 
-// TagHash returns the hash that ends the tags of the request's kernel images,
-// of any version.
+// TagHash returns the hash at the end of the tags of the request's kernel
+// images, which is the same for all versions.
 func TagHash(r Request) (string, error) {
 	p, err := prepare(r)
 	if err != nil {
@@ -134,10 +135,10 @@ func TagHash(r Request) (string, error) {
 	return p.hash()
 }
 
-// ConfigFile is the path of the flavor's defconfig.
+// ConfigFile returns the path of the flavor's defconfig.
 func (r Request) ConfigFile() string { return filepath.Join(r.HookDir, r.Flavor.ConfigPath()) }
 
-// notBuilt is the reason why kernels of Armbian's flavors are not built here.
+// notBuilt explains why the kernels of Armbian's flavors are not built here.
 const notBuilt = "it is not built from source but comes ready-made from Armbian, whose configurations are at github.com/armbian/build"
 
 func readDefconfig(r Request) ([]byte, error) {
@@ -146,7 +147,7 @@ func readDefconfig(r Request) ([]byte, error) {
 	}
 	text, err := os.ReadFile(r.ConfigFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; copy one of those in its directory to begin with: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; start from a copy of one in its directory: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
 	}
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel configuration of %s: %w", r.Flavor.ID, err)
@@ -191,7 +192,7 @@ func ReadRequests(fragments, sets []string) ([]kconfig.Request, error) {
 	return all, nil
 }
 
-// checkSource looks for a local source before anything takes time.
+// checkSource looks for a local source before any slow step.
 func (r Request) checkSource() error {
 	if r.Source == "" || isURL(r.Source) {
 		return nil
@@ -206,8 +207,8 @@ func isURL(name string) bool {
 	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
 }
 
-// findVersion finds the release to build: the one that a given source is, else
-// the one asked for, the one that the lock pins, or the newest.
+// findVersion determines the release to build: that of a given source, else the
+// requested one, the one that the lock pins, or the newest.
 func (p *Plan) findVersion(ctx context.Context) (err error) {
 	r := p.Request
 	if r.Source != "" {
@@ -235,9 +236,9 @@ func isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// hash returns the end of the image's tag. If only the workspace's files decide
-// the kernel, it is upstream's hash, so that hookbuild and build.sh find each
-// other's images; otherwise it covers the whole request.
+// hash returns the end of the image's tag. If only the workspace's files
+// determine the kernel, it is upstream's hash, so that hookbuild and build.sh
+// find each other's images. Otherwise it covers the whole request.
 func (p *Plan) hash() (string, error) {
 	upstream, err := os.ReadFile(filepath.Join(p.Request.HookDir, "kernel", "Dockerfile"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -250,7 +251,8 @@ func (p *Plan) hash() (string, error) {
 		return hex.EncodeToString(h.Sum(nil))[:8], nil
 	}
 	r := p.Request
-	// The options alone: where a fragment is, and on which line, changes no kernel.
+	// Hash only the options: the file and line of a fragment do not change the
+	// kernel.
 	for _, o := range p.Options() {
 		fmt.Fprintf(h, "\x00%s=%s", o.Option, o.Value)
 	}
@@ -265,8 +267,8 @@ func (p *Plan) plain() bool {
 	return len(p.Base) == 0 && len(p.Requests) == 0 && r.Source == "" && r.Strip && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.Firmware == ""
 }
 
-// sourceID names the content of a given source as far as that can be told: an
-// archive's by its checksum, others by their place; see [Plan.Certain].
+// sourceID identifies the content of a given source as far as possible: an
+// archive by its checksum, other sources by their location. See [Plan.Certain].
 func (p *Plan) sourceID() string {
 	r := p.Request
 	switch {
@@ -275,12 +277,12 @@ func (p *Plan) sourceID() string {
 	case r.SHA256 != "":
 		return strings.ToLower(r.SHA256)
 	}
-	return p.archive.SHA256 // a file's, which findVersion opened
+	return p.archive.SHA256 // a local file, which findVersion opened
 }
 
 // Certain reports whether the image's name identifies its content. It does not
-// if a directory or an unchecked URL goes into the image, whose content may
-// change under the name: such an image is made each time.
+// if a directory or an unchecked URL goes into the image, because the content
+// may change while the name stays the same. Such an image is rebuilt each time.
 func (p *Plan) Certain() bool {
 	r := p.Request
 	return (!isURL(r.Source) || r.SHA256 != "") && (r.Source == "" || !isDir(r.Source)) && (r.Firmware == "" || strings.HasPrefix(r.Firmware, "image:"))

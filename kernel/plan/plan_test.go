@@ -271,7 +271,7 @@ func TestVersionOfSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "its name says Linux 6.6.1, and its Makefile 6.6.41") {
+	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "its name says Linux 6.6.1, but its Makefile says 6.6.41") {
 		t.Errorf("a name that does not tell the truth gives %v", err)
 	}
 }
@@ -287,7 +287,7 @@ func TestOtherSource(t *testing.T) {
 		kind   fault.Kind
 	}{
 		"series":        {func(r *Request) { r.Flavor.Series = "5.10"; r.PointRelease = ""; r.Source = archive }, "--accept-lost", fault.Invalid},
-		"point release": {func(r *Request) { r.PointRelease = "33"; r.Source = archive }, "asks for 6.6.33", fault.Usage},
+		"point release": {func(r *Request) { r.PointRelease = "33"; r.Source = archive }, "requests 6.6.33", fault.Usage},
 		"no archive":    {func(r *Request) { r.Source = text }, "not a tar archive", fault.Invalid},
 		"no Makefile":   {func(r *Request) { r.PointRelease, r.Source = "", t.TempDir() }, "Makefile", fault.Invalid},
 	} {
@@ -323,7 +323,7 @@ func TestTarget(t *testing.T) {
 		t.Errorf("a wrong sum gives %v", err)
 	}
 	p.Request.Source = t.TempDir()
-	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "leave --sha256 out") {
+	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "omit --sha256") {
 		t.Errorf("a directory with a sum gives %v", err)
 	}
 	p.Request.Source, p.Request.SHA256 = "", ""
@@ -412,7 +412,7 @@ func TestCheckLost(t *testing.T) {
 		t.Error(err)
 	}
 	err = p.checkLost([]string{"CONFIG_A=y is gone", "CONFIG_B=y is gone"})
-	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "Linux 6.6.32 does not take 2 of its lines") || !strings.Contains(err.Error(), "--accept-lost") || !strings.HasSuffix(err.Error(), ":\nCONFIG_A=y is gone\nCONFIG_B=y is gone") {
+	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "Linux 6.6.32 does not accept 2 of its lines") || !strings.Contains(err.Error(), "--accept-lost") || !strings.HasSuffix(err.Error(), ":\nCONFIG_A=y is gone\nCONFIG_B=y is gone") {
 		t.Errorf("the error is %v", err)
 	}
 	p.Request.AcceptLost = true

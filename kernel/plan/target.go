@@ -15,7 +15,7 @@ import (
 	"hookbuild/kernel/source"
 )
 
-// Target fetches the source and returns what the container works on.
+// Target fetches the source and returns the input of the container.
 func (p *Plan) Target(ctx context.Context) (container.Target, error) {
 	from, err := p.fetch(ctx)
 	if err != nil {
@@ -33,7 +33,7 @@ func (p *Plan) fetch(ctx context.Context) (container.Source, error) {
 		archive, err = p.fetchRelease(ctx)
 	case isDir(r.Source):
 		if r.SHA256 != "" {
-			return container.Source{}, fault.Usagef("checking the kernel's source %q: a directory has no sha256; leave --sha256 out", r.Source)
+			return container.Source{}, fault.Usagef("checking the kernel's source %q: a directory has no sha256; omit --sha256", r.Source)
 		}
 		return container.Source{Dir: r.Source}, nil
 	default:
@@ -46,20 +46,20 @@ func (p *Plan) fetch(ctx context.Context) (container.Source, error) {
 }
 
 // givenArchive fetches the archive that Source names. A release in the
-// archive's name must be that of its Makefile.
+// archive's name must match its Makefile.
 func (p *Plan) givenArchive(ctx context.Context) (*source.Archive, error) {
 	if err := p.fetchArchive(ctx); err != nil {
 		return nil, err
 	}
 	v, err := p.readVersion(ctx)
 	if err == nil && v != p.Version {
-		err = fault.Invalidf("taking the kernel's source %q: its name says Linux %s, and its Makefile %s; give it the name of its release", p.Request.Source, p.Version, v)
+		err = fault.Invalidf("reading the kernel's source %q: its name says Linux %s, but its Makefile says %s; rename it after its release", p.Request.Source, p.Version, v)
 	}
 	return p.archive, err
 }
 
-// fetchRelease gets kernel.org's archive, verified by the workspace's keys, and
-// by its lock where that pins the release.
+// fetchRelease returns kernel.org's archive, verified with the workspace's keys
+// and, if the workspace's lock pins the release, against the lock.
 func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
 	o, err := p.Request.verified()
 	if err != nil {
@@ -75,7 +75,7 @@ func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
 	return archive, err
 }
 
-// verified adds the workspace's keys to the request's way of downloading.
+// verified returns the request's download options with the workspace's keys.
 func (r Request) verified() (source.Options, error) {
 	o := r.Download
 	if len(o.Keys) > 0 {
@@ -84,7 +84,7 @@ func (r Request) verified() (source.Options, error) {
 	name := filepath.Join(r.HookDir, "kernel", "keys.asc")
 	keys, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return o, fault.Invalidf("verifying the kernel's source: there is no keyring %q; take the one of github.com/tinkerbell/hook, or give --source FILE with --sha256", name)
+		return o, fault.Invalidf("verifying the kernel's source: there is no keyring %q; copy it from github.com/tinkerbell/hook, or use --source FILE with --sha256", name)
 	}
 	if err != nil {
 		return o, fmt.Errorf("verifying the kernel's source: %w", err)
@@ -93,6 +93,6 @@ func (r Request) verified() (source.Options, error) {
 	return o, nil
 }
 
-// Options returns all that is merged over the defconfig, in order; the last
-// about an option counts.
+// Options returns all options that are merged over the defconfig, in order. The
+// last setting of an option wins.
 func (p *Plan) Options() []kconfig.Request { return slices.Concat(p.Base, p.Requests) }

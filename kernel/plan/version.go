@@ -19,9 +19,9 @@ import (
 	"hookbuild/kernel/source"
 )
 
-// sourceVersion returns the release of the given source, as its Makefile has
-// it. A release that was asked for must be that one, and its series the
-// flavor's unless AcceptLost is set: a configuration belongs to a series.
+// sourceVersion returns the release in the Makefile of the given source. It
+// must match the requested release, if any, and be of the flavor's series
+// unless AcceptLost is set: a configuration belongs to a series.
 func (p *Plan) sourceVersion(ctx context.Context) (source.Version, error) {
 	r := p.Request
 	v, named := nameVersion(r.Source)
@@ -33,23 +33,23 @@ func (p *Plan) sourceVersion(ctx context.Context) (source.Version, error) {
 	}
 	switch {
 	case v.Series() != r.Flavor.Series && !r.AcceptLost:
-		return v, fault.Invalidf("taking the kernel's source %q: it is Linux %s, and the configuration of %s is for the series %s, of which it may not know all options; add --accept-lost to use it all the same", r.Source, v, r.Flavor.ID, r.Flavor.Series)
+		return v, fault.Invalidf("reading the kernel's source %q: it is Linux %s, but the configuration of %s is for the series %s and may set options that it does not have; add --accept-lost to use it anyway", r.Source, v, r.Flavor.ID, r.Flavor.Series)
 	case r.PointRelease != "" && r.PointRelease != strconv.Itoa(v.Point):
-		return v, fault.Usagef("taking the kernel's source %q: it is Linux %s, and KERNEL_POINT_RELEASE or --kernel-version asks for %s.%s; leave that out", r.Source, v, r.Flavor.Series, r.PointRelease)
+		return v, fault.Usagef("reading the kernel's source %q: it is Linux %s, but KERNEL_POINT_RELEASE or --kernel-version requests %s.%s; omit that", r.Source, v, r.Flavor.Series, r.PointRelease)
 	}
 	return v, nil
 }
 
-// nameVersion returns the release in a name of kernel.org's form. It serves for
-// archives that are not fetched yet.
+// nameVersion returns the release in a name of kernel.org's form. It is used
+// for archives that are not fetched yet.
 func nameVersion(name string) (source.Version, bool) {
 	version, _, found := strings.Cut(strings.TrimPrefix(path.Base(name), "linux-"), ".tar")
 	v, err := source.ParseVersion(version)
 	return v, found && err == nil && strings.Count(version, ".") == 2
 }
 
-// readVersion reads the release in the source's Makefile. An archive on
-// another machine is fetched for that.
+// readVersion reads the release from the source's Makefile. It fetches an
+// archive that is on another machine.
 func (p *Plan) readVersion(ctx context.Context) (source.Version, error) {
 	text, err := p.makefile(ctx)
 	var v source.Version
@@ -62,7 +62,7 @@ func (p *Plan) readVersion(ctx context.Context) (source.Version, error) {
 	return v, nil
 }
 
-// mostMakefile bounds the kernel's Makefile, which has 70 KB.
+// mostMakefile limits the size of the kernel's Makefile, which is 70 KB.
 const mostMakefile = 4 << 20
 
 // makefile reads the source's top Makefile.
@@ -76,7 +76,7 @@ func (p *Plan) makefile(ctx context.Context) ([]byte, error) {
 	return makefileIn(ctx, p.archive.Path)
 }
 
-// fetchArchive finds the archive that Source names, once.
+// fetchArchive opens the archive that Source names, once.
 func (p *Plan) fetchArchive(ctx context.Context) (err error) {
 	if p.archive == nil {
 		p.archive, err = p.Request.archive(ctx)
@@ -84,7 +84,7 @@ func (p *Plan) fetchArchive(ctx context.Context) (err error) {
 	return err
 }
 
-// archive finds the archive that Source names.
+// archive opens the archive that Source names.
 func (r Request) archive(ctx context.Context) (*source.Archive, error) {
 	if isURL(r.Source) {
 		return source.FromURL(ctx, r.Source, r.SHA256, r.Download)
@@ -92,7 +92,7 @@ func (r Request) archive(ctx context.Context) (*source.Archive, error) {
 	return source.FromFile(r.Source, r.SHA256)
 }
 
-// makefileIn reads the file Makefile in the directory at the top of an archive.
+// makefileIn reads the file Makefile in the top directory of an archive.
 func makefileIn(ctx context.Context, name string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -116,7 +116,7 @@ func findMakefile(ctx context.Context, plain io.Reader) ([]byte, error) {
 	for ctx.Err() == nil {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return nil, errors.New("it has no file Makefile in one directory at its top, so it is not a source of Linux")
+			return nil, errors.New("it has no Makefile in a single top directory, so it is not a Linux source")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("it is not a tar archive that can be read: %w", err)
@@ -142,7 +142,7 @@ func makefileVersion(text []byte) (source.Version, error) {
 	}
 	v, err := source.ParseVersion(values["VERSION"] + "." + values["PATCHLEVEL"] + "." + values["SUBLEVEL"])
 	if err != nil {
-		return v, errors.New("its Makefile has no VERSION, PATCHLEVEL and SUBLEVEL, so it is not a source of Linux")
+		return v, errors.New("its Makefile has no VERSION, PATCHLEVEL and SUBLEVEL, so it is not a Linux source")
 	}
 	return v, nil
 }

@@ -19,14 +19,14 @@ import (
 	"hookbuild/internal/web"
 )
 
-// mostArchive bounds an archive; Linux 6.12 has 150 MB.
+// mostArchive limits the size of an archive; that of Linux 6.12 is 150 MB.
 const mostArchive = 2 << 30
 
-// errOffline is the reason when --offline forbids a download.
-var errOffline = errors.New("it is not there yet, and --offline forbids fetching it")
+// errOffline is the reason why --offline forbids a download.
+var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it")
 
-// download fetches url into file. What came of an interrupted download stays
-// beside it and the next one goes on where it ended.
+// download fetches url into file. The partial content of an interrupted
+// download stays next to it, and the next download resumes from there.
 func download(ctx context.Context, o Options, url string, pinned bool, file string) error {
 	if o.Offline {
 		return fault.Outsidef("fetching %q: %w", web.Show(url), errOffline)
@@ -42,7 +42,7 @@ func small(ctx context.Context, o Options, url string, most int64, check func([]
 	}
 	content, err := o.client().Get(ctx, web.Request{URL: url, Most: most}, func(content []byte, _ http.Header) error {
 		if bytes.HasPrefix(bytes.TrimSpace(content), []byte("<")) {
-			return web.Final(errors.New("a web page answered; a proxy or login page may be in between"))
+			return web.Final(errors.New("the response is a web page; it may come from a proxy or a login page"))
 		}
 		return check(content)
 	})
@@ -52,7 +52,7 @@ func small(ctx context.Context, o Options, url string, most int64, check func([]
 	return content, nil
 }
 
-// anything is the check of content that is verified by what follows it.
+// anything accepts all content. It is for content that a later step verifies.
 func anything([]byte) error { return nil }
 
 // hashFile returns a file's sha256 in hex.
@@ -64,7 +64,7 @@ func hashFile(name string) (string, error) {
 	return strings.TrimPrefix(sum, "sha256:"), nil
 }
 
-// writeFile replaces a small file at once.
+// writeFile replaces a small file atomically.
 func writeFile(name string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err

@@ -18,13 +18,13 @@ import (
 	"hookbuild/internal/web"
 )
 
-// mostSmall bounds signatures and lists of checksums; the list of all 6.x
-// releases has 1 MB.
+// mostSmall limits the size of signatures and lists of checksums; the list of
+// all 6.x releases is 1 MB.
 const mostSmall = 16 << 20
 
-// ErrPinned is wrapped by the error about a release whose archive is another one
-// than Options.SHA256 says.
-var ErrPinned = errors.New("it is another archive than the one that was pinned")
+// ErrPinned is wrapped by the error about a release whose archive does not
+// match Options.SHA256.
+var ErrPinned = errors.New("it is not the archive that was pinned")
 
 // Fetch returns the verified archive of a release, from Options.Dir or from the
 // first mirror that has it.
@@ -40,7 +40,7 @@ func Fetch(ctx context.Context, v Version, o Options) (*Archive, error) {
 	}
 	if have != nil {
 		if err := o.checkPinned(have.SHA256); err != nil {
-			return nil, fmt.Errorf("taking the kept archive of Linux %s: %w", v, err)
+			return nil, fmt.Errorf("opening the kept archive of Linux %s: %w", v, err)
 		}
 		return have, nil
 	}
@@ -64,7 +64,7 @@ func Sum(ctx context.Context, v Version, o Options) (string, error) {
 	})
 }
 
-// fromMirrors asks one mirror after the other for something of a release.
+// fromMirrors calls fetch for one mirror after the other until one succeeds.
 func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(base string) (T, error)) (T, error) {
 	var nothing T
 	var failed error
@@ -85,7 +85,8 @@ func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(ba
 	return nothing, fault.Mark(failed, fault.Outside)
 }
 
-// listedSum finds an archive in the signed list of a mirror's directory.
+// listedSum returns an archive's checksum in the signed list of a mirror's
+// directory.
 func listedSum(ctx context.Context, base, archive string, keys openpgp.EntityList, o Options) (string, error) {
 	sums, err := small(ctx, o, base+"/sha256sums.asc", mostSmall, wholeList)
 	if err != nil {
@@ -98,11 +99,11 @@ func (o Options) checkPinned(sum string) error {
 	if o.SHA256 == "" || strings.ToLower(o.SHA256) == sum {
 		return nil
 	}
-	return fault.Invalidf("its sha256 is %s and should be %s: %w", sum, o.SHA256, ErrPinned)
+	return fault.Invalidf("its sha256 is %s; it should be %s: %w", sum, o.SHA256, ErrPinned)
 }
 
-// keptArchive returns the archive if it was verified before and is unchanged.
-// It deletes a changed one.
+// keptArchive returns the archive if it was verified before and has not
+// changed. It deletes an archive that has changed.
 func keptArchive(file string) (*Archive, error) {
 	note, err := os.ReadFile(verifiedNote(file))
 	if err != nil {
@@ -122,11 +123,12 @@ func keptArchive(file string) (*Archive, error) {
 	return nil, errors.Join(os.Remove(file), os.Remove(verifiedNote(file)))
 }
 
-// verifiedNote is the file that has the checksum of a verified archive.
+// verifiedNote returns the name of the file that holds the checksum of a
+// verified archive.
 func verifiedNote(file string) string { return file + ".verified" }
 
-// fetchFrom downloads and verifies one archive. The signatures come first: they
-// are small, and without them the download would be in vain.
+// fetchFrom downloads and verifies one archive. It fetches the signatures
+// first: they are small, and without them the download would be useless.
 func fetchFrom(ctx context.Context, base string, v Version, file string, keys openpgp.EntityList, o Options) (*Archive, error) {
 	want, err := listedSum(ctx, base, filepath.Base(file), keys, o)
 	if err == nil {
@@ -148,8 +150,9 @@ func fetchFrom(ctx context.Context, base string, v Version, file string, keys op
 	return &Archive{file, want}, writeFile(verifiedNote(file), []byte(want+"\n"))
 }
 
-// downloadWhole downloads an archive with a known checksum, from the start when
-// the first try had another one: part of it may have been of an older download.
+// downloadWhole downloads an archive with a known checksum. If the first
+// attempt has another checksum, it starts over: part of the file may be from an
+// older download.
 func downloadWhole(ctx context.Context, o Options, url, file, want string) error {
 	for last := false; ; last = true {
 		if err := download(ctx, o, url, true, file); err != nil {
@@ -176,26 +179,26 @@ func checkSum(file, want string) error {
 		return err
 	}
 	if got != strings.ToLower(want) {
-		return fmt.Errorf("its sha256 is %s and should be %s: %w", got, want, ErrVerify)
+		return fmt.Errorf("its sha256 is %s; it should be %s: %w", got, want, ErrVerify)
 	}
 	return nil
 }
 
-// FromFile returns a local archive, after comparing it with the sha256 unless
-// that is empty.
+// FromFile returns a local archive. It compares the archive with sum unless sum
+// is empty.
 func FromFile(name, sum string) (*Archive, error) {
 	got, err := hashFile(name)
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel's source: %w", err)
 	}
 	if sum != "" && got != strings.ToLower(sum) {
-		return nil, fault.Invalidf("checking the kernel's source %q: its sha256 is %s and should be %s", name, got, sum)
+		return nil, fault.Invalidf("checking the kernel's source %q: its sha256 is %s; it should be %s", name, got, sum)
 	}
 	return &Archive{name, got}, nil
 }
 
-// Checksum parts the checksum that an address may carry (URL#sha256=HEX) from
-// it. It must not contradict sum, which was given beside it.
+// Checksum splits an address from the checksum that it may carry
+// (URL#sha256=HEX). That checksum must not contradict sum.
 func Checksum(source, sum string) (address, sha256 string, err error) {
 	address, pin, err := web.Split(source)
 	switch {
@@ -204,21 +207,21 @@ func Checksum(source, sum string) (address, sha256 string, err error) {
 	case sum == "":
 		return address, pin, nil
 	case pin != "" && !strings.EqualFold(sum, pin):
-		return "", "", fault.Usagef("fetching %q: --sha256 and the address name different checksums; give one", web.Show(address))
+		return "", "", fault.Usagef("fetching %q: --sha256 and the address have different checksums; omit one", web.Show(address))
 	}
 	return address, sum, nil
 }
 
-// FromURL fetches an archive from any place. Only its sha256, given as sum or
-// with the address (URL#sha256=HEX), says whether it is the right one; without
-// it there is a warning.
+// FromURL fetches an archive from any server. Only its sha256, in sum or in the
+// address (URL#sha256=HEX), shows whether it is the right one. FromURL warns if
+// there is no sha256.
 func FromURL(ctx context.Context, source, sum string, o Options) (*Archive, error) {
 	url, sum, err := Checksum(source, sum)
 	if err != nil {
 		return nil, err
 	}
 	if sum == "" {
-		progress.Warnf(o.Progress, "%s is not checked against anything: give --sha256", web.Show(url))
+		progress.Warnf(o.Progress, "%s is not verified: add --sha256", web.Show(url))
 	}
 	id := sha256.Sum256([]byte(url + "\x00" + sum))
 	file := filepath.Join(o.Dir, hex.EncodeToString(id[:8])+"-"+path.Base(web.Show(url)))

@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	// freshFor is how long a fetched list is believed.
+	// freshFor is how long a fetched list is used.
 	freshFor = 2 * time.Hour
-	// mostReleases bounds the list; it has 20 KB.
+	// mostReleases limits the size of the list, which is 20 KB.
 	mostReleases = 4 << 20
 )
 
-// known is the stored part of the list: the highest version seen of each series,
-// also of those that have left the list since.
+// known is the stored part of the list: the highest version seen of each
+// series, including series that have since left the list.
 type known struct {
 	Fetched time.Time         `json:"fetched"`
 	Series  map[string]string `json:"series"` // "6.6" -> "6.6.32"
 	Listed  map[string]bool   `json:"listed"` // whether the last list had it
 }
 
-// Latest returns the newest point release of a series ("6.6") by kernel.org's
-// list, which is fetched when the last one is older than two hours. Without
-// the network, and for a series that has left the list, the last known version
-// serves, with a warning.
+// Latest returns the newest point release of a series ("6.6") in kernel.org's
+// list. It fetches the list if the stored one is older than two hours. Without
+// the network, and for a series that has left the list, it returns the last
+// known version and warns.
 func Latest(ctx context.Context, series string, o Options) (Version, error) {
 	k, err := readKnown(o)
 	if err != nil {
@@ -48,10 +48,10 @@ func Latest(ctx context.Context, series string, o Options) (Version, error) {
 		if ctx.Err() != nil {
 			return Version{}, err
 		}
-		if _, seen := k.Series[series]; !seen { // the list that is kept says nothing about it
+		if _, seen := k.Series[series]; !seen { // the stored list does not have the series
 			return Version{}, fault.Outsidef("asking kernel.org for the newest release of Linux %s: %w: check the network and HTTPS_PROXY, or set KERNEL_POINT_RELEASE", series, err)
 		}
-		progress.Warnf(o.Progress, "%v; using what was known at %s", err, k.when())
+		progress.Warnf(o.Progress, "%v; using the list of %s", err, k.when())
 	}
 	return k.choose(series, o)
 }
@@ -66,14 +66,14 @@ func (k *known) when() string {
 func (k *known) choose(series string, o Options) (Version, error) {
 	text, seen := k.Series[series]
 	if !seen && k.Fetched.IsZero() {
-		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list was never fetched, and --offline forbids asking for it; run once without --offline, or set KERNEL_POINT_RELEASE", series)
+		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list was never fetched, and --offline forbids fetching it; run once without --offline, or set KERNEL_POINT_RELEASE", series)
 	}
 	if !seen {
-		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list has no such series (known at %s: %s); set KERNEL_POINT_RELEASE",
+		return Version{}, fault.Outsidef("finding the newest release of Linux %s: kernel.org's list does not have that series (at %s it had %s); set KERNEL_POINT_RELEASE",
 			series, k.when(), orNone(k.listed()))
 	}
 	if !k.Listed[series] {
-		progress.Warnf(o.Progress, "Linux %s has left kernel.org's list: it gets no more fixes; using the last version seen, %s (set KERNEL_POINT_RELEASE to choose another)", series, text)
+		progress.Warnf(o.Progress, "Linux %s has left kernel.org's list: it receives no more fixes; using the last known version, %s (set KERNEL_POINT_RELEASE to choose another)", series, text)
 	}
 	return ParseVersion(text)
 }
@@ -98,8 +98,8 @@ func orNone(s string) string {
 
 func knownFile(o Options) string { return filepath.Join(o.Dir, "releases.json") }
 
-// readKnown reads what earlier runs left; a missing or damaged file is as good
-// as an old one.
+// readKnown reads the list that earlier runs stored. A missing or damaged file
+// counts as an outdated one.
 func readKnown(o Options) (*known, error) {
 	k := &known{Series: map[string]string{}, Listed: map[string]bool{}}
 	text, err := os.ReadFile(knownFile(o))
@@ -138,8 +138,8 @@ func (k *known) refresh(ctx context.Context, o Options) error {
 	return writeFile(knownFile(o), append(text, '\n'))
 }
 
-// fetchReleases returns the released versions of the list, without those of
-// linux-next and release candidates.
+// fetchReleases returns the released versions in the list, without linux-next
+// and release candidates.
 func fetchReleases(ctx context.Context, o Options) ([]Version, error) {
 	url := o.ReleasesURL
 	if url == "" {

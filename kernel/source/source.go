@@ -1,11 +1,11 @@
-// Package source gets the kernel's source from kernel.org: which point release
-// a series has, the archive itself, and the proof that it is the one that its
-// maintainers signed. Nothing is unpacked here.
+// Package source fetches the kernel's source from kernel.org: it finds the
+// point releases of a series, downloads the archive, and verifies that it is
+// the one that its maintainers signed. It does not unpack the archive.
 //
-// An archive counts as verified when its sha256 is listed in the directory's
+// An archive is verified if its sha256 is listed in the directory's
 // sha256sums.asc, that file is clear-signed by a key of the keyring, and
 // linux-VERSION.tar.sign is a signature of the uncompressed archive by such a
-// key. What fails a check is deleted.
+// key. Files that fail a check are deleted.
 package source
 
 import (
@@ -20,7 +20,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// Options say where sources come from and where they are kept.
+// Options specify where sources come from and where they are stored.
 type Options struct {
 	// Dir keeps the archives, what came of interrupted downloads, and the last
 	// known releases.
@@ -76,13 +76,15 @@ func (o Options) mirrors() []string {
 
 // Archive is a source archive on the local disk.
 type Archive struct {
-	// Path is the file, linux-VERSION.tar.xz for those of kernel.org.
+	// Path is the path of the file, linux-VERSION.tar.xz for archives of
+	// kernel.org.
 	Path string
-	// SHA256 of the file, in hex.
+	// SHA256 is the checksum of the file, in hex.
 	SHA256 string
 }
 
-// Version is a kernel release: 6.6.32, or 6.6 with Point 0 for a series' first.
+// Version is a kernel release: 6.6.32, or 6.6 with Point 0 for the first of a
+// series.
 type Version struct{ Major, Minor, Point int }
 
 // ParseVersion reads "6.6.32" or "6.6".
@@ -92,14 +94,15 @@ func ParseVersion(text string) (Version, error) {
 	for i, part := range parts {
 		n, err := strconv.Atoi(part)
 		if err != nil || n < 0 || len(parts) < 2 || len(parts) > 3 {
-			return Version{}, fault.Usagef("reading the kernel version %q: it should be like 6.6.32", text)
+			return Version{}, fault.Usagef("reading the kernel version %q: it should look like 6.6.32", text)
 		}
 		numbers[i] = n
 	}
 	return Version{numbers[0], numbers[1], numbers[2]}, nil
 }
 
-// String is the version as kernel.org names its files: without a point of 0.
+// String returns the version as kernel.org names its files: a Point of 0 is
+// omitted.
 func (v Version) String() string {
 	if v.Point == 0 {
 		return v.Series()
@@ -107,7 +110,7 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Point)
 }
 
-// Series is "6.6".
+// Series returns the series, such as "6.6".
 func (v Version) Series() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
 // Compare orders versions by their numbers.
@@ -115,8 +118,8 @@ func (v Version) Compare(w Version) int {
 	return cmp.Or(cmp.Compare(v.Major, w.Major), cmp.Compare(v.Minor, w.Minor), cmp.Compare(v.Point, w.Point))
 }
 
-// directory is where a mirror has the version: "v6.x".
+// directory returns the directory of the version on a mirror: "v6.x".
 func (v Version) directory() string { return fmt.Sprintf("v%d.x", v.Major) }
 
-// file is the archive's name without its ending.
+// file returns the archive's name without the suffix of its compression.
 func (v Version) file() string { return "linux-" + v.String() + ".tar" }

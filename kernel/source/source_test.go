@@ -255,7 +255,7 @@ func TestLatest(t *testing.T) {
 	now = now.Add(3 * time.Hour)
 	s.files["/releases.json"] = []byte("<html>maintenance</html>")
 	latest("6.6", "6.6.40", 1)
-	if len(warnings.text) != 2 || !strings.Contains(warnings.text[1], "using what was known at 2024-05-25 14:01") {
+	if len(warnings.text) != 2 || !strings.Contains(warnings.text[1], "using the list of 2024-05-25 14:01") {
 		t.Errorf("a broken list: %q", warnings.text)
 	}
 	o.Offline = true
@@ -277,7 +277,7 @@ func TestLatestWithNothing(t *testing.T) {
 		o := Options{Dir: t.TempDir(), ReleasesURL: address + "/releases.json?sig=secret", Web: quick()}
 		for range 2 { // the second time with a damaged list
 			_, err := Latest(t.Context(), "6.6", o)
-			if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "no such series") || fault.KindOf(err) != fault.Outside {
+			if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "does not have that series") || fault.KindOf(err) != fault.Outside {
 				t.Fatalf("%s: %v", address, err)
 			}
 			for _, want := range []string{"asking kernel.org", word, "HTTPS_PROXY", "KERNEL_POINT_RELEASE"} {

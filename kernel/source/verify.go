@@ -23,16 +23,17 @@ const (
 	keyBlock = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 	// mostDict is the window of xz -9, which kernel.org uses.
 	mostDict = 64 << 20
-	// mostPlain bounds an unpacked archive; Linux 6.12 has 1.5 GB.
+	// mostPlain limits the size of an unpacked archive; that of Linux 6.12 is
+	// 1.5 GB.
 	mostPlain = 16 << 30
 )
 
 // ErrVerify is wrapped by the errors about sources that are not what their
 // maintainers signed.
-var ErrVerify = errors.New("it is not what its signers signed; nothing of it was kept")
+var ErrVerify = errors.New("it is not what its maintainers signed; the download was discarded")
 
-// readKeyring reads all armoured blocks of a file; gpg writes one, keyservers
-// and editors several.
+// readKeyring reads all armoured blocks of a file: gpg writes one, keyservers
+// and editors write several.
 func readKeyring(armoured []byte) (openpgp.EntityList, error) {
 	var keys openpgp.EntityList
 	blocks := strings.Split(string(armoured), keyBlock)
@@ -59,8 +60,8 @@ func badKeys(err error) error {
 
 func (o Options) pgpConfig() *packet.Config { return &packet.Config{Time: o.now} }
 
-// wholeList reports a list of checksums that breaks off, or something else in
-// its place, before its signature is checked.
+// wholeList rejects a truncated list of checksums, or a response that is no
+// list, before its signature is checked.
 func wholeList(text []byte) error {
 	if block, _ := clearsign.Decode(text); block == nil {
 		return fmt.Errorf("sha256sums.asc is not clear-signed: %w", ErrVerify)
@@ -68,8 +69,8 @@ func wholeList(text []byte) error {
 	return nil
 }
 
-// signedSum finds the archive's sha256 in the text of sha256sums.asc after
-// checking its clear signature.
+// signedSum checks the clear signature of sha256sums.asc and returns the
+// archive's sha256 in it.
 func signedSum(text []byte, archive string, keys openpgp.EntityList, o Options) (string, error) {
 	block, _ := clearsign.Decode(text)
 	if block == nil {
@@ -98,8 +99,8 @@ func signatureError(what string, err error) error {
 	return fmt.Errorf("the signature of %s is bad (%w): %w", what, err, ErrVerify)
 }
 
-// checkSignature verifies the signature of the uncompressed archive. That
-// takes a minute of one core for a whole kernel.
+// checkSignature verifies the signature of the uncompressed archive. That takes
+// a minute on one core for a kernel.
 func checkSignature(archive string, signature []byte, keys openpgp.EntityList, o Options) error {
 	f, err := os.Open(archive)
 	if err != nil {
