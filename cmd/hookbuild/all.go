@@ -224,6 +224,8 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 			return err
 		}
 	}
-	a.note("a machine needs %s of RAM at least to boot it", words.Bytes(leastRAM(result.Size)))
+	if result.Size != nil { // a root file system alone has no size of a boot
+		a.note("a machine needs %s of RAM at least to boot it", words.Bytes(leastRAM(result.Size)))
+	}
 	return a.printResult(result.Published, time.Since(started))
 }

@@ -255,8 +255,6 @@ func checkEntry(name string, e Entry, dropXattrs bool) error {
 	switch {
 	case name == newcTrailer:
 		return errors.New("this name ends an archive")
-	case len(name)+1 > newcMaxName:
-		return fmt.Errorf("its name has %d bytes, the kernel takes %d", len(name), newcMaxName-1)
 	case longestPart(name) > mostComponent:
 		return fmt.Errorf("a part of its name is longer than %d bytes", mostComponent)
 	case newcType(e.Type) == 0:
