@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -76,4 +77,31 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 		return fmt.Errorf("trying QEMU with the accelerator %s: the machine ended without running its program", accel)
 	}
 	return fmt.Errorf("trying QEMU with the accelerator %s: %w: %s", accel, err, strings.TrimSpace(string(said)))
+}
+
+// tryLimit is how long a machine of one boot sector may take.
+const tryLimit = 5 * time.Second
+
+// ChooseAccel returns the accelerator that want stands for on this host, for
+// machines of arch. For "auto" it is "kvm" where a machine runs with it, else
+// "tcg", and why says what kvm lacks. Other names are returned as they are.
+func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err error) {
+	if want != "auto" {
+		return want, "", nil
+	}
+	const device = "/dev/kvm"
+	if runtime.GOARCH != "amd64" || arch != "x86_64" {
+		return "tcg", "kvm is tried for x86_64 on x86_64 only", nil
+	}
+	if _, err := os.Stat(device); err != nil {
+		return "tcg", "this host has no " + device, nil //nolint:nilerr // a device that cannot be seen is why
+	}
+	err = Try(ctx, "kvm", tryLimit)
+	switch {
+	case ctx.Err() != nil:
+		return "", "", ctx.Err()
+	case err != nil:
+		return "tcg", err.Error(), nil
+	}
+	return "kvm", "", nil
 }

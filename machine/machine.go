@@ -1,7 +1,8 @@
 // Package machine boots a kernel and an initramfs in QEMU, on the console of
-// the caller. QEMU is a program of its own that must be installed; of its many
-// devices a machine has what a HookOS is tried with: a serial console, a network
-// behind the host's, a source of random numbers, and a disk if one is named.
+// the caller. QEMU is a separate program that must be installed. A machine has the
+// devices that a HookOS is tried with: a serial console, a network card of a chosen
+// model behind the host's network, a source of random numbers, and an optional
+// disk on a chosen controller.
 package machine
 
 import (
@@ -27,12 +28,24 @@ type Machine struct {
 	Kernel, Initramfs string // the files
 	// Cmdline is added to the kernel's command line, which names the console.
 	Cmdline string
+	// NIC is the model of the network card, one of [NICs]; "" means "virtio".
+	NIC string
 	// MAC is the address of the network card; nil is QEMU's choice.
 	MAC net.HardwareAddr
-	// Disk is a file with the content of a disk; empty is no disk.
+	// Capture is a file that QEMU writes the network's frames to, in the format
+	// of pcap; "" means no capture.
+	Capture string
+	// Disk is a raw image of a disk; "" means no disk.
 	Disk string
+	// Controller is what the disk is attached to, one of [Controllers]; "" means
+	// "virtio-scsi", which makes it /dev/sda.
+	Controller string
+	// Firmware is "bios" or "uefi"; "" means the machine's usual one, which is
+	// BIOS on x86_64 and none on aarch64, where QEMU starts the kernel itself.
+	Firmware string
 	// Accel is QEMU's accelerator: "tcg", which emulates and works everywhere,
 	// also when it is empty; "kvm", "hvf" and others where the host has them.
+	// [ChooseAccel] resolves "auto".
 	Accel    string
 	MemoryMB int // 0 means 2048
 	CPUs     int // 0 means 2
@@ -86,7 +99,14 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 			return nil, fmt.Errorf("booting %q: %w", m.Kernel, err)
 		}
 	}
-	cmd := exec.CommandContext(ctx, program, m.arguments(k)...)
+	firmware, err := m.firmware()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.checkDevices(ctx, program); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, program, append(firmware, m.arguments(k)...)...)
 	// QEMU restores the terminal before it ends.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
@@ -108,19 +128,9 @@ func (m Machine) arguments(k kind) []string {
 		"-m", strconv.Itoa(cmp.Or(m.MemoryMB, 2048)), "-smp", strconv.Itoa(cmp.Or(m.CPUs, 2)),
 		"-device", "virtio-rng-pci", "-netdev", "user,id=net", "-device", m.card(),
 	}
-	if m.Disk != "" {
-		// As SCSI it is /dev/sda, which is what most workflows write to.
-		args = append(args, "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk",
-			"-drive", "if=none,id=disk,format=raw,file="+strings.ReplaceAll(m.Disk, ",", ",,"))
+	if m.Capture != "" {
+		args = append(args, "-object", "filter-dump,id=capture,netdev=net,file="+escape(m.Capture))
 	}
+	args = append(args, m.diskArguments()...)
 	return append(args, "-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", strings.Join(cmdline, " "))
-}
-
-// card is the network card, without the option ROM that another package has.
-func (m Machine) card() string {
-	card := "virtio-net-pci,netdev=net,romfile="
-	if m.MAC != nil {
-		card += ",mac=" + m.MAC.String()
-	}
-	return card
 }

@@ -28,6 +28,8 @@ func TestArguments(t *testing.T) {
 		{"accelerated", Machine{Arch: "x86_64", Accel: "kvm", MemoryMB: 4096, CPUs: 3},
 			[]string{"-accel kvm", "-cpu host", "-m 4096", "-smp 3", "-append console=ttyS0"}, []string{"no_timer_check"}},
 		{"other architecture", Machine{Arch: "aarch64"}, []string{"-machine virt", "-append console=ttyAMA0"}, []string{"no_timer_check"}},
+		{"models", Machine{Arch: "x86_64", NIC: "e1000e", Disk: "d", Controller: "nvme", Capture: "c,d"},
+			[]string{"-device e1000e,netdev=net", "-device nvme,serial=hookbuild,drive=disk", "filter-dump,id=capture,netdev=net,file=c,,d"}, []string{"scsi", "virtio-net"}},
 		{"card and disk", Machine{Arch: "x86_64", MAC: mac, Disk: "a,b"}, []string{"mac=52:54:00:12:34:56", "file=a,,b", "scsi-hd"}, nil},
 	}
 	for _, test := range tests {
@@ -65,6 +67,70 @@ func TestQEMUKnowsTheArguments(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", arch, err, out)
 		}
+	}
+}
+
+// Every model that this QEMU has starts; only igb may be too new for it.
+func TestQEMUHasTheModels(t *testing.T) {
+	program := testneed.Tool(t, "qemu-system-x86_64")
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start := func(m Machine) {
+		t.Helper()
+		m.Arch, m.Kernel, m.Initramfs, m.Disk, m.MemoryMB = "x86_64", disk, disk, disk, 64
+		cmd, err := m.Command(t.Context())
+		if m.NIC == "igb" && fault.KindOf(err) == fault.Outside && strings.Contains(err.Error(), "QEMU 8.0") {
+			return
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		cmd.Args = append(cmd.Args[:len(cmd.Args)-6], "-S")
+		cmd.Stdin = strings.NewReader("\x01cquit\n")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", m, err, out)
+		}
+	}
+	for _, nic := range NICs() {
+		start(Machine{NIC: nic})
+	}
+	for _, controller := range Controllers() {
+		start(Machine{Controller: controller})
+	}
+	for _, wrong := range []Machine{{NIC: "ne2k"}, {Controller: "floppy"}} {
+		if err := wrong.checkDevices(t.Context(), program); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+}
+
+func TestFirmware(t *testing.T) {
+	for _, wrong := range []Machine{{Arch: "aarch64", Firmware: "bios"}, {Arch: "x86_64", Firmware: "coreboot"}} {
+		if _, err := wrong.firmware(); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+	for arch, known := range uefiFiles() {
+		args, err := Machine{Arch: arch, Firmware: "uefi"}.firmware()
+		if err != nil && (fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), known.debian)) || err == nil && len(args) != 2 {
+			t.Errorf("%s: %q, %v", arch, args, err)
+		}
+	}
+}
+
+func TestChooseAccel(t *testing.T) {
+	if accel, why, err := ChooseAccel(t.Context(), "hvf", "x86_64"); accel != "hvf" || why != "" || err != nil {
+		t.Errorf("a name: %q, %q, %v", accel, why, err)
+	}
+	if accel, why, err := ChooseAccel(t.Context(), "auto", "riscv64"); accel != "tcg" || why == "" || err != nil {
+		t.Errorf("another architecture: %q, %q, %v", accel, why, err)
+	}
+	accel, why, err := ChooseAccel(t.Context(), "auto", "x86_64")
+	if err != nil || (accel == "kvm") != (why == "") || accel != "kvm" && accel != "tcg" {
+		t.Errorf("auto: %q, %q, %v", accel, why, err)
 	}
 }
 

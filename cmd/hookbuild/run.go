@@ -31,7 +31,9 @@ func newRunCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "memory", Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
 			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
 			&cli.StringFlag{Name: "disk", Usage: "use `FILE` as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
-			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm"},
+			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm; auto uses kvm if a machine runs with it within 5 s, else tcg"},
+			&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "give the machine a network card of the `MODEL` " + strings.Join(machine.NICs(), ", ")},
+			&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
 		},
 		Action: a.runMachine,
 	}
@@ -40,6 +42,9 @@ func newRunCommand(a *app) *cli.Command {
 func (a *app) runMachine(c *cli.Context) error {
 	m, err := a.machine(c)
 	if err != nil {
+		return err
+	}
+	if m.Accel, err = a.accel(c, m.Arch); err != nil {
 		return err
 	}
 	cmd, err := m.Command(c.Context)
@@ -56,6 +61,15 @@ func (a *app) runMachine(c *cli.Context) error {
 		return fault.Failedf("running %s on %q: %w; its own message is above", filepath.Base(cmd.Path), m.Kernel, err)
 	}
 	return nil
+}
+
+// accel returns the accelerator that --accel chooses.
+func (a *app) accel(c *cli.Context, arch string) (string, error) {
+	accel, why, err := machine.ChooseAccel(c.Context, c.String("accel"), arch)
+	if why != "" {
+		a.note("emulating the processor (tcg), which is slower than kvm: %s", why)
+	}
+	return accel, err
 }
 
 // machine gathers what the flags, build.sh's variables and the artifacts'
@@ -79,7 +93,7 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	id := orDefault(made.ID, made.Arch)
 	m = machine.Machine{
 		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+id), Initramfs: filepath.Join(dir, "initramfs-"+id),
-		Disk: c.String("disk"), Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
+		Disk: c.String("disk"), NIC: c.String("nic"), Firmware: c.String("firmware"), Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
 	}
 	if m.MemoryMB == 0 {
 		m.MemoryMB = memoryFor(made)

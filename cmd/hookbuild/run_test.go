@@ -94,7 +94,7 @@ func TestMachineOfRun(t *testing.T) {
 	if m := machineOf(); m.Cmdline != "console=tty0 own" || m.MemoryMB != 2*2000+300+512 || m.CPUs != 2 || m.Accel != "tcg" || m.Disk != "" {
 		t.Errorf("the document's machine is %+v", m)
 	}
-	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "kvm", "--disk", "d"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "kvm" || m.Disk != "d" {
+	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "kvm", "--disk", "d", "--nic", "e1000e", "--firmware", "uefi"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "kvm" || m.Disk != "d" || m.NIC != "e1000e" || m.Firmware != "uefi" {
 		t.Errorf("the flags make it %+v", m)
 	}
 }
