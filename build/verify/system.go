@@ -95,6 +95,11 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 	if err := v.checkImages(ctx, &s, existing); err != nil {
 		return err
 	}
+	if s.store != nil {
+		if err := v.warnOfContainerd(name, contents.Tree); err != nil {
+			return v.take(ctx, name, err)
+		}
+	}
 	v.report.Systems = append(v.report.Systems, s)
 	return nil
 }

@@ -212,6 +212,37 @@ func TestVerifyIntact(t *testing.T) {
 	}
 }
 
+// A dockerd that is told to keep its images in containerd is warned of, not one
+// that is told not to.
+func TestVerifyWarnsOfContainerd(t *testing.T) {
+	const service = "containers/services/hook-docker/"
+	p := newSmallProof(t)
+	for _, test := range []struct {
+		path, content string
+		warns         bool
+	}{
+		{service + "config.json", `{"process": {"args": ["dockerd", "--feature", "containerd-snapshotter"]}}`, true},
+		{service + "config.json", `{"process": {"args": ["dockerd", "--feature=containerd-snapshotter=true"]}}`, true},
+		{service + "config.json", `{"process": {"args": ["dockerd", "--feature=containerd-snapshotter=false"]}}`, false},
+		{service + "lower/etc/docker/daemon.json", `{"features": {"containerd-snapshotter": true}}`, true},
+		{service + "rootfs/etc/docker/daemon.json", `{"features": {"containerd-snapshotter": true}}`, true},
+		{service + "lower/etc/docker/daemon.json", `{"features": {"containerd-snapshotter": false}}`, false},
+		{"etc/docker/daemon.json", `{"features": {"containerd-snapshotter": true}}`, true},
+		{"etc/docker/daemon.json", `containerd-snapshotter`, false},
+	} {
+		dir := p.spoiled(t, repacked(func(t *testing.T, tree *initramfs.Tree) {
+			t.Helper()
+			if err := tree.Add(initramfs.BytesFile(test.path, []byte(test.content), initramfs.Epoch())); err != nil {
+				t.Fatal(err)
+			}
+		}))
+		got := p.run(0, "verify", dir)
+		if warned := strings.Contains(got.stderr, test.path+" switches containerd-snapshotter on"); warned != test.warns {
+			t.Errorf("%s with %s: it warns: %t\n%s", test.path, test.content, warned, got.stderr)
+		}
+	}
+}
+
 // Every fault is told, of each file at least what want says of it.
 func TestVerifyFinds(t *testing.T) {
 	p := newSmallProof(t)
