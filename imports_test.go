@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/squashfs":   {"internal/initramfs", "internal/progress", "internal/fault"},
 	"internal/cache":      {"internal/progress", "internal/fault"},
 	"internal/web":        {"internal/progress", "internal/fault"},
+	"internal/trust":      {"internal/fault"},
 	"internal/fetch":      {"internal/web", "internal/cache", "internal/digest", "internal/progress", "internal/fault"},
 	"internal/tarball":    {"internal/initramfs", "internal/progress", "internal/fault"},
 	"internal/dockerhost": {"internal/web", "internal/fault"},

@@ -20,6 +20,7 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/kernel"
 	"hookbuild/linuxkit/size"
 )
@@ -29,6 +30,8 @@ type Builder struct {
 	Cache    *cache.Cache
 	Client   *oci.Client
 	Progress progress.Sink
+	// Web fetches files; nil is a client with the default limits.
+	Web *web.Client
 	// Engine reaches the Docker Engine, where something is only there or must be
 	// built; nil means that there is none.
 	Engine Engine
@@ -177,5 +180,5 @@ func (b *Builder) packer() *onboard.Packer {
 
 // Editor returns what works on an existing HookOS.
 func (b *Builder) Editor() *remaster.Editor {
-	return &remaster.Editor{Packer: b.packer(), Offline: b.Offline, Version: b.Version}
+	return &remaster.Editor{Packer: b.packer(), Offline: b.Offline, Version: b.Version, Web: b.Web}
 }

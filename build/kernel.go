@@ -34,7 +34,7 @@ func (b *Builder) openOptions(r Request) kernel.OpenOptions {
 }
 
 func (b *Builder) kernelOptions() kernel.Options {
-	return kernel.Options{Cache: b.Cache, Offline: b.Offline, Jobs: b.Jobs, Progress: b.Progress}
+	return kernel.Options{Cache: b.Cache, Web: b.Web, Offline: b.Offline, Jobs: b.Jobs, Progress: b.Progress}
 }
 
 // documentKernel returns the kernel in the image that a document names.

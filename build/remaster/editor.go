@@ -22,6 +22,7 @@ import (
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
+	"hookbuild/internal/web"
 )
 
 // Editor opens and rewrites an existing HookOS.
@@ -29,12 +30,14 @@ type Editor struct {
 	*onboard.Packer
 	// Offline forbids what would ask another machine.
 	Offline bool
+	// Web fetches files; nil is a client with the default limits.
+	Web *web.Client
 	// Version is the program's; manifest.json tells it.
 	Version string
 }
 
 func (e *Editor) fetchOptions() fetch.Options {
-	return fetch.Options{Cache: e.Cache, Offline: e.Offline, Progress: e.Progress}
+	return fetch.Options{Cache: e.Cache, Web: e.Web, Offline: e.Offline, Progress: e.Progress}
 }
 
 // ExtractImage writes an embedded image as an archive that docker load reads.

@@ -19,6 +19,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/linuxkit/size"
 )
 
@@ -36,6 +37,7 @@ type app struct {
 	face      face.Face
 	warnings  warnings     // those shown so far
 	store     *cache.Cache // the one that the command opened last
+	web       *web.Client  // nil until it is first asked for
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -171,6 +173,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "offline", Usage: "use only what is in the cache; contact no registry or server"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "apply the mirror `FROM=TO`: pull images of registry FROM from TO (repeatable)"},
 		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "allow plain HTTP and unknown certificates for the registry at `HOST` (repeatable)"},
+		&cli.StringSliceFlag{Name: "ca-file", Usage: "also trust the certificate authorities in `FILE` (PEM) for everything that is fetched (repeatable)"},
 		&cli.StringFlag{Name: "max-layer", Usage: "refuse layers that unpack to more than `SIZE` (default: 1 GiB or 250 times the compressed size, whichever is more)"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress in `FORMAT`: auto, tty, plain, github or json"},
 		&cli.BoolFlag{Name: "debug", Usage: "show more detail"},
@@ -292,8 +295,12 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 	if err != nil {
 		return nil, err
 	}
+	client, err := a.webClient(c)
+	if err != nil {
+		return nil, err
+	}
 	return oci.NewClient(oci.Options{
-		Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
+		Web: client, Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
 		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
 		MostUnpacked: most,
 	}), nil
@@ -337,6 +344,6 @@ func (a *app) newBuilder(c *cli.Context) (*build.Builder, error) {
 	salt, err := salt()
 	return &build.Builder{
 		Cache: store, Client: client, Engine: dockerhost.Connect, Progress: a.sink(), Jobs: c.Int("jobs"),
-		Offline: c.Bool("offline"), Version: version(), Salt: salt,
+		Offline: c.Bool("offline"), Version: version(), Salt: salt, Web: a.web,
 	}, err
 }

@@ -68,6 +68,10 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 	if err != nil {
 		return doctor.Options{}, err
 	}
+	client, err := a.webClient(c)
+	if err != nil {
+		return doctor.Options{}, err
+	}
 	mirrors, err := parseMirrors(c)
 	insecure := c.StringSlice("insecure-registry")
 	return doctor.Options{
@@ -78,7 +82,7 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 		},
 		Keychain: oci.DockerKeychain(), Insecure: insecure, Docker: dockerhost.Connect,
 		// One try each: a person waits, and can ask again.
-		Web:   web.New(web.Options{Limits: web.Limits{Connect: 5 * time.Second, Header: 10 * time.Second, Tries: 1}, Insecure: insecure}),
+		Web:   client.WithLimits(web.Limits{Connect: 5 * time.Second, Header: 10 * time.Second, Tries: 1}),
 		Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
 	}, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,7 +90,7 @@ func (a *app) kernel(c *cli.Context) error {
 	if c.Bool("lock") {
 		return a.lockKernel(c, o.Plan)
 	}
-	ref, err := kernel.Make(c.Context, o, a.deliverOptions(c))
+	ref, err := kernel.Make(c.Context, o, a.deliverOptions(c, o))
 	if err != nil {
 		return err
 	}
@@ -98,11 +99,12 @@ func (a *app) kernel(c *cli.Context) error {
 }
 
 // deliverOptions reads where the kernel image goes.
-func (a *app) deliverOptions(c *cli.Context) deliver.Options {
+func (a *app) deliverOptions(c *cli.Context, k kernel.OpenOptions) deliver.Options {
 	o := deliver.Options{
 		NoLoad: c.Bool("no-load"), Push: c.Bool("push") || truth(a.variable("DO_PUSH")), Export: c.String("export"),
 		Force:   c.Bool("force") || truth(a.variable("FORCE_BUILD_KERNEL")),
 		Offline: c.Bool("offline"), Insecure: c.StringSlice("insecure-registry"), Progress: a.sink(),
+		Client: k.Client, Web: k.Web,
 	}
 	if truth(a.variable("EXPORT_KERNEL_IMAGE")) {
 		o.ExportDir = orDefault(a.variable("EXPORT_KERNEL_IMAGE_DIR"), os.TempDir())
@@ -158,7 +160,11 @@ func (a *app) lockKernel(c *cli.Context, r plan.Request) error {
 
 func (a *app) kernelOptions(c *cli.Context) (kernel.Options, error) {
 	store, err := a.openCache(c)
-	return kernel.Options{Cache: store, Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink()}, err
+	if err != nil {
+		return kernel.Options{}, err
+	}
+	client, err := a.webClient(c)
+	return kernel.Options{Cache: store, Web: client, Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink()}, err
 }
 
 // openOptions gathers what the flags and build.sh's variables say of a flavor's
@@ -199,11 +205,13 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	r.PointRelease = a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")
 	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
 	r.Fragments, r.Sets = c.StringSlice("fragment"), c.StringSlice("set")
+	client, webErr := a.webClient(c)
 	r.Download = source.Options{
+		Web: client,
 		Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"),
 		Offline: c.Bool("offline"), Progress: a.sink(),
 	}
-	return r, err
+	return r, errors.Join(err, webErr)
 }
 
 // modulePlan is what the flags say of modules and firmware, of any kernel.

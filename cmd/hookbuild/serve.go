@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/fault"
-	"hookbuild/internal/web"
 	"hookbuild/serve"
 )
 
@@ -36,7 +35,11 @@ func (a *app) serve(c *cli.Context) error {
 		return usagef("serve takes one directory")
 	}
 	if url := c.String("check"); url != "" {
-		return serve.Check(c.Context, web.New(web.Options{Progress: a.sink()}), url, func(line string) { a.note("%s", line) })
+		client, err := a.webClient(c)
+		if err != nil {
+			return err
+		}
+		return serve.Check(c.Context, client, url, func(line string) { a.note("%s", line) })
 	}
 	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
 		return usagef("--tls-cert and --tls-key belong together; give both")

@@ -17,7 +17,11 @@ import (
 // loadBundle finds the bundle that the flags name: a manifest, a release, what
 // the installed eksctl says, or the latest release.
 func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
-	resolver := &bundles.Resolver{ReleasesURL: c.String("releases-url"), Offline: c.Bool("offline"), Progress: a.sink()}
+	client, err := a.webClient(c)
+	if err != nil {
+		return nil, err
+	}
+	resolver := &bundles.Resolver{Web: client, ReleasesURL: c.String("releases-url"), Offline: c.Bool("offline"), Progress: a.sink()}
 	ref := bundles.Ref{Bundle: c.String("bundle"), EKSAVersion: c.String("eksa-version")}
 	if ref == (bundles.Ref{}) {
 		output, err := bundles.Eksctl{}.Version(c.Context, c.IsSet("releases-url"))

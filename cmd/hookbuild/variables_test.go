@@ -127,20 +127,20 @@ func TestVariablesOfAKernel(t *testing.T) {
 				return err
 			}
 			r, err := a.kernelRequest(c, f)
-			to := a.deliverOptions(c)
+			to := a.deliverOptions(c, kernel.OpenOptions{})
 			if got, want := []any{f.ID, r.Repository, r.PointRelease, to.Path(ref), to.Push}, []any{"hook-default-arm64", "h/k/hook-kernel", "7", "d/hook-kernel-6.6.7-abc.tar.gz", true}; !cmp.Equal(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 			return err
 		})
 		ask(t, inEnv, words[2:3], args, func(a *app, c *cli.Context) error {
-			if to := a.deliverOptions(c); to.Path(ref) != filepath.Join(os.TempDir(), "hook-kernel-6.6.7-abc.tar.gz") || to.Push {
+			if to := a.deliverOptions(c, kernel.OpenOptions{}); to.Path(ref) != filepath.Join(os.TempDir(), "hook-kernel-6.6.7-abc.tar.gz") || to.Push {
 				t.Errorf("exported to %q", to.Path(ref))
 			}
 			return nil
 		})
 		ask(t, inEnv, nil, args, func(a *app, c *cli.Context) error {
-			if to := a.deliverOptions(c); to.Path(ref) != "" || to.Push {
+			if to := a.deliverOptions(c, kernel.OpenOptions{}); to.Path(ref) != "" || to.Push {
 				t.Error("exported and pushed although nobody asks for it")
 			}
 			return nil

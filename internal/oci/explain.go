@@ -106,7 +106,7 @@ func remedy(at place, err error) string {
 	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Sprintf("if it is meant to speak plain HTTP, give --insecure-registry %s", at.host)
 	case errors.As(err, &certificate):
-		return fmt.Sprintf("add its CA to this machine's, or give --insecure-registry %s", at.host)
+		return fmt.Sprintf("give its certificate authority by --ca-file FILE, or else --insecure-registry %s", at.host)
 	case errors.As(err, &page):
 		return "open the address in a browser, and check HTTPS_PROXY"
 	case errors.As(err, &dns):

@@ -69,6 +69,9 @@ type Options struct {
 	// TLS is the configuration of TLS, such as a site's own certificate
 	// authorities; nil trusts those of the machine.
 	TLS *tls.Config
+	// ForHost returns the configuration for one host, with the port where the
+	// URL has one; nil where TLS applies. It is asked once a host.
+	ForHost func(host string) (*tls.Config, error)
 	// Insecure lists hosts, with or without a port, whose certificates are not
 	// checked.
 	Insecure []string
@@ -79,21 +82,19 @@ type Options struct {
 // Client makes HTTP requests. It follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY,
 // and is safe for concurrent use.
 type Client struct {
-	limits Limits
-	sink   progress.Sink
-	base   http.RoundTripper // limits and repeats
-	http   *http.Client
+	options Options
+	limits  Limits
+	sink    progress.Sink
+	base    http.RoundTripper // limits and repeats
+	http    *http.Client
 }
 
 // New returns a client.
 func New(o Options) *Client {
 	limits := o.Limits.withDefaults()
 	sink := progress.Or(o.Progress)
-	checked := newTransport(limits, o.TLS)
-	unchecked := checked.Clone()
-	unchecked.TLSClientConfig = unverified(o.TLS)
-	base := &repeater{limits, sink, &limiter{limits, sink, &picker{o.Insecure, checked, unchecked}}}
-	return &Client{limits: limits, sink: sink, base: base, http: &http.Client{Transport: base}}
+	base := &repeater{limits, sink, &limiter{limits, sink, newPicker(limits, o)}}
+	return &Client{options: o, limits: limits, sink: sink, base: base, http: &http.Client{Transport: base}}
 }
 
 func newTransport(l Limits, config *tls.Config) *http.Transport {
@@ -127,6 +128,13 @@ func unverified(config *tls.Config) *tls.Config {
 // Requests with a body are not repeated.
 func (c *Client) Transport() http.RoundTripper { return c.base }
 
+// WithLimits returns a client that has the same options and other limits.
+func (c *Client) WithLimits(l Limits) *Client {
+	o := c.options
+	o.Limits = l
+	return New(o)
+}
+
 // Through returns a client with the same limits that sends its requests through
 // rt, which is expected to end in [Client.Transport].
 func (c *Client) Through(rt http.RoundTripper) *Client {
@@ -142,20 +150,6 @@ func Engine(config *tls.Config, checkRedirect func(*http.Request, []*http.Reques
 	transport.ResponseHeaderTimeout = 0
 	transport.ForceAttemptHTTP2 = false
 	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
-}
-
-// picker spares the insecure hosts the check of their certificate.
-type picker struct {
-	insecure           []string
-	checked, unchecked http.RoundTripper
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (p *picker) RoundTrip(r *http.Request) (*http.Response, error) {
-	if IsAmong(r.URL.Host, p.insecure) {
-		return p.unchecked.RoundTrip(r)
-	}
-	return p.checked.RoundTrip(r)
 }
 
 // IsAmong reports whether host, with or without a port, is among the hosts of a

@@ -465,7 +465,7 @@ func TestProxyThatRefuses(t *testing.T) {
 	address := strings.TrimPrefix(proxy, "http://")
 	client := New(Options{Limits: quick()})
 	transport := client.base.(*repeater).inner.(*limiter).inner.(*picker)
-	if transport.checked.(*http.Transport).Proxy == nil || transport.unchecked.(*http.Transport).Proxy == nil {
+	if transport.checked.Proxy == nil || transport.unchecked.Proxy == nil {
 		t.Fatal("a transport ignores HTTPS_PROXY")
 	}
 	through := newTransport(quick(), nil)

@@ -16,7 +16,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // Options say where a kernel image goes.
@@ -36,6 +38,11 @@ type Options struct {
 	Force bool
 	// Offline asks no registry.
 	Offline bool
+	// Client finds and reads images in registries, with their mirrors. It must
+	// be set unless Offline or Force is, and Push is not.
+	Client *oci.Client
+	// Web sends images to registries; nil is a client with the default limits.
+	Web *web.Client
 	// Insecure lists registries that may speak plain HTTP.
 	Insecure []string
 	// Keychain has the logins; nil means those of docker login and its helpers.
@@ -133,7 +140,9 @@ func (d *delivery) goals() (goals []func(context.Context, v1.Image) error, have 
 }
 
 func (d *delivery) registryPlace() Registry {
-	return Registry{Insecure: d.o.Insecure, Keychain: d.o.Keychain, Progress: d.o.Progress}
+	return Registry{
+		Client: d.o.Client, Web: d.o.Web, Insecure: d.o.Insecure, Keychain: d.o.Keychain, Progress: d.o.Progress, Itself: d.o.Push,
+	}
 }
 
 // exportPlace returns where the image is exported; nil is nowhere.

@@ -18,8 +18,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"hookbuild/internal/cache"
 	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 	"hookbuild/test/testneed"
 )
@@ -72,6 +74,40 @@ func startRegistry(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
+// imagesFrom returns a client with an empty cache and these mirrors.
+func imagesFrom(t *testing.T, mirrors ...oci.Mirror) *oci.Client {
+	t.Helper()
+	store, err := cache.Open(t.TempDir(), progress.Discard{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return oci.NewClient(oci.Options{Cache: store, Mirrors: mirrors})
+}
+
+// A kernel that only the mirror has is exported from there, unchanged; for a
+// push the registry itself counts.
+func TestMirror(t *testing.T) {
+	noDocker(t)
+	m, told := newMaker(t), &notes{}
+	const ref = "registry.invalid/hook-kernel:6.6.32-12345678"
+	mirror := startRegistry(t)
+	images := imagesFrom(t, oci.Mirror{From: "registry.invalid", To: mirror + "/copy"})
+	o := Options{Client: images, Push: true, NoLoad: true, Progress: told}
+	if err := Deliver(t.Context(), mirror+"/copy/hook-kernel:6.6.32-12345678", o, m.produce); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := Deliver(t.Context(), ref, Options{Client: images, Export: dir + "/layout", NoLoad: true, Progress: told}, m.produce); err != nil {
+		t.Fatal(err)
+	}
+	if got := layoutID(t, dir+"/layout"); got != m.id(t) || m.made != 1 {
+		t.Errorf("the layout has %s, want %s; it was made %d times", got, m.id(t), m.made)
+	}
+	if err := Deliver(t.Context(), ref, o, m.produce); err == nil || !strings.Contains(err.Error(), "registry.invalid") {
+		t.Errorf("pushing to a registry that is not there: %v", err)
+	}
+}
+
 func noDocker(t *testing.T) {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/none.sock")
@@ -121,7 +157,7 @@ func TestDeliver(t *testing.T) {
 		{"by force", Options{Push: true, Force: true}, 2, "push "},
 	} {
 		told.text = ""
-		step.o.Progress = told
+		step.o.Progress, step.o.Client = told, imagesFrom(t)
 		if err := Deliver(t.Context(), ref, step.o, m.produce); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}

@@ -2,8 +2,7 @@ package deliver
 
 import (
 	"context"
-	"errors"
-	"net/http"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
@@ -21,6 +19,13 @@ import (
 
 // Registry is the registry that an image's name leads to.
 type Registry struct {
+	// Client reads images, through mirrors.
+	Client *oci.Client
+	// Itself says that the registry itself is asked whether it has an image, as
+	// a push needs to know, and not its mirror.
+	Itself bool
+	// Web sends images; nil is a client with the default limits.
+	Web *web.Client
 	// Insecure lists hosts that may speak plain HTTP.
 	Insecure []string
 	// Keychain has the logins; nil means those of docker login and its helpers.
@@ -51,34 +56,52 @@ func (r Registry) options(ctx context.Context) []remote.Option {
 		keychain = oci.DockerKeychain()
 	}
 	const commit = 5 * time.Minute // a registry may take as long to accept a layer that was sent
-	client := web.New(web.Options{Insecure: r.Insecure, Limits: web.Limits{Header: commit}})
+	client := r.Web
+	if client == nil {
+		client = web.New(web.Options{Insecure: r.Insecure})
+	}
+	client = client.WithLimits(web.Limits{Header: commit})
 	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithTransport(client.Transport())}
 }
 
 func (r Registry) find(ctx context.Context, ref string) (Producer, error) {
+	if r.Itself {
+		return r.findItself(ctx, ref)
+	}
+	image, err := r.Client.Verbatim(ctx, ref)
+	switch {
+	case oci.IsMissing(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("looking for the kernel image: %w", err)
+	}
+	return func(context.Context) (*Made, error) { return &Made{image, func() error { return nil }}, nil }, nil
+}
+
+// findItself asks the registry and no mirror.
+func (r Registry) findItself(ctx context.Context, ref string) (Producer, error) {
 	parsed, err := r.parse(ref)
 	if err != nil {
 		return nil, err
 	}
 	_, err = remote.Head(parsed, r.options(ctx)...)
-	var answer *transport.Error
 	switch {
 	case err == nil:
-	case errors.As(err, &answer) && (answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return nil, nil // registries answer 401 and 403 for what does not exist
+	case oci.IsMissing(err):
+		return nil, nil
 	default:
 		return nil, fault.Outsidef("looking for the kernel image %q: %w", ref, err)
 	}
 	return func(ctx context.Context) (*Made, error) {
-		image, err := remote.Image(parsed, r.options(ctx)...)
+		image, err := r.Client.Verbatim(ctx, ref)
 		if err != nil {
-			return nil, fault.Outsidef("fetching the kernel image %q: %w", ref, err)
+			return nil, fmt.Errorf("fetching the kernel image: %w", err)
 		}
 		return &Made{image, func() error { return nil }}, nil
 	}, nil
 }
 
-// Push sends the image to the registry.
+// put sends the image to the registry.
 func (r Registry) put(ctx context.Context, ref string, image v1.Image) error {
 	parsed, err := r.parse(ref)
 	if err != nil {

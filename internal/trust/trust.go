@@ -1,0 +1,187 @@
+// Package trust reads the certificates that a site adds to the system's:
+// certificate authorities in files, and the directories in which Docker looks
+// for those of a registry.
+package trust
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/fault"
+)
+
+// Authorities returns the system's certificate authorities and those in the
+// PEM files.
+func Authorities(files []string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the system's certificate authorities: %w", err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fault.Invalidf("reading certificate authorities: %w; give a file with certificates in PEM form", err)
+		}
+		if err := Add(pool, data); err != nil {
+			return nil, fault.Invalidf("reading certificate authorities from %q: %w", name, err)
+		}
+	}
+	return pool, nil
+}
+
+// Add adds the certificates in a PEM text to pool. A text without one, or with
+// one that cannot be read, is an error; blocks of other types are skipped.
+func Add(pool *x509.CertPool, data []byte) error {
+	found := 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		found++
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("certificate %d: %w; export it again in PEM form", found, err)
+		}
+		pool.AddCert(certificate)
+	}
+	if found == 0 {
+		return errors.New("it has no certificate; give one in PEM form (-----BEGIN CERTIFICATE-----)")
+	}
+	return nil
+}
+
+// Store finds certificates. The zero value has the system's authorities alone.
+type Store struct {
+	// Files are PEM files of authorities that are trusted for every host.
+	Files []string
+	// Dirs are directories in which files are found as Docker finds them: in
+	// DIR/HOST[:PORT], *.crt are authorities, and each *.cert is a client's
+	// certificate whose key is in the *.key of the same name. All are read.
+	Dirs []string
+	// Hosts are authorities in PEM form that are trusted for one host[:port].
+	Hosts map[string][]byte
+}
+
+// TLS returns the configuration for hosts that have none of their own; nil is
+// the system's.
+func (s Store) TLS() (*tls.Config, error) {
+	if len(s.Files) == 0 {
+		return nil, nil
+	}
+	pool, err := Authorities(s.Files)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+// ForHost returns the configuration for a host, with the port where its URL has
+// one; nil where the host has none of its own.
+func (s Store) ForHost(host string) (*tls.Config, error) {
+	dirs := s.dirsOf(host)
+	if s.Hosts[host] == nil && len(dirs) == 0 {
+		return nil, nil
+	}
+	pool, err := Authorities(s.Files)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	if text := s.Hosts[host]; text != nil {
+		if err := Add(pool, text); err != nil {
+			return nil, fault.Invalidf("the certificate authority of %s: %w", host, err)
+		}
+	}
+	for _, dir := range dirs {
+		if err := read(config, dir); err != nil {
+			return nil, err
+		}
+	}
+	return config, nil
+}
+
+// dirsOf returns the directories that exist for a host.
+func (s Store) dirsOf(host string) []string {
+	if host == "" || strings.ContainsAny(host, `/\`) || host == "." || host == ".." {
+		return nil
+	}
+	var dirs []string
+	for _, dir := range s.Dirs {
+		dir = filepath.Join(dir, host)
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) { // read tells of other errors
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// DockerDirs returns the directories of a user of Docker: the system's and,
+// where home is not empty, the user's own.
+func DockerDirs(home string) []string {
+	dirs := []string{"/etc/docker/certs.d"}
+	if home != "" {
+		dirs = append(dirs, filepath.Join(home, ".docker", "certs.d"))
+	}
+	return dirs
+}
+
+// read adds the certificates in a directory to config.
+func read(config *tls.Config, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fault.Invalidf("%w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		switch filepath.Ext(name) {
+		case ".crt":
+			err = readAuthority(config.RootCAs, path)
+		case ".cert":
+			err = readClient(config, path, names)
+		case ".key":
+			if cert := strings.TrimSuffix(name, ".key") + ".cert"; !slices.Contains(names, cert) {
+				err = fault.Invalidf("%q is a key without its certificate; add %q", path, cert)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readAuthority(pool *x509.CertPool, path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fault.Invalidf("%w", err)
+	}
+	if err := Add(pool, data); err != nil {
+		return fault.Invalidf("%q: %w", path, err)
+	}
+	return nil
+}
+
+func readClient(config *tls.Config, path string, names []string) error {
+	key := strings.TrimSuffix(path, ".cert") + ".key"
+	if !slices.Contains(names, filepath.Base(key)) {
+		return fault.Invalidf("%q is a client's certificate without its key; add %q, or name a certificate authority *.crt", path, filepath.Base(key))
+	}
+	pair, err := tls.LoadX509KeyPair(path, key)
+	if err != nil {
+		return fault.Invalidf("%q and its key: %w", path, err)
+	}
+	config.Certificates = append(config.Certificates, pair)
+	return nil
+}
