@@ -9,23 +9,24 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// Request is what a DHCP client says, as far as an answer depends on it.
+// Request holds the parts of a DHCP client's message on which an answer depends.
 type Request struct {
 	MAC hardware.MAC
-	// Archs are the numbers of option 93; none when it is not sent.
+	// Archs are the numbers of option 93. It is empty if the option is not
+	// sent.
 	Archs []uint16
-	// UserClass is option 77, as the bare text that iPXE sends.
+	// UserClass is option 77, as the plain text that iPXE sends.
 	UserClass string
 	// Vendor is option 60: "PXEClient:Arch:00007:UNDI:003010".
 	Vendor string
-	// Network is where the client is: the server's own, or the relay's.
+	// Network is the client's network: the server's own, or the relay's.
 	Network netip.Prefix
 }
 
-// Option returns the bytes that the client sends as a DHCP option. Sent is
-// false when it does not send the option; valued is false when it does with a
-// value that differs between clients; known is false when clients of this kind
-// differ in whether they send it.
+// Option returns the bytes that the client sends as a DHCP option. Sent reports
+// whether the client sends the option. Valued is false if the client sends it
+// with a value that differs between clients. Known is false if only some clients
+// of this kind send it.
 func (q Request) Option(code int) (value string, sent, valued, known bool) {
 	switch code {
 	case 60:
@@ -38,11 +39,11 @@ func (q Request) Option(code int) (value string, sent, valued, known bool) {
 			b.Write([]byte{byte(a >> 8), byte(a)})
 		}
 		return b.String(), len(q.Archs) > 0, true, true
-	case 94, 97: // network interface and UUID: all boot clients send them
+	case 94, 97: // network interface and UUID: every boot client sends them
 		return "", len(q.Archs) > 0, false, true
-	case 175: // iPXE's own options: iPXE says in 77 what it is
+	case 175: // iPXE's own options: iPXE identifies itself in option 77
 		return "", q.UserClass != "", false, true
-	case 53, 55: // message type and what is asked for
+	case 53, 55: // message type and requested options
 		return "", true, false, true
 	}
 	return "", false, false, false
@@ -50,7 +51,8 @@ func (q Request) Option(code int) (value string, sent, valued, known bool) {
 
 // Reply is what a client is told.
 type Reply struct {
-	// IP is the client's; Bits the length of its netmask, 0 when none is told.
+	// IP is the client's address. Bits is the length of its netmask, or 0 if
+	// the reply has none.
 	IP          netip.Addr
 	Bits        int
 	Routers     []netip.Addr
@@ -67,16 +69,16 @@ type Reply struct {
 	Vendor string
 	// VLAN is sub-option 116 of option 43.
 	VLAN string
-	// Menu reports that the firmware shows a menu of several entries and
-	// waits; BootFile is then the first entry's.
+	// Menu reports whether the firmware shows a menu of several entries and
+	// waits. BootFile is then that of the first entry.
 	Menu bool
-	// Unsure says on what the answer depends that was not evaluated; "" when
-	// everything was.
+	// Unsure describes what the answer depends on and was not evaluated. It is
+	// "" if everything was evaluated.
 	Unsure string
 }
 
-// Answer gives what a client must be told by this plan; false for a machine
-// that it does not have.
+// Answer returns the reply that a client must get by this plan, or false for a
+// machine that is not in the plan.
 func (p *Plan) Answer(q Request) (Reply, bool) {
 	m, ok := p.Machine(q.MAC)
 	if !ok || q.Network.IsValid() && q.Network != m.Network {
@@ -97,7 +99,7 @@ func (p *Plan) Answer(q Request) (Reply, bool) {
 	return r, true
 }
 
-// boot gives the boot file and the option 60 that comes with it.
+// boot returns the boot file and the option 60 that is sent with it.
 func (p *Plan) boot(q Request) (file, vendor string) {
 	if slices.Contains(p.UserClasses, q.UserClass) {
 		return p.ScriptURL, ""
@@ -117,14 +119,15 @@ func (p *Plan) boot(q Request) (file, vendor string) {
 	return "", ""
 }
 
-// Request is how a client of this kind with the given architecture asks.
+// Request returns the request of a client of this kind with the given
+// architecture.
 func (c Client) Request(m hardware.Machine, arch uint16, userClass string) Request {
 	kind := "PXEClient"
 	if c.HTTP {
 		kind = HTTPClient
 	}
 	if userClass != "" {
-		kind = "PXEClient" // iPXE says so whatever started it
+		kind = "PXEClient" // iPXE sends this after HTTP boot too
 	}
 	digits := strconv.Itoa(int(arch))
 	return Request{

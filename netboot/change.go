@@ -5,14 +5,15 @@ import (
 	"fmt"
 )
 
-// Change is what a file is before and after a switch of the phase.
+// Change is the content of a file before and after a switch of the phase.
 type Change struct {
 	Name          string
 	Before, After []byte
 }
 
-// Changes renders both phases. Their files are the same, and line by line
-// alike except where Tinkerbell's address stands.
+// Changes renders both phases and returns the files that differ. Both phases
+// have the same files, and the files differ only in the lines with Tinkerbell's
+// address.
 func Changes(s Server, before, after *Plan, m Mode) ([]Change, error) {
 	old, err := s.Render(before, m)
 	if err != nil {
@@ -37,9 +38,10 @@ func Changes(s Server, before, after *Plan, m Mode) ([]Change, error) {
 	return list, nil
 }
 
-// ApplyTo makes the change in a site's file, which may hold more than was
-// generated, in other indentation. It is an error when a line to change is not
-// there: then the file was not generated from the same options.
+// ApplyTo makes the change in a site's file. The file may have more lines than
+// were generated, with other indentation. ApplyTo returns an error if a line to
+// change is not in the file, because the file was then generated from other
+// options.
 func (c Change) ApplyTo(name string, text []byte) (Change, error) {
 	before, after := bytes.Split(c.Before, []byte("\n")), bytes.Split(c.After, []byte("\n"))
 	replace, missing := map[string][]byte{}, map[string]bool{}
@@ -58,9 +60,9 @@ func (c Change) ApplyTo(name string, text []byte) (Change, error) {
 			delete(missing, string(key))
 		}
 	}
-	for _, line := range before { // in the order of the file, for the message
+	for _, line := range before { // in file order, for the message
 		if key := string(bytes.TrimSpace(line)); missing[key] {
-			return Change{}, fmt.Errorf("changing %q: it lacks the line %q, so it was not written from these options; write it again", name, key)
+			return Change{}, fmt.Errorf("changing %q: it lacks the line %q, so it was generated from other options; generate it again", name, key)
 		}
 	}
 	return Change{name, text, bytes.Join(lines, []byte("\n"))}, nil

@@ -7,18 +7,17 @@ import (
 	"strings"
 )
 
-// vlanCode is the sub-option of option 43 that Tinkerbell's iPXE reads the
-// VLAN from (its embedded script: ${43.116:string}).
+// vlanCode is the sub-option of option 43 from which Tinkerbell's iPXE reads the
+// VLAN (its embedded script: ${43.116:string}).
 const vlanCode = 116
 
-// VLANOption is option 43 with a VLAN's number, as text of at most four digits,
-// in sub-option 116.
+// VLANOption returns option 43 with a VLAN's number in sub-option 116. The number
+// is text of at most four digits.
 func VLANOption(id string) []byte {
 	return append([]byte{vlanCode, byte(len(id))}, id...)
 }
 
-// ParseVLANOption reads sub-option 116 out of option 43; "" when it is not
-// there.
+// ParseVLANOption returns sub-option 116 of option 43, or "" if it is not there.
 func ParseVLANOption(raw []byte) string {
 	for len(raw) >= 2 && len(raw) >= 2+int(raw[1]) {
 		value := raw[2 : 2+int(raw[1])]
@@ -30,7 +29,7 @@ func ParseVLANOption(raw []byte) string {
 	return ""
 }
 
-// JoinAddrs writes addresses with a separator between them.
+// JoinAddrs returns the addresses as text, with a separator between them.
 func JoinAddrs(list []netip.Addr, separator string) string {
 	text := make([]string, len(list))
 	for i, a := range list {
@@ -39,7 +38,7 @@ func JoinAddrs(list []netip.Addr, separator string) string {
 	return strings.Join(text, separator)
 }
 
-// ParseAddrs reads addresses; what is none is left out.
+// ParseAddrs returns the addresses in list. It skips text that is not an address.
 func ParseAddrs(list []string) []netip.Addr {
 	var addrs []netip.Addr
 	for _, s := range list {
@@ -60,10 +59,10 @@ func MaskBits(mask netip.Addr) int {
 	return ones
 }
 
-// Mask is a network's netmask: "255.255.255.0".
+// Mask returns a network's netmask, as "255.255.255.0".
 func Mask(n netip.Prefix) string { return net.IP(net.CIDRMask(n.Bits(), 32)).String() }
 
-// HexColons writes bytes as "74:03:31".
+// HexColons returns bytes as "74:03:31".
 func HexColons(raw []byte) string {
 	return strings.ReplaceAll(fmt.Sprintf("% x", raw), " ", ":")
 }

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Layout says where a release of EKS Anywhere serves what the machines load
-// by network.
+// Layout describes where a release of EKS Anywhere serves the files that machines
+// load over the network.
 type Layout struct {
 	// HTTPPort is the port of scripts and programs.
 	HTTPPort int
@@ -24,9 +24,9 @@ type Layout struct {
 // LatestRelease is the newest minor release whose layout is known.
 const LatestRelease = "v0.26"
 
-// LayoutOf gives the layout of an EKS Anywhere version ("v0.26.1"). Known is
-// false for a release that came after this program: its layout is that of the
-// newest known one, to be verified.
+// LayoutOf returns the layout of an EKS Anywhere version ("v0.26.1"). Known is
+// false for a release that is newer than this program. The layout is then that of
+// the newest known release, and has to be verified.
 //
 // Source: the Smee that each release's tag pins (aws/eks-anywhere,
 // pkg/providers/tinkerbell/stack).
@@ -47,7 +47,7 @@ func LayoutOf(version string) (l Layout, known bool, err error) {
 	return l, true, nil
 }
 
-// atoi reads digits that a pattern has vetted.
+// atoi converts digits that a pattern has checked.
 func atoi(digits string) int {
 	n, err := strconv.Atoi(digits)
 	if err != nil {

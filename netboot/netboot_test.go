@@ -42,16 +42,16 @@ func TestLayoutOf(t *testing.T) {
 	}
 }
 
-// valid are options that pass.
+// valid returns options that pass.
 func valid() netboot.Options {
 	return netboot.Options{TinkerbellIP: netip.MustParseAddr("192.0.2.10"), BootstrapIP: netip.MustParseAddr("192.0.2.9")}
 }
 
 func TestRefusedOptions(t *testing.T) {
 	tests := map[string]func(*netboot.Options){
-		"give the Tinkerbell IP":           func(o *netboot.Options) { o.TinkerbellIP = netip.Addr{} },
+		"the Tinkerbell IP is missing":     func(o *netboot.Options) { o.TinkerbellIP = netip.Addr{} },
 		"is not the IPv4 address of a":     func(o *netboot.Options) { o.TinkerbellIP = netip.MustParseAddr("2001:db8::1") },
-		"both stacks run at once":          func(o *netboot.Options) { o.BootstrapIP = o.TinkerbellIP },
+		"both stacks run at the same time": func(o *netboot.Options) { o.BootstrapIP = o.TinkerbellIP },
 		"needs the bootstrap IP":           func(o *netboot.Options) { o.BootstrapIP, o.Phase = netip.Addr{}, netboot.Bootstrap },
 		"without host bits":                func(o *netboot.Options) { o.Subnets = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")} },
 		"reading the tag":                  func(o *netboot.Options) { o.Tag = "Bad Tag" },
@@ -123,7 +123,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// Between the phases nothing changes but Tinkerbell's address, in every mode.
+// In every mode the phases differ only in Tinkerbell's address.
 func TestPhasesDifferByTheAddress(t *testing.T) {
 	for _, s := range []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}, windows.Server{}} {
 		for _, m := range s.Modes() {

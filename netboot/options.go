@@ -16,36 +16,39 @@ import (
 
 // Options are a site's choices. The zero value of a field means its default.
 type Options struct {
-	// Version is the EKS Anywhere version, which chooses the [Layout]; the
+	// Version is the EKS Anywhere version, which determines the [Layout]. The
 	// default is [LatestRelease].
 	Version string
 	// TinkerbellIP is the TinkerbellDatacenterConfig's tinkerbellIP.
 	TinkerbellIP netip.Addr
-	// BootstrapIP is that of the bootstrap stack: --tinkerbell-bootstrap-ip,
-	// or the admin machine's address.
+	// BootstrapIP is the address of the bootstrap stack:
+	// --tinkerbell-bootstrap-ip, or the admin machine's address.
 	BootstrapIP netip.Addr
 	// Phase defaults to Bootstrap with a BootstrapIP, else to Cluster.
 	Phase Phase
-	// Layout has precedence over the release's, field by field.
+	// Layout overrides the layout of the release, field by field.
 	Layout Layout
-	// ScriptURL and BinaryURL replace what the layout and the phase's address
-	// make. BinaryURL is the directory of the programs over HTTP.
+	// ScriptURL and BinaryURL replace the URLs that follow from the layout and
+	// the phase's address. BinaryURL is the directory of the programs over
+	// HTTP.
 	ScriptURL, BinaryURL string
-	// UserClasses are told the script; the default is "Tinkerbell".
+	// UserClasses are the user classes that get the script. The default is
+	// "Tinkerbell".
 	UserClasses []string
-	// Subnets are those to serve; the default is what the machines need.
+	// Subnets are the networks to serve. The default is the networks of the
+	// machines.
 	Subnets []netip.Prefix
-	// Domain is told as option 15 when not empty.
+	// Domain is sent as option 15 if it is not empty.
 	Domain string
 	// Lease defaults to a day.
 	Lease time.Duration
-	// Tag marks what is generated within a shared server: class, tag and
-	// policy names begin with it. The default is "eksa".
+	// Tag marks generated names on a shared server: the names of classes, tags
+	// and policies begin with it. The default is "eksa".
 	Tag string
-	// Interface limits a server of its own to one network interface.
+	// Interface limits a dedicated server to one network interface.
 	Interface string
-	// NoVLANOption leaves out sub-option 116 of option 43, which tells
-	// Tinkerbell's iPXE the VLAN that the firmware booted through.
+	// NoVLANOption leaves out sub-option 116 of option 43, by which
+	// Tinkerbell's iPXE learns the VLAN that the firmware booted through.
 	NoVLANOption bool
 }
 
@@ -53,13 +56,13 @@ const (
 	// longestFile fits the boot file field of the DHCP header.
 	longestFile = 127
 	longestTag  = 20
-	// shortestLease keeps clients from asking all the time.
+	// shortestLease keeps clients from renewing all the time.
 	shortestLease = 2 * time.Minute
-	// longestLease is the most that dnsmasq and dhcpd have in common.
+	// longestLease is a time that both dnsmasq and dhcpd accept.
 	longestLease = 10 * 365 * 24 * time.Hour
 )
 
-// Rules are what the options demand of hardware.csv.
+// Rules returns the rules that the options set for hardware.csv.
 func (o Options) Rules() hardware.Rules {
 	rules := hardware.Rules{Subnets: o.Subnets}
 	if o.TinkerbellIP.IsValid() {
@@ -71,7 +74,7 @@ func (o Options) Rules() hardware.Rules {
 	return rules
 }
 
-// Validate checks what does not depend on the machines.
+// Validate checks everything that does not depend on the machines.
 func (o Options) Validate() error {
 	if err := o.checkAddresses(); err != nil {
 		return err
@@ -82,21 +85,21 @@ func (o Options) Validate() error {
 		}
 	}
 	if len(o.Tag) > longestTag || !isName(cmp.Or(o.Tag, "eksa")) {
-		return fmt.Errorf("reading the tag %q: it has at most %d lower-case letters, digits and hyphens, a letter first", o.Tag, longestTag)
+		return fmt.Errorf("reading the tag %q: use at most %d lower-case letters, digits and hyphens, with a letter first", o.Tag, longestTag)
 	}
 	for _, class := range o.UserClasses {
 		if class == "" || len(class) > longestTag || strings.Trim(class, alphanumeric+"._-") != "" {
-			return fmt.Errorf("reading the user class %q: it has at most %d letters, digits, dots, hyphens and underscores", class, longestTag)
+			return fmt.Errorf("reading the user class %q: use at most %d letters, digits, dots, hyphens and underscores", class, longestTag)
 		}
 	}
 	if o.Lease != 0 && (o.Lease < shortestLease || o.Lease > longestLease || o.Lease%time.Second != 0) {
-		return fmt.Errorf("reading the lease %s: it is whole seconds from %s to %s", o.Lease, shortestLease, longestLease)
+		return fmt.Errorf("reading the lease %s: choose whole seconds from %s to %s", o.Lease, shortestLease, longestLease)
 	}
 	if err := checkDomain(o.Domain); err != nil {
 		return err
 	}
 	if strings.Trim(o.Interface, alphanumeric+"._-") != "" || len(o.Interface) > 15 {
-		return fmt.Errorf("reading the interface %q: that is no name of a network interface", o.Interface)
+		return fmt.Errorf("reading the interface %q: it is not the name of a network interface", o.Interface)
 	}
 	_, err := o.layout()
 	return err
@@ -104,7 +107,7 @@ func (o Options) Validate() error {
 
 const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-// isName accepts what is a safe name in every server's language.
+// isName reports whether s is a safe name in every server's language.
 func isName(s string) bool {
 	return s != "" && s[0] >= 'a' && s[0] <= 'z' && s == strings.ToLower(s) && strings.Trim(s, alphanumeric+"-") == "" && !strings.ContainsAny(s, "_.")
 }
@@ -112,7 +115,7 @@ func isName(s string) bool {
 func checkDomain(domain string) error {
 	for label := range strings.SplitSeq(domain, ".") {
 		if domain != "" && (label == "" || len(label) > 63 || strings.Trim(label, alphanumeric+"-") != "" || label[0] == '-' || label[len(label)-1] == '-') {
-			return fmt.Errorf("reading the domain %q: that is no DNS name", domain)
+			return fmt.Errorf("reading the domain %q: it is not a DNS name", domain)
 		}
 	}
 	if len(domain) > 253 {
@@ -123,7 +126,7 @@ func checkDomain(domain string) error {
 
 func (o Options) checkAddresses() error {
 	if !o.TinkerbellIP.IsValid() {
-		return errors.New("choosing the address to boot from: give the Tinkerbell IP, the spec.tinkerbellIP of the TinkerbellDatacenterConfig")
+		return errors.New("choosing the address to boot from: the Tinkerbell IP is missing; set it to spec.tinkerbellIP of the TinkerbellDatacenterConfig")
 	}
 	for _, ip := range []netip.Addr{o.TinkerbellIP, o.BootstrapIP} {
 		if ip.IsValid() && (!ip.Is4() || ip.IsLoopback() || ip.IsMulticast() || ip.IsUnspecified()) {
@@ -131,7 +134,7 @@ func (o Options) checkAddresses() error {
 		}
 	}
 	if o.TinkerbellIP == o.BootstrapIP {
-		return fmt.Errorf("choosing the address to boot from: %s cannot be the Tinkerbell IP and the bootstrap IP, for both stacks run at once for a while", o.TinkerbellIP)
+		return fmt.Errorf("choosing the address to boot from: %s cannot be both the Tinkerbell IP and the bootstrap IP, because both stacks run at the same time for a while", o.TinkerbellIP)
 	}
 	if o.Phase == Bootstrap && !o.BootstrapIP.IsValid() {
 		return errors.New("choosing the address to boot from: the bootstrap phase needs the bootstrap IP")
@@ -139,7 +142,7 @@ func (o Options) checkAddresses() error {
 	return nil
 }
 
-// phase gives the phase and the addresses of this one and the other.
+// phase returns the phase, its address, and the address of the other phase.
 func (o Options) phase() (p Phase, now, other netip.Addr) {
 	p = o.Phase
 	if p == "" {
@@ -154,7 +157,7 @@ func (o Options) phase() (p Phase, now, other netip.Addr) {
 	return p, o.TinkerbellIP, o.BootstrapIP
 }
 
-// layout is the release's with what was given by hand.
+// layout returns the layout of the release with the fields that o overrides.
 func (o Options) layout() (Layout, error) {
 	l, _, err := LayoutOf(cmp.Or(o.Version, LatestRelease))
 	if err != nil {
@@ -167,22 +170,22 @@ func (o Options) layout() (Layout, error) {
 		BIOS:       cmp.Or(o.Layout.BIOS, l.BIOS), EFI: cmp.Or(o.Layout.EFI, l.EFI), ARM64: cmp.Or(o.Layout.ARM64, l.ARM64),
 	}
 	if l.HTTPPort < 1 || l.HTTPPort > 65535 {
-		return Layout{}, fmt.Errorf("reading the HTTP port %d: a port is 1 to 65535", l.HTTPPort)
+		return Layout{}, fmt.Errorf("reading the HTTP port %d: choose 1 to 65535", l.HTTPPort)
 	}
 	for _, path := range []string{l.ScriptPath, l.BinaryPath} {
 		if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
-			return Layout{}, fmt.Errorf("reading the path %q: it begins with a slash", path)
+			return Layout{}, fmt.Errorf("reading the path %q: it must begin with a slash and not contain \"//\"", path)
 		}
 	}
 	for _, file := range []string{l.BIOS, l.EFI, l.ARM64} {
 		if strings.Trim(file, alphanumeric+"._-") != "" || len(file) > 64 {
-			return Layout{}, fmt.Errorf("reading the program name %q: it is a bare file name", file)
+			return Layout{}, fmt.Errorf("reading the program name %q: write a bare file name", file)
 		}
 	}
 	return l, nil
 }
 
-// at is an address with a port for a URL.
+// at returns the host part of a URL for an address and port.
 func at(ip netip.Addr, port int) string {
 	if port == 80 {
 		return ip.String()
@@ -190,8 +193,9 @@ func at(ip netip.Addr, port int) string {
 	return net.JoinHostPort(ip.String(), strconv.Itoa(port))
 }
 
-// checkURL accepts what every firmware, server and output format can carry:
-// http, an IPv4 host, few characters. "${name}" is an iPXE setting.
+// checkURL returns an error unless every firmware, server and output format can
+// carry the URL: http, an IPv4 host, few characters. "${name}" is an iPXE
+// setting.
 func checkURL(s string, settings bool) error {
 	plain := s
 	if settings {
@@ -207,11 +211,11 @@ func checkURL(s string, settings bool) error {
 	case u.Scheme != "http" || err != nil || !ip.Is4() || u.User != nil:
 		return fmt.Errorf("reading the URL %q: firmware needs http:// and an IPv4 address", s)
 	case portErr != nil || port == 0:
-		return fmt.Errorf("reading the URL %q: a port is 1 to 65535", s)
+		return fmt.Errorf("reading the URL %q: its port must be 1 to 65535", s)
 	case strings.Trim(plain, alphanumeric+"._-:/") != "":
-		return fmt.Errorf("reading the URL %q: only letters, digits and . _ - : / are carried unchanged by every DHCP server", s)
+		return fmt.Errorf("reading the URL %q: every DHCP server carries only letters, digits and . _ - : / unchanged", s)
 	case len(s) > longestFile:
-		return fmt.Errorf("reading the URL %q: it has %d bytes, the boot file field of DHCP holds %d", s, len(s), longestFile)
+		return fmt.Errorf("reading the URL %q: it has %d bytes, but the boot file field of DHCP holds %d", s, len(s), longestFile)
 	}
 	return nil
 }

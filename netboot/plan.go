@@ -12,22 +12,23 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// Plan says what each client is told in one phase. Everything in it is
-// checked; writers quote all the same.
+// Plan holds what each client is told in one phase. Everything in it is checked,
+// but writers still quote it.
 type Plan struct {
-	// Version is as it was given.
+	// Version is the version as it was given.
 	Version string
 	Phase   Phase
-	// Address is Tinkerbell's in this phase, OtherAddress in the other one;
-	// invalid when there is no other.
+	// Address is Tinkerbell's address in this phase, and OtherAddress in the
+	// other phase. OtherAddress is invalid if it is not known.
 	Address, OtherAddress netip.Addr
-	// ScriptURL is the boot file of iPXE, BinaryURL the directory of the
+	// ScriptURL is the boot file of iPXE. BinaryURL is the directory of the
 	// programs over HTTP, with a slash at the end.
 	ScriptURL, BinaryURL string
 	UserClasses          []string
 	// Clients are the kinds of firmware, in the order of architectures.
 	Clients []Client
-	// Subnets are ordered by address, their machines as in hardware.csv.
+	// Subnets are sorted by address. Their machines are in the order of
+	// hardware.csv.
 	Subnets      []Subnet
 	Domain       string
 	Lease        time.Duration
@@ -44,26 +45,26 @@ type Subnet struct {
 
 // Client is a kind of firmware.
 type Client struct {
-	// Name is a short safe name: "efi-x86".
+	// Name is a short safe name, such as "efi-x86".
 	Name string
-	// Firmware is its word on the command line: "uefi-x86_64".
+	// Firmware is its name on the command line, such as "uefi-x86_64".
 	Firmware string
-	// What is a phrase for people: "UEFI x86-64".
+	// What is its name in messages, such as "UEFI x86-64".
 	What string
 	// Archs are its numbers in option 93, the usual one first.
 	Archs []uint16
-	// HTTP says that it loads by HTTP: its boot file is a URL, and it takes
-	// an answer only with "HTTPClient" in option 60.
+	// HTTP reports whether it loads by HTTP. Its boot file is then a URL, and it
+	// accepts only answers with "HTTPClient" in option 60.
 	HTTP bool
-	// BootFile is what it is told to load.
+	// BootFile is the file that it is told to load.
 	BootFile string
 }
 
-// HTTPClient is what a client of UEFI HTTP boot sends and needs to get in
-// option 60.
+// HTTPClient is the text that a client of UEFI HTTP boot sends in option 60 and
+// needs to get there.
 const HTTPClient = "HTTPClient"
 
-// New makes the plan for the machines.
+// New returns the plan for the machines.
 func New(o Options, machines []hardware.Machine) (*Plan, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func bySubnet(machines []hardware.Machine) []Subnet {
 	return subnets
 }
 
-// check finds what only the whole plan shows.
+// check finds problems that depend on both the options and the machines.
 func (p *Plan) check() error {
 	var errs []error
 	for _, c := range p.Clients {
@@ -131,7 +132,7 @@ func (p *Plan) check() error {
 	return errors.Join(errs...)
 }
 
-// Machines walks all machines in the order of the subnets.
+// Machines yields all machines in the order of the subnets.
 func (p *Plan) Machines(yield func(hardware.Machine) bool) {
 	for _, s := range p.Subnets {
 		for _, m := range s.Machines {
@@ -142,7 +143,7 @@ func (p *Plan) Machines(yield func(hardware.Machine) bool) {
 	}
 }
 
-// Machine finds a machine by its address.
+// Machine returns the machine with the MAC address.
 func (p *Plan) Machine(mac hardware.MAC) (hardware.Machine, bool) {
 	for m := range p.Machines {
 		if m.MAC == mac {
@@ -152,7 +153,7 @@ func (p *Plan) Machine(mac hardware.MAC) (hardware.Machine, bool) {
 	return hardware.Machine{}, false
 }
 
-// VLANs lists the VLANs to tell, ascending.
+// VLANs returns the VLANs to send, in ascending order.
 func (p *Plan) VLANs() []int {
 	var ids []int
 	for m := range p.Machines {

@@ -13,8 +13,8 @@ import (
 	"hookbuild/test/nettest"
 )
 
-// Kea takes the other phase in while it runs, by its control channel and by
-// SIGHUP, and refuses a broken file without losing what it has.
+// Kea loads the other phase while it runs, by its control channel and by
+// SIGHUP, and refuses a broken file without losing the one it runs.
 func TestKeaSwitchesWhileItRuns(t *testing.T) {
 	before := nettest.PlanOf(t, netboot.Options{Phase: netboot.Bootstrap}, nettest.OneSubnetCSV)
 	after := nettest.PlanOf(t, netboot.Options{Phase: netboot.Cluster}, nettest.OneSubnetCSV)
@@ -39,7 +39,7 @@ func TestKeaSwitchesWhileItRuns(t *testing.T) {
 	n.Matrix(t, before)
 }
 
-// keaCommand speaks to Kea's control socket.
+// keaCommand sends a command to Kea's control socket.
 func keaCommand(t *testing.T, socket, command string) {
 	t.Helper()
 	conn, err := net.DialTimeout("unix", socket, 5*time.Second)

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +19,7 @@ import (
 	"hookbuild/netboot/windows"
 )
 
-// dhcpServers are the kinds of DHCP servers, each in a package of its own.
+// dhcpServers returns the kinds of DHCP servers. Each has its own package.
 func dhcpServers() []netboot.Server {
 	return []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}, windows.Server{}}
 }
@@ -85,7 +85,7 @@ func serverNames() string {
 	return strings.Join(names, ", ")
 }
 
-// modeFlags say how much of a configuration is meant.
+// modeFlags returns the flags that choose one of the modes.
 func modeFlags(modes []netboot.Mode) []cli.Flag {
 	if len(modes) < 2 {
 		return nil
@@ -115,7 +115,7 @@ func allModes() []netboot.Mode {
 	return modes
 }
 
-// mode returns the mode that the flags choose, which the server must have.
+// mode returns the mode that the flags choose. The server must have it.
 func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
 	chosen, n := s.Modes()[0], 0
 	for _, m := range allModes() {
@@ -124,7 +124,7 @@ func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
 		}
 	}
 	if n > 1 {
-		return chosen, usagef("--full, --fragment and --proxy exclude one another; give one of them")
+		return chosen, usagef("--full, --fragment and --proxy exclude one another; set one of them")
 	}
 	return chosen, fault.Mark(netboot.Refuse(s, chosen), fault.Usage)
 }
@@ -142,41 +142,54 @@ func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
 	if err != nil {
 		return fault.Mark(err, fault.Invalid)
 	}
-	return a.writeConfig(c.String("output"), files)
+	return a.writeConfig(c, files)
 }
 
-// writeConfig writes one file where out says, or several into the directory
-// out; without out, one file to standard output.
-func (a *app) writeConfig(out string, files []netboot.File) error {
-	info, err := os.Stat(out)
-	isDir := err == nil && info.IsDir() || strings.HasSuffix(out, string(filepath.Separator))
+// writeConfig writes one file to the output of -o, which is standard output by
+// default, or several files into that directory.
+func (a *app) writeConfig(c *cli.Context, files []netboot.File) error {
+	to := a.output(c)
+	if to.Path == "" {
+		to.Path = atomicfile.Stdout
+	}
+	info, err := os.Stat(to.Path)
+	isDir := err == nil && info.IsDir() || strings.HasSuffix(to.Path, string(filepath.Separator))
 	switch {
-	case len(files) > 1 && out == "":
-		return usagef("these are %d files; name a directory for them with -o DIR", len(files))
-	case out == "":
-		_, err := a.results().Write(files[0].Content)
-		return err
-	case len(files) > 1 || isDir:
-		if err := os.MkdirAll(out, 0o755); err != nil {
+	case len(files) > 1 && (to.IsStdout() || err == nil && !isDir):
+		return usagef("the configuration has %d files; name a directory for them with -o DIR", len(files))
+	case len(files) > 1 || isDir && !to.IsStdout():
+		if err := os.MkdirAll(to.Path, 0o755); err != nil {
 			return fmt.Errorf("writing the configuration: %w", err)
 		}
 		for _, f := range files {
-			if err := a.replaceFile(filepath.Join(out, f.Name), f.Content); err != nil {
+			if err := a.writeOutput(atomicfile.Target{Path: filepath.Join(to.Path, f.Name)}, f.Content); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return a.replaceFile(out, files[0].Content)
+	return a.writeOutput(to, files[0].Content)
 }
 
-// replaceFile puts a file in place at once: a server that starts meanwhile
-// never reads a half of it.
-func (a *app) replaceFile(name string, content []byte) error {
-	err := atomicfile.Write(name, atomicfile.Mode, func(w io.Writer) error { _, err := w.Write(content); return err })
+// writeOutput writes content to an output. A file appears whole, so that a
+// server that starts meanwhile never reads part of it.
+func (a *app) writeOutput(to atomicfile.Target, content []byte) (err error) {
+	if to.IsStdout() {
+		to.Stdout = a.results()
+	}
+	out, err := to.Create()
 	if err != nil {
 		return err
 	}
-	a.note("wrote %s", name)
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	if _, err := out.Write(content); err != nil {
+		return fmt.Errorf("writing %q: %w", to.Path, err)
+	}
+	if err := out.Commit(); err != nil {
+		return err
+	}
+	if out.Replaces() {
+		a.note("wrote %s", to.Path)
+	}
 	return nil
 }

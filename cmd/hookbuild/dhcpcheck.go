@@ -16,7 +16,7 @@ import (
 	"hookbuild/netboot/check"
 )
 
-// chosenServer is what --server names.
+// chosenServer returns the server that --server names.
 func chosenServer(c *cli.Context) (netboot.Server, error) {
 	for _, s := range dhcpServers() {
 		if s.Name() == c.String("server") {
@@ -26,8 +26,8 @@ func chosenServer(c *cli.Context) (netboot.Server, error) {
 	return nil, usagef("--server %q is not one of %s", c.String("server"), serverNames())
 }
 
-// switchDHCP prints, as a patch, the difference between the phases, and how it
-// takes effect.
+// switchDHCP prints the difference between the phases as a patch, and the steps
+// that put it into effect.
 func (a *app) switchDHCP(c *cli.Context) error {
 	s, err := chosenServer(c)
 	if err != nil {
@@ -58,15 +58,15 @@ func (a *app) switchDHCP(c *cli.Context) error {
 	return a.printSteps(s, orDefault(name, changes[0].Name))
 }
 
-// changes renders the phase that is left and the one that is switched to,
-// which --phase names.
+// changes renders the phase before the switch and the phase after it, which
+// --phase names.
 func (a *app) changes(c *cli.Context, s netboot.Server, m netboot.Mode) ([]netboot.Change, error) {
 	o, err := a.planOptions(c)
 	if err != nil {
 		return nil, err
 	}
 	if !o.BootstrapIP.IsValid() {
-		return nil, usagef("a switch needs both addresses: give --bootstrap-ip too")
+		return nil, usagef("a switch needs both addresses; add --bootstrap-ip")
 	}
 	if o.Phase == "" {
 		o.Phase = netboot.Cluster
@@ -105,7 +105,8 @@ func changesOf(name string, changes []netboot.Change) ([]netboot.Change, error) 
 	return []netboot.Change{applied}, err
 }
 
-// printSteps says how the change takes effect, in lines that patch ignores.
+// printSteps prints the steps that put the change into effect, as lines that
+// patch ignores.
 func (a *app) printSteps(s netboot.Server, file string) error {
 	text := "# Then:\n"
 	for _, step := range s.Apply(file) {
@@ -115,7 +116,7 @@ func (a *app) printSteps(s netboot.Server, file string) error {
 	return err
 }
 
-// mostConfig is the largest configuration file read.
+// mostConfig is the size limit of a configuration file.
 const mostConfig = 16 << 20
 
 func readConfig(name string) ([]byte, error) {
@@ -129,7 +130,7 @@ func readConfig(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > mostConfig {
-		return nil, fmt.Errorf("reading %q: it is no regular file of at most %d MiB", name, mostConfig>>20)
+		return nil, fmt.Errorf("reading %q: it is not a regular file of at most %d MiB", name, mostConfig>>20)
 	}
 	return os.ReadFile(name)
 }
@@ -142,7 +143,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	}
 	name := c.Args().First()
 	if name == "" || c.NArg() > 1 {
-		return usagef("name the one configuration file to check")
+		return usagef("name one configuration file to check")
 	}
 	plan, err := a.loadPlan(c)
 	if err != nil {
@@ -167,10 +168,10 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	return a.verdict(name, result, scope)
 }
 
-// verdict says what the findings come to.
+// verdict returns an error if the findings keep machines from booting.
 func (a *app) verdict(name string, result check.Result, scope check.Scope) error {
 	if result.Unread {
-		return fault.Invalidf("checking %q: it cannot be read as that server's configuration", name)
+		return fault.Invalidf("checking %q: it is not a readable configuration of that server", name)
 	}
 	if !result.Checked {
 		a.note("the server's own check was not run: %s", result.Why)
@@ -183,13 +184,13 @@ func (a *app) verdict(name string, result check.Result, scope check.Scope) error
 		return fault.Invalidf("checking %q: %s; machines with %s firmware would not boot", name, words.Count(n, "problem"), kinds)
 	}
 	if n := result.Count(netboot.Unknown); n > 0 {
-		return fault.Failedf("checking %q: nothing is wrong in what was evaluated, but %s; ask the server itself as such a machine does", name, words.Count(n, "answer")+" could not be evaluated")
+		return fault.Failedf("checking %q: nothing is wrong in what was evaluated, but %s; send the server itself the requests of such a machine", name, words.Count(n, "answer")+" could not be evaluated")
 	}
-	a.note("%s: by this file the machines boot with %s firmware (--firmware chooses other kinds)", name, kinds)
+	a.note("%s: with this file, machines with %s firmware boot (--firmware chooses other kinds)", name, kinds)
 	return nil
 }
 
-// splitList splits values at commas, for a flag that is given once or often.
+// splitList splits the values of a repeatable flag at commas.
 func splitList(values []string) []string {
 	var list []string
 	for _, v := range values {
@@ -202,7 +203,8 @@ func splitList(values []string) []string {
 	return list
 }
 
-// knownFirmware refuses a kind of firmware that no client of the plan has.
+// knownFirmware returns an error for a kind of firmware that no client of the
+// plan has.
 func knownFirmware(p *netboot.Plan, kinds []string) error {
 	var known []string
 	for _, c := range p.Clients {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -11,11 +10,12 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/netboot"
 	"hookbuild/netboot/hardware"
 )
 
-// planFlags say what the machines are to be told.
+// planFlags returns the flags that describe what the machines are told.
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "hardware", Usage: "read the machines from `FILE`, EKS Anywhere's hardware.csv"},
@@ -41,7 +41,7 @@ func planFlags() []cli.Flag {
 	}
 }
 
-// planOptions reads planFlags.
+// planOptions returns the options of planFlags.
 func (a *app) planOptions(c *cli.Context) (netboot.Options, error) {
 	o := netboot.Options{
 		Version: c.String("eksa-version"), Domain: c.String("domain"), Lease: c.Duration("lease"), Tag: c.String("tag"),
@@ -72,7 +72,7 @@ func (a *app) planOptions(c *cli.Context) (netboot.Options, error) {
 		o.Subnets = append(o.Subnets, subnet)
 	}
 	if _, known, err := netboot.LayoutOf(o.Version); err == nil && !known {
-		progress.Warnf(a.sink(), "EKS Anywhere %s is newer than what is known here; its paths are taken to be those of %s: try them with curl before the machines do", o.Version, netboot.LatestRelease)
+		progress.Warnf(a.sink(), "EKS Anywhere %s is newer than the releases that hookbuild knows; hookbuild uses the paths of %s: try them with curl first", o.Version, netboot.LatestRelease)
 	}
 	return o, fault.Mark(o.Validate(), fault.Usage)
 }
@@ -88,7 +88,7 @@ func addressFlag(c *cli.Context, name string) (netip.Addr, error) {
 	return ip, nil
 }
 
-// readHardware reads the machines, and shows every fault of the file.
+// readHardware reads the machines. The error lists every problem of the file.
 func (a *app) readHardware(c *cli.Context, o netboot.Options) ([]hardware.Machine, error) {
 	name := c.String("hardware")
 	if name == "" {
@@ -105,23 +105,16 @@ func (a *app) readHardware(c *cli.Context, o netboot.Options) ([]hardware.Machin
 	}
 	var wrong hardware.Faults
 	if errors.As(err, &wrong) {
-		return nil, fault.Invalidf("reading %q: %s to mend:\n%s", name, count(len(wrong), "fault"), prefixLines(name+":", err.Error()))
+		return nil, fault.Invalidf("reading %q: %s:\n%s", name, words.Count(len(wrong), "problem"), prefixLines(name+":", err.Error()))
 	}
 	return machines, err
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func prefixLines(prefix, text string) string {
 	return prefix + strings.ReplaceAll(text, "\n", "\n"+prefix)
 }
 
-// loadPlan makes the plan that the flags describe.
+// loadPlan returns the plan that the flags describe.
 func (a *app) loadPlan(c *cli.Context) (*netboot.Plan, error) {
 	o, err := a.planOptions(c)
 	if err != nil {

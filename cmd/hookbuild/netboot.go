@@ -50,10 +50,10 @@ func serveFlags() []cli.Flag {
 
 func (a *app) netbootServe(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("name the one directory with vmlinuz-x86_64 and initramfs-x86_64, such as out/hook")
+		return usagef("name one directory with vmlinuz-x86_64 and initramfs-x86_64, such as out/hook")
 	}
 	if c.Bool("dhcp") && (c.String("interface") == "" || c.String("hardware") == "") {
-		return usagef("--dhcp answers on one interface and only machines that it knows: give --interface and --hardware")
+		return usagef("--dhcp answers on one interface and only known machines: add --interface and --hardware")
 	}
 	plan, err := a.servePlan(c)
 	if err != nil {
@@ -69,17 +69,18 @@ func (a *app) netbootServe(c *cli.Context) error {
 		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"),
 		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),
 		Log:   func(line string) { fmt.Fprintln(a.stdout, words.Line(line)) },
-		Ready: func() { a.note("serving %s; end with Ctrl-C", plan.ScriptURL) },
+		Ready: func() { a.note("serving %s; stop with Ctrl-C", plan.ScriptURL) },
 	})
 	return err
 }
 
-// servePlan tells the machines to boot from this host. The distributions' iPXE
-// calls itself "iPXE"; it gets the script too, for it has none of its own.
+// servePlan returns a plan that boots the machines from this host. The
+// distributions' iPXE calls itself "iPXE"; it gets the script too, because it
+// has no script of its own.
 func (a *app) servePlan(c *cli.Context) (*netboot.Plan, error) {
 	ip, err := netip.ParseAddr(c.String("ip"))
 	if err != nil {
-		return nil, usagef("--ip %q is not the address of this host that the machines reach it at", c.String("ip"))
+		return nil, usagef("--ip %q is not an IP address; set it to the address at which the machines reach this host", c.String("ip"))
 	}
 	o := netboot.Options{
 		TinkerbellIP: ip, Version: c.String("eksa-version"), Phase: netboot.Cluster,
@@ -98,7 +99,8 @@ func (a *app) servePlan(c *cli.Context) (*netboot.Plan, error) {
 	return plan, fault.Mark(err, fault.Usage)
 }
 
-// ipxeDirs are the given directories, or those where distributions put iPXE.
+// ipxeDirs returns the given directories, or those in which distributions install
+// iPXE.
 func ipxeDirs(given []string) ([]string, error) {
 	if len(given) > 0 {
 		return given, nil
@@ -110,7 +112,7 @@ func ipxeDirs(given []string) ([]string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, usagef("there are no iPXE programs in /usr/lib/ipxe or /usr/share/ipxe; install the package ipxe (Fedora: ipxe-bootimgs-x86) or give --ipxe DIR")
+		return nil, usagef("there are no iPXE programs in /usr/lib/ipxe or /usr/share/ipxe; install the package ipxe (Fedora: ipxe-bootimgs-x86) or add --ipxe DIR")
 	}
 	return found, nil
 }

@@ -42,10 +42,10 @@ func (a *app) serve(c *cli.Context) error {
 		return serve.Check(c.Context, client, url, func(line string) { a.note("%s", line) })
 	}
 	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
-		return usagef("--tls-cert and --tls-key belong together; give both")
+		return usagef("--tls-cert and --tls-key belong together; set both")
 	}
 	if c.Duration("read-timeout") <= 0 {
-		return usagef("--read-timeout %s is not a time; write it as 30s", c.Duration("read-timeout"))
+		return usagef("--read-timeout %s is not positive; write it as 30s", c.Duration("read-timeout"))
 	}
 	dir := c.Args().First()
 	if dir == "" {
@@ -53,7 +53,7 @@ func (a *app) serve(c *cli.Context) error {
 	}
 	files, err := serve.Open(dir, c.Duration("read-timeout"), func(line string) { a.note("%s", line) })
 	if err != nil {
-		return fault.Invalidf("serving %q: %w; build it with hookbuild all, or name its directory", dir, err)
+		return fault.Invalidf("serving %q: %w; run hookbuild all first, or name the directory", dir, err)
 	}
 	listener, err := serve.Listen(c.String("listen"))
 	if err != nil {
@@ -67,7 +67,7 @@ func (a *app) serve(c *cli.Context) error {
 	})
 }
 
-// clusterLines prints what the cluster specification says of this server.
+// clusterLines prints the lines of the cluster specification for this server.
 func (a *app) clusterLines(c *cli.Context, addr net.Addr, names []string) error {
 	base := strings.TrimSuffix(c.String("url"), "/")
 	if base == "" {
@@ -87,8 +87,8 @@ func (a *app) clusterLines(c *cli.Context, addr net.Addr, names []string) error 
 	return err
 }
 
-// reachable returns an address with a host that machines can reach: this
-// host's first IPv4 address where the server listens on all.
+// reachable returns an address with a host that machines can reach. If the server
+// listens on all addresses, that is the first IPv4 address of this host.
 func reachable(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {

@@ -49,7 +49,7 @@ func (a *app) verify(c *cli.Context) error {
 	}
 	what := orDefault(report.Dir, r.Initramfs)
 	if len(report.Faults) > 0 {
-		return fault.Invalidf("verifying %q: %s: %s; standard output lists each", what, count(len(report.Faults), "fault"), faultyFiles(report))
+		return fault.Invalidf("verifying %q: %s: %s; standard output lists each", what, words.Count(len(report.Faults), "fault"), faultyFiles(report))
 	}
 	a.note("nothing is wrong with %q", what)
 	return nil

@@ -1,8 +1,8 @@
-// Package check says whether a DHCP server's configuration gives the machines
-// what they need to boot. It does not compare texts: it asks the parsed
-// configuration as every machine would, in every step, and compares the
-// answers with the plan's. Then it runs the server's own checker, which knows
-// the syntax, where that is installed.
+// Package check reports whether machines can boot with a DHCP server's
+// configuration. It does not compare text. It sends the parsed configuration the
+// requests of every machine, in every step, and compares the answers with the
+// plan's. Then it runs the server's own checker, which knows the syntax, if that
+// is installed.
 package check
 
 import (
@@ -18,11 +18,11 @@ import (
 	"hookbuild/netboot"
 )
 
-// Request says what to check against what.
+// Request says what to check, and against which plan.
 type Request struct {
 	Server netboot.Server
 	Plan   *netboot.Plan
-	// File is the configuration, Open reads it and what it includes.
+	// File is the configuration. Open reads it and the files that it includes.
 	File string
 	Open netboot.Opener
 	Scope
@@ -31,15 +31,16 @@ type Request struct {
 // Result is what was found.
 type Result struct {
 	Findings []netboot.Finding
-	// Unread reports that the file is no configuration of the server, or has
-	// an error of syntax that ends the reading.
+	// Unread reports whether the file is not a configuration of the server, or
+	// has a syntax error that ends the reading.
 	Unread bool
-	// Checked says that the server's own checker ran; if not, Why.
+	// Checked reports whether the server's own checker ran. Why says why it did
+	// not.
 	Checked bool
 	Why     string
 }
 
-// Count returns the number of findings of a level.
+// Count returns the number of findings of that level.
 func (r Result) Count(l netboot.Level) int {
 	n := 0
 	for _, f := range r.Findings {
@@ -50,11 +51,12 @@ func (r Result) Count(l netboot.Level) int {
 	return n
 }
 
-// Run checks a configuration. An error means that it could not be checked.
+// Run checks a configuration. It returns an error if the configuration could not
+// be checked.
 func Run(ctx context.Context, r Request) (Result, error) {
 	config, findings := r.Server.Parse(r.Open, r.File)
 	if config == nil {
-		return Result{Findings: findings, Unread: true, Why: "the file is not one of its configurations"}, nil
+		return Result{Findings: findings, Unread: true, Why: "the file is not a configuration of it"}, nil
 	}
 	result := Result{Findings: findings}
 	for _, f := range Compare(r.Plan, config, r.Scope) {
@@ -70,13 +72,13 @@ func Run(ctx context.Context, r Request) (Result, error) {
 	return result, nil
 }
 
-// mostWait is how long a server's checker may take.
+// mostWait is the time limit for a server's checker.
 const mostWait = 30 * time.Second
 
-// selfCheck runs the server's own checker. Why says why it did not run.
+// selfCheck runs the server's own checker. Why says why it did not run, or is "".
 func selfCheck(ctx context.Context, command []string) (findings []netboot.Finding, why string, err error) {
 	if len(command) == 0 {
-		return nil, "it has none", nil
+		return nil, "the server has no checker", nil
 	}
 	program, err := lookPath(command[0])
 	if err != nil {
@@ -102,24 +104,25 @@ func selfCheck(ctx context.Context, command []string) (findings []netboot.Findin
 	return findings, "", nil
 }
 
-// ofThisMachine matches what a checker says of the machine that it runs on,
-// not of the configuration: interfaces, directories and libraries that the
-// server's own host has.
+// ofThisMachine matches messages of a checker about the machine that it runs on,
+// not about the configuration: interfaces, directories and libraries that only
+// the server's host has.
 var ofThisMachine = regexp.MustCompile(`(?i)interface .*(doesn't|does not) exist|no such (file|device)|permission denied|can(not|'t) open|could not open|failed to (open|load)|unable to open|address already in use|hooks? librar(y|ies).*(not found|failed)`)
 
-// refusal words what a checker says of a file that it does not take.
+// refusal returns the finding for the output of a checker that refuses a file.
 func refusal(command []string, output string) netboot.Finding {
 	text := words.Line(causes(output))
-	f := netboot.Finding{Text: fmt.Sprintf("%s refuses it: %s", strings.Join(command, " "), text)}
+	f := netboot.Finding{Text: fmt.Sprintf("%s refuses the file: %s", strings.Join(command, " "), text)}
 	if ofThisMachine.MatchString(text) {
 		f.Level = netboot.Remark
-		f.Text = fmt.Sprintf("%s stops at something that this machine lacks: %s", strings.Join(command, " "), text)
+		f.Text = fmt.Sprintf("%s needs something that this machine does not have: %s", strings.Join(command, " "), text)
 		f.Remedy = "run it on the server"
 	}
 	return f
 }
 
-// lookPath also looks where servers are that a user's PATH lacks.
+// lookPath is [exec.LookPath], but also searches directories of servers, which a
+// user's PATH often lacks.
 func lookPath(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err == nil {
@@ -133,12 +136,12 @@ func lookPath(program string) (string, error) {
 	return "", err
 }
 
-// mostCauses bounds the lines of a checker that are shown.
+// mostCauses limits how many lines of a checker are shown.
 const mostCauses = 6
 
-// causes returns what a checker's output says of the file, on one line. Kea
-// marks errors among its log; dhcpd wraps them in a banner and a request to
-// read its web pages; dnsmasq writes nothing else.
+// causes returns the errors in a checker's output, on one line. Kea marks errors
+// in its log. Dhcpd wraps them in a banner and a request to read its web pages.
+// Dnsmasq writes nothing else.
 func causes(output string) string {
 	output, _, _ = strings.Cut(output, "\nIf you think you have received this message due to a bug")
 	if _, after, ok := strings.Cut(output, "For info, please visit"); ok {

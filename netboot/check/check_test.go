@@ -18,14 +18,15 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// write renders the plan and gives the file's name; spoil may change its text.
+// write renders the plan into a file and returns its name. Spoil may change its
+// text.
 func write(t *testing.T, s netboot.Server, p *netboot.Plan, spoil func(string) string) string {
 	t.Helper()
 	files, err := s.Render(p, netboot.Full)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A server's check looks whether its own directories are there.
+	// A server's checker looks for its own directories.
 	text := strings.ReplaceAll(string(files[0].Content), "/run/kea/", t.TempDir()+"/")
 	name := filepath.Join(t.TempDir(), files[0].Name)
 	if err := os.WriteFile(name, []byte(spoil(text)), 0o644); err != nil {
@@ -49,7 +50,7 @@ func servers() map[string]netboot.Server {
 	return map[string]netboot.Server{"dnsmasq": dnsmasq.Server{}, "kea-dhcp4": kea.Server{}, "dhcpd": dhcpd.Server{}}
 }
 
-// The servers' own checkers take what is generated, and refuse what is broken.
+// The servers' own checkers accept generated files and refuse broken ones.
 func TestServersOwnCheckers(t *testing.T) {
 	p := nettest.Plan(t, netboot.Options{ScriptURL: "http://192.0.2.9:7171/ipxe/script/${mac}/auto.ipxe"})
 	for program, s := range servers() {
@@ -63,7 +64,7 @@ func TestServersOwnCheckers(t *testing.T) {
 				return strings.NewReplacer("dhcp-host=", "dhcp-hots=", `"subnet4"`, `"subnet5"`, "fixed-address", "fixed-adress").Replace(text)
 			}))
 			if !slices.ContainsFunc(broken.Findings, func(f netboot.Finding) bool {
-				return strings.Contains(f.Text, "refuses it") && (strings.Contains(f.Text, "line ") || strings.Contains(f.Text, "subnet5"))
+				return strings.Contains(f.Text, "refuses the file") && (strings.Contains(f.Text, "line ") || strings.Contains(f.Text, "subnet5"))
 			}) {
 				t.Errorf("a broken file passes: %v", broken.Findings)
 			}
@@ -71,7 +72,7 @@ func TestServersOwnCheckers(t *testing.T) {
 	}
 }
 
-// One change at a time: each is found, in the words of what is wrong.
+// The checks find each change, one at a time, and describe what is wrong.
 func TestSpoiltFiles(t *testing.T) {
 	p := nettest.Plan(t, netboot.Options{})
 	for what, spoil := range map[string]struct {
@@ -82,14 +83,14 @@ func TestSpoiltFiles(t *testing.T) {
 			[3]string{"option:client-arch,11", "0x000b", "00:0b"}, [3]string{"option:client-arch,12", "0x000c", "00:0c"},
 			`UEFI arm64 firmware (architecture 11) gets no boot file`,
 		},
-		"user class": {[3]string{"user-class,Tinkerbell", "'Tinkerbell'", `"Tinkerbell"`}, [3]string{"user-class,tinkerbell", "'tinkerbell'", `"tinkerbell"`}, `iPXE would load itself for ever`},
-		"gateway":    {[3]string{"router,192.0.2.254", `"192.0.2.254"`, "routers 192.0.2.254"}, [3]string{"router,192.0.2.253", `"192.0.2.253"`, "routers 192.0.2.253"}, "eksa-wk02: gets the gateway 192.0.2.253, hardware.csv says 192.0.2.254"},
+		"user class": {[3]string{"user-class,Tinkerbell", "'Tinkerbell'", `"Tinkerbell"`}, [3]string{"user-class,tinkerbell", "'tinkerbell'", `"tinkerbell"`}, `iPXE would load itself forever`},
+		"gateway":    {[3]string{"router,192.0.2.254", `"192.0.2.254"`, "routers 192.0.2.254"}, [3]string{"router,192.0.2.253", `"192.0.2.253"`, "routers 192.0.2.253"}, "eksa-wk02: gets the gateway 192.0.2.253, but hardware.csv has 192.0.2.254"},
 		"MAC":        {[3]string{"00:00:5e:00:53:22", "00:00:5e:00:53:22", "00:00:5e:00:53:22"}, [3]string{"00:00:5e:00:53:2f", "00:00:5e:00:53:2f", "00:00:5e:00:53:2f"}, "eksa-wk02: no answer at all"},
 		"next server": {
 			[3]string{"ipxe.efi,192.0.2.9,192.0.2.9", `"next-server": "192.0.2.9"`, "next-server 192.0.2.9"},
-			[3]string{"ipxe.efi,192.0.2.9,192.0.2.8", `"next-server": "192.0.2.8"`, "next-server 192.0.2.8"}, "is to load from 192.0.2.8, not from 192.0.2.9",
+			[3]string{"ipxe.efi,192.0.2.9,192.0.2.8", `"next-server": "192.0.2.8"`, "next-server 192.0.2.8"}, "is told to load from 192.0.2.8, not from 192.0.2.9",
 		},
-		"option 60": {[3]string{"HTTPClient", `"HTTPClient"`, `"HTTPClient"`}, [3]string{"HTTP", `"HTTP"`, `"HTTP"`}, `takes an answer only with "HTTPClient" in option 60`},
+		"option 60": {[3]string{"HTTPClient", `"HTTPClient"`, `"HTTPClient"`}, [3]string{"HTTP", `"HTTP"`, `"HTTP"`}, `accepts only an answer with "HTTPClient" in option 60`},
 	} {
 		for i, s := range []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}} {
 			name := write(t, s, p, func(text string) string {
@@ -105,7 +106,7 @@ func TestSpoiltFiles(t *testing.T) {
 	}
 }
 
-// A machine that only the CSV has, or only the configuration.
+// A machine is only in the CSV file, or only in the configuration.
 func TestAnotherPlan(t *testing.T) {
 	all := nettest.Plan(t, netboot.Options{})
 	few := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
@@ -125,8 +126,7 @@ func TestWithoutChecker(t *testing.T) {
 	}
 }
 
-// A file of another server, or none of any, is said to be that and nothing
-// else.
+// A file of another server, or of no server, has one finding, which says so.
 func TestForeignFiles(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	files := map[string]string{
@@ -148,7 +148,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// Only the kinds of firmware that count are wrong.
+// Only problems of firmware that counts are wrong.
 func TestFirmwareThatCounts(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	name := write(t, dhcpd.Server{}, p, func(text string) string { return strings.ReplaceAll(text, "00:0b", "00:0c") })
@@ -164,7 +164,7 @@ func TestFirmwareThatCounts(t *testing.T) {
 	}
 }
 
-// What cannot be evaluated is said to be so, and is not wrong.
+// What cannot be evaluated is not known, and not wrong.
 func TestUnevaluated(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	name := write(t, dhcpd.Server{}, p, func(text string) string {
@@ -176,8 +176,8 @@ func TestUnevaluated(t *testing.T) {
 	}
 }
 
-// A checker that stops at this machine's interfaces makes a remark in its own
-// words.
+// A checker that stops at the interfaces of this machine causes a remark that
+// quotes it.
 func TestCheckerOnAnotherMachine(t *testing.T) {
 	testneed.Tool(t, "kea-dhcp4")
 	p := nettest.PlanOf(t, netboot.Options{Interface: "ens37"}, nettest.OneSubnetCSV)

@@ -11,17 +11,17 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// Scope says which clients are asked about, and how.
+// Scope says which clients are checked, and how.
 type Scope struct {
-	// Proxy says that another server assigns the addresses.
+	// Proxy reports whether another server assigns the addresses.
 	Proxy bool
-	// Firmware lists the kinds of firmware that count, by [netboot.Client]'s
-	// Firmware; the default is [DefaultFirmware]. What is wrong for other
+	// Firmware lists the kinds of firmware that count, by the Firmware of
+	// [netboot.Client]. The default is [DefaultFirmware]. A problem of other
 	// kinds is a remark.
 	Firmware []string
 }
 
-// DefaultFirmware is the kind that machines in hardware.csv have: EKS
+// DefaultFirmware is the kind of firmware of machines in hardware.csv: EKS
 // Anywhere registers each of them as UEFI on x86-64.
 const DefaultFirmware = "uefi-x86_64"
 
@@ -33,9 +33,9 @@ func (s Scope) counts(firmware string) bool {
 	return slices.Contains(s.Firmware, firmware)
 }
 
-// Compare asks a configuration what each machine asks, and what clients ask
-// that are not in the plan. A problem that several machines share is one
-// finding.
+// Compare sends a configuration the requests of each machine, and of clients that
+// are not in the plan, and returns the problems of the answers. A problem that
+// several machines share is one finding.
 func Compare(p *netboot.Plan, c netboot.Config, s Scope) []netboot.Finding {
 	r := &report{plan: p, config: c, scope: s}
 	for m := range p.Machines {
@@ -75,7 +75,7 @@ func (r *report) add(m hardware.Machine, level netboot.Level, remedy, format str
 	}
 }
 
-// findings words the problems.
+// findings returns the problems as findings.
 func (r *report) findings() []netboot.Finding {
 	var list []netboot.Finding
 	for _, f := range r.faults {
@@ -96,7 +96,7 @@ func (r *report) count() int {
 	return n
 }
 
-// names lists a few machines.
+// names returns the names of a few of all machines, as text.
 func names(list []string, all int) string {
 	switch {
 	case len(list) == all && all > 1:
@@ -107,33 +107,33 @@ func names(list []string, all int) string {
 	return strings.Join(list, ", ")
 }
 
-// probe is one way of asking.
+// probe is one request of a machine.
 type probe struct {
 	request netboot.Request
-	// who is a phrase for messages.
+	// who names the client in messages.
 	who    string
 	client *netboot.Client // nil for the installed system
 	script bool
-	// level is that of a problem: Wrong for a client that counts.
+	// level is the level of a problem: Wrong for a client that counts.
 	level netboot.Level
 }
 
-// probes lists the ways in which a machine asks.
+// probes returns the requests that a machine sends.
 func (r *report) probes(m hardware.Machine) []probe {
 	var list []probe
 	for _, c := range r.plan.Clients {
 		if r.scope.Proxy && c.HTTP {
-			continue // HTTP boot does not use proxies
+			continue // HTTP boot does not use proxy servers
 		}
 		for i, arch := range c.Archs {
-			// Firmware hardly ever has another number than the first.
+			// Firmware rarely has another number than the first.
 			list = append(list, probe{c.Request(m, arch, ""), fmt.Sprintf("%s firmware (architecture %d)", c.What, arch), &c, false, r.level(i == 0 && r.scope.counts(c.Firmware))})
 		}
 	}
 	for _, class := range r.plan.UserClasses {
 		for _, c := range r.plan.Clients {
 			if c.HTTP {
-				continue // iPXE asks in the same way whatever started it
+				continue // iPXE sends the same request after HTTP boot
 			}
 			counts := r.scope.counts(c.Firmware) || r.scope.counts(strings.Replace(c.Firmware, "uefi", "http", 1))
 			q := netboot.Client{}.Request(m, c.Archs[0], class)
@@ -153,7 +153,7 @@ func (r *report) level(counts bool) netboot.Level {
 	return netboot.Remark
 }
 
-// machine asks in all ways as one machine.
+// machine sends all requests of one machine and records the problems.
 func (r *report) machine(m hardware.Machine) {
 	var silent, answered []probe
 	for _, p := range r.probes(m) {
@@ -164,7 +164,7 @@ func (r *report) machine(m hardware.Machine) {
 			if level == netboot.Wrong {
 				level = netboot.Unknown
 			}
-			r.add(m, level, "", "what %s is told is not known: %s", p.who, got.Unsure)
+			r.add(m, level, "", "the answer to %s is not known: %s", p.who, got.Unsure)
 			answered = append(answered, p)
 		case !ok:
 			silent = append(silent, p)
@@ -177,7 +177,7 @@ func (r *report) machine(m hardware.Machine) {
 		}
 	}
 	if len(answered) == 0 {
-		r.add(m, netboot.Wrong, fmt.Sprintf("reserve each address by MAC, as %s for %s, in its subnet, %s", m.IP, m.MAC, m.Network), "no answer at all")
+		r.add(m, netboot.Wrong, fmt.Sprintf("reserve each address by MAC, such as %s for %s, in its subnet, %s", m.IP, m.MAC, m.Network), "no answer at all")
 		return
 	}
 	for _, level := range []netboot.Level{netboot.Wrong, netboot.Remark} {
@@ -193,23 +193,23 @@ func (r *report) machine(m hardware.Machine) {
 	}
 }
 
-// addresses compares what hardware.csv says.
+// addresses compares the answer with the values of hardware.csv.
 func (r *report) addresses(m hardware.Machine, p probe, got netboot.Reply) {
 	if got.IP != m.IP {
-		r.add(m, p.level, "reserve it by MAC", "gets %s, hardware.csv says %s", orNone(got.IP), m.IP)
-		return // of another network perhaps; the rest follows from it
+		r.add(m, p.level, "reserve it by MAC", "gets %s, but hardware.csv has %s", orNone(got.IP), m.IP)
+		return // perhaps of another network; the other differences follow from it
 	}
 	if got.Bits != m.Network.Bits() {
-		r.add(m, p.level, "", "gets a netmask of /%d, hardware.csv says /%d", got.Bits, m.Network.Bits())
+		r.add(m, p.level, "", "gets a netmask of /%d, but hardware.csv has /%d", got.Bits, m.Network.Bits())
 	}
 	if !slices.Equal(got.Routers, []netip.Addr{m.Gateway}) {
-		r.add(m, p.level, "", "gets the gateway %s, hardware.csv says %s", list(got.Routers), m.Gateway)
+		r.add(m, p.level, "", "gets the gateway %s, but hardware.csv has %s", list(got.Routers), m.Gateway)
 	}
 	if !slices.Equal(got.Nameservers, m.Nameservers) {
-		r.add(m, p.level, "", "gets the name servers %s, hardware.csv says %s", list(got.Nameservers), list(m.Nameservers))
+		r.add(m, p.level, "", "gets the name servers %s, but hardware.csv has %s", list(got.Nameservers), list(m.Nameservers))
 	}
 	if got.Hostname != m.Hostname {
-		r.add(m, netboot.Remark, "", "gets the host name %q, hardware.csv says %q", got.Hostname, m.Hostname)
+		r.add(m, netboot.Remark, "", "gets the host name %q, but hardware.csv has %q", got.Hostname, m.Hostname)
 	}
 	if r.plan.Domain != "" && got.Domain != r.plan.Domain {
 		r.add(m, netboot.Remark, "", "gets the domain %q, not %q", got.Domain, r.plan.Domain)
@@ -218,7 +218,7 @@ func (r *report) addresses(m hardware.Machine, p probe, got netboot.Reply) {
 
 func orNone(ip netip.Addr) string {
 	if !ip.IsValid() {
-		return "an address of no reservation"
+		return "an address without a reservation"
 	}
 	return ip.String()
 }
@@ -234,14 +234,14 @@ func list(addrs []netip.Addr) string {
 	return strings.Join(text, ", ")
 }
 
-// boot compares what to load.
+// boot compares the boot file and what belongs to it.
 func (r *report) boot(m hardware.Machine, p probe, got netboot.Reply) {
 	want, _ := r.plan.Answer(p.request)
 	if want.BootFile == "" {
-		return // a boot file does no harm to the installed system
+		return // the installed system ignores a boot file
 	}
 	if got.BootFile == "" {
-		r.add(m, p.level, "", "%s gets no boot file, it needs %q", p.who, want.BootFile)
+		r.add(m, p.level, "", "%s gets no boot file, but needs %q", p.who, want.BootFile)
 		return
 	}
 	if !r.sameFile(p, want.BootFile, got.BootFile) {
@@ -249,28 +249,28 @@ func (r *report) boot(m hardware.Machine, p probe, got netboot.Reply) {
 		return
 	}
 	if got.Menu {
-		r.add(m, netboot.Remark, "leave one entry for each kind of firmware", "%s is shown a menu of several entries and waits for a choice", p.who)
+		r.add(m, netboot.Remark, "keep one entry for each kind of firmware", "%s shows a menu of several entries and waits for a choice", p.who)
 	}
 	viaTFTP := !strings.Contains(got.BootFile, "://")
 	if got.NextServer != r.plan.Address && viaTFTP {
-		r.add(m, p.level, "set next-server", "%s is to load from %s, not from %s of phase %s", p.who, orServer(got.NextServer), r.plan.Address, r.plan.Phase)
+		r.add(m, p.level, "set next-server", "%s is told to load from %s, not from %s of phase %s", p.who, orServer(got.NextServer), r.plan.Address, r.plan.Phase)
 	}
 	if got.ServerName != "" && got.ServerName != r.plan.Address.String() && viaTFTP {
-		r.add(m, netboot.Remark, "leave it out or give the address", "%s is told the server name %q (option 66)", p.who, got.ServerName)
+		r.add(m, netboot.Remark, "remove it or set it to the address", "%s gets the server name %q (option 66)", p.who, got.ServerName)
 	}
 	r.vendor(m, p, got)
 	if want.VLAN != got.VLAN && !r.scope.Proxy {
-		r.add(m, netboot.Remark, fmt.Sprintf("sub-option 116 of option 43, the text %q", want.VLAN), "iPXE is not told the VLAN %s", want.VLAN)
+		r.add(m, netboot.Remark, fmt.Sprintf("send sub-option 116 of option 43, as the text %q", want.VLAN), "iPXE does not get the VLAN %s", want.VLAN)
 	}
 }
 
 func (r *report) vendor(m hardware.Machine, p probe, got netboot.Reply) {
 	http := p.client != nil && p.client.HTTP
 	if http && !strings.HasPrefix(got.Vendor, netboot.HTTPClient) {
-		r.add(m, p.level, "send option 60", "%s takes an answer only with %q in option 60", p.who, netboot.HTTPClient)
+		r.add(m, p.level, "send option 60", "%s accepts only an answer with %q in option 60", p.who, netboot.HTTPClient)
 	}
 	if !http && strings.HasPrefix(got.Vendor, netboot.HTTPClient) {
-		r.add(m, p.level, "send it to HTTP clients alone", "%s gets %q in option 60", p.who, netboot.HTTPClient)
+		r.add(m, p.level, "send it only to HTTP clients", "%s gets %q in option 60", p.who, netboot.HTTPClient)
 	}
 }
 
@@ -281,8 +281,8 @@ func orServer(ip netip.Addr) string {
 	return ip.String()
 }
 
-// sameFile accepts what comes to the same: iPXE with the firmware's own
-// driver, a directory with the MAC, the script's URL with the MAC in it.
+// sameFile reports whether two boot files are equivalent. It accepts iPXE with the
+// firmware's own driver, and the script's URL with the MAC in it.
 func (r *report) sameFile(p probe, want, got string) bool {
 	if want == got {
 		return true
@@ -299,20 +299,21 @@ func (r *report) sameFile(p probe, want, got string) bool {
 	return p.client.Name == "efi-x86" && path.Base(got) == "snp-x86_64.efi"
 }
 
-// fileRemedy explains the usual mistakes.
+// fileRemedy returns the remedy for a common mistake, or "".
 func (r *report) fileRemedy(p probe, got netboot.Reply) string {
 	switch {
 	case p.script && got.BootFile != "" && !strings.Contains(got.BootFile, "://"):
-		return "iPXE would load itself for ever; match its user class first"
+		return "iPXE would load itself forever; match its user class first"
 	case p.script && strings.HasSuffix(got.BootFile, "/auto.ipxe"):
-		return fmt.Sprintf("EKS Anywhere %s serves it there (the address is that of phase %s)", r.plan.Version, r.plan.Phase)
+		return fmt.Sprintf("EKS Anywhere %s serves it there (at the address of phase %s)", r.plan.Version, r.plan.Phase)
 	case p.client != nil && got.BootFile == r.plan.Clients[1].BootFile:
-		return "choose the program by option 93: this one is for UEFI x86-64 alone"
+		return "choose the program by option 93: this one is only for UEFI x86-64"
 	}
 	return ""
 }
 
-// strangers looks for settings that catch machines that are not in the list.
+// strangers looks for boot settings that also apply to machines that are not in
+// the plan.
 func (r *report) strangers() {
 	stranger := hardware.MAC{0x02, 0, 0, 0, 0, 1}
 	for {
@@ -327,7 +328,7 @@ func (r *report) strangers() {
 			got, ok := r.config.Answer(p.request)
 			want, _ := r.plan.Answer(netboot.Request{MAC: s.Machines[0].MAC, Archs: p.request.Archs, UserClass: p.request.UserClass, Vendor: p.request.Vendor})
 			if ok && got.Unsure == "" && got.BootFile != "" && r.sameFile(p, want.BootFile, got.BootFile) {
-				r.add(hardware.Machine{}, netboot.Remark, "bind the boot settings to the machines by a tag, class or group", "other clients in %s that boot by network are told %q too", s.Network, got.BootFile)
+				r.add(hardware.Machine{}, netboot.Remark, "bind the boot settings to the machines by a tag, class or group", "other clients in %s that boot from the network get %q too", s.Network, got.BootFile)
 			}
 		}
 	}

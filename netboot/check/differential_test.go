@@ -25,7 +25,7 @@ cp-1,02:00:00:00:00:01,192.0.2.11,255.255.255.0,192.0.2.1,192.0.2.53,type=cp,/de
 wk-1,02:00:00:00:00:02,192.0.2.12,255.255.255.0,192.0.2.1,192.0.2.53,type=worker,/dev/sda
 `
 
-// sample is one configuration to put to the model and to the server.
+// sample is a configuration to compare between the model and the server.
 type sample struct {
 	name, text string
 	proxy      bool
@@ -34,12 +34,12 @@ type sample struct {
 // Generated configurations for each server, by the grammars beside this file.
 const generated = 60
 
-// mostUnsure bounds the answers that a model may leave open, in percent.
+// mostUnsure limits the answers that a model may leave open, in percent.
 const mostUnsure = 15
 
-// TestVerdictsAreTheServers puts generated and hand-written configurations to
-// the model and to the real server: what is said of each kind of client must
-// be the same.
+// TestVerdictsAreTheServers compares the findings for the model with those for the
+// real server, for generated and hand-written configurations. They must be the
+// same for each kind of client.
 func TestVerdictsAreTheServers(t *testing.T) {
 	for _, tt := range []struct {
 		server  netboot.Server
@@ -63,7 +63,7 @@ func TestVerdictsAreTheServers(t *testing.T) {
 	}
 }
 
-// written reads the configurations in testdata/sites.
+// written returns the configurations in testdata/sites.
 func written(t *testing.T, server string) []sample {
 	t.Helper()
 	files, err := filepath.Glob("testdata/sites/" + server + ".*")
@@ -88,7 +88,7 @@ type differ struct {
 	asked, unsure int
 }
 
-// compare runs the server with the sample and asks it all that the checks ask.
+// compare runs the server with the sample and sends it all requests of the checks.
 func (d *differ) compare(t *testing.T, s sample) {
 	t.Helper()
 	open := func(string) ([]byte, error) { return []byte(s.text), nil }
@@ -114,8 +114,8 @@ func (d *differ) compare(t *testing.T, s sample) {
 	}
 }
 
-// onTheWire replaces the interfaces of a site by the test's, and keeps a
-// server from looking for seconds whether an address is free.
+// onTheWire replaces the interfaces of a site with the test's, and keeps a server
+// from probing for seconds whether an address is free.
 func onTheWire(server, text string) string {
 	switch server {
 	case "dnsmasq":
@@ -135,7 +135,7 @@ func verdicts(p *netboot.Plan, c netboot.Config, s check.Scope) []string {
 	return list
 }
 
-// recorder notes what is asked.
+// recorder records the requests.
 type recorder struct{ requests []netboot.Request }
 
 func (r *recorder) Answer(q netboot.Request) (netboot.Reply, bool) {
@@ -143,7 +143,7 @@ func (r *recorder) Answer(q netboot.Request) (netboot.Reply, bool) {
 	return netboot.Reply{}, false
 }
 
-// settled is the server, but the model where that says it does not know.
+// settled answers as the server, or as the model where the model is unsure.
 type settled struct {
 	model, live netboot.Config
 	plan        *netboot.Plan
@@ -165,7 +165,7 @@ func (s *settled) Answer(q netboot.Request) (netboot.Reply, bool) {
 	return r, ok
 }
 
-// own clears what a server puts in by itself, and an address out of a pool.
+// own clears what a server adds by itself, and an address from a pool.
 func (s *settled) own(r netboot.Reply) netboot.Reply {
 	self := func(text string) bool { return text == nettest.ServerIP }
 	if len(r.Routers) == 1 && self(r.Routers[0].String()) {
@@ -190,10 +190,10 @@ func (s *settled) own(r netboot.Reply) netboot.Reply {
 	return r
 }
 
-// pick returns one of the choices.
+// pick returns one of the choices at random.
 func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }
 
-// maybe returns text in about one of n cases, else nothing.
+// maybe returns text in about one of n cases, and otherwise "".
 func maybe(r *rand.Rand, n int, text string) string {
 	if r.IntN(n) == 0 {
 		return text

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// dhcpdSample makes a configuration of ISC dhcpd that it takes.
+// dhcpdSample returns a configuration that ISC dhcpd accepts.
 func dhcpdSample(r *rand.Rand) sample {
 	g := &dhcpdGrammar{Rand: r, arch: pick(r, "pxe-system-type", "arch", "client-architecture")}
 	var b strings.Builder

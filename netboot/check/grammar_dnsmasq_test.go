@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// dnsmasqSample makes a configuration of dnsmasq that it takes: some serve the
-// machines, most get something wrong.
+// dnsmasqSample returns a configuration that dnsmasq accepts. Some serve the
+// machines; most have something wrong.
 func dnsmasqSample(r *rand.Rand) sample {
 	proxy := r.IntN(4) == 0
 	var b strings.Builder

@@ -8,7 +8,7 @@ import (
 
 type object = map[string]any
 
-// keaSample makes a configuration of Kea that it takes.
+// keaSample returns a configuration that Kea accepts.
 func keaSample(r *rand.Rand) sample {
 	subnet := object{"id": 1, "subnet": "192.0.2.0/24"}
 	if r.IntN(3) > 0 {
@@ -108,7 +108,7 @@ func keaReservations(r *rand.Rand, server, subnet object, level func() object) {
 	}
 }
 
-// keaClasses makes classes with tests of many forms.
+// keaClasses returns classes with tests of many forms.
 func keaClasses(r *rand.Rand) []object {
 	tink := pick(r, "option[77].hex == 'Tinkerbell'", "substring(option[77].hex,0,10) == 'Tinkerbell'", "option[77].exists", "option[user-class].hex == 'Tinkerbell'", "option[77].hex == 0x54696e6b657262656c6c", "option[77].hex == 'tinkerbell'", "substring(option[77].hex,-4,all) == 'bell'", "member('KNOWN') and option[77].hex == 'Tinkerbell'", "'Tinkerbell' == option[77].hex", "option[77].text == 'Tinkerbell'")
 	list := []object{{"name": "metal"}}

@@ -13,9 +13,9 @@ import (
 	"hookbuild/test/nettest"
 )
 
-// TestProvenConfigurations checks configurations written by hand that boot
-// every kind of client, and shorter ones, of which it is said what they leave
-// out. [TestVerdictsAreTheServers] asks the servers themselves.
+// TestProvenConfigurations checks configurations written by hand that boot every
+// kind of client, and shorter ones, for which the findings must name what they
+// leave out. [TestVerdictsAreTheServers] compares them with the servers.
 func TestProvenConfigurations(t *testing.T) {
 	const dir = "testdata/proven"
 	csv, err := os.ReadFile(filepath.Join(dir, "hardware.csv"))

@@ -13,17 +13,17 @@ import (
 )
 
 type (
-	// environment is what a condition can refer to.
+	// environment holds everything that a condition can refer to.
 	environment struct {
 		request netboot.Request
-		// known reports that the client has a host declaration, static that it
-		// has a fixed address.
+		// known reports whether the client has a host declaration, and static
+		// whether it has a fixed address.
 		known, static bool
 	}
-	// condition is a test of a request. Why is not empty when the result is
-	// not known, and says why.
+	// condition is a test of a request. If the result is not known, why says
+	// the reason.
 	condition func(*environment) (holds bool, why string)
-	// value is the bytes of a term; ok is false where an option is not sent.
+	// value is a term. Ok is false if the term is an option that is not sent.
 	value func(*environment) (bytes string, ok bool, why string)
 )
 
@@ -34,7 +34,7 @@ type conditionReader struct {
 	depth  int
 }
 
-// parseCondition reads what follows if, up to the {.
+// parseCondition parses the text between if and {.
 func parseCondition(tokens []token, names map[string]int) (condition, error) {
 	r := &conditionReader{tokens: tokens, names: names}
 	c, err := r.or()
@@ -44,7 +44,7 @@ func parseCondition(tokens []token, names map[string]int) (condition, error) {
 	return c, err
 }
 
-// parseValue reads the expression of a statement.
+// parseValue parses the expression of a statement.
 func parseValue(tokens []token, names map[string]int) (value, error) {
 	r := &conditionReader{tokens: tokens, names: names}
 	v, err := r.value()
@@ -138,7 +138,7 @@ func (r *conditionReader) not() (condition, error) {
 	case r.take("exists"):
 		code := codeOf(r.next().text, r.names)
 		if code == 0 {
-			return nil, errors.New("the option is not known here")
+			return nil, errors.New("hookbuild does not know the option")
 		}
 		return func(e *environment) (bool, string) {
 			_, sent, _, known := e.request.Option(code)
@@ -174,7 +174,7 @@ func (r *conditionReader) comparison() (condition, error) {
 	}
 	unequal := r.take("!", "=") || r.take("!=")
 	if !unequal && !r.take("=") {
-		return nil, errors.New("a comparison with = is expected")
+		return nil, errors.New("expected a comparison with =")
 	}
 	right, err := r.value()
 	return func(e *environment) (bool, string) {
@@ -184,7 +184,7 @@ func (r *conditionReader) comparison() (condition, error) {
 	}, err
 }
 
-// pattern reads the regular expression of a comparison.
+// pattern parses the regular expression of a comparison.
 func (r *conditionReader) pattern(of value, flags string) (condition, error) {
 	t := r.next()
 	re, err := regexp.Compile(flags + t.text)
@@ -232,7 +232,7 @@ func constant(text string) value {
 func (r *conditionReader) option() (value, error) {
 	code := codeOf(r.next().text, r.names)
 	if code == 0 {
-		return nil, errors.New("the option is not known here")
+		return nil, errors.New("hookbuild does not know the option")
 	}
 	return func(e *environment) (string, bool, string) {
 		text, sent, valued, known := e.request.Option(code)
@@ -246,7 +246,7 @@ func (r *conditionReader) option() (value, error) {
 	}, nil
 }
 
-// number reads bytes in hexadecimal, as 00:07.
+// number parses hexadecimal bytes, such as 00:07.
 func number(text string) (string, error) {
 	var padded []string
 	for part := range strings.SplitSeq(text, ":") {
@@ -262,7 +262,7 @@ func number(text string) (string, error) {
 	return string(raw), nil
 }
 
-// integer reads a comma and a number that is not negative.
+// integer parses a comma and a number that is not negative.
 func (r *conditionReader) integer() (int, bool) {
 	comma := r.take(",")
 	n, err := strconv.Atoi(r.next().text)
@@ -303,7 +303,7 @@ func (r *conditionReader) suffix() (value, error) {
 	}, nil
 }
 
-// concat joins what is there of its arguments.
+// concat joins those of its arguments that exist.
 func (r *conditionReader) concat() (value, error) {
 	var parts []value
 	for {

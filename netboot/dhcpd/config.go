@@ -11,20 +11,20 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// config is what a configuration says about the machines.
+// config is a parsed configuration.
 type config struct {
 	root    *scope
 	subnets []*subnet
 	hosts   []host
 	classes []*class
-	// unsure says what was not read that can change any answer.
+	// unsure names something that was not read and can change any answer.
 	unsure string
-	// assumed reports that the subnets are expected in another file.
+	// assumed reports whether the subnets are expected in another file.
 	assumed bool
 }
 
 type (
-	// scope is a block and those around it.
+	// scope is a block, with the blocks around it.
 	scope struct {
 		parent     *scope
 		statements []statement
@@ -34,11 +34,11 @@ type (
 		name   string
 		code   int // of an option
 		values []token
-		// expression is the value where it is to be evaluated; unread says why
-		// it is not.
+		// expression is the value if it must be evaluated. Unread says why it
+		// was not parsed.
 		expression value
 		unread     string
-		// optional sets only what is not set yet.
+		// optional means that the statement does not replace a set value.
 		optional    bool
 		conditional *conditional
 	}
@@ -51,11 +51,11 @@ type (
 	subnet struct {
 		network netip.Prefix
 		scope   *scope
-		// shared is the shared network's scope; nil without one.
+		// shared is the scope of the shared network, or nil.
 		shared *scope
 		pools  []pool
 	}
-	// pool is a range of addresses with who may use it.
+	// pool is a range of addresses, with the clients that may use it.
 	pool struct {
 		scope   *scope
 		permits []permit
@@ -73,7 +73,7 @@ type (
 		unread string // why its address is not known
 		scope  *scope
 	}
-	// class has a condition or a value that its subclasses name, or both.
+	// class has a condition, or a value that its subclasses name, or both.
 	class struct {
 		name   string
 		scope  *scope
@@ -89,7 +89,7 @@ type (
 	}
 )
 
-// last is the last value's text.
+// last returns the text of the last value.
 func (s statement) last() string {
 	if len(s.values) == 0 {
 		return ""
@@ -110,7 +110,7 @@ func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
 	return a.reply, ok
 }
 
-// answer is a reply that is being put together.
+// answer is a reply under construction.
 type answer struct {
 	*config
 	environment
@@ -118,19 +118,19 @@ type answer struct {
 	unsure string
 	// members are the client's classes.
 	members map[string]bool
-	// flags are the settings allow, deny and the like; set are the options
-	// that have a value.
+	// flags are settings such as allow and deny. Set holds the options that
+	// have a value.
 	flags map[string]bool
 	set   map[int]bool
-	// file and server are the header's fields, which options override.
+	// file and server are fields of the header, which options override.
 	file, server string
 }
 
 func (a *answer) doubt(why string) { a.unsure = cmp.Or(a.unsure, why) }
 
-// put chooses the address and executes the scopes in dhcpd's order: those of
-// the subnet, of the pool, of the classes (the first declared last), of the
-// host. Each leaves out the blocks that one before it has executed.
+// put chooses the address and executes the scopes in dhcpd's order: the subnet,
+// the pool, the classes (the first declared last), the host. Each scope skips the
+// blocks that an earlier one has executed.
 func (a *answer) put() bool {
 	classes := a.classify()
 	s := a.subnetOf()
@@ -162,7 +162,7 @@ func (a *answer) put() bool {
 	return true
 }
 
-// denied reports whether a setting is there and off.
+// denied reports whether a setting exists and is off.
 func denied(flags map[string]bool, name string) bool {
 	on, set := flags[name]
 	return set && !on
@@ -185,7 +185,7 @@ func (a *answer) finish(h host, s *subnet, ip netip.Addr) {
 	}
 }
 
-// subnetOf returns the subnet that the client asks from.
+// subnetOf returns the subnet of the client.
 func (a *answer) subnetOf() *subnet {
 	for _, s := range a.subnets {
 		if s.network.IsValid() && s.network.Contains(a.request.Network.Addr()) {
@@ -202,9 +202,9 @@ func (a *answer) subnetOf() *subnet {
 	return s
 }
 
-// find looks for a host with an address in the network, which may be in
-// another subnet of the shared network; else for one without an address. The
-// client is known when any host has its MAC.
+// find looks for a host with an address in the network, which may be in another
+// subnet of the shared network, and then for a host without an address. The client
+// is known if any host has its MAC.
 func (a *answer) find(s *subnet) (host, *subnet, netip.Addr) {
 	var without host
 	for _, h := range a.hosts {
@@ -246,7 +246,8 @@ func (a *answer) poolOf(s *subnet) (pool, bool) {
 	return pool{}, false
 }
 
-// permitted reports whether some allow holds, or none is there, and no deny.
+// permitted reports whether no deny applies, and an allow applies unless the pool
+// has none.
 func (a *answer) permitted(p pool) bool {
 	allowed, allows := false, false
 	for _, permit := range p.permits {
@@ -275,7 +276,7 @@ func (a *answer) covers(whom string) bool {
 	case strings.HasPrefix(whom, "dynamic bootp"):
 		return false
 	}
-	a.doubt("who may use a pool is not evaluated: " + whom)
+	a.doubt("the permission of a pool is not evaluated: " + whom)
 	return false
 }
 
@@ -325,8 +326,9 @@ func (a *answer) subclassOf(c *class) []*scope {
 	return []*scope{c.scope}
 }
 
-// run executes a scope's statements after those around it, so that the inner
-// ones win, up to what limit and those around that have executed.
+// run executes the statements of a scope after those of the scopes around it, so
+// that the inner ones win. It skips limit and the scopes around it, which are
+// executed already.
 func (a *answer) run(s, limit *scope) {
 	if s == nil {
 		return
@@ -385,7 +387,7 @@ func (a *answer) apply(s statement) {
 	}
 }
 
-// text returns a statement's value.
+// text returns the value of a statement.
 func (a *answer) text(s statement) string {
 	if s.unread != "" {
 		a.doubt("the value of " + s.name + " is not evaluated: " + s.unread)
@@ -438,7 +440,7 @@ func addresses(values []token) []netip.Addr {
 	return netboot.ParseAddrs(text)
 }
 
-// vlan reads sub-option 116 out of option 43 in hexadecimal.
+// vlan returns sub-option 116 of option 43, which is in hexadecimal.
 func vlan(text string) string {
 	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package dhcpd writes and reads the configuration of ISC's dhcpd, which many
-// sites still run though its support ended in 2022.
+// Package dhcpd writes and reads the configuration of ISC dhcpd, which many sites
+// still run although its support ended in 2022.
 //
-// Its option 93 is built in under the name pxe-system-type; older files
-// declare it again under another name, which is allowed. Everything else it
-// needs is built in too, so that a fragment declares nothing that could clash
-// with the site's own declarations.
+// Dhcpd has option 93 built in under the name pxe-system-type. Older files declare
+// it again under another name, which is allowed. Everything else that a fragment
+// needs is built in too, so it declares nothing that could clash with the site's
+// own declarations.
 package dhcpd
 
 import (
@@ -32,9 +32,9 @@ func (Server) Name() string { return "dhcpd" }
 // Modes implements [netboot.Server].
 func (Server) Modes() []netboot.Mode { return []netboot.Mode{netboot.Full, netboot.Fragment} }
 
-// Checker implements [netboot.Server]. With -q it would not say what is wrong.
-// The check would read the lease file,
-// which it need not have.
+// Checker implements [netboot.Server]. With -q dhcpd would not print what is wrong.
+// The lease file is /dev/null, because the check would otherwise read one, which
+// need not exist.
 func (Server) Checker(file string) []string {
 	return []string{"dhcpd", "-t", "-4", "-cf", file, "-lf", "/dev/null"}
 }
@@ -77,7 +77,7 @@ func functions() template.FuncMap {
 	}
 }
 
-// classes is true for the user classes.
+// classes returns a condition that holds for the user classes.
 func classes(list []string) string {
 	tests := make([]string, len(list))
 	for i, c := range list {
@@ -89,7 +89,8 @@ func classes(list []string) string {
 	return "(" + strings.Join(tests, " or ") + ")"
 }
 
-// archs is true for the architectures: the first that option 93 lists counts.
+// archs returns a condition that holds for the architectures. The first one in
+// option 93 counts.
 func archs(list []uint16) string {
 	tests := make([]string, len(list))
 	for i, a := range list {

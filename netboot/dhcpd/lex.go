@@ -2,7 +2,7 @@ package dhcpd
 
 import "strings"
 
-// token is a word, a string or a sign of dhcpd.conf.
+// token is a word, string or sign of dhcpd.conf.
 type token struct {
 	text   string
 	quoted bool
@@ -10,7 +10,7 @@ type token struct {
 	line   int
 }
 
-// lex splits a configuration into tokens; comments go.
+// lex splits a configuration into tokens, without comments.
 func lex(file, text string) []token {
 	var list []token
 	line := 1
@@ -46,7 +46,7 @@ func lex(file, text string) []token {
 	return list
 }
 
-// stringEnd is the length of the string that text begins with.
+// stringEnd returns the length of the string at the beginning of text.
 func stringEnd(text string) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {

@@ -19,22 +19,22 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	c.root = &scope{}
 	p.block(c.root, true)
 	if p.foreign != "" && p.recognised == 0 {
-		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("no statement of it is one of dhcpd (%q)", p.foreign))}
+		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("it has no statement of dhcpd (%q)", p.foreign))}
 	}
 	if len(c.subnets) == 0 {
 		level := netboot.Wrong
 		if len(c.hosts) > 0 { // a fragment: its subnets are in another file
 			level = netboot.Remark
 		}
-		p.find(token{file: name}, level, "there is no subnet: a server of its own does not start", "declare the machines' subnets")
+		p.find(token{file: name}, level, "there is no subnet, so a dedicated server does not start", "declare the machines' subnets")
 		c.assumed = true
 	}
 	return c, p.findings
 }
 
 const (
-	deepest = 64      // blocks in one another
-	most    = 8       // files that include one another
+	deepest = 64      // nested blocks
+	most    = 8       // nested includes
 	longest = 4 << 20 // tokens of all files
 )
 
@@ -48,12 +48,12 @@ type parser struct {
 	included int
 	// names are the options that the file declares.
 	names map[string]int
-	// subnet, shared and pool are those being read.
+	// subnet, shared and pool are the blocks being read.
 	subnet *subnet
 	shared *scope
 	pool   *pool
-	// recognised counts the statements that are common in dhcpd's files;
-	// foreign is the first word of one that is not.
+	// recognised counts the statements that are common in dhcpd's files.
+	// Foreign is the first word of another statement.
 	recognised int
 	foreign    string
 }
@@ -62,7 +62,7 @@ func (p *parser) find(at token, level netboot.Level, text, remedy string) {
 	p.findings = append(p.findings, netboot.Finding{File: at.file, Line: at.line, Level: level, Text: text, Remedy: remedy})
 }
 
-// load puts a file's tokens before those that are left.
+// load inserts the tokens of a file before the remaining ones.
 func (p *parser) load(name string) {
 	text, err := p.open(name)
 	if err != nil {
@@ -71,14 +71,14 @@ func (p *parser) load(name string) {
 	}
 	tokens := lex(name, string(text))
 	if len(tokens)+len(p.tokens) > longest {
-		p.find(token{file: name}, netboot.Wrong, "the configuration is too long to be checked", "")
+		p.find(token{file: name}, netboot.Wrong, "the configuration is too long to check", "")
 		return
 	}
 	p.tokens = slices.Concat(tokens, p.tokens)
 }
 
-// statement takes the words up to a ; or {, and says which it was; end is 0 at
-// the end of the text and '}' at that of a block.
+// statement returns the words up to a ; or {, and which of them it was. End is 0 at
+// the end of the text and '}' at the end of a block.
 func (p *parser) statement() (words []token, end byte) {
 	for len(p.tokens) > 0 {
 		t := p.tokens[0]
@@ -94,13 +94,13 @@ func (p *parser) statement() (words []token, end byte) {
 	return words, 0
 }
 
-// common are words that statements of dhcpd begin with; every working
-// configuration has some of them.
+// common lists words that begin statements of dhcpd. Every working configuration
+// has some of them.
 const common = " subnet shared-network host group class subclass pool option include if allow deny ignore authoritative" +
 	" default-lease-time max-lease-time min-lease-time next-server filename server-name ddns-update-style log-facility" +
 	" range hardware fixed-address use-host-decl-names ddns-updates key zone failover local-address set "
 
-// recognise judges the first token of a statement.
+// recognise records whether the first token of a statement is common.
 func (p *parser) recognise(t token) {
 	switch {
 	case !t.quoted && strings.Contains(common, " "+t.text+" "):
@@ -110,10 +110,10 @@ func (p *parser) recognise(t token) {
 	}
 }
 
-// block reads statements into s up to its end.
+// block reads the statements of a block into s.
 func (p *parser) block(s *scope, top bool) {
 	if p.depth++; p.depth > deepest {
-		p.find(token{file: p.file}, netboot.Wrong, "the blocks are nested too deep to be checked", "")
+		p.find(token{file: p.file}, netboot.Wrong, "the blocks are nested too deep to check", "")
 		p.tokens = nil
 	}
 	defer func() { p.depth-- }()
@@ -135,7 +135,7 @@ func (p *parser) block(s *scope, top bool) {
 			if !top {
 				return
 			}
-			p.find(token{file: p.file}, netboot.Wrong, "a } is too many", "")
+			p.find(token{file: p.file}, netboot.Wrong, "there is one } too many", "")
 		case len(words) == 0 && end == '{':
 			p.block(&scope{}, false)
 		case end == '{':
@@ -172,7 +172,7 @@ func (p *parser) nested(s *scope, words []token) {
 	case "group":
 		p.block(&scope{parent: s}, false)
 	case "failover", "zone", "key", "on":
-		p.block(&scope{}, false) // nothing that a client is told
+		p.block(&scope{}, false) // nothing that clients see
 	default:
 		p.find(words[0], netboot.Remark, words[0].text+" { is not evaluated", "")
 		p.config.unsure = fmt.Sprintf("%s:%d: %s { is not evaluated", words[0].file, words[0].line, words[0].text)
@@ -191,7 +191,7 @@ func (p *parser) inPool(s *scope) {
 	p.pool = outside
 }
 
-// class reads a class with its block. The conditions are statements in it.
+// class reads a class with its block, in which its conditions are statements.
 func (p *parser) class(s *scope, words []token) {
 	if len(words) < 2 {
 		p.find(words[0], netboot.Wrong, "the class has no name", "")
@@ -227,7 +227,7 @@ func (p *parser) subclass(s *scope, words []token) {
 	p.block(inner, false)
 }
 
-// addSubclass adds a subclass; without a block it has the class's settings.
+// addSubclass adds a subclass. Without a block it has the settings of the class.
 func (p *parser) addSubclass(words []token, inner *scope) {
 	for _, c := range p.config.classes {
 		if len(words) != 3 || c.name != words[1].text {
@@ -250,7 +250,7 @@ func (p *parser) addSubclass(words []token, inner *scope) {
 		c.subs = append(c.subs, subclass{data, inner})
 		return
 	}
-	p.find(words[0], netboot.Wrong, "the subclass is of a class that is not declared before it", "")
+	p.find(words[0], netboot.Wrong, "the class of the subclass is not declared before it", "")
 }
 
 // conditional reads if, elsif and else with their blocks.
@@ -313,7 +313,7 @@ func (p *parser) inSubnet(s *scope, words []token) {
 	p.config.subnets = append(p.config.subnets, n)
 }
 
-// ones counts the leading ones of a netmask.
+// ones returns the number of leading ones in a netmask.
 func ones(mask netip.Addr) int {
 	n := 0
 	for _, b := range mask.As4() {
@@ -351,7 +351,7 @@ func (p *parser) host(s *scope, words []token) {
 	}
 }
 
-// parseMAC reads an Ethernet address whose bytes may have one digit.
+// parseMAC parses an Ethernet address. Its bytes may have one digit.
 func parseMAC(s string) (hardware.MAC, bool) {
 	raw, err := number(s)
 	if err != nil || len(raw) != len(hardware.MAC{}) {
@@ -367,7 +367,7 @@ func (p *parser) simple(s *scope, words []token) {
 	case "include":
 		if len(values) == 1 {
 			if p.included++; p.included > most {
-				p.find(words[0], netboot.Wrong, "more files are included than are checked", "")
+				p.find(words[0], netboot.Wrong, "the configuration includes too many files to check", "")
 				return
 			}
 			p.load(values[0].text)
@@ -409,7 +409,7 @@ func (p *parser) simple(s *scope, words []token) {
 	s.statements = append(s.statements, statement{name: name, values: values})
 }
 
-// join returns the words of a statement with spaces between them.
+// join returns the words of a statement, separated by spaces.
 func join(values []token) string {
 	text := make([]string, len(values))
 	for i, v := range values {
@@ -418,7 +418,7 @@ func join(values []token) string {
 	return strings.Join(text, " ")
 }
 
-// evaluated reads the value of a statement that may be an expression.
+// evaluated parses the value of a statement, which may be an expression.
 func (p *parser) evaluated(st *statement) {
 	values := st.values
 	if len(values) > 0 && !values[0].quoted && values[0].text == "=" {
@@ -440,7 +440,7 @@ func (p *parser) evaluated(st *statement) {
 	st.expression = v
 }
 
-// option reads a value, or the declaration of an option.
+// option reads the value or the declaration of an option.
 func (p *parser) option(s *scope, words []token) {
 	if len(words) < 3 {
 		p.find(words[0], netboot.Wrong, "the option has no value", "")
@@ -464,7 +464,7 @@ func (p *parser) option(s *scope, words []token) {
 	s.statements = append(s.statements, st)
 }
 
-// codeOf is the number of an option, 0 for one that does not matter here.
+// codeOf returns the number of an option, or 0 for an option that is not used here.
 func codeOf(name string, declared map[string]int) int {
 	if code, ok := declared[name]; ok {
 		return code

@@ -10,8 +10,8 @@ import (
 	"hookbuild/test/nettest"
 )
 
-// Configurations as they were published, and others that a server takes
-// without a word: each with all that is wrong with it.
+// TestWrong checks configurations as they were published, and others that a
+// server accepts silently. The golden files hold all findings of each.
 func TestWrong(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	files, err := filepath.Glob("testdata/wrong/*.conf")
@@ -23,7 +23,7 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// The model that the checks ask tells what the server itself tells.
+// TestModelAgreesWithServer checks that the model answers as the server does.
 func TestModelAgreesWithServer(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	for _, name := range []string{"runs.conf"} {
@@ -41,7 +41,7 @@ func TestModelAgreesWithServer(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are, reading and asking ends without harm.
+// FuzzParse parses any bytes and sends requests, which must not panic or hang.
 func FuzzParse(f *testing.F) {
 	p := nettest.PlanOf(f, netboot.Options{}, nettest.OneSubnetCSV)
 	for _, pattern := range []string{"testdata/wrong/*", "testdata/full/*", "testdata/site/*"} {

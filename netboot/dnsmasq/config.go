@@ -13,7 +13,7 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// config is what a configuration says about DHCP, in the order of its lines.
+// config holds the DHCP settings of a configuration, in the order of its lines.
 type config struct {
 	ranges   []addrRange
 	hosts    []host
@@ -25,13 +25,15 @@ type config struct {
 	ignores  [][]string
 	tagIfs   []tagIf
 	domain   string
-	// prompts reports that pxe-prompt is set, waits that it leaves time to choose.
+	// prompts reports whether pxe-prompt is set, and waits whether it leaves
+	// time to choose.
 	prompts, waits bool
-	// unsure says what was not read that can change any answer.
+	// unsure names something that was not read and can change any answer.
 	unsure string
-	// unknownTags are set by lines that are not evaluated, with the reason.
+	// unknownTags maps the tags that lines set which are not evaluated to the
+	// reason.
 	unknownTags map[string]string
-	// assumed reports that the ranges are expected in another file.
+	// assumed reports whether the ranges are expected in another file.
 	assumed bool
 }
 
@@ -60,7 +62,7 @@ type (
 		set   string
 		code  int
 		value string
-		// text compares anywhere in the option's bytes.
+		// text means that value may be anywhere in the option.
 		text bool
 	}
 	// cardTag sets a tag by MAC address.
@@ -77,16 +79,17 @@ type (
 	pxeService struct {
 		tags []string
 		arch uint16
-		// file is "" for booting from the local disk.
+		// file is "" to boot from the local disk.
 		file string
 		next netip.Addr
-		// elsewhere reports a number or name that another server resolves.
+		// elsewhere reports whether the service is a number or name that
+		// another server resolves.
 		elsewhere bool
 	}
 	tagIf struct{ set, tags []string }
 )
 
-// pattern is a MAC address in which bytes may be left open.
+// pattern is a MAC address with wildcard bytes.
 type pattern struct {
 	mac  hardware.MAC
 	open [6]bool
@@ -101,7 +104,7 @@ func (p pattern) matches(m hardware.MAC) bool {
 	return true
 }
 
-// exact counts the bytes that are given.
+// exact returns the number of bytes that are not wildcards.
 func (p pattern) exact() int {
 	n := 0
 	for _, open := range p.open {
@@ -112,8 +115,8 @@ func (p pattern) exact() int {
 	return n
 }
 
-// tagged reports whether a line's conditions hold: all of them; "!" and "#"
-// negate.
+// tagged reports whether all conditions of a line hold. "!" and "#" negate a
+// condition.
 func tagged(conditions []string, tags map[string]bool) bool {
 	for _, c := range conditions {
 		name := strings.TrimLeft(c, "!#")
@@ -137,11 +140,11 @@ func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
 	return reply, ok
 }
 
-// exchange is one client's, while its answer is put together.
+// exchange builds the answer to one client.
 type exchange struct {
 	*config
 	request netboot.Request
-	// own are the client's tags, all also those of the range.
+	// own holds the client's tags, and all those and the tags of the range.
 	own, all map[string]bool
 	unsure   string
 }
@@ -199,7 +202,7 @@ func addTags(tags map[string]bool, names []string) {
 	}
 }
 
-// holds is [tagged], and notes a tag that is not known.
+// holds is [tagged]. It also records a doubt about a tag that is not known.
 func (e *exchange) holds(conditions []string, tags map[string]bool) bool {
 	for _, c := range conditions {
 		if why, ok := e.unknownTags[strings.TrimLeft(c, "!#")]; ok {
@@ -209,7 +212,7 @@ func (e *exchange) holds(conditions []string, tags map[string]bool) bool {
 	return tagged(conditions, tags)
 }
 
-// rangeOf finds the range that serves the client's network.
+// rangeOf returns the range that serves the client's network.
 func (e *exchange) rangeOf() (addrRange, bool) {
 	for _, r := range e.ranges {
 		if e.request.Network.Contains(r.start) && e.holds(r.filter, e.own) {
@@ -222,9 +225,9 @@ func (e *exchange) rangeOf() (addrRange, bool) {
 	return addrRange{}, false
 }
 
-// hostOf finds the reservation: one whose conditions hold before those without,
-// the whole MAC before a pattern, and then the last line. One for another
-// network does not count.
+// hostOf returns the reservation. One whose conditions hold precedes those without
+// conditions, a whole MAC precedes a pattern, and then the last line wins. A
+// reservation for another network does not count.
 func (e *exchange) hostOf() (host, bool) {
 	for _, conditional := range []bool{true, false} {
 		best, found := host{}, 0
@@ -245,7 +248,7 @@ func (e *exchange) hostOf() (host, bool) {
 	return host{}, false
 }
 
-// clientTags collects what the client's own words set.
+// clientTags returns the tags that the client's request and MAC set.
 func (e *exchange) clientTags() map[string]bool {
 	tags := map[string]bool{}
 	for _, m := range e.matches {
@@ -300,8 +303,8 @@ func (e *exchange) runTagIfs(tags map[string]bool) {
 	}
 }
 
-// matches compares as dnsmasq does: text anywhere, numbers two bytes at a
-// time.
+// matches compares as dnsmasq does. Text may be anywhere in the option; numbers
+// are compared two bytes at a time.
 func (m match) matches(q netboot.Request) (holds, known bool) {
 	value, sent, valued, known := q.Option(m.code)
 	switch {
@@ -321,9 +324,9 @@ func (m match) matches(q netboot.Request) (holds, known bool) {
 	return strings.Contains(value, m.value), m.text
 }
 
-// optionOf finds the values of an option: of the lines whose tags match the
-// last, first without the tags of the range, then with them, then a line
-// without tags.
+// optionOf returns the values of an option, from the last line whose tags match.
+// It looks at lines that match without the tags of the range, then at those that
+// match with them, then at lines without tags.
 func (e *exchange) optionOf(code int) ([]string, bool) {
 	last := func(fits func(option) bool) ([]string, bool) {
 		for _, o := range slices.Backward(e.options) {
@@ -371,7 +374,7 @@ func (e *exchange) addresses(r addrRange, h host) netboot.Reply {
 	return reply
 }
 
-// boot finds the dhcp-boot line: the last whose tags match, else the last
+// boot returns the last dhcp-boot line whose tags match, or else the last one
 // without tags.
 func (e *exchange) boot() (boot, bool) {
 	for _, withTags := range []bool{true, false} {
@@ -384,8 +387,8 @@ func (e *exchange) boot() (boot, bool) {
 	return boot{}, false
 }
 
-// bootOf adds what dhcp-boot and options tell of booting. An invalid next
-// server is dnsmasq itself.
+// bootOf adds the boot settings from dhcp-boot and options. An invalid next server
+// means dnsmasq itself.
 func (e *exchange) bootOf(r *netboot.Reply) {
 	b, ok := e.boot()
 	file, name := e.first(67), e.first(66)
@@ -397,7 +400,7 @@ func (e *exchange) bootOf(r *netboot.Reply) {
 	}
 	r.BootFile, r.ServerName, r.NextServer = b.file, b.name, b.next
 	if file != "" && b.file != "" || name != "" && b.name != "" {
-		e.doubt("dhcp-boot and dhcp-option both give the boot file or server name, and both are sent")
+		e.doubt("dhcp-boot and dhcp-option both set the boot file or server name, and both are sent")
 	}
 	if b.file == "" {
 		r.BootFile = file
@@ -407,11 +410,12 @@ func (e *exchange) bootOf(r *netboot.Reply) {
 	}
 }
 
-// vendorOptions adds option 43. With it dnsmasq repeats the client's option 60.
+// vendorOptions adds option 43. If it is sent, dnsmasq repeats the client's option
+// 60.
 func (e *exchange) vendorOptions(r *netboot.Reply) {
 	r.VLAN = vlan(e.first(43))
 	sent := false
-	class := cmp.Or(r.Vendor, e.request.Vendor) // the one sent back counts
+	class := cmp.Or(r.Vendor, e.request.Vendor) // the one in the answer counts
 	for _, o := range e.options {
 		if o.vendor == "" || !strings.Contains(class, o.vendor) || !e.holds(o.tags, e.all) {
 			continue
@@ -426,7 +430,7 @@ func (e *exchange) vendorOptions(r *netboot.Reply) {
 	}
 }
 
-// vlan reads sub-option 116 out of option 43 in hexadecimal.
+// vlan returns sub-option 116 of option 43, which is in hexadecimal.
 func vlan(text string) string {
 	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
 	if err != nil {
@@ -435,7 +439,7 @@ func vlan(text string) string {
 	return netboot.ParseVLANOption(raw)
 }
 
-// pxe reports whether the client is one of PXE.
+// pxe reports whether the client is a PXE client.
 func (e *exchange) pxe() bool {
 	return strings.HasPrefix(e.request.Vendor, "PXEClient") && len(e.request.Archs) > 0
 }
@@ -443,9 +447,9 @@ func (e *exchange) pxe() bool {
 // firstUEFI is the lowest architecture that dnsmasq treats as UEFI.
 const firstUEFI = 6
 
-// proxy tells PXE clients what to boot, and nobody anything else. Services of
-// the client's architecture are a menu, which one entry alone does not show.
-// Without any pxe-service or pxe-prompt a proxy answers nobody.
+// proxy answers PXE clients with what to boot, and no other clients. Services of
+// the client's architecture form a menu, which is not shown if it has one entry.
+// Without any pxe-service or pxe-prompt a proxy answers no client.
 func (e *exchange) proxy() (netboot.Reply, bool) {
 	if !e.pxe() || len(e.services) == 0 && !e.prompts {
 		return netboot.Reply{}, false
@@ -467,7 +471,7 @@ func (e *exchange) proxy() (netboot.Reply, bool) {
 	b, boots := e.boot()
 	switch {
 	case uefi && len(programs) != 1 && boots && b.file != "":
-		// The offer has this file, and firmware does not ask for a menu.
+		// The offer has this file, and firmware does not request a menu.
 	case uefi && len(programs) == 1:
 		r.BootFile, r.NextServer = programs[0].bootFile(), programs[0].next
 		if r.NextServer.IsValid() {
@@ -478,7 +482,7 @@ func (e *exchange) proxy() (netboot.Reply, bool) {
 		r.BootFile, r.NextServer = entries[0].bootFile(), entries[0].next
 		r.Menu = len(entries) > 1 && (e.waits || !e.prompts)
 		if entries[0].file == "" || entries[0].elsewhere {
-			e.doubt("the first entry of the PXE menu starts no program from here")
+			e.doubt("the first entry of the PXE menu does not load a program from this server")
 		}
 		return r, true
 	}
@@ -486,7 +490,8 @@ func (e *exchange) proxy() (netboot.Reply, bool) {
 	return r, true
 }
 
-// bootFile is what is loaded: a name without a dot gets the layer appended.
+// bootFile returns the file that is loaded. Dnsmasq appends the layer to a name
+// without a dot.
 func (s pxeService) bootFile() string {
 	if s.file != "" && !strings.Contains(s.file, ".") {
 		return s.file + ".0"

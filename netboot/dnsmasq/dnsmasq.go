@@ -1,13 +1,13 @@
-// Package dnsmasq writes and reads the configuration of dnsmasq, as a DHCP
-// server or as a proxy beside one that cannot be changed.
+// Package dnsmasq writes and reads the configuration of dnsmasq, as a DHCP server
+// or as a proxy next to a server that cannot be changed.
 //
-// What dnsmasq makes of a line is described in its manual page; where that is
-// silent, in comments here, as measured with version 2.90:
-//   - the third value of dhcp-boot is a name, sent as it stands (option 66);
-//     without the fourth the next server is dnsmasq itself;
-//   - without a router option it hands out its own address;
+// The manual page of dnsmasq describes its configuration. It does not mention the
+// following, which was measured with version 2.90:
+//   - the second value of dhcp-boot is a name, which is sent unchanged (option
+//     66); without the third value the next server is dnsmasq itself;
+//   - without a router option dnsmasq sends its own address;
 //   - a user class is matched by substring;
-//   - of several lines for one option whose tags match, the last wins, and any
+//   - of several lines for one option whose tags match, the last wins, and each
 //     of them wins over a line without tags.
 package dnsmasq
 
@@ -85,21 +85,21 @@ func functions(p *netboot.Plan) template.FuncMap {
 		"join":    func(list []netip.Addr) string { return netboot.JoinAddrs(list, ",") },
 		"tags":    func(m hardware.Machine) string { return machineTags(p, sets, m) },
 		"service": service,
-		// (Sub-options given by "vendor:PXEClient" would make dnsmasq repeat the
-		// client's option 60, by which firmware takes the answer for a boot
+		// (With sub-options set by "vendor:PXEClient" dnsmasq would repeat the
+		// client's option 60, and firmware would mistake the answer for a boot
 		// server's.)
 		"vlan": func(id int) string { return netboot.HexColons(netboot.VLANOption(strconv.Itoa(id))) },
 	}
 }
 
-// set is what several machines have in common: gateway and name servers.
+// set is the gateway and name servers that several machines share.
 type set struct {
 	Tag         string
 	Gateway     netip.Addr
 	Nameservers []netip.Addr
 }
 
-// sets lists the different sets in the order of the machines.
+// sets returns the different sets in the order of the machines.
 func sets(p *netboot.Plan) []set {
 	var list []set
 	for m := range p.Machines {
@@ -116,7 +116,7 @@ func findSet(list []set, m hardware.Machine) int {
 	})
 }
 
-// machineTags is the set:... part of a machine's line.
+// machineTags returns the set:... part of a machine's line.
 func machineTags(p *netboot.Plan, list []set, m hardware.Machine) string {
 	tags := "set:" + p.Tag + ",set:" + list[findSet(list, m)].Tag
 	if m.VLAN != 0 && !p.NoVLANOption {
@@ -125,26 +125,26 @@ func machineTags(p *netboot.Plan, list []set, m hardware.Machine) string {
 	return tags
 }
 
-// service is dnsmasq's own word for a firmware in pxe-service, by option 93.
-// (Before version 2.76 the two for x86-64 were exchanged; both are written.)
+// service returns dnsmasq's name of a firmware in pxe-service, by option 93.
+// (Before version 2.76 the two names for x86-64 were swapped; both are written.)
 func service(arch uint16) string {
 	return map[uint16]string{0: "x86PC", 7: "X86-64_EFI", 9: "BC_EFI", 11: "ARM64_EFI"}[arch]
 }
 
-// refuse finds what dnsmasq would take for something else.
+// refuse returns an error for a value that dnsmasq would misread.
 func refuse(p *netboot.Plan) error {
 	for m := range p.Machines {
 		if lease(m.Hostname) {
-			return fmt.Errorf("writing %q of line %d for dnsmasq: it takes this host name for a lease time; choose another", m.Hostname, m.Line)
+			return fmt.Errorf("writing %q of line %d for dnsmasq: dnsmasq reads this host name as a lease time; choose another", m.Hostname, m.Line)
 		}
 		if strings.Contains(m.Hostname, ".") && !strings.HasSuffix(m.Hostname, "."+p.Domain) {
-			return fmt.Errorf("writing %q of line %d for dnsmasq: it ignores a name with dots outside its domain; give the domain or a short host name", m.Hostname, m.Line)
+			return fmt.Errorf("writing %q of line %d for dnsmasq: dnsmasq ignores a name with dots outside its domain; set the domain or use a short host name", m.Hostname, m.Line)
 		}
 	}
 	return nil
 }
 
-// lease says that dnsmasq reads s as a time: digits, with a unit or without.
+// lease reports whether dnsmasq reads s as a time: digits, with or without a unit.
 func lease(s string) bool {
 	if s == "infinite" || s == "ignore" {
 		return true

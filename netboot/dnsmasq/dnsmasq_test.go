@@ -8,8 +8,8 @@ import (
 	"hookbuild/test/nettest"
 )
 
-// Every kind of client of every machine, in a server of its own; nobody else
-// is answered.
+// A dedicated server answers every kind of client of every machine, and no other
+// client.
 func TestExchange(t *testing.T) {
 	p := nettest.Plan(t, netboot.Options{Domain: "example.net"})
 	files := nettest.GoldenRender(t, Server{}, p, netboot.Full)
@@ -18,7 +18,7 @@ func TestExchange(t *testing.T) {
 	n.Matrix(t, p)
 }
 
-// Beside a site's own clients, which notice nothing.
+// A fragment does not affect a site's own clients.
 func TestSharedServer(t *testing.T) {
 	n := nettest.New(t)
 	n.Shared(t, Server{}, nettest.Plan(t, netboot.Options{}), "testdata/site/dnsmasq.conf")
@@ -28,7 +28,7 @@ func TestGoldenFragment(t *testing.T) {
 	nettest.GoldenRender(t, Server{}, nettest.Plan(t, netboot.Options{ScriptURL: "http://192.0.2.9:7171/ipxe/script/${mac}/auto.ipxe"}), netboot.Fragment)
 }
 
-// What is generated has no faults by the checks.
+// The checks find no problems in generated files.
 func TestOwnConfigurationIsFaultless(t *testing.T) {
 	p := nettest.Plan(t, netboot.Options{Domain: "example.net", Phase: netboot.Cluster, UserClasses: []string{"Tinkerbell", "iPXE"}})
 	files, err := Server{}.Render(p, netboot.Full)

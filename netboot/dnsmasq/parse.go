@@ -11,17 +11,17 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// Parse implements [netboot.Server]. It follows conf-file; it cannot list the
-// files of a conf-dir and says so.
+// Parse implements [netboot.Server]. It follows conf-file. It cannot list the files
+// of a conf-dir, which it reports.
 func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot.Finding) {
 	p := &parser{open: open}
 	p.file(name, 0)
 	if p.foreign != "" && p.recognised == 0 {
-		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("no line of it is an option of dnsmasq (%q)", p.foreign))}
+		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("it has no option of dnsmasq (%q)", p.foreign))}
 	}
 	if len(p.config.ranges) == 0 {
-		p.find(name, 0, "there is no dhcp-range: a server of its own answers nobody", "add dhcp-range=NETWORK,static,NETMASK for each subnet")
-		// A fragment is for a server that has them: the rest is checked all the same.
+		p.find(name, 0, "there is no dhcp-range, so a dedicated server answers no client", "add dhcp-range=NETWORK,static,NETMASK for each subnet")
+		// A fragment is for a server that has ranges, so the rest is checked too.
 		if len(p.config.hosts) > 0 {
 			p.findings[len(p.findings)-1].Level = netboot.Remark
 		}
@@ -30,7 +30,7 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	return &p.config, p.findings
 }
 
-// deepest bounds files that include one another.
+// deepest limits the nesting of includes.
 const deepest = 8
 
 type parser struct {
@@ -40,8 +40,8 @@ type parser struct {
 	// name and line are the place being read.
 	name string
 	line int
-	// recognised counts the lines that are options of dnsmasq; foreign is the
-	// first that is not.
+	// recognised counts the lines that are options of dnsmasq. Foreign is the
+	// first line that is not.
 	recognised int
 	foreign    string
 }
@@ -74,8 +74,8 @@ func (p *parser) file(name string, depth int) {
 	}
 }
 
-// uncomment cuts a comment off: # at the start of a line or after a space,
-// outside of quotes.
+// uncomment removes a comment, which begins with # at the start of a line or after
+// a space, outside quotes.
 func uncomment(line string) string {
 	quoted := false
 	for i, c := range line {
@@ -89,7 +89,7 @@ func uncomment(line string) string {
 	return line
 }
 
-// fields splits at commas outside of quotes, trims, and takes quotes off.
+// fields splits a value at commas outside quotes, and removes spaces and quotes.
 func fields(value string) []string {
 	var list []string
 	var b strings.Builder
@@ -108,13 +108,13 @@ func fields(value string) []string {
 	return append(list, strings.TrimSpace(b.String()))
 }
 
-// isOption reports whether a word has the form of dnsmasq's options; it has
+// isOption reports whether a word has the form of an option of dnsmasq, which has
 // hundreds.
 func isOption(key string) bool {
 	return key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// setting takes one line in.
+// setting reads one line.
 func (p *parser) setting(key, value string, depth int) {
 	switch {
 	case isOption(key):
@@ -148,12 +148,12 @@ func (p *parser) setting(key, value string, depth int) {
 		p.config.domain = fields(value)[0]
 	case "conf-file":
 		if depth >= deepest {
-			p.wrong("conf-file=%s: the files include one another more than %d deep", value, deepest)
+			p.wrong("conf-file=%s: the includes are nested more than %d deep", value, deepest)
 			return
 		}
 		p.file(value, depth+1)
 	case "conf-dir":
-		p.doubt("the files of conf-dir=%s are not read: check one that includes them with conf-file", value)
+		p.doubt("the files of conf-dir=%s are not read: check a file that includes them with conf-file", value)
 		p.config.unsure = fmt.Sprintf("%s:%d: the files of conf-dir=%s are not read", p.name, p.line, value)
 	case "dhcp-mac":
 		p.addCardTag(fields(value))
@@ -171,7 +171,7 @@ func (p *parser) setting(key, value string, depth int) {
 	}
 }
 
-// conditions takes the tag: fields off the front.
+// conditions splits the tag: fields off the front.
 func conditions(list []string) (tags []string, rest []string) {
 	for i, f := range list {
 		tag, ok := strings.CutPrefix(f, "tag:")
@@ -183,7 +183,7 @@ func conditions(list []string) (tags []string, rest []string) {
 	return tags, nil
 }
 
-// unknownTag notes that it is not known whether a tag is set, and why.
+// unknownTag records why it is not known whether a tag is set.
 func (p *parser) unknownTag(tag, format string, args ...any) {
 	if p.config.unknownTags == nil {
 		p.config.unknownTags = map[string]string{}
@@ -200,8 +200,8 @@ func (p *parser) addCardTag(list []string) {
 	p.config.cards = append(p.config.cards, cardTag{strings.TrimPrefix(list[0], "set:"), mac, p.line})
 }
 
-// parsePattern reads a MAC address of six bytes with one or two digits each,
-// or "*" for any; the hardware type before it ("1-") may only be Ethernet's.
+// parsePattern parses a MAC address of six bytes. Each has one or two digits, or is
+// the wildcard "*". A hardware type before it ("1-") must be Ethernet's.
 func parsePattern(s string) (pattern, bool) {
 	parts := strings.Split(strings.TrimPrefix(s, "1-"), ":")
 	var p pattern
@@ -243,7 +243,7 @@ func (p *parser) addRange(list []string) {
 		if len(list) > 0 && !strings.Contains(strings.Join(list, ","), ":") {
 			p.wrong("dhcp-range=%s has no address", strings.Join(list, ","))
 		}
-		return // of IPv6, or of an interface
+		return // an IPv6 range, or one of an interface
 	}
 	r.start = addrs[0]
 	for _, a := range addrs[1:] {
@@ -253,7 +253,7 @@ func (p *parser) addRange(list []string) {
 		}
 	}
 	if r.bits == 0 {
-		p.doubt("dhcp-range=%s has no netmask: it is that of the interface, and behind a relay a guess", strings.Join(list, ","))
+		p.doubt("dhcp-range=%s has no netmask: dnsmasq uses that of the interface, and guesses it behind a relay", strings.Join(list, ","))
 	}
 	p.config.ranges = append(p.config.ranges, r)
 }
@@ -268,7 +268,7 @@ func (p *parser) addHost(list []string) {
 		case kind == "tag":
 			h.tags = append(h.tags, rest)
 		case kind == "id":
-			p.doubt("dhcp-host=%s names a client id: firmware, iPXE and the installed system have different ones", strings.Join(list, ","))
+			p.doubt("dhcp-host=%s names a client ID: firmware, iPXE and the installed system have different ones", strings.Join(list, ","))
 		case f == "ignore":
 			h.ignore = true
 		case lease(f):
@@ -281,7 +281,7 @@ func (p *parser) addHost(list []string) {
 	}
 }
 
-// hostField takes a MAC, address or name.
+// hostField reads a MAC, address or name.
 func (p *parser) hostField(h *host, f string) {
 	if ip, err := netip.ParseAddr(strings.Trim(f, "[]")); err == nil {
 		if ip.Is4() {
@@ -295,7 +295,7 @@ func (p *parser) hostField(h *host, f string) {
 	case ok:
 		h.macs = append(h.macs, card)
 	case isMAC:
-		p.wrong("dhcp-host: %q is read as a host name", f)
+		p.wrong("dhcp-host: dnsmasq reads %q as a host name", f)
 		p.findings[len(p.findings)-1].Remedy = "write " + mac.String()
 	case strings.Count(f, ":") > 1:
 		p.wrong("dhcp-host: %q is not a MAC address of six bytes", f)
@@ -306,7 +306,8 @@ func (p *parser) hostField(h *host, f string) {
 	}
 }
 
-// optionCode reads "option:router", "3" or "option6:..." (0).
+// optionCode returns the number of "option:router" or "3", and 0 for others such as
+// "option6:...".
 func optionCode(s string) int {
 	if name, ok := strings.CutPrefix(s, "option:"); ok {
 		return map[string]int{
@@ -322,7 +323,7 @@ func optionCode(s string) int {
 	return int(n)
 }
 
-// serverIP stands for the header's next server among the options.
+// serverIP is the number used here for the next server of the header.
 const serverIP = 1000
 
 func (p *parser) addOption(list []string) {
@@ -347,13 +348,13 @@ func (p *parser) addOption(list []string) {
 
 func (p *parser) addMatch(list []string) {
 	if len(list) < 2 {
-		p.wrong("dhcp-match=%s names no tag and option", strings.Join(list, ","))
+		p.wrong("dhcp-match=%s does not name a tag and an option", strings.Join(list, ","))
 		return
 	}
 	m := match{set: strings.TrimPrefix(list[0], "set:"), code: optionCode(list[1]), text: true}
 	if len(list) > 2 {
 		m.value = list[2]
-		// Bytes and numbers are compared in other ways than text.
+		// Bytes and numbers are not compared as text.
 		m.text = strings.Trim(m.value, "0123456789abcdefABCDEF:*") != ""
 	}
 	if m.code == 0 {
@@ -390,7 +391,7 @@ func (p *parser) addBoot(list []string) {
 	b.file, b.name = list[0], list[1]
 	if list[2] == "" {
 		if !strings.Contains(b.file, "://") {
-			p.doubt("dhcp-boot=%s has no address as its last value: the machines load from the DHCP server itself", b.file)
+			p.doubt("dhcp-boot=%s has no address as its last value, so the machines load from the DHCP server itself", b.file)
 		}
 	} else if ip, err := netip.ParseAddr(list[2]); err != nil {
 		p.doubt("dhcp-boot: the server %q is not an address", list[2])
@@ -399,7 +400,7 @@ func (p *parser) addBoot(list []string) {
 	}
 	if b.name != "" {
 		if _, err := netip.ParseAddr(b.name); err != nil && !strings.Contains(b.name, ".") {
-			p.doubt("dhcp-boot: %q is sent as the server's name (option 66); leave the value empty", b.name)
+			p.doubt("dhcp-boot: %q is sent as the server name (option 66); leave the value empty", b.name)
 		}
 	}
 	p.config.boots = append(p.config.boots, b)
@@ -430,7 +431,7 @@ func (p *parser) addService(list []string) {
 	p.config.services = append(p.config.services, s)
 }
 
-// architecture reads dnsmasq's name of a kind of client, or its number.
+// architecture returns the number of a kind of client by dnsmasq's name or number.
 func architecture(name string) (uint16, bool) {
 	names := []string{"x86PC", "PC98", "IA64_EFI", "Alpha", "Arc_x86", "Intel_Lean_Client", "IA32_EFI", "x86-64_EFI", "Xscale_EFI", "BC_EFI", "ARM32_EFI", "ARM64_EFI"}
 	if i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, name) }); i >= 0 {

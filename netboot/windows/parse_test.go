@@ -113,7 +113,7 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are, reading and asking ends without harm.
+// FuzzParse parses any bytes and sends requests, which must not panic or hang.
 func FuzzParse(f *testing.F) {
 	p := nettest.PlanOf(f, netboot.Options{}, nettest.OneSubnetCSV)
 	f.Add(exported(p))
