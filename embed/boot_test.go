@@ -102,7 +102,7 @@ func storeOf(t *testing.T, layers ...[]initramfs.Entry) *store {
 
 func (s *store) withScript(t *testing.T) *initramfs.Tree {
 	t.Helper()
-	tree, err := s.directory(nil)
+	tree, err := s.directory(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"context"
 	"fmt"
 	"path"
 
@@ -15,9 +16,10 @@ const (
 	longestPath = 4096 - len("\x00") - len("/mnt/")
 )
 
-// directory lays the store out unpacked: every layer's files stand in the
-// archive, and what would not survive the boot in lists for the boot script.
-func (s *store) directory(sink progress.Sink) (*initramfs.Tree, error) {
+// directory lays the store out unpacked: every layer's files are files of the
+// archive, equal ones once; what would not survive the boot is in lists for the
+// boot script.
+func (s *store) directory(ctx context.Context, sink progress.Sink) (*initramfs.Tree, error) {
 	root, err := s.skeleton()
 	if err != nil {
 		return nil, err
@@ -27,6 +29,9 @@ func (s *store) directory(sink progress.Sink) (*initramfs.Tree, error) {
 		if err := root.unpack(l, &lost); err != nil {
 			return nil, fmt.Errorf("laying out %s: %w", l.src, err)
 		}
+	}
+	if s.shared, err = share(ctx, root.tree, lost.attrs); err != nil {
+		return nil, err
 	}
 	warnOfAttrs(sink, lost.attrs)
 	lists, err := lost.files()

@@ -10,7 +10,7 @@
 //	      -> Packed: one squashfs with all layers,      (packed.go)
 //	         joined from a piece for each               (pieces.go)
 //	         Directory: the files as they are, and lists
-//	         of what booting breaks                     (directory.go, repair.go)
+//	         of what booting breaks                     (directory.go, share.go, repair.go)
 //	      -> and the boot script                        (images-mount.sh)
 //
 // In the other direction [Open] reads a store and [Store.Extract] gives an image
@@ -79,6 +79,8 @@ type Result struct {
 
 	// packedAs names the content of the squashfs.
 	packedAs string
+	// shared has the files of the directory layout that are one, under several names.
+	shared map[string]bool
 }
 
 // Embedded is an image in a store.
@@ -132,6 +134,7 @@ func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	}
 	return &Result{
 		Tree: tree, Layout: layout, Images: s.embedded(), Layers: len(s.layers.all), Converted: s.converted, packedAs: s.packedAs,
+		shared: s.shared,
 	}, nil
 }
 
@@ -147,5 +150,5 @@ func (s *store) layOut(ctx context.Context, l Layout, kernel Capabilities, o Opt
 		return nil, err
 	}
 	s.warnOfChanges(o.Progress)
-	return s.directory(o.Progress)
+	return s.directory(ctx, o.Progress)
 }

@@ -22,7 +22,7 @@ type Part struct {
 }
 
 // partVersion changes whenever the parts of the same layers would be others.
-const partVersion = "part 2"
+const partVersion = "part 3"
 
 // Tree gives the part's files, with the directories that they stand in.
 func (p Part) Tree() (*initramfs.Tree, error) {
@@ -50,23 +50,42 @@ func (p Part) addParents(tree *initramfs.Tree, dir string) error {
 	return tree.Add(e)
 }
 
+// sharedPiece is the part with the files that are one under several names: the
+// kernel knows hard links within an archive only.
+const sharedPiece = "shared"
+
 // Parts divides the store: a part for each layer, or for all of them where they
-// are packed, and the rest, which comes first. Trees are made when they are
-// asked for.
+// are packed, one for the files that layers share, and the rest, which comes
+// first. Trees are made when they are asked for.
 func (r *Result) Parts() []Part {
 	parts := []Part{{whole: r.Tree}}
 	at := map[string]int{}
+	moved := map[string][]string{} // from a layer to the part of shared files
 	for e := range r.Tree.All() {
 		piece, compressed := pieceOf(e.Path)
+		if r.shared[e.Path] {
+			moved[piece] = append(moved[piece], e.Path)
+			moved[sharedPiece] = append(moved[sharedPiece], e.Path, e.Target)
+			piece = sharedPiece
+		}
 		i, known := at[piece]
 		if !known && piece != "" {
 			i = len(parts)
 			at[piece] = i
-			parts = append(parts, Part{Key: derivedKey(partVersion, piece, r.packedAs), Compressed: compressed, whole: r.Tree})
+			parts = append(parts, Part{Compressed: compressed, whole: r.Tree})
 		}
 		parts[i].paths = append(parts[i].paths, e.Path)
 	}
+	for piece, i := range at {
+		parts[i].Key = derivedKey(append([]string{partVersion, piece, r.packedAs}, moved[piece]...)...)
+	}
 	return parts
+}
+
+// isLayerFile reports whether a path is below a layer's diff directory.
+func isLayerFile(name string) bool {
+	piece, _ := pieceOf(name)
+	return piece != "" && piece != layersFile
 }
 
 // pieceOf tells which part a file belongs to: a layer's, by its chain ID, that

@@ -31,6 +31,9 @@ func (s *Store) below(l *storedLayer) func(yield func(initramfs.Entry) bool) {
 			if e.Type == initramfs.Symlink && strings.HasPrefix(e.Target, "/"+StorePath+"/") {
 				e = s.unlinked(e)
 			}
+			if e.Type == initramfs.HardLink && !strings.HasPrefix(e.Target, prefix) {
+				e = s.unlinked(e)
+			}
 			e.Path = name
 			e.Target = strings.TrimPrefix(e.Target, prefix)
 			if !yield(e) {
@@ -40,8 +43,8 @@ func (s *Store) below(l *storedLayer) func(yield func(initramfs.Entry) bool) {
 	}
 }
 
-// unlinked gives the file behind a symlink into the store: upstream's tools make
-// one of a file whose content another file has too.
+// unlinked returns the file behind a link out of its layer, with the link's path:
+// upstream's tools and [share] make one of a file whose content another one has too.
 func (s *Store) unlinked(link initramfs.Entry) initramfs.Entry {
 	target, found := s.tree.Resolve(link.Path)
 	if !found {

@@ -47,6 +47,8 @@ type store struct {
 	// counts the layers that had to be packed for it.
 	packedAs  string
 	converted int
+	// shared has the files of the directory layout that are one, under several names.
+	shared map[string]bool
 }
 
 func newStore(items []Item, o Options) (*store, error) {
@@ -169,9 +171,12 @@ func (r *dataRoot) put(e initramfs.Entry) error {
 	if e.Origin == "" {
 		e.Origin = "the image store"
 	}
-	e.Path = path.Join(StorePath, e.Path)
+	e.Path = joinStore(e.Path)
 	return r.tree.Add(e)
 }
+
+// joinStore returns the path in the initramfs of a file of the data root.
+func joinStore(name string) string { return path.Join(StorePath, name) }
 
 func (r *dataRoot) dir(name string, mode uint32) error {
 	return r.put(initramfs.Entry{Path: name, Type: initramfs.Dir, Mode: mode, ModTime: initramfs.Epoch()})

@@ -215,7 +215,7 @@ func TestDirectoryLayoutLimits(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			s := storeOf(t, []initramfs.Entry{test.entry})
-			_, err := s.directory(nil)
+			_, err := s.directory(t.Context(), nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "--layout packed") {
 				t.Errorf("got %v", err)
 			}
@@ -224,7 +224,7 @@ func TestDirectoryLayoutLimits(t *testing.T) {
 	fits := longestPath - len(StorePath+"/overlay2//diff/") - 64
 	longest := strings.Repeat(strings.Repeat("d", 99)+"/", fits/100) + strings.Repeat("f", fits%100)
 	s := storeOf(t, []initramfs.Entry{{Path: longest, ModTime: time.Unix(1, 0)}, {Path: "almost", Size: largestFile}})
-	if _, err := s.directory(nil); err != nil {
+	if _, err := s.directory(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 }
