@@ -45,8 +45,8 @@ func wantsImages(c *cli.Context) bool {
 	return false
 }
 
-// dockerArch is the architecture that --arch or DOCKER_ARCH names; "" where
-// they do not.
+// dockerArch returns the architecture that --arch or DOCKER_ARCH names, or ""
+// if neither is set.
 func (a *app) dockerArch(c *cli.Context) (string, error) {
 	arch := a.flagOr(c, "arch", "DOCKER_ARCH")
 	if arch != "" && arch != "amd64" && arch != "arm64" {
@@ -55,14 +55,14 @@ func (a *app) dockerArch(c *cli.Context) (string, error) {
 	return arch, nil
 }
 
-// flavorOf finds the flavor that the command line names, or the default one.
+// flavorOf returns the flavor that the command line names, or the default one.
 func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	arch, err := a.dockerArch(c)
 	if err != nil {
 		return flavor.Flavor{}, err
 	}
 	if c.NArg() > 1 {
-		return flavor.Flavor{}, usagef("%q: one flavor at a time; `hookbuild matrix` helps to build several", c.Args().Slice())
+		return flavor.Flavor{}, usagef("%q: name one flavor; `hookbuild matrix` prints the jobs to build several", c.Args().Slice())
 	}
 	id := c.Args().First()
 	if id == "" {
@@ -77,7 +77,7 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 		return f, err
 	}
 	if c.NArg() == 0 {
-		a.note("no flavor is named: taking %s", f.ID)
+		a.note("no flavor was named; building %s", f.ID)
 	}
 	if arch != "" && f.DockerArch() != arch {
 		return f, usagef("--arch %s: the flavor %s is for %s", arch, f.ID, f.DockerArch())
@@ -85,8 +85,8 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	return f, nil
 }
 
-// flavors are upstream's and those of the checkout, where there is one:
-// Armbian's kernels are fetched without.
+// flavors returns upstream's flavors and, if there is a checkout, its own.
+// Fetching Armbian's kernels needs no checkout.
 func (a *app) flavors(c *cli.Context) (flavor.Inventory, error) {
 	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
 	switch {
@@ -121,7 +121,8 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	return r, a.outputs(c, &r)
 }
 
-// target says which system is built: a document's, or a checkout's flavor.
+// target returns a request for the system to build: that of a document or of a
+// checkout's flavor.
 func (a *app) target(c *cli.Context) (build.Request, error) {
 	if c.IsSet("yaml") {
 		return a.documentTarget(c)
@@ -131,7 +132,7 @@ func (a *app) target(c *cli.Context) (build.Request, error) {
 
 func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	if c.IsSet("name") {
-		return r, usagef("--name %q: it names a document's artifacts; give --yaml FILE, or FORCE_OUTPUT_ID for a flavor", c.String("name"))
+		return r, usagef("--name %q names a document's artifacts; add --yaml FILE, or use FORCE_OUTPUT_ID for a flavor", c.String("name"))
 	}
 	if r.Flavor, err = a.flavorOf(c); err != nil {
 		return r, err
@@ -149,8 +150,8 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	return r, nil
 }
 
-// kernelFlavor is the flavor whose kernel f takes: the one of USE_KERNEL_ID,
-// else the inventory's, else itself.
+// kernelFlavor returns the flavor whose kernel f uses: that of USE_KERNEL_ID,
+// else the one that the inventory names, else f itself.
 func (a *app) kernelFlavor(c *cli.Context, f flavor.Flavor) (*flavor.Flavor, error) {
 	flavors, err := a.flavors(c)
 	if err != nil {
@@ -167,8 +168,8 @@ func (a *app) kernelFlavor(c *cli.Context, f flavor.Flavor) (*flavor.Flavor, err
 	return &k, nil
 }
 
-// kernelChoice is what --kernel says of the kernel of a flavor; with
-// USE_LATEST_BUILT_KERNEL it is the newest published one.
+// kernelChoice returns the kernel reference that --kernel gives for a flavor, and
+// the options to open it with. USE_LATEST_BUILT_KERNEL stands for "latest".
 func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kernel.OpenOptions, err error) {
 	k, err := a.kernelFlavor(c, f)
 	if err != nil {
@@ -187,12 +188,12 @@ func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kerne
 		return "", o, err
 	}
 	if ref != "build" {
-		err = refuseBuildFlags(c, "the kernel is "+orDefault(ref, "a published one")+"; say --kernel build")
+		err = refuseBuildFlags(c, "the kernel is "+orDefault(ref, "a published one")+"; add --kernel build")
 	}
 	return ref, o, err
 }
 
-// noBuild reports whether building containers is forbidden.
+// noBuild reports whether containers must not be built.
 func (a *app) noBuild(c *cli.Context) bool {
 	may := a.variable("DO_BUILD_LK_CONTAINERS")
 	return c.Bool("no-build-containers") || may != "" && !truth(may)
@@ -225,7 +226,7 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 		}
 	}
 	if result.Size != nil { // a root file system alone has no size of a boot
-		a.note("a machine needs %s of RAM at least to boot it", words.Bytes(leastRAM(result.Size)))
+		a.note("booting it takes at least %s of RAM", words.Bytes(leastRAM(result.Size)))
 	}
 	return a.printResult(result.Published, time.Since(started))
 }

@@ -23,14 +23,14 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// environment is all that a run takes from the process around it.
+// environment is everything that a run takes from its process.
 type environment struct {
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-// app is what the commands share: streams, build.sh's variables, the face.
+// app holds what the commands share: streams, build.sh's variables, the face.
 type app struct {
 	environment
 	variables map[string]string // KEY=VALUE arguments
@@ -43,7 +43,7 @@ type app struct {
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
 const exitInterrupted = 130
 
-// run executes one command line and gives its exit code.
+// run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, env environment) int {
 	a := &app{environment: env, variables: map[string]string{}}
 	root := newRootCommand(a)
@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	}
 	code := a.exitCode(ctx, err)
 	if a.face != nil && a.face.Close() != nil && code == 0 {
-		return int(fault.Failed) // standard error is gone: there is no place to say so
+		return int(fault.Failed) // standard error is gone, so nothing can be reported
 	}
 	return code
 }
@@ -79,7 +79,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	}
 	code, text := int(fault.KindOf(err)), harmlessError{err}.Error()
 	if ctx.Err() != nil {
-		code, text = exitInterrupted, "interrupted; what was fetched stays in the cache, no artifact was changed"
+		code, text = exitInterrupted, "interrupted; downloads stay in the cache, and no artifact was changed"
 	}
 	if a.face != nil {
 		a.face.Fail(text, code)
@@ -143,7 +143,7 @@ func commands(a *app) []*cli.Command {
 	return all
 }
 
-// prepare makes wrong usage of a command and its subcommands an error of ours.
+// prepare makes wrong usage of a command or its subcommands a usage error.
 func prepare(a *app, c *cli.Command) {
 	c.OnUsageError = usageError
 	c.HideHelp = true
@@ -156,7 +156,7 @@ func prepare(a *app, c *cli.Command) {
 }
 
 func usageError(_ *cli.Context, err error, _ bool) error {
-	return usagef("%v; add --help to see what the command takes", err)
+	return usagef("%v; add --help for the command's usage", err)
 }
 
 func usagef(format string, args ...any) error {
@@ -181,7 +181,7 @@ func globalFlags() []cli.Flag {
 	}
 }
 
-// openFace chooses who shows the progress, before any command runs.
+// openFace chooses the face that shows progress. It runs before any command.
 func (a *app) openFace(c *cli.Context) error {
 	if c.Int("jobs") < 1 {
 		return usagef("--jobs is %d; give 1 or more", c.Int("jobs"))
@@ -199,12 +199,12 @@ func (a *app) openFace(c *cli.Context) error {
 		return usagef("--progress %q %w", kind, err)
 	}
 	a.face = f
-	// A second signal must not leave a terminal that is being drawn on.
+	// A second signal must not leave the terminal half drawn.
 	context.AfterFunc(c.Context, func() { _ = f.Settle() }) // Close returns the same error
 	return nil
 }
 
-// sink is where the rooms report.
+// sink returns the sink that packages report progress to.
 func (a *app) sink() progress.Sink {
 	if a.face == nil {
 		return progress.Discard{}
@@ -212,9 +212,9 @@ func (a *app) sink() progress.Sink {
 	return harmlessSink{&rememberer{a.face, &a.warnings}}
 }
 
-// results is where a command prints what a program would read. On a terminal
-// the tasks under way are cleared away first; what is reported later comes as
-// plain lines.
+// results returns the writer for a command's results, which programs may read.
+// On a terminal it first clears the running tasks; later reports appear as plain
+// lines.
 func (a *app) results() io.Writer {
 	if a.face != nil {
 		_ = a.face.Settle() // Close returns the same error
@@ -222,11 +222,11 @@ func (a *app) results() io.Writer {
 	return a.stdout
 }
 
-// note shows the user something worth knowing.
+// note shows a message to the user.
 func (a *app) note(format string, args ...any) { progress.Notef(a.sink(), format, args...) }
 
-// variable is the value of one of build.sh's variables: a KEY=VALUE argument,
-// else the environment's.
+// variable returns the value of one of build.sh's variables, from a KEY=VALUE
+// argument or else the environment.
 func (a *app) variable(name string) string {
 	if v, ok := a.variables[name]; ok {
 		return v
@@ -234,7 +234,8 @@ func (a *app) variable(name string) string {
 	return a.getenv(name)
 }
 
-// flagOr is the flag's value when it was given, else the variable's.
+// flagOr returns the flag's value if the flag is set, else the variable's if that
+// is not empty, else the flag's default.
 func (a *app) flagOr(c *cli.Context, flag, variable string) string {
 	if c.IsSet(flag) {
 		return c.String(flag)
@@ -245,7 +246,7 @@ func (a *app) flagOr(c *cli.Context, flag, variable string) string {
 	return c.String(flag)
 }
 
-// truth reads a yes or no as build.sh's users write it.
+// truth reports whether value is a yes as build.sh's users write it.
 func truth(value string) bool {
 	switch strings.ToLower(value) {
 	case "yes", "y", "1", "true", "on":
@@ -254,8 +255,8 @@ func truth(value string) bool {
 	return false
 }
 
-// switchedOn tells whether one of the variables is set that build.sh only asks
-// for being there; a word that means no is taken by its meaning.
+// switchedOn reports whether a variable is set for which build.sh only tests that
+// it is not empty. A word that means no counts as unset.
 func (a *app) switchedOn(name string) bool {
 	switch strings.ToLower(a.variable(name)) {
 	case "", "no", "n", "0", "false", "off":
@@ -306,7 +307,7 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 	}), nil
 }
 
-// maxLayer returns the --max-layer in bytes; 0 is the ordinary limit.
+// maxLayer returns --max-layer in bytes; 0 means the default limit.
 func maxLayer(c *cli.Context) (int64, error) {
 	text := c.String("max-layer")
 	if text == "" {
@@ -331,7 +332,7 @@ func parseMirrors(c *cli.Context) ([]oci.Mirror, error) {
 	return mirrors, nil
 }
 
-// newBuilder gives what every build shares.
+// newBuilder returns a Builder with what all builds share.
 func (a *app) newBuilder(c *cli.Context) (*build.Builder, error) {
 	store, err := a.openCache(c)
 	if err != nil {

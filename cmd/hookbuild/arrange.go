@@ -11,7 +11,7 @@ import (
 
 var variableArgument = regexp.MustCompile(`^[A-Z][A-Z0-9_]*=`)
 
-// commandLine is a command line taken apart.
+// commandLine is a parsed command line.
 type commandLine struct {
 	// sorted is the line in the order that the cli library reads: global
 	// options, the command's names, its options, "--", its arguments.
@@ -22,9 +22,9 @@ type commandLine struct {
 	help      bool              // whether --help or -h is among the options
 }
 
-// arrange takes a command line apart. The cli library stops at the first word
-// that is not an option, whereas people write `all FLAVOR --out DIR` and
-// build.sh takes KEY=VALUE anywhere. What follows "--" stays as it is.
+// arrange parses a command line. The cli library stops at the first word that is
+// not an option, but people write `all FLAVOR --out DIR`, and build.sh accepts
+// KEY=VALUE anywhere. Words after "--" are left alone.
 func arrange(root *cli.App, args []string) (commandLine, error) {
 	line := commandLine{variables: map[string]string{}}
 	global := flagValues(root.Flags)
@@ -84,9 +84,9 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	return line, line.check(sub, given, known)
 }
 
-// check refuses commands and options that do not exist. Sub are the commands
-// that the first argument may have been meant to be one of, given the names of
-// the options on the line, known those that exist.
+// check rejects commands and options that do not exist. Sub are the commands
+// that the first argument may misspell, given the names of the options on the
+// line, and known the names that exist.
 func (l commandLine) check(sub []*cli.Command, given []string, known map[string]bool) error {
 	path := strings.Join(l.names, " ")
 	if len(sub) > 0 && len(l.words) > 0 {
@@ -100,7 +100,7 @@ func (l commandLine) check(sub []*cli.Command, given []string, known map[string]
 	return nil
 }
 
-// flagValues maps each name of the flags to whether it takes a value.
+// flagValues maps each name of the flags to whether the flag takes a value.
 func flagValues(flags []cli.Flag) map[string]bool {
 	takes := map[string]bool{"help": false, "h": false, "version": false, "v": false}
 	for _, f := range flags {

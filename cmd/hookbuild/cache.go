@@ -27,8 +27,8 @@ func newCacheCommand(a *app) *cli.Command {
 			},
 			{
 				Name: "prune", Usage: "remove files that have not been used for long, or all files",
-				Description: "Removes the files that have been unused longest, until both limits are kept; without an option, " +
-					"until the cache is no larger than --cache-limit. Files used within the last hour stay, so other hookbuilds may run meanwhile.",
+				Description: "Prune removes the least recently used files until both limits are met; without options, " +
+					"until the cache fits --cache-limit. Files used within the last hour stay, so other hookbuild processes may run at the same time.",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "max-size", Usage: "shrink the cache to `SIZE`, such as 5GB"},
 					&cli.StringFlag{Name: "older", Usage: "remove files unused for `AGE`, such as 30d or 12h"},
@@ -80,7 +80,7 @@ func (a *app) printUsage(usage []cache.Usage) error {
 	return t.Flush()
 }
 
-// ago returns how long before now t was, in one unit.
+// ago formats how long before now t was, in one unit.
 func ago(t time.Time) string {
 	d := time.Since(t)
 	switch {
@@ -122,7 +122,7 @@ func (a *app) cachePrune(c *cli.Context) error {
 func (a *app) pruneLimits(c *cli.Context) (l cache.Limits, err error) {
 	l = cache.Limits{All: c.Bool("all"), DryRun: c.Bool("dry-run")}
 	if l.All && (c.IsSet("max-size") || c.IsSet("older")) {
-		return l, usagef("--all removes everything that is not in use: leave --max-size and --older out")
+		return l, usagef("--all removes everything that is not in use; leave out --max-size and --older")
 	}
 	if text := c.String("max-size"); text != "" {
 		if l.Size, err = size.Parse(text); err != nil {
@@ -152,7 +152,7 @@ func parseAge(text string) (time.Duration, error) {
 	return 0, usagef("--older %q is not an age such as 30d or 12h", text)
 }
 
-// cacheLimit returns the --cache-limit in bytes; 0 is no limit.
+// cacheLimit returns --cache-limit in bytes; 0 means no limit.
 func cacheLimit(c *cli.Context) (int64, error) {
 	text := c.String("cache-limit")
 	if text == "" || text == "0" || text == "none" {
@@ -175,9 +175,9 @@ func (a *app) cacheVerify(c *cli.Context) error {
 		return err
 	}
 	if damaged > 0 {
-		return fmt.Errorf("verifying the cache %q: %d of %s were damaged and have been removed; the next run fetches or makes them again. Check the disk", store.Dir(), damaged, words.Count(checked, "file"))
+		return fmt.Errorf("verifying the cache %q: %d of %s were damaged and have been removed; the next run creates them again. Check the disk", store.Dir(), damaged, words.Count(checked, "file"))
 	}
-	a.note("%s in %s: all have the content that their names say", words.Count(checked, "file"), store.Dir())
+	a.note("%s in %s: all match their hashes", words.Count(checked, "file"), store.Dir())
 	return nil
 }
 
@@ -186,12 +186,12 @@ func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
 		return nil, usagef("%q: the command takes no arguments", c.Args().First())
 	}
 	store, err := a.openCache(c)
-	a.store = nil // the command itself says what is removed
+	a.store = nil // the command itself reports what it removes
 	return store, err
 }
 
-// trimCache prunes the cache that the command used to --cache-limit. It runs
-// after the command succeeded, so a fault is only a warning.
+// trimCache prunes the cache that the command used to --cache-limit. The command
+// has succeeded by then, so an error is only a warning.
 func (a *app) trimCache(c *cli.Context) error {
 	if a.store == nil {
 		return nil
@@ -210,7 +210,7 @@ func (a *app) trimCache(c *cli.Context) error {
 		bytes += u.Bytes
 	}
 	if bytes > 0 {
-		a.note("the cache was larger than %s (--cache-limit): %s that were unused longest are removed", words.Bytes(limit), words.Bytes(bytes))
+		a.note("the cache exceeded --cache-limit %s: removed %s of the least recently used files", words.Bytes(limit), words.Bytes(bytes))
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// completionFlag is the last word of a command line for which the shell wants
-// completions. The cli library answers it.
+// completionFlag is the last word of a command line that a shell wants completed.
+// The cli library handles it.
 const completionFlag = "--generate-bash-completion"
 
 //go:embed completion/hookbuild.bash
@@ -26,7 +26,7 @@ func newCompletionCommand(a *app) *cli.Command {
 			Name: shell, Usage: usage,
 			Action: func(c *cli.Context) error {
 				if c.NArg() > 0 {
-					return usagef("completion %s takes no argument, but was given %q", shell, c.Args().First())
+					return usagef("completion %s takes no arguments, but was given %q", shell, c.Args().First())
 				}
 				s, err := text(c.App)
 				if err != nil {
@@ -47,15 +47,15 @@ func newCompletionCommand(a *app) *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
-				return usagef("completion knows no shell %q; name bash, zsh or fish", name)
+				return usagef("completion does not support the shell %q; name bash, zsh or fish", name)
 			}
 			return usagef("completion needs the name of a shell: bash, zsh or fish")
 		},
 	}
 }
 
-// complete prints what may follow args, one candidate a line. A shell shows no
-// error, so the exit code alone says that there was one.
+// complete prints the words that may follow args, one a line. A shell shows no
+// error, so only the exit code reports one.
 func (a *app) complete(ctx context.Context, root *cli.App, args []string) int {
 	root.EnableBashCompletion = true
 	if err := root.RunContext(ctx, append([]string{"hookbuild"}, args...)); err != nil {
@@ -64,7 +64,7 @@ func (a *app) complete(ctx context.Context, root *cli.App, args []string) int {
 	return 0
 }
 
-// wantsCompletion reports whether a shell asks what may follow args.
+// wantsCompletion reports whether a shell asks for completions of args.
 func wantsCompletion(args []string) bool {
 	return len(args) > 0 && args[len(args)-1] == completionFlag
 }

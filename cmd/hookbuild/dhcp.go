@@ -29,7 +29,7 @@ func newDHCPCommand(a *app) *cli.Command {
 		Name:  "dhcp",
 		Usage: "configure and check network boot on a site's DHCP server",
 		Action: func(c *cli.Context) error {
-			return usagef("dhcp %s: name a server (%s), or switch or check", c.Args().First(), serverNames())
+			return usagef("dhcp %s: name a server (%s), switch or check", c.Args().First(), serverNames())
 		},
 	}
 	for _, s := range dhcpServers() {

@@ -81,7 +81,7 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 			{Name: "kernel.org", URL: source.ReleasesURL, Breaks: "kernel and kernel-config without --source"},
 		},
 		Keychain: oci.DockerKeychain(), Insecure: insecure, Docker: dockerhost.Connect,
-		// One try each: a person waits, and can ask again.
+		// Try each once: a person is waiting and can run doctor again.
 		Web:   client.WithLimits(web.Limits{Connect: 5 * time.Second, Header: 10 * time.Second, Tries: 1}),
 		Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
 	}, err

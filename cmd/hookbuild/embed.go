@@ -70,7 +70,7 @@ func (a *app) embed(c *cli.Context) error {
 func (a *app) embedWhole(c *cli.Context, started time.Time) error {
 	for _, name := range []string{"initramfs", "vmlinuz", "output"} {
 		if c.IsSet(name) {
-			return usagef("--base %s names both files, and --out where the result goes: leave --%s out", c.String("base"), name)
+			return usagef("--base %s names both files and --out the destination; leave out --%s", c.String("base"), name)
 		}
 	}
 	w := remaster.Whole{Base: c.String("base"), Out: c.String("out"), Request: remaster.Request{Keep: c.Bool("keep-embedded")}}
@@ -100,13 +100,13 @@ func (a *app) embedWhole(c *cli.Context, started time.Time) error {
 	return a.printResult(result.Published, time.Since(started))
 }
 
-// output is where -o says that the result goes.
+// output returns the destination that -o names.
 func (a *app) output(c *cli.Context) atomicfile.Target {
 	return atomicfile.Target{Path: c.String("output"), Stdout: a.stdout}
 }
 
-// printOutput prints the path of a file that was written. A device or a pipe has
-// the result itself and nothing else.
+// printOutput prints the path of a file that was written. It prints nothing for a
+// device or a pipe, which gets only the result itself.
 func (a *app) printOutput(to atomicfile.Target) error {
 	if path, err := to.Resolve(); err != nil || path == "" {
 		return err
@@ -115,11 +115,11 @@ func (a *app) printOutput(to atomicfile.Target) error {
 	return err
 }
 
-// embedInto gathers what the flags ask for.
+// embedInto returns the request that the flags describe.
 func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	r = remaster.Request{Initramfs: c.String("initramfs"), Vmlinuz: c.String("vmlinuz"), Keep: c.Bool("keep-embedded")}
 	if r.Initramfs == "" || c.String("output") == "" {
-		return r, usagef("say which initramfs to read and which to write (--initramfs IN -o OUT), or which HookOS to start from (--base DIR)")
+		return r, usagef("name the initramfs to read and the one to write (--initramfs IN -o OUT), or a HookOS to start from (--base DIR)")
 	}
 	if err := a.output(c).Check(); err != nil {
 		return r, err
@@ -133,7 +133,7 @@ func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	return r, a.images(c, &r)
 }
 
-// images gathers which images go on board and how.
+// images adds to the request which images to embed and how.
 func (a *app) images(c *cli.Context, r *remaster.Request) (err error) {
 	if r.Layout, r.Packing, err = layoutOf(c); err != nil {
 		return err
@@ -145,8 +145,8 @@ func (a *app) images(c *cli.Context, r *remaster.Request) (err error) {
 	return err
 }
 
-// archInName reads the architecture off a HookOS file's name; amd64 where it
-// does not tell.
+// archInName returns the architecture in a HookOS file's name, amd64 if it has
+// none.
 func archInName(path string) string {
 	if strings.Contains(path, "aarch64") || strings.Contains(path, "arm64") {
 		return "arm64"
@@ -154,9 +154,9 @@ func archInName(path string) string {
 	return "amd64"
 }
 
-// noteMemory shows what a machine needs to boot the result.
+// noteMemory reports the memory that a machine needs to boot the result.
 func (a *app) noteMemory(m embed.Memory) {
-	a.note("to boot it a machine needs %s of RAM at least: %s while loading, %s unpacked, and LinuxKit's init copies that into a tmpfs of half the RAM",
+	a.note("booting it takes at least %s of RAM: %s while loading, %s unpacked, which LinuxKit's init copies into a tmpfs of half the RAM",
 		words.Bytes(m.Least), words.Bytes(m.Compressed), words.Bytes(m.Unpacked))
 }
 
@@ -200,7 +200,7 @@ func newExtractImageCommand(a *app) *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 2 {
-				return usagef("say which initramfs and which image: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
+				return usagef("name an initramfs and an image: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
 			}
 			to := a.output(c)
 			if err := to.Check(); err != nil {

@@ -8,7 +8,7 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// The flags that several commands share, by what they are about.
+// The flags that several commands share, by subject.
 
 func concat(groups ...[]cli.Flag) []cli.Flag {
 	var all []cli.Flag
@@ -18,7 +18,7 @@ func concat(groups ...[]cli.Flag) []cli.Flag {
 	return all
 }
 
-// hookFlags say what a HookOS is made of.
+// hookFlags returns the flags that choose the parts of a HookOS.
 func hookFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "kernel", Usage: "use the kernel `KERNEL`: latest, build, image:REF, deb:FILE or dir:DIR (default: the newest published one built with the checkout's configuration, or that of the pinned release)"},
@@ -42,22 +42,22 @@ func layoutFlags() []cli.Flag {
 	}
 }
 
-// layoutOf reads the flags that say how images are stored.
+// layoutOf returns how the flags say to store images.
 func layoutOf(c *cli.Context) (layout embed.Layout, p embed.Packing, err error) {
 	if layout, err = embed.ParseLayout(c.String("layout")); err != nil {
 		return "", p, err
 	}
 	if layout == embed.Directory && (c.IsSet("pack-compression") || c.IsSet("pack-block")) {
-		return "", p, usagef("--pack-compression and --pack-block are for the packed layout; leave them or --layout directory out")
+		return "", p, usagef("--pack-compression and --pack-block apply to the packed layout; leave out them or --layout directory")
 	}
 	p.Compression, p.BlockSize = squashfs.Compression(c.String("pack-compression")), c.Int("pack-block")<<10
 	if err := p.Check(); err != nil {
-		return "", p, usagef("how to pack the images: %v", err)
+		return "", p, usagef("packing the images: %v", err)
 	}
 	return layout, p, nil
 }
 
-// segmentOptions reads the flags that say how the initramfs is compressed.
+// segmentOptions returns how the flags say to compress the initramfs.
 func segmentOptions(c *cli.Context) (o initramfs.SegmentOptions, err error) {
 	if o.Compression, err = initramfs.ParseCompression(c.String("compression")); err != nil {
 		return o, usagef("--compression: %v", err)
@@ -67,14 +67,14 @@ func segmentOptions(c *cli.Context) (o initramfs.SegmentOptions, err error) {
 	switch {
 	case !c.IsSet("level"):
 	case most == 0:
-		return o, usagef("--level %d: --compression %s has no levels; leave --level out", o.Level, o.Compression)
+		return o, usagef("--level %d: --compression %s has no levels; leave out --level", o.Level, o.Compression)
 	case o.Level < 1 || o.Level > most:
 		return o, usagef("--level %d: --compression %s has the levels 1 to %d", o.Level, o.Compression, most)
 	}
 	return o, nil
 }
 
-// bundleFlags say which bundle is meant, and what of it.
+// bundleFlags returns the flags that choose a bundle and its images.
 func bundleFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "bundle", Usage: "read the EKS Anywhere bundle manifest at `FILE|URL`"},
@@ -89,7 +89,7 @@ func bundleFlags() []cli.Flag {
 	}
 }
 
-// imageFlags say which images are meant beside a bundle's.
+// imageFlags returns the flags that name images other than a bundle's.
 func imageFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "images-file", Usage: "embed the images listed in `FILE`, which has the format of images.txt (repeatable)"},
@@ -104,8 +104,8 @@ func documentFlags() []cli.Flag {
 	}
 }
 
-// outputFlags say what is made beside the kernel and the initramfs, and how
-// large that may be.
+// outputFlags returns the flags for outputs other than kernel and initramfs, and
+// for the size limit.
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "tar", Usage: "also write the root file system as a tar archive, and its file list (OUTPUT_TARBALL_FILELIST=yes)"},

@@ -34,7 +34,7 @@ type flavorRow struct {
 	OutputID string   `json:"outputId"` // vmlinuz-<outputId> in the tarball
 	Tags     []string `json:"tags,omitempty"`
 	Own      bool     `json:"own"`     // defined by the checkout
-	Default  bool     `json:"default"` // built where none is named
+	Default  bool     `json:"default"` // built if none is named
 }
 
 func (a *app) listFlavors(c *cli.Context) error {

@@ -8,9 +8,9 @@ import (
 	"hookbuild/internal/words"
 )
 
-// harmlessSink makes what registries, archives and machines on the network say
-// harmless before a face shows it. Lines after the first are indented, so that
-// none of them can be taken for a report of its own.
+// harmlessSink makes text from registries, archives and machines on the network
+// harmless before a face shows it. It indents all lines but the first, so that
+// none of them passes for a separate report.
 type harmlessSink struct{ shown progress.Sink }
 
 // Report implements [progress.Sink].
@@ -33,8 +33,8 @@ func harmlessReport(s string) string {
 	return strings.ReplaceAll(words.Harmless(s), "\n", "\n    ")
 }
 
-// printText writes to standard output what write writes, made harmless. It is
-// for text that a person reads; what a program reads goes to results as it is.
+// printText writes what write writes to standard output, made harmless. It is for
+// text that people read; text for programs goes to results unchanged.
 func (a *app) printText(write func(io.Writer) error) error {
 	var text strings.Builder
 	if err := write(&text); err != nil {

@@ -1,7 +1,7 @@
 package main
 
-// nameGroup is a title and the names of the commands or options below it, the
-// most wanted first.
+// nameGroup is a title and the names of the commands or options below it, most
+// used first.
 type nameGroup struct {
 	title string
 	names []string
@@ -46,8 +46,8 @@ func optionGroups() []nameGroup {
 	}
 }
 
-// example is a command line that works as it is in a Hook checkout or beside
-// the files it names, and what it is for.
+// example is a command line that works in a Hook checkout or next to the files
+// that it names, and its purpose.
 type example struct{ what, line string }
 
 // examples maps a command's full name to its examples; "" is the program.
@@ -58,132 +58,132 @@ func examples() map[string][]example {
 			{"Check the result, and that it holds every image of a cluster's actions:", "hookbuild verify --template cluster.yaml"},
 		},
 		"all": {
-			{"The images of one EKS Anywhere release, and a newer kernel:", "hookbuild all hook-latest-lts-amd64 --embed-from-bundle --eksa-version v0.24.1"},
-			{"Images of your own, under the names that your templates use:", "hookbuild all --image registry.example/tools:1=127.0.0.1/embedded/tools"},
-			{"Compile the kernel with one more driver:", "hookbuild all --embed-from-bundle --kernel build --set CONFIG_ICE=m"},
+			{"Embed the images of one EKS Anywhere release:", "hookbuild all hook-latest-lts-amd64 --embed-from-bundle --eksa-version v0.24.1"},
+			{"Embed your own images, under the names that your templates use:", "hookbuild all --image registry.example/tools:1=127.0.0.1/embedded/tools"},
+			{"Compile the kernel with an additional driver:", "hookbuild all --embed-from-bundle --kernel build --set CONFIG_ICE=m"},
 		},
 		"linuxkit": {
-			{"The HookOS of the checkout, without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},
-			{"Any LinuxKit document, into out/try:", "hookbuild linuxkit --yaml machine.yaml --name try"},
+			{"Build the checkout's HookOS without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},
+			{"Build any LinuxKit document, into out/try:", "hookbuild linuxkit --yaml machine.yaml --name try"},
 		},
 		"serve": {
 			{"Serve the newest build to machines and BMCs:", "hookbuild serve out/hook --listen :8080"},
-			{"Ask a server for all that it should have:", "hookbuild serve --check http://192.0.2.9:8080"},
+			{"Check that a server serves everything that it should:", "hookbuild serve --check http://192.0.2.9:8080"},
 		},
 		"images": {
-			{"What the newest release embeds, in the form of images.txt:", "hookbuild images"},
-			{"The images of a bundle manifest, as JSON:", "hookbuild images --bundle bundle-release.yaml --json"},
+			{"List what the newest release embeds:", "hookbuild images"},
+			{"List the images of a bundle manifest as JSON:", "hookbuild images --bundle bundle-release.yaml --json"},
 		},
 		"embed": {
-			{"Add a bundle's images to an initramfs:", "hookbuild embed --initramfs initramfs-x86_64 --vmlinuz vmlinuz-x86_64 -o new --from-bundle"},
-			{"Add images to a HookOS as a whole, and verify the result:", "hookbuild embed --base hook --out out --from-bundle && hookbuild verify"},
-			{"List the images that an initramfs holds:", "hookbuild embed --list initramfs-x86_64"},
+			{"Embed a bundle's images into an initramfs:", "hookbuild embed --initramfs initramfs-x86_64 --vmlinuz vmlinuz-x86_64 -o new --from-bundle"},
+			{"Embed images into a complete HookOS, and verify the result:", "hookbuild embed --base hook --out out --from-bundle && hookbuild verify"},
+			{"List the images in an initramfs:", "hookbuild embed --list initramfs-x86_64"},
 		},
 		"extract-image": {
 			{"Load an embedded image into the local Docker:", "hookbuild extract-image initramfs-x86_64 127.0.0.1/embedded/cexec | docker load"},
 		},
 		"kernel-config": {
 			{"Edit the configuration in the kernel's menu:", "hookbuild kernel-config hook-latest-lts-amd64"},
-			{"Switch one option on, without a terminal:", "hookbuild kernel-config hook-latest-lts-amd64 --set CONFIG_ICE=m"},
+			{"Enable one option without a terminal:", "hookbuild kernel-config hook-latest-lts-amd64 --set CONFIG_ICE=m"},
 			{"Compare with another flavor:", "hookbuild kernel-config hook-latest-lts-amd64 --diff hook-default-amd64"},
 		},
 		"kernel": {
 			{"Compile a flavor's kernel into the local Docker:", "hookbuild kernel hook-latest-lts-amd64"},
-			{"Compile a release of your choice and push it:", "HOOK_KERNEL_OCI_BASE=registry.example/hook/kernel hookbuild kernel hook-latest-lts-amd64 --kernel-version 60 --push"},
+			{"Compile a specific release and push it:", "HOOK_KERNEL_OCI_BASE=registry.example/hook/kernel hookbuild kernel hook-latest-lts-amd64 --kernel-version 60 --push"},
 			{"Pin the newest release of the series:", "hookbuild kernel hook-latest-lts-amd64 --lock"},
 		},
 		"containers": {
-			{"Build the checkout's containers that no registry has:", "hookbuild containers"},
+			{"Build the checkout's containers that are not published:", "hookbuild containers"},
 		},
 		"verify": {
 			{"Check the artifacts in out/hook:", "hookbuild verify"},
-			{"Check also that each action of a cluster finds its image:", "hookbuild verify --template cluster.yaml"},
+			{"Check also that each action of a cluster has its image:", "hookbuild verify --template cluster.yaml"},
 		},
 		"inspect": {
-			{"Which drivers does a machine find? Run lspci -nn on it, then:", "hookbuild inspect out/hook/vmlinuz-x86_64 out/hook/initramfs-x86_64 --lspci machine.txt"},
-			{"Is an option set?", "hookbuild inspect out/hook/vmlinuz-x86_64 --config CONFIG_ICE"},
-			{"What changed since the last release, in the terminal and as a page?", "hookbuild inspect --diff old/hook out/hook --html report.html"},
+			{"Find a machine's drivers: run lspci -nn > machine.txt on it, then:", "hookbuild inspect out/hook/vmlinuz-x86_64 out/hook/initramfs-x86_64 --lspci machine.txt"},
+			{"Show whether an option is set:", "hookbuild inspect out/hook/vmlinuz-x86_64 --config CONFIG_ICE"},
+			{"Show what changed since an older build, in the terminal and as a page:", "hookbuild inspect --diff old/hook out/hook --html report.html"},
 		},
 		"run": {
-			{"Boot the HookOS in out/hook; Ctrl-A x ends it:", "hookbuild run"},
-			{"As a worker of a Tinkerbell, with a disk:", "hookbuild run TINK_SERVER=192.0.2.1 MAC=52:54:00:12:34:56 --disk disk.img"},
+			{"Boot the HookOS in out/hook; press Ctrl-A x to stop:", "hookbuild run"},
+			{"Boot it as a Tinkerbell worker, with a disk:", "hookbuild run TINK_SERVER=192.0.2.1 MAC=52:54:00:12:34:56 --disk disk.img"},
 		},
 		"flavors": {
-			{"Which flavors are there, and which is the default?", "hookbuild flavors"},
-			{"Only those for arm64, as JSON:", "hookbuild flavors --arch arm64 --json"},
+			{"List all flavors and see which is the default:", "hookbuild flavors"},
+			{"List those for arm64 as JSON:", "hookbuild flavors --arch arm64 --json"},
 		},
 		"matrix": {
-			{"The jobs of a GitHub workflow, for flavors with the tag lts:", "hookbuild matrix CI_TAGS=lts"},
+			{"Print the jobs for flavors with the tag lts:", "hookbuild matrix CI_TAGS=lts"},
 		},
 		"dhcp": {
-			{"The configuration of dnsmasq for the machines in hardware.csv:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},
-			{"What does a site's file lack for network boot?", "hookbuild dhcp check --server dnsmasq site.conf"},
+			{"Configure dnsmasq for the machines in hardware.csv:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},
+			{"Check a site's file for network boot:", "hookbuild dhcp check --server dnsmasq site.conf"},
 		},
 		"dhcp check": {
-			{"A site's dnsmasq configuration, against the machines in hardware.csv:", "hookbuild dhcp check --server dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 site.conf"},
+			{"Check a site's dnsmasq configuration against the machines in hardware.csv:", "hookbuild dhcp check --server dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 site.conf"},
 		},
 		"dhcp switch": {
-			{"After the management cluster took over from the bootstrap cluster:", "hookbuild dhcp switch --server dnsmasq --hardware hardware.csv --bootstrap-ip 192.0.2.10 --tinkerbell-ip 192.0.2.20"},
+			{"Switch to the management cluster when the bootstrap cluster is gone:", "hookbuild dhcp switch --server dnsmasq --hardware hardware.csv --bootstrap-ip 192.0.2.10 --tinkerbell-ip 192.0.2.20"},
 		},
 		"dhcp dnsmasq": {
-			{"A whole configuration, checked before it is written:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},
-			{"Only write only what an existing configuration includes:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment"},
+			{"Write a complete configuration, checked beforehand:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},
+			{"Write only what an existing configuration includes:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment"},
 		},
 		"dhcp kea": {
-			{"A whole configuration:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o kea-dhcp4.conf"},
+			{"Write a complete configuration:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o kea-dhcp4.conf"},
 		},
 		"dhcp dhcpd": {
-			{"A whole configuration:", "hookbuild dhcp dhcpd --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcpd.conf"},
+			{"Write a complete configuration:", "hookbuild dhcp dhcpd --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcpd.conf"},
 		},
 		"dhcp windows": {
-			{"A script for PowerShell:", "hookbuild dhcp windows --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcp.ps1"},
+			{"Write a PowerShell script:", "hookbuild dhcp windows --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcp.ps1"},
 		},
 		"netboot": {
-			{"Network boot for a lab, from this machine:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
+			{"Serve network boot for a lab from this machine:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
 		},
 		"netboot serve": {
-			{"Serve beside a DHCP server that sends machines here:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
-			{"Answer DHCP too, for the machines of hardware.csv alone:", "hookbuild netboot serve out/hook --ip 192.0.2.10 --hardware hardware.csv --dhcp --interface eth1"},
+			{"Serve next to a DHCP server that sends machines here:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
+			{"Answer DHCP too, only for the machines in hardware.csv:", "hookbuild netboot serve out/hook --ip 192.0.2.10 --hardware hardware.csv --dhcp --interface eth1"},
 		},
 		"doctor": {
-			{"Before the first build:", "hookbuild doctor"},
-			{"At a site with a mirror:", "hookbuild doctor --mirror public.ecr.aws=mirror.example:443"},
+			{"Check this machine before the first build:", "hookbuild doctor"},
+			{"Check it at a site with a mirror:", "hookbuild doctor --mirror public.ecr.aws=mirror.example:443"},
 		},
 		"cache": {
-			{"What does the cache hold?", "hookbuild cache ls"},
-			{"Make room on a full disk:", "hookbuild cache prune --max-size 5GB"},
+			{"List what the cache holds:", "hookbuild cache ls"},
+			{"Free space on a full disk:", "hookbuild cache prune --max-size 5GB"},
 		},
 		"cache ls": {
-			{"What does the cache hold?", "hookbuild cache ls"},
+			{"List what the cache holds:", "hookbuild cache ls"},
 		},
 		"cache prune": {
-			{"What was not used for a month, without removing it:", "hookbuild cache prune --older 30d --dry-run"},
-			{"Make room on a full disk:", "hookbuild cache prune --max-size 5GB"},
+			{"List what was not used for a month, without removing it:", "hookbuild cache prune --older 30d --dry-run"},
+			{"Free space on a full disk:", "hookbuild cache prune --max-size 5GB"},
 		},
 		"cache verify": {
-			{"After a crash or on a disk in doubt:", "hookbuild cache verify"},
+			{"Check the cache after a crash or a disk error:", "hookbuild cache verify"},
 		},
 		"version": {
-			{"What to put into a bug report:", "hookbuild version"},
+			{"Print what to put into a bug report:", "hookbuild version"},
 		},
 		"completion": {
-			{"In bash, for this session:", "source <(hookbuild completion bash)"},
+			{"Load completion into this bash session:", "source <(hookbuild completion bash)"},
 		},
 		"completion bash": {
-			{"In bash, for this session:", "source <(hookbuild completion bash)"},
-			{"For all sessions:", "hookbuild completion bash > ~/.local/share/bash-completion/completions/hookbuild"},
+			{"Load completion into this bash session:", "source <(hookbuild completion bash)"},
+			{"Install it for all sessions:", "hookbuild completion bash > ~/.local/share/bash-completion/completions/hookbuild"},
 		},
 		"completion zsh": {
-			{"In zsh, after compinit:", "source <(hookbuild completion zsh)"},
+			{"Load completion into zsh, after compinit:", "source <(hookbuild completion zsh)"},
 		},
 		"completion fish": {
-			{"In fish:", "hookbuild completion fish | source"},
+			{"Load completion into fish:", "hookbuild completion fish | source"},
 		},
 		"man": {
 			{"Read the manual page:", "hookbuild man | man -l -"},
 		},
 		"help": {
-			{"What `all` takes:", "hookbuild help all"},
+			{"Show the options of `all`:", "hookbuild help all"},
 		},
 	}
 }

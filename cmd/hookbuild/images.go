@@ -18,7 +18,7 @@ func newImagesCommand(a *app) *cli.Command {
 			if c.NArg() > 0 {
 				return usagef("%q: the command takes no arguments; name a manifest with --bundle", c.Args().First())
 			}
-			// Images alone need no bundle.
+			// Without bundle flags, images need no bundle.
 			onlyImages := (c.IsSet("image") || c.IsSet("images-file")) && !c.IsSet("bundle") && !c.IsSet("eksa-version")
 			request, err := a.embedRequest(c, !onlyImages)
 			if err != nil {

@@ -45,7 +45,7 @@ type findings struct {
 	Modules   []string          `json:"modules,omitempty"`
 	Devices   []deviceReport    `json:"devices,omitempty"`
 
-	table string // what the table of drivers was made from
+	table string // the origin of the table of drivers
 }
 
 type initramfsReport struct {
@@ -54,7 +54,7 @@ type initramfsReport struct {
 	Directories []directorySize     `json:"directories"`
 	Memory      embed.Memory        `json:"memory"`
 	Images      []embeddedReport    `json:"images,omitempty"`
-	// Lost are entries that the kernel drops without a word.
+	// Lost are entries that the kernel drops silently.
 	Lost []initramfs.Loss `json:"lost,omitempty"`
 }
 
@@ -89,7 +89,7 @@ func (s *subject) Close() error {
 
 func (a *app) inspect(c *cli.Context) (err error) {
 	if c.NArg() == 0 {
-		return usagef("inspect needs the files to look at: vmlinuz-x86_64, initramfs-x86_64, or both")
+		return usagef("inspect needs files to look at: vmlinuz-x86_64, initramfs-x86_64, or both")
 	}
 	if c.Bool("diff") || c.IsSet("html") {
 		return a.inspectAll(c)
@@ -111,8 +111,8 @@ func (a *app) inspect(c *cli.Context) (err error) {
 	return a.printText(f.print)
 }
 
-// openSubject opens the arguments, each as what it turns out to be: a directory
-// as the pair in it. A vmlinuz and an initramfs together are one system.
+// openSubject opens the arguments according to their content; a directory is the
+// pair in it. A vmlinuz and an initramfs together are one system.
 func (a *app) openSubject(c *cli.Context, args []string) (*subject, error) {
 	arch, err := a.dockerArch(c)
 	if err != nil {
@@ -155,12 +155,12 @@ func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 	}
 	switch {
 	case isKernel && (s.kernel != nil || s.vmlinuz != ""):
-		return usagef("inspecting %q: one kernel at a time", arg)
+		return usagef("inspecting %q: give only one kernel", arg)
 	case isKernel:
 		s.kernel, err = a.openKernel(c, arg)
 		return err
 	case s.existing != nil:
-		return usagef("inspecting %q: one initramfs at a time", arg)
+		return usagef("inspecting %q: give only one initramfs", arg)
 	}
 	b, err := a.newBuilder(c)
 	if err != nil {
@@ -170,12 +170,12 @@ func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 	return err
 }
 
-// isKernelFile tells a kernel from an initramfs by its headers. URLs are taken
-// for initramfs files.
+// isKernelFile reports whether a file has the headers of a kernel, not of an
+// initramfs. URLs count as initramfs files.
 func isKernelFile(name string) (bool, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return false, nil // a URL; what else it is, opening it will tell
+		return false, nil // a URL, or opening it later reports the error
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -228,8 +228,8 @@ func (a *app) gatherInitramfs(_ *cli.Context, s *subject, f *findings) error {
 	return nil
 }
 
-// directorySizes adds up the files by the first two elements of their paths,
-// largest first; what is below 1 % of all goes under "...".
+// directorySizes returns the total sizes of files by the first two elements of
+// their paths, largest first. Those below 1 % of the total go under "...".
 func directorySizes(tree *initramfs.Tree) []directorySize {
 	sizes := map[string]int64{}
 	var total int64
@@ -265,7 +265,7 @@ func (a *app) gatherOptions(c *cli.Context, s *subject, f *findings) error {
 		return nil
 	}
 	if s.kernel == nil {
-		return usagef("--config asks for an option of the kernel; give the vmlinuz too")
+		return usagef("--config shows an option of the kernel; give the vmlinuz too")
 	}
 	features, err := s.kernel.Features(c.Context)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestInspect(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"kernel":    {[]string{"VMLINUZ"}, []string{"Linux 6.6.32 for x86_64, bzImage (gzip)", "CONFIG_RD_ZSTD", "by the configuration inside the kernel"}},
+		"kernel":    {[]string{"VMLINUZ"}, []string{"Linux 6.6.32 for x86_64, bzImage (gzip)", "CONFIG_RD_ZSTD", "from the configuration inside the kernel"}},
 		"initramfs": {[]string{"INITRAMFS"}, []string{"segment 1", "zstd at 0", "usr/bin", "least RAM"}},
 		"option":    {[]string{"VMLINUZ", "--config", "SQUASHFS", "--config", "CONFIG_ENIC"}, []string{"SQUASHFS     module", "CONFIG_ENIC  missing"}},
 		"vmlinuz alone": {[]string{"VMLINUZ", "--pci", "8086:1592", "--pci", "144d:a80a"},
@@ -95,9 +95,9 @@ func TestInspectErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		"nothing":     {nil, 2, "needs the files"},
+		"nothing":     {nil, 2, "needs files"},
 		"missing":     {[]string{"/no/such"}, 3, "/no/such"},
-		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "one kernel at a time"},
+		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "only one kernel"},
 		"no kernel":   {[]string{"INITRAMFS", "--config", "ENIC"}, 2, "give the vmlinuz too"},
 		"misspelt":    {[]string{"VMLINUZ", "--config", "SQUASHFS_ZTSD"}, 2, "CONFIG_SQUASHFS_ZSTD"},
 		"small":       {[]string{"VMLINUZ", "--config", "enic"}, 2, "CONFIG_ENIC"},
@@ -153,7 +153,7 @@ func TestInspectDiff(t *testing.T) {
 		t.Errorf("exit code %d, %v: %q\n%s", code, err, diff.Unknown, stderr)
 	}
 	for name, args := range map[string][]string{
-		"two": {"--diff", "VMLINUZ"}, "one question": {"--html", page, "--modules", "VMLINUZ"}, "is a directory": {"--html", filepath.Dir(page), "VMLINUZ"},
+		"two": {"--diff", "VMLINUZ"}, "show everything": {"--html", page, "--modules", "VMLINUZ"}, "is a directory": {"--html", filepath.Dir(page), "VMLINUZ"},
 	} {
 		if code, _, stderr := inspected(t, args...); code != 2 || !strings.Contains(stderr, name) {
 			t.Errorf("%s: exit code %d\n%s", name, code, stderr)

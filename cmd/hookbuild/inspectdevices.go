@@ -19,7 +19,7 @@ import (
 // deviceReport is the answer for one kind of device.
 type deviceReport struct {
 	Device string `json:"device"`
-	// Count is how many of the kind the lists have.
+	// Count is the number of such devices in the lists.
 	Count   int              `json:"count"`
 	Drivers []devices.Driver `json:"drivers"`
 	// OneOf reports that only one of Drivers is the right one.
@@ -32,7 +32,7 @@ type deviceReport struct {
 	id, name string
 }
 
-// gatherModules answers about modules and devices.
+// gatherModules adds modules and devices to the findings.
 func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
 	list, err := a.askedDevices(c)
 	if err != nil || len(list) == 0 && !c.Bool("modules") {
@@ -56,7 +56,8 @@ func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
 	return err
 }
 
-// findDrivers answers for each kind of device once, in the order of the list.
+// findDrivers returns one report for each kind of device, in the order of the
+// list.
 func findDrivers(ctx context.Context, in *devices.Inventory, list []devices.Device) ([]deviceReport, error) {
 	var reports []deviceReport
 	var kinds []devices.Device
@@ -80,8 +81,8 @@ func findDrivers(ctx context.Context, in *devices.Inventory, list []devices.Devi
 	return reports, nil
 }
 
-// sources collects what tells of drivers. Of a vmlinuz alone the modules are not
-// known; a kernel that came with its modules has them.
+// sources collects what the search for drivers reads. The modules of a vmlinuz
+// without an initramfs are not known; a kernel from a package or image has them.
 func (s *subject) sources(ctx context.Context, jobs int) (devices.Sources, error) {
 	table, err := devices.ReadTable()
 	if err != nil {
@@ -120,7 +121,7 @@ func hasFirmware(tree *initramfs.Tree) bool {
 	return ok
 }
 
-// askedDevices gathers --pci, --usb and --lspci.
+// askedDevices returns the devices of --pci, --usb and --lspci.
 func (a *app) askedDevices(c *cli.Context) ([]devices.Device, error) {
 	var list []devices.Device
 	for _, bus := range []string{"pci", "usb"} {
@@ -154,8 +155,8 @@ func (a *app) readDevices(name string) (_ []devices.Device, err error) {
 	return devices.ParseList(f, name)
 }
 
-// deviceCounts counts the devices that have a driver here, that lack one, whose
-// driver was not looked for, and that may need none.
+// deviceCounts returns the numbers of devices that have a driver here, that lack
+// one, whose driver was not looked for, and that may need none.
 func (f *findings) deviceCounts() (have, lack, unseen, none int) {
 	for _, d := range f.Devices {
 		switch {

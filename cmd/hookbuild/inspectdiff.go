@@ -19,7 +19,7 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-// inspectAll answers --diff and --html, which look at everything.
+// inspectAll implements --diff and --html, which look at everything.
 func (a *app) inspectAll(c *cli.Context) error {
 	systems := [][]string{c.Args().Slice()}
 	if c.Bool("diff") {
@@ -30,7 +30,7 @@ func (a *app) inspectAll(c *cli.Context) error {
 	}
 	for _, flag := range []string{"config", "pci", "usb", "lspci", "modules"} {
 		if c.IsSet(flag) {
-			return usagef("--%s asks one question, and --diff and --html show everything; give one or the other", flag)
+			return usagef("--%s selects what to show, but --diff and --html show everything; give one or the other", flag)
 		}
 	}
 	if c.IsSet("html") {
@@ -44,7 +44,7 @@ func (a *app) inspectAll(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		defer s.Close() // it was only read
+		defer s.Close() // only read
 		if opened[i], err = s.survey(c, strings.Join(args, " ")); err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func (s *subject) survey(c *cli.Context, name string) (*survey.System, error) {
 	})
 }
 
-// record finds the entry for an initramfs in the manifest.json beside it; nil
-// where there is none.
+// record returns the entry for an initramfs in the manifest.json next to it, or
+// nil if there is none.
 func (s *subject) record() (*artifact.Build, error) {
 	if s.existing == nil {
 		return nil, nil
@@ -125,7 +125,7 @@ func (s *subject) record() (*artifact.Build, error) {
 	return nil, nil
 }
 
-// withSibling adds to an initramfs that is given alone the vmlinuz next to it.
+// withSibling adds the vmlinuz next to an initramfs that is given alone.
 func withSibling(args []string) []string {
 	if len(args) != 1 {
 		return args
@@ -179,7 +179,7 @@ func pairIn(dir, dockerArch string) ([]string, error) {
 	return nil, fault.Invalidf("inspecting the directory %q: it has no vmlinuz-ID with an initramfs-ID", dir)
 }
 
-// idsIn lists the pairs of a directory by what follows "vmlinuz-".
+// idsIn returns the IDs of the pairs in a directory, the text after "vmlinuz-".
 func idsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -197,7 +197,7 @@ func idsIn(dir string) ([]string, error) {
 	return ids, nil
 }
 
-// chooseID takes the only pair, or that of the architecture; by default x86_64.
+// chooseID returns the only pair, or that of the architecture, by default x86_64.
 func chooseID(ids []string, dockerArch string) string {
 	if len(ids) == 1 {
 		return ids[0]

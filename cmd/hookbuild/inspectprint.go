@@ -17,7 +17,7 @@ func printJSON(w io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
-// print writes the findings for people. The table's Flush tells of all errors.
+// print writes the findings for people. The table's Flush returns all errors.
 func (f *findings) print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	f.printKernel(table)
@@ -35,8 +35,8 @@ func (f *findings) print(w io.Writer) error {
 	return err
 }
 
-// devicesText tells the drivers of each device, within 80 columns: in one line
-// where that is enough, else with the drivers below the device.
+// devicesText returns the drivers of each device, in at most 80 columns: on one
+// line if they fit, else below the device.
 func (f *findings) devicesText() string {
 	var text strings.Builder
 	total := 0
@@ -50,7 +50,7 @@ func (f *findings) devicesText() string {
 		for _, p := range []struct {
 			n    int
 			text string
-		}{{lack, "lack one"}, {unseen, "depend on what was not given"}, {none, "need none or are not known"}} {
+		}{{lack, "lack one"}, {unseen, "depend on files that were not given"}, {none, "need none or are not known"}} {
 			if p.n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 			}
@@ -63,7 +63,7 @@ func (f *findings) devicesText() string {
 	return text.String()
 }
 
-// columns is the width of a terminal that everyone has.
+// columns is the width that every terminal has.
 const columns = 80
 
 func (d deviceReport) text() string {
@@ -85,11 +85,11 @@ func (d deviceReport) text() string {
 	return text
 }
 
-// answers lists what is to be said of a device, at least one line.
+// answers returns what is known of a device, at least one line.
 func (d deviceReport) answers() []string {
 	var list []string
 	if d.OneOf {
-		list = append(list, "one of these, by its programming interface (lspci -vnn shows it):")
+		list = append(list, "one of these, depending on its programming interface (lspci -vnn shows it):")
 	}
 	for _, driver := range d.Drivers {
 		list = append(list, driver.String())
@@ -100,7 +100,7 @@ func (d deviceReport) answers() []string {
 	return list
 }
 
-// hang indents a text, its second line and the following ones more.
+// hang indents a text, and more so all lines but the first.
 func hang(text string) string {
 	first, rest, more := strings.Cut(wrap(text, "    ", columns-2), "\n")
 	if !more {
@@ -120,9 +120,9 @@ func (f *findings) printKernel(w io.Writer) {
 		fmt.Fprintf(w, "device trees\t%d\n", k.DTBs)
 	}
 	if len(f.Options)+len(f.Devices)+len(f.Modules) > 0 {
-		return // the question was another
+		return // another question was asked
 	}
-	fmt.Fprintf(w, "options\tby %s\n", k.Config)
+	fmt.Fprintf(w, "options\tfrom %s\n", k.Config)
 	for _, feature := range k.Features {
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", feature.Option, feature.State, feature.Text)
 	}
@@ -134,7 +134,7 @@ func (f *findings) printInitramfs(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "initramfs\t%d files, %s, %s unpacked\n", r.Files, words.Bytes(r.Memory.Compressed), words.Bytes(r.Memory.Unpacked))
-	fmt.Fprintf(w, "least RAM\t%s, as LinuxKit's init copies what is unpacked into a tmpfs of half the RAM\n", words.Bytes(r.Memory.Least))
+	fmt.Fprintf(w, "least RAM\t%s, because LinuxKit's init copies the unpacked files into a tmpfs of half the RAM\n", words.Bytes(r.Memory.Least))
 	for i, s := range r.Segments {
 		fmt.Fprintf(w, "segment %d\t%s at %d, %s, %s unpacked, %d entries\n", i+1, s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), s.Entries)
 	}

@@ -37,7 +37,7 @@ func newKernelCommand(a *app) *cli.Command {
 	}
 }
 
-// sourceFlags say what is compiled.
+// sourceFlags returns the flags that choose the source.
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "kernel-version", Usage: "build point release `N`, such as 32 of 6.6.32 (default: $KERNEL_POINT_RELEASE, else the one in kernel/versions.lock, else the newest)"},
@@ -48,7 +48,7 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
-// optionFlags change the configuration.
+// optionFlags returns the flags that change the configuration.
 func optionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "set", Usage: "set `CONFIG_X=VALUE` in the kernel configuration, with VALUE y, m, n or text (repeatable)"},
@@ -56,7 +56,7 @@ func optionFlags() []cli.Flag {
 	}
 }
 
-// builderFlags choose the container that compiles.
+// builderFlags returns the flags that choose the container that compiles.
 func builderFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "builder-image", Usage: "compile in the image `REF` (default: one that hookbuild builds)"},
@@ -98,7 +98,7 @@ func (a *app) kernel(c *cli.Context) error {
 	return err
 }
 
-// deliverOptions reads where the kernel image goes.
+// deliverOptions returns where the flags say to deliver the kernel image.
 func (a *app) deliverOptions(c *cli.Context, k kernel.OpenOptions) deliver.Options {
 	o := deliver.Options{
 		NoLoad: c.Bool("no-load"), Push: c.Bool("push") || truth(a.variable("DO_PUSH")), Export: c.String("export"),
@@ -112,8 +112,8 @@ func (a *app) deliverOptions(c *cli.Context, k kernel.OpenOptions) deliver.Optio
 	return o
 }
 
-// kernelFlavorOf finds the flavor whose kernel is meant: the one that the
-// command line names, or the one whose kernel that takes.
+// kernelFlavorOf returns the flavor whose kernel is meant: the one that the
+// command line names, or the one whose kernel that one uses.
 func (a *app) kernelFlavorOf(c *cli.Context) (flavor.Flavor, error) {
 	f, err := a.flavorOf(c)
 	if err != nil {
@@ -126,7 +126,7 @@ func (a *app) kernelFlavorOf(c *cli.Context) (flavor.Flavor, error) {
 	return *k, nil
 }
 
-// buildOnly names the flags that mean nothing where nothing is built.
+// buildOnly returns the names of the flags that have no effect without a build.
 func buildOnly() []string {
 	names := []string{"force", "push", "export", "no-load"}
 	for _, flag := range concat(optionFlags(), builderFlags(), moduleFlags()) {
@@ -135,11 +135,11 @@ func buildOnly() []string {
 	return names
 }
 
-// lockKernel pins a release and prints its line of the lock.
+// lockKernel pins a release and prints its line in the lock.
 func (a *app) lockKernel(c *cli.Context, r plan.Request) error {
 	for _, name := range buildOnly() {
 		if c.IsSet(name) {
-			return usagef("--lock builds nothing: leave --%s out", name)
+			return usagef("--lock builds nothing; leave out --%s", name)
 		}
 	}
 	locked, err := plan.LockRelease(c.Context, r)
@@ -148,11 +148,11 @@ func (a *app) lockKernel(c *cli.Context, r plan.Request) error {
 	}
 	switch {
 	case locked.Old == nil:
-		a.note("%s pins Linux %s now", locked.File, locked.New.Version)
+		a.note("%s now pins Linux %s", locked.File, locked.New.Version)
 	case *locked.Old == locked.New:
-		a.note("%s pins Linux %s as before", locked.File, locked.New.Version)
+		a.note("%s still pins Linux %s", locked.File, locked.New.Version)
 	default:
-		a.note("%s pins Linux %s now, before it was %s", locked.File, locked.New.Version, locked.Old.Version)
+		a.note("%s now pins Linux %s instead of %s", locked.File, locked.New.Version, locked.Old.Version)
 	}
 	_, err = fmt.Fprintln(a.results(), locked.New)
 	return err
@@ -167,8 +167,8 @@ func (a *app) kernelOptions(c *cli.Context) (kernel.Options, error) {
 	return kernel.Options{Cache: store, Web: client, Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink()}, err
 }
 
-// openOptions gathers what the flags and build.sh's variables say of a flavor's
-// kernel.
+// openOptions returns the options for a flavor's kernel from the flags and
+// build.sh's variables.
 func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions, err error) {
 	if o.Options, err = a.kernelOptions(c); err != nil {
 		return o, err
@@ -192,8 +192,8 @@ func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions
 	return o, err
 }
 
-// kernelRequest gathers the flags that say how the kernel is built. A kernel of Armbian
-// needs no checkout.
+// kernelRequest returns how the flags say to build the kernel. Armbian's kernels
+// need no checkout.
 func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, error) {
 	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
 	if err != nil && (f.Method != flavor.Armbian || c.IsSet("hook-dir")) {
@@ -214,7 +214,7 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	return r, errors.Join(err, webErr)
 }
 
-// modulePlan is what the flags say of modules and firmware, of any kernel.
+// modulePlan returns which modules and firmware the flags choose, for any kernel.
 func modulePlan(c *cli.Context) plan.Request {
 	return plan.Request{
 		Modules: modules.Choice{Include: c.StringSlice("modules"), Exclude: c.StringSlice("without-modules")},
@@ -222,7 +222,7 @@ func modulePlan(c *cli.Context) plan.Request {
 	}
 }
 
-// kernelDir keeps sources, logs and compiled kernels.
+// kernelDir returns the directory for sources, logs and compiled kernels.
 func (a *app) kernelDir(c *cli.Context) (string, error) {
 	dir, err := a.cacheDir(c)
 	if err != nil {
@@ -231,10 +231,10 @@ func (a *app) kernelDir(c *cli.Context) (string, error) {
 	return filepath.Join(dir, "kernel"), nil
 }
 
-// containerOptions reads how the container that compiles is made.
+// containerOptions returns how the flags say to make the container that compiles.
 func (a *app) containerOptions(c *cli.Context) (container.Options, error) {
 	dir, err := a.kernelDir(c)
-	jobs := 0 // the engine may have other cores than this machine
+	jobs := 0 // the engine may have another number of cores than this machine
 	if c.IsSet("jobs") {
 		jobs = c.Int("jobs")
 	}
@@ -244,7 +244,7 @@ func (a *app) containerOptions(c *cli.Context) (container.Options, error) {
 	}, err
 }
 
-// sourceDate is SOURCE_DATE_EPOCH; the zero time when it is not set.
+// sourceDate returns SOURCE_DATE_EPOCH, or the zero time if it is not set.
 func (a *app) sourceDate() (time.Time, error) {
 	text := a.variable("SOURCE_DATE_EPOCH")
 	if text == "" {
@@ -252,7 +252,7 @@ func (a *app) sourceDate() (time.Time, error) {
 	}
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return time.Time{}, usagef("SOURCE_DATE_EPOCH is %q; it should be seconds since 1970", text)
+		return time.Time{}, usagef("SOURCE_DATE_EPOCH is %q, not a number of seconds since 1970", text)
 	}
 	return time.Unix(seconds, 0).UTC(), nil
 }

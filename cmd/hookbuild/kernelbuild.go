@@ -4,13 +4,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// buildKernelFlags are the kernel command's flags that --kernel build obeys; a
-// ready-made kernel obeys those that choose modules and firmware.
+// buildKernelFlags returns the kernel command's flags that apply to --kernel build.
+// Those that choose modules and firmware apply to other kernels too.
 func buildKernelFlags() []cli.Flag {
 	return concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags())
 }
 
-// refuseBuildFlags refuses what only a kernel that is built obeys.
+// refuseBuildFlags rejects flags that apply only to a kernel that is built.
 func refuseBuildFlags(c *cli.Context, instead string) error {
 	for _, flag := range append(concat(sourceFlags(), optionFlags(), builderFlags()), noStripFlag()) {
 		if name := flag.Names()[0]; c.IsSet(name) {
@@ -20,7 +20,7 @@ func refuseBuildFlags(c *cli.Context, instead string) error {
 	return nil
 }
 
-// choosesModules reports whether a flag leaves modules out or adds firmware.
+// choosesModules reports whether a flag selects modules or adds firmware.
 func choosesModules(c *cli.Context) bool {
 	return c.IsSet("modules") || c.IsSet("without-modules") || c.IsSet("firmware")
 }

@@ -68,7 +68,7 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 		return err
 	}
 	if len(f.Fragments) > 0 {
-		a.note("only %s is edited; builds merge the flavor's fragments over it: %s", f.ConfigPath(), strings.Join(f.Fragments, ", "))
+		a.note("editing only %s; builds then merge the flavor's fragments: %s", f.ConfigPath(), strings.Join(f.Fragments, ", "))
 	}
 	edit, err := a.edit(c, p, shell, terminal)
 	if err != nil {
@@ -77,8 +77,8 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 	return a.reportEdit(edit)
 }
 
-// configTerminal returns the user's terminal if one is needed. A missing one is
-// an error before anything is fetched.
+// configTerminal returns the user's terminal if one is needed. It fails without
+// one, before anything is fetched.
 func (a *app) configTerminal(r plan.Request, shell bool) (*container.Terminal, error) {
 	asked := len(r.Sets)+len(r.Fragments) > 0
 	switch {
@@ -108,9 +108,9 @@ func (a *app) edit(c *cli.Context, p *plan.Plan, shell bool, terminal *container
 	if terminal == nil {
 		return p.Set(c.Context, b)
 	}
-	terminal.Before = func() { a.results() } // clears the tasks: the terminal is the container's now
+	terminal.Before = func() { a.results() } // clears the tasks; the container now owns the terminal
 	defer func() {
-		if err != nil { // no program read what was typed meanwhile
+		if err != nil { // no program read what was typed in the meantime
 			err = errors.Join(err, terminal.Discard())
 		}
 	}()
@@ -120,10 +120,10 @@ func (a *app) edit(c *cli.Context, p *plan.Plan, shell bool, terminal *container
 	return p.Edit(c.Context, b, b.Menuconfig, terminal)
 }
 
-// reportEdit prints what changed, for people and programs alike.
+// reportEdit prints what changed.
 func (a *app) reportEdit(e *plan.Edit) error {
 	if !e.Written {
-		a.note("nothing changed; %s stays as it is", e.File)
+		a.note("nothing changed in %s", e.File)
 		return nil
 	}
 	for _, lost := range e.Lost {

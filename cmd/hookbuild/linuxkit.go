@@ -26,19 +26,20 @@ func newLinuxKitCommand(a *app) *cli.Command {
 	}
 }
 
-// documentTarget is the system that a LinuxKit document describes.
+// documentTarget returns the request for the system that a LinuxKit document
+// describes.
 func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if c.NArg() > 0 || c.IsSet("template") {
-		return r, usagef("--yaml %s describes the whole system: leave the flavor and --template out", strings.Join(c.StringSlice("yaml"), " "))
+		return r, usagef("--yaml %s describes the whole system; leave out the flavor and --template", strings.Join(c.StringSlice("yaml"), " "))
 	}
 	if kernel := c.String("kernel"); kernel == "latest" || kernel == "build" {
-		return r, usagef("--kernel %s means a flavor's kernel, and --yaml has none: leave it out for the document's own, or give image:REF, deb:FILE or dir:DIR", kernel)
+		return r, usagef("--kernel %s names a flavor's kernel, and --yaml has no flavor; leave it out for the document's kernel, or give image:REF, deb:FILE or dir:DIR", kernel)
 	}
-	if err := refuseBuildFlags(c, "--yaml builds none: give image:REF, deb:FILE or dir:DIR to --kernel"); err != nil {
+	if err := refuseBuildFlags(c, "--yaml builds none; use --kernel with image:REF, deb:FILE or dir:DIR"); err != nil {
 		return r, err
 	}
 	if choosesModules(c) && !c.IsSet("kernel") {
-		return r, usagef("--modules, --without-modules and --firmware are about a kernel that is given by --kernel; the document's own stays as it is")
+		return r, usagef("--modules, --without-modules and --firmware apply only to a kernel named by --kernel; the document's own is used unchanged")
 	}
 	arch, err := a.dockerArch(c)
 	if err != nil {
@@ -60,7 +61,7 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	return r, nil
 }
 
-// readDocuments reads the files, "-" from standard input.
+// readDocuments reads the files; "-" is standard input.
 func (a *app) readDocuments(files []string) ([]build.Document, error) {
 	var all []build.Document
 	for _, file := range files {
@@ -85,7 +86,7 @@ func (a *app) readDocument(file string) (build.Document, error) {
 	return build.ReadDocument(f, file)
 }
 
-// fileName tells whether a text can be a file's name or the end of one.
+// fileName reports whether text can be a file's name or the end of one.
 func fileName(text string) bool {
 	return text != "" && !strings.HasPrefix(text, ".") && !strings.ContainsAny(text, "/\x00\n")
 }
@@ -102,15 +103,15 @@ func documentName(c *cli.Context) (string, error) {
 		}
 	}
 	if !fileName(name) {
-		return "", usagef("%q cannot name a directory of artifacts: give a --name without slashes and a leading dot", name)
+		return "", usagef("%q cannot name a directory of artifacts; add a --name without slashes or a leading dot", name)
 	}
 	return name, nil
 }
 
-// outputs reads what the flags and build.sh's variables say of the artifacts.
+// outputs sets the artifacts that the flags and build.sh's variables ask for.
 func (a *app) outputs(c *cli.Context, r *build.Request) (err error) {
 	if !fileName(r.OutputID) {
-		return usagef("FORCE_OUTPUT_ID %q cannot be part of a file's name: leave slashes and a leading dot out", r.OutputID)
+		return usagef("FORCE_OUTPUT_ID %q cannot be part of a file's name; leave out slashes and a leading dot", r.OutputID)
 	}
 	r.Tar = c.Bool("tar") || truth(a.variable("OUTPUT_TARBALL_FILELIST"))
 	loader := c.String("iso-loader")
@@ -127,7 +128,7 @@ func (a *app) outputs(c *cli.Context, r *build.Request) (err error) {
 	return nil
 }
 
-// noteReport shows the report, a line a note.
+// noteReport shows the report, one note a line.
 func (a *app) noteReport(r *size.Report) error {
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil {

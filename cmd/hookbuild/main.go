@@ -1,8 +1,8 @@
 // Command hookbuild builds a customised HookOS: a kernel and an initramfs that
-// bare-metal machines boot over the network, with the action images on board.
+// bare-metal machines boot over the network, with embedded action images.
 //
-// One file holds one command: it turns flags into the options of a room and
-// prints what comes back. The faces that show progress are beside them.
+// Each command has a file, which turns flags into the options of a package and
+// prints the result. Package face shows progress.
 package main
 
 import (
@@ -14,8 +14,8 @@ import (
 )
 
 // memoryTarget is the heap size that the garbage collector aims at, unless
-// GOMEMLIMIT sets another. What is in use at once is smaller, whatever the
-// images' size; the window of the zstd encoder is not part of the heap.
+// GOMEMLIMIT sets another. The live heap is smaller, whatever the images' size;
+// the zstd encoder's window is not part of the heap.
 const memoryTarget = 56 << 20
 
 func main() {

@@ -36,7 +36,7 @@ func newMatrixCommand(a *app) *cli.Command {
 	}
 }
 
-// appendOutputs hands the matrix to the workflow's later jobs, where there is
+// appendOutputs passes the matrix to the later jobs of a workflow, if it runs in
 // one.
 func appendOutputs(path string, m matrix.Matrix) error {
 	if path == "" {

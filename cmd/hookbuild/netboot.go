@@ -19,7 +19,7 @@ func newNetbootCommand(a *app) *cli.Command {
 		Name:  "netboot",
 		Usage: "try network boot in a lab",
 		Action: func(c *cli.Context) error {
-			return usagef("netboot %s: the command is netboot serve", c.Args().First())
+			return usagef("netboot %s: did you mean netboot serve?", c.Args().First())
 		},
 		Subcommands: []*cli.Command{{
 			Name:      "serve",

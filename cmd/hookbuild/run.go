@@ -32,7 +32,7 @@ func newRunCommand(a *app) *cli.Command {
 			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
 			&cli.StringFlag{Name: "disk", Usage: "use `FILE` as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
 			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm; auto uses kvm if a machine runs with it within 5 s, else tcg"},
-			&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "give the machine a network card of the `MODEL` " + strings.Join(machine.NICs(), ", ")},
+			&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "emulate a network card of `MODEL` " + strings.Join(machine.NICs(), ", ")},
 			&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
 		},
 		Action: a.runMachine,
@@ -54,8 +54,8 @@ func (a *app) runMachine(c *cli.Context) error {
 	if err := makeDisk(m.Disk); err != nil {
 		return err
 	}
-	a.note("booting %s with %d MiB of memory; Ctrl-A x ends the machine, Ctrl-A h shows what else there is", m.Kernel, m.MemoryMB)
-	a.note("the kernel is told: %s", m.Cmdline)
+	a.note("booting %s with %d MiB of memory; press Ctrl-A x to stop the machine, Ctrl-A h for help", m.Kernel, m.MemoryMB)
+	a.note("kernel command line: %s", m.Cmdline)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
 	if err := cmd.Run(); err != nil {
 		return fault.Failedf("running %s on %q: %w; its own message is above", filepath.Base(cmd.Path), m.Kernel, err)
@@ -72,18 +72,18 @@ func (a *app) accel(c *cli.Context, arch string) (string, error) {
 	return accel, err
 }
 
-// machine gathers what the flags, build.sh's variables and the artifacts'
-// manifest say of the machine.
+// machine returns the machine that the flags, build.sh's variables and the
+// artifacts' manifest describe.
 func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	f, err := a.flavorOf(c)
 	if err != nil {
 		return m, err
 	}
 	if !fileName(c.String("name")) {
-		return m, usagef("--name %q names no directory in --out", c.String("name"))
+		return m, usagef("--name %q is not the name of a directory in --out", c.String("name"))
 	}
 	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
-		return m, usagef("--memory %d, --cpus %d: a machine needs some of both", c.Int("memory"), c.Int("cpus"))
+		return m, usagef("--memory %d, --cpus %d: a machine needs memory and at least one processor", c.Int("memory"), c.Int("cpus"))
 	}
 	dir := filepath.Join(c.String("out"), c.String("name"))
 	made, err := built(dir, f, c.NArg() > 0)
@@ -103,18 +103,18 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	}
 	if mac := a.variable("MAC"); mac != "" {
 		if m.MAC, err = net.ParseMAC(mac); err != nil || len(m.MAC) != 6 {
-			return m, usagef("MAC=%s is not the address of a network card such as 52:54:00:12:34:56", mac)
+			return m, usagef("MAC=%s is not a MAC address such as 52:54:00:12:34:56", mac)
 		}
 	}
 	return m, nil
 }
 
-// built returns what the manifest in dir says of the flavor's artifacts; where
-// the flavor was not named, of those that were built last for its architecture.
+// built returns the manifest's entry for the flavor's artifacts in dir. If no
+// flavor was named, that of the last build for its architecture.
 func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 	manifest, err := artifact.ReadManifest(filepath.Join(dir, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return artifact.Build{}, fault.Invalidf("looking for the artifacts to boot: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or give --out", dir)
+		return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: %q has none; build them with `hookbuild build` or `hookbuild all`, or name another directory with --out", dir)
 	}
 	if err != nil {
 		return artifact.Build{}, err
@@ -134,13 +134,13 @@ func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 		return *found, nil
 	}
 	if named {
-		return artifact.Build{}, fault.Invalidf("booting the artifacts of %s: those in %q are of %q; build the flavor first, or give --out", f.ID, dir, strings.Join(flavors, ", "))
+		return artifact.Build{}, fault.Invalidf("looking for the artifacts of %s: those in %q are of %q; build the flavor first, or name another directory with --out", f.ID, dir, strings.Join(flavors, ", "))
 	}
-	return artifact.Build{}, fault.Invalidf("looking for the artifacts to boot: those in %q are for %s, not %s; give --arch or the flavor", dir, strings.Join(there, ", "), f.Arch)
+	return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: those in %q are for %s, not %s; name the flavor or add --arch", dir, strings.Join(there, ", "), f.Arch)
 }
 
-// memoryFor is the MiB that the artifacts boot with: the files may fill half of
-// it, while the initramfs is there too.
+// memoryFor returns the MiB of memory that the artifacts boot with. Files may fill
+// half of it, with the initramfs in memory as well.
 func memoryFor(made artifact.Build) int {
 	const least, system, mib = 2048, 512, 1 << 20
 	if made.Size == nil {
@@ -149,13 +149,13 @@ func memoryFor(made artifact.Build) int {
 	return max(least, int(leastRAM(made.Size)/mib)+system)
 }
 
-// leastRAM returns the bytes that the files alone take while a machine boots:
-// LinuxKit's init copies them into a tmpfs of half the RAM, beside the initramfs.
+// leastRAM returns the bytes that the files alone take while a machine boots.
+// LinuxKit's init copies them into a tmpfs of half the RAM, with the initramfs
+// still in memory.
 func leastRAM(r *size.Report) int64 { return 2*r.RAM + r.Compressed }
 
-// machineCmdline is what build.sh tells the kernel of the Tinkerbell that the
-// machine belongs to, or the document's command line in the file own; then
-// --append.
+// machineCmdline returns the kernel's command line: the Tinkerbell parameters that
+// build.sh passes, or the document's own from the file own, and then --append.
 func (a *app) machineCmdline(c *cli.Context, own string) (string, error) {
 	var words []string
 	var err error
@@ -184,7 +184,7 @@ func documentCmdline(path string) ([]string, error) {
 	return []string{strings.TrimSpace(string(text))}, nil
 }
 
-// The values of build.sh's variables for a machine that nobody gives.
+// The default values of build.sh's variables for a machine.
 const (
 	defaultWorkerImage = "quay.io/tinkerbell/tink-worker:latest"
 	defaultTLS         = "false"
@@ -202,17 +202,17 @@ func (a *app) workerParameters() ([]string, error) {
 		authority := net.JoinHostPort(strings.Trim(server, "[]"), port)
 		words = append(words, "grpc_authority="+authority, "syslog_host="+server, "worker_id="+mac, "hw_addr="+mac)
 	} else {
-		a.note("without both TINK_SERVER and MAC the worker finds no Tinkerbell; kernel and services can be tried all the same")
+		a.note("TINK_SERVER and MAC are not both set, so the worker will find no Tinkerbell; kernel and services start anyway")
 	}
 	for _, word := range words {
 		if strings.ContainsAny(word, " \t\n") {
-			return nil, usagef("%q: a parameter of the kernel has no spaces; look at the TINK_* variables and MAC", word)
+			return nil, usagef("%q: a kernel parameter cannot have spaces; check MAC and the TINK_* variables", word)
 		}
 	}
 	return words, nil
 }
 
-// makeDisk makes the disk's file, without content, if it is not there.
+// makeDisk creates the disk's file, without content, if it does not exist.
 func makeDisk(name string) error {
 	const size = 10 << 30
 	if name == "" {
@@ -223,10 +223,10 @@ func makeDisk(name string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("making the machine's disk: %w", err)
+		return fmt.Errorf("creating the machine's disk: %w", err)
 	}
 	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
-		return fmt.Errorf("making the machine's disk %q: %w", name, err)
+		return fmt.Errorf("creating the machine's disk %q: %w", name, err)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func newServeCommand(a *app) *cli.Command {
 
 func (a *app) serve(c *cli.Context) error {
 	if c.NArg() > 1 {
-		return usagef("serve takes one directory")
+		return usagef("serve takes at most one directory")
 	}
 	if url := c.String("check"); url != "" {
 		client, err := a.webClient(c)

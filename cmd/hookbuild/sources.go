@@ -14,8 +14,8 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// loadBundle finds the bundle that the flags name: a manifest, a release, what
-// the installed eksctl says, or the latest release.
+// loadBundle loads the bundle that the flags name: a manifest, else a release, else
+// the release of the installed eksctl, else the latest one.
 func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	client, err := a.webClient(c)
 	if err != nil {
@@ -38,8 +38,9 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	return bundle, errors.Join(task.End(nil, bundle.String()), a.checkSignature(c, bundle))
 }
 
-// checkSignature says whether AWS signed the bundle, and what that is worth. A
-// wrong signature is an error, an absent one only with --require-signature.
+// checkSignature reports whether AWS signed the bundle, and what the signature
+// covers. A wrong signature is an error, an absent one only with
+// --require-signature.
 func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
 	v, err := b.VerifySignature()
 	switch {
@@ -50,14 +51,14 @@ func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
 	case !errors.Is(err, bundles.ErrUnsigned):
 		return err
 	case c.Bool("require-signature"):
-		return fault.Invalidf("%w; take a bundle of v0.22.0 or later as AWS publishes it, or leave --require-signature out", err)
+		return fault.Invalidf("%w; use a bundle of v0.22.0 or later as AWS publishes it, or leave out --require-signature", err)
 	}
 	a.note("%s has no signature", b)
 	return nil
 }
 
-// embedRequest gathers what the flags name; the bundle is read when fromBundle
-// is set.
+// embedRequest returns the images that the flags name. It reads the bundle if
+// fromBundle is set.
 func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, error) {
 	list, err := imageList(c)
 	if err != nil {
@@ -96,7 +97,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	return e, err
 }
 
-// checkBundleFlags finds contradictions before anything is fetched.
+// checkBundleFlags rejects contradictions before anything is fetched.
 func checkBundleFlags(c *cli.Context) error {
 	if c.IsSet("bundle") && c.IsSet("eksa-version") {
 		return usagef("--bundle and --eksa-version both name a bundle; give one of them")
@@ -118,7 +119,8 @@ func checkBundleFlags(c *cli.Context) error {
 
 var wholeVersion = regexp.MustCompile(`^v?\d+\.\d+\.\d+`)
 
-// workerSource is the worker's image that the flags name; "" is the bundle's.
+// workerSource returns the worker image that the flags name, or "" for the
+// bundle's.
 func (a *app) workerSource(c *cli.Context) (string, error) {
 	from := c.String("worker-from")
 	if from == "" {
@@ -131,7 +133,7 @@ func (a *app) workerSource(c *cli.Context) (string, error) {
 	return b.Editor().WorkerFrom(c.Context, from)
 }
 
-// imageList reads the files of --images-file and the words of --image.
+// imageList returns the images of --images-file and --image.
 func imageList(c *cli.Context) (bundles.List, error) {
 	var list bundles.List
 	for _, path := range c.StringSlice("images-file") {

@@ -57,7 +57,7 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 		if f.Link == "" {
 			a.note("%s: %s", f.Name, words.Bytes(f.Size))
 		} else {
-			a.note("%s: the same file as %s", f.Name, f.Link)
+			a.note("%s: same file as %s", f.Name, f.Link)
 		}
 	}
 	if given := a.warnings.all(); len(given) > 0 {

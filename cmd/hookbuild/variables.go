@@ -9,8 +9,8 @@ import (
 	"hookbuild/internal/nearest"
 )
 
-// knownVariables are the variables that build.sh's users set; the two at the
-// end are ours and everybody's.
+// knownVariables returns the variables that build.sh's users set, and two common
+// ones at the end that hookbuild reads too.
 func knownVariables() []string {
 	return []string{
 		"DEBUG", "HOOK_VERSION", "HOOK_KERNEL_OCI_BASE", "HOOK_LK_CONTAINERS_OCI_BASE", "CACHE_DIR",
@@ -23,12 +23,12 @@ func knownVariables() []string {
 	}
 }
 
-// runnerPrefix begins the variables that choose CI's runners by kind and
+// runnerPrefix is the prefix of the variables that choose CI's runners by kind and
 // architecture.
 const runnerPrefix = "CI_RUNNER_"
 
-// checkVariables refuses KEY=VALUE words that nothing reads: a mistyped one
-// would be a build of something else.
+// checkVariables rejects KEY=VALUE words that nothing reads: with a misspelled name
+// the build would be another one.
 func checkVariables(variables map[string]string) error {
 	known := knownVariables()
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
@@ -37,9 +37,9 @@ func checkVariables(variables map[string]string) error {
 		}
 		meant := ""
 		if near := nearest.Word(name, known); near != "" {
-			meant = fmt.Sprintf(" (is %s meant?)", near)
+			meant = fmt.Sprintf(" (did you mean %s?)", near)
 		}
-		return usagef("%s=%s: there is no variable of that name%s; the variables are %s", name, variables[name], meant, strings.Join(known, ", "))
+		return usagef("%s=%s: unknown variable%s; the variables are %s", name, variables[name], meant, strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -49,14 +49,14 @@ func (a *app) verify(c *cli.Context) error {
 	}
 	what := orDefault(report.Dir, r.Initramfs)
 	if len(report.Faults) > 0 {
-		return fault.Invalidf("verifying %q: %s: %s; standard output lists each", what, words.Count(len(report.Faults), "fault"), faultyFiles(report))
+		return fault.Invalidf("verifying %q: %s: %s; standard output lists each", what, words.Count(len(report.Faults), "problem"), faultyFiles(report))
 	}
-	a.note("nothing is wrong with %q", what)
+	a.note("no problems found in %q", what)
 	return nil
 }
 
-// verifyRequest reads the command line: a directory of artifacts, or a kernel and
-// an initramfs in either order.
+// verifyRequest returns the request on the command line: a directory of artifacts,
+// or a kernel and an initramfs in either order.
 func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 	arch, err := a.dockerArch(c)
 	if err != nil {
@@ -68,13 +68,13 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 	case 0, 1:
 		r.Dir = orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName))
 		if info, err := os.Stat(r.Dir); err == nil && info.Mode().IsRegular() {
-			return r, usagef("verifying %q: it is a file; name a directory of artifacts, or both a vmlinuz and an initramfs", r.Dir)
+			return r, usagef("verifying %q: not a directory; name a directory of artifacts, or both a vmlinuz and an initramfs", r.Dir)
 		}
 	case 2:
 		var kernels [2]bool
 		for i, name := range args {
 			if info, err := os.Stat(name); err == nil && info.IsDir() {
-				return r, usagef("%q: one directory of artifacts at a time; quote a name with spaces, and give templates by --template FILE", args)
+				return r, usagef("%q: name only one directory of artifacts; quote a name with spaces, and give templates with --template FILE", args)
 			}
 			if kernels[i], err = isKernelFile(name); err != nil {
 				return r, err
@@ -88,12 +88,12 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 			r.Vmlinuz, r.Initramfs = args[1], args[0]
 		}
 	default:
-		return r, usagef("%q: give one directory of artifacts, or a vmlinuz and an initramfs; quote a name with spaces, and give templates by --template FILE", args)
+		return r, usagef("%q: name one directory of artifacts, or a vmlinuz and an initramfs; quote a name with spaces, and give templates with --template FILE", args)
 	}
 	return r, nil
 }
 
-// faultyFiles lists what has faults, each file once.
+// faultyFiles returns the names of the files with problems, separated by commas.
 func faultyFiles(r *verify.Report) string {
 	var files []string
 	for _, f := range r.Faults {
@@ -121,7 +121,7 @@ func (a *app) printProof(r *verify.Report, asJSON bool) error {
 	})
 }
 
-// printProven writes what was looked at. The table's Flush tells of all errors.
+// printProven writes what was verified. The table's Flush returns all errors.
 func printProven(w io.Writer, r *verify.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, artifact := range r.Artifacts {

@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// identity is what a hookbuild knows about its own build.
+// identity describes how this hookbuild was built.
 type identity struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`   // "" in a build without git
@@ -36,7 +36,7 @@ func newVersionCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("version takes no argument, but was given %q", c.Args().First())
+				return usagef("version takes no arguments, but was given %q", c.Args().First())
 			}
 			id := identityOf(debug.ReadBuildInfo())
 			if c.Bool("json") {
@@ -50,7 +50,7 @@ func newVersionCommand(a *app) *cli.Command {
 	}
 }
 
-// identityOf reads what Go's linker recorded.
+// identityOf returns what Go's linker recorded.
 func identityOf(info *debug.BuildInfo, ok bool) identity {
 	id := identity{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if !ok {
@@ -74,14 +74,14 @@ func identityOf(info *debug.BuildInfo, ok bool) identity {
 
 // String returns the lines that `hookbuild version` prints.
 func (id identity) String() string {
-	commit := "not known: hookbuild was built without git"
+	commit := "not known (built without git)"
 	if id.Commit != "" {
 		commit = id.Commit
 		if id.Time != "" {
 			commit += " of " + id.Time
 		}
 		if id.Modified {
-			commit += ", with changes that are not committed"
+			commit += ", with uncommitted changes"
 		}
 	}
 	return fmt.Sprintf("hookbuild %s\ncommit:   %s\ngo:       %s\nplatform: %s\n", id.Version, commit, id.Go, id.Platform)
@@ -125,9 +125,9 @@ func salt() (string, error) {
 }
 
 // buildID returns the build ID of an ELF program: hashes of everything that it
-// was built from and of the result. It is the content of a note, after a header
-// and the owner's name, "Go". buildID returns "" for other programs and for
-// those linked without an ID.
+// was built from and of the result. The ID is the content of a note, after a
+// header and the owner's name, "Go". buildID returns "" for other programs and
+// for those linked without an ID.
 func buildID(program io.ReaderAt) string {
 	const header = 3*4 + len("Go\x00\x00")
 	file, err := elf.NewFile(program)

@@ -67,8 +67,8 @@ func TestIdentity(t *testing.T) {
 		want     string
 	}{
 		"release":     {"v1.2.3", setting("vcs.revision", commit, "vcs.time", when, "vcs.modified", "false"), "hookbuild v1.2.3\ncommit:   " + commit + " of " + when + "\n"},
-		"modified":    {"v1.2.3+dirty", setting("vcs.revision", commit, "vcs.modified", "true"), "hookbuild v1.2.3+dirty\ncommit:   " + commit + ", with changes that are not committed\n"},
-		"without git": {development, nil, "hookbuild (devel)\ncommit:   not known: hookbuild was built without git\n"},
+		"modified":    {"v1.2.3+dirty", setting("vcs.revision", commit, "vcs.modified", "true"), "hookbuild v1.2.3+dirty\ncommit:   " + commit + ", with uncommitted changes\n"},
+		"without git": {development, nil, "hookbuild (devel)\ncommit:   not known (built without git)\n"},
 		"nothing":     {"", nil, "hookbuild unknown\n"},
 	} {
 		got := identityOf(&debug.BuildInfo{Main: debug.Module{Version: tt.version}, Settings: tt.settings}, true).String()
