@@ -200,7 +200,7 @@ func TestVerifyIntact(t *testing.T) {
 						t.Errorf("%q is not in\n%s", said, got.stdout)
 					}
 				}
-				if !strings.Contains(got.stderr, "nothing is wrong") || strings.Contains(got.stdout, "wrong") {
+				if !strings.Contains(got.stderr, "no problems found in") || strings.Contains(got.stdout, "wrong") {
 					t.Errorf("it says\n%s%s", got.stdout, got.stderr)
 				}
 			}
@@ -389,7 +389,7 @@ func TestVerifyFinds(t *testing.T) {
 		dir := p.spoiled(t, repacked(without("init")))
 		remove("vmlinuz-x86_64")(t, dir)
 		got := p.run(3, "verify", dir)
-		if strings.Count(got.stdout, "wrong: ") != 2 || !strings.Contains(got.stderr, "2 faults: vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
+		if strings.Count(got.stdout, "wrong: ") != 2 || !strings.Contains(got.stderr, "2 problems: vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
 			t.Errorf("it says\n%s%s", got.stdout, got.stderr)
 		}
 	})
