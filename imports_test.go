@@ -4,6 +4,9 @@ package hookbuild_test
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -70,6 +73,32 @@ func TestArrowsRunDownwards(t *testing.T) {
 			if !withinAny(name, allowed) {
 				t.Errorf("%s imports %s; %s may import only %v", path, name, room, allowed)
 			}
+		}
+	}
+}
+
+// TestProductUsesNoTests holds every room that a user gets, listed or not, to
+// packages that a user gets.
+func TestProductUsesNoTests(t *testing.T) {
+	users := []string{"test", "bench", "cmd/hookdemo"} // measure and demonstrate
+	used := 0
+	for path, imports := range packages(t) {
+		for _, imported := range imports {
+			switch name := strings.TrimPrefix(imported, module); {
+			case !within(name, "test"):
+			case withinAny(path, users):
+				used++
+			default:
+				t.Errorf("%s imports %s: what only tests use stays out of the product", path, name)
+			}
+		}
+	}
+	if used == 0 {
+		t.Error("nothing uses test/: nothing was looked at")
+	}
+	for room, allowed := range mayImport {
+		if !withinAny(room, users) && (withinAny("test", allowed) || withinAny("test/lab", allowed)) {
+			t.Errorf("mayImport lets %s import test/", room)
 		}
 	}
 }
@@ -172,4 +201,80 @@ func productFiles(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// mayPrint lists the files outside of cmd that name a standard stream or a
+// logger, with the reason.
+var mayPrint = map[string]string{
+	"internal/atomicfile/atomicfile.go": "standard output is a file that -o - names",
+	"internal/engine/session.go":        "drops what the standard library's HTTP server logs",
+	"tools/dist/main.go":                "a program of its own",
+	"kernel/devices/gen/main.go":        "a program of its own",
+}
+
+// TestOnlyCmdPrints keeps printing, logging and the standard streams to cmd:
+// packages report by package progress, and return what they found.
+func TestOnlyCmdPrints(t *testing.T) {
+	const sample = "package p\nimport (\"fmt\"; l \"log\"; \"os\")\nfunc f() { fmt.Println(); l.Print(os.Stderr); println(); fmt.Sprint(); os.Getenv(os.Args[0]) }"
+	if got := strings.Join(prints(t, "sample.go", sample), " "); got != "fmt.Println log.Print os.Stderr println" {
+		t.Fatalf("the scan is wrong: it finds %s", got)
+	}
+	used := map[string]bool{}
+	for _, file := range productFiles(t) {
+		if strings.HasPrefix(file, "cmd/") || strings.Contains(file, "/testdata/") {
+			continue
+		}
+		found := prints(t, file, nil)
+		if mayPrint[file] != "" {
+			used[file] = len(found) > 0
+			continue
+		}
+		if len(found) > 0 {
+			t.Errorf("%s uses %s: report by internal/progress, or return it to cmd", file, strings.Join(found, ", "))
+		}
+	}
+	for file := range mayPrint {
+		if !used[file] {
+			t.Errorf("%s does not print: remove it from mayPrint", file)
+		}
+	}
+}
+
+// prints lists, in their order, what a file uses to print.
+func prints(t *testing.T, path string, text any) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	imported := map[string]string{} // by the name in the file
+	for _, spec := range file.Imports {
+		name := strings.Trim(spec.Path.Value, `"`)
+		local := filepath.Base(name)
+		if spec.Name != nil {
+			local = spec.Name.Name
+		}
+		imported[local] = name
+	}
+	var found []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "print" || f.Name == "println") {
+				found = append(found, f.Name)
+			}
+		case *ast.SelectorExpr:
+			of, ok := n.X.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			switch used := imported[of.Name] + "." + n.Sel.Name; {
+			case slices.Contains([]string{"fmt.Print", "fmt.Printf", "fmt.Println", "os.Stdout", "os.Stderr"}, used),
+				strings.HasPrefix(used, "log."), strings.HasPrefix(used, "log/slog."):
+				found = append(found, used)
+			}
+		}
+		return true
+	})
+	return found
 }

@@ -70,7 +70,7 @@ func (e Eksctl) run(ctx context.Context, path, dir string) (string, error) {
 	case err == nil:
 		return out.String(), nil
 	case ctx.Err() != nil:
-		return out.String(), context.Cause(ctx)
+		return out.String(), fault.Ended(ctx)
 	}
 	if last := lastLine(said.String()); last != "" {
 		err = fmt.Errorf("%w: %s", err, last)

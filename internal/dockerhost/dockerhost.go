@@ -49,7 +49,7 @@ func ping(ctx context.Context, cli *client.Client, patience time.Duration) error
 	defer cancel()
 	_, err := cli.Ping(limited)
 	if err != nil && limited.Err() != nil {
-		return context.Cause(limited)
+		return fault.Ended(limited)
 	}
 	return err
 }

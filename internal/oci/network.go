@@ -189,6 +189,6 @@ func (n *network) credentials(ctx context.Context, r name.Repository) (authn.Aut
 	case got := <-done:
 		return got.auth, got.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, fault.Ended(ctx)
 	}
 }

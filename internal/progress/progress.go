@@ -5,8 +5,11 @@
 package progress
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 )
 
@@ -14,12 +17,13 @@ import (
 type Kind int
 
 // The kinds of events. A task sends Started, then any number of Advanced, then
-// one of Finished and Failed.
+// one of Finished, Failed and Cancelled.
 const (
 	Started Kind = iota
 	Advanced
 	Finished
 	Failed
+	Cancelled // it ended because its context did, which is reported elsewhere
 	Note
 	Warning
 	Output // one line that a program run for the task printed
@@ -119,15 +123,33 @@ func (t *Task) Output(line string) { t.report(Output, line, nil) }
 // Reader counts what is read from r as the task's progress.
 func (t *Task) Reader(r io.Reader) io.Reader { return &countingReader{r, t} }
 
-// End reports the task as finished, or as failed when err is not nil, and
-// gives err back. Result may say what came of it.
+// End reports the task as finished, as failed when err is not nil, or as
+// cancelled when err is only that. It returns err. Result may say what came of
+// it.
 func (t *Task) End(err error, result string) error {
-	if err != nil {
+	switch {
+	case err == nil:
+		t.report(Finished, result, nil)
+	case isCancellation(err):
+		t.report(Cancelled, "", nil)
+	default:
 		t.report(Failed, "", err)
-		return err
 	}
-	t.report(Finished, result, nil)
-	return nil
+	return err
+}
+
+// isCancellation reports whether err says nothing but that a context was
+// cancelled: of joined errors, all do.
+func isCancellation(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // walks the tree itself
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !isCancellation(err) })
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return isCancellation(inner)
+		}
+	}
+	return errors.Is(err, context.Canceled)
 }
 
 func (t *Task) report(k Kind, text string, err error) {

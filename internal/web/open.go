@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"hookbuild/internal/fault"
 )
 
 // Request asks for one content.
@@ -328,8 +330,8 @@ func (b *Body) reconnect(cause error) error {
 
 // pause waits before another try, or explains why there will be no other.
 func (b *Body) pause(cause error) error {
-	if err := b.ctx.Err(); err != nil {
-		return context.Cause(b.ctx)
+	if err := fault.Ended(b.ctx); err != nil {
+		return err
 	}
 	pause, again := b.series.fails(cause)
 	if again {

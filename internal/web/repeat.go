@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
 
@@ -93,7 +94,7 @@ func (s *series) wait(ctx context.Context, pause time.Duration, cause error) err
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fault.Ended(ctx)
 	}
 }
 
@@ -220,7 +221,7 @@ func (c *Client) Repeat(ctx context.Context, host string, f func() error) error 
 			return nil
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return fault.Ended(ctx)
 		}
 		pause, again := series.fails(err)
 		if !again {

@@ -50,7 +50,7 @@ func (b board) apply(e progress.Event, now time.Time) (next board, finished *wor
 		if i >= 0 {
 			next.lines[i].done, next.lines[i].total = e.Done, e.Total
 		}
-	case progress.Finished, progress.Failed:
+	case progress.Finished, progress.Failed, progress.Cancelled:
 		if i >= 0 {
 			w := next.lines[i]
 			w.done = e.Done
@@ -85,7 +85,7 @@ func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
 			s.total += e.Total - s.parts[p].total
 			s.parts[p].done, s.parts[p].total = e.Done, e.Total
 		}
-	case progress.Finished, progress.Failed:
+	case progress.Finished, progress.Failed, progress.Cancelled:
 		if p >= 0 {
 			s.parts = slices.Delete(s.parts, p, p+1)
 			s.ended++

@@ -2,6 +2,7 @@ package face
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -97,6 +98,7 @@ func play(s progress.Sink, c *clock, whole bool) {
 		_ = p.End(nil, "")
 	}
 	_ = progress.Start(s, 0, "a task that fails").End(errors.New("broken"), "")
+	_ = progress.Start(s, 0, "a task that another one's failure cancels").End(fmt.Errorf("pulling: %w", context.Canceled), "")
 }
 
 // TestTerminal compares what a real terminal shows with testdata, at widths

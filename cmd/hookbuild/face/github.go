@@ -54,7 +54,7 @@ func (g *github) gather(e progress.Event, text string) string {
 	switch e.Kind {
 	case progress.Started:
 		s.running++
-	case progress.Finished, progress.Failed:
+	case progress.Finished, progress.Failed, progress.Cancelled:
 		s.running--
 	}
 	if s.running > 0 || len(s.lines) == 0 {

@@ -32,7 +32,7 @@ func newJSON(o Options) *jsonLines { return &jsonLines{enc: json.NewEncoder(o.Wr
 // Report implements [progress.Sink].
 func (j *jsonLines) Report(e progress.Event) {
 	names := map[progress.Kind]string{
-		progress.Started: "started", progress.Finished: "finished", progress.Failed: "failed",
+		progress.Started: "started", progress.Finished: "finished", progress.Failed: "failed", progress.Cancelled: "cancelled",
 		progress.Note: "note", progress.Warning: "warning", progress.Output: "output",
 	}
 	name, ok := names[e.Kind]

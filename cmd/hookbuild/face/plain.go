@@ -63,6 +63,10 @@ func line(e progress.Event, debug bool) string {
 		if debug {
 			return "err " + e.Task + ": " + strings.ReplaceAll(e.Err.Error(), "\n", "\n    ")
 		}
+	case progress.Cancelled:
+		if debug {
+			return "--- " + e.Task + ": cancelled"
+		}
 	case progress.Finished:
 		return "ok  " + e.Task + result(e, ": ")
 	case progress.Note:
