@@ -1,0 +1,61 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/internal/initramfs"
+	"hookbuild/test/lab/site"
+)
+
+// What a URL holds for the server alone, its password and its query, is not
+// shown or written: whether the download succeeds, with --debug, or as JSON.
+func TestSecretsOfURLsAreNotShown(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	baseInitramfs(t, in, initramfs.Zstd)
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "hunter2" || r.URL.RawQuery != "sig=hunter3" {
+			t.Errorf("%s was asked for with the password %q and the query %q", r.URL.Path, password, r.URL.RawQuery)
+		}
+		asked++
+		if r.URL.Path == "/in" {
+			http.ServeFile(w, r, in)
+			return
+		}
+		http.Error(w, "gone: "+r.URL.String(), http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	url := func(path string) string {
+		return "http://user:hunter2@" + strings.TrimPrefix(server.URL, "http://") + path + "?sig=hunter3"
+	}
+	image := []string{"--image", s.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"}
+	for name, test := range map[string]struct {
+		code int
+		args []string
+	}{
+		"an initramfs":      {0, append([]string{"embed", "--initramfs", url("/in"), "-o", filepath.Join(dir, "out")}, image...)},
+		"no such initramfs": {4, append([]string{"embed", "--initramfs", url("/gone"), "-o", filepath.Join(dir, "out")}, image...)},
+		"a bundle":          {4, []string{"images", "--bundle", url("/bundle.yaml")}},
+		"a kernel":          {4, []string{"inspect", "deb:" + url("/linux-image.deb")}},
+	} {
+		for _, show := range [][]string{{"--progress", "json", "--debug"}, {"--progress", "plain", "--debug"}, {"--progress", "github"}} {
+			before := asked
+			got := runAt(t.Context(), s, append(append(test.args, "--cache-dir", t.TempDir()), show...)...)
+			if got.code != test.code || asked == before {
+				t.Errorf("%s: exit code %d after %d requests\n%s", name, got.code, asked-before, got.stderr)
+			}
+			for _, secret := range []string{"hunter2", "hunter3"} {
+				if strings.Contains(got.stdout+got.stderr, secret) {
+					t.Errorf("%s, %s: %s is shown:\n%s%s", name, show, secret, got.stdout, got.stderr)
+				}
+			}
+		}
+	}
+}
