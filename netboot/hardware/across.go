@@ -22,20 +22,20 @@ func (r *reader) network(row *row, cells map[string]cell) {
 		}
 	}
 	if row.IP == row.Gateway {
-		ip.fault("%s is the gateway's address too", row.IP)
+		ip.fault("%s is also the gateway's address", row.IP)
 	}
 	r.served(row, ip)
 	if !row.Gateway.IsValid() {
 		return
 	}
 	if !row.Network.Contains(row.Gateway) {
-		gateway.fault("%s lies outside %s, the network of %s", row.Gateway, row.Network, row.IP)
+		gateway.fault("%s is outside %s, the network of %s", row.Gateway, row.Network, row.IP)
 	} else if role := edge(row.Network, row.Gateway); role != "" {
 		gateway.fault("%s is the %s address of %s", row.Gateway, role, row.Network)
 	}
 }
 
-// edge names the role of an address that no machine of the network can have.
+// edge returns the role of an address that no machine of the network can have.
 func edge(network netip.Prefix, ip netip.Addr) string {
 	switch ip {
 	case network.Addr():
@@ -46,14 +46,14 @@ func edge(network netip.Prefix, ip netip.Addr) string {
 	return ""
 }
 
-// served checks that the row's network is among those that were asked for.
+// served checks that the network of the row is one of the subnets to serve.
 func (r *reader) served(row *row, ip cell) {
 	if len(r.rules.Subnets) == 0 || slices.Contains(r.rules.Subnets, row.Network) {
 		return
 	}
 	for _, subnet := range r.rules.Subnets {
 		if subnet.Contains(row.IP) {
-			r.fault(row.Line, row.at["netmask"], "netmask", "%s has the mask of %s, the subnet to serve is %s", row.IP, row.Network, subnet)
+			r.fault(row.Line, row.at["netmask"], "netmask", "%s has the mask of %s, but the subnet to serve is %s", row.IP, row.Network, subnet)
 			return
 		}
 	}
@@ -61,11 +61,11 @@ func (r *reader) served(row *row, ip cell) {
 	for i, subnet := range r.rules.Subnets {
 		names[i] = subnet.String()
 	}
-	ip.fault("%s lies outside the subnet to serve, %s", row.IP, strings.Join(names, " or "))
+	ip.fault("%s is outside the subnet to serve, %s", row.IP, strings.Join(names, " or "))
 }
 
-// bmc checks the three BMC columns without keeping or telling their values,
-// and gives the address in a form to compare.
+// bmc checks the three BMC columns. It neither keeps nor shows their values, and
+// returns the address in a form for comparisons.
 func (r *reader) bmc(cells map[string]cell) string {
 	given, missing := []cell{}, []cell{}
 	for _, name := range []string{"bmc_ip", "bmc_username", "bmc_password"} {
@@ -80,7 +80,7 @@ func (r *reader) bmc(cells map[string]cell) string {
 		return ""
 	}
 	for _, c := range missing {
-		c.fault("the value is missing, while another BMC value is given: give all three or none")
+		c.fault("the value is missing, but another BMC value is set: set all three or none")
 	}
 	c, ok := cells["bmc_ip"]
 	if !ok {
@@ -120,7 +120,7 @@ func text(ip netip.Addr) string {
 	return ip.String()
 }
 
-// unique reports values that an earlier row has.
+// unique reports values that an earlier row also has.
 func (r *reader) unique(name string, value func(*row) string) {
 	first := map[string]int{}
 	for _, row := range r.rows {
@@ -131,9 +131,9 @@ func (r *reader) unique(name string, value func(*row) string) {
 		line, twice := first[v]
 		switch {
 		case twice && secret(name):
-			r.fault(row.Line, row.at[name], name, "the value is that of line %d too", line)
+			r.fault(row.Line, row.at[name], name, "line %d has the same value", line)
 		case twice:
-			r.fault(row.Line, row.at[name], name, "%s is that of line %d too", v, line)
+			r.fault(row.Line, row.at[name], name, "line %d also has %s", line, v)
 		default:
 			first[v] = row.Line
 		}
@@ -155,13 +155,13 @@ func (r *reader) roles() {
 			r.fault(row.Line, row.at["ip_address"], "ip_address", "%s is the gateway of line %d", row.IP, line)
 		}
 		if line, ok := bmcs[row.IP.String()]; ok {
-			r.fault(row.Line, row.at["ip_address"], "ip_address", "%s is the address of a BMC too (line %d)", row.IP, line)
+			r.fault(row.Line, row.at["ip_address"], "ip_address", "%s is also the address of a BMC (line %d)", row.IP, line)
 		}
 	}
 }
 
-// overlaps reports networks that share addresses without being the same: one
-// of the two masks is wrong.
+// overlaps reports networks that overlap but are not the same. One of the two masks
+// is wrong.
 func (r *reader) overlaps() {
 	first := map[netip.Prefix]int{}
 	var networks []netip.Prefix

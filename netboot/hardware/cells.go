@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// cell is one value and where it stands.
+// cell is one value with its place.
 type cell struct {
 	r            *reader
 	line, column int
 	name, text   string
 }
 
-// cell trims a value, which is unambiguous, but says so: EKS Anywhere does
-// not trim and refuses the row.
+// cell trims a value, which is unambiguous, and warns, because EKS Anywhere does not
+// trim and refuses the row.
 func (r *reader) cell(line, column int, name, written string) cell {
 	text := strings.TrimSpace(written)
 	if text != written && slices.Contains(knownColumns(), name) {
@@ -30,7 +30,7 @@ func (c cell) fault(format string, args ...any) {
 	c.r.fault(c.line, c.column, c.name, format, args...)
 }
 
-// parse checks the cells of a row one by one, and against each other.
+// parse checks the cells of a row, each alone and against each other.
 func (r *reader) parse(line int, cells map[string]cell) *row {
 	row := &row{at: map[string]int{}}
 	for name, c := range cells {
@@ -70,11 +70,11 @@ func (c cell) mac() MAC {
 	case !ok && isIP(c.text):
 		c.fault("%q is an IP address, not a MAC address: are two columns swapped?", c.text)
 	case !ok:
-		c.fault("%q is not a MAC address of six bytes, as 00:00:5e:00:53:11", c.text)
+		c.fault("%q is not a MAC address of six bytes, such as 00:00:5e:00:53:11", c.text)
 	case mac == MAC{}:
-		c.fault("%q is no card's address", c.text)
+		c.fault("%q is not the address of a network card", c.text)
 	case mac.Multicast():
-		c.fault("%q is a group address, no card's own: its first byte is odd", c.text)
+		c.fault("%q is a group address, not that of a network card: its first byte is odd", c.text)
 	default:
 		return mac
 	}
@@ -86,7 +86,7 @@ func isIP(s string) bool {
 	return err == nil && ip.Is4()
 }
 
-// ip reads an IPv4 address that a machine or router may have.
+// ip parses an IPv4 address of a machine or router.
 func (c cell) ip() netip.Addr {
 	if c.empty() {
 		return netip.Addr{}
@@ -99,7 +99,7 @@ func (c cell) ip() netip.Addr {
 	case err != nil:
 		c.fault("%q is not an IPv4 address%s", c.text, leadingZero(c.text))
 	case !ip.Is4():
-		c.fault("%q is an IPv6 address; network boot needs IPv4", c.text)
+		c.fault("%q is an IPv6 address, but network boot needs IPv4", c.text)
 	case c.name == "gateway" && maskBits(ip) > 0:
 		c.fault("%q is a netmask: are the columns gateway and netmask swapped?", c.text)
 	case !usable(ip):
@@ -119,13 +119,13 @@ func leadingZero(s string) string {
 	return ""
 }
 
-// usable refuses 0.0.0.0/8, loopback, link-local, multicast and what lies
-// above.
+// usable reports whether a machine can have the address. It refuses 0.0.0.0/8,
+// loopback, link-local, multicast and above.
 func usable(ip netip.Addr) bool {
 	return ip.As4()[0] != 0 && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && ip.As4()[0] < 224
 }
 
-// maskBits is the length of a netmask, -1 for an address that is none.
+// maskBits returns the length of a netmask, or -1 for another address.
 func maskBits(mask netip.Addr) int {
 	b := mask.As4()
 	value := binary.BigEndian.Uint32(b[:])
@@ -136,23 +136,23 @@ func maskBits(mask netip.Addr) int {
 	return ones
 }
 
-// netmask gives the length of a mask, 0 when it is wrong.
+// netmask returns the length of a mask, or 0 if the mask is wrong.
 func (c cell) netmask() int {
 	if c.empty() {
 		return 0
 	}
 	mask, err := netip.ParseAddr(c.text)
 	if err != nil || !mask.Is4() {
-		c.fault("%q is not a netmask, as 255.255.255.0", c.text)
+		c.fault("%q is not a netmask such as 255.255.255.0", c.text)
 		return 0
 	}
 	switch ones := maskBits(mask); {
 	case ones < 0 && usable(mask):
 		c.fault("%q is not a netmask but an address: are two columns swapped?", c.text)
 	case ones < 0:
-		c.fault("%q is not a netmask: its one bits are not at the front together", c.text)
+		c.fault("%q is not a netmask: its one bits are not contiguous at the front", c.text)
 	case ones < 1 || ones > 30:
-		c.fault("%q leaves no room for a machine and its gateway: 255.255.255.252 is the narrowest", c.text)
+		c.fault("%q has no room for a machine and its gateway: use 255.255.255.252 or wider", c.text)
 	default:
 		return ones
 	}
@@ -167,23 +167,23 @@ func (c cell) nameservers() []netip.Addr {
 	for part := range strings.SplitSeq(c.text, "|") {
 		ip, err := netip.ParseAddr(strings.TrimSpace(part))
 		if err != nil || !ip.Is4() || !usable(ip) {
-			c.fault("%q is not a name server's IPv4 address; several are separated by |", part)
+			c.fault("%q is not the IPv4 address of a name server: separate several by |", part)
 			return nil
 		}
 		if slices.Contains(servers, ip) {
-			c.fault("the name server %s is there twice", ip)
+			c.fault("the name server %s is listed twice", ip)
 			return nil
 		}
 		servers = append(servers, ip)
 	}
 	if len(servers) > mostNameservers {
-		c.fault("%d name servers: a DHCP option holds %d", len(servers), mostNameservers)
+		c.fault("there are %d name servers, but a DHCP option holds %d", len(servers), mostNameservers)
 		return nil
 	}
 	return servers
 }
 
-// mostNameservers fit the 255 bytes of an option.
+// mostNameservers is how many fit in the 255 bytes of an option.
 const mostNameservers = 63
 
 func (c cell) vlan() int {
@@ -192,7 +192,7 @@ func (c cell) vlan() int {
 	}
 	id, err := strconv.Atoi(c.text)
 	if err != nil || id < 1 || id > 4094 || strconv.Itoa(id) != c.text {
-		c.fault("%q is not a VLAN: leave it empty or give 1 to 4094", c.text)
+		c.fault("%q is not a VLAN: choose 1 to 4094 or leave it empty", c.text)
 		return 0
 	}
 	return id
@@ -205,7 +205,7 @@ func (c cell) disk() string {
 	// EKS Anywhere's own pattern is ^(/dev/[\w-]+)+$: one level below /dev.
 	name, ok := strings.CutPrefix(c.text, "/dev/")
 	if !ok || name == "" || !only(name, lower+upper+digits+"_-") {
-		c.fault("%q is not a disk as EKS Anywhere takes it: /dev/NAME, without a further directory", c.text)
+		c.fault("%q is not a disk that EKS Anywhere accepts: write /dev/NAME, without another directory", c.text)
 		return ""
 	}
 	return c.text

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The columns that EKS Anywhere needs, and those that it may find. All others
-// it ignores.
+// The columns that EKS Anywhere needs, and those that it may find. It ignores all
+// others.
 func requiredColumns() []string {
 	return []string{"hostname", "ip_address", "netmask", "gateway", "nameservers", "mac", "disk", "labels"}
 }
@@ -18,10 +18,10 @@ func optionalColumns() []string {
 
 func knownColumns() []string { return append(requiredColumns(), optionalColumns()...) }
 
-// secret says that a column's values must not be shown.
+// secret reports whether the values of a column must not be shown.
 func secret(column string) bool { return strings.HasPrefix(column, "bmc_") }
 
-// header reads the names of the columns; false means that no row can be
+// header reads the names of the columns. It returns false if no row can be
 // understood.
 func (r *reader) header(lines *csv.Reader, record []string) bool {
 	if len(record) == 1 {
@@ -41,18 +41,18 @@ func (r *reader) header(lines *csv.Reader, record []string) bool {
 			r.warn(line, column, name, "spaces around the column's name, which EKS Anywhere does not trim")
 		}
 		if slices.Contains(r.columns, name) {
-			r.fault(line, column, name, "the column is there twice")
+			r.fault(line, column, name, "the header has this column twice")
 			ok = false
 		}
 		if !slices.Contains(known, name) {
-			r.warn(line, column, name, "EKS Anywhere knows no such column and ignores it%s", meant(name, known))
+			r.warn(line, column, name, "EKS Anywhere does not know this column and ignores it%s", meant(name, known))
 		}
 		r.columns = append(r.columns, name)
 	}
 	return r.required(lines) && ok
 }
 
-// required reports the columns that are missing.
+// required reports missing columns.
 func (r *reader) required(lines *csv.Reader) bool {
 	ok := true
 	line, _ := lines.FieldPos(0)
@@ -65,8 +65,8 @@ func (r *reader) required(lines *csv.Reader) bool {
 	return ok
 }
 
-// meant is a hint for a name that differs from a known one in its writing
-// alone.
+// meant returns a hint for a name that differs from a known one only in case or
+// punctuation.
 func meant(name string, known []string) string {
 	plain := func(s string) string {
 		return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))

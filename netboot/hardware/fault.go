@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Fault is one thing wrong with a file.
+// Fault is a problem of a file.
 type Fault struct {
-	// Line and Column are where it is, from 1; Column counts bytes, as
-	// compilers do. Column is 0 when the fault concerns the whole line.
+	// Line and Column are its place, from 1. Column counts bytes, as compilers
+	// do, and is 0 if the fault concerns the whole line.
 	Line, Column int
-	// Name is the CSV column concerned, "" for none.
+	// Name is the name of the CSV column, or "".
 	Name string
 	Text string
-	// Warning says that the file can be used all the same, by this reader if
-	// not by EKS Anywhere.
+	// Warning reports whether the file can still be used, at least by this
+	// reader.
 	Warning bool
 }
 
-// String is "line:column: name: text".
+// String returns "line:column: name: text".
 func (f Fault) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d:", f.Line)
@@ -33,8 +33,8 @@ func (f Fault) String() string {
 	return b.String() + " " + f.Text
 }
 
-// Faults are all the faults of a file, ordered by place. As an error it has a
-// line for each.
+// Faults are all faults of a file, sorted by place. As an error it has a line for
+// each.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -45,7 +45,7 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// split orders the faults and tells those that stop from those that warn.
+// split sorts the faults and separates errors from warnings.
 func (f Faults) split() (wrong, warnings Faults) {
 	slices.SortStableFunc(f, func(a, b Fault) int {
 		return cmp.Or(a.Line-b.Line, a.Column-b.Column, strings.Compare(a.Name, b.Name), strings.Compare(a.Text, b.Text))

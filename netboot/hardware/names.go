@@ -14,23 +14,23 @@ func (c cell) hostname() string {
 		return ""
 	}
 	if len(c.text) > mostName {
-		c.fault("the name has %d characters: %d are the most", len(c.text), mostName)
+		c.fault("the name has %d characters, but may have only %d", len(c.text), mostName)
 		return ""
 	}
 	for label := range strings.SplitSeq(c.text, ".") {
 		if why := badLabel(label); why != "" {
-			c.fault("%q is no host name: %s", c.text, why)
+			c.fault("%q is not a host name: %s", c.text, why)
 			return ""
 		}
 	}
 	if strings.Trim(c.text, "0123456789.") == "" {
-		c.fault("%q is taken for an address: a host name needs a letter", c.text)
+		c.fault("%q would be read as an address: a host name needs a letter", c.text)
 		return ""
 	}
 	return c.text
 }
 
-// badLabel says what is wrong with one label of a host name.
+// badLabel returns the problem of one label of a host name, or "".
 func badLabel(label string) string {
 	switch {
 	case label == "":
@@ -47,7 +47,7 @@ func badLabel(label string) string {
 	return ""
 }
 
-// labels reads "key=value|key=value" by Kubernetes' rules; empty is none.
+// labels parses "key=value|key=value" by Kubernetes' rules. It may be empty.
 func (c cell) labels() map[string]string {
 	labels := map[string]string{}
 	if c.text == "" {
@@ -57,14 +57,14 @@ func (c cell) labels() map[string]string {
 		key, value, ok := strings.Cut(part, "=")
 		switch {
 		case !ok:
-			c.fault("the label %q has no =: write key=value, several separated by |", part)
+			c.fault("the label %q has no =: write key=value, and separate several by |", part)
 		case !labelKey(key):
-			c.fault("the label's key %q is not one of Kubernetes", key)
+			c.fault("the label's key %q is not a valid key of Kubernetes", key)
 		case !labelName(value) && value != "":
-			c.fault("the label's value %q is not one of Kubernetes: at most 63 letters, digits, - _ . with a letter or digit at both ends", value)
+			c.fault("the label's value %q is not a valid value of Kubernetes: use at most 63 letters, digits, - _ . with a letter or digit at both ends", value)
 		default:
 			if _, twice := labels[key]; twice {
-				c.fault("the label %q is there twice", key)
+				c.fault("the label %q is listed twice", key)
 			}
 			labels[key] = value
 		}
@@ -72,7 +72,7 @@ func (c cell) labels() map[string]string {
 	return labels
 }
 
-// labelKey is [prefix/]name, the prefix a DNS name.
+// labelKey reports whether s is [prefix/]name, where the prefix is a DNS name.
 func labelKey(key string) bool {
 	prefix, name, ok := strings.Cut(key, "/")
 	if !ok {
@@ -100,7 +100,7 @@ const (
 	digits = "0123456789"
 )
 
-// only says whether s is made of the characters of set.
+// only reports whether s has only characters of set.
 func only(s, set string) bool {
 	return strings.IndexFunc(s, func(c rune) bool { return !strings.ContainsRune(set, c) }) < 0
 }

@@ -10,23 +10,23 @@ import (
 	"unicode/utf8"
 )
 
-// The largest files read. EKS Anywhere's sites have hundreds of machines.
+// The limits of a file. EKS Anywhere's sites have hundreds of machines.
 const (
 	mostBytes = 16 << 20
 	mostRows  = 10_000
 )
 
-// Read gives the machines of a CSV file in its order. Warnings are faults that
-// do not stop: a byte-order mark, spaces around a value, a column that EKS
-// Anywhere ignores. All other faults come together as an error of type
-// [Faults].
+// Read returns the machines of a CSV file, in the order of the file. Warnings are
+// faults with which the file can still be used: a byte-order mark, spaces around a
+// value, a column that EKS Anywhere ignores. If there are other faults, Read returns
+// all of them as an error of type [Faults].
 func Read(r io.Reader, rules Rules) (machines []Machine, warnings Faults, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, mostBytes+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the hardware list: %w", err)
 	}
 	if len(text) > mostBytes {
-		return nil, nil, fmt.Errorf("reading the hardware list: it is larger than %d MiB: give a CSV file", mostBytes>>20)
+		return nil, nil, fmt.Errorf("reading the hardware list: it is larger than %d MiB, so it is not a hardware list", mostBytes>>20)
 	}
 	reader := &reader{rules: rules}
 	reader.read(text)
@@ -37,7 +37,7 @@ func Read(r io.Reader, rules Rules) (machines []Machine, warnings Faults, err er
 	return reader.machines, warnings, nil
 }
 
-// reader collects what a file says and what is wrong with it.
+// reader collects the rows of a file and its faults.
 type reader struct {
 	rules    Rules
 	columns  []string // of the header, in the file's order
@@ -46,7 +46,7 @@ type reader struct {
 	faults   Faults
 }
 
-// row is a parsed line; the fields that were wrong are zero.
+// row is a parsed line. Fields that were wrong are zero.
 type row struct {
 	Machine
 	prefixBits int            // of the netmask
@@ -72,7 +72,7 @@ func (r *reader) read(text []byte) {
 	lines.ReuseRecord = true
 	header, err := lines.Read()
 	if errors.Is(err, io.EOF) {
-		r.fault(1, 0, "", "the file is empty: it needs a header row and a row for each machine")
+		r.fault(1, 0, "", "the file is empty: write a header row and a row for each machine")
 		return
 	}
 	if !r.syntax(err) || !r.header(lines, header) {
@@ -85,19 +85,18 @@ func (r *reader) read(text []byte) {
 	}
 }
 
-// encoding deals with what spreadsheet programs do to a file before the first
-// letter is read.
+// encoding handles the encodings and line ends that spreadsheet programs write.
 func (r *reader) encoding(text []byte) ([]byte, bool) {
 	switch {
 	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
 		r.fault(1, 0, "", "the file is UTF-16: save it as CSV UTF-8")
 		return nil, false
 	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
-		r.warn(1, 1, "", "the file begins with a byte-order mark, which EKS Anywhere takes for a part of the first column's name: save it as UTF-8 without one")
+		r.warn(1, 1, "", "the file begins with a byte-order mark, which EKS Anywhere reads as part of the first column's name: save it as UTF-8 without one")
 		text = text[3:]
 	}
 	if i := bytes.IndexByte(text, 0); i >= 0 {
-		r.fault(1+bytes.Count(text[:i], []byte("\n")), 0, "", "the line holds a NUL byte: this is no CSV file")
+		r.fault(1+bytes.Count(text[:i], []byte("\n")), 0, "", "the line contains a NUL byte: this is not a CSV file")
 		return nil, false
 	}
 	if !utf8.Valid(text) {
@@ -105,13 +104,13 @@ func (r *reader) encoding(text []byte) ([]byte, bool) {
 		return nil, false
 	}
 	if bytes.ContainsRune(text, '\r') && !bytes.ContainsRune(text, '\n') {
-		r.fault(1, 0, "", "the lines end with a carriage return alone: save the file with LF or CRLF line ends")
+		r.fault(1, 0, "", "the lines end with only a carriage return: save the file with LF or CRLF line ends")
 		return nil, false
 	}
 	return text, true
 }
 
-// firstInvalid is the line, from 1, of the first byte that is not UTF-8.
+// firstInvalid returns the line, from 1, of the first byte that is not UTF-8.
 func firstInvalid(text []byte) int {
 	for line, rest := range bytes.Split(text, []byte("\n")) {
 		if !utf8.Valid(rest) {
@@ -121,8 +120,7 @@ func firstInvalid(text []byte) int {
 	return 1
 }
 
-// syntax records an error of the CSV reader; false means that the record is
-// lost.
+// syntax records an error of the CSV reader. It returns false if the record is lost.
 func (r *reader) syntax(err error) bool {
 	if err == nil {
 		return true
@@ -141,7 +139,7 @@ func (r *reader) readRows(lines *csv.Reader) {
 		record, err := lines.Read()
 		if errors.Is(err, io.EOF) {
 			if len(r.rows) == 0 && !slices.ContainsFunc(r.faults, func(f Fault) bool { return !f.Warning }) {
-				r.fault(2, 0, "", "the file names no machine: add a row for each")
+				r.fault(2, 0, "", "the file has no machine: add a row for each")
 			}
 			return
 		}
@@ -153,11 +151,11 @@ func (r *reader) readRows(lines *csv.Reader) {
 	r.fault(line, 0, "", "the file has more than %d rows", mostRows)
 }
 
-// row takes one record in.
+// row reads one record.
 func (r *reader) row(lines *csv.Reader, record []string) {
 	line, _ := lines.FieldPos(0)
 	if len(record) != len(r.columns) {
-		r.fault(line, 0, "", "the row has %d values, the header names %d columns: a value with a comma needs double quotes", len(record), len(r.columns))
+		r.fault(line, 0, "", "the row has %d values, but the header has %d columns: put a value with a comma in double quotes", len(record), len(r.columns))
 		return
 	}
 	cells := make(map[string]cell, len(record))

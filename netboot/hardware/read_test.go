@@ -36,8 +36,8 @@ func TestReadGivesMachines(t *testing.T) {
 func sameAddr(a, b netip.Addr) bool     { return a == b }
 func samePrefix(a, b netip.Prefix) bool { return a == b }
 
-// The shapes of file that EKS Anywhere's documentation shows are accepted
-// without a warning: with and without columns of a BMC, with empty ones, with
+// The forms of file in EKS Anywhere's documentation are accepted without a
+// warning: with and without columns of a BMC, with empty ones, with
 // CRLF, in another order.
 func TestReadSamples(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.csv")
@@ -57,7 +57,7 @@ func TestReadSamples(t *testing.T) {
 	}
 }
 
-// faultsOf reads text and gives every fault as a line, warnings marked.
+// faultsOf reads text and returns a line for every fault. Warnings are marked.
 func faultsOf(t *testing.T, text string, rules Rules) []string {
 	t.Helper()
 	_, warnings, err := Read(strings.NewReader(text), rules)
@@ -76,7 +76,7 @@ func faultsOf(t *testing.T, text string, rules Rules) []string {
 	return got
 }
 
-// edit gives the good file with one value of its row replaced.
+// edit returns the good file with one value of its row replaced.
 func edit(column, value string) string {
 	names := strings.Split(strings.TrimSpace(goodHeader), ",")
 	cells := strings.Split(strings.TrimSpace(goodRow), ",")
@@ -92,50 +92,50 @@ func TestCells(t *testing.T) {
 	long := strings.Repeat("a", 64)
 	tests := []struct{ column, value, want string }{
 		{"hostname", "", "2:1: hostname: the value is missing"},
-		{"hostname", "CP01", `2:1: hostname: "CP01" is no host name: it has capital letters`},
-		{"hostname", "cp_01", `2:1: hostname: "cp_01" is no host name: only letters, digits, hyphens and dots are allowed`},
-		{"hostname", "-cp", `2:1: hostname: "-cp" is no host name: a part begins or ends with a hyphen`},
-		{"hostname", "a..b", `2:1: hostname: "a..b" is no host name: a part between its dots is empty`},
-		{"hostname", long, `2:1: hostname: "` + long + `" is no host name: a part has more than 63 characters`},
-		{"hostname", strings.Repeat("a.", 127), "2:1: hostname: the name has 254 characters: 253 are the most"},
-		{"hostname", "1234", `2:1: hostname: "1234" is taken for an address: a host name needs a letter`},
-		{"hostname", `cp01;rm`, `2:1: hostname: "cp01;rm" is no host name: only letters, digits, hyphens and dots are allowed`},
-		{"mac", "00:00:5e:00:53", `2:32: mac: "00:00:5e:00:53" is not a MAC address of six bytes, as 00:00:5e:00:53:11`},
-		{"mac", "00:00:5e:00:53:11:22:33", `2:32: mac: "00:00:5e:00:53:11:22:33" is not a MAC address of six bytes, as 00:00:5e:00:53:11`},
-		{"mac", "ff:ff:ff:ff:ff:ff", `2:32: mac: "ff:ff:ff:ff:ff:ff" is a group address, no card's own: its first byte is odd`},
-		{"mac", "00:00:00:00:00:00", `2:32: mac: "00:00:00:00:00:00" is no card's address`},
+		{"hostname", "CP01", `2:1: hostname: "CP01" is not a host name: it has capital letters`},
+		{"hostname", "cp_01", `2:1: hostname: "cp_01" is not a host name: only letters, digits, hyphens and dots are allowed`},
+		{"hostname", "-cp", `2:1: hostname: "-cp" is not a host name: a part begins or ends with a hyphen`},
+		{"hostname", "a..b", `2:1: hostname: "a..b" is not a host name: a part between its dots is empty`},
+		{"hostname", long, `2:1: hostname: "` + long + `" is not a host name: a part has more than 63 characters`},
+		{"hostname", strings.Repeat("a.", 127), "2:1: hostname: the name has 254 characters, but may have only 253"},
+		{"hostname", "1234", `2:1: hostname: "1234" would be read as an address: a host name needs a letter`},
+		{"hostname", `cp01;rm`, `2:1: hostname: "cp01;rm" is not a host name: only letters, digits, hyphens and dots are allowed`},
+		{"mac", "00:00:5e:00:53", `2:32: mac: "00:00:5e:00:53" is not a MAC address of six bytes, such as 00:00:5e:00:53:11`},
+		{"mac", "00:00:5e:00:53:11:22:33", `2:32: mac: "00:00:5e:00:53:11:22:33" is not a MAC address of six bytes, such as 00:00:5e:00:53:11`},
+		{"mac", "ff:ff:ff:ff:ff:ff", `2:32: mac: "ff:ff:ff:ff:ff:ff" is a group address, not that of a network card: its first byte is odd`},
+		{"mac", "00:00:00:00:00:00", `2:32: mac: "00:00:00:00:00:00" is not the address of a network card`},
 		{"mac", "192.0.2.11", `2:32: mac: "192.0.2.11" is an IP address, not a MAC address: are two columns swapped?`},
 		{"ip_address", "00:00:5e:00:53:11", `2:50: ip_address: "00:00:5e:00:53:11" is a MAC address, not an IP address: are two columns swapped?`},
 		{"ip_address", "192.0.2.300", `2:50: ip_address: "192.0.2.300" is not an IPv4 address`},
 		{"ip_address", "192.0.2.011", `2:50: ip_address: "192.0.2.011" is not an IPv4 address: write its numbers without leading zeros`},
-		{"ip_address", "2001:db8::1", `2:50: ip_address: "2001:db8::1" is an IPv6 address; network boot needs IPv4`},
+		{"ip_address", "2001:db8::1", `2:50: ip_address: "2001:db8::1" is an IPv6 address, but network boot needs IPv4`},
 		{"ip_address", "224.0.0.1", "2:50: ip_address: 224.0.0.1 is not an address that a machine can have"},
 		{"ip_address", "192.0.2.0", "2:50: ip_address: 192.0.2.0 is the network address of 192.0.2.0/24"},
 		{"ip_address", "192.0.2.255", "2:50: ip_address: 192.0.2.255 is the broadcast address of 192.0.2.0/24"},
-		{"ip_address", "192.0.2.1", "2:50: ip_address: 192.0.2.1 is the gateway's address too"},
+		{"ip_address", "192.0.2.1", "2:50: ip_address: 192.0.2.1 is also the gateway's address"},
 		{"ip_address", "192.0.2.9", "2:50: ip_address: 192.0.2.9 is the Tinkerbell IP"},
-		{"netmask", "255.0.255.0", `2:61: netmask: "255.0.255.0" is not a netmask: its one bits are not at the front together`},
+		{"netmask", "255.0.255.0", `2:61: netmask: "255.0.255.0" is not a netmask: its one bits are not contiguous at the front`},
 		{"netmask", "192.0.2.1", `2:61: netmask: "192.0.2.1" is not a netmask but an address: are two columns swapped?`},
-		{"netmask", "24", `2:61: netmask: "24" is not a netmask, as 255.255.255.0`},
-		{"netmask", "255.255.255.255", `2:61: netmask: "255.255.255.255" leaves no room for a machine and its gateway: 255.255.255.252 is the narrowest`},
-		{"netmask", "0.0.0.0", `2:61: netmask: "0.0.0.0" leaves no room for a machine and its gateway: 255.255.255.252 is the narrowest`},
-		{"gateway", "198.51.100.1", "2:75: gateway: 198.51.100.1 lies outside 192.0.2.0/24, the network of 192.0.2.11"},
+		{"netmask", "24", `2:61: netmask: "24" is not a netmask such as 255.255.255.0`},
+		{"netmask", "255.255.255.255", `2:61: netmask: "255.255.255.255" has no room for a machine and its gateway: use 255.255.255.252 or wider`},
+		{"netmask", "0.0.0.0", `2:61: netmask: "0.0.0.0" has no room for a machine and its gateway: use 255.255.255.252 or wider`},
+		{"gateway", "198.51.100.1", "2:75: gateway: 198.51.100.1 is outside 192.0.2.0/24, the network of 192.0.2.11"},
 		{"gateway", "255.255.255.0", `2:75: gateway: "255.255.255.0" is a netmask: are the columns gateway and netmask swapped?`},
 		{"gateway", "192.0.2.255", "2:75: gateway: 192.0.2.255 is the broadcast address of 192.0.2.0/24"},
-		{"nameservers", "dns.example", `2:85: nameservers: "dns.example" is not a name server's IPv4 address; several are separated by |`},
-		{"nameservers", "192.0.2.53|", `2:85: nameservers: "" is not a name server's IPv4 address; several are separated by |`},
-		{"nameservers", "192.0.2.53|192.0.2.53", "2:85: nameservers: the name server 192.0.2.53 is there twice"},
-		{"labels", "type", `2:107: labels: the label "type" has no =: write key=value, several separated by |`},
-		{"labels", "a=b|a=c", `2:107: labels: the label "a" is there twice`},
-		{"labels", "-a=b", `2:107: labels: the label's key "-a" is not one of Kubernetes`},
-		{"labels", "a=b c", `2:107: labels: the label's value "b c" is not one of Kubernetes: at most 63 letters, digits, - _ . with a letter or digit at both ends`},
-		{"disk", "sda", `2:115: disk: "sda" is not a disk as EKS Anywhere takes it: /dev/NAME, without a further directory`},
-		{"disk", "/dev/mapper/x", `2:115: disk: "/dev/mapper/x" is not a disk as EKS Anywhere takes it: /dev/NAME, without a further directory`},
-		{"vlan_id", "4095", `2:124: vlan_id: "4095" is not a VLAN: leave it empty or give 1 to 4094`},
-		{"vlan_id", "0", `2:124: vlan_id: "0" is not a VLAN: leave it empty or give 1 to 4094`},
-		{"vlan_id", "+1", `2:124: vlan_id: "+1" is not a VLAN: leave it empty or give 1 to 4094`},
+		{"nameservers", "dns.example", `2:85: nameservers: "dns.example" is not the IPv4 address of a name server: separate several by |`},
+		{"nameservers", "192.0.2.53|", `2:85: nameservers: "" is not the IPv4 address of a name server: separate several by |`},
+		{"nameservers", "192.0.2.53|192.0.2.53", "2:85: nameservers: the name server 192.0.2.53 is listed twice"},
+		{"labels", "type", `2:107: labels: the label "type" has no =: write key=value, and separate several by |`},
+		{"labels", "a=b|a=c", `2:107: labels: the label "a" is listed twice`},
+		{"labels", "-a=b", `2:107: labels: the label's key "-a" is not a valid key of Kubernetes`},
+		{"labels", "a=b c", `2:107: labels: the label's value "b c" is not a valid value of Kubernetes: use at most 63 letters, digits, - _ . with a letter or digit at both ends`},
+		{"disk", "sda", `2:115: disk: "sda" is not a disk that EKS Anywhere accepts: write /dev/NAME, without another directory`},
+		{"disk", "/dev/mapper/x", `2:115: disk: "/dev/mapper/x" is not a disk that EKS Anywhere accepts: write /dev/NAME, without another directory`},
+		{"vlan_id", "4095", `2:124: vlan_id: "4095" is not a VLAN: choose 1 to 4094 or leave it empty`},
+		{"vlan_id", "0", `2:124: vlan_id: "0" is not a VLAN: choose 1 to 4094 or leave it empty`},
+		{"vlan_id", "+1", `2:124: vlan_id: "+1" is not a VLAN: choose 1 to 4094 or leave it empty`},
 		{"bmc_ip", "bmc.example", "2:6: bmc_ip: the value is not an IP address"},
-		{"bmc_password", "", "2:25: bmc_password: the value is missing, while another BMC value is given: give all three or none"},
+		{"bmc_password", "", "2:25: bmc_password: the value is missing, but another BMC value is set: set all three or none"},
 	}
 	rules := Rules{Taken: []Taken{{IP: netip.MustParseAddr("192.0.2.9"), By: "the Tinkerbell IP"}}}
 	for _, tt := range tests {
@@ -172,12 +172,12 @@ func TestAcrossRows(t *testing.T) {
 		line("d", "00:00:5e:00:53:04", "192.0.2.14", "255.255.255.128", "192.0.2.1", "203.0.113.4") +
 		line("e", "00:00:5e:00:53:05", "192.0.2.15", mask, "192.0.2.12", "192.0.2.14")
 	want := []string{
-		"3:3: mac: 00:00:5e:00:53:01 is that of line 2 too",
+		"3:3: mac: line 2 also has 00:00:5e:00:53:01",
 		"3:21: ip_address: 192.0.2.12 is the gateway of line 6",
-		"4:1: hostname: a is that of line 2 too",
-		"4:21: ip_address: 192.0.2.11 is that of line 2 too",
-		"4:77: bmc_ip: the value is that of line 2 too",
-		"5:21: ip_address: 192.0.2.14 is the address of a BMC too (line 6)",
+		"4:1: hostname: line 2 also has a",
+		"4:21: ip_address: line 2 also has 192.0.2.11",
+		"4:77: bmc_ip: line 2 has the same value",
+		"5:21: ip_address: 192.0.2.14 is also the address of a BMC (line 6)",
 		"5:32: netmask: the network 192.0.2.0/25 overlaps 192.0.2.0/24 of line 2: one of the masks is wrong",
 	}
 	if diff := cmp.Diff(want, faultsOf(t, text, Rules{})); diff != "" {
@@ -188,8 +188,8 @@ func TestAcrossRows(t *testing.T) {
 func TestSubnets(t *testing.T) {
 	for subnet, want := range map[string]string{
 		"192.0.2.0/24":    "",
-		"192.0.2.0/23":    "2:61: netmask: 192.0.2.11 has the mask of 192.0.2.0/24, the subnet to serve is 192.0.2.0/23",
-		"198.51.100.0/24": "2:50: ip_address: 192.0.2.11 lies outside the subnet to serve, 198.51.100.0/24",
+		"192.0.2.0/23":    "2:61: netmask: 192.0.2.11 has the mask of 192.0.2.0/24, but the subnet to serve is 192.0.2.0/23",
+		"198.51.100.0/24": "2:50: ip_address: 192.0.2.11 is outside the subnet to serve, 198.51.100.0/24",
 	} {
 		got := strings.Join(faultsOf(t, goodHeader+goodRow, Rules{Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}}), "\n")
 		if got != want {
@@ -199,7 +199,7 @@ func TestSubnets(t *testing.T) {
 }
 
 func TestFileForm(t *testing.T) {
-	bom := "warning 1:1: the file begins with a byte-order mark, which EKS Anywhere takes for a part of the first column's name: save it as UTF-8 without one"
+	bom := "warning 1:1: the file begins with a byte-order mark, which EKS Anywhere reads as part of the first column's name: save it as UTF-8 without one"
 	tests := []struct {
 		name, text string
 		want       []string
@@ -207,20 +207,20 @@ func TestFileForm(t *testing.T) {
 		{"byte-order mark", "\xef\xbb\xbf" + goodHeader + goodRow, []string{bom}},
 		{"CRLF", strings.ReplaceAll(goodHeader+goodRow, "\n", "\r\n"), nil},
 		{"no newline at the end", strings.TrimSuffix(goodHeader+goodRow, "\n"), nil},
-		{"CR", strings.ReplaceAll(goodHeader+goodRow, "\n", "\r"), []string{"1: the lines end with a carriage return alone: save the file with LF or CRLF line ends"}},
+		{"CR", strings.ReplaceAll(goodHeader+goodRow, "\n", "\r"), []string{"1: the lines end with only a carriage return: save the file with LF or CRLF line ends"}},
 		{"UTF-16", "\xff\xfeh\x00o\x00", []string{"1: the file is UTF-16: save it as CSV UTF-8"}},
 		{"Latin-1", goodHeader + "\xe9" + goodRow, []string{"2: the line is not UTF-8: save the file as CSV UTF-8"}},
-		{"NUL", goodHeader + "a\x00b", []string{"2: the line holds a NUL byte: this is no CSV file"}},
-		{"empty", "", []string{"1: the file is empty: it needs a header row and a row for each machine"}},
-		{"header only", goodHeader, []string{"2: the file names no machine: add a row for each"}},
+		{"NUL", goodHeader + "a\x00b", []string{"2: the line contains a NUL byte: this is not a CSV file"}},
+		{"empty", "", []string{"1: the file is empty: write a header row and a row for each machine"}},
+		{"header only", goodHeader, []string{"2: the file has no machine: add a row for each"}},
 		{"semicolons", strings.ReplaceAll(goodHeader+goodRow, ",", ";"), []string{`1:1: the columns are separated by ";": save the file with commas`}},
 		{"spaces", edit("ip_address", " 192.0.2.11 "), []string{"warning 2:50: ip_address: spaces around the value, which EKS Anywhere does not trim"}},
 		{"spaces in the header", strings.Replace(goodHeader, ",mac", ", mac", 1) + goodRow, []string{"warning 1:43: mac: spaces around the column's name, which EKS Anywhere does not trim"}},
-		{"too few values", goodHeader + "a,b\n" + goodRow, []string{"2: the row has 2 values, the header names 12 columns: a value with a comma needs double quotes"}},
-		{"unknown column", strings.Replace(goodHeader, "vlan_id", "VLAN-ID", 1) + goodRow, []string{"warning 1:98: VLAN-ID: EKS Anywhere knows no such column and ignores it: did you mean vlan_id?"}},
+		{"too few values", goodHeader + "a,b\n" + goodRow, []string{"2: the row has 2 values, but the header has 12 columns: put a value with a comma in double quotes"}},
+		{"unknown column", strings.Replace(goodHeader, "vlan_id", "VLAN-ID", 1) + goodRow, []string{"warning 1:98: VLAN-ID: EKS Anywhere does not know this column and ignores it: did you mean vlan_id?"}},
 		{"missing columns", "hostname,mac,ip_address,labels,disk,mac\na,b,c,d,e,f\n", []string{
 			"1: gateway: the header lacks this column", "1: nameservers: the header lacks this column",
-			"1: netmask: the header lacks this column", "1:37: mac: the column is there twice",
+			"1: netmask: the header lacks this column", "1:37: mac: the header has this column twice",
 		}},
 		{"quotes, and the rest of the file", goodHeader + "a\"b,c\n" + strings.Replace(goodRow, "192.0.2.11", "x", 1), []string{
 			`2:2: bare " in non-quoted-field: put values with quotes, commas or line ends in double quotes, and double the quotes inside`,
@@ -236,7 +236,7 @@ func TestFileForm(t *testing.T) {
 	}
 }
 
-// Nothing of a BMC is ever told, right or wrong.
+// No message ever shows a value of a BMC, right or wrong.
 func TestSecretsStaySecret(t *testing.T) {
 	text := plainHeader +
 		line("a", "00:00:5e:00:53:01", "192.0.2.11", "255.255.255.0", "192.0.2.1", "hunter2") +
@@ -244,7 +244,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		line("c", "00:00:5e:00:53:03", "192.0.2.13", "255.255.255.0", "192.0.2.1", "203.0.113.7")
 	all := strings.Join(faultsOf(t, text, Rules{}), "\n")
 	if strings.Contains(all, "hunter2") || strings.Contains(all, "203.0.113.7") {
-		t.Errorf("a BMC value is told:\n%s", all)
+		t.Errorf("a BMC value is shown:\n%s", all)
 	}
 	if strings.Count(all, "bmc_ip") != 2 {
 		t.Errorf("want two faults of bmc_ip:\n%s", all)
@@ -260,8 +260,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// FuzzRead checks what holds for every input: whatever is accepted obeys the
-// rules that the servers rely on, and whatever is refused says where.
+// FuzzRead checks what holds for every input: accepted machines obey
+// the rules on which the servers rely, and each fault has its place.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(goodHeader + goodRow))
 	f.Add([]byte(edit("netmask", "255.0.255.0")))

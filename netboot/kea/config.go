@@ -11,7 +11,7 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// config is what a configuration says about the machines.
+// config is a parsed configuration.
 type config struct {
 	scope
 	classes []clientClass
@@ -19,22 +19,22 @@ type config struct {
 	early, late []int
 	subnets     []subnetConfig
 	global      []reservationConfig
-	// deaf reports that the server listens on no interface.
+	// deaf reports whether the server listens on no interface.
 	deaf bool
-	// unsure says what was not read that can change any answer.
+	// unsure names something that was not read and can change any answer.
 	unsure string
-	// assumed takes the place of the subnets of a configuration without any:
-	// its classes can be checked all the same.
+	// assumed is the subnet used for a configuration without any, so that its
+	// classes can still be checked.
 	assumed *subnetConfig
 }
 
 type (
-	// scope is what can be set at every level.
+	// scope holds the settings that every level can have.
 	scope struct {
 		bootFile, serverName string
 		nextServer           netip.Addr
 		options              map[int]string
-		// required are classes to be evaluated, guard one that clients of a
+		// required are classes to evaluate. Guard is a class that clients of the
 		// subnet must be in.
 		required []string
 		guard    string
@@ -42,7 +42,7 @@ type (
 	clientClass struct {
 		scope
 		name           string
-		test           expression // nil: only a reservation puts a client in
+		test           expression // nil if only a reservation adds clients
 		members        []string
 		onlyIfRequired bool
 		// unread says why the test is not evaluated.
@@ -51,7 +51,8 @@ type (
 	subnetConfig struct {
 		scope
 		network netip.Prefix
-		// around is the shared network's; shared reports that there is one.
+		// around is the scope of the shared network. Shared reports whether there
+		// is one.
 		around       scope
 		shared       bool
 		pools        []scope
@@ -68,8 +69,9 @@ type (
 	}
 )
 
-// order splits the classes by when Kea evaluates them: those that depend on
-// KNOWN or UNKNOWN, also through others, come after the reservation is found.
+// order splits the classes by the time at which Kea evaluates them. Those that
+// depend on KNOWN or UNKNOWN, directly or through others, are evaluated after the
+// reservation is found.
 func (c *config) order() {
 	late := map[string]bool{"KNOWN": true, "UNKNOWN": true}
 	for i, class := range c.classes {
@@ -95,12 +97,12 @@ func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
 	return reply, ok
 }
 
-// exchange is one client's, while its answer is put together.
+// exchange builds the answer to one client.
 type exchange struct {
 	*config
 	request netboot.Request
 	env     environment
-	// in are the client's classes in the order in which it got them.
+	// in holds the client's classes, in the order in which they were added.
 	in     []int
 	unsure string
 }
@@ -138,7 +140,7 @@ func (e *exchange) allows(p scope) bool {
 	return e.member(p.guard)
 }
 
-// member reports whether the client is in a class; "" is no condition.
+// member reports whether the client is in a class, or true for "".
 func (e *exchange) member(class string) bool {
 	if why := e.env.unknown[class]; why != "" {
 		e.doubt(why)
@@ -160,7 +162,7 @@ func (e *exchange) subnetOf() (subnetConfig, bool) {
 	return subnetConfig{}, false
 }
 
-// find looks for the reservation, first where Kea looks first.
+// find returns the reservation. It searches in the order of Kea.
 func (e *exchange) find(s subnetConfig) (reservationConfig, bool) {
 	lists := [][]reservationConfig{}
 	if s.global {
@@ -179,7 +181,7 @@ func (e *exchange) find(s subnetConfig) (reservationConfig, bool) {
 	return reservationConfig{}, false
 }
 
-// parseMAC reads an address whose bytes may have one digit.
+// parseMAC parses a MAC address. Its bytes may have one digit.
 func parseMAC(s string) (hardware.MAC, bool) {
 	parts := strings.Split(s, ":")
 	for i, p := range parts {
@@ -190,7 +192,7 @@ func parseMAC(s string) (hardware.MAC, bool) {
 	return hardware.ParseMAC(strings.Join(parts, ":"))
 }
 
-// try puts the client into those of the classes whose test holds.
+// try adds the client to those of the classes whose test holds.
 func (e *exchange) try(list []int) {
 	for _, i := range list {
 		if !e.classes[i].onlyIfRequired {
@@ -199,7 +201,7 @@ func (e *exchange) try(list []int) {
 	}
 }
 
-// test evaluates one class.
+// test evaluates the test of a class.
 func (e *exchange) test(i int) {
 	class := e.classes[i]
 	if e.env.classes[class.name] {
@@ -225,14 +227,14 @@ func (e *exchange) enter(i int) {
 	e.in = append(e.in, i)
 }
 
-// says reports whether a class changes what its members are told.
+// says reports whether a class changes the answers to its members.
 func (c clientClass) says() bool {
 	return c.bootFile != "" || c.serverName != "" || c.nextServer.IsValid() || len(c.options) > 0
 }
 
-// evaluate adds the classes that the reservation names, then those that depend
-// on it. Kea evaluates the early ones again after it has found such classes,
-// but in a shared network it adds a subnet's reserved classes only at the end.
+// evaluate adds the classes that the reservation names, and then those that depend
+// on it. After Kea has found such classes it evaluates the early ones again, but in
+// a shared network it adds the reserved classes of a subnet only at the end.
 func (e *exchange) evaluate(s subnetConfig, host reservationConfig, known bool) {
 	last := s.shared && !host.global
 	if len(host.classes) > 0 && !last {
@@ -250,7 +252,7 @@ func (e *exchange) evaluate(s subnetConfig, host reservationConfig, known bool) 
 	}
 }
 
-// reserved puts the client into the classes of its reservation.
+// reserved adds the client to the classes of its reservation.
 func (e *exchange) reserved(host reservationConfig) {
 	for _, name := range host.classes {
 		i := slices.IndexFunc(e.classes, func(c clientClass) bool { return c.name == name })
@@ -270,9 +272,9 @@ func (e *exchange) require(s subnetConfig) {
 	}
 }
 
-// reply puts the levels together. Options come from the reservation, the
-// subnet, the shared network, the classes and the server, in that order; for
-// the fields of the header the classes come before the subnet.
+// reply combines the levels. The precedence for options is the reservation, the
+// subnet, the shared network, the classes, the server. For fields of the header the
+// classes precede the subnet.
 func (e *exchange) reply(s subnetConfig, host reservationConfig) netboot.Reply {
 	var classes []scope
 	for _, i := range e.in {
@@ -306,7 +308,7 @@ func (e *exchange) reply(s subnetConfig, host reservationConfig) netboot.Reply {
 
 func addresses(text string) []netip.Addr { return netboot.ParseAddrs(strings.Split(text, ",")) }
 
-// vlan reads sub-option 116 out of option 43 in hexadecimal.
+// vlan returns sub-option 116 of option 43, which is in hexadecimal.
 func vlan(text string) string {
 	raw, err := hex.DecodeString(strings.TrimPrefix(strings.ReplaceAll(text, " ", ""), "0x"))
 	if err != nil {

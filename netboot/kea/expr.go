@@ -12,18 +12,18 @@ import (
 	"hookbuild/netboot"
 )
 
-// expression is a class's test or a part of one. Evaluated, it is raw bytes,
-// and a condition is "true" or "false". Why is not empty when the result is
-// not known, and says why.
+// expression is the test of a class or a part of it. Its value is raw bytes, and
+// "true" or "false" for a condition. If the value is not known, why says the
+// reason.
 type expression interface {
 	eval(e *environment) (value, why string)
 }
 
-// environment is what a test can refer to.
+// environment holds everything that a test can refer to.
 type environment struct {
 	request netboot.Request
 	classes map[string]bool
-	// unknown are classes that the client may be in, with the reason.
+	// unknown maps the classes that the client may be in to the reason.
 	unknown map[string]string
 }
 
@@ -31,7 +31,7 @@ type (
 	literal   string
 	memberOf  string
 	packetMAC struct{}
-	// unknown is what differs between clients or networks.
+	// unknown is a value that differs between clients or networks.
 	unknown  string
 	optionOf struct {
 		code         int
@@ -39,7 +39,7 @@ type (
 	}
 	substringOf struct {
 		of            expression
-		start, length int // length -1 is all
+		start, length int // length -1 means all
 	}
 	joined struct{ a, b expression }
 	choice struct{ test, a, b expression }
@@ -87,7 +87,7 @@ func (n not) eval(e *environment) (string, string) {
 	return truth(a != "true"), why
 }
 
-// eval is false when either side is known to be.
+// eval returns false if either side is known to be false.
 func (q both) eval(e *environment) (string, string) {
 	a, whyA := q.a.eval(e)
 	b, whyB := q.b.eval(e)
@@ -97,7 +97,7 @@ func (q both) eval(e *environment) (string, string) {
 	return truth(true), cmp.Or(whyA, whyB)
 }
 
-// eval is true when either side is known to be.
+// eval returns true if either side is known to be true.
 func (q either) eval(e *environment) (string, string) {
 	a, whyA := q.a.eval(e)
 	b, whyB := q.b.eval(e)
@@ -122,7 +122,7 @@ func (o optionOf) eval(e *environment) (string, string) {
 	return value, ""
 }
 
-// describe returns what Kea's ".text" is: text of a string option, else a
+// describe returns the value of Kea's ".text": the text of a string option, or a
 // description of the bytes.
 func (o optionOf) describe(value string) string {
 	if o.code == 60 {
@@ -131,7 +131,7 @@ func (o optionOf) describe(value string) string {
 	return fmt.Sprintf("type=%03d, len=%03d: % x", o.code, len(value), value)
 }
 
-// eval counts a negative start from the end, as Kea does.
+// eval counts a negative start from the end, like Kea.
 func (s substringOf) eval(e *environment) (string, string) {
 	text, why := s.of.eval(e)
 	start := s.start
@@ -152,11 +152,11 @@ func (s substringOf) eval(e *environment) (string, string) {
 type exprReader struct {
 	tokens []string
 	depth  int
-	// members are the classes that the test depends on.
+	// members are the classes on which the test depends.
 	members []string
 }
 
-// parseTest reads a test, and gives the classes that it refers to.
+// parseTest parses a test, and returns it with the classes that it refers to.
 func parseTest(text string) (expression, []string, error) {
 	tokens, err := tokenize(text)
 	if err != nil {
@@ -170,8 +170,7 @@ func parseTest(text string) (expression, []string, error) {
 	return e, r.members, err
 }
 
-// tokenize splits a test into words, strings (beginning with a quote) and
-// signs.
+// tokenize splits a test into words, strings (which begin with a quote) and signs.
 func tokenize(text string) ([]string, error) {
 	var tokens []string
 	for text = strings.TrimLeft(text, " \t\r\n"); text != ""; text = strings.TrimLeft(text, " \t\r\n") {
@@ -200,7 +199,7 @@ func isWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
-// take takes the tokens when they come next.
+// take consumes the tokens and reports true if they come next.
 func (r *exprReader) take(want ...string) bool {
 	if len(r.tokens) < len(want) {
 		return false
@@ -305,7 +304,7 @@ func (r *exprReader) value() (expression, error) {
 func hexLiteral(token string) (expression, error) {
 	digits := token[2:]
 	if len(digits)%2 == 1 {
-		digits = "0" + digits // as Kea reads it: 0x7 is one byte
+		digits = "0" + digits // like Kea: 0x7 is one byte
 	}
 	raw, err := hex.DecodeString(digits)
 	if err != nil {
@@ -321,7 +320,7 @@ func (r *exprReader) closing() error {
 	return nil
 }
 
-// option reads the rest of option[93].hex, .text or .exists.
+// option parses the rest of option[93].hex, .text or .exists.
 func (r *exprReader) option() (expression, error) {
 	name := r.next()
 	code, err := strconv.Atoi(name)
@@ -343,7 +342,7 @@ func (r *exprReader) option() (expression, error) {
 	}
 }
 
-// packet reads a field of the message.
+// packet parses a field of the message.
 func (r *exprReader) packet(field string) (expression, error) {
 	switch field {
 	case "mac":
@@ -356,7 +355,7 @@ func (r *exprReader) packet(field string) (expression, error) {
 	return nil, fmt.Errorf("pkt4.%s is not understood here", field)
 }
 
-// skipAccess takes what follows relay4 or vendor up to the property's name.
+// skipAccess consumes the tokens after relay4 or vendor, up to the property's name.
 func (r *exprReader) skipAccess() bool {
 	for _, want := range []string{"[", "", "]", "."} {
 		if t := r.next(); t == "" || want != "" && t != want {
@@ -364,13 +363,13 @@ func (r *exprReader) skipAccess() bool {
 		}
 	}
 	property := r.next()
-	if property == "option" { // relay4[1] has no option of its own: vendor[1].option[2].hex
+	if property == "option" { // as in vendor[1].option[2].hex
 		return r.skipAccess()
 	}
 	return property != ""
 }
 
-// pair reads two values and the closing parenthesis.
+// pair parses two values and the closing parenthesis.
 func (r *exprReader) pair(build func(a, b expression) expression) (expression, error) {
 	a, err := r.value()
 	if err != nil {
@@ -386,7 +385,7 @@ func (r *exprReader) pair(build func(a, b expression) expression) (expression, e
 	return build(a, b), r.closing()
 }
 
-// choice reads the arguments of ifelse.
+// choice parses the arguments of ifelse.
 func (r *exprReader) choice() (expression, error) {
 	test, err := r.or()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"hookbuild/netboot"
 )
 
-// node is a JSON value that knows its line. Kea's own dialect has comments,
-// includes and, with a warning, superfluous commas.
+// node is a JSON value with its line. Kea's dialect has comments, includes and, with
+// a warning, trailing commas.
 type node struct {
 	file string
 	line int
@@ -17,10 +17,10 @@ type node struct {
 	value any
 }
 
-// The bounds of what is read.
+// The limits of a configuration.
 const (
-	deepest      = 8  // files that include one another
-	deepestValue = 64 // arrays and objects in one another
+	deepest      = 8  // nested includes
+	deepestValue = 64 // nested arrays and objects
 )
 
 // reader reads Kea's dialect.
@@ -47,8 +47,7 @@ func (r *reader) doubt(format string, args ...any) {
 	r.findings = append(r.findings, netboot.Finding{File: r.file, Line: r.line, Level: netboot.Remark, Text: fmt.Sprintf(format, args...)})
 }
 
-// space skips blanks, comments and includes of whole values are left to the
-// caller.
+// space skips blanks and comments. The caller handles includes of whole values.
 func (r *reader) space() {
 	for r.at < len(r.text) {
 		rest := r.text[r.at:]
@@ -73,7 +72,7 @@ func (r *reader) space() {
 	}
 }
 
-// skip goes n bytes on, or most when n is negative.
+// skip advances by n bytes, or by most if n is negative.
 func (r *reader) skip(n, most int) {
 	if n < 0 {
 		n = most
@@ -89,8 +88,7 @@ func (r *reader) peek() byte {
 	return r.text[r.at]
 }
 
-// include gives the file that "<?include "file"?>" names, when one stands
-// here.
+// include returns the file that an <?include "file"?> at this place names.
 func (r *reader) include() (string, bool) {
 	r.space()
 	rest := r.text[r.at:]
@@ -105,18 +103,17 @@ func (r *reader) include() (string, bool) {
 	return strings.Trim(strings.TrimPrefix(rest[:end], "<?include"), " \t\""), true
 }
 
-// notJSON reports whether a file that can be opened begins with something else
-// than an object.
+// notJSON reports whether a file can be opened and does not begin with an object.
 func (r *reader) notJSON(name string) bool {
 	text, err := r.open(name)
 	in := &reader{open: r.open, text: string(text), file: name, line: 1}
 	return err == nil && in.peek() != '{'
 }
 
-// within reads another file's text with fn.
+// within calls fn to read the text of another file.
 func (r *reader) within(name string, fn func(*reader) error) error {
 	if r.depth >= deepest {
-		return r.fail("the files include one another more than %d deep", deepest)
+		return r.fail("the includes are nested more than %d deep", deepest)
 	}
 	text, err := r.open(name)
 	if err != nil {
@@ -128,7 +125,7 @@ func (r *reader) within(name string, fn func(*reader) error) error {
 	return err
 }
 
-// value reads any value.
+// value parses any value.
 func (r *reader) value() (*node, error) {
 	if r.inside++; r.inside > deepestValue {
 		return nil, r.fail("the values are nested more than %d deep", deepestValue)
@@ -153,14 +150,14 @@ func (r *reader) value() (*node, error) {
 	case '"':
 		n.value, err = r.str()
 	case 0:
-		err = r.fail("the file ends where a value is expected")
+		err = r.fail("expected a value, but the file ends")
 	default:
 		n.value, err = r.word()
 	}
 	return n, err
 }
 
-// word reads a number, true, false or null.
+// word parses a number, true, false or null.
 func (r *reader) word() (any, error) {
 	end := strings.IndexAny(r.text[r.at:], " \t\r\n,]}#/")
 	if end < 0 {
@@ -205,8 +202,8 @@ func (r *reader) array() ([]*node, error) {
 	return list, nil
 }
 
-// elements reads values up to a ] or the end of the text: an included file
-// may hold several.
+// elements parses values up to a ] or the end of the text, because an included
+// file may hold several.
 func (r *reader) elements() ([]*node, error) {
 	list := []*node{}
 	for {
@@ -241,7 +238,7 @@ func (r *reader) object() (map[string]*node, error) {
 	m := map[string]*node{}
 	for r.peek() != '}' {
 		if r.peek() != '"' {
-			return nil, r.fail("a name in double quotes or a } is expected")
+			return nil, r.fail("expected a name in double quotes or a }")
 		}
 		name, err := r.str()
 		if err != nil {
@@ -265,19 +262,19 @@ func (r *reader) object() (map[string]*node, error) {
 	return m, nil
 }
 
-// comma takes a comma, and says when it stands before the end.
+// comma consumes a comma. It reports a comma before the end.
 func (r *reader) comma(end string) bool {
 	if r.peek() != ',' {
 		return false
 	}
 	r.at++
 	if c := r.peek(); c != 0 && strings.IndexByte(end, c) >= 0 {
-		r.doubt("a comma before %q: Kea warns, other JSON readers refuse the file", string(c))
+		r.doubt("a comma before %q: Kea warns about it, and other JSON readers refuse the file", string(c))
 	}
 	return true
 }
 
-// The readers of a node's parts; a missing or wrong part is the zero value.
+// The accessors of a node return the zero value for a missing or wrong part.
 
 func (n *node) get(name string) *node {
 	if n == nil {
@@ -303,7 +300,7 @@ func (n *node) str() string {
 	return s
 }
 
-// truth is the boolean, or what it defaults to.
+// truth returns the boolean, or its default.
 func (n *node) truth(def bool) bool {
 	if n == nil {
 		return def

@@ -1,13 +1,13 @@
 // Package kea writes and reads the configuration of Kea's DHCPv4 server.
 //
-// What Kea makes of it is described in its Administrator Reference Manual;
-// where that is silent, in comments here, as measured with version 2.2:
-//   - of several classes with a boot file the first evaluated wins, and a
-//     class that does not depend on KNOWN is evaluated before those that do,
-//     wherever it stands;
-//   - a boot file on a reservation overrides all classes;
-//   - with match-client-id, its default, a second client id from one MAC gets
-//     no answer, and a machine that boots has several.
+// Kea's Administrator Reference Manual describes the configuration. It does not
+// mention the following, which was measured with version 2.2:
+//   - of several classes with a boot file the first evaluated one wins, and
+//     classes that do not depend on KNOWN are evaluated before those that do, in
+//     any order of the file;
+//   - the boot file of a reservation overrides all classes;
+//   - with match-client-id, the default, a second client ID from the same MAC
+//     gets no answer, and a booting machine has several.
 package kea
 
 import (
@@ -50,7 +50,7 @@ func (Server) Apply(file string) []string {
 	}
 }
 
-// The parts of a configuration, in the order in which they are written.
+// The parts of a configuration, in the order of the file.
 type (
 	document struct {
 		Dhcp4 dhcp4 `json:"Dhcp4"`
@@ -104,10 +104,11 @@ type (
 	}
 )
 
-// Render implements [netboot.Server]. A fragment is a file of classes, a file
-// of whole subnets, and for each subnet a file of its reservations: each is to
-// be included inside the array that it belongs to, the last two as the site's
-// own configuration has the subnet or not.
+// Render implements [netboot.Server]. A fragment has a file of classes, a file of
+// whole subnets, and a file of reservations for each subnet. A site includes the
+// classes inside client-classes. For a subnet that the site's configuration has, it
+// includes the file of reservations inside the array of the subnet. Otherwise it
+// includes the file of whole subnets inside subnet4.
 func (Server) Render(p *netboot.Plan, m netboot.Mode) ([]netboot.File, error) {
 	if err := netboot.Refuse(Server{}, m); err != nil {
 		return nil, err
@@ -173,7 +174,7 @@ func renderFragment(p *netboot.Plan) ([]netboot.File, error) {
 	return files, nil
 }
 
-// elements writes the elements of an array without its brackets.
+// elements returns the elements of an array, without its brackets.
 func elements[T any](list []T) ([]byte, error) {
 	var b bytes.Buffer
 	for i, e := range list {
@@ -201,9 +202,9 @@ func encode(v any, prefix string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// renderClasses writes the classes. Another class of the site that has a boot
-// file must depend on KNOWN, as "not member('KNOWN')" does, or it is evaluated
-// before these and wins.
+// renderClasses returns the classes. A class of the site that has a boot file must
+// depend on KNOWN, for example by "not member('KNOWN')". Otherwise Kea evaluates it
+// before these, and it wins.
 func renderClasses(p *netboot.Plan) []class {
 	ours := fmt.Sprintf("member('KNOWN') and member('%s')", p.Tag)
 	var userClasses []string
@@ -227,7 +228,7 @@ func renderClasses(p *netboot.Plan) []class {
 	return append(list, vlans(p)...)
 }
 
-// anyOf joins alternatives.
+// anyOf returns a test that holds if one of the tests holds.
 func anyOf(tests []string) string {
 	if len(tests) == 1 {
 		return tests[0]
@@ -250,8 +251,8 @@ func firmware(p *netboot.Plan, c netboot.Client) class {
 	return out
 }
 
-// vlans tell Tinkerbell's iPXE the VLAN that the firmware booted through:
-// sub-option 116 of option 43, as text.
+// vlans returns classes that send Tinkerbell's iPXE the VLAN that the firmware
+// booted through: sub-option 116 of option 43, as text.
 func vlans(p *netboot.Plan) []class {
 	var list []class
 	for _, id := range p.VLANs() {
@@ -281,8 +282,8 @@ func subnets(p *netboot.Plan) []subnet {
 	return list
 }
 
-// id is the network's address as a number: the same whenever it is written
-// again, for a changed id would orphan the leases.
+// id returns the network's address as a number. It is the same whenever the
+// configuration is generated again, because a changed ID would orphan the leases.
 func id(n netip.Prefix) uint32 {
 	a := n.Addr().As4()
 	return binary.BigEndian.Uint32(a[:])

@@ -19,7 +19,7 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	err := r.within(name, func(in *reader) (err error) {
 		root, err = in.value()
 		if err == nil && in.peek() != 0 {
-			err = in.fail("something follows the end of the configuration")
+			err = in.fail("there is text after the end of the configuration")
 		}
 		return err
 	})
@@ -56,7 +56,7 @@ func (p *parser) root(root *node) {
 	server := root.get("Dhcp4")
 	if len(server.get("interfaces-config").get("interfaces").list()) == 0 {
 		p.config.deaf = true
-		p.find(server, netboot.Wrong, `"interfaces-config" names no interfaces: nobody is answered`, `add "interfaces-config": { "interfaces": [ "*" ] }`)
+		p.find(server, netboot.Wrong, `"interfaces-config" names no interfaces, so no client gets an answer`, `add "interfaces-config": { "interfaces": [ "*" ] }`)
 	}
 	p.config.scope = p.scope(server)
 	p.classes(server.get("client-classes").list())
@@ -75,7 +75,7 @@ func (p *parser) root(root *node) {
 		if first := server.get("subnet4").list(); len(first) > 0 {
 			p.config.assumed.scope = p.scope(first[0])
 		}
-		p.find(server, netboot.Wrong, `there is no subnet in "subnet4": nobody is answered`, `add { "id": ..., "subnet": "192.0.2.0/24", "reservations": [ ... ] }`)
+		p.find(server, netboot.Wrong, `there is no subnet in "subnet4", so no client gets an answer`, `add { "id": ..., "subnet": "192.0.2.0/24", "reservations": [ ... ] }`)
 	}
 	for _, n := range server.get("reservations").list() {
 		r := p.reservation(n)
@@ -86,27 +86,27 @@ func (p *parser) root(root *node) {
 	p.elsewhere(server)
 }
 
-// elsewhere notes what is not in the file and can change every answer.
+// elsewhere records settings outside the file that can change every answer.
 func (p *parser) elsewhere(server *node) {
 	for _, key := range []string{"hosts-database", "hosts-databases", "config-control"} {
 		if n := server.get(key); n != nil {
-			p.config.unsure = fmt.Sprintf("%s:%d: what %q holds is not read", n.file, n.line, key)
+			p.config.unsure = fmt.Sprintf("%s:%d: the contents of %q are not read", n.file, n.line, key)
 		}
 	}
 	for _, n := range server.get("hooks-libraries").list() {
 		library := path.Base(n.get("library").str())
 		for _, word := range []string{"flex_option", "flex_id", "radius", "user_chk", "run_script", "mysql", "pgsql"} {
 			if strings.Contains(library, word) {
-				p.config.unsure = fmt.Sprintf("%s:%d: what the hook library %s does is not evaluated", n.file, n.line, library)
+				p.config.unsure = fmt.Sprintf("%s:%d: the hook library %s is not evaluated", n.file, n.line, library)
 			}
 		}
 	}
 }
 
-// inherited are settings that a shared network and a subnet may override.
+// inherited holds the settings that a shared network and a subnet can override.
 type inherited struct{ matchID, global, inSubnet bool }
 
-// from returns the settings of a level within.
+// from returns the settings of a level inside.
 func (in inherited) from(n *node) inherited {
 	switch n.get("reservation-mode").str() { // before Kea 2
 	case "global":
@@ -122,16 +122,15 @@ func (in inherited) from(n *node) inherited {
 	}
 }
 
-// identifiers reports a server that looks for reservations by other things
-// than the MAC.
+// identifiers adds a finding if the server does not look for reservations by MAC.
 func (p *parser) identifiers(n *node) {
 	list := n.list()
 	if n != nil && !slices.ContainsFunc(list, func(e *node) bool { return e.str() == "hw-address" }) {
-		p.find(n, netboot.Wrong, `"host-reservation-identifiers" lacks "hw-address": reservations by MAC are not looked for`, "add it")
+		p.find(n, netboot.Wrong, `"host-reservation-identifiers" lacks "hw-address": Kea does not look for reservations by MAC`, "add it")
 	}
 }
 
-// scope reads what can be set at every level.
+// scope reads the settings that every level can have.
 func (p *parser) scope(n *node) scope {
 	s := scope{bootFile: n.get("boot-file-name").str(), serverName: n.get("server-hostname").str(), options: map[int]string{}, guard: n.get("client-class").str()}
 	for _, c := range n.get("require-client-classes").list() {
@@ -154,7 +153,7 @@ func (p *parser) scope(n *node) scope {
 	return s
 }
 
-// optionData returns an option's value as text; bytes of option 43 stay in
+// optionData returns the value of an option as text. Bytes of option 43 stay in
 // hexadecimal.
 func optionData(code int, o *node) string {
 	text := o.get("data").str()
@@ -183,7 +182,7 @@ func nodeNumber(n *node) (int, bool) {
 	return int(f), ok
 }
 
-// optionCodes are the options that matter here by Kea's names.
+// optionCodes maps Kea's names of the options that are used here to their numbers.
 func optionCodes() map[string]int {
 	return map[string]int{
 		"subnet-mask": 1, "routers": 3, "domain-name-servers": 6, "host-name": 12, "domain-name": 15,
@@ -220,7 +219,7 @@ func (p *parser) subnet(n *node, outside inherited, around *scope) {
 	}
 	settings := outside.from(n)
 	if settings.matchID {
-		p.find(n, netboot.Wrong, "subnet "+text+" matches client ids: firmware, iPXE and the system have different ones, and the second gets no answer", `add "match-client-id": false`)
+		p.find(n, netboot.Wrong, "subnet "+text+" matches client IDs: firmware, iPXE and the system have different ones, and the second one gets no answer", `add "match-client-id": false`)
 	}
 	s := subnetConfig{network: network.Masked(), scope: p.scope(n), global: settings.global, inSubnet: settings.inSubnet}
 	if around != nil {
@@ -240,7 +239,7 @@ func (p *parser) reservation(n *node) reservationConfig {
 	if text := n.get("ip-address").str(); text != "" {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {
-			p.find(n, netboot.Wrong, "the reservation's address "+text+" is none", "")
+			p.find(n, netboot.Wrong, "the reservation's address "+text+" is not an IP address", "")
 		}
 		r.ip = ip
 	}
@@ -248,7 +247,7 @@ func (p *parser) reservation(n *node) reservationConfig {
 		r.classes = append(r.classes, c.str())
 	}
 	if r.bootFile != "" {
-		p.find(n, netboot.Remark, "the reservation of "+r.mac+" has a boot file, which overrides all classes: firmware and iPXE get the same", "leave it to the classes")
+		p.find(n, netboot.Remark, "the reservation of "+r.mac+" has a boot file, which overrides all classes: firmware and iPXE get the same file", "set it in the classes")
 	}
 	return r
 }

@@ -11,7 +11,7 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// The parts of what Export-DhcpServer writes that matter here.
+// The parts of the output of Export-DhcpServer that are used here.
 type (
 	export struct {
 		XMLName xml.Name `xml:"DHCPServer"`
@@ -61,8 +61,7 @@ type (
 	}
 )
 
-// Parse implements [netboot.Server]: it reads the XML that Export-DhcpServer
-// writes.
+// Parse implements [netboot.Server]. It reads the XML of Export-DhcpServer.
 func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot.Finding) {
 	p := &parser{file: name}
 	text, err := open(name)
@@ -72,7 +71,7 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	}
 	var e export
 	if err := xml.Unmarshal(text, &e); err != nil {
-		f := netboot.NotOf(Server{}, name, "it is not what Export-DhcpServer writes: "+err.Error())
+		f := netboot.NotOf(Server{}, name, "it is not an export of Export-DhcpServer: "+err.Error())
 		f.Remedy = "run Export-DhcpServer -File dhcp.xml on the server and check that file"
 		return nil, []netboot.Finding{f}
 	}
@@ -89,7 +88,7 @@ func (p *parser) find(text, remedy string) {
 	p.findings = append(p.findings, netboot.Finding{File: p.file, Level: netboot.Wrong, Text: text, Remedy: remedy})
 }
 
-// ipv4 looks for what is wrong whatever the machines are.
+// ipv4 looks for problems that do not depend on the machines.
 func (p *parser) ipv4(s ipv4) {
 	if no(s.ActivatePolicies) {
 		p.find("policies are switched off for the server", "Set-DhcpServerSetting -ActivatePolicies $true")
@@ -99,7 +98,7 @@ func (p *parser) ipv4(s ipv4) {
 			p.find("policies are switched off for scope "+scope.ID, "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -ActivatePolicies $true")
 		}
 		if strings.EqualFold(scope.State, "InActive") {
-			p.find("scope "+scope.ID+" is not active: nobody is answered", "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -State Active")
+			p.find("scope "+scope.ID+" is not active, so no client gets an answer", "Set-DhcpServerv4Scope -ScopeId "+scope.ID+" -State Active")
 		}
 		for _, r := range scope.Reservations {
 			p.reservation(r)
@@ -111,16 +110,16 @@ func no(s string) bool { return strings.EqualFold(strings.TrimSpace(s), "false")
 
 func (p *parser) reservation(r reservation) {
 	if strings.EqualFold(r.Type, "Bootp") {
-		p.find("the reservation of "+r.IP+" is for BOOTP alone: DHCP clients do not get it", "make its type Dhcp or Both")
+		p.find("the reservation of "+r.IP+" is only for BOOTP: DHCP clients do not get it", "make its type Dhcp or Both")
 	}
 	for _, o := range r.Options {
 		if o.OptionID == 66 || o.OptionID == 67 {
-			p.find(fmt.Sprintf("the reservation of %s has option %d, which overrides the policies: firmware and iPXE get the same", r.IP, o.OptionID), "remove it from the reservation")
+			p.find(fmt.Sprintf("the reservation of %s has option %d, which overrides the policies: firmware and iPXE get the same value", r.IP, o.OptionID), "remove it from the reservation")
 		}
 	}
 }
 
-// config answers as the exported server does.
+// config answers as the exported server.
 type config struct{ ipv4 }
 
 // Answer implements [netboot.Config].
@@ -134,7 +133,8 @@ func (c *config) Answer(q netboot.Request) (netboot.Reply, bool) {
 	return netboot.Reply{}, false
 }
 
-// network is the scope's; false when its address or mask is none.
+// network returns the network of the scope, or false if its address or mask is
+// invalid.
 func (s scope) network() (netip.Prefix, bool) {
 	ip, err1 := netip.ParseAddr(s.ID)
 	mask, err2 := netip.ParseAddr(s.Mask)
@@ -150,8 +150,8 @@ func (s scope) network() (netip.Prefix, bool) {
 	return netip.PrefixFrom(ip, ones), true
 }
 
-// inScope puts the levels together: reservation, the scope's policies, the
-// server's, the scope, the server.
+// inScope combines the levels, in this precedence: reservation, policies of the
+// scope, policies of the server, scope, server.
 func (c *config) inScope(q netboot.Request, s scope, network netip.Prefix) (netboot.Reply, bool) {
 	r, known := s.reservation(q.MAC)
 	if !known && s.Start == "" {
@@ -178,7 +178,7 @@ func (c *config) inScope(q netboot.Request, s scope, network netip.Prefix) (netb
 		Domain: first(option(15)), Vendor: first(option(60)), ServerName: first(option(66)), BootFile: first(option(67)), VLAN: vlanText(option(43)),
 	}
 	reply.IP, _ = netip.ParseAddr(r.IP)
-	// Option 66 is all that Windows has for the address to load from.
+	// Windows has only option 66 for the address to load from.
 	reply.NextServer, _ = netip.ParseAddr(reply.ServerName)
 	return reply, true
 }
@@ -199,7 +199,7 @@ func first(values []string) string {
 	return values[0]
 }
 
-// vlanText reads sub-option 116 out of option 43, given byte by byte.
+// vlanText returns sub-option 116 of option 43, which is a list of bytes.
 func vlanText(values []string) string {
 	var raw []byte
 	for _, v := range values {

@@ -23,7 +23,7 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// exported is what a server exports after the script has run on it.
+// exported returns the export of a server on which the script has run.
 func exported(p *netboot.Plan) []byte {
 	var b bytes.Buffer
 	option := func(id int, values ...string) {

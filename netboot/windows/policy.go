@@ -8,8 +8,8 @@ import (
 	"hookbuild/netboot"
 )
 
-// matching gives the options of the policies that a client matches, in their
-// order.
+// matching returns the options of the policies that a client matches, in the order
+// of the policies.
 func (c *config) matching(q netboot.Request, policies []policy) [][]optionValue {
 	ordered := slices.Clone(policies)
 	slices.SortStableFunc(ordered, func(a, b policy) int { return a.Order - b.Order })
@@ -22,7 +22,8 @@ func (c *config) matching(q netboot.Request, policies []policy) [][]optionValue 
 	return levels
 }
 
-// matches evaluates a policy's conditions; one without any matches nobody.
+// matches evaluates the conditions of a policy. A policy without any matches no
+// client.
 func (c *config) matches(q netboot.Request, p policy) bool {
 	var results []bool
 	test := func(condition []string, match func(value string) bool) {
@@ -43,9 +44,9 @@ func (c *config) matches(q netboot.Request, p policy) bool {
 	return !slices.Contains(results, false)
 }
 
-// evaluate reads a condition: EQ or NE, then values, perhaps the next
-// comparator. One value of EQ must match, and none of NE. It is false for no
-// condition.
+// evaluate evaluates a condition: EQ or NE, values, and possibly the next
+// comparator. At least one value of EQ must match, and no value of NE. It reports
+// false for text that is not a condition.
 func evaluate(condition []string, match func(string) bool) (result, ok bool) {
 	comparator, matched, given := "", false, false
 	result = true
@@ -68,8 +69,8 @@ func evaluate(condition []string, match func(string) bool) (result, ok bool) {
 	return result && (!given || matched), ok
 }
 
-// isClass compares what a client sent with the data of a class; a name with an
-// asterisk compares the beginning.
+// isClass compares the value that a client sent with the data of a class. For a name
+// with an asterisk it compares the beginning.
 func (c *config) isClass(kind, name, sent string) bool {
 	name, prefix := strings.CutSuffix(name, "*")
 	for _, class := range c.Classes {
@@ -82,7 +83,7 @@ func (c *config) isClass(kind, name, sent string) bool {
 	return false
 }
 
-// classData is the text of a class's data, which may be in hexadecimal.
+// classData returns the text of a class's data, which may be in hexadecimal.
 func classData(s string) string {
 	digits, ok := strings.CutPrefix(s, "0x")
 	raw, err := hex.DecodeString(digits)
@@ -92,7 +93,7 @@ func classData(s string) string {
 	return string(raw)
 }
 
-// wildcard compares with an asterisk at either end.
+// wildcard compares text with a pattern that may have an asterisk at either end.
 func wildcard(pattern, s string) bool {
 	if rest, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(s, rest)

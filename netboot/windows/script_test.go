@@ -11,12 +11,12 @@ import (
 	"hookbuild/test/nettest"
 )
 
-// No PowerShell runs in these tests. What can be known without one is: the
-// script is of a small subset of the language that is checked here word by
-// word, and its cmdlets and parameters are those of the module's reference.
+// These tests do not run PowerShell. They check that the script uses only a small
+// subset of the language, word by word, and that its cmdlets and parameters are
+// those of the module's reference.
 
-// cmdlets are the commands that the script may use, with the parameters that
-// the reference of the DhcpServer module gives them.
+// cmdlets returns the commands that the script may use, with their parameters in
+// the reference of the DhcpServer module.
 func cmdlets() map[string][]string {
 	policy := []string{"Name", "Condition", "ScopeId", "ProcessingOrder", "VendorClass", "UserClass", "MacAddress", "Description", "Enabled", "ErrorAction"}
 	return map[string][]string{
@@ -46,7 +46,7 @@ type word struct {
 	line int
 }
 
-// words splits the script; strings keep their quotes.
+// words splits the script into tokens. Strings keep their quotes.
 func words(t *testing.T, script string) []word {
 	t.Helper()
 	token := regexp.MustCompile(`^(?:#[^\n]*|'(?:[^'\n]|'')*'|\$\w+|@\w+|-?[A-Za-z][\w]*(?:-[A-Z][\w]*)?|\d+|@\(|@\{|[(){}\[\].,;=|+]|-\w+)`)
@@ -78,7 +78,7 @@ func script(t *testing.T, o netboot.Options) string {
 func TestScriptIsASCII(t *testing.T) {
 	for i, c := range []byte(script(t, netboot.Options{})) {
 		if c != '\n' && (c < ' ' || c > '~') {
-			t.Fatalf("byte %d is %#x: Windows PowerShell 5 would take it for another character", i, c)
+			t.Fatalf("byte %d is %#x: Windows PowerShell 5 would read it as another character", i, c)
 		}
 	}
 }
@@ -127,8 +127,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// commands checks that every cmdlet and parameter is known, and that what
-// changes the server is told of -WhatIf.
+// commands checks that every cmdlet and parameter is known, and that every cmdlet
+// that changes the server gets -WhatIf.
 func commands(list []word) []string {
 	var wrong []string
 	cmdlet := regexp.MustCompile(`^[A-Z][A-Za-z]+-[A-Z]\w+$`)
@@ -152,7 +152,7 @@ func commands(list []word) []string {
 			}
 		}
 		if verb, _, _ := strings.Cut(w.text, "-"); strings.Contains(w.text, "DhcpServer") && verb != "Get" && !told {
-			wrong = append(wrong, fmt.Sprintf("line %d: %s changes the server without being told of -WhatIf", w.line, w.text))
+			wrong = append(wrong, fmt.Sprintf("line %d: %s changes the server without -WhatIf", w.line, w.text))
 		}
 	}
 	return wrong
@@ -167,8 +167,8 @@ func TestVariablesAreSet(t *testing.T) {
 	}
 }
 
-// variables reports those that are read before they are set: with strict mode
-// the script would stop there.
+// variables returns the variables that are read before they are set, at which
+// strict mode would stop the script.
 func variables(list []word) []string {
 	set := []string{"$_", "$true", "$false", "$WhatIfPreference", "$ErrorActionPreference"}
 	var wrong []string
@@ -193,7 +193,7 @@ func variables(list []word) []string {
 	return wrong
 }
 
-// Every object that the loops read has the properties that they read.
+// Every object has the properties that the loops read.
 func TestProperties(t *testing.T) {
 	text := script(t, netboot.Options{})
 	for variable, want := range map[string]string{"$m": "Scope Name Mac Ip Router Dns Option43", "$k": "Name Data File Http", "$c": "Name Data"} {

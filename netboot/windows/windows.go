@@ -1,17 +1,17 @@
 // Package windows writes a PowerShell script for the DHCP service of Windows
 // Server, and reads what Export-DhcpServer writes.
 //
-// Windows compares option 60 (vendor class) and option 77 (user class), not
-// option 93; the architecture is a part of option 60:
-// "PXEClient:Arch:00007:UNDI:003010". Policies of a scope choose the boot
-// file, by vendor class, user class and MAC; they come before the scope's
-// options, and reservation options before them, so a reservation never holds
-// options 66 or 67.
+// Windows compares option 60 (vendor class) and option 77 (user class), but not
+// option 93. The architecture is a part of option 60, such as
+// "PXEClient:Arch:00007:UNDI:003010". The policies of a scope choose the boot file by
+// vendor class, user class and MAC. They override the scope's options, and the
+// options of a reservation override them, so a reservation never has options 66 or
+// 67.
 //
-// The script uses cmdlets and parameters as the DhcpServer module's reference
-// describes them (Windows Server 2012 R2 and later). What the reference does
-// not say, and no test here could show: whether option 66 also sets the
-// header's next server.
+// The script uses cmdlets and parameters as the reference of the DhcpServer module
+// describes them (Windows Server 2012 R2 and later). The reference does not say
+// whether option 66 also sets the next server of the header, and no test here can
+// show it.
 package windows
 
 import (
@@ -36,11 +36,11 @@ var _ netboot.Server = Server{}
 // Name implements [netboot.Server].
 func (Server) Name() string { return "windows" }
 
-// Modes implements [netboot.Server]. The scopes are the
-// site's own, so that there is one mode.
+// Modes implements [netboot.Server]. There is one mode, because the scopes are the
+// site's own.
 func (Server) Modes() []netboot.Mode { return []netboot.Mode{netboot.Full} }
 
-// Checker implements [netboot.Server]: there is none.
+// Checker implements [netboot.Server]. Windows has no checker.
 func (Server) Checker(string) []string { return nil }
 
 // Apply implements [netboot.Server].
@@ -82,7 +82,7 @@ func functions(p *netboot.Plan) template.FuncMap {
 	}
 }
 
-// quote makes a PowerShell string in which nothing is expanded.
+// quote returns v as a PowerShell string without expansion.
 func quote(v any) string {
 	return "'" + strings.ReplaceAll(fmt.Sprint(v), "'", "''") + "'"
 }
@@ -103,12 +103,12 @@ func addrs(list []netip.Addr) string {
 	return quoteList(text)
 }
 
-// mac is the form that Windows shows: upper case with hyphens.
+// mac returns the address as Windows shows it, in upper case with hyphens.
 func mac(m hardware.MAC) string {
 	return strings.ToUpper(strings.ReplaceAll(m.String(), ":", "-"))
 }
 
-// vendor is what option 60 begins with for an architecture.
+// vendor returns the beginning of option 60 for an architecture.
 func vendor(c netboot.Client, arch uint16) string {
 	kind := "PXEClient"
 	if c.HTTP {
@@ -117,7 +117,7 @@ func vendor(c netboot.Client, arch uint16) string {
 	return fmt.Sprintf("%s:Arch:%05d", kind, arch)
 }
 
-// vlan is option 43 byte by byte, with the one sub-option 116.
+// vlan returns option 43 as a list of bytes, with sub-option 116 only.
 func vlan(p *netboot.Plan, m hardware.Machine) string {
 	if m.VLAN == 0 || p.NoVLANOption {
 		return "@()"
