@@ -14,16 +14,15 @@ import (
 	"hookbuild/internal/web"
 )
 
-// checksums is the list of what a build's directory holds.
+// checksums is the list of the files in a build's directory.
 const checksums = "checksums.txt"
 
-// mostChecksums bounds that list.
+// mostChecksums limits the size of that list.
 const mostChecksums = 1 << 20
 
-// Check asks a server for everything that checksums.txt lists there, as
-// machines do: its length by HEAD, a range (206), and every byte, compared with
-// the list. Note receives a line for each file. The error names every file that
-// is not as it should be.
+// Check requests every file that checksums.txt lists from a server, as machines do: the
+// length by HEAD, a range (206), and every byte, which it compares with the list. Note
+// receives a line for each file. The error names every file with a problem.
 func Check(ctx context.Context, c *web.Client, base string, note func(string)) error {
 	base = strings.TrimSuffix(base, "/") + "/"
 	text, err := c.Get(ctx, web.Request{URL: base + checksums, Most: mostChecksums}, func([]byte, http.Header) error { return nil })
@@ -71,26 +70,26 @@ func checkFile(ctx context.Context, c *web.Client, url, sum string) error {
 	case err != nil:
 		return err
 	case n != size:
-		return fault.Invalidf("it has %d bytes, HEAD says %d", n, size)
+		return fault.Invalidf("it has %d bytes, but HEAD says %d", n, size)
 	case hex.EncodeToString(h.Sum(nil)) != sum:
-		return fault.Invalidf("its bytes are not those that %s names; were the files replaced meanwhile? check again", checksums)
+		return fault.Invalidf("its checksum differs from %s; check again if the files were replaced meanwhile", checksums)
 	}
 	return nil
 }
 
-// checkRange asks for the last byte, as BMCs that mount an ISO do.
+// checkRange requests the last byte, as BMCs that mount an ISO do.
 func checkRange(ctx context.Context, c *web.Client, url string, size int64) error {
 	want := fmt.Sprintf("bytes %d-%d/%d", size-1, size-1, size)
 	accept := func(answer *http.Response) error {
 		if answer.StatusCode != http.StatusPartialContent || answer.Header.Get("Content-Range") != want {
-			return fault.Invalidf("asked for its last byte alone, the server answers %d with Content-Range %q: BMCs and iPXE need ranges (206)", answer.StatusCode, answer.Header.Get("Content-Range"))
+			return fault.Invalidf("requesting only its last byte: the server answers %d with Content-Range %q, but BMCs and iPXE need ranges (206)", answer.StatusCode, answer.Header.Get("Content-Range"))
 		}
 		return nil
 	}
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", size-1, size-1)}}
 	part, err := c.Get(ctx, web.Request{URL: url, Header: header, Pinned: true, Most: 1, Accept: accept}, func([]byte, http.Header) error { return nil })
 	if err == nil && len(part) != 1 {
-		err = fault.Invalidf("asked for its last byte, the server sends %d", len(part))
+		err = fault.Invalidf("requesting its last byte: the server sends byte %d", len(part))
 	}
 	return err
 }

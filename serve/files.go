@@ -20,9 +20,9 @@ type Files struct {
 	note    func(string)
 }
 
-// Open returns a handler for the files right below dir. A client that takes
-// nothing for timeout is cut off; 0 means [DefaultReadTimeout]. Note receives a
-// line for each client and file, and may be nil.
+// Open returns a handler for the files directly in dir. It disconnects a client that
+// receives nothing for timeout; 0 means [DefaultReadTimeout]. Note receives a line for
+// each client and file, and may be nil.
 func Open(dir string, timeout time.Duration, note func(string)) (*Files, error) {
 	if timeout == 0 {
 		timeout = DefaultReadTimeout
@@ -45,7 +45,7 @@ func (f *Files) Names() []string {
 	return names
 }
 
-// ServeHTTP implements [http.Handler]: "/NAME" is a file, "/healthz" tells that
+// ServeHTTP implements [http.Handler]: "/NAME" is a file, and "/healthz" answers ok if
 // the server works.
 func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
@@ -72,10 +72,10 @@ func (f *Files) health(w http.ResponseWriter) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, "ok\n") // a client that has gone is not ill health
+	_, _ = io.WriteString(w, "ok\n") // a client that is gone does not mean that the server is unhealthy
 }
 
-// send sends a file, or the ranges of it that are asked for.
+// send sends a file, or the requested ranges of it.
 func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
 	client, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -100,7 +100,7 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
 	f.log(r, out.result(r))
 }
 
-// contentType is what a firmware or BMC expects of a file.
+// contentType returns the content type that firmware and BMCs expect of a file.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".iso":
@@ -120,17 +120,16 @@ func (f *Files) log(r *http.Request, result string) {
 }
 
 const (
-	// chunk is what a client is sent at a time, and each holds in memory.
+	// chunk is how much is sent to a client at a time, and the memory for each.
 	chunk = 16 << 10
-	// slowest is the least that a client must take on average, in bytes a
-	// second.
+	// slowest is the minimum average rate of a client, in bytes per second.
 	slowest = 8 << 10
 )
 
-// errSlow says why a client was cut off.
+// errSlow is the reason for disconnecting a slow client.
 var errSlow = errors.New("too slow")
 
-// paced is a response that ends when the client takes too little.
+// paced is a response that ends if the client receives too slowly.
 type paced struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -154,8 +153,8 @@ func (p *paced) WriteHeader(status int) {
 // Unwrap lets [http.ResponseController] find the connection.
 func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// Paced returns w with the limits that Files has: a client that takes nothing
-// for timeout, or too little on average, is cut off.
+// Paced returns w with the limits of Files. It disconnects a client that receives
+// nothing for timeout, or too little on average.
 func Paced(w http.ResponseWriter, timeout time.Duration) http.ResponseWriter {
 	return newPaced(w, timeout)
 }
@@ -177,13 +176,13 @@ func (p *paced) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom implements [io.ReaderFrom] in small pieces: thousands of clients
-// that wait hold little memory.
+// ReadFrom implements [io.ReaderFrom] in small pieces, so that thousands of waiting
+// clients need little memory.
 func (p *paced) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{p}, struct{ io.Reader }{r}, make([]byte, chunk))
 }
 
-// result says what came of the request.
+// result describes the outcome of the request.
 func (p *paced) result(r *http.Request) string {
 	took := time.Since(p.start).Round(time.Millisecond)
 	length := p.Header().Get("Content-Length")

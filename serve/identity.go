@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// identity tells a file from another of the same name, size and time.
+// identity distinguishes files of the same name, size and time.
 func identity(info os.FileInfo) string {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return fmt.Sprintf("%x", st.Ino)

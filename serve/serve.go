@@ -4,8 +4,8 @@
 //
 //	directory -> set (files held open) -> Files (http.Handler) -> Run (listener, limits)
 //
-// Clients that stop reading, or read slower than a minimum, are cut off. The
-// package writes nothing and follows no path with a slash.
+// The server disconnects clients that stop reading, or read slower than a minimum. The
+// package writes no files and serves no path with a slash.
 package serve
 
 import (
@@ -19,26 +19,26 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// DefaultReadTimeout is how long a client may neither send nor take anything.
+// DefaultReadTimeout is how long a client may neither send nor receive anything.
 const DefaultReadTimeout = 30 * time.Second
 
-// Options say what a server does.
+// Options configure a server.
 type Options struct {
 	// Listener accepts the clients; Run closes it.
 	Listener net.Listener
 	Handler  http.Handler
-	// Cert and Key are files for HTTPS; none for HTTP.
+	// Cert and Key are the files for HTTPS. They are "" for HTTP.
 	Cert, Key string
-	// ReadTimeout bounds a request's header; the default is
+	// ReadTimeout limits the time for a request's header. The default is
 	// [DefaultReadTimeout].
 	ReadTimeout time.Duration
 }
 
-// mostHeader is more than any firmware sends.
+// mostHeader limits a request's header. It is more than any firmware sends.
 const mostHeader = 16 << 10
 
-// Run serves until ctx is done, and then returns nil. Downloads under way are
-// cut off.
+// Run serves until ctx is done, and then returns nil. It aborts downloads that are
+// under way.
 func Run(ctx context.Context, o Options) error {
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = DefaultReadTimeout
@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 	return fmt.Errorf("serving HTTP on %s: %w", o.Listener.Addr(), err)
 }
 
-// Listen opens the address that Run serves.
+// Listen opens the address on which Run serves.
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // it waits for nothing but the look-up of a local name
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// write fills a directory as a build does: all files appear at once.
+// write fills a directory as a build does, in which all files appear at once.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	next := t.TempDir()
@@ -72,7 +72,7 @@ func start(t *testing.T, dir string, timeout time.Duration) (string, func() stri
 	}
 }
 
-// ask makes one request by hand: method, path and header lines in, answer out.
+// ask sends one request, with a method, path and header lines, and returns the answer.
 func ask(t *testing.T, url, method, path string, header ...string) (status int, head http.Header, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url+path, nil)
@@ -134,8 +134,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// A client that has the old kernel gets the old initramfs, though a build has
-// replaced both; one that begins again gets the new pair.
+// A client that has the old kernel gets the old initramfs, although a build has
+// replaced both. A client that starts again gets the new pair.
 func TestOneConsistentSet(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hook")
 	write(t, dir, map[string]string{"vmlinuz-x86_64": "kernel 1", "initramfs-x86_64": "initramfs 1"})
@@ -153,8 +153,7 @@ func TestOneConsistentSet(t *testing.T) {
 	}
 }
 
-// Clients that stop reading are cut off in time, and others are served
-// meanwhile.
+// Clients that stop reading are disconnected in time. Meanwhile others are served.
 func TestSlowClients(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hook")
 	write(t, dir, map[string]string{"vmlinuz-x86_64": "kernel", "initramfs-x86_64": strings.Repeat("x", 32<<20)})
@@ -196,7 +195,7 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "initramfs-x86_64"), []byte("0123456780"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := Check(t.Context(), web.New(web.Options{}), url, func(string) {}); err == nil || !strings.Contains(err.Error(), "initramfs-x86_64: its bytes are not those") {
+	if err := Check(t.Context(), web.New(web.Options{}), url, func(string) {}); err == nil || !strings.Contains(err.Error(), "initramfs-x86_64: its checksum differs") {
 		t.Error(err)
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// set is the files of a directory at one moment, held open: they stay what they
-// were when a build replaces them.
+// set holds the files of a directory at one moment. They are open, so they do not
+// change when a build replaces them.
 type set struct {
 	files map[string]*file
 	// mark changes when any file is replaced.
 	mark string
-	// users counts the clients that are pinned to the set or read from it.
+	// users is the number of clients that are pinned to the set or read from it.
 	users int
 }
 
@@ -27,10 +27,10 @@ type file struct {
 	etag string
 }
 
-// mostFiles bounds the files of a set, which are held open.
+// mostFiles limits the files of a set, which stay open.
 const mostFiles = 500
 
-// open opens the regular files right below dir.
+// open opens the regular files directly in dir.
 func open(dir string) (*set, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -79,17 +79,17 @@ func (s *set) close() {
 	}
 }
 
-// pin ties a client to the set that its kernel came from.
+// pin ties a client to the set of its kernel.
 type pin struct {
 	set  *set
 	last time.Time
 }
 
-// pinned is how long a client keeps its set without asking for anything.
+// pinned is how long a client keeps its set without a request.
 const pinned = 10 * time.Minute
 
-// sets are those in use. A client that asks for a kernel gets the newest; what
-// it asks for next comes from the same set, so that kernel and initramfs fit.
+// sets holds the sets in use. A client that requests a kernel gets the newest set. Its
+// next requests get the same set, so that kernel and initramfs match.
 type sets struct {
 	dir string
 	mu  sync.Mutex
@@ -98,11 +98,11 @@ type sets struct {
 	pins map[string]*pin
 }
 
-// mostPins bounds the clients that are remembered.
+// mostPins limits the clients that are remembered.
 const mostPins = 20_000
 
-// take returns a file for a client, nil where the set lacks it, and what to call
-// when it has been sent.
+// take returns a file for a client, or nil if the set does not have it, and a function
+// to call after sending it.
 func (s *sets) take(client, name string) (*file, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,8 +149,8 @@ func (s *sets) release(old *set) {
 	}
 }
 
-// refresh opens the directory again when it has changed, and forgets clients
-// that have gone.
+// refresh opens the directory again if it has changed, and forgets clients that are
+// gone.
 func (s *sets) refresh() error {
 	for client, p := range s.pins {
 		if time.Since(p.last) > pinned {
@@ -159,7 +159,7 @@ func (s *sets) refresh() error {
 	}
 	mark, err := markOf(s.dir)
 	if s.now != nil && (err != nil || mark == s.now.mark) {
-		return nil //nolint:nilerr // a directory that is being exchanged is still what it was
+		return nil //nolint:nilerr // while a build exchanges the directory, the old set is still valid
 	}
 	next, err := open(s.dir)
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *sets) refresh() error {
 	return nil
 }
 
-// markOf returns what [set.mark] would be.
+// markOf returns the value of [set.mark] for the directory.
 func markOf(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// Environment of a test binary that is to be the lab's boot server, in a
-// network namespace.
+// The environment of a test binary that runs as the lab's boot server, in a network
+// namespace.
 const (
 	artifactsEnv = "HOOKBUILD_TEST_ARTIFACTS"
 	ipxeEnv      = "HOOKBUILD_TEST_IPXE"
@@ -51,8 +51,9 @@ const machineCSV = `hostname,mac,ip_address,netmask,gateway,nameservers,labels,d
 eksa-cp01,00:00:5E:00:53:11,192.0.2.11,255.255.255.0,192.0.2.1,192.0.2.53,type=cp,/dev/sda
 `
 
-// makePlan boots the machine from the wire's second address. The iPXE of the
-// distribution calls itself iPXE, Tinkerbell's Tinkerbell: both get the script.
+// makePlan returns a plan that boots the machine from the wire's second address. The
+// distribution's iPXE calls itself iPXE, and Tinkerbell's calls itself Tinkerbell.
+// Both get the script.
 func makePlan() (*netboot.Plan, error) {
 	o := netboot.Options{
 		TinkerbellIP: netip.MustParseAddr("192.0.2.10"), BootstrapIP: netip.MustParseAddr(nettest.BootIP),
@@ -65,7 +66,7 @@ func makePlan() (*netboot.Plan, error) {
 	return netboot.New(o, machines)
 }
 
-// The ways that are tried: each server and each kind of firmware once.
+// The combinations to try: each server and each kind of firmware once.
 func ways() []way {
 	uefi := []string{"-machine", "q35", "-bios", ovmf}
 	noPXE := []string{
@@ -88,11 +89,11 @@ type way struct {
 	card     string
 }
 
-// ovmf is UEFI for x86-64 from Debian's package of that name.
+// ovmf is the UEFI firmware for x86-64 in Debian's package of that name.
 const ovmf = "/usr/share/OVMF/OVMF_CODE.fd"
 
-// needFirmware gives QEMU and the directory of iPXE programs: the
-// distribution's, or those of the environment (Tinkerbell's own, say).
+// needFirmware returns QEMU and the directory of iPXE programs: the distribution's,
+// or one from the environment, such as Tinkerbell's own.
 func needFirmware(t *testing.T) (qemu, ipxe string) {
 	t.Helper()
 	qemu = testneed.Tool(t, "qemu-system-x86_64")
@@ -120,7 +121,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// boot boots one machine and looks at what it tells.
+// boot boots one machine and checks its console.
 func (w way) boot(t *testing.T, qemu, artifacts, ipxe string) {
 	n := nettest.New(t)
 	p, err := makePlan()
@@ -150,8 +151,8 @@ func tail(s string) string {
 	return s
 }
 
-// startDHCP runs the server with the generated configuration; a proxy beside
-// another one at the far end of the wire, which only gives the address.
+// startDHCP runs the server with the generated configuration. For a proxy it also runs
+// a server at the far end of the wire, which only assigns the address.
 func (w way) startDHCP(t *testing.T, n *nettest.Net, p *netboot.Plan) {
 	t.Helper()
 	rendered, err := w.server.Render(p, w.mode)

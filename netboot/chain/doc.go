@@ -1,8 +1,8 @@
-// Package chain holds the proof of the whole way of a machine without a disk:
-// firmware, the generated DHCP configuration in a real server, iPXE, the
-// script, kernel and initramfs. It has tests only.
+// Package chain tests the complete network boot of a machine without a disk:
+// firmware, a real server with the generated DHCP configuration, iPXE, the script,
+// kernel and initramfs. It has only tests.
 //
-// go test tries one way with a stand-in for HookOS. With -tags e2e it tries
-// every server, BIOS, UEFI PXE, UEFI HTTP boot and proxies, and boots a HookOS
-// that hookbuild itself has built.
+// By default go test tries one combination, with a stand-in for HookOS. With -tags
+// e2e it tries every server, BIOS, UEFI PXE, UEFI HTTP boot and proxies, and boots a
+// HookOS that hookbuild itself has built.
 package chain

@@ -56,8 +56,8 @@ func TestChainIntoHookOS(t *testing.T) {
 	t.Logf("dockerd on the machine lists:\n%s", images.Output)
 }
 
-// buildHookOS makes a HookOS with the seven action images on board, and gives
-// the directory of its artifacts.
+// buildHookOS builds a HookOS with the seven action images embedded, and returns the
+// directory of its artifacts.
 func buildHookOS(t *testing.T, hookbuild, work string) string {
 	t.Helper()
 	ctx := t.Context()
@@ -113,7 +113,7 @@ func pushHookOS(t *testing.T, ctx context.Context, l *lab.Lab, checkout, base st
 	}
 }
 
-// command runs a program and gives what it prints to standard output.
+// command runs a program and returns its standard output.
 func command(t *testing.T, env []string, name string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

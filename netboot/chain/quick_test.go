@@ -2,5 +2,5 @@
 
 package chain
 
-// thorough is false where the first way alone is tried: it takes long enough.
+// thorough says whether to try all combinations. One of them takes long enough.
 const thorough = false

@@ -16,7 +16,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// standIn makes a directory with the smallest HookOS: Debian's kernel, and an
+// standIn returns a directory with a minimal HookOS: Debian's kernel, and an
 // initramfs whose init prints the kernel's command line and powers off.
 func standIn(t *testing.T, ctx context.Context) string {
 	t.Helper()
@@ -65,7 +65,7 @@ func writeFile(t *testing.T, name string, fill func(io.Writer) error) {
 	}
 }
 
-// initTree is the root file system of the stand-in.
+// initTree returns the root file system of the stand-in.
 func initTree(t *testing.T) *initramfs.Tree {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "init")

@@ -2,5 +2,5 @@
 
 package chain
 
-// thorough asks for all ways, half a minute each and more.
+// thorough says whether to try all combinations. Each takes half a minute or more.
 const thorough = true

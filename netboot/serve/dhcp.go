@@ -14,7 +14,7 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// dhcpService answers the plan's machines and nobody else.
+// dhcpService answers only the machines of the plan.
 type dhcpService struct {
 	*server
 	conn net.PacketConn
@@ -23,7 +23,7 @@ type dhcpService struct {
 func (s *server) listenDHCP() (service, error) {
 	conn, err := server4.NewIPv4UDPConn(s.Interface, &net.UDPAddr{Port: dhcpv4.ServerPort})
 	if err != nil {
-		return nil, fmt.Errorf("listening for DHCP on interface %q: %w; it needs root and an interface of this host (--interface)", s.Interface, err)
+		return nil, fmt.Errorf("listening for DHCP on interface %q: %w; run it as root and name an interface of this host with --interface", s.Interface, err)
 	}
 	return &dhcpService{s, conn}, nil
 }
@@ -58,8 +58,9 @@ func (d *dhcpService) handle(conn net.PacketConn, peer net.Addr, m *dhcpv4.DHCPv
 	d.note("DHCP %s: %s: %s %s", m.ClientHWAddr, answer.MessageType(), answer.YourIPAddr, answer.BootFileName)
 }
 
-// destination is the relay, the client that has its address, or everybody: a
-// client without an address cannot be reached otherwise.
+// destination returns the address of the relay or of a client that has one, and
+// otherwise the broadcast address, because a client without an address cannot be
+// reached in another way.
 func destination(m *dhcpv4.DHCPv4, peer net.Addr) net.Addr {
 	switch {
 	case !m.GatewayIPAddr.IsUnspecified():
@@ -70,7 +71,7 @@ func destination(m *dhcpv4.DHCPv4, peer net.Addr) net.Addr {
 	return &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpv4.ClientPort}
 }
 
-// answer makes the answer to a message; nil is silence.
+// answer returns the answer to a message, or nil for none.
 func (d *dhcpService) answer(m *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
 	if m.OpCode != dhcpv4.OpcodeBootRequest || len(m.ClientHWAddr) != len(hardware.MAC{}) {
 		return nil, nil
@@ -95,8 +96,8 @@ func (d *dhcpService) answer(m *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
 	return d.message(m, kind, reply)
 }
 
-// requested judges a REQUEST: for another server it is none of our business,
-// for another address it is refused.
+// requested handles a REQUEST. It ignores one for another server, and refuses one
+// for another address.
 func (d *dhcpService) requested(m *dhcpv4.DHCPv4, reserved netip.Addr) dhcpv4.MessageType {
 	if server := m.ServerIdentifier(); server != nil && !server.Equal(d.Plan.Address.AsSlice()) {
 		return dhcpv4.MessageTypeNone
@@ -111,8 +112,8 @@ func (d *dhcpService) requested(m *dhcpv4.DHCPv4, reserved netip.Addr) dhcpv4.Me
 	return dhcpv4.MessageTypeAck
 }
 
-// request reads what an answer depends on. A client is served wherever it
-// asks: the lab is one wire.
+// request returns the parts of a message on which the answer depends. The server
+// answers clients of any network, because the lab is one wire.
 func request(m *dhcpv4.DHCPv4) netboot.Request {
 	q := netboot.Request{
 		MAC: hardware.MAC(m.ClientHWAddr), Vendor: m.ClassIdentifier(),

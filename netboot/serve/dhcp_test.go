@@ -6,7 +6,8 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// FuzzDHCP answers any packet without harm, and only the plan's machines.
+// FuzzDHCP checks that no packet causes a panic, and that only the machines of the
+// plan are answered.
 func FuzzDHCP(f *testing.F) {
 	plan := labPlan(f)
 	d := &dhcpService{server: &server{Options: Options{Plan: plan}}}

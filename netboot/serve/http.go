@@ -17,14 +17,14 @@ import (
 	"hookbuild/serve"
 )
 
-// artifactPath is where the kernel and initramfs are by HTTP.
+// artifactPath is the HTTP path of the kernel and initramfs.
 const artifactPath = "/hook/"
 
 // httpService serves scripts, programs and artifacts.
 type httpService struct {
 	*server
 	listener net.Listener
-	// files are the artifacts; nil without any.
+	// files are the artifacts, or nil.
 	files *serve.Files
 }
 
@@ -73,25 +73,26 @@ func (h *httpService) route(w http.ResponseWriter, r *http.Request) {
 	case path.Base(r.URL.Path) == h.scriptName():
 		h.script(w, r)
 	case strings.HasPrefix(r.URL.Path, h.binaryPath()):
-		h.file(w, r, h.program(path.Base(r.URL.Path))) // also below a directory named by a MAC
+		h.file(w, r, h.program(path.Base(r.URL.Path))) // also below a directory named after a MAC
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-// scriptName is the last element of the script's path.
+// scriptName returns the last element of the script's path.
 func (s *server) scriptName() string { return path.Base(urlPath(s.Plan.ScriptURL)) }
 
 func (s *server) binaryPath() string { return urlPath(s.Plan.BinaryURL) }
 
-// urlPath is the path of one of the plan's URLs, which may hold "${mac}".
+// urlPath returns the path of a URL of the plan, which may contain "${mac}".
 func urlPath(u string) string {
 	_, rest, _ := strings.Cut(u, "://")
 	_, p, _ := strings.Cut(rest, "/")
 	return "/" + p
 }
 
-// file sends a file with ranges, as BMCs and iPXE read it; "" is none.
+// file sends a file, with support for ranges, which BMCs and iPXE use. For "" it
+// answers 404.
 func (h *httpService) file(w http.ResponseWriter, r *http.Request, name string) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -108,8 +109,8 @@ func (h *httpService) file(w http.ResponseWriter, r *http.Request, name string) 
 	http.ServeContent(w, r, name, info.ModTime(), f)
 }
 
-// script answers as Smee does: 404 without a body for a machine that is not
-// known by the MAC in the path or by its address.
+// script answers like Smee: with 404 and no body for a machine that is unknown by
+// the MAC in the path and by its address.
 func (h *httpService) script(w http.ResponseWriter, r *http.Request) {
 	m, known := h.machine(r)
 	if !known && !h.AnyMachine {
@@ -138,7 +139,7 @@ func (h *httpService) machine(r *http.Request) (hardware.Machine, bool) {
 	return hardware.Machine{}, false
 }
 
-// statusWriter remembers the status for the log.
+// statusWriter records the status for the log.
 type statusWriter struct {
 	http.ResponseWriter
 	status int

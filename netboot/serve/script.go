@@ -8,9 +8,8 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// ipxeScript is auto.ipxe for a machine. One that is not known gets its MAC
-// from iPXE itself. iPXE chooses the architecture, and tries again while the
-// network comes up.
+// ipxeScript returns auto.ipxe for a machine. For an unknown machine iPXE inserts
+// the MAC. IPXE chooses the architecture, and retries until the network is up.
 func (s *server) ipxeScript(m hardware.Machine, known bool) string {
 	mac := "${mac}"
 	if known {
@@ -45,8 +44,8 @@ func (s *server) artifactURL() string {
 	return base + strings.TrimSuffix(artifactPath, "/")
 }
 
-// kernelLine is what Tinkerbell's own script passes to HookOS, in its order,
-// then EKS Anywhere's agent and what was added by hand.
+// kernelLine returns the kernel's arguments: those of Tinkerbell's own script, in
+// its order, then EKS Anywhere's agent and the arguments of [Options]' Cmdline.
 func (s *server) kernelLine(mac string, m hardware.Machine) string {
 	host := s.Plan.Address.String()
 	var words []string

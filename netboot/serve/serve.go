@@ -1,11 +1,11 @@
-// Package serve is a network boot server for a lab, and for trying what was
-// built before production is touched: the iPXE programs by TFTP and HTTP, the
-// script auto.ipxe, the kernel and initramfs of a directory, a receiver for
-// what HookOS logs, and, only where it is asked for, DHCP.
+// Package serve is a network boot server for a lab, in which a build can be tried
+// before it goes to production. It serves the iPXE programs by TFTP and HTTP, the
+// script auto.ipxe, and the kernel and initramfs of a directory. It receives the
+// logs of HookOS. On request it also answers DHCP.
 //
-// It takes the place of Tinkerbell's Smee as the machines see it, not of the
-// rest of Tinkerbell: a HookOS that boots from here finds no workflow unless a
-// Tink server answers at the gRPC address.
+// For the machines it replaces Tinkerbell's Smee, but not the rest of Tinkerbell: a
+// HookOS that boots from here finds no workflow unless a Tink server answers at the
+// gRPC address.
 package serve
 
 import (
@@ -27,35 +27,37 @@ import (
 	"hookbuild/netboot"
 )
 
-// Options say what is served, and where.
+// Options configure the server.
 type Options struct {
-	// Plan tells the machines, the address they reach this host at
-	// (Plan.Address) and the URLs.
+	// Plan has the machines, the address at which they reach this host
+	// (Plan.Address), and the URLs.
 	Plan *netboot.Plan
-	// AnyMachine also serves the script to machines that the plan lacks. DHCP
-	// never answers them.
+	// AnyMachine also serves the script to machines that are not in the plan.
+	// DHCP never answers them.
 	AnyMachine bool
 	// Artifacts is the directory of vmlinuz-ARCH and initramfs-ARCH.
 	Artifacts string
-	// IPXE are directories with iPXE programs; the first that has one counts.
+	// IPXE lists directories with iPXE programs. The first one that has a program
+	// is used.
 	IPXE []string
 	// Cmdline is added to the kernel's command line.
 	Cmdline string
-	// Console is the serial console beside tty0; the default is Tinkerbell's,
-	// "ttyS1,115200". A kernel told of a port that the machine lacks shows
-	// nothing on its other ports either.
+	// Console is the serial console, in addition to tty0. The default is
+	// Tinkerbell's "ttyS1,115200". If the machine does not have that port, the
+	// kernel shows nothing on its other ports either.
 	Console string
-	// GRPC is the Tink server's host:port; the default is this host's 42113.
+	// GRPC is the Tink server's host:port. The default is port 42113 of this host.
 	GRPC string
-	// The ports; HTTP's is in the plan's URLs. 0 means the protocol's own.
+	// The ports. That of HTTP is in the plan's URLs. 0 is the default port of the
+	// protocol.
 	TFTPPort, SyslogPort int
-	// DHCP answers the plan's machines on Interface.
+	// DHCP says whether to answer the plan's machines on Interface.
 	DHCP      bool
 	Interface string
-	// Log receives the lines that machines log. It is called by one goroutine
-	// at a time.
+	// Log receives the lines that machines log. Only one goroutine calls it at a
+	// time.
 	Log func(line string)
-	// Ready is called when everything listens; it may be nil.
+	// Ready is called when all services listen. It may be nil.
 	Ready    func()
 	Progress progress.Sink
 }
@@ -66,7 +68,7 @@ type server struct {
 	mu sync.Mutex // of Log
 }
 
-// service is something that listens until its context ends.
+// service serves until its context is done.
 type service interface {
 	// serve returns nil after ctx is done.
 	serve(ctx context.Context) error
@@ -92,20 +94,20 @@ func Run(ctx context.Context, o Options) error {
 	return group.Wait()
 }
 
-// look checks what is to be served before anything listens.
+// look checks the files to serve before any service listens.
 func (s *server) look() error {
 	if s.Artifacts != "" && len(s.pairs()) == 0 {
-		return fault.Invalidf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot", s.Artifacts)
+		return fault.Invalidf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot; name a directory of artifacts", s.Artifacts)
 	}
 	for _, dir := range s.IPXE {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return fmt.Errorf("looking for iPXE programs: %q is no directory; install the package ipxe or name their directory", dir)
+			return fmt.Errorf("looking for iPXE programs: %q is not a directory; install the package ipxe or name their directory", dir)
 		}
 	}
 	return nil
 }
 
-// pairs lists the architectures whose kernel and initramfs are both there.
+// pairs returns the architectures for which both kernel and initramfs exist.
 func (s *server) pairs() []string {
 	var archs []string
 	for _, arch := range []string{"x86_64", "aarch64"} {
@@ -116,9 +118,9 @@ func (s *server) pairs() []string {
 	return archs
 }
 
-// findFile gives the path of a regular file right below dir, "" when there is
-// none. Symlinks are followed, wherever they lead: packages have them, and the
-// directory is its owner's. A name with a slash leads nowhere.
+// findFile returns the path of a regular file directly in dir, or "". It follows
+// symlinks to any place, because packages have them and the directory belongs to
+// the user. It finds no name with a slash.
 func findFile(dir, name string) string {
 	if strings.ContainsAny(name, `/\`) {
 		return ""
@@ -130,7 +132,7 @@ func findFile(dir, name string) string {
 	return file
 }
 
-// listen opens all sockets, so that a port that is taken is an error at once.
+// listen opens all sockets, so that a port in use is an error at the start.
 func (s *server) listen() ([]service, error) {
 	open := []func() (service, error){s.listenHTTP, s.listenTFTP, s.listenSyslog}
 	if s.DHCP {
@@ -166,12 +168,12 @@ func (s *server) listenUDP(what string, port, usual int, flag string) (*net.UDPC
 }
 
 func listenError(what, addr, flag string, err error) error {
-	remedy := "is the address on one of this host's interfaces?"
+	remedy := "check that the address is on an interface of this host"
 	if errors.Is(err, fs.ErrPermission) {
-		remedy = "ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another with " + flag
+		remedy = "run as root or with CAP_NET_BIND_SERVICE for ports below 1024, or choose another port with " + flag
 	}
 	return fmt.Errorf("listening for %s on %s: %w; %s", what, addr, err, remedy)
 }
 
-// note reports what a machine did.
+// note logs an action of a machine.
 func (s *server) note(format string, args ...any) { progress.Notef(s.Progress, format, args...) }

@@ -22,8 +22,8 @@ import (
 	"hookbuild/test/nettest"
 )
 
-// helperEnv makes the test binary a server, for tests that need a process of
-// its own in a network namespace.
+// helperEnv turns the test binary into a server, for tests that need a process in a
+// network namespace.
 const helperEnv = "HOOKBUILD_TEST_SERVE_DIR"
 
 func TestMain(m *testing.M) {
@@ -49,7 +49,7 @@ type fatal struct{ testing.TB }
 func (*fatal) Helper()          {}
 func (*fatal) Fatal(why ...any) { panic(fmt.Sprint(why...)) }
 
-// labPlan serves from the address of the wire's server.
+// labPlan returns a plan that serves from the address of the wire's server.
 func labPlan(t testing.TB) *netboot.Plan {
 	return nettest.PlanOf(t, netboot.Options{Phase: netboot.Cluster, TinkerbellIP: netip.MustParseAddr(nettest.ServerIP), Domain: "example.net"}, nettest.HardwareCSV)
 }
@@ -79,7 +79,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// start runs a server on the loopback address and gives its options.
+// start runs a server on the loopback address and returns its options.
 func start(t *testing.T, edit func(*Options)) Options {
 	t.Helper()
 	p := labPlan(t)
@@ -283,7 +283,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A port that is taken ends the server before it serves anything.
+// If a port is in use, the server ends before it serves anything.
 func TestTakenPort(t *testing.T) {
 	o := start(t, nil)
 	second := o
@@ -294,8 +294,8 @@ func TestTakenPort(t *testing.T) {
 	}
 }
 
-// The lab's own DHCP server tells every kind of client what the plan says, and
-// strangers nothing.
+// The lab's DHCP server answers every kind of client according to the plan, and does
+// not answer unknown machines.
 func TestExchange(t *testing.T) {
 	n := nettest.New(t)
 	p := n.Run([]string{helperEnv + "=" + lab(t)}, os.Args[0])

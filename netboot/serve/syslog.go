@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// syslogService prints what iPXE and HookOS's Docker log.
+// syslogService prints the logs of iPXE and of HookOS's Docker.
 type syslogService struct {
 	*server
 	conn *net.UDPConn
@@ -25,7 +25,7 @@ func (s *server) listenSyslog() (service, error) {
 	return &syslogService{s, conn}, nil
 }
 
-// longestMessage is the most that a UDP datagram carries.
+// longestMessage is the size limit of a UDP datagram.
 const longestMessage = 64 << 10
 
 func (l *syslogService) serve(ctx context.Context) error {
@@ -63,8 +63,8 @@ var (
 )
 
 // syslogLine returns a message as one readable line, "severity program: text".
-// A message in none of the known formats is returned as it came. Control
-// characters never reach the terminal.
+// It returns a message in an unknown format unchanged, but without control
+// characters.
 func syslogLine(message []byte) string {
 	clean := printable(string(message))
 	found := priority.FindStringSubmatch(clean)
@@ -79,8 +79,8 @@ func syslogLine(message []byte) string {
 	return severities[value%8] + " " + withoutHeader(clean[len(found[0]):])
 }
 
-// withoutHeader reduces what follows a priority to "program: text". iPXE sends
-// neither time nor program; its text is returned whole.
+// withoutHeader reduces the text after a priority to "program: text". IPXE sends
+// neither time nor program, so its text is returned whole.
 func withoutHeader(text string) string {
 	for _, header := range []*regexp.Regexp{header5424, header3164} {
 		if m := header.FindStringSubmatch(text); m != nil {

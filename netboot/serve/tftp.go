@@ -13,8 +13,8 @@ import (
 	"github.com/pin/tftp/v3"
 )
 
-// program finds an iPXE program by the name that machines ask for, "" when
-// there is none. The distributions' packages have other names for some.
+// program returns the path of an iPXE program by the name that machines request, or
+// "". The distributions' packages have other names for some programs.
 func (s *server) program(name string) string {
 	for _, dir := range s.IPXE {
 		for _, candidate := range append([]string{name}, otherNames(name)...) {
@@ -26,8 +26,8 @@ func (s *server) program(name string) string {
 	return ""
 }
 
-// otherNames are what Debian, Fedora and the iPXE project call Tinkerbell's
-// programs.
+// otherNames returns the names that Debian, Fedora and the iPXE project use for
+// Tinkerbell's programs.
 func otherNames(name string) []string {
 	switch name {
 	case "ipxe.efi":
@@ -61,8 +61,8 @@ func (t *tftpService) serve(ctx context.Context) error {
 	server := tftp.NewServer(func(name string, to io.ReaderFrom) error { return t.read(ctx, name, to) }, nil)
 	server.SetTimeout(2 * time.Second)
 	server.SetRetries(5)
-	// It closes the socket and waits for the transfers, which the context cuts
-	// off. (The library's loop does not end when only the socket is closed.)
+	// It closes the socket and waits for the transfers, which the context
+	// aborts. (Closing only the socket does not end the library's loop.)
 	stop := context.AfterFunc(ctx, server.Shutdown)
 	defer stop()
 	if err := server.Serve(t.conn); err != nil {
@@ -84,7 +84,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// read sends one program. Names are bare, or below a directory named by a MAC.
+// read sends one program. Names are bare, or below a directory named after a MAC.
 func (t *tftpService) read(ctx context.Context, name string, to io.ReaderFrom) error {
 	from := "?"
 	if transfer, ok := to.(tftp.OutgoingTransfer); ok {

@@ -1,5 +1,5 @@
-// Command init is the only program of a stand-in for HookOS: it tells on the
-// console how it was started, and powers off.
+// Command init is the only program of a stand-in for HookOS. It prints the kernel's
+// command line on the console and powers off.
 package main
 
 import (
