@@ -9,12 +9,13 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/kernel"
 )
 
 // kernel opens the kernel that the request names. The caller closes it.
 func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) {
-	task := progress.Start(b.Progress, 0, "read the kernel %s", cmp.Or(r.Kernel, "of "+r.KernelOptions.Plan.Flavor.ID))
+	task := progress.Start(b.Progress, 0, "read the kernel %s", cmp.Or(web.ShowAll(r.Kernel), "of "+r.KernelOptions.Plan.Flavor.ID))
 	k, err := kernel.Open(ctx, r.Kernel, b.openOptions(r))
 	if err == nil {
 		err = checkArch(k, r)

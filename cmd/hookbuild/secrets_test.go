@@ -4,10 +4,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/initramfs"
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 )
 
@@ -56,6 +59,35 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 					t.Errorf("%s, %s: %s is shown:\n%s%s", name, show, secret, got.stdout, got.stderr)
 				}
 			}
+		}
+	}
+}
+
+// Nor are they in what is published.
+func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	out, cache := t.TempDir(), sharedCache(t)
+	deb := kerneltest.CloudKernel(t, "amd64")
+	served := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served++
+		http.ServeFile(w, r, deb)
+	}))
+	t.Cleanup(server.Close)
+	args := allArgs(t, s, cache, out)
+	args[slices.Index(args, "--kernel")+1] = "deb:http://user:hunter2@" + strings.TrimPrefix(server.URL, "http://") + "/linux-image.deb?sig=hunter3"
+	got := runAt(t.Context(), s, append(args, "--debug")...)
+	if got.code != 0 || served == 0 {
+		t.Fatalf("exit code %d after %d requests\n%s", got.code, served, got.stderr)
+	}
+	for _, name := range []string{artifact.ManifestFile, artifact.ChecksumsFile} {
+		text := readFile(t, filepath.Join(out, "hook", name))
+		if name == artifact.ManifestFile && !strings.Contains(text, "linux-image.deb") {
+			t.Errorf("the manifest does not name the kernel:\n%s", text)
+		}
+		if strings.Contains(text+got.stdout+got.stderr, "hunter") {
+			t.Errorf("%s, or what was shown, has a secret:\n%s\n%s", name, text, got.stderr)
 		}
 	}
 }
