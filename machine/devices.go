@@ -139,7 +139,7 @@ func (m Machine) firmware() ([]string, error) {
 // String returns the machine in a few words, for people.
 func (m Machine) String() string {
 	text := fmt.Sprintf("%s, %s, network card %s", m.Arch, cmp.Or(m.Accel, "tcg"), cmp.Or(m.NIC, "virtio"))
-	if m.Disk != "" {
+	if m.Disk != "" || m.Controller != "" {
 		text += ", disk on " + cmp.Or(m.Controller, "virtio-scsi")
 	}
 	if m.Firmware != "" {

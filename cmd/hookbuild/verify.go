@@ -16,6 +16,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
+	"hookbuild/machine/verdict"
 )
 
 func newVerifyCommand(a *app) *cli.Command {
@@ -23,15 +24,19 @@ func newVerifyCommand(a *app) *cli.Command {
 		Name:      "verify",
 		Usage:     "verify artifacts: checksums, the initramfs's structure, every embedded image, the images that a template's actions need",
 		ArgsUsage: "[DIR | VMLINUZ INITRAMFS]",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
+			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, the worker's first call"},
+		}, bootFlags()...),
 		Action: a.verify,
 	}
 }
 
 func (a *app) verify(c *cli.Context) error {
+	if err := checkBootFlags(c); err != nil {
+		return err
+	}
 	r, err := a.verifyRequest(c)
 	if err != nil {
 		return err
@@ -44,15 +49,32 @@ func (a *app) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.printProof(report, c.Bool("json")); err != nil {
+	whole := proven{Report: report}
+	if c.Bool("boot") && len(report.Faults) == 0 {
+		if whole.Boot, err = a.boot(c, r, report); err != nil {
+			return err
+		}
+	}
+	if err := a.printProof(whole, c.Bool("json")); err != nil {
 		return err
 	}
 	what := orDefault(report.Dir, r.Initramfs)
 	if len(report.Faults) > 0 {
-		return fault.Invalidf("verifying %q: %s: %s; standard output lists each", what, words.Count(len(report.Faults), "problem"), faultyFiles(report))
+		return fault.Invalidf("verifying %q: %s: %s; standard output lists each%s", what, words.Count(len(report.Faults), "problem"), faultyFiles(report), notBooted(c))
+	}
+	if whole.Boot != nil {
+		if err := bootFailed(whole.Boot); err != nil {
+			return err
+		}
 	}
 	a.note("no problems found in %q", what)
 	return nil
+}
+
+// proven is what was looked at, and with --boot what was seen of the boot.
+type proven struct {
+	*verify.Report
+	Boot *verdict.Report `json:"boot,omitempty"`
 }
 
 // verifyRequest returns the request on the command line: a directory of artifacts,
@@ -104,12 +126,12 @@ func faultyFiles(r *verify.Report) string {
 	return strings.Join(files, ", ")
 }
 
-func (a *app) printProof(r *verify.Report, asJSON bool) error {
+func (a *app) printProof(r proven, asJSON bool) error {
 	if asJSON {
 		return printJSON(a.results(), r)
 	}
 	return a.printText(func(w io.Writer) error {
-		if err := printProven(w, r); err != nil {
+		if err := printProven(w, r.Report); err != nil {
 			return err
 		}
 		for _, f := range r.Faults {
@@ -117,7 +139,10 @@ func (a *app) printProof(r *verify.Report, asJSON bool) error {
 				return err
 			}
 		}
-		return nil
+		if r.Boot == nil {
+			return nil
+		}
+		return printBoot(w, r.Boot)
 	})
 }
 

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/verify"
+	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/fault"
+	"hookbuild/kernel/flavor"
+	"hookbuild/machine"
+	"hookbuild/machine/verdict"
+)
+
+// bootFlags are those that --boot makes sense of.
+func bootFlags() []cli.Flag {
+	const limit = 10 * time.Minute
+	return []cli.Flag{
+		&cli.IntFlag{Name: "ram", Usage: "give the machine `MIB` of memory (default: 2048, or what the manifest says the initramfs needs if that is more)"},
+		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "give the machine a network card of the `MODEL` " + strings.Join(machine.NICs(), ", ")},
+		&cli.StringFlag{Name: "disk", Value: "virtio-scsi", Usage: "attach the machine's disk to the `CONTROLLER` " + strings.Join(machine.Controllers(), ", ")},
+		&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
+		&cli.StringFlag{Name: "accel", Value: "auto", Usage: "use QEMU's accelerator `NAME`: auto uses kvm if a machine runs with it within 5 s, else tcg"},
+		&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
+		&cli.DurationFlag{Name: "timeout", Value: limit, Usage: "look at the machine for at most `DURATION`"},
+		&cli.StringSliceFlag{Name: "require", Value: cli.NewStringSlice(required()...), Usage: "require the `CHECK` to pass: " + strings.Join(verdict.Names(), ", ") + " (repeatable, or with commas)"},
+		&cli.StringFlag{Name: "junit", Usage: "write the verdict of the boot as JUnit XML to `FILE`"},
+		&cli.StringFlag{Name: "console", Usage: "write what the machine's serial console shows to `FILE`"},
+	}
+}
+
+// required are the checks that every HookOS passes in the machine that it is
+// given. The worker's call implies the others.
+func required() []string {
+	return []string{verdict.Kernel, verdict.Init, verdict.Disk, verdict.NIC, verdict.Worker}
+}
+
+// checkBootFlags refuses options that do nothing without --boot, and values that
+// cannot be, before anything is read.
+func checkBootFlags(c *cli.Context) error {
+	if !c.Bool("boot") {
+		for _, f := range bootFlags() {
+			if name := f.Names()[0]; c.IsSet(name) {
+				return usagef("--%s applies to a boot; add --boot", name)
+			}
+		}
+		return nil
+	}
+	if c.Int("ram") < 0 || c.Duration("timeout") <= 0 {
+		return usagef("--ram %d, --timeout %s: a machine needs some of both", c.Int("ram"), c.Duration("timeout"))
+	}
+	for _, name := range c.StringSlice("require") {
+		if !slices.Contains(verdict.Names(), name) {
+			return usagef("--require %q is not one of %s", name, strings.Join(verdict.Names(), ", "))
+		}
+	}
+	for _, choice := range []struct {
+		flag  string
+		known []string
+	}{{"nic", machine.NICs()}, {"disk", machine.Controllers()}, {"firmware", []string{"", "bios", "uefi"}}, {"accel", []string{"auto", "tcg", "kvm"}}} {
+		if !slices.Contains(choice.known, c.String(choice.flag)) {
+			return usagef("--%s %q is not one of %s", choice.flag, c.String(choice.flag), strings.TrimPrefix(strings.Join(choice.known, ", "), ", "))
+		}
+	}
+	return nil
+}
+
+// boot boots what report proved to be sound and returns what was seen.
+func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *verdict.Report, err error) {
+	m, err := bootMachine(c, r, proof)
+	if err != nil {
+		return nil, err
+	}
+	if m.Accel, err = a.accel(c, m.Arch); err != nil {
+		return nil, err
+	}
+	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
+	if name := c.String("console"); name != "" {
+		f, err := atomicfile.Create(name)
+		if err != nil {
+			return nil, err
+		}
+		o.Console = f
+		defer func() { err = errors.Join(err, f.Commit()) }()
+	}
+	a.note("booting %s: %s, %d MiB, for at most %s; the worker is %s", m.Kernel, m, m.MemoryMB, o.Timeout, o.WorkerImage)
+	report, err := verdict.Boot(c.Context, o)
+	if err != nil {
+		return nil, err
+	}
+	if name := c.String("junit"); name != "" {
+		return report, atomicfile.Write(name, atomicfile.Mode, report.WriteJUnit)
+	}
+	return report, nil
+}
+
+// bootMachine returns the machine that boots the pair of r, or the artifacts of
+// its directory that were built last for the architecture.
+func bootMachine(c *cli.Context, r verify.Request, proof *verify.Report) (machine.Machine, error) {
+	const least = 2048
+	m := machine.Machine{
+		Arch: r.Arch, Kernel: r.Vmlinuz, Initramfs: r.Initramfs, Cmdline: c.String("append"), MemoryMB: c.Int("ram"),
+		NIC: c.String("nic"), Controller: c.String("disk"), Firmware: c.String("firmware"),
+	}
+	if m.Kernel != "" {
+		if m.Arch == "" {
+			m.Arch = flavor.X86_64
+			if strings.HasSuffix(m.Kernel, flavor.AArch64) {
+				m.Arch = flavor.AArch64
+			}
+		}
+		m.MemoryMB = cmp.Or(m.MemoryMB, least)
+		return m, nil
+	}
+	for _, arch := range []string{flavor.X86_64, flavor.AArch64} {
+		name := filepath.Join(proof.Dir, "initramfs-"+arch)
+		if _, err := os.Stat(name); err == nil && (r.Arch == "" || r.Arch == arch) {
+			m.Arch, m.Initramfs, m.Kernel = arch, name, filepath.Join(proof.Dir, "vmlinuz-"+arch)
+			break
+		}
+	}
+	if m.Kernel == "" {
+		return m, fault.Invalidf("booting the artifacts in %q: there is no initramfs-%s; name the vmlinuz and the initramfs", proof.Dir, orDefault(r.Arch, flavor.X86_64))
+	}
+	if m.MemoryMB > 0 {
+		return m, nil
+	}
+	m.MemoryMB = least
+	manifest, err := artifact.ReadManifest(filepath.Join(proof.Dir, artifact.ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	for _, b := range manifest.Builds {
+		if slices.ContainsFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == filepath.Base(m.Initramfs) }) {
+			m.MemoryMB = memoryFor(b)
+		}
+	}
+	return m, nil
+}
+
+// workerOnBoard returns the name of the worker's image that the machine is told:
+// TINK_WORKER_IMAGE, else the one on board, else build.sh's.
+func (a *app) workerOnBoard(proof *verify.Report) string {
+	if image := a.variable("TINK_WORKER_IMAGE"); image != "" {
+		return image
+	}
+	var found string
+	for _, s := range proof.Systems {
+		for _, image := range s.Images {
+			for _, name := range image.Names {
+				repository, _, _ := strings.Cut(path.Base(name), ":")
+				worker := repository == "tink-worker" || repository == "tink-agent"
+				if worker && (found == "" || strings.HasPrefix(name, "127.0.0.1/")) {
+					found = name
+				}
+			}
+		}
+	}
+	return orDefault(found, defaultWorkerImage)
+}
+
+// notBooted ends the message about artifacts that are not booted.
+func notBooted(c *cli.Context) string {
+	if c.Bool("boot") {
+		return "; they were not booted"
+	}
+	return ""
+}
+
+// bootFailed returns the error about a boot in which required things were not
+// seen, or something failed.
+func bootFailed(r *verdict.Report) error {
+	var said []string
+	for _, c := range r.Bad() {
+		said = append(said, fmt.Sprintf("%s %s (%s)", c.Name, c.Status, c.Found))
+	}
+	if len(said) == 0 {
+		return nil
+	}
+	return fault.Failedf("booting in QEMU: %s: %s; standard output has each check and the console's last lines", r.End, strings.Join(said, "; "))
+}
+
+// printBoot writes the checks of a boot. The table's Flush tells of all errors.
+func printBoot(w io.Writer, r *verdict.Report) error {
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(table, "boot\t%s\t%d MiB, %.1f s: %s\n", r.Machine, r.MemoryMB, r.Seconds, r.End)
+	for _, c := range r.Checks {
+		at := ""
+		if c.Seconds > 0 {
+			at = fmt.Sprintf(" after %.1f s", c.Seconds)
+		}
+		fmt.Fprintf(table, "%s\t%s%s\t%s\n", c.Name, c.Status, at, c.Found)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if len(r.Console) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "the console's last lines:\n  %s\n", strings.Join(r.Console, "\n  "))
+	return err
+}

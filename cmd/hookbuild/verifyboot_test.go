@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hookbuild/machine/verdict"
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
+)
+
+// A system with Debian's kernel boots: the disk is read, the network card sends
+// and the worker's call arrives; where its init does not call, the verdict says so.
+func TestVerifyBoots(t *testing.T) {
+	testneed.Tool(t, "qemu-system-x86_64")
+	p := newPlace(t)
+	program := filepath.Join(t.TempDir(), "init")
+	compile := exec.Command(testneed.Tool(t, "go"), "build", "-trimpath", "-o", program, "../../machine/verdict/testdata/init")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+	if said, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	site.Push(t, p.site.Host+"/init:1", map[string]string{"init": readFile(t, program)})
+	doc := filepath.Join(t.TempDir(), "doc.yml")
+	site.WriteFile(t, doc, "kernel:\n  cmdline: x\ninit:\n  - "+p.site.Host+"/init:1\n")
+	p.run(0, "linuxkit", "--yaml", doc, "--kernel", "deb:"+kerneltest.CloudKernel(t, "amd64"), "--level", "1")
+	dir := t.TempDir()
+	junit, console := filepath.Join(dir, "junit.xml"), filepath.Join(dir, "console.log")
+	boot := func(code int, more ...string) *verdict.Report {
+		t.Helper()
+		got := p.run(code, append([]string{"verify", "--boot", "--json", "--accel", "tcg", "--console", console, filepath.Join(p.out, "doc")}, more...)...)
+		var all struct{ Boot *verdict.Report }
+		if err := json.Unmarshal([]byte(got.stdout), &all); err != nil || all.Boot == nil {
+			t.Fatalf("%v\n%s", err, got.stdout)
+		}
+		return all.Boot
+	}
+	status := func(r *verdict.Report, name string) verdict.Status {
+		return r.Checks[slices.IndexFunc(r.Checks, func(c verdict.Check) bool { return c.Name == name })].Status
+	}
+
+	well := boot(0, "--ram", "512", "--junit", junit, "TINK_WORKER_IMAGE=127.0.0.1/embedded/tink-worker")
+	for _, name := range verdict.Names() {
+		if status(well, name) != verdict.Passed {
+			t.Errorf("%s: %+v", name, well)
+		}
+	}
+	if text := readFile(t, junit); !strings.Contains(text, `failures="0" skipped="0"`) {
+		t.Errorf("%s", text)
+	}
+	if text := readFile(t, console); !strings.Contains(text, "init: here") {
+		t.Errorf("the console's file has\n%s", text)
+	}
+
+	silent := boot(1, "--ram", "512", "--disk", "nvme", "--append", "test.call=no", "--timeout", "25s", "--junit", junit)
+	if status(silent, verdict.Init) != verdict.Passed || status(silent, verdict.Worker) != verdict.NotSeen || status(silent, verdict.NIC) != verdict.NotSeen {
+		t.Errorf("without a call: %+v", silent)
+	}
+	if !slices.ContainsFunc(silent.Console, func(line string) bool { return strings.Contains(line, "nobody to call") }) {
+		t.Errorf("the last lines are %q", silent.Console)
+	}
+	if text := readFile(t, junit); !strings.Contains(text, `failures="2"`) || !strings.Contains(text, "not seen") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestVerifyBootRefuses(t *testing.T) {
+	s := site.New(t, nil)
+	for _, test := range []struct {
+		say  string
+		args []string
+	}{
+		{"--nic applies to a boot; add --boot", []string{"--nic", "igb"}},
+		{"--junit applies", []string{"--junit", "f"}},
+		{"--ram -1", []string{"--boot", "--ram", "-1"}},
+		{"--timeout 0s", []string{"--boot", "--timeout", "0s"}},
+		{`--require "sound" is not one of kernel`, []string{"--boot", "--require", "sound"}},
+		{`--nic "ne2k" is not one of e1000e`, []string{"--boot", "--nic", "ne2k"}},
+		{`--disk "floppy"`, []string{"--boot", "--disk", "floppy"}},
+		{`--firmware "coreboot" is not one of bios, uefi`, []string{"--boot", "--firmware", "coreboot"}},
+		{`--accel "warp"`, []string{"--boot", "--accel", "warp"}},
+	} {
+		got := runAt(t.Context(), s, append([]string{"verify", "--progress", "plain"}, test.args...)...)
+		if got.code != 2 || !strings.Contains(got.stderr, test.say) {
+			t.Errorf("%v: exit code %d\n%s", test.args, got.code, got.stderr)
+		}
+	}
+}

@@ -1,0 +1,278 @@
+package verdict
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hookbuild/internal/fault"
+	"hookbuild/machine"
+)
+
+// Options says what to boot and what must be seen.
+type Options struct {
+	// Machine is booted with a disk, an address, a capture and a command line of
+	// its own; its Cmdline is added to that.
+	Machine machine.Machine
+	// WorkerImage is the image that the machine is told to run as its worker.
+	WorkerImage string
+	// Required are the names of the checks that must pass. The boot ends as soon
+	// as they have.
+	Required []string
+	// Timeout is how long to look; it must be positive.
+	Timeout time.Duration
+	// Console gets what the machine writes; it may be nil.
+	Console io.Writer
+}
+
+// hostAddress is the host in QEMU's user network.
+const hostAddress = "10.0.2.2"
+
+// address returns the MAC address of the machine, of those that QEMU uses.
+func address() net.HardwareAddr { return net.HardwareAddr{0x52, 0x54, 0x00, 0x48, 0x4f, 0x4b} }
+
+// Boot boots the machine until all that is required was seen, something failed,
+// the machine ended or the time is over. An error says that it could not be
+// tried; what was not right is in the report.
+func Boot(ctx context.Context, o Options) (_ *Report, err error) {
+	dir, err := os.MkdirTemp("", "hookbuild-boot-")
+	if err != nil {
+		return nil, fmt.Errorf("preparing a machine: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening for the worker: %w", err)
+	}
+	b := &boot{Options: o, start: time.Now()}
+	b.reader = NewReader(b.elapsed)
+	m := &b.Machine
+	m.MAC, m.Capture, m.Disk = address(), filepath.Join(dir, "frames.pcap"), filepath.Join(dir, "disk")
+	m.Cmdline = b.cmdline(listener.Addr().(*net.TCPAddr).Port)
+	var serving sync.WaitGroup
+	serving.Go(func() { b.listen(listener, &serving) })
+	err = makeDisk(m.Disk)
+	var report *Report
+	if err == nil {
+		report, err = b.run(ctx)
+	}
+	err = errors.Join(err, listener.Close())
+	serving.Wait()
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// cmdline returns what Tinkerbell tells a machine, and that the kernel writes
+// all of its messages with their time and ends the machine when it panics.
+func (b *boot) cmdline(port int) string {
+	id := address().String()
+	words := []string{
+		"ignore_loglevel", "printk.time=1", "panic=-1", "facility=onprem", "syslog_host=" + hostAddress,
+		fmt.Sprintf("grpc_authority=%s:%d", hostAddress, port), "tinkerbell_tls=false", "tinkerbell_insecure_tls=true",
+		"worker_id=" + id, "hw_addr=" + id, "tink_worker_image=" + b.WorkerImage,
+	}
+	if b.Machine.Cmdline != "" {
+		words = append(words, b.Machine.Cmdline)
+	}
+	return strings.Join(words, " ")
+}
+
+// boot is one that runs.
+type boot struct {
+	Options
+	start time.Time
+
+	mu      sync.Mutex // guards what follows
+	reader  *Reader
+	network Network
+	skip    int64 // bytes of the capture from before the kernel, the firmware's
+}
+
+func (b *boot) elapsed() time.Duration { return time.Since(b.start) }
+
+// Write implements io.Writer for the console.
+func (b *boot) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.reader.Write(p)
+	if b.Console != nil {
+		return b.Console.Write(p)
+	}
+	return n, err
+}
+
+func (b *boot) run(ctx context.Context) (*Report, error) {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd, err := b.Machine.Command(running)
+	if err != nil {
+		return nil, err
+	}
+	var said tail
+	cmd.Stdout, cmd.Stderr = b, &said
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("booting %q: %w", b.Machine.Kernel, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	end, alone, err := b.watch(ctx, ended)
+	if !alone {
+		stop()
+		<-ended // with the error that stopping it made
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, fault.Failedf("booting %q: %s: %w: %s", b.Machine.Kernel, filepath.Base(cmd.Path), err, strings.TrimSpace(string(said.text)))
+	}
+	return b.report(end)
+}
+
+// settle is how long a machine in which something failed may go on: the lines
+// after a panic say where it came from.
+const settle = 2 * time.Second
+
+// watch returns why it looks no longer, and whether QEMU ended alone.
+func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone bool, err error) {
+	const often = 200 * time.Millisecond
+	ticker, timeout := time.NewTicker(often), time.NewTimer(b.Timeout)
+	defer ticker.Stop()
+	defer timeout.Stop()
+	var over time.Time
+	for {
+		select {
+		case err := <-ended:
+			return "the machine ended", true, err
+		case <-ctx.Done():
+			return "", false, nil
+		case <-timeout.C:
+			return fmt.Sprintf("the time limit of %s is over", b.Timeout), false, nil
+		case now := <-ticker.C:
+			checks, err := b.look()
+			switch {
+			case err != nil:
+				return "", false, err
+			case slices.ContainsFunc(checks, func(c Check) bool { return c.Status == Failed }):
+				if over.IsZero() {
+					over = now.Add(settle)
+				}
+				if now.After(over) {
+					return "something failed", false, nil
+				}
+			case !slices.ContainsFunc(checks, Check.bad):
+				return "all that was required was seen", false, nil
+			}
+		}
+	}
+}
+
+func (b *boot) report(end string) (*Report, error) {
+	b.mu.Lock()
+	b.reader.Flush()
+	b.mu.Unlock()
+	checks, err := b.look()
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{
+		Machine: b.Machine.String(), MemoryMB: cmp.Or(b.Machine.MemoryMB, 2048), Seconds: b.elapsed().Seconds(), End: end, Checks: checks,
+	}
+	if len(r.Bad()) > 0 {
+		r.Console = b.reader.Console.Last()
+	}
+	return r, nil
+}
+
+// look judges what came until now.
+func (b *boot) look() ([]Check, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.network.Sent == 0 {
+		if err := b.lookAtFrames(); err != nil {
+			return nil, err
+		}
+	}
+	return Judge(&b.reader.Console, b.network, b.WorkerImage, b.Required), nil
+}
+
+// lookAtFrames looks for a frame from the machine. What is captured before the
+// kernel's first line is the firmware's.
+func (b *boot) lookAtFrames() error {
+	capture, err := os.ReadFile(b.Machine.Capture)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the captured frames: %w", err)
+	}
+	if !b.reader.Console.kernel.seen() {
+		b.skip = int64(len(capture))
+		return nil
+	}
+	if sentBy(capture, b.skip, b.Machine.MAC) {
+		b.network.Sent = b.elapsed()
+	}
+	return nil
+}
+
+// sentBy reports whether a capture in pcap's format has, at or after the offset,
+// a whole frame whose source is mac. QEMU writes it in the host's byte order.
+func sentBy(capture []byte, offset int64, mac net.HardwareAddr) bool {
+	const fileHeader, frameHeader, source = 24, 16, 6
+	for at := fileHeader; at+frameHeader <= len(capture); {
+		size := int(binary.NativeEndian.Uint32(capture[at+8:]))
+		frame := at + frameHeader
+		if size < 0 || size > len(capture)-frame {
+			return false
+		}
+		if int64(at) >= offset && size >= source+len(mac) && bytes.Equal(capture[frame+source:frame+source+len(mac)], mac) {
+			return true
+		}
+		at = frame + size
+	}
+	return false
+}
+
+// makeDisk writes a disk with one partition, whose name the kernel writes when
+// its driver has read the table.
+func makeDisk(name string) error {
+	const sector, size, first = 512, 1 << 30, 2048
+	table := make([]byte, sector)
+	entry := table[446:]
+	entry[4] = 0x83 // Linux
+	binary.LittleEndian.PutUint32(entry[8:], first)
+	binary.LittleEndian.PutUint32(entry[12:], size/sector-first)
+	table[510], table[511] = 0x55, 0xaa
+	if err := os.WriteFile(name, table, 0o600); err != nil {
+		return fmt.Errorf("writing the machine's disk: %w", err)
+	}
+	if err := os.Truncate(name, size); err != nil {
+		return fmt.Errorf("writing the machine's disk: %w", err)
+	}
+	return nil
+}
+
+// tail keeps the last bytes written to it.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 4 << 10
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-most):]
+	return len(p), nil
+}

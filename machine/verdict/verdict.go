@@ -1,0 +1,149 @@
+// Package verdict boots a HookOS in QEMU and reports what was seen of the boot.
+//
+//	console lines     -> kernel, init, disk, memory
+//	captured frames   -> nic
+//	a listening port  -> worker, and what its call implies: store, dockerd
+//
+// It looks from the outside only. HookOS needs nothing for it but what upstream's
+// template has: a serial console, the kernel's command line, DHCP and the worker
+// that its bootkit starts. Nobody logs in. What did not show itself is "not seen",
+// which is not a proof that it is missing.
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is the result of one check.
+type Status string
+
+// The results.
+const (
+	Passed  Status = "passed"
+	Failed  Status = "failed"
+	NotSeen Status = "not seen"
+)
+
+// The names of the checks, in the order of a report.
+const (
+	Kernel  = "kernel"  // the kernel runs
+	Init    = "init"    // it unpacked the initramfs and started init, whose programs write to the console
+	Memory  = "memory"  // nothing ran out of it
+	Disk    = "disk"    // a driver read the disk's partition table
+	NIC     = "nic"     // a driver sent frames through the network card, or named it
+	Store   = "store"   // the images on board are where dockerd looks
+	Dockerd = "dockerd" // it runs containers
+	Worker  = "worker"  // its first call reached the Tinkerbell that it was told
+)
+
+// Names returns the names of all checks, in the order of a report.
+func Names() []string { return []string{Kernel, Init, Memory, Disk, NIC, Store, Dockerd, Worker} }
+
+// Check is one thing that a boot shows.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	// Required checks must pass for the boot to pass.
+	Required bool `json:"required"`
+	// Seconds is when it was seen, since QEMU started.
+	Seconds float64 `json:"seconds,omitempty"`
+	// Found is what showed it, or where it was looked for.
+	Found string `json:"found"`
+}
+
+// bad reports whether the check makes its boot fail.
+func (c Check) bad() bool { return c.Status == Failed || c.Required && c.Status != Passed }
+
+// Report is what was seen of a boot.
+type Report struct {
+	Machine  string  `json:"machine"`
+	MemoryMB int     `json:"memoryMiB"`
+	Seconds  float64 `json:"seconds"`
+	// End is why the machine was looked at no longer.
+	End    string  `json:"end"`
+	Checks []Check `json:"checks"`
+	// Console holds the last lines of a boot that failed.
+	Console []string `json:"console,omitempty"`
+}
+
+// Bad returns the checks that make the boot fail; none when it passed.
+func (r *Report) Bad() []Check {
+	return slices.DeleteFunc(slices.Clone(r.Checks), func(c Check) bool { return !c.bad() })
+}
+
+// Network is what the host saw of the machine's network.
+type Network struct {
+	// Sent is when the machine had sent its first frame; 0 means never.
+	Sent time.Duration
+	// Called is when a connection to Tinkerbell's port had brought the preface of
+	// HTTP/2, with which every gRPC client begins; 0 means never.
+	Called time.Duration
+	// Other describes the last connection that brought something else.
+	Other string
+}
+
+// Judge returns the checks of a boot with that console and network, of a machine
+// that was told to run the worker's image. It does nothing but compare.
+func Judge(c *Console, n Network, workerImage string, required []string) []Check {
+	checks := []Check{
+		c.judgeKernel(), c.judgeInit(), c.judgeMemory(), c.judgeDisk(), judgeNIC(c, n),
+		judgeStore(n, workerImage), judgeDockerd(n), judgeWorker(n),
+	}
+	for i := range checks {
+		checks[i].Required = slices.Contains(required, checks[i].Name)
+	}
+	return checks
+}
+
+func passed(name string, at time.Duration, format string, args ...any) Check {
+	return Check{Name: name, Status: Passed, Seconds: at.Seconds(), Found: fmt.Sprintf(format, args...)}
+}
+
+func failed(name string, s sight) Check {
+	return Check{Name: name, Status: Failed, Seconds: s.at.Seconds(), Found: s.text}
+}
+
+func notSeen(name, where string) Check { return Check{Name: name, Status: NotSeen, Found: where} }
+
+func judgeNIC(c *Console, n Network) Check {
+	switch {
+	case n.Sent > 0 && c.nic.seen():
+		return passed(NIC, n.Sent, "the machine sent frames; console: %s", c.nic.text)
+	case n.Sent > 0:
+		return passed(NIC, n.Sent, "the machine sent frames through its only card")
+	case c.nic.seen():
+		return passed(NIC, c.nic.at, "console: %s (no frame was sent)", c.nic.text)
+	}
+	return notSeen(NIC, "the machine sent no frame, and no line of the console names the card")
+}
+
+func judgeWorker(n Network) Check {
+	switch {
+	case n.Called > 0:
+		return passed(Worker, n.Called, "an HTTP/2 client called the address in grpc_authority")
+	case n.Other != "":
+		return notSeen(Worker, "a connection to the address in grpc_authority did not begin as gRPC does: "+n.Other)
+	}
+	return notSeen(Worker, "no connection reached the address in grpc_authority")
+}
+
+func judgeDockerd(n Network) Check {
+	if n.Called > 0 {
+		return passed(Dockerd, n.Called, "implied by the worker's call: HookOS runs the worker in dockerd")
+	}
+	return notSeen(Dockerd, "only the worker's call shows it from outside")
+}
+
+func judgeStore(n Network, workerImage string) Check {
+	const loopback = "127.0.0.1/"
+	switch {
+	case !strings.HasPrefix(workerImage, loopback):
+		return notSeen(Store, fmt.Sprintf("the worker's image %q may also come from a registry", workerImage))
+	case n.Called > 0:
+		return passed(Store, n.Called, "implied by the worker's call: no registry has %s", workerImage)
+	}
+	return notSeen(Store, "only the call of a worker from the store shows it from outside")
+}
