@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/bundles"
 	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/dockerhost"
@@ -35,9 +36,10 @@ type app struct {
 	environment
 	variables map[string]string // KEY=VALUE arguments
 	face      face.Face
-	warnings  warnings     // those shown so far
-	store     *cache.Cache // the one that the command opened last
-	web       *web.Client  // nil until it is first asked for
+	warnings  warnings         // those shown so far
+	store     *cache.Cache     // the one that the command opened last
+	web       *web.Client      // nil until it is first asked for
+	cluster   *bundles.Cluster // nil until it is first asked for
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -288,7 +290,11 @@ func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
 }
 
 func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error) {
-	mirrors, err := parseMirrors(c)
+	mirrors, err := a.mirrors(c)
+	if err != nil {
+		return nil, err
+	}
+	keychain, err := a.keychain(c)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +307,7 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 		return nil, err
 	}
 	return oci.NewClient(oci.Options{
-		Web: client, Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
+		Web: client, Keychain: keychain, Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
 		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
 		MostUnpacked: most,
 	}), nil

@@ -25,7 +25,7 @@ func commandGroups() []nameGroup {
 func optionGroups() []nameGroup {
 	return []nameGroup{
 		{"Images to embed", []string{
-			"embed-from-bundle", "from-bundle", "eksa-version", "bundle", "image", "images-file",
+			"embed-from-bundle", "from-bundle", "cluster", "eksa-version", "bundle", "image", "images-file",
 			"kube-version", "releases-url", "keep-source-names", "require-signature",
 		}},
 		{"The Tinkerbell worker", []string{"worker-image", "worker-from", "no-worker"}},

@@ -19,7 +19,7 @@ func newImagesCommand(a *app) *cli.Command {
 				return usagef("%q: the command takes no arguments; name a manifest with --bundle", c.Args().First())
 			}
 			// Without bundle flags, images need no bundle.
-			onlyImages := (c.IsSet("image") || c.IsSet("images-file")) && !c.IsSet("bundle") && !c.IsSet("eksa-version")
+			onlyImages := (c.IsSet("image") || c.IsSet("images-file")) && !c.IsSet("bundle") && !c.IsSet("eksa-version") && !c.IsSet("cluster")
 			request, err := a.embedRequest(c, !onlyImages)
 			if err != nil {
 				return err

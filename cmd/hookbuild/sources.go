@@ -23,6 +23,12 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	}
 	resolver := &bundles.Resolver{Web: client, ReleasesURL: c.String("releases-url"), Offline: c.Bool("offline"), Progress: a.sink()}
 	ref := bundles.Ref{Bundle: c.String("bundle"), EKSAVersion: c.String("eksa-version")}
+	if a.cluster != nil && a.cluster.Version != "" && ref.Bundle == "" { // webClient has read it
+		if v := ref.EKSAVersion; v != "" && strings.TrimPrefix(v, "v") != strings.TrimPrefix(a.cluster.Version, "v") {
+			return nil, usagef("--eksa-version %s: %s says EKS Anywhere %s (spec.eksaVersion); leave --eksa-version out, or correct the file", v, a.cluster.File, a.cluster.Version)
+		}
+		ref.EKSAVersion = a.cluster.Version
+	}
 	if ref == (bundles.Ref{}) {
 		output, err := bundles.Eksctl{}.Version(c.Context, c.IsSet("releases-url"))
 		if err != nil {
@@ -65,6 +71,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 		return nil, err
 	}
 	e := &onboard.Embed{List: list}
+	fromBundle = fromBundle || c.IsSet("cluster")
 	if !fromBundle {
 		for _, flag := range bundleFlags() {
 			if c.IsSet(flag.Names()[0]) {
@@ -90,11 +97,22 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 			e.Options.SourceNames = bundles.Keep
 		}
 	}
-	mirrors, err := parseMirrors(c)
+	mirrors, err := a.mirrors(c)
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range mirrors {
 		e.Options.Mirrors = append(e.Options.Mirrors, bundles.Mirror(m))
 	}
-	return e, err
+	if a.cluster == nil {
+		return e, nil
+	}
+	images, err := e.Images()
+	if err != nil {
+		return nil, err
+	}
+	e.List = append(e.List, a.clusterImages(a.cluster, images)...)
+	return e, nil
 }
 
 // checkBundleFlags rejects contradictions before anything is fetched.

@@ -13,12 +13,16 @@ func (a *app) webClient(c *cli.Context) (*web.Client, error) {
 		return a.web, nil
 	}
 	certificates := trust.Store{Files: c.StringSlice("ca-file"), Dirs: trust.DockerDirs(a.getenv("HOME"))}
-	general, err := certificates.TLS()
+	cluster, err := a.clusterOf(c)
 	if err != nil {
 		return nil, err
 	}
-	a.web = web.New(web.Options{
-		TLS: general, ForHost: certificates.ForHost, Insecure: c.StringSlice("insecure-registry"), Progress: a.sink(),
-	})
+	o := web.Options{Insecure: c.StringSlice("insecure-registry"), Progress: a.sink()}
+	applyCluster(cluster, &certificates, &o)
+	if o.TLS, err = certificates.TLS(); err != nil {
+		return nil, err
+	}
+	o.ForHost = certificates.ForHost
+	a.web = web.New(o)
 	return a.web, nil
 }

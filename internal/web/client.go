@@ -22,6 +22,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -72,6 +73,9 @@ type Options struct {
 	// ForHost returns the configuration for one host, with the port where the
 	// URL has one; nil where TLS applies. It is asked once a host.
 	ForHost func(host string) (*tls.Config, error)
+	// Proxy returns the proxy for a URL, nil for none; a nil Proxy follows
+	// HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+	Proxy func(*url.URL) (*url.URL, error)
 	// Insecure lists hosts, with or without a port, whose certificates are not
 	// checked.
 	Insecure []string
@@ -79,8 +83,7 @@ type Options struct {
 	Progress progress.Sink
 }
 
-// Client makes HTTP requests. It follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY,
-// and is safe for concurrent use.
+// Client makes HTTP requests. It is safe for concurrent use.
 type Client struct {
 	options Options
 	limits  Limits

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 )
 
@@ -12,6 +13,7 @@ import (
 type picker struct {
 	limits   Limits
 	insecure []string
+	proxy    func(*url.URL) (*url.URL, error)
 	forHost  func(string) (*tls.Config, error)
 
 	checked, unchecked *http.Transport
@@ -21,15 +23,23 @@ type picker struct {
 }
 
 func newPicker(l Limits, o Options) *picker {
-	return &picker{
-		limits: l, insecure: o.Insecure, forHost: o.ForHost,
-		checked: newTransport(l, o.TLS), unchecked: newTransport(l, unverified(o.TLS)), hosts: map[string]*http.Transport{},
+	p := &picker{limits: l, insecure: o.Insecure, proxy: o.Proxy, forHost: o.ForHost, hosts: map[string]*http.Transport{}}
+	p.checked, p.unchecked = p.transport(o.TLS), p.transport(unverified(o.TLS))
+	return p
+}
+
+// transport returns a new transport with this configuration.
+func (p *picker) transport(config *tls.Config) *http.Transport {
+	t := newTransport(p.limits, config)
+	if p.proxy != nil {
+		t.Proxy = func(r *http.Request) (*url.URL, error) { return p.proxy(r.URL) }
 	}
+	return t
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (p *picker) RoundTrip(r *http.Request) (*http.Response, error) {
-	transport, err := p.transport(r)
+	transport, err := p.pick(r)
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // a RoundTripper closes it, whatever happens
@@ -39,7 +49,7 @@ func (p *picker) RoundTrip(r *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(r)
 }
 
-func (p *picker) transport(r *http.Request) (*http.Transport, error) {
+func (p *picker) pick(r *http.Request) (*http.Transport, error) {
 	insecure := IsAmong(r.URL.Host, p.insecure)
 	if r.URL.Scheme == "https" && p.forHost != nil {
 		own, err := p.own(r.URL.Host, insecure)
@@ -70,7 +80,7 @@ func (p *picker) own(host string, insecure bool) (*http.Transport, error) {
 		if insecure {
 			config = unverified(config)
 		}
-		transport = newTransport(p.limits, config)
+		transport = p.transport(config)
 	}
 	p.hosts[host] = transport
 	return transport, nil

@@ -1,0 +1,347 @@
+package bundles
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"hookbuild/internal/fault"
+)
+
+// Cluster is what a cluster specification of EKS Anywhere says about the HookOS
+// of its machines.
+type Cluster struct {
+	File, Name string
+	// Version is the release of EKS Anywhere, such as "v0.24.1"; "" where the
+	// specification does not say it.
+	Version string
+	// Registry is the registry mirror; nil where there is none.
+	Registry *RegistryMirror
+	// Proxy is nil where there is none.
+	Proxy *Proxy
+	// Actions are those of its TinkerbellTemplateConfigs.
+	Actions []Action
+}
+
+// RegistryMirror is a registryMirrorConfiguration.
+type RegistryMirror struct {
+	// Host is host:port.
+	Host string
+	// Mirrors say which registries it stands in for.
+	Mirrors []Mirror
+	// CA is a certificate authority in PEM form, "" for none.
+	CA string
+	// Authenticate means that it wants a user name and a password.
+	Authenticate bool
+	// Unverified means that its certificate is not checked.
+	Unverified bool
+}
+
+// Proxy is a proxyConfiguration.
+type Proxy struct {
+	HTTP, HTTPS string // URLs
+	None        []string
+}
+
+// clusterRegistry is the registry that a mirror without ociNamespaces stands in
+// for.
+const clusterRegistry = "public.ecr.aws"
+
+// ReadCluster reads a cluster specification. It may hold several objects, one
+// of which is the Cluster.
+func ReadCluster(name string) (*Cluster, error) {
+	data, err := readFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cluster specification %q: %w", name, err)
+	}
+	c, err := parseCluster(data)
+	if err != nil {
+		return nil, fault.Invalidf("reading the cluster specification %q: %w", name, err)
+	}
+	c.File = name
+	return c, nil
+}
+
+func parseCluster(data []byte) (*Cluster, error) {
+	documents, err := readDocuments([]byte(withoutExpressions(string(data))))
+	if err != nil {
+		return nil, err
+	}
+	var c *Cluster
+	var actions actionReader
+	for _, d := range documents {
+		switch kind := text(d, "kind"); {
+		case kind == kindTemplateConfig:
+			if err := actions.object(d); err != nil {
+				return nil, err
+			}
+		case kind == "Cluster" && strings.HasPrefix(text(d, "apiVersion"), group+"/"):
+			if c != nil {
+				return nil, fmt.Errorf("line %d: it has a second Cluster, after %q; give the specification of one", d.Line, c.Name)
+			}
+			if c, err = readClusterObject(d); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if c == nil {
+		return nil, fmt.Errorf("it has no object of kind Cluster with apiVersion %s/...; give the file of `eksctl anywhere create cluster -f`", group)
+	}
+	c.Actions = actions.All
+	return c, nil
+}
+
+// field is the value at a path of keys, which messages name.
+type field struct {
+	path string
+	*yaml.Node
+}
+
+// errorf names the line and the key.
+func (f field) errorf(format string, args ...any) error {
+	return fmt.Errorf("line %d: %s: %w", f.Line, f.path, fmt.Errorf(format, args...))
+}
+
+// get returns the field below f, nil where it is absent or null. A key that is
+// written twice is an error.
+func (f field) get(key string) (*field, error) {
+	if f.Kind != yaml.MappingNode {
+		return nil, f.errorf("it is not a mapping of keys to values")
+	}
+	found := under(f.Node, key)
+	switch {
+	case len(found) == 0, len(found) == 1 && found[0].Tag == "!!null":
+		return nil, nil
+	case len(found) > 1:
+		return nil, field{f.path + "." + key, found[1]}.errorf("it is written twice, first in line %d", found[0].Line)
+	}
+	return &field{f.path + "." + key, found[0]}, nil
+}
+
+// text returns the scalar below f as it is written, "" where it is absent.
+func (f field) text(key string) (string, *field, error) {
+	v, err := f.get(key)
+	if err != nil || v == nil {
+		return "", v, err
+	}
+	if v.Kind != yaml.ScalarNode {
+		return "", v, v.errorf("it is not a single value")
+	}
+	return v.Value, v, nil
+}
+
+func (f field) truth(key string) (bool, error) {
+	value, at, err := f.text(key)
+	if err != nil || at == nil {
+		return false, err
+	}
+	b, err := strconv.ParseBool(value)
+	if err != nil || at.Tag != "!!bool" {
+		return false, at.errorf("%q is neither true nor false", value)
+	}
+	return b, nil
+}
+
+// list returns the elements below f, nil where it is absent.
+func (f field) list(key string) ([]field, error) {
+	v, err := f.get(key)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	if v.Kind != yaml.SequenceNode {
+		return nil, v.errorf("it is not a list")
+	}
+	var all []field
+	for i, n := range v.Content {
+		all = append(all, field{fmt.Sprintf("%s[%d]", v.path, i), resolved(n)})
+	}
+	return all, nil
+}
+
+var releaseVersion = regexp.MustCompile(`^v\d+\.\d+\.\d+([-+].*)?$`)
+
+func readClusterObject(n *yaml.Node) (*Cluster, error) {
+	c := &Cluster{Name: text(n, "metadata", "name")}
+	spec, err := field{"Cluster", n}.get("spec")
+	if err != nil {
+		return nil, err
+	}
+	if spec == nil {
+		return nil, fmt.Errorf("line %d: the Cluster has no spec", n.Line)
+	}
+	spec.path = "spec"
+	version, at, err := spec.text("eksaVersion")
+	if err != nil {
+		return nil, err
+	}
+	if version != "" && !releaseVersion.MatchString(version) {
+		return nil, at.errorf("%q is not a release such as v0.24.1", version)
+	}
+	c.Version = version
+	if c.Registry, err = readRegistry(spec); err != nil {
+		return nil, err
+	}
+	c.Proxy, err = readProxy(spec)
+	return c, err
+}
+
+func readRegistry(spec *field) (*RegistryMirror, error) {
+	at, err := spec.get("registryMirrorConfiguration")
+	if err != nil || at == nil {
+		return nil, err
+	}
+	m := &RegistryMirror{}
+	if m.Host, err = readEndpoint(at); err != nil {
+		return nil, err
+	}
+	if m.CA, _, err = at.text("caCertContent"); err != nil {
+		return nil, err
+	}
+	if m.Authenticate, err = at.truth("authenticate"); err != nil {
+		return nil, err
+	}
+	if m.Unverified, err = at.truth("insecureSkipVerify"); err != nil {
+		return nil, err
+	}
+	m.Mirrors, err = readNamespaces(at, m.Host)
+	return m, err
+}
+
+// readEndpoint returns host:port; the default port is EKS Anywhere's.
+func readEndpoint(at *field) (string, error) {
+	host, where, err := at.text("endpoint")
+	if err != nil {
+		return "", err
+	}
+	if host == "" {
+		return "", at.errorf("it has no endpoint; write the mirror's host name or address")
+	}
+	if strings.ContainsAny(host, "/ @") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+		return "", where.errorf("%q is not a host name or an address; write the port under port, and no scheme and no path", host)
+	}
+	port, where, err := at.text("port")
+	if err != nil {
+		return "", err
+	}
+	if port == "" {
+		port = "443"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", where.errorf("%q is not a port, 1 to 65535", port)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// readNamespaces follows EKS Anywhere: with ociNamespaces only the registries
+// in it are mirrored, without it public.ecr.aws is.
+func readNamespaces(at *field, host string) ([]Mirror, error) {
+	all, err := at.list("ociNamespaces")
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return []Mirror{{From: clusterRegistry, To: host}}, nil
+	}
+	var mirrors []Mirror
+	for _, f := range all {
+		registry, _, err := f.text("registry")
+		if err != nil {
+			return nil, err
+		}
+		namespace, _, err := f.text("namespace")
+		if err != nil {
+			return nil, err
+		}
+		if registry == "" {
+			return nil, f.errorf("it has no registry; write the one that is mirrored, such as %s", clusterRegistry)
+		}
+		if slices.ContainsFunc(mirrors, func(m Mirror) bool { return m.From == registry }) {
+			return nil, f.errorf("the registry %q is listed before", registry)
+		}
+		mirrors = append(mirrors, Mirror{From: registry, To: strings.TrimSuffix(host+"/"+strings.Trim(namespace, "/"), "/")})
+	}
+	return mirrors, nil
+}
+
+func readProxy(spec *field) (*Proxy, error) {
+	at, err := spec.get("proxyConfiguration")
+	if err != nil || at == nil {
+		return nil, err
+	}
+	p := &Proxy{}
+	for key, to := range map[string]*string{"httpProxy": &p.HTTP, "httpsProxy": &p.HTTPS} {
+		value, where, err := at.text(key)
+		if err != nil {
+			return nil, err
+		}
+		if value == "" {
+			return nil, at.errorf("it has no %s; EKS Anywhere wants both httpProxy and httpsProxy", key)
+		}
+		if *to, err = proxyURL(value); err != nil {
+			return nil, where.errorf("%w", err)
+		}
+	}
+	list, err := at.list("noProxy")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range list {
+		if f.Kind != yaml.ScalarNode {
+			return nil, f.errorf("it is not a single value")
+		}
+		p.None = append(p.None, f.Value)
+	}
+	return p, nil
+}
+
+// proxyURL adds the scheme that EKS Anywhere leaves out. The error does not
+// show the value, which may hold a password.
+func proxyURL(value string) (string, error) {
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("it is not the address of a proxy; write it as host:port")
+	}
+	return value, nil
+}
+
+// Site returns the action images of the cluster that are not on board with
+// images: those that are fetched by the name that a template has, and what is
+// known of the others.
+func (c *Cluster) Site(images []Image) (own List, notes []string) {
+	onBoard, pinned := map[string]bool{}, map[string]string{}
+	for _, img := range images {
+		pinned[withTag(img.Source)] = img.Reference()
+		for _, n := range img.EmbedNames {
+			onBoard[n] = true
+		}
+	}
+	for _, a := range c.Actions {
+		origin := fmt.Sprintf("%s:%d", c.File, a.Line)
+		ref := withTag(a.Image)
+		switch {
+		case a.Image == "" || onBoard[ref]:
+			continue
+		case strings.Contains(a.Image, "{{"):
+			notes = append(notes, fmt.Sprintf("%s: the image %s is known only with the machine: add it by --image", origin, a.Image))
+		case strings.HasPrefix(a.Image, embedPrefix):
+			notes = append(notes, fmt.Sprintf("%s: %s is not in the bundle, and its name does not say where it is: add --image SRC=%s", origin, a.Image, a.Image))
+		default:
+			source := a.Image
+			if known := pinned[ref]; known != "" {
+				source = known // the bundle's image, under the name that the template has
+			}
+			own = append(own, Line{Source: source, Origin: origin})
+		}
+		onBoard[ref] = true
+	}
+	return own, notes
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"cmp"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/net/http/httpproxy"
+
+	"hookbuild/bundles"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/trust"
+	"hookbuild/internal/web"
+)
+
+// clusterOf returns the cluster specification of --cluster, nil without one,
+// and notes the first time what is taken from it.
+func (a *app) clusterOf(c *cli.Context) (*bundles.Cluster, error) {
+	file := c.String("cluster")
+	if file == "" || a.cluster != nil {
+		return a.cluster, nil
+	}
+	cluster, err := bundles.ReadCluster(file)
+	if err != nil {
+		return nil, err
+	}
+	if m := cluster.Registry; m != nil && m.CA == "" {
+		if err := a.mirrorAuthority(m); err != nil {
+			return nil, err
+		}
+	}
+	a.cluster = cluster
+	a.noteCluster(c, cluster)
+	return cluster, nil
+}
+
+// mirrorAuthority reads the file of EKSA_REGISTRY_MIRROR_CA, which counts where
+// the specification has no caCertContent.
+func (a *app) mirrorAuthority(m *bundles.RegistryMirror) error {
+	file := a.getenv("EKSA_REGISTRY_MIRROR_CA")
+	if file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fault.Invalidf("reading the certificate authority that EKSA_REGISTRY_MIRROR_CA names: %w", err)
+	}
+	m.CA = string(data)
+	return nil
+}
+
+func (a *app) noteCluster(c *cli.Context, cluster *bundles.Cluster) {
+	if v := cluster.Version; v != "" && !c.IsSet("bundle") {
+		a.note("%s: EKS Anywhere %s", cluster.File, v)
+	}
+	if m := cluster.Registry; m != nil {
+		var says []string
+		for _, one := range m.Mirrors {
+			says = append(says, one.From+" from "+one.To)
+		}
+		if m.CA != "" {
+			says = append(says, "with a certificate authority of its own")
+		}
+		if m.Authenticate {
+			says = append(says, "with REGISTRY_USERNAME and REGISTRY_PASSWORD")
+		}
+		if m.Unverified {
+			says = append(says, "without a check of its certificate")
+		}
+		a.note("%s: registry mirror: %s", cluster.File, strings.Join(says, ", "))
+	}
+	if p := cluster.Proxy; p != nil {
+		a.note("%s: proxy %s for HTTPS, %s for HTTP, none for %s", cluster.File, web.Show(p.HTTPS), web.Show(p.HTTP), cmp.Or(strings.Join(p.None, ","), "no host"))
+	}
+}
+
+// clusterImages adds the action images of the cluster that the bundle lacks.
+func (a *app) clusterImages(cluster *bundles.Cluster, images []bundles.Image) bundles.List {
+	own, notes := cluster.Site(images)
+	for _, line := range own {
+		a.note("%s: the image %s of a template", line.Origin, line.Source)
+	}
+	for _, note := range notes {
+		a.note("%s", note)
+	}
+	return own
+}
+
+// applyCluster adds what the cluster says to the client's options.
+func applyCluster(cluster *bundles.Cluster, certificates *trust.Store, o *web.Options) {
+	if cluster == nil {
+		return
+	}
+	if m := cluster.Registry; m != nil {
+		if m.CA != "" {
+			certificates.Hosts = map[string][]byte{m.Host: []byte(m.CA)}
+		}
+		if m.Unverified {
+			certificates.Unverified = []string{m.Host}
+		}
+	}
+	if p := cluster.Proxy; p != nil {
+		config := httpproxy.Config{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: strings.Join(p.None, ",")}
+		o.Proxy = func(u *url.URL) (*url.URL, error) { return config.ProxyFunc()(u) }
+	}
+}
+
+// mirrors returns the mirrors of the command line and of the cluster. Those of
+// the command line win.
+func (a *app) mirrors(c *cli.Context) ([]oci.Mirror, error) {
+	mirrors, err := parseMirrors(c)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := a.clusterOf(c)
+	if err != nil || cluster == nil || cluster.Registry == nil {
+		return mirrors, err
+	}
+	for _, m := range cluster.Registry.Mirrors {
+		mirrors = append(mirrors, oci.Mirror(m))
+	}
+	return mirrors, nil
+}
+
+// keychain returns the logins of docker login, before them that of the
+// cluster's mirror.
+func (a *app) keychain(c *cli.Context) (authn.Keychain, error) {
+	cluster, err := a.clusterOf(c)
+	if err != nil || cluster == nil || cluster.Registry == nil || !cluster.Registry.Authenticate {
+		return nil, err
+	}
+	user, password := a.getenv("REGISTRY_USERNAME"), a.getenv("REGISTRY_PASSWORD")
+	if user == "" || password == "" {
+		return nil, usagef("the registry mirror %s of %s wants a login (authenticate: true): set REGISTRY_USERNAME and REGISTRY_PASSWORD", cluster.Registry.Host, cluster.File)
+	}
+	own := mirrorLogin{cluster.Registry.Host, &authn.Basic{Username: user, Password: password}}
+	return authn.NewMultiKeychain(own, oci.DockerKeychain()), nil
+}
+
+// mirrorLogin is the login to one host.
+type mirrorLogin struct {
+	host  string
+	login authn.Authenticator
+}
+
+// Resolve implements [authn.Keychain].
+func (m mirrorLogin) Resolve(at authn.Resource) (authn.Authenticator, error) {
+	if at.RegistryStr() == m.host {
+		return m.login, nil
+	}
+	return authn.Anonymous, nil
+}
