@@ -21,7 +21,13 @@ func FuzzOverlayDiff(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, shorthand string) {
-		d, err := newOverlayDiff(entries(shorthand))
+		layerEntries := entries(shorthand)
+		for _, e := range layerEntries {
+			if clean, err := initramfs.CleanPath(e.Path); err != nil || clean != e.Path {
+				return // not a path that an [initramfs.Entry] has
+			}
+		}
+		d, err := newOverlayDiff(layerEntries)
 		if err != nil {
 			return
 		}
