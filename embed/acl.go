@@ -7,13 +7,13 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// isACL tells if an attribute is how Linux shows an access control list of
+// isACL reports whether an attribute is how Linux shows an access control list of
 // POSIX. A squashfs has no place for attributes of that name space.
 func isACL(name, _ string) bool {
 	return name == "system.posix_acl_access" || name == "system.posix_acl_default"
 }
 
-// withoutACLs gives the files without access control lists, and lists those
+// withoutACLs returns the files without access control lists, and lists those
 // that had one.
 func (d *overlayDiff) withoutACLs() (_ *overlayDiff, had []initramfs.Entry, err error) {
 	for _, e := range d.files.Xattrs() {

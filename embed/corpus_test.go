@@ -203,7 +203,7 @@ var embedded = []string{"base", "changed", "repeats", "empty"}
 // runnable are those with layers.
 var runnable = embedded[:3]
 
-// items gives them a HookOS name and their own.
+// items returns them a HookOS name and their own.
 func (h *hub) items(t *testing.T) []Item {
 	t.Helper()
 	var items []Item

@@ -81,7 +81,7 @@ func (d *overlayDiff) put(e initramfs.Entry) error {
 	return nil
 }
 
-// takeAttributes gives a file the mode, owner, time and xattrs of the hard link
+// takeAttributes sets a file to the mode, owner, time and xattrs of the hard link
 // just made to it: they are one inode, and dockerd sets them with every name.
 func (d *overlayDiff) takeAttributes(link initramfs.Entry) error {
 	made, ok := d.files.Lookup(link.Path)

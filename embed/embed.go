@@ -13,8 +13,8 @@
 //	         of what booting breaks                     (directory.go, share.go, repair.go)
 //	      -> and the boot script                        (images-mount.sh)
 //
-// In the other direction [Open] reads a store and [Store.Extract] gives an image
-// back as an archive for docker load.
+// In the other direction [Open] reads a store and [Store.Extract] writes an image
+// as an archive for docker load.
 //
 // The store is that of the overlay2 driver, which HookOS runs. Left out on
 // purpose: Docker's newer store in containerd, and any other graph driver.
@@ -33,7 +33,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Item is an image and the names that dockerd shall know it by. Names are
+// Item is an image and the names under which dockerd lists it. Names are
 // references as "docker tag" takes them: without a tag they mean :latest.
 // A name with a digest ("alpine@sha256:...") becomes one of the image's
 // RepoDigests. The name that the image was pulled by is not kept unless it is

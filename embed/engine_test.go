@@ -118,7 +118,7 @@ func (e *engine) images(t *testing.T) []string {
 	return slices.Compact(list)
 }
 
-// saved gives the sha256 of an image's layers as "docker save" writes them.
+// saved returns the sha256 of an image's layers as "docker save" writes them.
 func (e *engine) saved(t *testing.T, image string) []string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image.tar")

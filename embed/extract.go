@@ -86,7 +86,7 @@ func (x *extraction) image(ctx context.Context, im *storedImage) (*Extracted, er
 	return &Extracted{ID: id, Names: names, Notes: x.notes}, x.archive.Close()
 }
 
-// layer writes a layer's tar and gives its diffID and its name in the archive.
+// layer writes a layer's tar and returns its diffID and its name in the archive.
 func (x *extraction) layer(ctx context.Context, l *storedLayer) (v1.Hash, string, error) {
 	diffID := l.diffID
 	content, err := x.store.cache.PutBlob(ctx, layerKind, l.diffID, func(w io.Writer) error { return x.store.tar(ctx, l, w) })
@@ -152,7 +152,7 @@ func (x *extraction) header(name string, size int64) error {
 	return x.archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644})
 }
 
-// withDiffIDs gives the configuration with other layers in it.
+// withDiffIDs returns the configuration with other layers in it.
 func withDiffIDs(config []byte, diffIDs []v1.Hash) ([]byte, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(config, &all); err != nil {

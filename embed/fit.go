@@ -139,7 +139,7 @@ func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error
 func checkACL(value string) error {
 	const version, header, entry = 2, 4, 8
 	if len(value) < header || (len(value)-header)%entry != 0 || binary.LittleEndian.Uint32([]byte(value)) != version {
-		return errors.New("it is no access control list")
+		return errors.New("it is not an access control list")
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func checkACL(value string) error {
 func checkCapability(value string) error {
 	sizes := map[uint32]int{2: 20, 3: 24}
 	if len(value) < 4 || sizes[binary.LittleEndian.Uint32([]byte(value))>>24] != len(value) {
-		return errors.New("it is no capability of revision 2 or 3")
+		return errors.New("it is not a capability of revision 2 or 3")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func privateMounts(t *testing.T) bool {
 	return false
 }
 
-// machine is a directory that stands for the root of a machine that has just
+// machine is a directory that serves as the root of a machine that has just
 // booted: LinuxKit's /init has copied the initramfs, and a busybox is there.
 type machine struct{ root string }
 

@@ -107,7 +107,7 @@ type layerSet struct {
 	byChain map[v1.Hash]*layer
 }
 
-// add puts an image's layers into the set and gives the topmost, nil for an
+// add puts an image's layers into the set and returns the topmost, nil for an
 // image without layers.
 func (s *layerSet) add(im *oci.Image) (*layer, error) {
 	if err := checkLayers(im); err != nil {

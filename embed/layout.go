@@ -22,7 +22,7 @@ const (
 	Auto Layout = "auto"
 )
 
-// ParseLayout reads a layout's name as a user gives it.
+// ParseLayout reads a layout's name as a user writes it.
 func ParseLayout(s string) (Layout, error) {
 	switch l := Layout(s); l {
 	case Packed, Directory, Auto:

@@ -34,7 +34,7 @@ const (
 	servicesMemory = 256 << 20
 )
 
-// MemoryToBoot tells what a machine needs to boot an initramfs file of
+// MemoryToBoot returns what a machine needs to boot an initramfs file of
 // compressed bytes that unpacks to the files.
 func MemoryToBoot(compressed int64, files iter.Seq[initramfs.Entry]) Memory {
 	m := Memory{Compressed: compressed}

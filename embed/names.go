@@ -14,7 +14,7 @@ import (
 )
 
 // nameTable is what dockerd keeps in repositories.json: which image each name
-// stands for. Names are in the familiar form, the one that "docker images"
+// means. Names are in the familiar form, the one that "docker images"
 // prints, because dockerd looks them up literally.
 type nameTable struct {
 	// Repositories maps repository to reference ("alpine:3", "alpine@sha256:...") to image ID.
@@ -27,7 +27,7 @@ func newNameTable() *nameTable {
 	return &nameTable{Repositories: map[string]map[string]string{}, givenBy: map[string]string{}}
 }
 
-// Name gives the form that dockerd stores and prints a name in: without the
+// Name returns the form that dockerd stores and prints a name in: without the
 // default registry, with the tag :latest where it has none. A name that dockerd
 // would refuse is an error.
 func Name(name string) (string, error) {
@@ -49,7 +49,7 @@ func parseName(name string) (reference.Named, error) {
 	return ref, nil
 }
 
-// add gives the image a name, and the digest that belongs to the name when the
+// add records a name of the image, and the digest that belongs to the name when the
 // image was pulled by it.
 func (t *nameTable) add(im *oci.Image, name string) error {
 	ref, err := parseName(name)
@@ -76,7 +76,7 @@ func (t *nameTable) add(im *oci.Image, name string) error {
 	return t.set(repository, reference.FamiliarString(reference.TagNameOnly(ref)), im)
 }
 
-// addDigest gives the image a digest that cannot be compared with its own.
+// addDigest records a digest of the image that cannot be compared with its own.
 func (t *nameTable) addDigest(im *oci.Image, name string) error {
 	ref, err := parseName(name)
 	if err != nil {
@@ -164,7 +164,7 @@ func isDigest(ref string) bool {
 	return ok
 }
 
-// encode gives the content of repositories.json.
+// encode returns the content of repositories.json.
 func (t *nameTable) encode() ([]byte, error) {
 	body, err := json.Marshal(struct{ Repositories map[string]map[string]string }{t.Repositories})
 	if err != nil {

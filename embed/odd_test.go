@@ -37,7 +37,7 @@ type oddLayer struct {
 	unlike string
 }
 
-// at gives a file the time in seconds.
+// at returns a file the time in seconds.
 func at(second int64, m member) member {
 	m.ModTime = time.Unix(second, 0)
 	return m

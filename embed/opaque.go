@@ -43,7 +43,7 @@ func (m *merged) put(e initramfs.Entry) {
 	}
 }
 
-// at gives what stands at name, nil for nothing.
+// at returns what is at name, nil for nothing.
 func (m *merged) at(name string) *merged {
 	if name == "." {
 		return m
@@ -57,7 +57,7 @@ func (m *merged) at(name string) *merged {
 	return m
 }
 
-// spellOut gives the layer's files with every opaque directory expressed by
+// spellOut returns the layer's files with every opaque directory expressed by
 // whiteouts alone: one for each name that the layers below show there and this
 // layer does not replace. It is for places where xattrs do not survive.
 // A directory that was opaque then shows as merged, which a container sees in
@@ -112,7 +112,7 @@ func (d *overlayDiff) hide(dir initramfs.Entry, below *merged) error {
 	return nil
 }
 
-// withXattr gives e with one more extended attribute; the entry that e was
+// withXattr returns e with one more extended attribute; the entry that e was
 // copied from keeps its own.
 func withXattr(e initramfs.Entry, name, value string) initramfs.Entry {
 	attrs := map[string]string{name: value}

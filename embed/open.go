@@ -58,7 +58,7 @@ type storedLayer struct {
 }
 
 // Open reads the store of an initramfs; layers that are taken out of it pass
-// through the cache. When there is none the error wraps [fs.ErrNotExist]; one
+// through the cache. Where the initramfs has no store, the error wraps [fs.ErrNotExist]; one
 // that dockerd could not use as a whole is of kind [fault.Invalid]. Contents of
 // layers are not looked at: see [Store.Verify].
 func Open(tree *initramfs.Tree, c *cache.Cache) (*Store, error) {
@@ -159,7 +159,7 @@ func (s *Store) loadLayer(chain, diffID v1.Hash) (*storedLayer, error) {
 	return l, nil
 }
 
-// read gives a small file of the data root.
+// read returns a small file of the data root.
 func (s *Store) read(name string, most int64) ([]byte, error) {
 	body, err := s.open(path.Join(StorePath, name))
 	if err != nil {
@@ -237,7 +237,7 @@ func (s *Store) embedded(im *storedImage) Embedded {
 	return e
 }
 
-// Lookup gives the image that dockerd takes when a container asks for it by
+// Lookup returns the image that dockerd takes when a container asks for it by
 // name, with :latest where that has no tag; of a tag and a digest the digest
 // counts alone. It is false when dockerd would have to pull it.
 func (s *Store) Lookup(name string) (id v1.Hash, ok bool, err error) {
@@ -262,7 +262,7 @@ func (e Embedded) sortKey() string {
 	return strings.Join(append(append(slices.Clone(e.Names), e.Digests...), "\xff"+e.ID.Hex), " ")
 }
 
-// find gives the image that name means: a name or digest as dockerd takes it,
+// find returns the image that name means: a name or digest as dockerd takes it,
 // or an image ID, which may be cut short.
 func (s *Store) find(name string) (*storedImage, error) {
 	wanted := ""

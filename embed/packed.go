@@ -19,7 +19,7 @@ const packedVersion = "packed layers 4"
 
 // packed lays the store out with the contents of all layers in one squashfs.
 // Of a layer's directory in overlay2/ only the diff is elsewhere: a symlink
-// leads to it. The mount point stands outside overlay2/, because dockerd binds
+// leads to it. The mount point is outside overlay2/, because dockerd binds
 // that directory over itself and so hides what is mounted below it.
 func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*initramfs.Tree, error) {
 	compression, err := chooseCompression(o.Packing.Compression, kernel)
@@ -74,7 +74,7 @@ func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashf
 	return "", fault.Usagef("packing the images with %q: it must be zstd, gzip or xz", asked)
 }
 
-// squash gives the squashfs of all layers' files, a directory each.
+// squash returns the squashfs of all layers' files, a directory each.
 func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
 	task := progress.Start(o.Progress, 0, "pack %d layers", len(s.layers.all))
 	image, err := s.joinPieces(ctx, o, kernel, c)
@@ -120,7 +120,7 @@ func (s *store) layersTree(kernel Capabilities, sink progress.Sink) (*initramfs.
 	return tree, nil
 }
 
-// filesFor gives the layer's files as the kernel can read them from a squashfs,
+// filesFor returns the layer's files as the kernel can read them from a squashfs,
 // and those that lost their access control lists by it.
 func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []initramfs.Entry, err error) {
 	d := l.diff

@@ -11,7 +11,7 @@ import (
 // parts of a store, written one after the other, unpack to its tree.
 type Part struct {
 	// Key names what the part is made of, for [cache.Cache.Derived], if it is
-	// worth keeping: the same layer gives the same key in every store. It is
+	// worth keeping: the same layer has the same key in every store. It is
 	// empty for the part that differs from store to store, which is small.
 	Key string
 	// Compressed says that nearly all of the part is compressed already.
@@ -24,7 +24,7 @@ type Part struct {
 // partVersion changes whenever the parts of the same layers would be others.
 const partVersion = "part 3"
 
-// Tree gives the part's files, with the directories that they stand in.
+// Tree returns the part's files, with their parent directories.
 func (p Part) Tree() (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}
 	for _, name := range p.paths {
@@ -88,7 +88,7 @@ func isLayerFile(name string) bool {
 	return piece != "" && piece != layersFile
 }
 
-// pieceOf tells which part a file belongs to: a layer's, by its chain ID, that
+// pieceOf returns the part that a file belongs to: a layer's, by its chain ID, that
 // of the packed layers, or the rest ("").
 func pieceOf(name string) (piece string, compressed bool) {
 	inStore, ok := strings.CutPrefix(name, StorePath+"/")

@@ -193,7 +193,7 @@ func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) er
 	return err
 }
 
-// join gives the squashfs of the tree, which has each layer's files in a
+// join returns the squashfs of the tree, which has each layer's files in a
 // directory of its own.
 func (p *pieces) join(layers []*layer, tree *initramfs.Tree) (*squashfs.Joined, error) {
 	contents := map[string]squashfs.Packed{}

@@ -15,7 +15,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// noise is content that no compressor makes smaller; the same name gives the
+// noise is content that no compressor makes smaller; the same name has the
 // same.
 func noise(name string, size int) string {
 	b := make([]byte, size)
@@ -26,7 +26,7 @@ func noise(name string, size int) string {
 	return string(b)
 }
 
-// kindred gives images that share a layer, and files of different layers.
+// kindred returns images that share a layer, and files of different layers.
 func kindred(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	base := theLayer(t, aFile("bin/tool", noise("tool", 300<<10), 0o755), aFile("etc/hosts", "hosts", 0o644))
@@ -75,7 +75,7 @@ func TestOneMoreImageConvertsOnlyItsLayers(t *testing.T) {
 	}
 }
 
-// A file of several layers stands in the squashfs once.
+// A file of several layers is in the squashfs once.
 func TestLayersShareContents(t *testing.T) {
 	h := startHub(t, kindred(t))
 	size := len(squashed(t, treeOf(t, h, Options{Layout: Packed}, "first", "second", "third")))

@@ -59,7 +59,7 @@ func (s *Store) tar(ctx context.Context, l *storedLayer, w io.Writer) (err error
 	return asm.WriteOutputTarStream(files, storage.NewJSONUnpacker(plain), &contextWriter{ctx, w})
 }
 
-// filesOf gives access to a layer's files.
+// filesOf returns access to a layer's files.
 func (s *Store) filesOf(ctx context.Context, l *storedLayer) (layerFiles, error) {
 	if s.Layout() == Directory {
 		return treeFiles{s.tree, path.Join(StorePath, graphDir, l.cacheID, "diff")}, nil
@@ -129,7 +129,7 @@ func (s *Store) verify(ctx context.Context, l *storedLayer) error {
 // Verify puts every layer of every image together, byte for byte, and compares
 // it with the digest in the image's configuration. That "docker save" works
 // afterwards is proof that no file is missing or changed. The error is of kind
-// [fault.Invalid] and tells all layers that are wrong.
+// [fault.Invalid] and names every layer that is wrong.
 func (s *Store) Verify(ctx context.Context) error {
 	var wrong []error
 	done := map[v1.Hash]bool{}

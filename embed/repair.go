@@ -60,7 +60,7 @@ func (r *repair) take(e initramfs.Entry) (archive bool) {
 	return true
 }
 
-// header gives e as the member of a tar archive. User and group have no names:
+// header returns e as the member of a tar archive. User and group have no names:
 // busybox would look them up in the machine's own files.
 func header(e initramfs.Entry) tar.Header {
 	h := tar.Header{
@@ -83,7 +83,7 @@ func header(e initramfs.Entry) tar.Header {
 
 // files makes the files that the boot script works through in the order of
 // their names. Directories come last: making a file changes its directory's
-// time. Nothing to repair gives no file.
+// time. Where nothing has to be repaired there are no files.
 func (r *repair) files() ([]initramfs.Entry, error) {
 	var files []initramfs.Entry
 	add := func(name string, members []tar.Header) error {

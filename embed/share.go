@@ -10,7 +10,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// twin is what files must have in common, besides their content, to be one file
+// twin is what files must have in common, beyond their content, to be one file
 // with several names in a cpio archive: all that an inode holds.
 type twin struct {
 	size     int64

@@ -37,7 +37,7 @@ const (
 	layersDir  = "layers"
 )
 
-// store is a data root to be: what goes into it, each thing once.
+// store is a Docker data root under construction: what goes into it, each thing once.
 type store struct {
 	images []*oci.Image // by ID, in the order given
 	top    map[v1.Hash]*layer

@@ -21,7 +21,7 @@ import (
 // same layer.
 const tarSplitVersion = "tar-split 1"
 
-// tarSplit gives the layer's tar-split.json.gz: the framing of its tar, from
+// tarSplit returns the layer's tar-split.json.gz: the framing of its tar, from
 // which "docker save" and "docker push" rebuild it byte for byte out of the
 // unpacked files.
 func tarSplit(ctx context.Context, c *cache.Cache, l *oci.Layer) (*cache.File, error) {

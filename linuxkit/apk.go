@@ -13,7 +13,7 @@ import (
 // every package.
 const apkDatabase = "lib/apk/db/installed"
 
-// packageDatabase gives an image's database, if it has one.
+// packageDatabase returns an image's database, if it has one.
 func packageDatabase(tree *initramfs.Tree) (initramfs.Entry, bool) {
 	return regularFile(tree, apkDatabase)
 }

@@ -13,7 +13,7 @@ import (
 
 // addContainers lays out onboot, onshutdown and services: for each container a
 // directory with what LinuxKit's init and runc need. The file system of an
-// image stands in the directory of the first container that runs it.
+// image is in the directory of the first container that runs it.
 func (l *layout) addContainers(doc *Document, images map[string]*Image) error {
 	ids := doc.containerIDs()
 	roots := map[string]string{}
@@ -54,7 +54,7 @@ func (s *source) addContainer(doc *Document, dir string, c *Container, img *Imag
 }
 
 // addRoot puts the image's file system, unless another container has it
-// already, and the empty directories that the root is mounted on. It gives the
+// already, and the empty directories that the root is mounted on. It returns the
 // directory that has the file system.
 func (s *source) addRoot(dir, ref string, img *initramfs.Tree, readonly bool, roots map[string]string) (string, error) {
 	if _, ok := roots[ref]; !ok {
@@ -139,7 +139,7 @@ func (s *source) addVolumeImage(ctx context.Context, v *Volume, long string, o O
 	}
 	layouts, ok := o.Images.(LayoutSource)
 	if !ok {
-		return fault.Invalidf("volume %q (line %d): the format oci needs a source that gives whole image indexes, which this one does not; use the format filesystem", v.Name, v.Line)
+		return fault.Invalidf("volume %q (line %d): the format oci needs a source of whole image indexes, which this one does not; use the format filesystem", v.Name, v.Line)
 	}
 	layout, err := layouts.Layout(ctx, long, v.Platforms)
 	if err != nil {

@@ -174,7 +174,7 @@ type field struct {
 	value reflect.Value
 }
 
-// fieldsOf gives a struct's fields, and those of the structs embedded in it, by
+// fieldsOf returns a struct's fields, and those of the structs embedded in it, by
 // the lower case form of their keys.
 func fieldsOf(v reflect.Value) map[string]field {
 	fields := map[string]field{}

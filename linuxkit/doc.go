@@ -1,7 +1,7 @@
 // Package linuxkit turns a LinuxKit document (the YAML that describes a
 // system: kernel, init, onboot, onshutdown, services, volumes, files) and the
 // container images it names into the root file system that an initramfs
-// carries. It gives the tree that `linuxkit build` gives, without that tool.
+// carries. It makes the tree that `linuxkit build` makes, without that tool.
 //
 // The way through: [Parse] checks a document and knows the line of everything
 // in it; [Assemble] loads the images it names, in parallel, and lays them out

@@ -27,7 +27,7 @@ type ImageRef struct {
 	Line int
 }
 
-// MarshalJSON gives the reference as a string.
+// MarshalJSON returns the reference as a string.
 func (r ImageRef) MarshalJSON() ([]byte, error) { return json.Marshal(r.Name) }
 
 // KernelConfig says where the kernel comes from.
@@ -37,7 +37,7 @@ type KernelConfig struct {
 	// Binary is the kernel's path in the image; empty means "kernel".
 	Binary string `json:"binary,omitempty"`
 	// Tar is the path of the tar with the modules; nil means "kernel.tar",
-	// "none" that there is none.
+	// "none" that it has no modules.
 	Tar *string `json:"tar,omitempty"`
 	// UCode is the path of a cpio with processor microcode; nil means none.
 	UCode *string `json:"ucode,omitempty"`
@@ -171,7 +171,7 @@ type ID struct {
 	Number uint32
 }
 
-// MarshalJSON gives the form that the document has.
+// MarshalJSON returns the form that the document has.
 func (id ID) MarshalJSON() ([]byte, error) {
 	if id.Name != "" {
 		return json.Marshal(id.Name)
@@ -192,7 +192,7 @@ type section struct {
 	containers []*Container
 }
 
-// directory gives the path of a section's i-th container in the root file
+// directory returns the path of a section's i-th container in the root file
 // system.
 func (s section) directory(i int) string {
 	name := s.containers[i].Name

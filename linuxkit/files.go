@@ -125,7 +125,7 @@ func setSource(e initramfs.Entry, f *File, o Options) (initramfs.Entry, bool, er
 	return e, true, nil
 }
 
-// findSource gives a file's source; no info when it is optional and missing.
+// findSource returns a file's source; no info when it is optional and missing.
 func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) {
 	if name, err = o.sourcePath(f.Source); err != nil {
 		return "", nil, err
@@ -161,7 +161,7 @@ func (o Options) sourcePath(source string) (string, error) {
 	return filepath.Join(o.WorkDir, source), nil
 }
 
-// metadata gives the document with its references in the long form, as "json"
+// metadata returns the document with its references in the long form, as "json"
 // or "yaml". What is left of a template's comments and anchors is gone.
 func (d *Document) metadata(format string) ([]byte, error) {
 	text, err := json.MarshalIndent(d.withLongReferences(), "", "    ")

@@ -63,7 +63,7 @@ func symlink(name, target string) initramfs.Entry {
 	return initramfs.Entry{Path: name, Type: initramfs.Symlink, Mode: 0o777, Target: target}
 }
 
-// lookup finds what stands at name; symlinks on the way are followed, name
+// lookup finds what is at name; symlinks on the way are followed, name
 // itself is not.
 func lookup(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
 	dir, ok := tree.Resolve(path.Dir(name))

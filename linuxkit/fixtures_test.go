@@ -65,7 +65,7 @@ func content(t testing.TB, e initramfs.Entry) string {
 	return string(data)
 }
 
-// listing gives a line for each entry, in the notation of tree.
+// listing returns a line for each entry, in the notation of tree.
 func listing(t testing.TB, tr *initramfs.Tree) string {
 	t.Helper()
 	var b strings.Builder

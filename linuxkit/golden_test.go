@@ -40,7 +40,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// corpus gives the test images as a user's registry would, through the cache.
+// corpus returns the test images as a user's registry would, through the cache.
 func corpus(t *testing.T) linuxkit.ImageSource {
 	t.Helper()
 	all, err := peertest.Images()

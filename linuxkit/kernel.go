@@ -135,7 +135,7 @@ func (s *source) addMicrocode(e initramfs.Entry, res *Result) error {
 	return s.add(s.own(bootFile(e, e.Path)))
 }
 
-// bootFile gives the content of e a name in boot/, and root as its owner.
+// bootFile returns e under a name in boot/, owned by root.
 func bootFile(e initramfs.Entry, name string) initramfs.Entry {
 	return initramfs.Entry{Path: name, Type: initramfs.Regular, Mode: e.Mode, Size: e.Size, Open: e.Open, Origin: e.Origin}
 }
@@ -163,7 +163,7 @@ func (s *source) addModules(img *initramfs.Tree, conf KernelConfig, name, tempDi
 	return s.graftUnder(&modules)
 }
 
-// randomAccess gives a file's content to read at any offset: its own reader
+// randomAccess returns a file's content to read at any offset: its own reader
 // when that can, else a copy in a file that has no name any more and goes with
 // the last reference to it.
 func randomAccess(e initramfs.Entry, tempDir string) (io.ReaderAt, error) {

@@ -12,7 +12,7 @@ type layout struct {
 	tree    initramfs.Tree
 	modTime time.Time
 	parts   []Part
-	// owner gives the part by the origin of an entry. Every origin begins
+	// owner finds the part by the origin of an entry. Every origin begins
 	// with its part, so that it belongs to one only.
 	owner map[string]int
 }
@@ -83,7 +83,7 @@ func (s *source) file(name string, content []byte) error {
 	return s.add(initramfs.BytesFile(name, content, s.modTime))
 }
 
-// own gives e the time of files that no image holds.
+// own returns e with the time of files that no image holds.
 func (s *source) own(e initramfs.Entry) initramfs.Entry {
 	e.ModTime = s.modTime
 	return e
@@ -98,7 +98,7 @@ func (s *source) graft(at string, tree *initramfs.Tree) error {
 	return s.tree.Graft(at, ours)
 }
 
-// labelled gives a copy of tree whose entries have this part's origins.
+// labelled returns a copy of tree whose entries have this part's origins.
 func (s *source) labelled(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	ours := &initramfs.Tree{}
 	var links []initramfs.Entry
@@ -122,7 +122,7 @@ func (s *source) labelled(tree *initramfs.Tree) (*initramfs.Tree, error) {
 
 // graftUnder puts what tree has and the root file system has not: the same as
 // if tree had been there first, except that a directory of tree goes through a
-// symlink which stands there.
+// symlink that is there.
 func (s *source) graftUnder(tree *initramfs.Tree) error {
 	var links []initramfs.Entry
 	for e := range tree.All() {
@@ -150,7 +150,7 @@ func (s *source) graftUnder(tree *initramfs.Tree) error {
 	return nil
 }
 
-// covers says whether something stands at name in the root file system.
+// covers reports whether something is at name in the root file system.
 func (s *source) covers(name string) bool {
 	_, ok := lookup(&s.tree, name)
 	return ok

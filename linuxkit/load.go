@@ -44,7 +44,7 @@ func loadImages(ctx context.Context, doc *Document, o Options) (map[string]*Imag
 	return images, nil
 }
 
-// wantedImages gives the long references with the place that has each first.
+// wantedImages returns the long references with the place that has each first.
 func (d *Document) wantedImages(o Options) map[string]string {
 	wanted := map[string]string{}
 	want := func(ref, place string, line int) {

@@ -67,7 +67,7 @@ func mergeRuntime(label, doc *Runtime) *Runtime {
 	}
 }
 
-// completeRuntime gives r with every key set, which is the form that LinuxKit's
+// completeRuntime returns r with every key set, which is the form that LinuxKit's
 // init is used to.
 func completeRuntime(r *Runtime) *Runtime {
 	if r == nil {
@@ -92,7 +92,7 @@ func completeRuntime(r *Runtime) *Runtime {
 	}
 }
 
-// pick gives first unless its key was absent.
+// pick returns first unless its key was absent.
 func pick[T any](first, second []T) []T {
 	if first != nil {
 		return first
@@ -107,7 +107,7 @@ func pickMap(first, second map[string]string) map[string]string {
 	return second
 }
 
-// concat gives both lists, or nil when the keys of both were absent.
+// concat returns both lists, or nil when the keys of both were absent.
 func concat(a, b []string) []string {
 	if a == nil && b == nil {
 		return nil

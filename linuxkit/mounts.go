@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// specMounts gives a container's mounts: the usual ones, then tmpfs, binds and
+// specMounts returns a container's mounts: the usual ones, then tmpfs, binds and
 // mounts, of which a later one replaces an earlier one with its destination.
 // Sorted by destination, so that /dev comes before /dev/pts.
 func specMounts(conf ContainerConfig) ([]specs.Mount, error) {

@@ -12,11 +12,11 @@ import (
 
 // Options are what [Assemble] needs beside the document.
 type Options struct {
-	// Images gives the images that the document names.
+	// Images returns the images that the document names.
 	Images ImageSource
 	// Kernel takes the place of the document's kernel image when it is set.
 	Kernel *Kernel
-	// Replace gives the content that an init image has instead of what its
+	// Replace returns the content that an init image has instead of what its
 	// reference names; nil leaves the image out. The keys are references, in
 	// the short or the long form.
 	Replace map[string]*initramfs.Tree
@@ -48,7 +48,7 @@ type ImageSource interface {
 // an OCI image layout, which a volume of the format "oci" holds.
 type LayoutSource interface {
 	ImageSource
-	// Layout gives oci-layout, index.json and blobs/ of the image ref, with
+	// Layout returns oci-layout, index.json and blobs/ of the image ref, with
 	// the given platforms ("linux/arm64") only, or all when there are none.
 	Layout(ctx context.Context, ref string, platforms []string) (*initramfs.Tree, error)
 }
@@ -88,7 +88,7 @@ type Extra struct {
 type Result struct {
 	// Tree is the root file system with /init, without boot/'s content.
 	Tree *initramfs.Tree
-	// Boot holds what stands in boot/: the kernel, cmdline and ucode.cpio, and
+	// Boot holds the content of boot/: the kernel, cmdline and ucode.cpio, and
 	// whatever the init images had there. An initramfs does not need it.
 	Boot *initramfs.Tree
 	// Kernel is the kernel, whose content is its image's; its Path is "kernel".
@@ -111,7 +111,7 @@ type Part struct {
 	Name string
 	// Line is the document's line, 0 when it has none.
 	Line int
-	// Digest identifies an image; zero for what is none.
+	// Digest identifies an image; zero for what is not an image.
 	Digest v1.Hash
 	// Files counts the files in the result that it gave, directories left out,
 	// and Bytes their contents; what a later source replaced is not counted.

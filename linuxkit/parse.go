@@ -56,7 +56,7 @@ func Parse(data []byte) (*Document, error) {
 	return doc, nil
 }
 
-// parseYAML gives the root node of the one document that data must hold.
+// parseYAML returns the root node of the one document that data must hold.
 func parseYAML(data []byte) (*yaml.Node, error) {
 	if len(data) > MaxDocument {
 		return nil, faultAt(1, "", "the document has %d bytes; at most %d are read", len(data), MaxDocument)
@@ -208,7 +208,7 @@ func (f *File) problem() string {
 	return ""
 }
 
-// cleanFilePath gives a file's path relative to the root; "" is none.
+// cleanFilePath returns a file's path relative to the root; "" where it has no path.
 func cleanFilePath(p string) string {
 	return strings.TrimPrefix(path.Clean("/"+p), "/")
 }

@@ -6,7 +6,7 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// SizeParts gives what the result is made of for a size report. Images go by
+// SizeParts returns what the result is made of for a size report. Images go by
 // their repositories, without tags, so that one can be compared with its next
 // version; all files of the document are one part.
 func (r *Result) SizeParts() []size.Part {

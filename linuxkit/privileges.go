@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// capabilityNames gives every capability of Linux by number, as
+// capabilityNames returns every capability of Linux by number, as
 // include/uapi/linux/capability.h has them up to Linux 6.x.
 func capabilityNames() []string {
 	names := strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
@@ -23,7 +23,7 @@ func capabilityNames() []string {
 	return names
 }
 
-// specCapabilities gives the five sets. Effective is the list as it is given;
+// specCapabilities returns the five sets. Effective is the list as it is given;
 // bounding, inheritable and permitted are its union with ambient.
 func specCapabilities(conf ContainerConfig) (*specs.LinuxCapabilities, error) {
 	effective, err := expandCapabilities(conf.Capabilities)
@@ -57,7 +57,7 @@ func expandCapabilities(list []string) ([]string, error) {
 		if strings.EqualFold(name, "all") || strings.EqualFold(name, "none") {
 			return nil, fmt.Errorf("%q must be alone, and is in the list %v (of the image's label and the document's capabilities.add)", name, list)
 		}
-		return nil, fmt.Errorf("%q is no capability: use names such as CAP_NET_ADMIN, all or none", name)
+		return nil, fmt.Errorf("%q is not a capability: use names such as CAP_NET_ADMIN, all or none", name)
 	}
 	return list, nil
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// ExpandReference gives the long form of an image reference as Docker
+// ExpandReference returns the long form of an image reference as Docker
 // understands the short one: "linuxkit/init:v1" is
 // "docker.io/linuxkit/init:v1", "redis" is "docker.io/library/redis". A tag
 // that is not there is not added.

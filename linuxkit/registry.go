@@ -9,7 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Registry gives the images that client finds for the platform p.
+// Registry returns the images that client finds for the platform p.
 func Registry(client *oci.Client, p v1.Platform) ImageSource {
 	return &registry{client, p}
 }

@@ -20,7 +20,7 @@ const specVersion = "1.2.1"
 // configLabel is the image label that says how LinuxKit is to run the image.
 const configLabel = "org.mobyproject.config"
 
-// containerSpec gives the config.json and the runtime part of a container:
+// containerSpec returns the config.json and the runtime part of a container:
 // what the document says over what the image's label says over what the image
 // itself says. ids are the numbers that names stand for.
 func containerSpec(c *Container, image v1.Config, ids map[string]uint32) (*specs.Spec, *Runtime, error) {
@@ -122,7 +122,7 @@ func specUser(conf ContainerConfig, ids map[string]uint32) (specs.User, error) {
 	return user, nil
 }
 
-// number gives the numeric id; nil, "" and "root" are 0.
+// number returns the numeric id; nil, "" and "root" are 0.
 func (id *ID) number(ids map[string]uint32) (uint32, error) {
 	switch {
 	case id == nil || id.Name == "root":
@@ -176,7 +176,7 @@ func specLinux(conf ContainerConfig) (*specs.Linux, error) {
 	}, nil
 }
 
-// specDevices gives the nodes to make and the rules of the device cgroup that
+// specDevices returns the nodes to make and the rules of the device cgroup that
 // let them be used. "all" is a rule for a class of devices, without a node.
 func specDevices(devices []Device) (nodes []specs.LinuxDevice, rules []specs.LinuxDeviceCgroup, err error) {
 	for _, d := range devices {
@@ -195,7 +195,7 @@ func specDevices(devices []Device) (nodes []specs.LinuxDevice, rules []specs.Lin
 	return nodes, rules, nil
 }
 
-// specNamespaces gives the namespaces that are not the host's. Pid is a new one
+// specNamespaces returns the namespaces that are not the host's. Pid is a new one
 // unless said otherwise, the mount namespace always is.
 func specNamespaces(conf ContainerConfig) []specs.LinuxNamespace {
 	kinds := []struct {

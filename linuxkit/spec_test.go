@@ -16,7 +16,7 @@ func TestContainerSpecFaults(t *testing.T) {
 		{"long bind", `binds: ["/a:/b:c:d"]`, "is not SOURCE:DESTINATION"},
 		{"mount without type", `mounts: [{destination: /x}]`, `the mount on "/x" has no type`},
 		{"mount without destination", `mounts: [{type: tmpfs}]`, `the mount of type "tmpfs" has no destination`},
-		{"capability", `capabilities: [NET_ADMIN]`, `capabilities: "NET_ADMIN" is no capability`},
+		{"capability", `capabilities: [NET_ADMIN]`, `capabilities: "NET_ADMIN" is not a capability`},
 		{"all among others", `capabilities: [CAP_CHOWN, all]`, `"all" must be alone`},
 		{"ambient", `ambient: [CAP_NOTHING]`, `ambient: "CAP_NOTHING"`},
 		{"short rlimit", `rlimits: ["nofile,1"]`, `rlimit "nofile,1": it is not NAME,SOFT,HARD`},

@@ -12,7 +12,7 @@ import (
 // (the image's files), tmp and merged (what containers see).
 func (v *Volume) directory() string { return "containers/volumes/" + v.Name }
 
-// withVolumes gives c with the volumes' paths in the place of their names in
+// withVolumes returns c with the volumes' paths in the place of their names in
 // binds and bind mounts. Sources that begin with a slash are no volumes.
 func (d *Document) withVolumes(c *Container) (*Container, error) {
 	out := *c

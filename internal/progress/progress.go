@@ -1,4 +1,4 @@
-// Package progress carries what the rooms report while they work: tasks that
+// Package progress carries what the packages report while they work: tasks that
 // start, advance and end, notes and warnings. It formats nothing and imports
 // nothing of this module; the faces (terminal, plain, GitHub, JSON) live in
 // cmd and implement [Sink].
@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 )
 
-// Kind says what an [Event] tells.
+// Kind is the kind of an [Event].
 type Kind int
 
 // The kinds of events. A task sends Started, then any number of Advanced, then
@@ -61,7 +61,7 @@ type Discard struct{}
 // Report implements [Sink].
 func (Discard) Report(Event) {}
 
-// Or gives s, or [Discard] when s is nil.
+// Or returns s, or [Discard] when s is nil.
 func Or(s Sink) Sink {
 	if s == nil {
 		return Discard{}

@@ -50,7 +50,7 @@ type Decompressor struct {
 	Trailing func()
 }
 
-// IsCompressed tells whether data that starts with start, of at least 6 bytes
+// IsCompressed reports whether data that starts with start, of at least 6 bytes
 // if there are as many, is in a format that [Decompress] undoes.
 func IsCompressed(start []byte) bool { return formatOf(start) != nil }
 

@@ -15,7 +15,7 @@ import (
 // GNU tar and Docker write them.
 const xattrRecord = "SCHILY.xattr."
 
-// errNoFile says that an entry is none of the archive's files: its own root.
+// errNoFile says that an entry is not a file of the archive, but its root.
 var errNoFile = errors.New("the archive's own root")
 
 // entry translates a header and remembers what it makes.
@@ -103,7 +103,7 @@ func typeOf(h *tar.Header) (initramfs.Type, error) {
 	case tar.TypeFifo:
 		return initramfs.Fifo, nil
 	}
-	return 0, fmt.Errorf("%q has the type %q, which is none of a file system's", h.Name, h.Typeflag)
+	return 0, fmt.Errorf("%q has the type %q, which is not a type of file", h.Name, h.Typeflag)
 }
 
 // Adjustment is a change to a file whose header says more than Linux takes.

@@ -39,7 +39,7 @@ func (s *blockSource) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isSparse tells whether a file's bytes in the archive differ from its
+// isSparse reports whether a file's bytes in the archive differ from its
 // content: GNU tar's own format, and the three that it writes with PAX.
 func isSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {

@@ -15,7 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// isLocal says whether the Engine has the container's image, for the right
+// isLocal reports whether the Engine has the container's image, for the right
 // architecture. Without an Engine it has not.
 func (e *ensurer) isLocal(ctx context.Context, c Container) (bool, error) {
 	docker, err := e.docker(ctx)

@@ -109,7 +109,7 @@ type ensurer struct {
 
 func (e *ensurer) platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: e.Arch} }
 
-// docker gives the engine, or why there is none.
+// docker returns the engine, or the reason why it cannot be used.
 func (e *ensurer) docker(ctx context.Context) (*client.Client, error) {
 	e.once.Do(func() {
 		if e.Connect == nil {

@@ -24,7 +24,7 @@ import (
 // Export writes an image to a gzip-compressed file in dir that `docker load`
 // reads, under the name that build.sh gives it: the last element of the
 // reference with a dash for the colon. The bytes depend on the image and the
-// reference only. It gives the file's path.
+// reference only. It returns the file's path.
 func Export(ctx context.Context, img *oci.Image, reference, dir string, s progress.Sink) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("exporting %q: %w", reference, err)

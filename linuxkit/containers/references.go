@@ -37,7 +37,7 @@ const proxyList = "bash/hook-lk-containers.sh"
 
 const proxyPrefix = "hook-linuxkit-"
 
-// List gives the checkout's containers, sorted by name. Base is what their
+// List returns the checkout's containers, sorted by name. Base is what their
 // references begin with, as HOOK_LK_CONTAINERS_OCI_BASE; dockerArch is amd64 or
 // arm64.
 func List(checkout fs.FS, base, dockerArch string) ([]Container, error) {

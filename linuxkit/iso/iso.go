@@ -132,7 +132,7 @@ func readLoader(c Content) ([]byte, error) {
 	if err := copyContent(&buf, c); err != nil {
 		return nil, fmt.Errorf("reading the boot loader: %w", err)
 	}
-	// An EFI program is a PE file; a shell script or a package is none.
+	// An EFI program is a PE file; a shell script or a package is not.
 	if !bytes.HasPrefix(buf.Bytes(), []byte("MZ")) {
 		return nil, fault.Invalidf("the boot loader is no EFI program: it does not begin with MZ")
 	}

@@ -30,7 +30,7 @@ func loaderPaths(arch string) []string {
 }
 
 // FindLoader finds a boot loader for arch (amd64, arm64) in the file system of
-// an image or a distribution's package, and gives its path there.
+// an image or a distribution's package, and returns its path there.
 func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
 	for _, path := range loaderPaths(arch) {
 		at, ok := tree.Resolve(path)
@@ -49,7 +49,7 @@ func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
 }
 
 // LocalLoader finds the boot loader that this machine's distribution has for
-// arch, in the file system root ([os.DirFS] of "/"), and gives its path.
+// arch, in the file system root ([os.DirFS] of "/"), and returns its path.
 func LocalLoader(root fs.FS, arch string) (Content, string, error) {
 	content, path, err := findIn(root, loaderPaths(arch)[3:])
 	if err == nil && path == "" {
@@ -59,7 +59,7 @@ func LocalLoader(root fs.FS, arch string) (Content, string, error) {
 }
 
 // DirLoader finds a boot loader for arch in a directory: an EFI program itself,
-// or an unpacked package or image. It gives its path there.
+// or an unpacked package or image. It returns its path there.
 func DirLoader(dir fs.FS, arch string) (Content, string, error) {
 	content, path, err := findIn(dir, loaderPaths(arch))
 	if err == nil && path == "" {
@@ -68,7 +68,7 @@ func DirLoader(dir fs.FS, arch string) (Content, string, error) {
 	return content, path, err
 }
 
-// findIn gives the first of the paths that is there; none is an empty path.
+// findIn returns the first of the paths that is there; "" when none of them is.
 func findIn(root fs.FS, paths []string) (Content, string, error) {
 	for _, path := range paths {
 		info, err := fs.Stat(root, path)
@@ -84,6 +84,6 @@ func findIn(root fs.FS, paths []string) (Content, string, error) {
 }
 
 func missingLoader(where, arch string) error {
-	return fault.Invalidf("looking for a boot loader for %s: there is none %s (%s): install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
+	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s): install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
 		arch, where, strings.Join(loaderPaths(arch), ", "), arch)
 }

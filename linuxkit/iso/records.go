@@ -166,7 +166,7 @@ func extensionReference() []byte {
 	return append(header, text...)
 }
 
-// posix gives a file its mode (RRIP, 4.1.1): readable by all, owned by root.
+// posix returns the record of a file's mode (RRIP, 4.1.1): readable by all, owned by root.
 func posix(n *node) []byte {
 	mode, links := uint32(0o100444), uint32(1)
 	if n.isDir {

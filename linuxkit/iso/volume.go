@@ -86,7 +86,7 @@ func (n *node) child(name string, isDir bool) *node {
 	return n.children[at]
 }
 
-// identifier gives the plain ISO 9660 form of a name: "grub.cfg" is
+// identifier returns the plain ISO 9660 form of a name: "grub.cfg" is
 // "GRUB.CFG;1", ".disk" is "_DISK".
 func identifier(name string, isDir bool) string {
 	base, ext, _ := strings.Cut(name, ".")
@@ -106,7 +106,7 @@ func identifier(name string, isDir bool) string {
 	return base + "." + strings.Map(allowed, strings.ToUpper(ext)) + ";1"
 }
 
-// directories gives all directories as the path table has them: by depth, then
+// directories returns all directories as the path table has them: by depth, then
 // by the parent's number, then by id.
 func (v *volume) directories() []*node {
 	list := []*node{v.root}
@@ -121,7 +121,7 @@ func (v *volume) directories() []*node {
 	return list
 }
 
-// layout gives everything its place: directories, the continuation area, the
+// layout assigns everything its place: directories, the continuation area, the
 // boot image, the files, small ones first.
 func (v *volume) layout() (files []*node, err error) {
 	next := uint64(firstDirectory)

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Duplicate is one content that stands in several files.
+// Duplicate is one content that several files have.
 type Duplicate struct {
 	// Size is the content's length in bytes.
 	Size int64 `json:"size"`
@@ -65,7 +65,7 @@ func byWaste(a, b Duplicate) int {
 func (d Duplicate) Waste() int64 { return d.Size * int64(len(d.Paths)-1) }
 
 // Link makes files that are equal in every respect (content, mode, owner, time
-// and extended attributes) hard links to one of them, and gives how many and
+// and extended attributes) hard links to one of them, and returns how many and
 // what that saves in the archive, in bytes.
 //
 // In the initramfs, and in the memory that the kernel unpacks it to, each

@@ -188,7 +188,7 @@ func (r *Report) Check(limit int64, before *Report) error {
 	return fault.Failedf("%s: leave something out, or raise the budget", text)
 }
 
-// Grown gives the parts that have more bytes than in the report before, which
+// Grown returns the parts that have more bytes than in the report before, which
 // may be nil, with how many more; new ones with all of theirs. The most first.
 func (r *Report) Grown(before *Report) []Part {
 	if before == nil {
@@ -217,7 +217,7 @@ func describe(parts []Part, sign string) string {
 	return strings.Join(texts, ", ")
 }
 
-// Text gives a number of bytes as people read it: "12.3 MB". Units are powers
+// Text returns a number of bytes as people read it: "12.3 MB". Units are powers
 // of 1000.
 func Text(bytes int64) string {
 	units := []string{"B", "kB", "MB", "GB", "TB"}

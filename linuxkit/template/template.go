@@ -22,7 +22,7 @@ const MaxSize = 4 << 20
 
 // Expand replaces $NAME and ${NAME} by the value of every name that is in vars,
 // and leaves every other one as it is. A HOOK_ variable that is not in vars, or
-// is empty there, is an error that names it and its line, unless it stands in a
+// is empty there, is an error that names it and its line, unless it is in a
 // line that is a comment; so is a value that does not fit into one line.
 func Expand(template []byte, vars map[string]string) ([]byte, error) {
 	if len(template) > MaxSize {
