@@ -1,12 +1,12 @@
-// Package container configures and compiles kernels in containers, through the
-// Docker API alone: nothing is bind-mounted, so that the engine may be on
-// another machine. What goes in and out are tar streams; what stays are named
-// volumes: the unpacked source, the objects of each flavor, and ccache's cache.
-// The next build compiles only what changed.
+// Package container configures and compiles kernels in containers. It uses only
+// the Docker API: nothing is bind-mounted, so the engine may be on another
+// machine. Inputs and outputs are tar streams. Named volumes keep the unpacked
+// source, the objects of each flavor, and ccache's cache, so the next build
+// compiles only what changed.
 //
-// A container's name is its lock: two hookbuilds that work on one flavor have
-// the same volumes and therefore the same name, and the second waits. So do two
-// that unpack one archive, which their flavors share.
+// A container's name is its lock: two hookbuilds that work on one flavor use
+// the same volumes and therefore the same name, so the second waits. The same
+// holds for two that unpack the same archive, which their flavors share.
 package container
 
 import (
@@ -26,22 +26,23 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// Options say how kernels are built.
+// Options configure how kernels are built.
 type Options struct {
-	// Image is a builder image of the site's own; empty means the one that
+	// Image is the user's own builder image; empty means the one that
 	// hookbuild builds from [Dockerfile].
 	Image string
 	// Base is the base of hookbuild's own builder image; empty means
 	// "debian:stable".
 	Base string
-	// Network is the Docker network that the own builder image is built in
-	// ("host"); empty means the engine's default. Kernels are built without a
-	// network.
+	// Network is the Docker network in which hookbuild's own builder image is
+	// built ("host"); empty means the engine's default. Kernels are built
+	// without a network.
 	Network string
-	// Jobs is how many compilers run at once; 0 means one for each of the
-	// engine's cores.
+	// Jobs is the number of compilers that run at once; 0 means one per core
+	// of the engine.
 	Jobs int
-	// LogDir gets the complete output of each build; it is made when missing.
+	// LogDir receives the complete output of each build. It is created if
+	// missing.
 	LogDir   string
 	Progress progress.Sink
 }
@@ -50,10 +51,10 @@ type Options struct {
 type Builder struct {
 	o      Options
 	docker client.APIClient
-	// arch and cores are the engine's.
+	// arch and cores are those of the engine.
 	arch  string
 	cores int
-	// sent has the volumes that this builder has copied a directory into.
+	// sent holds the volumes into which this builder has copied a directory.
 	sent sync.Map
 }
 
@@ -62,11 +63,11 @@ type Builder struct {
 func Open(ctx context.Context, o Options) (*Builder, error) {
 	docker, err := dockerhost.Connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("building a kernel: %w (without Docker, kernels come by --kernel image:REF, latest, deb:FILE or dir:DIR)", err)
+		return nil, fmt.Errorf("building a kernel: %w (without Docker, use --kernel image:REF, latest, deb:FILE or dir:DIR)", err)
 	}
 	info, err := docker.Info(ctx)
 	if err != nil {
-		return nil, outside("asking the Docker engine what it is: %w", err)
+		return nil, outside("asking the Docker engine for its version: %w", err)
 	}
 	return &Builder{o: o, docker: docker, arch: info.Architecture, cores: info.NCPU}, nil
 }
@@ -86,16 +87,16 @@ type Target struct {
 	Defconfig []byte
 }
 
-// Source is where a kernel's source is. One of Archive and Dir is set.
+// Source is the location of a kernel's source. Either Archive or Dir is set.
 type Source struct {
-	// Archive is a tar file, compressed by xz, gzip, bzip2 or zstd, with one
-	// directory at its top; SHA256 is its checksum in hex.
+	// Archive is a tar file, compressed by xz, gzip, bzip2 or zstd, with a
+	// single top directory. SHA256 is its checksum in hex.
 	Archive, SHA256 string
 	// Dir is an unpacked source, which is copied for each build.
 	Dir string
 }
 
-// id names the source's content, or for a directory its place.
+// id identifies the source's content, or a directory's path.
 func (s Source) id() string {
 	if s.Dir != "" {
 		return "dir-" + shortHash(s.Dir)
@@ -108,7 +109,7 @@ func shortHash(text string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// toolchain holds what differs between the architectures.
+// toolchain holds the differences between the architectures.
 type toolchain struct {
 	kernelArch string // the kernel's own name
 	cross      string // prefix of the compiler's programs
@@ -117,7 +118,8 @@ type toolchain struct {
 	image      string // the image's path below the objects
 }
 
-// toolchainOf is called with checked architectures only.
+// toolchainOf returns the toolchain for an architecture that was checked
+// before.
 func toolchainOf(arch string) (toolchain, error) {
 	switch arch {
 	case "x86_64":
@@ -125,7 +127,7 @@ func toolchainOf(arch string) (toolchain, error) {
 	case "aarch64":
 		return toolchain{"arm64", "aarch64-linux-gnu-", "gcc-aarch64-linux-gnu", "Image", "arch/arm64/boot/Image"}, nil
 	}
-	return toolchain{}, fault.Usagef("building a kernel for %q: only x86_64 and aarch64 are known", arch)
+	return toolchain{}, fault.Usagef("building a kernel for %q: only x86_64 and aarch64 are supported", arch)
 }
 
 func (b *Builder) jobs() int {
@@ -135,8 +137,9 @@ func (b *Builder) jobs() int {
 	return max(b.cores, 1)
 }
 
-// sourceVolume names the volume of the source. A directory's is the flavor's own:
-// it is copied for each build, which must not happen during another's.
+// sourceVolume returns the volume of the source. A directory has one per
+// flavor: it is copied for each build, which must not happen during another
+// build.
 func (t Target) sourceVolume() string {
 	if t.Source.Dir != "" {
 		return "hookbuild-source-" + t.Flavor + "-" + t.Source.id()
@@ -144,10 +147,12 @@ func (t Target) sourceVolume() string {
 	return "hookbuild-source-" + t.Source.id()
 }
 
-// container names what works on the flavor's volumes.
+// container returns the name of the container that works on the flavor's
+// volumes.
 func (t Target) container() string { return "hookbuild-" + t.Flavor + "-" + t.Source.id() }
 
-// unpacker names what fills the volume of the source.
+// unpacker returns the name of the container that fills the volume of the
+// source.
 func (t Target) unpacker() string {
 	if t.Source.Dir != "" {
 		return t.container()
@@ -155,7 +160,7 @@ func (t Target) unpacker() string {
 	return t.sourceVolume()
 }
 
-// volumes names the target's volumes by where they are mounted.
+// volumes returns the target's volumes by mount point.
 func (t Target) volumes() map[string]string {
 	return map[string]string{
 		"/src":    t.sourceVolume(),
@@ -164,27 +169,28 @@ func (t Target) volumes() map[string]string {
 	}
 }
 
-// environment is set in all containers for the target.
+// environment returns the variables that are set in all containers for the
+// target.
 func (b *Builder) environment(tools toolchain) []string {
 	return []string{
 		"ARCH=" + tools.kernelArch, "CROSS_COMPILE=" + tools.cross,
 		"KERNEL_TARGET=" + tools.target, "KERNEL_IMAGE=" + tools.image,
 		"KBUILD_BUILD_USER=hook", "KBUILD_BUILD_HOST=tinkerbell", "KCFLAGS=-fno-pie",
 		// The #1 in the kernel's version string. By default the kernel counts
-		// the links in the objects' directory, so that a kernel that was built
-		// there again would differ from one that was built once.
+		// the links in the objects' directory, so a kernel that was rebuilt
+		// there would differ from one that was built once.
 		"KBUILD_BUILD_VERSION=1",
 		fmt.Sprintf("JOBS=%d", b.jobs()),
 		"CCACHE_DIR=/ccache", "CCACHE_MAXSIZE=5G",
 	}
 }
 
-// outside marks an error as Docker's.
+// outside returns an error about Docker.
 func outside(format string, args ...any) error {
 	return fault.Outsidef(format, args...)
 }
 
-// engineArch names the engine's architecture as targets do.
+// engineArch returns the engine's architecture by the name that targets use.
 func engineArch(arch string) string {
 	switch strings.ToLower(arch) {
 	case "x86_64", "amd64":

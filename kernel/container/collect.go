@@ -14,11 +14,11 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// mostSmall bounds the files that are held in memory: configurations, and the
+// mostSmall limits the files that are held in memory: configurations, and all
 // Kconfig files together.
 const mostSmall = 64 << 20
 
-// eachOutput returns the files that a script left in /job/out.
+// eachOutput calls take for each file that a script left in /job/out.
 func (b *Builder) eachOutput(ctx context.Context, id string, take func(name string, size int64, content io.Reader) error) error {
 	stream, _, err := b.docker.CopyFromContainer(ctx, id, "/job/out")
 	if err != nil {
@@ -72,8 +72,8 @@ func (b *Builder) saveOutputs(ctx context.Context, id, dir string) error {
 	return task.End(err, "")
 }
 
-// kconfigFiles opens the archive of Kconfig files. It is held in memory: some
-// 1 500 files of together 6 MB.
+// kconfigFiles reads the archive of Kconfig files into memory: about 1 500
+// files, 6 MB in total.
 func kconfigFiles(archive []byte) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	r := tar.NewReader(bytes.NewReader(archive))

@@ -13,19 +13,20 @@ import (
 	"hookbuild/kernel/kconfig"
 )
 
-// CompileOptions say how a kernel is compiled.
+// CompileOptions configure how a kernel is compiled.
 type CompileOptions struct {
-	// Strip removes what modules do not need at run time (debugging symbols).
+	// Strip removes the parts of modules that are not needed at run time
+	// (debugging symbols).
 	Strip bool
-	// Time is the build time that the kernel reports; the zero time is 1970.
-	// It is one of the inputs that decide the kernel's bytes.
+	// Time is the build time that the kernel reports; the zero time means
+	// 1970. The kernel's bytes depend on it.
 	Time time.Time
 }
 
-// Compile builds the kernel and puts kernel, kernel.tar, dtbs.tar.gz,
+// Compile builds the kernel and writes kernel, kernel.tar, dtbs.tar.gz,
 // System.map and config into dir, which appears complete or not at all. It
 // returns a sentence for each line of the target's configuration that the
-// source did not take.
+// source did not accept.
 func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir string) (lost []string, err error) {
 	tools, err := toolchainOf(t.Arch)
 	if err != nil {
@@ -64,8 +65,8 @@ func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir s
 	return lost, os.Rename(part, dir)
 }
 
-// takeLost explains the lines that the compiled kernel's configuration lacks,
-// and removes the Kconfig files that it was left for that.
+// takeLost explains the lines that the compiled kernel's configuration lacks.
+// It removes the Kconfig files, which were kept for that.
 func takeLost(t Target, dir string) ([]string, error) {
 	archive := filepath.Join(dir, "kconfig.tar")
 	files, err := os.ReadFile(archive)

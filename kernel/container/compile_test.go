@@ -75,7 +75,7 @@ func TestKernel(t *testing.T) {
 		old := target
 		old.Defconfig = append(bytes.Clone(target.Defconfig), "CONFIG_RENAMED_SINCE=y\nCONFIG_LOG_BUF_SHIFT=99\n"...)
 		c, err := b.Configure(t.Context(), old, nil)
-		if err != nil || len(c.Lost) != 2 || !strings.Contains(c.Lost[0], "CONFIG_RENAMED_SINCE=y") || !strings.Contains(c.Lost[1], "it takes numbers from 12 to 25") {
+		if err != nil || len(c.Lost) != 2 || !strings.Contains(c.Lost[0], "CONFIG_RENAMED_SINCE=y") || !strings.Contains(c.Lost[1], "it accepts numbers from 12 to 25") {
 			t.Errorf("the lost lines are %+v, %v", c, err)
 		}
 		if c, err = b.Configure(t.Context(), target, nil); err != nil || len(c.Lost) > 0 {
@@ -183,7 +183,7 @@ func TestTurns(t *testing.T) {
 		_, err := b.Configure(t.Context(), target, nil)
 		second <- err
 	}()
-	for !r.has("another hookbuild works on this flavor or source") {
+	for !r.has("another hookbuild is working on this flavor or source") {
 		time.Sleep(100 * time.Millisecond)
 	}
 	cancel()

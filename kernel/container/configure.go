@@ -11,21 +11,21 @@ import (
 
 // Configured is the result of configuring a kernel.
 type Configured struct {
-	// Before and After are the whole configurations.
+	// Before and After are complete configurations.
 	Before, After *kconfig.Config
-	// Defconfig is the new one, as savedefconfig writes it.
+	// Defconfig is the new defconfig, as savedefconfig writes it.
 	Defconfig []byte
 	// Lost has a sentence for each line of the target's configuration that the
-	// source did not take. The new Defconfig lacks them.
+	// source did not accept. The new Defconfig lacks these lines.
 	Lost []string
 }
 
-// Changes lists what differs between before and after.
+// Changes returns the differences between Before and After.
 func (c *Configured) Changes() []kconfig.Change { return kconfig.Diff(c.Before, c.After) }
 
-// Configure applies requests to the target's configuration. When one of them
-// does not take, the error says why (a [*kconfig.UnmetError]), and the result is
-// returned as well.
+// Configure applies requests to the target's configuration. If one of them does
+// not take effect, it returns the result together with an error that says why
+// (a [*kconfig.UnmetError]).
 func (b *Builder) Configure(ctx context.Context, t Target, requests []kconfig.Request) (*Configured, error) {
 	outputs, err := b.configure(ctx, t, "configure", requests, nil)
 	if err != nil {
@@ -48,8 +48,8 @@ func (b *Builder) Configure(ctx context.Context, t Target, requests []kconfig.Re
 	return c, kconfig.Check(requests, c.After, tree)
 }
 
-// lostLines explains which lines of the target's configuration are not in the
-// one that the source made of it.
+// lostLines explains which lines of the target's configuration are missing in
+// the one that the source made from it.
 func lostLines(t Target, made *kconfig.Config, archive []byte) ([]string, error) {
 	given, err := kconfig.Parse(bytes.NewReader(t.Defconfig), "the configuration of "+t.Flavor)
 	if err != nil {
@@ -71,8 +71,8 @@ func (b *Builder) Menuconfig(ctx context.Context, t Target, terminal *Terminal) 
 	return b.interactive(ctx, t, "menuconfig", terminal)
 }
 
-// Shell opens a shell in the container with the kernel's source, on the user's
-// terminal.
+// Shell opens a shell on the user's terminal, in the container with the
+// kernel's source.
 func (b *Builder) Shell(ctx context.Context, t Target, terminal *Terminal) (*Configured, error) {
 	return b.interactive(ctx, t, "shell", terminal)
 }
@@ -85,7 +85,7 @@ func (b *Builder) interactive(ctx context.Context, t Target, step string, termin
 	return readConfigured(outputs)
 }
 
-// configure prepares image and source and runs the script.
+// configure prepares the image and the source and runs the script.
 func (b *Builder) configure(ctx context.Context, t Target, step string, requests []kconfig.Request, terminal *Terminal) (map[string][]byte, error) {
 	tools, err := toolchainOf(t.Arch)
 	if err != nil {

@@ -73,7 +73,7 @@ func TestFailed(t *testing.T) {
 		code        int64
 		lines, want string
 	}{
-		{2, "enic.c:5: error: x", "exit code 2; the whole output is in /log, its last lines are:\nenic.c:5: error: x"},
+		{2, "enic.c:5: error: x", "exit code 2; the complete output is in /log, its last lines are:\nenic.c:5: error: x"},
 		{2, "write: No space left on device", "the engine's disk is full"},
 		{137, "Killed", "fewer --jobs"},
 	} {
@@ -325,7 +325,7 @@ func TestTurn(t *testing.T) {
 			}
 			second := make(chan error, 1)
 			go func() { second <- c.then(b) }()
-			for !r.has("another hookbuild works on this flavor or source " + c.want) {
+			for !r.has("another hookbuild is working on this flavor or source " + c.want) {
 				time.Sleep(50 * time.Millisecond)
 			}
 			if err := b.remove(t.Context(), id); err != nil {

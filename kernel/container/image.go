@@ -25,16 +25,16 @@ import (
 //go:embed files/Dockerfile
 var dockerfile string
 
-// Dockerfile returns the recipe of the builder image, for sites that keep one
-// of their own. Its arguments are BASE (default debian:stable) and COMPILER, the
-// Debian package of the target's compiler.
+// Dockerfile returns the Dockerfile of the builder image, for sites that
+// maintain their own. Its arguments are BASE (default debian:stable) and
+// COMPILER, the Debian package of the target's compiler.
 func Dockerfile() string { return dockerfile }
 
 const defaultBase = "debian:stable"
 
-// ensureImage returns the builder image for a target. One that the user named
-// is pulled where the engine lacks it, and must have the tools; hookbuild's own
-// is built.
+// ensureImage returns the builder image for a target. It pulls an image that
+// the user named if the engine lacks it, and checks its tools. Otherwise it
+// builds hookbuild's own.
 func (b *Builder) ensureImage(ctx context.Context, t Target, tools toolchain) (string, error) {
 	if b.o.Image != "" {
 		if err := b.pullIfMissing(ctx, b.o.Image); err != nil {
@@ -58,8 +58,8 @@ func (b *Builder) ensureImage(ctx context.Context, t Target, tools toolchain) (s
 	return tag, task.End(b.buildImage(ctx, tag, base, tools, task), "")
 }
 
-// checkTools looks for the programs that compile a kernel in the user's image,
-// before a source is sent there.
+// checkTools checks that the user's image has the programs that compile a
+// kernel, before a source is sent to it.
 func (b *Builder) checkTools(ctx context.Context, t Target, tools toolchain) error {
 	var outputs map[string][]byte
 	err := b.run(ctx, job{
@@ -79,17 +79,18 @@ func (b *Builder) checkTools(ctx context.Context, t Target, tools toolchain) err
 	if len(missing) == 0 {
 		return nil
 	}
-	return fault.Invalidf("using the builder image %q: it lacks the programs %s; add them (kernel/container/files/Dockerfile shows what is installed), or leave --builder-image out",
+	return fault.Invalidf("using the builder image %q: it lacks the programs %s; add them (kernel/container/files/Dockerfile shows what is installed), or omit --builder-image",
 		b.o.Image, strings.Join(missing, ", "))
 }
 
-// imageTag names the builder image by what it is made of and for which engine.
+// imageTag returns the name of the builder image, which identifies its inputs
+// and the engine's architecture.
 func imageTag(tools toolchain, base, arch string) string {
 	return fmt.Sprintf("hookbuild-builder-%s:%s", tools.kernelArch, shortHash(dockerfile+"\x00"+base+"\x00"+engineArch(arch)))
 }
 
-// buildImage has the engine build the image. The context is the Dockerfile
-// alone.
+// buildImage makes the engine build the image. The build context holds only the
+// Dockerfile.
 func (b *Builder) buildImage(ctx context.Context, tag, base string, tools toolchain, task *progress.Task) error {
 	files, err := tarOf(map[string][]byte{"Dockerfile": []byte(dockerfile)})
 	if err != nil {
@@ -106,12 +107,12 @@ func (b *Builder) buildImage(ctx context.Context, tag, base string, tools toolch
 	defer response.Body.Close()
 	lines := &tail{task: task}
 	if err := readBuild(response.Body, lines); err != nil {
-		return outside("building the builder image %q on %q: %w; its last lines:\n%s\n(--builder-image takes one of your own)", tag, base, err, lines)
+		return outside("building the builder image %q on %q: %w; its last lines:\n%s\n(--builder-image uses an image of your own)", tag, base, err, lines)
 	}
 	return nil
 }
 
-// readBuild follows the engine's report of a build.
+// readBuild reads the engine's report of a build.
 func readBuild(r io.Reader, lines io.Writer) error {
 	messages := json.NewDecoder(r)
 	for {
@@ -134,7 +135,7 @@ func readBuild(r io.Reader, lines io.Writer) error {
 }
 
 // loginsFor returns the credentials of docker login for the base image's
-// registry. Without any the engine pulls anonymously.
+// registry. If there are none, the engine pulls anonymously.
 func loginsFor(base string) map[string]registry.AuthConfig {
 	ref, err := name.ParseReference(base)
 	if err != nil {
@@ -155,7 +156,7 @@ func loginsFor(base string) map[string]registry.AuthConfig {
 	}}
 }
 
-// tarOf packs small files.
+// tarOf returns a tar archive of small files.
 func tarOf(files map[string][]byte) (io.Reader, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -171,19 +172,19 @@ func tarOf(files map[string][]byte) (io.Reader, error) {
 	return &out, w.Close()
 }
 
-// tail reports a program's lines as a task's output and keeps the last ones, and
-// the first errors: of many compilers at once, the others run on after one
-// failed.
+// tail reports a program's lines as a task's output. It keeps the last lines
+// and the first errors: with many compilers at once, the others continue after
+// one has failed.
 type tail struct {
 	task   *progress.Task
-	log    io.Writer // gets everything, when set
+	log    io.Writer // receives everything, if set
 	rest   string
-	errors []string // that have left last
+	errors []string // that are no longer among last
 	last   []string
 }
 
-// lastLines is how much of a program's output an error shows, mostErrors how
-// many errors from before that.
+// lastLines is the number of last lines of a program's output in an error.
+// mostErrors is the number of errors from the output before them.
 const (
 	lastLines  = 15
 	mostErrors = 10
@@ -226,7 +227,7 @@ func (t *tail) add(line string) {
 	}
 }
 
-// String is the errors and the last lines.
+// String returns the errors and the last lines.
 func (t *tail) String() string {
 	return strings.Join(slices.Concat(t.errors, t.last, []string{t.rest}), "\n")
 }

@@ -23,7 +23,7 @@ import (
 //go:embed files/*.sh
 var scripts embed.FS
 
-// Labels mark what hookbuild made in an engine.
+// Labels of everything that hookbuild creates in an engine.
 const (
 	labelFlavor = "org.hookbuild.flavor"
 	labelStep   = "org.hookbuild.step"
@@ -34,21 +34,21 @@ type job struct {
 	target Target
 	// step is a verb for messages: "compile".
 	step string
-	// script is the one of files/ that runs.
+	// script is the script in files/ that runs.
 	script string
 	image  string
 	env    []string
-	// files go to /job, prepare puts large ones into the container.
+	// files are written to /job; prepare puts large ones into the container.
 	files   map[string][]byte
 	prepare func(ctx context.Context, id string) error
 	// terminal attaches the user; nil means that the output is logged.
 	terminal *Terminal
-	// collect takes what the script left, when it succeeded.
+	// collect reads the script's results after it succeeded.
 	collect func(ctx context.Context, id string) error
 }
 
-// run makes the container, waits its turn, runs the script and removes the
-// container whatever happens.
+// run creates the container, waits for its turn, runs the script, and removes
+// the container in any case.
 func (b *Builder) run(ctx context.Context, j job) (err error) {
 	id, err := b.create(ctx, j)
 	if err != nil {
@@ -69,8 +69,8 @@ func (b *Builder) run(ctx context.Context, j job) (err error) {
 	return j.collect(ctx, id)
 }
 
-// create makes the container. Its name is the lock of its volumes: create waits
-// while another container has it.
+// create creates the container. Its name is the lock of its volumes: create
+// waits while another container has it.
 func (b *Builder) create(ctx context.Context, j job) (string, error) {
 	name := j.target.container()
 	if j.script == unpackScript {
@@ -97,7 +97,7 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 		case err == nil:
 			return created.ID, nil
 		case !errdefs.IsConflict(err):
-			return "", outside("making a container to %s %s in: %w", j.step, j.target.Flavor, err)
+			return "", outside("creating a container to %s %s in: %w", j.step, j.target.Flavor, err)
 		}
 		if err := wait.next(ctx); err != nil {
 			return "", err
@@ -105,7 +105,8 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 	}
 }
 
-// remove works after an interruption too, when ctx has ended.
+// remove removes a container. It works even after an interruption, when ctx has
+// ended.
 func (b *Builder) remove(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
@@ -116,7 +117,7 @@ func (b *Builder) remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// copyIn puts the scripts and the job's files into the container.
+// copyIn copies the scripts and the job's files into the container.
 func (b *Builder) copyIn(ctx context.Context, id string, j job) error {
 	files := map[string][]byte{}
 	for _, name := range []string{"common.sh", j.script} {
@@ -142,7 +143,7 @@ func (b *Builder) copyIn(ctx context.Context, id string, j job) error {
 	return j.prepare(ctx, id)
 }
 
-// follow runs the script, with its output in the log.
+// follow runs the script and logs its output.
 func (b *Builder) follow(ctx context.Context, id string, j job) (err error) {
 	log, err := b.openLog(j)
 	if err != nil {
@@ -158,7 +159,7 @@ func (b *Builder) follow(ctx context.Context, id string, j job) (err error) {
 	return task.End(err, "")
 }
 
-// start runs the container to its end and returns its exit code.
+// start runs the container to completion and returns its exit code.
 func (b *Builder) start(ctx context.Context, id string, out io.Writer) (int64, error) {
 	stream, err := b.docker.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
@@ -194,29 +195,29 @@ func awaitExit(ctx context.Context, done <-chan container.WaitResponse, failed <
 	}
 }
 
-// openLog creates the log of a step, or empties an old one.
+// openLog creates the log of a step, or truncates an old one.
 func (b *Builder) openLog(j job) (*os.File, error) {
 	if err := os.MkdirAll(b.o.LogDir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the directory for the logs: %w", err)
+		return nil, fmt.Errorf("creating the directory for the logs: %w", err)
 	}
 	step, _, _ := strings.Cut(j.step, " ")
 	log, err := os.Create(filepath.Join(b.o.LogDir, fmt.Sprintf("kernel-%s-%s.log", j.target.Flavor, step)))
 	if err != nil {
-		return nil, fmt.Errorf("making the log: %w", err)
+		return nil, fmt.Errorf("creating the log: %w", err)
 	}
 	return log, nil
 }
 
-// failed returns the error about a script that failed.
+// failed returns the error for a script that failed.
 func (j job) failed(code int64, lines *tail, log string) error {
 	remedy := ""
 	text := lines.String()
 	switch {
 	case strings.Contains(text, "No space left on device"):
-		remedy = "; the engine's disk is full: `docker system df` shows what fills it, `docker volume rm` takes hookbuild's volumes away"
+		remedy = "; the engine's disk is full: `docker system df` shows what fills it, `docker volume rm` removes hookbuild's volumes"
 	case code == 137:
-		remedy = "; it was killed, which a lack of memory does: try fewer --jobs"
+		remedy = "; it was killed, probably for lack of memory: try fewer --jobs"
 	}
-	return fault.Failedf("trying to %s the kernel of %s: the build ended with exit code %d%s; the whole output is in %s, its last lines are:\n%s",
+	return fault.Failedf("trying to %s the kernel of %s: the build ended with exit code %d%s; the complete output is in %s, its last lines are:\n%s",
 		j.step, j.target.Flavor, code, remedy, log, text)
 }

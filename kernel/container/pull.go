@@ -12,7 +12,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// pullIfMissing has the engine pull an image that it lacks.
+// pullIfMissing makes the engine pull an image that it lacks.
 func (b *Builder) pullIfMissing(ctx context.Context, ref string) error {
 	_, err := b.docker.ImageInspect(ctx, ref)
 	switch {

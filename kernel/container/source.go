@@ -17,11 +17,12 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// unpackScript fills the volume of the source, and may be run for several flavors
+// unpackScript fills the volume of the source. It may run for several flavors
 // at once.
 const unpackScript = "unpack.sh"
 
-// ensureSource puts the target's source into its volume, unless it is there.
+// ensureSource puts the target's source into its volume unless it is already
+// there.
 func (b *Builder) ensureSource(ctx context.Context, t Target, image string) error {
 	there, err := b.hasSource(ctx, t, image)
 	if err != nil || there {
@@ -38,9 +39,9 @@ func (b *Builder) ensureSource(ctx context.Context, t Target, image string) erro
 	return err
 }
 
-// hasSource looks into the volume by a container that never runs. A directory
-// is copied once by each builder: only make knows what changed in it since the
-// last.
+// hasSource looks into the volume through a container that never runs. It
+// returns false for a directory that this builder has not copied yet: only make
+// knows what changed in it since the last build.
 func (b *Builder) hasSource(ctx context.Context, t Target, image string) (there bool, err error) {
 	if t.Source.Dir != "" {
 		_, sent := b.sent.Load(t.sourceVolume())
@@ -61,7 +62,7 @@ func (b *Builder) hasSource(ctx context.Context, t Target, image string) (there 
 	return false, outside("looking for the source of the kernel of %s: %w", t.Flavor, err)
 }
 
-// sendArchive streams the archive into the volume as /src/incoming.
+// sendArchive copies the archive into the volume as /src/incoming.
 func (b *Builder) sendArchive(ctx context.Context, id string, s Source) error {
 	f, err := os.Open(s.Archive)
 	if err != nil {
@@ -83,8 +84,8 @@ func (b *Builder) sendArchive(ctx context.Context, id string, s Source) error {
 	return task.End(err, "")
 }
 
-// sendDir streams a source directory as /src/linux.new, with the files' times,
-// by which make tells what changed.
+// sendDir copies a source directory to /src/linux.new and keeps the files'
+// times, by which make finds what changed.
 func (b *Builder) sendDir(ctx context.Context, id string, dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -106,7 +107,7 @@ func (b *Builder) sendDir(ctx context.Context, id string, dir string) error {
 	return task.End(err, "")
 }
 
-// addFile writes one file of a source; sockets and devices are none of it.
+// addFile writes one file of a source. It skips sockets and devices.
 func addFile(w *tar.Writer, root *os.Root, name string, d fs.DirEntry, task *progress.Task) (err error) {
 	info, err := d.Info()
 	if err != nil {
@@ -138,7 +139,7 @@ func addFile(w *tar.Writer, root *os.Root, name string, d fs.DirEntry, task *pro
 	return err
 }
 
-// send streams a tar archive into a container's directory.
+// send copies a tar archive into a container's directory.
 func (b *Builder) send(ctx context.Context, id, to string, fill func(*tar.Writer) error) error {
 	reader, writer := io.Pipe()
 	go func() {

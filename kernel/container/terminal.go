@@ -16,17 +16,17 @@ import (
 )
 
 // Terminal is the user's terminal. While a program runs on it, it is in raw
-// mode: all keys go to the program, Ctrl-C too.
+// mode: all keys go to the program, including Ctrl-C.
 type Terminal struct {
 	In, Out *os.File
 	// Type is the value of TERM ("xterm-256color").
 	Type string
-	// Before is called when all preparations are done, before the first
-	// program gets the terminal; nil for nothing.
+	// Before, if not nil, is called after all preparations, before the first
+	// program uses the terminal.
 	Before func()
 }
 
-// NewTerminal checks that in and out are a terminal.
+// NewTerminal returns an error unless in and out are a terminal.
 func NewTerminal(in, out *os.File, kind string) (*Terminal, error) {
 	if !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) {
 		return nil, fault.Usagef("opening the kernel's menu: standard input and output are not a terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
@@ -37,13 +37,13 @@ func NewTerminal(in, out *os.File, kind string) (*Terminal, error) {
 	return &Terminal{In: in, Out: out, Type: kind}, nil
 }
 
-// discardFor is how long [Terminal.Discard] reads. What was typed is there at
-// once.
+// discardFor is how long [Terminal.Discard] reads. Keys that were typed are
+// available immediately.
 const discardFor = 50 * time.Millisecond
 
-// Discard forgets the keys that were typed while nothing read them. Meant for a
-// menu that was not there yet, they would confuse the menu, or run as commands
-// in the shell that hookbuild was started from.
+// Discard discards the keys that were typed while nothing read them. They were
+// meant for a menu that was not open yet, and would confuse the menu or run as
+// commands in the shell that hookbuild was started from.
 func (t *Terminal) Discard() (err error) {
 	old, err := term.MakeRaw(int(t.In.Fd()))
 	if err != nil {
@@ -53,7 +53,7 @@ func (t *Terminal) Discard() (err error) {
 	return t.drain()
 }
 
-// drain reads keys for a moment, in raw mode.
+// drain reads keys for a moment in raw mode.
 func (t *Terminal) drain() error {
 	input, err := cancelreader.NewReader(t.In)
 	if err != nil {
@@ -100,8 +100,8 @@ func (b *Builder) interact(ctx context.Context, id string, j job) (err error) {
 	return err
 }
 
-// connect copies keys and screen between the terminal and the container until
-// the container's side ends. It always restores the terminal.
+// connect copies keys and screen output between the terminal and the container
+// until the container closes the connection. It always restores the terminal.
 func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.Writer, screen io.Reader) (err error) {
 	old, err := term.MakeRaw(int(t.In.Fd()))
 	if err != nil {
@@ -116,8 +116,9 @@ func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.W
 	finished := make(chan struct{}, 2)
 	go func() {
 		defer func() { finished <- struct{}{} }()
-		// Keys, until the program ends and the next one stays unread. That the
-		// program is gone, which this fails by, shows on its screen too.
+		// Copy keys until the program ends; the next key then stays unread.
+		// An error here means that the program has ended, which its screen
+		// shows as well.
 		_, _ = io.Copy(keys, input)
 	}()
 	go func() {
@@ -136,12 +137,12 @@ func (b *Builder) connect(ctx context.Context, id string, t *Terminal, keys io.W
 	return errors.Join(ctx.Err(), input.Close())
 }
 
-// sizeEvery is how often the window's size is read. That works on all systems;
-// signals work on some.
+// sizeEvery is how often the window's size is read. Polling works on all
+// systems, signals only on some.
 const sizeEvery = 200 * time.Millisecond
 
-// attend keeps the container's terminal at the window's size, and marks the
-// container as attended (see [turn]), until ctx ends.
+// attend keeps the container's terminal at the window's size and marks the
+// container as attended (see [turn]) until ctx ends.
 func (b *Builder) attend(ctx context.Context, id string, t *Terminal) {
 	var width, height int
 	var beaten time.Time
@@ -149,7 +150,7 @@ func (b *Builder) attend(ctx context.Context, id string, t *Terminal) {
 		w, h, err := term.GetSize(int(t.Out.Fd()))
 		if err == nil && (w != width || h != height) {
 			err := b.docker.ContainerResize(ctx, id, container.ResizeOptions{Width: uint(w), Height: uint(h)})
-			if err == nil { // else the program has not begun yet, or has ended
+			if err == nil { // otherwise the program has not started yet or has ended
 				width, height = w, h
 			}
 		}

@@ -14,23 +14,23 @@ import (
 
 // turn waits for a container's name to become free.
 //
-// A compilation whose hookbuild was killed runs on to its end, and what it made
-// is used. A menu whose hookbuild was killed would wait for keys for ever:
-// while somebody attends it, the time of the file [beatFile] in its container
+// A compilation whose hookbuild was killed runs to completion, and its result
+// is used. A menu whose hookbuild was killed would wait for keys forever: while
+// somebody attends it, the time of the file [beatFile] in its container
 // changes.
 type turn struct {
 	b    *Builder
 	name string
 	said bool
-	// beat is the file's time, and changed when this turn saw it change.
+	// beat is the file's time; changed is when this turn saw it change.
 	beat    time.Time
 	changed time.Time
 }
 
 const (
 	beatFile = "job/attended"
-	// beatEvery is how often an attended container is marked. Without a mark
-	// for unattendedAfter, it counts as abandoned.
+	// beatEvery is how often an attended container is marked. A container
+	// without a mark for unattendedAfter counts as abandoned.
 	beatEvery       = 5 * time.Second
 	unattendedAfter = 30 * time.Second
 )
@@ -52,12 +52,12 @@ const (
 	// pollEvery is how often the engine is asked.
 	pollEvery = time.Second
 	// abandonedAfter is how long a stopped container is left to the hookbuild
-	// that made it, which may still take the results out. After that its owner
-	// was killed.
+	// that created it, which may still be reading the results. After that its
+	// owner must have been killed.
 	abandonedAfter = time.Minute
 )
 
-// next waits a moment and reports the reason the first time. It removes a
+// next waits for a moment and reports the reason the first time. It removes a
 // container that was left behind.
 func (t *turn) next(ctx context.Context) error {
 	state, err := t.b.docker.ContainerInspect(ctx, t.name)
@@ -72,7 +72,7 @@ func (t *turn) next(ctx context.Context) error {
 	}
 	if !t.said {
 		t.said = true
-		progress.Notef(t.b.o.Progress, "another hookbuild works on this flavor or source (container %s, %s): waiting for it; `docker rm -f %s` removes a container that nobody uses",
+		progress.Notef(t.b.o.Progress, "another hookbuild is working on this flavor or source (container %s, %s): waiting for it; `docker rm -f %s` removes a container that is not in use",
 			t.name, state.Config.Labels[labelStep], t.name)
 	}
 	select {
@@ -83,7 +83,7 @@ func (t *turn) next(ctx context.Context) error {
 	}
 }
 
-// unattended reports whether a program on a terminal has no user any more.
+// unattended reports whether a program on a terminal no longer has a user.
 func (t *turn) unattended(ctx context.Context, c container.InspectResponse) bool {
 	if c.Config == nil || !c.Config.Tty {
 		return false
@@ -98,7 +98,7 @@ func (t *turn) unattended(ctx context.Context, c container.InspectResponse) bool
 	return time.Since(t.changed) > unattendedAfter
 }
 
-// abandoned reports whether a container has been stopped for long.
+// abandoned reports whether a container stopped long ago.
 func abandoned(c container.InspectResponse) bool {
 	if c.State == nil || c.State.Running {
 		return false

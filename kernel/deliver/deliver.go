@@ -1,7 +1,7 @@
-// Package deliver puts finished kernel images where a user wants them: into
+// Package deliver puts finished kernel images where the user wants them: into
 // the local Docker, a registry, an OCI layout or a docker archive. An image's
-// name identifies its content, so an image that one of these places has is not
-// made again but copied from there, unchanged.
+// name identifies its content. Therefore an image that one of these places
+// already has is not built again but copied from there unchanged.
 package deliver
 
 import (
@@ -21,55 +21,56 @@ import (
 	"hookbuild/internal/web"
 )
 
-// Options say where a kernel image goes.
+// Options specify where a kernel image is put.
 type Options struct {
-	// NoLoad keeps the image out of the local Docker. What Docker has is used
-	// all the same.
+	// NoLoad keeps the image out of the local Docker. An image that Docker
+	// already has is still used.
 	NoLoad bool
 	// Push sends the image to its registry.
 	Push bool
-	// Export is a path to write the image to: a docker archive when it ends in
-	// .tar or .tar.gz, else an OCI layout. Empty means no export.
+	// Export is the path to write the image to: a docker archive if it ends in
+	// .tar or .tar.gz, otherwise an OCI layout. Empty means no export.
 	Export string
 	// ExportDir gets a docker archive with the image's name where Export is
 	// empty. Empty means no export.
 	ExportDir string
-	// Force makes the image even where it is already.
+	// Force builds the image even if it already exists.
 	Force bool
-	// Offline asks no registry.
+	// Offline does not contact registries.
 	Offline bool
 	// Client finds and reads images in registries, with their mirrors. It must
 	// be set unless Offline or Force is, and Push is not.
 	Client *oci.Client
 	// Web sends images to registries; nil is a client with the default limits.
 	Web *web.Client
-	// Insecure lists registries that may speak plain HTTP.
+	// Insecure lists registries that may use plain HTTP.
 	Insecure []string
-	// Keychain has the logins; nil means those of docker login and its helpers.
+	// Keychain provides the logins; nil means those of docker login and its
+	// helpers.
 	Keychain authn.Keychain
 	Progress progress.Sink
 }
 
-// Made is an image whose content may lie in files, which Discard removes.
+// Made is an image. Its content may be in files, which Discard removes.
 type Made struct {
 	Image   v1.Image
 	Discard func() error
 }
 
-// Producer returns an image, which it makes or reads from where it is.
+// Producer returns an image that it builds or reads from where it is.
 type Producer func(context.Context) (*Made, error)
 
-// place is somewhere that an image can be.
+// place is a location that can hold an image.
 type place interface {
 	fmt.Stringer
-	// find returns what reads the image with this name, or nil where there is
-	// no such image.
+	// find returns a function that reads the image with this name, or nil if
+	// there is no such image.
 	find(ctx context.Context, ref string) (Producer, error)
 	// put writes the image under this name.
 	put(ctx context.Context, ref string, image v1.Image) error
 }
 
-// Path returns where the image ref is exported; "" is nowhere.
+// Path returns the path to which the image ref is exported; "" means no export.
 func (o Options) Path(ref string) string {
 	if o.Export != "" || o.ExportDir == "" {
 		return o.Export
@@ -77,10 +78,10 @@ func (o Options) Path(ref string) string {
 	return filepath.Join(o.ExportDir, strings.ReplaceAll(path.Base(ref), ":", "-")+".tar.gz")
 }
 
-// Deliver puts the image ref into all places that o names. Where one of them
-// has it, or the local Docker, or the registry that ref names, it is taken from
-// there, unchanged; produce is called only when none has it, or when o forces
-// it.
+// Deliver puts the image ref into all places that o names. If one of them has
+// it, or the local Docker, or the registry that ref names, the image is copied
+// from there unchanged. Deliver calls produce only if no place has the image or
+// o.Force is set.
 func Deliver(ctx context.Context, ref string, o Options, produce Producer) error {
 	d := &delivery{ref: ref, o: o}
 	if !o.Force {
@@ -107,7 +108,8 @@ func Deliver(ctx context.Context, ref string, o Options, produce Producer) error
 	return made.Discard()
 }
 
-// delivery is one image on its way, and what was found of it in each place.
+// delivery is the delivery of one image, with what was found of it in each
+// place.
 type delivery struct {
 	ref string
 	o   Options
@@ -115,9 +117,9 @@ type delivery struct {
 	docker, export, registry Producer
 }
 
-// goals returns what puts the image into the places that lack it, and what
-// reads it from the nearest place that has it. Docker does not get what its
-// registry has: it pulls that by itself.
+// goals returns functions that put the image into the places that lack it, and
+// a function that reads it from the nearest place that has it. An image that is
+// in its registry is not put into Docker, which can pull it.
 func (d *delivery) goals() (goals []func(context.Context, v1.Image) error, have Producer) {
 	add := func(at place) {
 		goals = append(goals, func(ctx context.Context, image v1.Image) error { return at.put(ctx, d.ref, image) })
@@ -145,7 +147,8 @@ func (d *delivery) registryPlace() Registry {
 	}
 }
 
-// exportPlace returns where the image is exported; nil is nowhere.
+// exportPlace returns the place to which the image is exported; nil means no
+// export.
 func (d *delivery) exportPlace() place {
 	path := d.o.Path(d.ref)
 	switch {
@@ -171,17 +174,17 @@ func (d *delivery) search(ctx context.Context) (err error) {
 	return err
 }
 
-// searchIn looks into one place and reports to the user what it has.
+// searchIn looks in one place and tells the user if it has the image.
 func (d *delivery) searchIn(ctx context.Context, at place) (Producer, error) {
 	p, err := at.find(ctx, d.ref)
 	if p != nil {
-		progress.Notef(d.o.Progress, "%s has %s already; --force builds it again", at, d.ref)
+		progress.Notef(d.o.Progress, "%s already has %s; --force builds it again", at, d.ref)
 	}
 	return p, err
 }
 
-// searchDocker looks into the local Docker. That there is no Docker matters
-// only where the image must go there, see [delivery.load].
+// searchDocker looks in the local Docker. A missing Docker matters only if the
+// image must go there; see [delivery.load].
 func (d *delivery) searchDocker(ctx context.Context) (Producer, error) {
 	api, err := dockerhost.Connect(ctx)
 	if err != nil {
@@ -191,9 +194,9 @@ func (d *delivery) searchDocker(ctx context.Context) (Producer, error) {
 	return p, errors.Join(err, api.Close())
 }
 
-// searchRegistry asks the registry where its answer matters: to push there, or
-// where no nearer place has the image. A registry that does not answer is an
-// error only for a push.
+// searchRegistry asks the registry if its answer matters: for a push, or if no
+// nearer place has the image. A registry that does not answer is an error only
+// for a push.
 func (d *delivery) searchRegistry(ctx context.Context) (Producer, error) {
 	if d.o.Offline || !d.o.Push && (d.docker != nil || d.export != nil) {
 		return nil, nil
@@ -206,16 +209,16 @@ func (d *delivery) searchRegistry(ctx context.Context) (Producer, error) {
 	return p, err
 }
 
-// load puts the image into Docker. Without a Docker that is an error only when
-// the image goes nowhere else.
+// load puts the image into Docker. A missing Docker is an error only if the
+// image goes nowhere else.
 func (d *delivery) load(ctx context.Context, image v1.Image) error {
 	api, err := dockerhost.Connect(ctx)
 	if err != nil {
 		if d.o.Push || d.o.Path(d.ref) != "" {
-			progress.Notef(d.o.Progress, "the image is not put into Docker: %v", err)
+			progress.Notef(d.o.Progress, "the image was not loaded into Docker: %v", err)
 			return ctx.Err()
 		}
-		return fmt.Errorf("%w; or write the image somewhere else: --export PATH or --push", err)
+		return fmt.Errorf("%w; or put the image elsewhere with --export PATH or --push", err)
 	}
 	return errors.Join(docker{api}.put(ctx, d.ref, image), api.Close())
 }

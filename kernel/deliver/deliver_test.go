@@ -147,13 +147,13 @@ func TestDeliver(t *testing.T) {
 		made int
 		say  string
 	}{
-		{"to an archive", Options{Export: dir + "/k.tar.gz"}, 1, "the image is not put into Docker"},
-		{"to that archive again", Options{Export: dir + "/k.tar.gz"}, 1, "k.tar.gz has "},
+		{"to an archive", Options{Export: dir + "/k.tar.gz"}, 1, "the image was not loaded into Docker"},
+		{"to that archive again", Options{Export: dir + "/k.tar.gz"}, 1, "k.tar.gz already has "},
 		{"from the archive to the registry", Options{Export: dir + "/k.tar.gz", Push: true}, 1, "push "},
-		{"to the registry again", Options{Push: true}, 1, "the registry has "},
-		{"from the registry to a layout", Options{Export: dir + "/layout"}, 1, "the registry has "},
-		{"from the layout, offline", Options{Export: dir + "/layout", Offline: true, NoLoad: true}, 1, "layout has "},
-		{"to a directory of archives", Options{ExportDir: dir}, 1, "the registry has "},
+		{"to the registry again", Options{Push: true}, 1, "the registry already has "},
+		{"from the registry to a layout", Options{Export: dir + "/layout"}, 1, "the registry already has "},
+		{"from the layout, offline", Options{Export: dir + "/layout", Offline: true, NoLoad: true}, 1, "layout already has "},
+		{"to a directory of archives", Options{ExportDir: dir}, 1, "the registry already has "},
 		{"by force", Options{Push: true, Force: true}, 2, "push "},
 	} {
 		told.text = ""

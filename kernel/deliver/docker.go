@@ -16,7 +16,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// docker is the images of a Docker engine.
+// docker holds the images of a Docker engine.
 type docker struct{ api client.APIClient }
 
 func (docker) String() string { return "Docker" }
@@ -32,14 +32,14 @@ func (d docker) find(ctx context.Context, ref string) (Producer, error) {
 	return func(ctx context.Context) (*Made, error) {
 		made, err := savedByDocker(ctx, ref)
 		if err != nil {
-			return nil, fault.Outsidef("taking the kernel image %q out of Docker: %w", ref, err)
+			return nil, fault.Outsidef("reading the kernel image %q from Docker: %w", ref, err)
 		}
 		return made, nil
 	}, nil
 }
 
-// savedByDocker reads an image from what docker save writes: it keeps its
-// configuration and with that its ID.
+// savedByDocker reads an image from the output of docker save, which preserves
+// its configuration and therefore its ID.
 func savedByDocker(ctx context.Context, ref string) (_ *Made, err error) {
 	tag, err := name.NewTag(ref)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// archive is a file as docker save writes it, compressed by gzip when its name
+// archive is a file as docker save writes it, compressed by gzip if its name
 // ends in .gz.
 type archive string
 
@@ -51,7 +51,8 @@ func (a archive) find(_ context.Context, ref string) (Producer, error) {
 	}, nil
 }
 
-// names reports whether a text is the tag, however it is written.
+// names returns a function that reports whether a text is the tag, in any of
+// its spellings.
 func names(tag name.Tag) func(string) bool {
 	return func(text string) bool {
 		other, err := name.NewTag(text)
@@ -59,7 +60,7 @@ func names(tag name.Tag) func(string) bool {
 	}
 }
 
-// open opens the archive, uncompressed.
+// open opens the archive for reading uncompressed.
 func (a archive) open() (io.ReadCloser, error) {
 	f, err := os.Open(string(a))
 	if err != nil || !strings.HasSuffix(string(a), ".gz") {
@@ -106,12 +107,12 @@ func writeArchive(w io.Writer, ref string, image v1.Image) error {
 	return tarball.Write(parsed, image, w)
 }
 
-// directory is an OCI layout, which holds images by their names.
+// directory is an OCI layout, which holds images by name.
 type directory string
 
 func (d directory) String() string { return string(d) }
 
-// refName is the annotation with an image's name in a layout.
+// refName is the annotation for an image's name in a layout.
 const refName = "org.opencontainers.image.ref.name"
 
 func named(ref string) func(v1.Descriptor) bool {
@@ -149,7 +150,7 @@ func (d directory) find(_ context.Context, ref string) (Producer, error) {
 	return nil, nil
 }
 
-// put adds the image to the layout, in the place of one with its name.
+// put adds the image to the layout, instead of any with the same name.
 func (d directory) put(ctx context.Context, ref string, image v1.Image) error {
 	where, err := layout.FromPath(string(d))
 	if errors.Is(err, fs.ErrNotExist) {

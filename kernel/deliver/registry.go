@@ -17,23 +17,24 @@ import (
 	"hookbuild/internal/web"
 )
 
-// Registry is the registry that an image's name leads to.
+// Registry is the registry in an image's name.
 type Registry struct {
 	// Client reads images, through mirrors.
 	Client *oci.Client
-	// Itself says that the registry itself is asked whether it has an image, as
-	// a push needs to know, and not its mirror.
+	// Itself looks for images in the registry itself and not in its mirror, as a
+	// push requires.
 	Itself bool
 	// Web sends images; nil is a client with the default limits.
 	Web *web.Client
-	// Insecure lists hosts that may speak plain HTTP.
+	// Insecure lists hosts that may use plain HTTP.
 	Insecure []string
-	// Keychain has the logins; nil means those of docker login and its helpers.
+	// Keychain provides the logins; nil means those of docker login and its
+	// helpers.
 	Keychain authn.Keychain
 	Progress progress.Sink
 }
 
-// String is the place in messages.
+// String returns the name of the place for messages.
 func (Registry) String() string { return "the registry" }
 
 func (r Registry) parse(ref string) (name.Reference, error) {
@@ -55,7 +56,7 @@ func (r Registry) options(ctx context.Context) []remote.Option {
 	if keychain == nil {
 		keychain = oci.DockerKeychain()
 	}
-	const commit = 5 * time.Minute // a registry may take as long to accept a layer that was sent
+	const commit = 5 * time.Minute // a registry may need that long to accept a layer that was sent
 	client := r.Web
 	if client == nil {
 		client = web.New(web.Options{Insecure: r.Insecure})
@@ -109,7 +110,7 @@ func (r Registry) put(ctx context.Context, ref string, image v1.Image) error {
 	}
 	task := progress.Start(r.Progress, 0, "push %s", ref)
 	if err := remote.Write(parsed, image, r.options(ctx)...); err != nil {
-		return task.End(fault.Outsidef("pushing the kernel image %q: %w (docker login leaves the credentials that are used)", ref, err), "")
+		return task.End(fault.Outsidef("pushing the kernel image %q: %w (docker login stores the credentials that are used)", ref, err), "")
 	}
 	return task.End(nil, "")
 }

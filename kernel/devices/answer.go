@@ -12,28 +12,28 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// Sources are what an answer is made from.
+// Sources are the inputs of an answer.
 type Sources struct {
-	// Modules are the kernel's own; nil when only a vmlinuz was given, whose
-	// modules nobody has seen.
+	// Modules are the kernel's own. It is nil if only a vmlinuz was given, so
+	// that the modules are not known.
 	Modules *modules.Catalog
-	// Features answer for options where the modules do not; nil when no kernel
-	// was given.
+	// Features answers for options that the modules do not show. It is nil if
+	// no kernel was given.
 	Features *kernel.Features
-	// Release is the kernel's, "" when it is not known.
+	// Release is the kernel's release, "" if it is not known.
 	Release string
-	// Firmware is the tree with lib/firmware; nil when none was given.
+	// Firmware is the tree with lib/firmware; nil if none was given.
 	Firmware *initramfs.Tree
-	// Table knows the drivers that the kernel lacks.
+	// Table holds the drivers that the kernel lacks.
 	Table *Table
 }
 
-// Inventory answers for one kernel. It is not safe for concurrent use.
+// Inventory finds drivers for one kernel. It is not safe for concurrent use.
 type Inventory struct {
 	Sources
 	index    index[string] // of the kernel's own modules, by name
 	builtin  map[string]bool
-	firmware []string // the paths of Firmware below lib/firmware
+	firmware []string // the paths of Firmware relative to lib/firmware
 	present  map[string]bool
 }
 
@@ -63,35 +63,35 @@ func NewInventory(s Sources) *Inventory {
 // Driver is one driver for a device.
 type Driver struct {
 	Module string `json:"module"`
-	// Option would add the driver; empty when it is not known.
+	// Option is the option that adds the driver; empty if it is not known.
 	Option string `json:"option,omitempty"`
-	// State is whether the kernel has it: "built in", "module", "missing" or,
-	// where what was given does not tell, "unknown".
+	// State is whether the kernel has the driver: "built in", "module",
+	// "missing" or, if the inputs do not tell, "unknown".
 	State string `json:"state"`
-	// Why says what an unknown or missing driver is concluded from.
+	// Why is the reason for the state "unknown" or "missing".
 	Why      string     `json:"why,omitempty"`
 	Firmware []Firmware `json:"firmware,omitempty"`
 }
 
-// Firmware is a file that a driver may ask for.
+// Firmware is a file that a driver may request.
 type Firmware struct {
 	Name string `json:"name"`
-	// Present reports whether it is on board; nil when no file tree was given.
+	// Present reports whether it is on board; nil if no file tree was given.
 	Present *bool `json:"present,omitempty"`
 }
 
-// Answer is what is known of a device's drivers.
+// Answer holds what is known about a device's drivers.
 type Answer struct {
-	// Drivers lists those that the kernel has first.
+	// Drivers lists the drivers. Those that the kernel has come first.
 	Drivers []Driver
-	// OneOf reports that only one of Drivers is right and that the device's
-	// programming interface, which is not known, decides which.
+	// OneOf reports that only one of Drivers is right, depending on the
+	// device's programming interface, which is not known.
 	OneOf bool
-	// Note says what an empty list of drivers means.
+	// Note explains an empty list of drivers.
 	Note string
 }
 
-// String returns "ice: missing; CONFIG_ICE adds it".
+// String returns a text such as "ice: missing; CONFIG_ICE adds it".
 func (d Driver) String() string {
 	text := d.Module + ": " + d.State
 	if d.State == kernel.Unknown.String() {
@@ -109,7 +109,7 @@ func (d Driver) String() string {
 		}
 	}
 	if len(unseen) > 0 {
-		text += "; asks for firmware: " + some(unseen)
+		text += "; requests firmware: " + some(unseen)
 	}
 	if len(absent) > 0 {
 		text += "; firmware not on board: " + some(absent)
@@ -117,7 +117,7 @@ func (d Driver) String() string {
 	return text
 }
 
-// some lists the first three names.
+// some returns the first three names.
 func some(names []string) string {
 	if len(names) > 3 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
@@ -129,17 +129,17 @@ func some(names []string) string {
 type candidate struct {
 	module string
 	fit    fit
-	match  *Match // the table's, nil for one that only the kernel has
+	match  *Match // from the table; nil if only the kernel has the driver
 }
 
-// Find lists the drivers for a device.
+// Find returns the drivers for a device.
 func (in *Inventory) Find(d Device) (Answer, error) {
 	found := in.candidates(d)
 	var a Answer
 	for _, c := range found {
 		driver, err := in.driver(c)
 		if err != nil {
-			return a, fmt.Errorf("reading what the driver %s asks for: %w", c.module, err)
+			return a, fmt.Errorf("reading the firmware that the driver %s requests: %w", c.module, err)
 		}
 		a.Drivers = append(a.Drivers, driver)
 	}
@@ -155,8 +155,8 @@ func rank(d Driver) int {
 	return slices.Index([]string{kernel.BuiltIn.String(), kernel.Module.String(), kernel.Unknown.String(), kernel.Missing.String()}, d.State)
 }
 
-// candidates lists the drivers by name. A driver that surely matches rules out
-// those that only may.
+// candidates returns the drivers by name. A driver that certainly matches
+// excludes those that only may match.
 func (in *Inventory) candidates(d Device) []candidate {
 	var all []candidate
 	add := func(c candidate) {
@@ -188,9 +188,9 @@ func (in *Inventory) candidates(d Device) []candidate {
 	return all
 }
 
-// named finds the module of a driver that lspci -k names; "" for drivers that
-// hand a device to something else. xhci_hcd and its like are the drivers of the
-// modules xhci_pci.
+// named returns the module of a driver that lspci -k names, or "" for drivers
+// that pass a device on to something else. xhci_hcd and similar drivers are
+// part of modules such as xhci_pci.
 func (in *Inventory) named(driver string) string {
 	name := strings.ReplaceAll(driver, "-", "_")
 	switch name {
@@ -227,8 +227,8 @@ func (in *Inventory) driver(c candidate) (Driver, error) {
 	return d, err
 }
 
-// state finds out whether the kernel has a module: from the lists of its
-// modules, else from its configuration. What neither tells is unknown.
+// state returns whether the kernel has a module, from the lists of its modules
+// or else from its configuration. If neither tells, it is unknown.
 func (in *Inventory) state(module, option string) (kernel.State, string) {
 	if in.builtin[module] {
 		return kernel.BuiltIn, ""
@@ -243,9 +243,9 @@ func (in *Inventory) state(module, option string) (kernel.State, string) {
 	}
 	switch {
 	case in.Modules == nil:
-		return kernel.Unknown, "not known without its modules; give the initramfs"
+		return kernel.Unknown, "not known without its modules; add the initramfs"
 	case len(in.Modules.Builtin) == 0:
-		return kernel.Unknown, "no such module, and nothing tells what is built in"
+		return kernel.Unknown, "there is no such module, and what is built in is not known"
 	}
 	return kernel.Missing, ""
 }
@@ -256,15 +256,16 @@ func (in *Inventory) stateByOption(option string) (kernel.State, string) {
 		return kernel.BuiltIn, ""
 	case kernel.Module:
 		if in.Modules == nil {
-			return kernel.Unknown, "not known without its modules; give the initramfs (" + option + "=m)"
+			return kernel.Unknown, "not known without its modules; add the initramfs (" + option + "=m)"
 		}
 		return kernel.Missing, "its module is not on board, although " + option + "=m"
 	}
 	return kernel.Missing, ""
 }
 
-// asks lists the firmware that a module and those that it needs ask for: as the
-// kernel's own modules say or, of one that it lacks, as the table does.
+// asks returns the firmware that a module and its dependencies request. The
+// source is the kernel's own modules or, for a module that the kernel lacks,
+// the table.
 func (in *Inventory) asks(module string, known *Known, state kernel.State) ([]string, error) {
 	var names []string
 	var err error
@@ -289,7 +290,7 @@ func (in *Inventory) asks(module string, known *Known, state kernel.State) ([]st
 }
 
 // hasFirmware reports whether a file, whose name may have wildcards, is on
-// board; nil where no tree was given.
+// board. It returns nil if no tree was given.
 func (in *Inventory) hasFirmware(name string) *bool {
 	if in.Sources.Firmware == nil {
 		return nil
@@ -320,23 +321,24 @@ func (in *Inventory) lookForFirmware(name string) bool {
 	})
 }
 
-// note says what it means that no driver was found.
+// note explains why no driver was found.
 func (in *Inventory) note(d Device) string {
 	switch {
 	case d.Vendor == unknown:
-		return "lspci names no driver that is in use; give its output with -nn"
+		return "lspci names no driver in use; use the output of lspci -nn"
 	case d.Bus == "usb":
-		return "no driver goes by vendor and product; storage, keyboards and hubs go by their class"
+		return "no driver matches vendor and product; storage, keyboards and hubs are matched by class"
 	case d.Class == unknown:
-		return "no driver goes by vendor and device alone; give the class as in 144d:a80a:0108, or the machine's list by --lspci: nvme, ahci and others go by class"
+		return "no driver matches vendor and device alone; add the class, as in 144d:a80a:0108, or use the machine's list with --lspci: nvme, ahci and others are matched by class"
 	case d.NeedsDriver():
 		return "no driver in the table (" + in.Table.Origin() + "); a newer kernel or its vendor may have one"
 	}
-	return "no driver is known; it may need none"
+	return "no driver is known; it may not need one"
 }
 
 // NeedsDriver reports whether a machine cannot boot or install without a driver
-// for the device, by its class: storage, networks, Fibre Channel and InfiniBand.
+// for the device, judging by its class: storage, networks, Fibre Channel and
+// InfiniBand.
 func (d Device) NeedsDriver() bool {
 	base := high(d.Class)
 	return base == 0x01 || base == 0x02 || d.Class == 0x0c04 || d.Class == 0x0c06

@@ -11,12 +11,12 @@ import (
 type Claims struct {
 	Module  string
 	BuiltIn bool
-	// Devices are written as "pci 8086:1592", of a driver that goes by class as
-	// "pci class 0108"; sorted.
+	// Devices is a sorted list of texts such as "pci 8086:1592", or "pci class
+	// 0108" for a driver that matches by class.
 	Devices []string
 }
 
-// ClaimsOf lists the drivers of PCI and USB devices, sorted by module.
+// ClaimsOf returns the drivers of PCI and USB devices, sorted by module.
 func ClaimsOf(c *modules.Catalog) []Claims {
 	var all []Claims
 	add := func(module string, builtIn bool, aliases []string) {
@@ -41,7 +41,7 @@ func ClaimsOf(c *modules.Catalog) []Claims {
 	return all
 }
 
-// subject says which devices an alias is for, without their variants.
+// subject returns the devices that an alias is for, without their variants.
 func (a alias) subject() string {
 	if a.namesDevice() {
 		return a.bus + " " + short(a.fields[0]) + ":" + short(a.fields[1])
@@ -60,7 +60,7 @@ func (a alias) subject() string {
 	return text
 }
 
-// short writes an alias's number as lspci does.
+// short returns an alias's number as lspci prints it.
 func short(field string) string {
 	return strings.ToLower(strings.TrimPrefix(field, "0000"))
 }

@@ -1,11 +1,11 @@
-// Package devices answers which driver a PCI or USB device needs, and whether
-// a kernel has it: built in, as a module, or not at all. For what a kernel
-// lacks, a table of the drivers of a distribution's full kernels tells the
-// driver, the option that would add it and the firmware it asks for.
+// Package devices finds the driver that a PCI or USB device needs, and whether
+// a kernel has it: built in, as a module, or not at all. For drivers that the
+// kernel lacks, a table of the drivers in a distribution's full kernels has the
+// driver, the option that adds it and the firmware that it requests.
 //
-// Devices are matched as the kernel and modprobe do, by the aliases in the
-// modules. Aliases that depend on what a user does not give (a USB device's
-// interfaces) match only where they leave it open, or where they name the
+// Devices are matched by the aliases in the modules, as the kernel and modprobe
+// match them. Aliases that depend on properties that the user does not provide
+// (a USB device's interfaces) match only if they leave these open or name the
 // device by vendor and product.
 package devices
 
@@ -18,29 +18,30 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// unknown stands for a number that was not given.
+// unknown is the value of a number that was not given.
 const unknown = -1
 
 // Device is one device of a machine.
 type Device struct {
 	Bus string // "pci" or "usb"
-	// Vendor and Product are -1 for a device that a list only names.
+	// Vendor and Product are -1 for a device that a list identifies only by
+	// name.
 	Vendor, Product int
-	// Class is the PCI base class and subclass (0x0200 is Ethernet), Interface
-	// the programming interface; -1 where they are not known.
+	// Class is the PCI base class and subclass (0x0200 is Ethernet), and
+	// Interface the programming interface. They are -1 if not known.
 	Class, Interface int
-	// SubVendor and SubDevice are -1 where they are not known.
+	// SubVendor and SubDevice are -1 if not known.
 	SubVendor, SubDevice int
-	// Name is what lspci or lsusb calls it; empty when only numbers were given.
+	// Name is the name in lspci or lsusb; empty if only numbers were given.
 	Name string
-	// Slot is its place on the bus ("01:00.0").
+	// Slot is the device's address on the bus ("01:00.0").
 	Slot string
-	// Driver is the one that the machine uses or could use, as lspci -k says;
-	// empty where it does not.
+	// Driver is the driver that the machine uses or could use according to
+	// lspci -k; empty if that is not known.
 	Driver string
 }
 
-// String returns "pci 8086:1592" with the name behind it.
+// String returns "pci 8086:1592" followed by the name.
 func (d Device) String() string {
 	text := d.ID()
 	if d.Name != "" {
@@ -49,7 +50,7 @@ func (d Device) String() string {
 	return text
 }
 
-// ID returns "pci 8086:1592", or "pci" and the slot of a device without
+// ID returns "pci 8086:1592", or "pci" and the slot for a device without
 // numbers.
 func (d Device) ID() string {
 	if d.Vendor == unknown {
@@ -58,7 +59,8 @@ func (d Device) ID() string {
 	return fmt.Sprintf("%s %04x:%04x", d.Bus, d.Vendor, d.Product)
 }
 
-// Same reports whether two devices are of one kind, whatever their places.
+// Same reports whether two devices are of the same kind, regardless of their
+// slots.
 func (d Device) Same(other Device) bool {
 	if d.Vendor != unknown {
 		d.Slot, other.Slot = "", ""
@@ -66,9 +68,9 @@ func (d Device) Same(other Device) bool {
 	return d == other
 }
 
-// Parse reads "8086:1592" as a device on the bus "pci" or "usb". A PCI device
-// may have its class and programming interface behind it ("144d:a80a:0108",
-// "144d:a80a:010802"); the modalias of either bus is read too.
+// Parse parses "8086:1592" as a device on the bus "pci" or "usb". The class and
+// programming interface of a PCI device may follow ("144d:a80a:0108",
+// "144d:a80a:010802"). Parse also accepts the modalias of either bus.
 func Parse(bus, text string) (Device, error) {
 	if d, ok := parseModalias(text); ok && d.Bus == bus {
 		return d, nil
@@ -80,7 +82,7 @@ func Parse(bus, text string) (Device, error) {
 		parts = parts[:2]
 	}
 	if len(parts) != 2 || !isHex(parts[0], 4) || !isHex(parts[1], 4) || class != "" && !isHex(class, 6) {
-		return Device{}, fault.Usagef("reading the %s device %q: it should be VENDOR:DEVICE in hexadecimal, such as 8086:1592%s (lspci -nn and lsusb show it)", bus, text, classHint(bus))
+		return Device{}, fault.Usagef("reading the %s device %q: use VENDOR:DEVICE in hexadecimal, such as 8086:1592%s (lspci -nn and lsusb show it)", bus, text, classHint(bus))
 	}
 	d := bare(bus, hex(parts[0]), hex(parts[1]))
 	d.setClass(class)
@@ -94,7 +96,7 @@ func classHint(bus string) string {
 	return ""
 }
 
-// setClass takes "0108" or, with the programming interface, "010802".
+// setClass parses "0108" or, with the programming interface, "010802".
 func (d *Device) setClass(digits string) {
 	if len(digits) >= 4 {
 		d.Class = hex(digits[:4])
@@ -118,8 +120,8 @@ var (
 	sysfsSlot   = regexp.MustCompile(`/([^/]+)/modalias\b`)
 )
 
-// parseModalias reads a device as the kernel names it in sysfs, with the path of
-// the file before it or without.
+// parseModalias parses a device as the kernel names it in sysfs, optionally
+// preceded by the path of the file.
 func parseModalias(text string) (Device, bool) {
 	var d Device
 	if m := pciModalias.FindStringSubmatch(text); m != nil {
@@ -136,7 +138,7 @@ func parseModalias(text string) (Device, bool) {
 	return d, true
 }
 
-// hex reads digits that a pattern has checked.
+// hex parses digits that a pattern has already checked.
 func hex(digits string) int {
 	n, err := strconv.ParseUint(digits, 16, 16)
 	if err != nil {

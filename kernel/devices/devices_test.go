@@ -173,7 +173,7 @@ func TestFindInKernel(t *testing.T) {
 			t.Errorf("%s: %q, want %q", id, got, want)
 		}
 	}
-	for id, want := range map[string]string{"beef:0001": "give the class", "beef:0001:0100": "no driver in the table (Linux ", "beef:0001:0600": "may need none"} {
+	for id, want := range map[string]string{"beef:0001": "add the class", "beef:0001:0100": "no driver in the table (Linux ", "beef:0001:0600": "may not need one"} {
 		d, err := Parse("pci", id)
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +191,7 @@ func TestUnknownIsNotMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unseen := "not known without its modules; give the initramfs"
+	unseen := "not known without its modules; add the initramfs"
 	for name, c := range map[string]struct {
 		features *kernel.Features
 		want     [3]string
@@ -210,7 +210,7 @@ func TestUnknownIsNotMissing(t *testing.T) {
 				t.Fatalf("%s: %v, %v", id, answer, err)
 			}
 			_, got, _ := strings.Cut(answer.Drivers[0].String(), ": ")
-			if got, _, _ = strings.Cut(got, "; asks for firmware"); got != c.want[i] {
+			if got, _, _ = strings.Cut(got, "; requests firmware"); got != c.want[i] {
 				t.Errorf("%s, %s: %q, want %q", name, id, got, c.want[i])
 			}
 		}

@@ -10,11 +10,11 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// The forms of a line, in which case does not matter.
+// The forms of a line. They ignore case.
 const (
 	slotForm = `((?:[0-9a-f]{4,}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])`
 	idForm   = `([0-9a-f]{4}):([0-9a-f]{4})`
-	// quoted is a field of lspci -mm, with a number in brackets behind the name
+	// quoted is a field of lspci -mm, with a number in brackets after the name
 	// (-nn) or alone (-n).
 	quoted = `"(?:([^"]*) \[)?([0-9a-f]{4})\]?"`
 )
@@ -34,8 +34,8 @@ var (
 	slotOnly     = regexp.MustCompile(`(?i)^` + slotForm + `$`)
 	lastNumber   = regexp.MustCompile(`(?i)(?:^|\[)([0-9a-f]{4})\]?$`)
 
-	// What a paste may have around a line: quotation marks, bullets, a prompt's
-	// grep prefix, colours.
+	// What may surround a pasted line: quotation marks, bullets, grep's
+	// prefix, colours.
 	colours = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 	leaders = regexp.MustCompile("^[\\s>|*`\u00a0-]+")
 )
@@ -46,11 +46,11 @@ const (
 	mostListLine  = 1 << 20
 )
 
-// ParseList reads what tells a machine's devices: the output of lspci with -nn,
-// -n, -mm or -vmm and any of -k, -v, -D; of lsusb; or modalias files of sysfs.
-// Pasted text may be quoted, indented, coloured or broken behind a name. Lines of
-// no such form belong to the device before them or are passed over. A list
-// without a device that can be told is an error.
+// ParseList parses a list of a machine's devices: the output of lspci with -nn,
+// -n, -mm or -vmm and any of -k, -v, -D; the output of lsusb; or modalias files
+// of sysfs. Pasted text may be quoted, indented, coloured or wrapped after a
+// name. A line of any other form is a detail of the device before it or is
+// skipped. A list without any device that can be identified is an error.
 func ParseList(r io.Reader, origin string) ([]Device, error) {
 	p := &listParser{}
 	lines := bufio.NewScanner(io.LimitReader(r, mostListBytes))
@@ -67,7 +67,7 @@ func ParseList(r io.Reader, origin string) ([]Device, error) {
 	}
 	list := p.told()
 	if len(list) == 0 {
-		return nil, fault.Invalidf("reading the list of devices %q: it has no line as `lspci -nn` or `lsusb` prints them (lspci needs -nn to print numbers, or -k to name drivers)", origin)
+		return nil, fault.Invalidf("reading the list of devices %q: it has no line in the form of `lspci -nn` or `lsusb` (lspci needs -nn to print numbers, or -k to name drivers)", origin)
 	}
 	return list, nil
 }
@@ -76,7 +76,7 @@ func ParseList(r io.Reader, origin string) ([]Device, error) {
 type listParser struct {
 	list   []Device
 	record bool   // whether the last device is a record of lspci -vmm
-	cut    string // a line that may go on in the next
+	cut    string // a line that may continue on the next
 }
 
 func (p *listParser) take(line string) {
@@ -107,13 +107,13 @@ func (p *listParser) take(line string) {
 	}
 }
 
-// starts reports whether a line begins a device.
+// starts reports whether a device starts on this line.
 func (p *listParser) starts(line string) bool {
 	_, ok := parseLine(line)
 	return ok || lspciCut.MatchString(line)
 }
 
-// told drops the devices of which neither numbers nor a driver are known.
+// told removes the devices of which neither the numbers nor a driver are known.
 func (p *listParser) told() []Device {
 	var list []Device
 	for _, d := range p.list {
@@ -126,7 +126,7 @@ func (p *listParser) told() []Device {
 	return list
 }
 
-// takeField takes a line of lspci -vmm, whose records begin with "Slot:" or,
+// takeField adds a line of lspci -vmm, whose records start with "Slot:" or,
 // with -vm, with "Device:" and the slot.
 func (p *listParser) takeField(key, value string) {
 	if !p.record || key == "Slot" || key == "Device" && slotOnly.MatchString(value) {
@@ -170,7 +170,7 @@ func (d *Device) addName(separator, name string) {
 	d.Name += name
 }
 
-// addDetail takes a line below a device's own.
+// addDetail adds a line that follows a device's own.
 func (d *Device) addDetail(line string) {
 	if m := subsystem.FindStringSubmatch(line); m != nil {
 		d.SubVendor, d.SubDevice = hex(m[1]), hex(m[2])
@@ -215,7 +215,7 @@ func parseLine(line string) (Device, bool) {
 	return parseModalias(line)
 }
 
-// quotedDevice takes a line of lspci -mm.
+// quotedDevice parses a line of lspci -mm.
 func quotedDevice(m []string) Device {
 	d := bare("pci", hex(m[5]), hex(m[7]))
 	d.Slot, d.Class, d.Name = m[1], hex(m[3]), m[2]
@@ -234,9 +234,9 @@ func (d *Device) setInterface(rest string) {
 	}
 }
 
-// guessInterface fills in the programming interface, which lspci prints only
-// with -v: a USB controller's name tells it, and a network card's is 0 as good as
-// always.
+// guessInterface sets the programming interface, which lspci prints only with
+// -v: the name of a USB controller shows it, and that of a network card is
+// almost always 0.
 func (d *Device) guessInterface() {
 	if d.Interface != unknown {
 		return

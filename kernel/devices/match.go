@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// alias is a parsed modalias pattern: for each field of [fieldNames] the
-// pattern's text, "*" where it is open.
+// alias is a parsed modalias pattern: the pattern's text for each field of
+// [fieldNames], or "*" if the field is open.
 type alias struct {
 	bus    string
 	fields [10]string
 }
 
-// fieldNames lists the fields of a bus's aliases in their order, from the
-// kernel's scripts/mod/file2alias.c. The first two name vendor and device.
+// fieldNames returns the fields of a bus's aliases in order, from the kernel's
+// scripts/mod/file2alias.c. The first two are vendor and device.
 func fieldNames(bus string) []string {
 	switch bus {
 	case "pci":
@@ -27,8 +27,8 @@ func fieldNames(bus string) []string {
 	return nil
 }
 
-// parseAlias reads "pci:v00008086d00001592sv*sd*bc*sc*i*". It reports false for
-// aliases of other buses and of another form.
+// parseAlias parses "pci:v00008086d00001592sv*sd*bc*sc*i*". It returns false
+// for aliases of other buses and forms.
 func parseAlias(text string) (alias, bool) {
 	bus, rest, _ := strings.Cut(text, ":")
 	names := fieldNames(bus)
@@ -53,8 +53,9 @@ func parseAlias(text string) (alias, bool) {
 	return a, true
 }
 
-// nextField finds where a field's value ends: values are "*", upper-case
-// hexadecimal digits and patterns of them, names are lower-case.
+// nextField returns the end of a field's value: values consist of "*",
+// upper-case hexadecimal digits and patterns of them, while names are
+// lower-case.
 func nextField(value, next string) int {
 	for i := range value {
 		if c := value[i]; c >= 'a' && c <= 'z' {
@@ -67,20 +68,20 @@ func nextField(value, next string) int {
 	return -1
 }
 
-// fit says how well an alias matches a device.
+// fit tells how well an alias matches a device.
 type fit int
 
 const (
 	no fit = iota
 	// perhaps is a match by class that the programming interface, which is not
-	// known, may rule out.
+	// known, may exclude.
 	perhaps
 	yes
 )
 
-// matches compares the alias with a device. A field that the device leaves
-// unknown is met by an open pattern, or where the alias names the device by
-// vendor and product.
+// matches compares the alias with a device. A field that is unknown for the
+// device matches an open pattern. It matches any pattern if the alias names the
+// device by vendor and product.
 func (a alias) matches(d Device) fit {
 	if a.bus != d.Bus {
 		return no
@@ -105,13 +106,13 @@ func (a alias) matches(d Device) fit {
 	return found
 }
 
-const pciInterface = 6 // its place among the fields
+const pciInterface = 6 // its index among the fields
 
-// namesDevice reports whether the alias gives both vendor and product.
+// namesDevice reports whether the alias has both vendor and product.
 func (a alias) namesDevice() bool { return a.fields[0] != "*" && a.fields[1] != "*" }
 
-// numbers are a device's by the fields of its bus; a USB device's are only
-// vendor and product.
+// numbers returns a device's numbers by the fields of its bus. For a USB device
+// these are only vendor and product.
 func (d Device) numbers() []int {
 	if d.Bus == "usb" {
 		return []int{d.Vendor, d.Product}
@@ -119,8 +120,8 @@ func (d Device) numbers() []int {
 	return []int{d.Vendor, d.Product, d.SubVendor, d.SubDevice, high(d.Class), low(d.Class), d.Interface}
 }
 
-// field returns a device's number for the alias's field i, and how many digits
-// the kernel writes it with.
+// field returns a device's number for the alias's field i, and the number of
+// digits with which the kernel writes it.
 func (d Device) field(i int) (number, width int) {
 	numbers := d.numbers()
 	if i >= len(numbers) {
@@ -149,7 +150,8 @@ func low(class int) int {
 	return class & 0xff
 }
 
-// matchNumber compares a number with a pattern, which may have brackets.
+// matchNumber reports whether a number matches a pattern, which may have
+// brackets.
 func matchNumber(pattern string, number, width int) bool {
 	text := fmt.Sprintf("%0*X", width, number)
 	if pattern == text {
@@ -162,8 +164,8 @@ func matchNumber(pattern string, number, width int) bool {
 	return ok && err == nil
 }
 
-// index finds the aliases that match a device without trying each: most name
-// one vendor and product. T is what an alias belongs to.
+// index finds the aliases that match a device without trying each of them: most
+// name one vendor and product. T is the owner of an alias.
 type index[T any] struct {
 	exact map[id][]rule[T]
 	open  []rule[T]
@@ -179,7 +181,7 @@ type rule[T any] struct {
 	owner T
 }
 
-// add takes an alias; one of another bus is passed over.
+// add adds an alias. It skips aliases of other buses.
 func (x *index[T]) add(text string, owner T) {
 	a, ok := parseAlias(text)
 	if !ok {
@@ -199,8 +201,8 @@ func (x *index[T]) add(text string, owner T) {
 	x.exact[key] = append(x.exact[key], r)
 }
 
-// find calls each with the owner of every alias that matches, in the order in
-// which they were added, those that name the device first.
+// find calls each with the owner of every alias that matches. Aliases that name
+// the device come first; otherwise the order is that of add.
 func (x *index[T]) find(d Device, each func(T, fit)) {
 	for _, r := range slices.Concat(x.exact[id{d.Bus, d.Vendor, d.Product}], x.open) {
 		if f := r.alias.matches(d); f != no {

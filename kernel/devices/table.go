@@ -29,13 +29,14 @@ import (
 //go:embed table.zst
 var packedTable []byte
 
-// Kernel is one of the kernels that the table was made from.
+// Kernel is one of the kernels in the table.
 type Kernel struct {
 	Version string // "6.12.117"
 	Arches  []string
 }
 
-// seriesOf reads "6.12.117-amd64" as 6 and 12; what is no version is 0 and 0.
+// seriesOf returns 6 and 12 for "6.12.117-amd64", and 0 and 0 for a text that
+// is not a version.
 func seriesOf(version string) [2]int {
 	var s [2]int
 	if n, err := fmt.Sscanf(version, "%d.%d", &s[0], &s[1]); n != 2 || err != nil {
@@ -44,26 +45,26 @@ func seriesOf(version string) [2]int {
 	return s
 }
 
-// Kernels is a set of the table's kernels, a bit for each.
+// Kernels is a set of the table's kernels, one bit for each.
 type Kernels uint16
 
-// fact is a value with the kernels that it holds for.
+// fact is a value and the kernels that have it.
 type fact struct {
 	in    Kernels
 	value string
 }
 
-// Known is a driver that the table knows.
+// Known is a driver in the table.
 type Known struct {
 	Module                            string
 	options, needs, firmware, aliases []fact
 }
 
-// Table is the drivers of some full kernels.
+// Table holds the drivers of some full kernels.
 type Table struct {
-	// Date is that of the newest kernel.
+	// Date is the date of the newest kernel.
 	Date    time.Time
-	Kernels []Kernel // the newest first
+	Kernels []Kernel // newest first
 	Drivers []*Known
 
 	byName map[string]*Known
@@ -76,10 +77,10 @@ type claim struct {
 	in    Kernels
 }
 
-// mostTable bounds the unpacked table.
+// mostTable limits the size of the unpacked table.
 const mostTable = 64 << 20
 
-// ReadTable unpacks the table that is part of hookbuild.
+// ReadTable unpacks the table that is embedded in hookbuild.
 func ReadTable() (*Table, error) {
 	r, err := zstd.NewReader(strings.NewReader(string(packedTable)), zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -121,7 +122,7 @@ func (t *Table) parseLine(line string) (err error) {
 
 func (t *Table) parseFact(kind, rest string) error {
 	if len(t.Drivers) == 0 {
-		return fmt.Errorf("no module comes before it")
+		return fmt.Errorf("no module precedes it")
 	}
 	mask, value, _ := strings.Cut(rest, " ")
 	bits, err := strconv.ParseUint(mask, 16, 16)
@@ -131,7 +132,7 @@ func (t *Table) parseFact(kind, rest string) error {
 	known, f := t.Drivers[len(t.Drivers)-1], fact{Kernels(bits), value}
 	list := known.list(kind)
 	if list == nil {
-		return fmt.Errorf("it is of an unknown kind")
+		return fmt.Errorf("its kind is not known")
 	}
 	*list = append(*list, f)
 	if kind == "a" {
@@ -140,7 +141,7 @@ func (t *Table) parseFact(kind, rest string) error {
 	return nil
 }
 
-// list returns the facts of one kind of line, nil for an unknown kind.
+// list returns the facts of one kind of line, or nil for an unknown kind.
 func (k *Known) list(kind string) *[]fact {
 	switch kind {
 	case "o":
@@ -160,8 +161,8 @@ func NewTable(date time.Time, kernels []Kernel) *Table {
 	return &Table{Date: date, Kernels: kernels, byName: map[string]*Known{}}
 }
 
-// Add notes what a kernel, by its place in the table, has of a driver. Only
-// aliases of PCI and USB devices are kept; a driver without any is passed over.
+// Add adds the facts about a driver in the kernel with that index. Only aliases
+// of PCI and USB devices are kept; a driver without any is skipped.
 func (t *Table) Add(kernel int, module, option string, needs, firmware, aliases []string) {
 	aliases = slices.DeleteFunc(slices.Clone(aliases), func(text string) bool {
 		_, ok := parseAlias(text)
@@ -211,8 +212,8 @@ func (t *Table) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-// Origin says what the table was made from: "Linux 7.3.4, 6.12.117 and 6.1.192
-// of Debian, November 2026".
+// Origin returns what the table was made from: "Linux 7.3.4, 6.12.117 and
+// 6.1.192 of Debian, November 2026".
 func (t *Table) Origin() string {
 	var versions []string
 	for _, k := range t.Kernels {
@@ -225,7 +226,8 @@ func (t *Table) Origin() string {
 	return fmt.Sprintf("Linux %s of Debian, %s", text, t.Date.Format("January 2006"))
 }
 
-// Find lists the drivers for a device, and which kernels' drivers know it.
+// Find returns the drivers for a device, and in which kernels the driver knows
+// it.
 func (t *Table) Find(d Device) []*Match {
 	var found []*Match
 	t.index.find(d, func(c claim, f fit) {
@@ -244,19 +246,19 @@ func (t *Table) Find(d Device) []*Match {
 // Match is a driver for a device.
 type Match struct {
 	*Known
-	// In are the kernels whose driver knows the device.
+	// In is the set of kernels whose driver knows the device.
 	In  Kernels
 	fit fit
 }
 
-// Module finds a driver by its module's name.
+// Module returns a driver by its module's name.
 func (t *Table) Module(name string) (*Known, bool) {
 	k, ok := t.byName[name]
 	return k, ok
 }
 
-// nearest returns the place of the newest kernel that is not newer than the
-// release, or else of the oldest.
+// nearest returns the index of the newest kernel that is not newer than the
+// release, or that of the oldest kernel if all are newer.
 func (t *Table) nearest(release string) int {
 	at := len(t.Kernels) - 1
 	for i, k := range slices.Backward(t.Kernels) {
@@ -272,8 +274,8 @@ func seriesSlice(version string) []int {
 	return s[:]
 }
 
-// values lists the facts of the kernel at the place or, when it has none, of
-// the next newer one that has, then of the next older.
+// values returns the facts of the kernel with that index. If it has none,
+// values tries the newer kernels, nearest first, then the older ones.
 func (t *Table) values(facts []fact, kernel int) []string {
 	for _, i := range slices.Concat(down(kernel), up(kernel+1, len(t.Kernels))) {
 		var values []string
@@ -289,7 +291,7 @@ func (t *Table) values(facts []fact, kernel int) []string {
 	return nil
 }
 
-// down lists n, n-1, ... 0; up lists from ... to-1.
+// down returns n, n-1, ... 0; up returns from ... to-1.
 func down(n int) (list []int) {
 	for i := n; i >= 0; i-- {
 		list = append(list, i)
@@ -304,8 +306,8 @@ func up(from, to int) (list []int) {
 	return list
 }
 
-// option returns the option that makes the module in a release, "" when the
-// kernels' Makefiles do not tell.
+// option returns the option that builds the module in a release, or "" if the
+// kernels' Makefiles do not show it.
 func (t *Table) option(k *Known, release string) string {
 	if options := t.values(k.options, t.nearest(release)); len(options) > 0 {
 		return options[0]
@@ -313,8 +315,9 @@ func (t *Table) option(k *Known, release string) string {
 	return ""
 }
 
-// age says what is to be known of a driver that some of the kernels have, for a
-// kernel of another release; "" where its series surely has it.
+// age returns a remark about a driver that only some of the kernels have, for a
+// kernel of another release. It returns "" if the release's series certainly
+// has it.
 func (t *Table) age(in Kernels, release string) string {
 	at := t.nearest(release)
 	if in&(1<<at) != 0 || seriesOf(release) == [2]int{} || in == 0 {

@@ -9,7 +9,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// UnmetError lists the options that were asked for and did not take.
+// UnmetError is the error about requested options that did not take effect.
 type UnmetError struct {
 	// Reasons has a sentence for each option.
 	Reasons []string
@@ -19,12 +19,12 @@ func (e *UnmetError) Error() string {
 	if len(e.Reasons) == 1 {
 		return e.Reasons[0]
 	}
-	return fmt.Sprintf("%d options did not take:\n%s", len(e.Reasons), strings.Join(e.Reasons, "\n"))
+	return fmt.Sprintf("%d options did not take effect:\n%s", len(e.Reasons), strings.Join(e.Reasons, "\n"))
 }
 
-// Check compares what was asked with what olddefconfig made of it, and
-// explains the differences by the kernel's Kconfig files. The error is an
-// [*UnmetError].
+// Check compares the requested options with the configuration that olddefconfig
+// made, and explains the differences by the kernel's Kconfig files. The error
+// is an [*UnmetError].
 func Check(asked []Request, result *Config, tree *Tree) error {
 	unmet := &UnmetError{}
 	for _, r := range Unmet(asked, result) {
@@ -36,8 +36,8 @@ func Check(asked []Request, result *Config, tree *Tree) error {
 	return fault.Invalidf("configuring the kernel: %w", unmet)
 }
 
-// Unmet returns the requests that a configuration does not meet. Of several
-// about one option the last counts.
+// Unmet returns the requests that a configuration does not meet. The last of
+// several requests for an option wins.
 func Unmet(asked []Request, result *Config) []Request {
 	last := map[string]Request{}
 	for _, r := range asked {
@@ -56,8 +56,8 @@ func Unmet(asked []Request, result *Config) []Request {
 }
 
 // Lost explains which lines of a configuration file a kernel's source did not
-// take. Options that nobody can set, such as the compiler's version in a whole
-// .config, are not among them.
+// accept. It omits options that nobody can set, such as the compiler's version
+// in a complete .config.
 func (t *Tree) Lost(lines []Request, result *Config) []string {
 	var lost []string
 	for _, r := range Unmet(lines, result) {
@@ -69,7 +69,7 @@ func (t *Tree) Lost(lines []Request, result *Config) []string {
 	return lost
 }
 
-// Explain returns a sentence about why a request did not take.
+// Explain returns a sentence about why a request did not take effect.
 func (t *Tree) Explain(r Request, result *Config) string {
 	name := strings.TrimPrefix(r.Option, Prefix)
 	got, _ := result.Get(r.Option)
@@ -77,23 +77,23 @@ func (t *Tree) Explain(r Request, result *Config) string {
 	s := t.Symbols[name]
 	switch {
 	case s == nil || s.Origin == "":
-		return fmt.Sprintf("%s did not take: this kernel has no such option%s", r, didYouMean(t.Near(name)))
+		return fmt.Sprintf("%s did not take effect: this kernel has no such option%s", r, didYouMean(t.Near(name)))
 	case s.Type == "bool" && r.Value == "m":
-		return head + ": it is part of the kernel or not there, and cannot be a module; ask for y or n"
+		return head + ": it is built in or absent and cannot be a module; use y or n"
 	case s.outOfRange(r, result) != "":
 		return head + ": " + s.outOfRange(r, result)
 	case tristateOf(got) > tristateOf(r.Value):
 		return head + t.forced(s, result)
 	case s.choice != nil && r.Value == "y":
 		if other := s.choice.chosen(result); other != "" {
-			return fmt.Sprintf("%s: of this choice %s is on; set that to n too, or leave this", head, other)
+			return fmt.Sprintf("%s: %s of the same choice is on; set that to n too, or omit this", head, other)
 		}
 	}
 	if unmet := s.unmet(r, result); len(unmet) > 0 {
 		return fmt.Sprintf("%s: it depends on %s", head, strings.Join(unmet, ", and on ")) + t.remedy(unmet, r.Value)
 	}
 	if s.Prompt == "" {
-		return head + ": nobody can set it, it follows from others" + t.selectors(s)
+		return head + ": it cannot be set, it follows from other options" + t.selectors(s)
 	}
 	return fmt.Sprintf("%s although its dependencies are met; see %s in the kernel's source", head, s.Origin)
 }
@@ -105,17 +105,18 @@ func didYouMean(names []string) string {
 	return "; did you mean " + strings.Join(names, ", ") + "?"
 }
 
-// get reads values by their short names.
+// get returns the value of an option by its short name.
 func (c *Config) get(name string) string {
 	value, _ := c.Get(name)
 	return value
 }
 
-// unmet returns what is missing for the definition that is closest to being met.
+// unmet returns what is missing for the definition that is closest to being
+// met.
 func (s *Symbol) unmet(r Request, result *Config) []string {
 	want := tristateOf(r.Value)
 	if want == 0 {
-		want = 1 // a number or a text: the option has to be visible
+		want = 1 // a number or a string: the option has to be visible
 	}
 	var best []string
 	for i, depends := range s.depends {
@@ -134,7 +135,7 @@ func (s *Symbol) unmet(r Request, result *Config) []string {
 	return distinct(best)
 }
 
-// distinct drops repetitions and keeps the order.
+// distinct removes repetitions and keeps the order.
 func distinct(all []string) []string {
 	var kept []string
 	for _, s := range all {
@@ -146,7 +147,7 @@ func distinct(all []string) []string {
 }
 
 // outOfRange returns the range of an option if the requested number is outside
-// it, else "".
+// it, or "".
 func (s *Symbol) outOfRange(r Request, result *Config) string {
 	asked, err := strconv.ParseInt(r.Value, 0, 64)
 	if err != nil || s.Type != "int" && s.Type != "hex" {
@@ -159,15 +160,15 @@ func (s *Symbol) outOfRange(r Request, result *Config) string {
 		low, errLow := strconv.ParseInt(operand(b.low, result.get), 0, 64)
 		high, errHigh := strconv.ParseInt(operand(b.high, result.get), 0, 64)
 		if errLow == nil && errHigh == nil && (asked < low || asked > high) {
-			return fmt.Sprintf("it takes numbers from %s to %s", operand(b.low, result.get), operand(b.high, result.get))
+			return fmt.Sprintf("it accepts numbers from %s to %s", operand(b.low, result.get), operand(b.high, result.get))
 		}
-		return "" // the first range whose condition holds counts
+		return "" // the first range whose condition holds applies
 	}
 	return ""
 }
 
-// remedy proposes to set what is missing, where a user can. For a module, a
-// module suffices.
+// remedy proposes to set what is missing, if a user can set it. For a module, a
+// module is enough.
 func (t *Tree) remedy(unmet []string, asked string) string {
 	var sets []string
 	for _, need := range unmet {
@@ -185,7 +186,7 @@ func (t *Tree) remedy(unmet []string, asked string) string {
 		case s.Prompt != "":
 			sets = append(sets, "add --set "+option+"=y")
 		default:
-			sets = append(sets, option+" cannot be set itself"+t.selectors(s))
+			sets = append(sets, option+" cannot be set directly"+t.selectors(s))
 		}
 	}
 	if len(sets) == 0 {
@@ -207,7 +208,7 @@ func (t *Tree) selectors(s *Symbol) string {
 	if len(by) == 0 {
 		return ""
 	}
-	return ": it comes with " + someOf(by)
+	return ": it is selected by " + someOf(by)
 }
 
 // someOf lists up to four names.
@@ -218,8 +219,8 @@ func someOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// forced names who keeps an option on that was asked to be off, or built in
-// that was asked to be a module.
+// forced names the options that keep an option on that was requested to be off,
+// or built in that was requested to be a module.
 func (t *Tree) forced(s *Symbol, result *Config) string {
 	var by []string
 	for _, sel := range s.selectedBy {
@@ -233,15 +234,15 @@ func (t *Tree) forced(s *Symbol, result *Config) string {
 	}
 	slices.Sort(by)
 	if by = slices.Compact(by); len(by) > 0 {
-		return ": it is needed by " + someOf(by) + "; switch that off too"
+		return ": it is selected by " + someOf(by) + "; switch that off too"
 	}
 	if s.Prompt == "" {
-		return ": nobody can set it, it follows from the kernel's defaults"
+		return ": it cannot be set, it follows from the kernel's defaults"
 	}
-	return ": the kernel's own rules keep it; see " + s.Origin + " in its source"
+	return ": the kernel's own rules set it; see " + s.Origin + " in its source"
 }
 
-// chosen names the member of the choice that is on.
+// chosen returns the member of the choice that is on.
 func (c *choice) chosen(result *Config) string {
 	for _, m := range c.members {
 		if result.get(m) == "y" {

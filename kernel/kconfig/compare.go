@@ -16,12 +16,12 @@ type Change struct {
 	New string `json:"new"`
 }
 
-// String is "CONFIG_ENIC: not set -> m".
+// String returns a line such as "CONFIG_ENIC: not set -> m".
 func (c Change) String() string {
 	return fmt.Sprintf("%s: %s -> %s", c.Option, inWords(c.Old), inWords(c.New))
 }
 
-// inWords writes a value for people.
+// inWords returns a value as messages show it.
 func inWords(value string) string {
 	switch value {
 	case No:
@@ -32,8 +32,8 @@ func inWords(value string) string {
 	return value
 }
 
-// Diff lists what differs between two .config files, sorted by option. There
-// an absent option and one that is not set are the same.
+// Diff returns the differences between two .config files, sorted by option. An
+// absent option equals one that is not set.
 func Diff(before, after *Config) []Change {
 	return diff(before, after, func(c *Config, option string) string {
 		value, _ := c.Get(option)
@@ -41,8 +41,8 @@ func Diff(before, after *Config) []Change {
 	})
 }
 
-// DiffDefconfigs lists what differs between two defconfigs or fragments, where
-// an absent option has the kernel's default, whatever that is.
+// DiffDefconfigs returns the differences between two defconfigs or fragments.
+// In these, an absent option has the kernel's default, whatever that is.
 func DiffDefconfigs(before, after *Config) []Change {
 	return diff(before, after, func(c *Config, option string) string { return c.values[option] })
 }
@@ -59,22 +59,23 @@ func diff(before, after *Config, value func(*Config, string) string) []Change {
 	return changes
 }
 
-// Request is an option that a user asked for.
+// Request is an option that a user requested.
 type Request struct {
 	Option, Value string
-	// Origin is who asked: "--set", "--fragment cisco.config, line 3".
+	// Origin is the source of the request: "--set", "--fragment cisco.config,
+	// line 3".
 	Origin string
 }
 
-// String is "CONFIG_ENIC=m (--set)".
+// String returns a text such as "CONFIG_ENIC=m (--set)".
 func (r Request) String() string { return fmt.Sprintf("%s=%s (%s)", r.Option, r.Value, r.Origin) }
 
-// ParseSet reads the argument of --set: "CONFIG_X=y", "X=m", "X=\"text\"". A
-// text may come without its quotes, which shells take away.
+// ParseSet parses the argument of --set: "CONFIG_X=y", "X=m", "X=\"text\"". The
+// quotes of a string may be missing, because shells remove them.
 func ParseSet(arg string) (Request, error) {
 	option, value, found := strings.Cut(arg, "=")
 	if !found {
-		return Request{}, invalidUsage("reading --set %q: it should have the form CONFIG_NAME=VALUE, with y, m, n, a number or a text as the value", arg)
+		return Request{}, invalidUsage("reading --set %q: use the form CONFIG_NAME=VALUE, where the value is y, m, n, a number or a string", arg)
 	}
 	if checkValue(value) != nil && !strings.Contains(value, `"`) {
 		value = `"` + value + `"`
@@ -86,7 +87,7 @@ func ParseSet(arg string) (Request, error) {
 	return Request{Name(strings.TrimSpace(option)), value, "--set"}, nil
 }
 
-// Requests lists a fragment's options as requests, in the order of its lines.
+// Requests returns a fragment's options as requests, in the order of its lines.
 func (c *Config) Requests(origin string) []Request {
 	var all []Request
 	for option, value := range c.values {
@@ -101,9 +102,9 @@ func (c *Config) Requests(origin string) []Request {
 	return all
 }
 
-// Merge adds requests to a defconfig. The kernel's own reader takes the last
-// line about an option, so that the requests win over the file and later ones
-// over earlier; the file's lines stay as they are.
+// Merge appends requests to a defconfig and leaves the defconfig's lines
+// unchanged. The kernel's own reader uses the last line about an option, so
+// requests override the file and later requests override earlier ones.
 func Merge(defconfig []byte, requests []Request) []byte {
 	merged := bytes.NewBuffer(bytes.TrimRight(bytes.Clone(defconfig), "\n"))
 	merged.WriteByte('\n')
@@ -119,7 +120,7 @@ func Merge(defconfig []byte, requests []Request) []byte {
 	return merged.Bytes()
 }
 
-// line writes one option as a configuration file has it.
+// line returns the line for one option in a configuration file.
 func line(option, value string) string {
 	if value == No {
 		return "# " + option + " is not set\n"

@@ -1,8 +1,9 @@
 // Package kconfig reads, compares and merges the kernel's configuration files
-// (.config, defconfigs, fragments), and reads enough of the Kconfig language to
-// say why an option that was asked for did not take. The syntax is that of the
-// kernel's Documentation/kbuild/kconfig-language.rst; nothing here replaces
-// the kernel's own olddefconfig, which alone decides the final values.
+// (.config, defconfigs, fragments). It also reads enough of the Kconfig
+// language to explain why a requested option did not take effect. The syntax is
+// that of the kernel's Documentation/kbuild/kconfig-language.rst. Nothing here
+// replaces the kernel's own olddefconfig, which alone determines the final
+// values.
 package kconfig
 
 import (
@@ -16,22 +17,22 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Prefix begins the name of every option in a configuration file.
+// Prefix is the prefix of the name of every option in a configuration file.
 const Prefix = "CONFIG_"
 
 // No is the value of an option that is switched off, written as
 // "# CONFIG_X is not set".
 const No = "n"
 
-// Most lines and bytes of one that are read; a distribution's .config has
-// 12 000 lines.
+// Limits for the lines of a file and the bytes of a line; a distribution's
+// .config has 12 000 lines.
 const (
 	mostLines = 1 << 20
 	mostLine  = 64 << 10
 )
 
-// Config holds options by their full name ("CONFIG_ENIC") with their values
-// as the file has them: y, m, n, a number, or a quoted string.
+// Config holds options by their full name ("CONFIG_ENIC") with the values as
+// they are in the file: y, m, n, a number, or a quoted string.
 type Config struct {
 	values map[string]string
 	lines  map[string]int
@@ -49,8 +50,8 @@ func Name(option string) string {
 func New() *Config { return &Config{values: map[string]string{}, lines: map[string]int{}} }
 
 // Parse reads a .config, a defconfig or a fragment. Comments and blank lines
-// are passed over; the last line about an option counts, as in the kernel's
-// own reader. Origin names the file in errors.
+// are skipped. The last line about an option wins, as in the kernel's own
+// reader. Errors call the file origin.
 func Parse(r io.Reader, origin string) (*Config, error) {
 	c := New()
 	lines := bufio.NewScanner(r)
@@ -106,7 +107,7 @@ func validName(option string) bool {
 	}) < 0
 }
 
-// checkValue accepts y, m, n, decimal and hexadecimal numbers and quoted
+// checkValue accepts y, m, n, decimal and hexadecimal numbers, and quoted
 // strings.
 func checkValue(value string) error {
 	switch {
@@ -133,7 +134,7 @@ func isNumber(value string) bool {
 }
 
 // Get returns an option's value, or "n" and false for a missing option. The
-// name may lack "CONFIG_".
+// name may omit "CONFIG_".
 func (c *Config) Get(option string) (value string, found bool) {
 	value, found = c.values[Name(option)]
 	if !found {
@@ -146,7 +147,7 @@ func (c *Config) Get(option string) (value string, found bool) {
 func (c *Config) Set(option, value string) error {
 	option = Name(option)
 	if !validName(option) {
-		return fault.Usagef("setting %q: the name of an option has only letters, digits and underscores", option)
+		return fault.Usagef("setting %q: an option's name consists of letters, digits and underscores", option)
 	}
 	if err := checkValue(value); err != nil {
 		return fault.Usagef("setting %s: %w", option, err)
@@ -155,13 +156,13 @@ func (c *Config) Set(option, value string) error {
 	return nil
 }
 
-// Options lists the names, sorted.
+// Options returns the names, sorted.
 func (c *Config) Options() []string { return slices.Sorted(maps.Keys(c.values)) }
 
-// Len is the number of options.
+// Len returns the number of options.
 func (c *Config) Len() int { return len(c.values) }
 
-// invalidUsage is an error about an argument of the command line.
+// invalidUsage returns an error about a command-line argument.
 func invalidUsage(format string, args ...any) error {
 	return fault.Usagef(format, args...)
 }

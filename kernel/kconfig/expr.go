@@ -20,14 +20,15 @@ func tristateOf(value string) tristate {
 
 func (t tristate) String() string { return [...]string{"n", "m", "y"}[t] }
 
-// values returns an option's value by its short name, "n" for a missing one.
+// values returns an option's value by its short name, and "n" for a missing
+// option.
 type values func(name string) string
 
 // expr is a dependency expression.
 type expr interface {
 	eval(values) tristate
-	// needs returns in words the parts of the expression that fall short of
-	// want; it returns nothing if none does.
+	// needs describes the parts of the expression that are below want. It
+	// returns nothing if there are none.
 	needs(v values, want tristate) []string
 	String() string
 }
@@ -51,14 +52,15 @@ func (e symbolExpr) needs(v values, want tristate) []string {
 	case have >= want:
 		return nil
 	case e == "n":
-		return []string{"what this kernel or architecture does not have"}
+		return []string{"something that this kernel or architecture does not have"}
 	case have == 1:
 		return []string{fmt.Sprintf("%s=y (it is m)", e)}
 	}
 	return []string{fmt.Sprintf("%s (it is not set)", e)}
 }
 
-// opaqueExpr is a macro that runs a program; only the build knows its value.
+// opaqueExpr is a macro that runs a program. Its value is known only to the
+// build.
 type opaqueExpr string
 
 func (opaqueExpr) eval(values) tristate            { return 2 }
@@ -77,7 +79,8 @@ func (e notExpr) needs(v values, want tristate) []string {
 	return []string{fmt.Sprintf("%s switched off (it is %s)", e.of, e.of.eval(v))}
 }
 
-// compareExpr is "A = B" and its kin; both sides are names or constants.
+// compareExpr is "A = B" or another comparison. Both sides are names or
+// constants.
 type compareExpr struct {
 	left, op, right string
 }
@@ -90,7 +93,7 @@ func (e compareExpr) eval(v values) tristate {
 		holds = left == right
 	case "!=":
 		holds = left != right
-	default: // an order of numbers, of which only the compiler's versions are compared
+	default: // a numeric order, which is used only for compilers' versions
 		holds = true
 	}
 	if holds {
@@ -151,13 +154,13 @@ func and(a, b expr) expr {
 	return andExpr{a, b}
 }
 
-// exprParser reads an expression: "A && (B || !C) && D = y".
+// exprParser parses an expression: "A && (B || !C) && D = y".
 type exprParser struct {
 	tokens []string
 	depth  int
 }
 
-// mostDepth bounds nested parentheses.
+// mostDepth limits nested parentheses.
 const mostDepth = 100
 
 func parseExpr(text string) (expr, error) {
@@ -171,7 +174,7 @@ func parseExpr(text string) (expr, error) {
 		return nil, err
 	}
 	if len(p.tokens) > 0 {
-		return nil, fmt.Errorf("the expression %q goes on with %q", text, p.tokens[0])
+		return nil, fmt.Errorf("the expression %q is followed by %q", text, p.tokens[0])
 	}
 	return e, nil
 }
@@ -220,7 +223,7 @@ func (p *exprParser) unary() (expr, error) {
 	defer func() { p.depth-- }()
 	switch t := p.next(); t {
 	case "":
-		return nil, fmt.Errorf("an expression ends too early")
+		return nil, fmt.Errorf("an expression is incomplete")
 	case "!":
 		of, err := p.unary()
 		return notExpr{of}, err
@@ -247,7 +250,8 @@ func (p *exprParser) leaf(t string) (expr, error) {
 	return symbolExpr(strings.Trim(t, `"`)), nil
 }
 
-// tokenize splits an expression; a quoted text and a macro call are one token.
+// tokenize splits an expression. A quoted string and a macro call are one token
+// each.
 func tokenize(text string) ([]string, error) {
 	var tokens []string
 	for text = strings.TrimSpace(text); text != "" && text[0] != '#'; text = strings.TrimSpace(text) {
@@ -274,7 +278,7 @@ func tokenLength(text string) (int, error) {
 	if q := text[0]; q == '"' || q == '\'' {
 		end := strings.IndexByte(text[1:], q)
 		if end < 0 {
-			return 0, fmt.Errorf("the text %s is not closed", text)
+			return 0, fmt.Errorf("the string %s is not closed", text)
 		}
 		return end + 2, nil
 	}
@@ -286,12 +290,12 @@ func tokenLength(text string) (int, error) {
 	case n < 0:
 		return len(text), nil
 	case n == 0:
-		return 0, fmt.Errorf("the expression has a stray %q", text[:1])
+		return 0, fmt.Errorf("the expression has an unexpected %q", text[:1])
 	}
 	return n, nil
 }
 
-// macroLength is the length of a macro call with its nested parentheses.
+// macroLength returns the length of a macro call with its nested parentheses.
 func macroLength(text string) (int, error) {
 	depth := 0
 	for i, c := range text {

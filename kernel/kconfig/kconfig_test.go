@@ -206,14 +206,14 @@ func TestExplain(t *testing.T) {
 		{"CONFIG_PCI=y\nCONFIG_INET=y\nCONFIG_X86=y\nCONFIG_BROKEN=y\n", "ENIC=y", "CONFIG_BROKEN switched off (it is y)"},
 		{"CONFIG_PCI=y\nCONFIG_INET=y\nCONFIG_X86=y\nCONFIG_SPEED=3\n", "ENIC=y", "CONFIG_SPEED != 3 (it is 3)"},
 		{"CONFIG_PCI=y\nCONFIG_SCSI=m\nCONFIG_FC=m\n", "FC=y", "CONFIG_FC=y (--set) is m: it depends on CONFIG_SCSI=y (it is m) (add --set CONFIG_SCSI=y)"},
-		{"CONFIG_PCI=y\nCONFIG_ENIC=y\nCONFIG_LIBFC=y\n", "LIBFC=n", "it is needed by CONFIG_ENIC; switch that off too"},
-		{"", "LIBFC=m", "nobody can set it, it follows from others: it comes with CONFIG_ENIC"},
+		{"CONFIG_PCI=y\nCONFIG_ENIC=y\nCONFIG_LIBFC=y\n", "LIBFC=n", "it is selected by CONFIG_ENIC; switch that off too"},
+		{"", "LIBFC=m", "it cannot be set, it follows from other options: it is selected by CONFIG_ENIC"},
 		{"CONFIG_PCI=y\n", "EXPERT_NIC=m", "it depends on CONFIG_EXPERT (it is not set) (add --set CONFIG_EXPERT=y)"},
-		{"CONFIG_HZ_250=y\n", "HZ_1000=y", "of this choice CONFIG_HZ_250 is on"},
-		{"CONFIG_INET=y\n", "INET=m", "cannot be a module; ask for y or n"},
-		{"CONFIG_MOST=25\nCONFIG_SHIFT=25\n", "SHIFT=30", "CONFIG_SHIFT=30 (--set) is 25: it takes numbers from 14 to 25"},
-		{"CONFIG_EXPERT=y\nCONFIG_SHIFT=20\n", "SHIFT=21", "it takes numbers from 12 to 20"},
-		{"CONFIG_START=0x1000\n", "START=0x10", "it takes numbers from 0x1000 to 0xffff"},
+		{"CONFIG_HZ_250=y\n", "HZ_1000=y", "CONFIG_HZ_250 of the same choice is on"},
+		{"CONFIG_INET=y\n", "INET=m", "cannot be a module; use y or n"},
+		{"CONFIG_MOST=25\nCONFIG_SHIFT=25\n", "SHIFT=30", "CONFIG_SHIFT=30 (--set) is 25: it accepts numbers from 14 to 25"},
+		{"CONFIG_EXPERT=y\nCONFIG_SHIFT=20\n", "SHIFT=21", "it accepts numbers from 12 to 20"},
+		{"CONFIG_START=0x1000\n", "START=0x10", "it accepts numbers from 0x1000 to 0xffff"},
 		{"CONFIG_PCI=y\n", "FC_DISK=m", "it depends on CONFIG_SCSI (it is not set) (add --set CONFIG_SCSI=m or =y)"},
 		{"", "ENICC=y", "no such option; did you mean CONFIG_ENIC?"},
 		{"", "NOTHING_LIKE_IT=y", "this kernel has no such option"},
@@ -246,7 +246,7 @@ func TestLost(t *testing.T) {
 	}
 	file := parse(t, "CONFIG_INET=y\n# CONFIG_OLD is not set\nCONFIG_RENAMED=y\nCONFIG_LIBFC=m\nCONFIG_PCI=y\nCONFIG_SHIFT=99\n")
 	got := tree.Lost(file.Requests("the file"), parse(t, "CONFIG_INET=y\nCONFIG_SHIFT=14\nCONFIG_MOST=25\n"))
-	want := []string{"CONFIG_RENAMED=y (the file, line 3) did not take: this kernel has no such option", "CONFIG_PCI=y (the file, line 5) is not set", "CONFIG_SHIFT=99 (the file, line 6) is 14"}
+	want := []string{"CONFIG_RENAMED=y (the file, line 3) did not take effect: this kernel has no such option", "CONFIG_PCI=y (the file, line 5) is not set", "CONFIG_SHIFT=99 (the file, line 6) is 14"}
 	if len(got) != len(want) {
 		t.Fatalf("the lost lines are %q", got)
 	}

@@ -17,8 +17,8 @@ import (
 //go:embed options.zst
 var packedOptions []byte
 
-// KnownOptions returns the names, without "CONFIG_", of the options that the
-// kernels from 5.10 to the newest at hookbuild's release have, sorted.
+// KnownOptions returns the sorted names, without "CONFIG_", of the options in
+// the kernels from 5.10 to the newest when hookbuild was released.
 func KnownOptions() ([]string, error) {
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -32,7 +32,7 @@ func KnownOptions() ([]string, error) {
 	return strings.Fields(string(text)), nil
 }
 
-// CheckName returns an error that names similar options where neither the
+// CheckName returns an error that suggests similar options if neither the
 // configuration, which may be nil, nor any kernel known to hookbuild has the
 // option.
 func CheckName(option string, c *Config) error {
@@ -51,17 +51,17 @@ func CheckName(option string, c *Config) error {
 	}
 	if upper := strings.TrimPrefix(strings.ToUpper(name), Prefix); upper != name {
 		if _, found := slices.BinarySearch(known, upper); found {
-			return fault.Usagef("asking for the option %s: there is none; did you mean %s%s?", Name(option), Prefix, upper)
+			return fault.Usagef("requesting the option %s: it does not exist; did you mean %s%s?", Name(option), Prefix, upper)
 		}
 	}
 	similar := ""
 	if names := nearest(known, strings.ToUpper(name)); len(names) > 0 {
 		similar = "; did you mean " + strings.Join(names, ", ") + "?"
 	}
-	return fault.Usagef("asking for the option %s: neither this kernel's configuration nor Linux 5.10 to the newest have it%s", Name(option), similar)
+	return fault.Usagef("requesting the option %s: neither this kernel's configuration nor any Linux since 5.10 has it%s", Name(option), similar)
 }
 
-// nearest lists up to three options with the fewest changes of a letter.
+// nearest returns up to three options with the fewest changed letters.
 func nearest(known []string, name string) []string {
 	limit := len(name)/4 + 1
 	byDistance := make([][]string, limit+1)

@@ -11,10 +11,11 @@ import (
 // Symbol is an option as the kernel's Kconfig files define it.
 type Symbol struct {
 	Name string // without "CONFIG_"
-	// Prompt is the text in the menus; "" for an option that only others set.
+	// Prompt is the text in the menus. It is "" for an option that only other
+	// options set.
 	Prompt string
-	// Type is "bool", "tristate", "int", "hex" or "string"; "" when no
-	// definition says it.
+	// Type is "bool", "tristate", "int", "hex" or "string". It is "" if no
+	// definition states the type.
 	Type string
 	// Origin is the file and line of the first definition.
 	Origin string
@@ -22,8 +23,8 @@ type Symbol struct {
 	// ranges are the bounds of a number.
 	ranges []bounds
 
-	// depends has the dependency of each definition, visible the condition
-	// under which its prompt is shown; nil means no condition.
+	// depends has the dependency of each definition, and visible the condition
+	// under which its prompt is shown. Nil means no condition.
 	depends    []expr
 	visible    []expr
 	selectedBy []selection
@@ -44,21 +45,21 @@ type selection struct {
 // choice is a group of options of which one is on.
 type choice struct{ members []string }
 
-// Tree is all of the kernel's Kconfig files for one architecture.
+// Tree holds all Kconfig files of the kernel for one architecture.
 type Tree struct {
 	Symbols map[string]*Symbol
 }
 
-// Bounds for what is read of a source tree.
+// Limits for what is read of a source tree.
 const (
 	mostFiles     = 20000
 	mostFile      = 4 << 20
 	mostInclusion = 50
 )
 
-// ReadTree reads Kconfig and what it includes from a kernel's source; read
-// gives a file by its path in the source. Arch is the kernel's own name of the
-// architecture ("x86", "arm64").
+// ReadTree reads Kconfig and the files that it includes from a kernel's source.
+// Read returns a file by its path in the source. Arch is the kernel's own name
+// of the architecture ("x86", "arm64").
 func ReadTree(read func(name string) ([]byte, error), arch string) (*Tree, error) {
 	r := &reader{read: read, arch: arch, tree: &Tree{Symbols: map[string]*Symbol{}}}
 	if err := r.file("Kconfig", nil, 0); err != nil {
@@ -116,7 +117,7 @@ func (r *reader) file(name string, outer expr, depth int) error {
 	return nil
 }
 
-// scope is the dependency of all open blocks.
+// scope returns the dependency of all open blocks.
 func (p *parser) scope() expr {
 	all := p.outer
 	for _, b := range p.blocks {
@@ -147,7 +148,7 @@ func (p *parser) line(text string) error {
 	return nil
 }
 
-// define begins an option. The same option may be defined more than once.
+// define starts an option. The same option may be defined more than once.
 func (p *parser) define(name string) {
 	s := p.r.tree.symbol(name)
 	if s.Origin == "" {
@@ -198,13 +199,13 @@ func (p *parser) close(kind string) error {
 	return nil
 }
 
-// include reads another file; its path may name the architecture.
+// include reads another file. Its path may contain the architecture.
 func (p *parser) include(keyword, rest string) error {
 	p.current = nil
 	name := strings.Trim(rest, `"`)
 	name = strings.NewReplacer("$(SRCARCH)", p.r.arch, "$SRCARCH", p.r.arch, "$(srctree)/", "").Replace(name)
 	if strings.Contains(name, "$") {
-		return nil // a place that only the build knows (KUNITCONFIG and such)
+		return nil // a path that only the build knows (KUNITCONFIG and such)
 	}
 	if strings.Contains(keyword, "rsource") {
 		name = path.Join(path.Dir(p.name), name)
@@ -216,8 +217,8 @@ func (p *parser) include(keyword, rest string) error {
 	return err
 }
 
-// skipHelp passes over a help text: all lines that are indented deeper than
-// the keyword, and blank ones.
+// skipHelp skips a help text: all blank lines and lines that are indented
+// deeper than the keyword.
 func (p *parser) skipHelp() {
 	margin := -1
 	for p.at+1 < len(p.lines) {
@@ -235,7 +236,8 @@ func (p *parser) skipHelp() {
 	}
 }
 
-// indentation counts columns; a tab goes to the next multiple of 8.
+// indentation returns the column of the first character; a tab advances to the
+// next multiple of 8.
 func indentation(line string) int {
 	column := 0
 	for _, c := range line {
@@ -251,9 +253,9 @@ func indentation(line string) int {
 	return column
 }
 
-// attribute reads a line that belongs to the entry before it. What decides
-// values but not whether they can be set (default, option) is left to the
-// kernel's own tools.
+// attribute reads a line that belongs to the entry before it. Attributes that
+// determine values but not whether they can be set (default, option) are left
+// to the kernel's own tools.
 func (p *parser) attribute(keyword, rest string) error {
 	switch keyword {
 	case "depends":
@@ -288,7 +290,7 @@ func (p *parser) dependsOn(text string) error {
 	return nil
 }
 
-// typed notes the type of the current option.
+// typed sets the type of the current option.
 func (p *parser) typed(kind string) {
 	if p.current != nil {
 		p.current.Type = kind
@@ -320,7 +322,7 @@ func (p *parser) prompt(rest string) error {
 	}
 	end := strings.IndexByte(rest[1:], rest[0])
 	if end < 0 {
-		return fmt.Errorf("the text %s is not closed", rest)
+		return fmt.Errorf("the string %s is not closed", rest)
 	}
 	if p.current.Prompt == "" {
 		p.current.Prompt = rest[1 : end+1]
@@ -352,7 +354,7 @@ func (p *parser) selects(rest string) error {
 	return nil
 }
 
-// Near lists known options whose names resemble name, best first, at most 5.
+// Near returns up to 5 known options whose names resemble name, best first.
 func (t *Tree) Near(name string) []string {
 	name = strings.ToUpper(strings.TrimPrefix(name, Prefix))
 	limit := min(3, max(1, len(name)/3))
@@ -380,8 +382,8 @@ func (t *Tree) Near(name string) []string {
 
 func abs(n int) int { return max(n, -n) }
 
-// distance counts the insertions, deletions and replacements between two
-// names. It returns limit+1 for more than limit.
+// distance counts the insertions, deletions and replacements between two names.
+// It returns limit+1 if there are more than limit.
 func distance(a, b string, limit int) int {
 	if abs(len(a)-len(b)) > limit {
 		return limit + 1

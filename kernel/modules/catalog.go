@@ -10,16 +10,16 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Catalog answers what a kernel's modules drive. It reads depmod's text indexes
-// and opens a module only for the firmware that it asks for, so that a kernel
-// with thousands of compressed modules is answered for at once. A [Set] knows
-// more, the symbols among it, and reads every module.
+// Catalog tells which devices a kernel's modules drive. It reads depmod's text
+// indexes and opens a module only for the firmware that it requests, so it is
+// fast even for a kernel with thousands of compressed modules. A [Set] has more
+// information, such as symbols, and reads every module.
 type Catalog struct {
-	// Release names the directory below lib/modules.
+	// Release is the name of the directory below lib/modules.
 	Release string
-	// Modules are the loadable ones, sorted by path.
+	// Modules holds the loadable modules, sorted by path.
 	Modules []*Listed
-	// Builtin lists what modules.builtin names, in its order.
+	// Builtin holds the names in modules.builtin, in its order.
 	Builtin []string
 
 	byName  map[string]*Listed
@@ -37,9 +37,9 @@ type Listed struct {
 	read     bool // whether firmware was read
 }
 
-// ReadCatalog reads the indexes in lib/modules/<release> of the tree. Where they
-// are missing, or do not list every module, it reads the modules themselves,
-// jobs at a time (0 = one a core).
+// ReadCatalog reads the indexes in lib/modules/<release> of the tree. If they
+// are missing or do not list every module, it reads the modules themselves,
+// jobs at a time (0 means one per core).
 func ReadCatalog(ctx context.Context, t *initramfs.Tree, release string, jobs int) (*Catalog, error) {
 	c, complete, err := catalogFromIndexes(t, release)
 	if err != nil || complete {
@@ -83,7 +83,7 @@ func (c *Catalog) addBuiltin(s *Set) {
 	}
 }
 
-// catalogFromIndexes reports false where the indexes do not list every module.
+// catalogFromIndexes returns false if the indexes do not list every module.
 func catalogFromIndexes(t *initramfs.Tree, release string) (*Catalog, bool, error) {
 	c := newCatalog(release)
 	for _, e := range moduleFiles(t, Root(release)) {
@@ -146,13 +146,13 @@ func (c *Catalog) readAliases(t *initramfs.Tree) (bool, error) {
 	return len(text) > 0 || len(c.Modules) == 0, nil
 }
 
-// Lookup finds a loadable module by its name, with dashes or underscores.
+// Lookup returns a loadable module by its name, with dashes or underscores.
 func (c *Catalog) Lookup(name string) (*Listed, bool) {
 	m, ok := c.byName[strings.ReplaceAll(name, "-", "_")]
 	return m, ok
 }
 
-// Firmware lists what the module and the modules that it needs ask for.
+// Firmware returns the firmware that the module and its dependencies request.
 func (c *Catalog) Firmware(m *Listed) ([]string, error) {
 	names, err := m.ownFirmware()
 	for _, d := range m.needs {
@@ -178,10 +178,11 @@ func (m *Listed) ownFirmware() ([]string, error) {
 	return m.firmware, nil
 }
 
-// BuiltinNames lists the modules that modules.builtin.modinfo tells of, sorted.
+// BuiltinNames returns the sorted names of the modules in
+// modules.builtin.modinfo.
 func (c *Catalog) BuiltinNames() []string { return slices.Sorted(maps.Keys(c.builtin)) }
 
-// BuiltinValues lists the values of a built-in module's field ("alias",
+// BuiltinValues returns the values of a built-in module's field ("alias",
 // "firmware") in order.
 func (c *Catalog) BuiltinValues(module, key string) []string {
 	var values []string

@@ -17,7 +17,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// realModules gives the modules of Debian's cloud kernel as a tree, our reading
+// realModules returns the modules of Debian's cloud kernel as a tree, our reading
 // of them, and a directory with the indexes that depmod made.
 func realModules(t *testing.T, arch string) (dir string, tree *initramfs.Tree, set *Set) {
 	t.Helper()

@@ -9,18 +9,18 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// FirmwareUse is one firmware file that a module asks for.
+// FirmwareUse is a firmware file that a module requests.
 type FirmwareUse struct {
 	// Name is relative to lib/firmware and may have wildcards.
 	Name string
-	// Module names who asks.
+	// Module is the name of that module.
 	Module string
-	// BuiltIn tells whether that module is part of the kernel itself.
+	// BuiltIn reports whether that module is part of the kernel itself.
 	BuiltIn bool
 }
 
-// Firmware lists what the modules and the kernel itself ask for, sorted by
-// name.
+// Firmware returns the firmware that the modules and the kernel itself request,
+// sorted by name.
 func (s *Set) Firmware() []FirmwareUse {
 	var uses []FirmwareUse
 	for _, m := range s.Modules {
@@ -42,12 +42,13 @@ func (s *Set) Firmware() []FirmwareUse {
 	return slices.Compact(uses)
 }
 
-// firmwareRoots are where firmware lies in packages and images.
+// firmwareRoots returns the directories that hold firmware in packages and
+// images.
 func firmwareRoots() []string { return []string{"lib/firmware", "usr/lib/firmware", ""} }
 
-// FindFirmware looks a name up in a file tree: at lib/firmware,
-// usr/lib/firmware or the tree's root, plain or as the kernel can unpack it
-// (.zst, .xz). It gives the paths of what it finds.
+// FindFirmware looks up a name in a file tree: in lib/firmware, in
+// usr/lib/firmware and in the tree's root, plain or in a compression that the
+// kernel can unpack (.zst, .xz). It returns the paths of the files found.
 func FindFirmware(from *initramfs.Tree, name string) []string {
 	for _, root := range firmwareRoots() {
 		for _, suffix := range []string{"", ".zst", ".xz"} {
@@ -59,7 +60,8 @@ func FindFirmware(from *initramfs.Tree, name string) []string {
 	return nil
 }
 
-// globTree finds paths in a tree; only the last element may have wildcards.
+// globTree returns matching paths in a tree. Only the last element may have
+// wildcards.
 func globTree(t *initramfs.Tree, pattern string) []string {
 	if !strings.ContainsAny(pattern, "*?[") {
 		if _, ok := t.Resolve(pattern); ok {
@@ -76,8 +78,8 @@ func globTree(t *initramfs.Tree, pattern string) []string {
 	return found
 }
 
-// AddFirmware copies what the modules ask for from one tree to lib/firmware in
-// another. It gives the uses that it could not serve.
+// AddFirmware copies the firmware that the modules request from one tree to
+// lib/firmware in another. It returns the requests that from cannot satisfy.
 func (s *Set) AddFirmware(to, from *initramfs.Tree) (missing []FirmwareUse, err error) {
 	done := map[string]bool{}
 	for _, use := range s.Firmware() {
@@ -98,12 +100,12 @@ func (s *Set) AddFirmware(to, from *initramfs.Tree) (missing []FirmwareUse, err 
 	return missing, nil
 }
 
-// copyFirmware copies one file. Of a link, which distributions have where two
-// devices share a firmware, the file that it leads to is copied.
+// copyFirmware copies one file. For a link, which distributions use where two
+// devices share a firmware, it copies the target.
 func copyFirmware(to, from *initramfs.Tree, name, wanted string) error {
 	target, ok := from.Resolve(name)
 	if !ok {
-		return fmt.Errorf("adding the firmware %q: the link leads nowhere", name)
+		return fmt.Errorf("adding the firmware %q: the target of the link does not exist", name)
 	}
 	e, _ := from.Lookup(target)
 	if e.Type == initramfs.HardLink {
@@ -117,8 +119,8 @@ func copyFirmware(to, from *initramfs.Tree, name, wanted string) error {
 	return to.Add(e)
 }
 
-// BuiltinNames lists the modules that modules.builtin.modinfo tells of,
-// sorted.
+// BuiltinNames returns the sorted names of the modules in
+// modules.builtin.modinfo.
 func (s *Set) BuiltinNames() []string {
 	var names []string
 	for _, f := range s.builtinFields {
@@ -128,8 +130,8 @@ func (s *Set) BuiltinNames() []string {
 	return slices.Compact(names)
 }
 
-// BuiltinValues gives the values of a built-in module's field ("alias",
-// "firmware"), in order.
+// BuiltinValues returns the values of a built-in module's field ("alias",
+// "firmware") in order.
 func (s *Set) BuiltinValues(module, key string) []string {
 	var values []string
 	for _, f := range s.builtinFields {

@@ -9,7 +9,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// indexFile is one file that depmod writes and how its content is made.
+// indexFile is a file that depmod writes and the function that makes its
+// content.
 type indexFile struct {
 	name string
 	make func(*Set) []byte
@@ -31,8 +32,8 @@ func indexFiles() []indexFile {
 	}
 }
 
-// WriteIndexes puts depmod's files into the tree, over those that are there.
-// Their time is that of the modules' directory.
+// WriteIndexes writes depmod's files into the tree and replaces existing ones.
+// Their mtime is that of the modules' directory.
 func (s *Set) WriteIndexes(t *initramfs.Tree) error {
 	dir, ok := t.Lookup(Root(s.Release))
 	if !ok {
@@ -48,7 +49,7 @@ func (s *Set) WriteIndexes(t *initramfs.Tree) error {
 	return nil
 }
 
-// depLine is "PATH: PATH..." with all dependencies.
+// depLine returns "PATH: PATH..." with all dependencies.
 func (m *Module) depLine() string {
 	line := m.Path + ":"
 	for _, d := range m.Dependencies() {
@@ -122,9 +123,9 @@ func (s *Set) aliasIndex() []byte {
 	return root.encode()
 }
 
-// normalizeAlias writes dashes as underscores, as modprobe does with what it
-// looks up; those within brackets are ranges and stay. Unmatched brackets make
-// an alias that nothing could match.
+// normalizeAlias replaces dashes by underscores, as modprobe does with the name
+// that it looks up. Characters within brackets are ranges and stay. It returns
+// false for unmatched brackets, since nothing could match such an alias.
 func normalizeAlias(alias string) (string, bool) {
 	out := []byte(alias)
 	inside := false
@@ -143,7 +144,8 @@ func normalizeAlias(alias string) (string, bool) {
 	return string(out), !inside
 }
 
-// symbolText is sorted: depmod's own order is that of its hash table.
+// symbolText is sorted, unlike depmod's own order, which is that of its hash
+// table.
 func (s *Set) symbolText() []byte {
 	var text strings.Builder
 	text.WriteString("# Aliases for symbols, used by symbol_request().\n")

@@ -23,7 +23,7 @@ func (s *Set) link() error {
 
 func (s *Set) linkModule(m *Module) {
 	for _, symbol := range m.needs {
-		// A dot begins the entry points of functions on PowerPC.
+		// On PowerPC, the names of functions' entry points start with a dot.
 		owner := s.owners[strings.TrimPrefix(symbol, ".")]
 		if owner == nil || slices.Contains(m.deps, owner) {
 			continue
@@ -33,9 +33,8 @@ func (s *Set) linkModule(m *Module) {
 	}
 }
 
-// arrange sorts topologically, users first, in the same order as depmod does
-// (the last module without users is taken first), since that order shows in
-// modules.dep.
+// arrange sorts topologically, users first. The order is the same as depmod's
+// (the last module without users comes first), since it shows in modules.dep.
 func (s *Set) arrange() error {
 	users := make([]int, len(s.Modules))
 	var free []*Module
@@ -62,7 +61,7 @@ func (s *Set) arrange() error {
 		s.Release, strings.Join(s.circular(users), ", "))
 }
 
-// circular names the modules that have users left after the sorting.
+// circular names the modules that still have users after the sorting.
 func (s *Set) circular(users []int) []string {
 	var names []string
 	for i, m := range s.Modules {
@@ -74,8 +73,8 @@ func (s *Set) circular(users []int) []string {
 	return names
 }
 
-// Dependencies lists all modules that must be loaded before m, those that
-// others need last.
+// Dependencies returns all modules that must be loaded before m. Modules that
+// others need come last.
 func (m *Module) Dependencies() []*Module {
 	seen := map[*Module]bool{}
 	var all []*Module

@@ -1,14 +1,14 @@
-// Package modules reads kernel modules (ELF files, plain or compressed by
-// gzip, xz or zstd) and makes the indexes that modprobe needs: what the depmod
-// program of kmod makes, natively. It also answers what a set of modules
-// drives, and which firmware it asks for.
+// Package modules reads kernel modules (ELF files, plain or compressed by gzip,
+// xz or zstd) and natively makes the indexes that modprobe needs and that
+// kmod's depmod program makes. It also tells which devices a set of modules
+// drives and which firmware it requests.
 //
-// The text indexes are those of depmod(8) and modules.dep(5); the binary ones
-// have the trie format described in kmod's libkmod-index.c, version 2.1. kmod's
-// modprobe reads only the binary ones, busybox only the text. Configuration
-// files of depmod (search order, overrides) are left out on purpose: where two
-// modules have one name, "updates" wins over the rest, as depmod has it by
-// default.
+// The text indexes are those of depmod(8) and modules.dep(5). The binary
+// indexes have the trie format described in kmod's libkmod-index.c, version
+// 2.1. kmod's modprobe reads only the binary indexes, busybox only the text.
+// Configuration files of depmod (search order, overrides) are not supported on
+// purpose: if two modules have the same name, "updates" takes precedence, which
+// is depmod's default.
 package modules
 
 import (
@@ -24,9 +24,9 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Module is what one .ko file says of itself.
+// Module holds the information in one .ko file.
 type Module struct {
-	// Name is the module's own, with underscores: "snd_hda_intel".
+	// Name is the module's name, with underscores: "snd_hda_intel".
 	Name string
 	// Path is relative to lib/modules/RELEASE: "kernel/drivers/net/veth.ko.xz".
 	Path string
@@ -35,37 +35,37 @@ type Module struct {
 	Aliases, SoftDeps, WeakDeps, Firmware []string
 	// Description and Vermagic are the fields of those names.
 	Description, Vermagic string
-	// Requires lists the modules that the field "depends" names.
+	// Requires lists the modules in the field "depends".
 	Requires []string
 
 	exports []string
 	needs   []string
-	deps    []*Module // direct dependencies by symbol, in the order of need
-	users   int       // how many modules depend on this one
-	order   int       // place in the topological order: users before used
-	index   int       // place in Set.Modules
+	deps    []*Module // direct dependencies by symbol, in the order in which they are needed
+	users   int       // number of modules that depend on this one
+	order   int       // position in the topological order: users before used
+	index   int       // index in Set.Modules
 }
 
-// Set is all modules of one release.
+// Set holds all modules of one release.
 type Set struct {
-	// Release names the directory below lib/modules.
+	// Release is the name of the directory below lib/modules.
 	Release string
-	// Modules stand in the order of modules.order, those it lacks after the
-	// others by path.
+	// Modules is in the order of modules.order. Modules that modules.order
+	// lacks follow, sorted by path.
 	Modules []*Module
-	// Builtin lists what modules.builtin names, in its order.
+	// Builtin holds the names in modules.builtin, in its order.
 	Builtin []string
 
 	builtinFields []builtinField
 	byName        map[string]*Module
-	owners        map[string]*Module // of an exported symbol
+	owners        map[string]*Module // by exported symbol
 }
 
-// Root is the directory of a release's modules in a file tree.
+// Root returns the directory of a release's modules in a file tree.
 func Root(release string) string { return "lib/modules/" + release }
 
 // Read reads all modules in lib/modules/<release> of the tree, jobs at a time
-// (0 = one a core), and resolves what depends on what.
+// (0 means one per core), and resolves their dependencies.
 func Read(ctx context.Context, t *initramfs.Tree, release string, jobs int) (*Set, error) {
 	s := &Set{Release: release, byName: map[string]*Module{}, owners: map[string]*Module{}}
 	files := moduleFiles(t, Root(release))
@@ -101,7 +101,7 @@ func jobsOr(jobs int) int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// moduleFiles lists the .ko files below root, one for each module name.
+// moduleFiles returns the .ko files below root, one for each module name.
 func moduleFiles(t *initramfs.Tree, root string) []initramfs.Entry {
 	best := map[string]initramfs.Entry{}
 	for e := range t.All() {
@@ -127,7 +127,7 @@ func moduleFiles(t *initramfs.Tree, root string) []initramfs.Entry {
 	return files
 }
 
-// IsModule tells by its name whether a file is a module.
+// IsModule reports whether a file is a module, judging by its name.
 func IsModule(name string) bool {
 	for _, suffix := range []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"} {
 		if strings.HasSuffix(name, suffix) {
@@ -137,13 +137,13 @@ func IsModule(name string) bool {
 	return false
 }
 
-// NameOf gives the module name of a path: "a/snd-hda.ko.xz" is "snd_hda".
+// NameOf returns the module name for a path: "snd_hda" for "a/snd-hda.ko.xz".
 func NameOf(file string) string {
 	name, _, _ := strings.Cut(path.Base(file), ".")
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// Lookup finds a module by its name, dashes or underscores.
+// Lookup returns a module by its name, with dashes or underscores.
 func (s *Set) Lookup(name string) (*Module, bool) {
 	m, ok := s.byName[strings.ReplaceAll(name, "-", "_")]
 	return m, ok
@@ -165,7 +165,8 @@ func (s *Set) sort(read []*Module, order map[string]int) {
 	}
 }
 
-// PlainName cuts what follows ".ko" from a module's path: "a.ko.xz" is "a.ko".
+// PlainName removes what follows ".ko" in a module's path: "a.ko.xz" becomes
+// "a.ko".
 func PlainName(name string) string {
 	if i := strings.LastIndex(name, ".ko."); i >= 0 {
 		return name[:i+len(".ko")]
@@ -173,8 +174,8 @@ func PlainName(name string) string {
 	return name
 }
 
-// readOrder gives each line's number of modules.order; a missing file has
-// none.
+// readOrder returns the line number of each line of modules.order. A missing
+// file has no lines.
 func readOrder(t *initramfs.Tree, release string) (map[string]int, error) {
 	text, err := readText(t, Root(release)+"/modules.order")
 	if err != nil {

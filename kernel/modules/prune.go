@@ -9,27 +9,27 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Choice says which modules of a kernel are wanted. A pattern is a module's
-// name ("ice", "snd-*") or its place in the kernel's source, with "*" within
-// one element ("drivers/net/ethernet/intel/*"); a directory stands for all
-// below it ("sound", "drivers/gpu/").
+// Choice selects modules of a kernel. A pattern is a module's name ("ice",
+// "snd-*") or its path in the kernel's source, with "*" within one element
+// ("drivers/net/ethernet/intel/*"). A directory means everything below it
+// ("sound", "drivers/gpu/").
 type Choice struct {
-	// Include, when not empty, leaves only what it matches and what that
-	// depends on. Exclude then takes modules away.
+	// Include, if not empty, keeps only the modules that match it and their
+	// dependencies. Exclude then removes modules.
 	Include, Exclude []string
 }
 
-// Kept is what a [Choice] comes to.
+// Kept is the result of applying a [Choice].
 type Kept struct {
 	Modules []*Module
-	// Needed are those that Exclude matches and that stay all the same, since
+	// Needed are the modules that Exclude matches but that are kept because
 	// others depend on them.
 	Needed []*Module
 }
 
-// Choose finds the modules that a choice keeps: those asked for, and what they
-// depend on, by symbols and by softdep. A pattern that matches nothing is an
-// error: it has a slip of the pen.
+// Choose returns the modules that a choice keeps: the requested ones and their
+// dependencies, by symbols and by softdep. A pattern that matches nothing is an
+// error: it is probably a typing mistake.
 func (s *Set) Choose(c Choice) (*Kept, error) {
 	wanted := slices.Clone(s.Modules)
 	if len(c.Include) > 0 {
@@ -56,7 +56,7 @@ func (s *Set) Choose(c Choice) (*Kept, error) {
 	return s.withDependencies(wanted, excluded), nil
 }
 
-// matching lists the modules that a pattern names.
+// matching returns the modules that match a pattern.
 func (s *Set) matching(pattern string) ([]*Module, error) {
 	var found []*Module
 	for _, m := range s.Modules {
@@ -69,7 +69,7 @@ func (s *Set) matching(pattern string) ([]*Module, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fault.Usagef("choosing modules of %s: the pattern %q matches none of its %d", s.Release, pattern, len(s.Modules))
+		return nil, fault.Usagef("choosing modules of %s: the pattern %q matches none of the %d modules", s.Release, pattern, len(s.Modules))
 	}
 	return found, nil
 }
@@ -92,7 +92,7 @@ func (m *Module) matches(pattern string) (bool, error) {
 	return path.Match(pattern, strings.Join(elements[:depth], "/"))
 }
 
-// withDependencies completes a list, in the set's order.
+// withDependencies adds the dependencies to a list, in the set's order.
 func (s *Set) withDependencies(wanted []*Module, excluded map[*Module]bool) *Kept {
 	keep := map[*Module]bool{}
 	for len(wanted) > 0 {
@@ -121,7 +121,7 @@ func (s *Set) withDependencies(wanted []*Module, excluded map[*Module]bool) *Kep
 	return kept
 }
 
-// softModules are the modules that softdep lines name: "pre: a b post: c".
+// softModules returns the modules that softdep lines name: "pre: a b post: c".
 func (m *Module) softModules() []string {
 	var names []string
 	for _, line := range m.SoftDeps {
@@ -134,9 +134,9 @@ func (m *Module) softModules() []string {
 	return names
 }
 
-// Prune removes all modules but those kept from the tree, and the directories
-// that become empty, and writes modules.order and the indexes anew. It gives
-// the set that is left.
+// Prune removes all modules except the kept ones from the tree, and the
+// directories that become empty. It rewrites modules.order and the indexes, and
+// returns the remaining set.
 func (s *Set) Prune(t *initramfs.Tree, kept *Kept) (*Set, error) {
 	keep := map[string]bool{}
 	for _, m := range kept.Modules {

@@ -13,15 +13,15 @@ import (
 	"hookbuild/internal/tarball"
 )
 
-// mostModule bounds an unpacked module: the largest with debugging
-// information have some 100 MB. mostText bounds the text files beside them.
+// mostModule limits the size of an unpacked module: the largest with debugging
+// information have about 100 MB. mostText limits the text files next to them.
 const (
 	mostModule = 512 << 20
 	mostText   = 64 << 20
 )
 
-// readModule reads one .ko file. It is held in memory while it is read, since
-// its tables point to and fro; only its names are kept.
+// readModule reads one .ko file. It holds the file in memory, because its
+// tables refer to each other in both directions, but keeps only its names.
 func readModule(e initramfs.Entry, rel string) (*Module, error) {
 	m := &Module{Name: NameOf(rel), Path: rel}
 	content, err := readPlain(e)
@@ -34,7 +34,7 @@ func readModule(e initramfs.Entry, rel string) (*Module, error) {
 	return m, nil
 }
 
-// Unpack reads a module and undoes its compression.
+// Unpack reads a module and decompresses it.
 func Unpack(e initramfs.Entry) ([]byte, error) {
 	content, err := readPlain(e)
 	if err != nil {
@@ -71,7 +71,7 @@ func readPlain(e initramfs.Entry) ([]byte, error) {
 func (m *Module) parse(content []byte) error {
 	file, err := elf.NewFile(bytes.NewReader(content))
 	if err != nil {
-		return fmt.Errorf("it is no module: %w", err)
+		return fmt.Errorf("it is not a module: %w", err)
 	}
 	info, err := sectionStrings(file, ".modinfo")
 	if err != nil {
@@ -87,7 +87,7 @@ func (m *Module) parse(content []byte) error {
 	return m.addSymbols(file, symbols)
 }
 
-// addInfo takes one "key=value" of .modinfo.
+// addInfo adds one "key=value" of .modinfo.
 func (m *Module) addInfo(field string) {
 	key, value, _ := strings.Cut(field, "=")
 	switch key {
@@ -108,9 +108,9 @@ func (m *Module) addInfo(field string) {
 	}
 }
 
-// addSymbols notes what the module exports and needs. A kernel with
-// CONFIG_MODVERSIONS marks each export by a symbol __crc_NAME; without it the
-// names stand in the section __ksymtab_strings.
+// addSymbols stores the symbols that the module exports and needs. A kernel
+// with CONFIG_MODVERSIONS marks each export by a symbol __crc_NAME. Without it
+// the names are in the section __ksymtab_strings.
 func (m *Module) addSymbols(file *elf.File, symbols []elf.Symbol) (err error) {
 	for _, sym := range symbols {
 		if name, found := strings.CutPrefix(sym.Name, "__crc_"); found {
@@ -126,8 +126,8 @@ func (m *Module) addSymbols(file *elf.File, symbols []elf.Symbol) (err error) {
 	return err
 }
 
-// sectionStrings gives the strings of a section, which end with NULs; a
-// missing section has none.
+// sectionStrings returns the NUL-terminated strings of a section. A missing
+// section has none.
 func sectionStrings(file *elf.File, name string) ([]string, error) {
 	section := file.Section(name)
 	if section == nil || section.Type == elf.SHT_NOBITS {
@@ -140,7 +140,7 @@ func sectionStrings(file *elf.File, name string) ([]string, error) {
 	return strings.FieldsFunc(string(data), func(r rune) bool { return r == 0 }), nil
 }
 
-// readText reads a text file of the tree; a missing one is empty.
+// readText reads a text file of the tree. A missing file counts as empty.
 func readText(t *initramfs.Tree, name string) ([]byte, error) {
 	e, ok := t.Lookup(name)
 	if !ok || e.Type != initramfs.Regular || e.Open == nil {
@@ -167,8 +167,8 @@ type builtinField struct {
 	text   string // "key=value"
 }
 
-// readBuiltin reads what is built into the kernel: modules.builtin has a path
-// a line, modules.builtin.modinfo NUL-terminated "module.key=value".
+// readBuiltin reads the lists of built-in modules: modules.builtin has one path
+// per line, modules.builtin.modinfo has NUL-terminated "module.key=value".
 func (s *Set) readBuiltin(t *initramfs.Tree) error {
 	list, err := readText(t, Root(s.Release)+"/modules.builtin")
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// The binary indexes' format: three big-endian words (magic, version, offset
-// of the root), then the nodes in pre-order. A node has, as its flags say, a
-// NUL-terminated prefix; the first and last byte that lead to children, and
-// one offset for each byte between; a count of values, and for each a priority
-// and a NUL-terminated text. The flags stand in the top bits of the offset that
-// leads to the node.
+// The format of the binary indexes: three big-endian words (magic, version,
+// offset of the root), followed by the nodes in pre-order. A node has,
+// depending on its flags, a NUL-terminated prefix; the first and last byte that
+// lead to children, and one offset for each byte in between; and a count of
+// values, each with a priority and a NUL-terminated string. The flags are in
+// the top bits of the offset that points to the node.
 const (
 	trieMagic   = 0xB007F457
 	trieVersion = 2<<16 | 1
@@ -35,12 +35,12 @@ type trieNode struct {
 	values   []trieValue
 	children map[byte]*trieNode
 	size     uint32 // of this node
-	total    uint32 // with all below
+	total    uint32 // of this node and all below it
 }
 
-// insert adds a value under key. Values are ordered by priority; of equal ones
-// the later comes first, as depmod has it. A key or text with a byte that the
-// format cannot hold is left out, and insert is false.
+// insert adds a value under key. Values are ordered by priority. Among equal
+// ones the later comes first, as in depmod. If key or text contains a byte that
+// the format cannot hold, insert leaves it out and returns false.
 func (n *trieNode) insert(key, text string, priority int) bool {
 	if !plainText(key) || !plainText(text) {
 		return false
@@ -69,8 +69,8 @@ func (n *trieNode) insert(key, text string, priority int) bool {
 	return true
 }
 
-// split makes a node whose prefix is longer than length into one with that
-// prefix and a single child with the rest.
+// split shortens a node's prefix to length and moves the rest to a single
+// child.
 func (n *trieNode) split(length int) {
 	if length == len(n.prefix) {
 		return
@@ -101,7 +101,7 @@ func plainText(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r == 0 || r >= trieBytes }) < 0
 }
 
-// encode writes the whole index.
+// encode returns the complete index.
 func (n *trieNode) encode() []byte {
 	n.measure()
 	const header = 3 * 4
@@ -126,7 +126,7 @@ func (n *trieNode) flags() uint32 {
 	return flags
 }
 
-// span is the range of bytes that lead to children.
+// span returns the range of bytes that lead to children.
 func (n *trieNode) span() (first, last byte) {
 	first = trieBytes
 	for b := range n.children {
@@ -135,7 +135,7 @@ func (n *trieNode) span() (first, last byte) {
 	return first, last
 }
 
-// measure sets the sizes of n and all below.
+// measure sets the sizes of n and of all nodes below it.
 func (n *trieNode) measure() uint32 {
 	n.size, n.total = 0, 0
 	if n.prefix != "" {
@@ -158,7 +158,8 @@ func (n *trieNode) measure() uint32 {
 	return n.total
 }
 
-// write appends n and all below; the node's offset is out's length.
+// write appends n and all nodes below it to out. The node's offset is the
+// length of out.
 func (n *trieNode) write(out []byte) []byte {
 	next := uint32(len(out)) + n.size
 	if n.prefix != "" {

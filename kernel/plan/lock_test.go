@@ -128,8 +128,8 @@ func TestLockRefuses(t *testing.T) {
 	}
 }
 
-// mirror serves a signed list with the archive of Linux 6.6.32, and gives the
-// keyring for it.
+// mirror serves a signed list with the archive of Linux 6.6.32, and
+// returns the keyring for it.
 func mirror(t *testing.T) (url string, keys []byte) {
 	t.Helper()
 	signer, err := openpgp.NewEntity("Test", "", "test@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})

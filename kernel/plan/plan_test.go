@@ -104,7 +104,7 @@ func TestReferenceNamesInputs(t *testing.T) {
 	}
 }
 
-// own gives the request's flavor a fragment of its own.
+// own adds a fragment of its own to the request's flavor.
 func own(t *testing.T, r *Request, text string) {
 	t.Helper()
 	r.Flavor.Fragments = []string{"kernel/fragments/own.config"}

@@ -53,7 +53,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestPinned asks for an archive that has a known checksum besides.
+// TestPinned fetches an archive whose checksum is known as well.
 func TestPinned(t *testing.T) {
 	s := newSite(t)
 	o := s.options()
