@@ -140,7 +140,7 @@ func TestEmbedRefuses(t *testing.T) {
 		{2, "extract-image IN NAME", []string{"extract-image", in}},
 		{2, "choose gzip, zstd or xz", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "lzo"}},
 		{2, "power of two", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "100"}},
-		{2, "for the packed layout", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "64", "--layout", "directory"}},
+		{2, "apply to the packed layout", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "64", "--layout", "directory"}},
 		{3, "the kernel has no CONFIG_SQUASHFS_ZSTD", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "zstd"}},
 	} {
 		got := e.run(test.code, test.args...)
@@ -398,9 +398,9 @@ func TestEmbedTellsTheMemory(t *testing.T) {
 		for _, source := range []string{in, out} {
 			said := e.run(0, "embed", "--initramfs", source, "-o", out, "--layout", layout, "--image", s.Host+"/actions/cexec:v1").stderr
 			found := e.run(0, "inspect", out).stdout
-			_, least, _ := strings.Cut(said, "to boot it a machine needs ")
+			_, least, _ := strings.Cut(said, "booting it takes at least ")
 			least, _, _ = strings.Cut(least, " of RAM")
-			if least == "" || !strings.Contains(found, "least RAM") || !strings.Contains(found, " "+least+", as LinuxKit's init") {
+			if least == "" || !strings.Contains(found, "least RAM") || !strings.Contains(found, " "+least+", because LinuxKit's init") {
 				t.Errorf("%s into %s: embed says %q, inspect %s", layout, filepath.Base(source), least, found)
 			}
 		}

@@ -239,10 +239,10 @@ func TestModulesOfAGivenKernel(t *testing.T) {
 			t.Errorf("%s: got %s", flag, got.stderr)
 		}
 	}
-	if got := p.run(2, "linuxkit", "--yaml", doc, "--kernel", "build"); !strings.Contains(got.stderr, "--kernel build means a flavor's") {
+	if got := p.run(2, "linuxkit", "--yaml", doc, "--kernel", "build"); !strings.Contains(got.stderr, "--kernel build names a flavor's kernel") {
 		t.Errorf("got %s", got.stderr)
 	}
-	if got := p.run(2, "linuxkit", "--yaml", doc, "--modules", "squashfs"); !strings.Contains(got.stderr, "given by --kernel") {
+	if got := p.run(2, "linuxkit", "--yaml", doc, "--modules", "squashfs"); !strings.Contains(got.stderr, "a kernel named by --kernel") {
 		t.Errorf("got %s", got.stderr)
 	}
 }
@@ -356,10 +356,10 @@ func TestDocumentRefusals(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{2, "leave the flavor and --template out", []string{"--yaml", doc, "hook-default-amd64"}},
-		{2, "--kernel latest means", []string{"--yaml", doc, "--kernel", "latest"}},
+		{2, "leave out the flavor and --template", []string{"--yaml", doc, "hook-default-amd64"}},
+		{2, "--kernel latest names", []string{"--yaml", doc, "--kernel", "latest"}},
 		{2, "cannot name a directory", []string{"--yaml", doc, "--name", "../x"}},
-		{2, "give --yaml FILE", []string{"hook-default-amd64", "--name", "x"}},
+		{2, "add --yaml FILE", []string{"hook-default-amd64", "--name", "x"}},
 		{2, "add --iso", []string{"--yaml", doc, "--iso-loader", "x"}},
 		{2, "--max-size", []string{"--yaml", doc, "--max-size", "large"}},
 		{3, "servises", []string{"--yaml", bad}},

@@ -44,7 +44,7 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"-o in no directory":         {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
 		"a base without a HookOS":    {3, "no pair", []string{"embed", "--image", image, "--base", dir}, nil},
 		"a base that does not exist": {3, "no such file", []string{"embed", "--image", image, "--base", dir + "/none"}, nil},
-		"a base and an output":       {2, "leave --output out", []string{"embed", "--image", image, "--base", dir, "-o", file}, nil},
+		"a base and an output":       {2, "leave out --output", []string{"embed", "--image", image, "--base", dir, "-o", file}, nil},
 		"extract into a directory":   {2, "is a directory", []string{"extract-image", in, "cexec", "-o", dir}, nil},
 		"verify one file":            {2, "both a vmlinuz and an initramfs", []string{"verify", in}, nil},
 		"verify two initramfs":       {2, "one vmlinuz and one initramfs", []string{"verify", in, in}, nil},

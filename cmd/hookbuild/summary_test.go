@@ -36,7 +36,7 @@ func TestSummary(t *testing.T) {
 	if want := "out/hook/initramfs-x\nout/hook/initramfs-x86_64\nout/hook_x.tar.gz\n"; stdout.String() != want {
 		t.Errorf("printed %q, want %q", stdout.String(), want)
 	}
-	for _, want := range []string{"initramfs-x: 1.5 MB", "the same file as initramfs-x", "2 warnings: first; second", "`hookbuild verify out/hook`", "done in 3s"} {
+	for _, want := range []string{"initramfs-x: 1.5 MB", "same file as initramfs-x", "2 warnings: first; second", "`hookbuild verify out/hook`", "done in 3s"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("%q is not shown:\n%s", want, stderr.String())
 		}

@@ -194,7 +194,7 @@ func TestVariablesOfEveryCommand(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	p := newPlace(t)
 	for word, say := range map[string]string{
-		"LINUXKIT_IOS=yes":                    "(is LINUXKIT_ISO meant?)",
+		"LINUXKIT_IOS=yes":                    "(did you mean LINUXKIT_ISO?)",
 		"FORCE_OUTPUT=x=y":                    "FORCE_OUTPUT=x=y",
 		"SOMETHING_ELSE_AT=ALL":               "the variables are DEBUG, HOOK_VERSION",
 		"FORCE_OUTPUT_ID=../../":              "cannot be part of a file's name",
