@@ -101,7 +101,7 @@ func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case err != nil:
-		return "tcg", err.Error(), nil
+		return "tcg", err.Error(), nil //nolint:nilerr // why KVM is not chosen, not a fault
 	}
 	return "kvm", "", nil
 }

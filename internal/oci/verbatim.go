@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -117,7 +118,7 @@ type verifiedBlob struct {
 // Read implements [io.Reader].
 func (b *verifiedBlob) Read(p []byte) (int, error) {
 	n, err := b.verifier.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if wrong := b.finish(); wrong != nil {
 			return n, wrong
 		}

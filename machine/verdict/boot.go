@@ -132,7 +132,7 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 	end, alone, err := b.watch(ctx, ended)
 	if !alone {
 		stop()
-		<-ended // with the error that stopping it made
+		_ = <-ended // with the error that stopping it made
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

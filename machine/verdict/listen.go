@@ -26,7 +26,7 @@ func (b *boot) listen(l net.Listener, serving *sync.WaitGroup) {
 // greet notes how a connection begins, and closes it.
 func (b *boot) greet(conn net.Conn) {
 	const patience = 5 * time.Second
-	defer conn.Close() //nolint:errcheck // nothing is written
+	defer conn.Close() // nothing is written
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return // it is closed by the other side already
 	}
