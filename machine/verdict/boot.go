@@ -132,7 +132,7 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 	end, alone, err := b.watch(ctx, ended)
 	if !alone {
 		stop()
-		_ = <-ended // with the error that stopping it made
+		<-ended //nolint:errcheck // it says that QEMU was stopped, as asked
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
