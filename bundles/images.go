@@ -146,12 +146,14 @@ func (b *Bundle) missingWorker(s *stack) error {
 		return fmt.Errorf("it names no tink-worker (tinkerbellStack.tink.tinkWorker), as the manifests of %s do: get the complete manifest again, "+
 			"or give the worker's image with --worker-image REF", r)
 	}
-	commit := ""
+	commit, image := "", "REF"
 	if tag := s.Boots.tag(); len(tag) >= 40 {
 		commit = fmt.Sprintf(", made from commit %s of tinkerbell/tinkerbell as boots is", tag[:40])
+		image = "ghcr.io/tinkerbell/tink-agent@DIGEST of that commit"
 	}
-	return fmt.Errorf("it names no tink-worker: since EKS Anywhere v0.25.0 the agent is tink-agent%s, and no bundle names it; "+
-		"give its image with --worker-image REF (it gets the name tink-worker at boot), take the one of an older HookOS with --worker-from FILE, or go on without with --no-worker", commit)
+	return fmt.Errorf("it names no tink-worker: since EKS Anywhere v0.25.0 the worker is tink-agent%s, and no bundle names it; "+
+		"add --worker-image %s (it is named tink-worker at boot), take it from the HookOS of the same release with --worker-from FILE|URL "+
+		"(a tink-worker of v0.24 or older never gets work from this release's server), or continue without it with --no-worker", commit, image)
 }
 
 func workerImage(ref string) (Image, error) {

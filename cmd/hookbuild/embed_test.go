@@ -322,7 +322,7 @@ func packedWith(t *testing.T, path string) (squashfs.Compression, int) {
 	return image.Compression(), image.BlockSize()
 }
 
-// A bundle that names no worker gets the one that an older HookOS has on board.
+// A bundle that names no worker gets the one that another HookOS has on board.
 func TestWorkerFromAnOlderHookOS(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
