@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/words"
 	"hookbuild/kernel/devices"
 	"hookbuild/kernel/kconfig"
 )
@@ -104,15 +105,15 @@ func (d *Diff) compareFacts(a, b *System) {
 		d.fact("architecture", a.Kernel.Arch, b.Kernel.Arch)
 		d.fact("kernel format", a.Kernel.Format+" ("+a.Kernel.Compression+")", b.Kernel.Format+" ("+b.Kernel.Compression+")")
 		d.fact("built as", a.Kernel.Banner, b.Kernel.Banner)
-		d.fact("kernel size", Bytes(a.Kernel.Size), Bytes(b.Kernel.Size))
+		d.fact("kernel size", words.Bytes(a.Kernel.Size), words.Bytes(b.Kernel.Size))
 		if a.Kernel.Digest != b.Kernel.Digest && len(d.Facts) == 0 {
 			d.fact("kernel file", a.Kernel.Digest, b.Kernel.Digest)
 		}
 	}
 	if a.HasTree && b.HasTree {
-		d.fact("initramfs", Bytes(a.Memory.Compressed), Bytes(b.Memory.Compressed))
-		d.fact("unpacked", Bytes(a.Memory.Unpacked), Bytes(b.Memory.Unpacked))
-		d.fact("least RAM", Bytes(a.Memory.Least), Bytes(b.Memory.Least))
+		d.fact("initramfs", words.Bytes(a.Memory.Compressed), words.Bytes(b.Memory.Compressed))
+		d.fact("unpacked", words.Bytes(a.Memory.Unpacked), words.Bytes(b.Memory.Unpacked))
+		d.fact("least RAM", words.Bytes(a.Memory.Least), words.Bytes(b.Memory.Least))
 	}
 }
 
@@ -310,17 +311,4 @@ func (d *Diff) compareImages(a, b *System) {
 			d.Images = append(d.Images, ImageChange{name, old[name], now[name]})
 		}
 	}
-}
-
-// Bytes writes a size for people.
-func Bytes(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000*1000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1000*1000*1000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
 }

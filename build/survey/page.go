@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hookbuild/embed"
+	"hookbuild/internal/words"
 	"hookbuild/kernel"
 )
 
@@ -43,7 +44,7 @@ type pageImage struct {
 // nil, what changed to it. The page loads nothing from elsewhere.
 func WritePage(w io.Writer, s *System, d *Diff) error {
 	parsed, err := template.New("page").Funcs(template.FuncMap{
-		"bytes": Bytes,
+		"bytes": words.Bytes,
 		"join":  func(list []string) string { return strings.Join(list, ", ") },
 		"state": stateClass,
 		"titled": func(title string, n Names) any {
@@ -63,7 +64,7 @@ func WritePage(w io.Writer, s *System, d *Diff) error {
 }
 
 func newPage(s *System, d *Diff) *page {
-	p := &page{System: s, Title: "HookOS: " + s.Name, Diff: d, Unpacked: Bytes(s.Memory.Unpacked), Least: Bytes(s.Memory.Least), Store: embed.StorePath}
+	p := &page{System: s, Title: "HookOS: " + s.Name, Diff: d, Unpacked: words.Bytes(s.Memory.Unpacked), Least: words.Bytes(s.Memory.Least), Store: embed.StorePath}
 	for _, c := range s.Drivers {
 		p.Devices += len(c.Devices)
 	}
@@ -77,7 +78,7 @@ func newPage(s *System, d *Diff) *page {
 		largest = max(largest, image.Size)
 	}
 	for _, image := range s.Images {
-		p.Images = append(p.Images, pageImage{image, int(image.Size * 100 / largest), Bytes(image.Size)})
+		p.Images = append(p.Images, pageImage{image, int(image.Size * 100 / largest), words.Bytes(image.Size)})
 	}
 	p.Tiles = s.tiles()
 	return p
@@ -86,12 +87,12 @@ func newPage(s *System, d *Diff) *page {
 func (s *System) tiles() []tile {
 	var tiles []tile
 	if s.Kernel != nil {
-		tiles = append(tiles, tile{Bytes(s.Kernel.Size), "kernel"})
+		tiles = append(tiles, tile{words.Bytes(s.Kernel.Size), "kernel"})
 	}
 	if s.HasTree {
 		tiles = append(tiles,
-			tile{Bytes(s.Memory.Compressed), "initramfs"},
-			tile{Bytes(s.Memory.Least), "RAM to boot, at least"},
+			tile{words.Bytes(s.Memory.Compressed), "initramfs"},
+			tile{words.Bytes(s.Memory.Least), "RAM to boot, at least"},
 			tile{fmt.Sprint(len(s.Images)), "embedded images"},
 			tile{fmt.Sprint(len(s.firmware())), "firmware files"})
 	}
@@ -112,7 +113,7 @@ func (s *System) legends() []legend {
 		{ofFirmware, "firmware", "firmware"}, {ofImages, "images", "embedded images"},
 	} {
 		if sizes[l.of] > 0 {
-			list = append(list, legend{l.class, l.label, Bytes(sizes[l.of])})
+			list = append(list, legend{l.class, l.label, words.Bytes(sizes[l.of])})
 		}
 	}
 	return list

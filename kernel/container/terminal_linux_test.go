@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"hookbuild/test/testneed"
 	"io"
 	"os"
 	"testing"
@@ -16,7 +17,7 @@ func openTerminal(t *testing.T) (user, terminal *os.File) {
 	t.Helper()
 	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("this machine has no pseudo terminals: %v", err)
+		testneed.Missing(t, "pseudo-terminals", err.Error())
 	}
 	t.Cleanup(func() { user.Close() })
 	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
