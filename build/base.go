@@ -28,12 +28,15 @@ const embeddedVariable = "HOOK_CONTAINER_EMBEDDED_IMAGE"
 // base is the system that the images are added to, before it is assembled:
 // everything that it is made of is found.
 type base struct {
+	name     string // the document's, for messages
 	text     []byte // the document, variables expanded
 	document *linuxkit.Document
 	// options are how the document is assembled, but for the images.
 	options linuxkit.Options
 	images  map[string]*oci.Image // by long reference
 	layouts map[string]*oci.Index // of the volumes that hold one, by layoutKey
+	// overlays are what the document was changed by, variables expanded.
+	overlays []Document
 	// kernel names the kernel that takes the document's place; "" for none.
 	kernel string
 	// ofDocuments tells a system that the user described from a HookOS.
@@ -127,7 +130,10 @@ func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[st
 func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error) {
 	if len(r.Documents) > 0 {
 		p, err := r.mergeDocuments()
-		return p, nil, err
+		if err != nil {
+			return nil, nil, err
+		}
+		return p, nil, p.overlay(r, nil)
 	}
 	path, content, err := r.Workspace.Template(r.Template)
 	if err != nil {
@@ -147,8 +153,34 @@ func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error
 		return nil, nil, err
 	}
 	p.options.WorkDir = r.Workspace.Dir
+	if err := p.overlay(r, variables); err != nil {
+		return nil, nil, err
+	}
 	p.options.Replace = map[string]*initramfs.Tree{variables[embeddedVariable]: nil}
 	return p, own, nil
+}
+
+// overlay applies the request's overlays, whose variables have the template's
+// values. Without a template they have none.
+func (p *base) overlay(r Request, variables map[string]string) error {
+	for _, d := range r.Overlays {
+		text := d.Text
+		var err error
+		if variables != nil {
+			if text, err = template.Expand(text, variables); err != nil {
+				return fmt.Errorf("expanding the overlay %q: %w", d.Name, err)
+			}
+		}
+		o, err := linuxkit.ParseOverlay(text, d.Name, d.Dir)
+		if err != nil {
+			return err
+		}
+		if p.document, err = p.document.Overlay(p.name, o); err != nil {
+			return err
+		}
+		p.overlays = append(p.overlays, Document{Name: d.Name, Text: text})
+	}
+	return nil
 }
 
 func newBase(path string, text []byte) (*base, error) {
@@ -156,12 +188,12 @@ func newBase(path string, text []byte) (*base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %q: %w", path, err)
 	}
-	return &base{text: text, document: document}, nil
+	return &base{name: path, text: text, document: document}, nil
 }
 
 // mergeDocuments is the base that the request's documents describe together.
 func (r Request) mergeDocuments() (*base, error) {
-	merged := &base{ofDocuments: true}
+	merged := &base{name: r.documentNames(), ofDocuments: true}
 	var parsed []*linuxkit.Document
 	for _, d := range r.Documents {
 		p, err := newBase(d.Name, d.Text)
@@ -187,11 +219,11 @@ func (r Request) mergeDocuments() (*base, error) {
 
 // variables returns the values of the template's variables.
 func (r Request) variables(k *kernel.Image, own []containers.Container) map[string]string {
-	values := map[string]string{
-		"HOOK_VERSION":        r.HookVersion,
-		"HOOK_KERNEL_IMAGE":   kernelReference(k, r.KernelOptions.Plan.ImageRepository()),
-		"HOOK_KERNEL_ID":      r.Flavor.ID,
-		"HOOK_KERNEL_VERSION": k.Version(),
+	values := map[string]string{"HOOK_VERSION": r.HookVersion, "HOOK_KERNEL_ID": r.Flavor.ID}
+	if k == nil { // only the form of the document counts
+		values["HOOK_KERNEL_IMAGE"], values["HOOK_KERNEL_VERSION"] = "kernel", "0"
+	} else {
+		values["HOOK_KERNEL_IMAGE"], values["HOOK_KERNEL_VERSION"] = kernelReference(k, r.KernelOptions.Plan.ImageRepository()), k.Version()
 	}
 	for _, c := range own {
 		values[c.Variable] = c.Reference
@@ -219,8 +251,18 @@ func (p *base) key(salt string) (string, error) {
 	return digest.Key(struct {
 		Salt, Document, Kernel string
 		Images, Sources        map[string]string
+		Overlays               []string
 		ModTime                int64
-	}{salt, string(p.text), p.kernel, digests, sources, p.options.ModTime.Unix()})
+	}{salt, string(p.text), p.kernel, digests, sources, p.overlayDigests(), p.options.ModTime.Unix()})
+}
+
+// overlayDigests hashes what changed the document.
+func (p *base) overlayDigests() []string {
+	var all []string
+	for _, d := range p.overlays {
+		all = append(all, digest.OfBytes(d.Text))
+	}
+	return all
 }
 
 // sourceDigests hashes the files that the document takes in.

@@ -25,6 +25,9 @@ type Request struct {
 	// Documents are LinuxKit documents, merged in order, that take the place of a
 	// checkout's template; it is assembled as it is, and needs no checkout.
 	Documents []Document
+	// Overlays are documents that change the template or the Documents, in
+	// order; see [linuxkit.Overlay].
+	Overlays []Document
 	// Name is the artifacts' directory in Out and begins the tarball's name;
 	// empty is "hook".
 	Name string
@@ -69,6 +72,8 @@ type Request struct {
 type Document struct {
 	Name string // the file's name, for messages and the manifest
 	Text []byte
+	// Dir is where an overlay's relative `source:` is found.
+	Dir string
 }
 
 // ReadDocument reads a LinuxKit document, no larger than one may be.
@@ -77,7 +82,7 @@ func ReadDocument(r io.Reader, name string) (Document, error) {
 	if err != nil {
 		return Document{}, fmt.Errorf("reading the LinuxKit document %q: %w", name, err)
 	}
-	return Document{name, text}, nil
+	return Document{Name: name, Text: text}, nil
 }
 
 // documentNames names the documents for messages.
@@ -104,17 +109,18 @@ const (
 )
 
 // Check reports what is wrong with the request and can be known without the
-// network: no template or document of that name, or an output directory that
-// is a file.
+// network: no template or document of that name, an overlay that does not fit
+// it, or an output directory that is a file.
 func (r Request) Check() error {
 	if err := artifact.CheckOut(r.Out); err != nil {
 		return err
 	}
-	if len(r.Documents) > 0 {
-		_, err := r.mergeDocuments()
+	setDefault(&r.Template, r.Flavor.Template)
+	setDefault(&r.HookVersion, DefaultHookVersion)
+	if len(r.Documents) > 0 || len(r.Overlays) > 0 {
+		_, _, err := r.readBase(nil)
 		return err
 	}
-	setDefault(&r.Template, r.Flavor.Template)
 	_, _, err := r.Workspace.Template(r.Template)
 	return err
 }

@@ -90,7 +90,7 @@ func (l *layout) addInit(doc *Document, o Options, images map[string]*Image) err
 	var databases []initramfs.Entry
 	for i, ref := range doc.Init {
 		long := ExpandReference(ref.Name)
-		part := Part{Where: fmt.Sprintf("init[%d]", i), Name: long, Line: ref.Line}
+		part := Part{Where: fmt.Sprintf("init[%d]", i), Name: long, Line: ref.Line, File: ref.from}
 		tree, isReplaced := replaced[long]
 		if isReplaced && tree == nil {
 			continue

@@ -20,9 +20,9 @@ func (l *layout) addContainers(doc *Document, images map[string]*Image) error {
 	for _, s := range doc.sections() {
 		for i, c := range s.containers {
 			long := ExpandReference(c.Image)
-			part := l.begin(Part{Where: fmt.Sprintf("%s[%d]", s.name, i), Name: long, Line: c.Line, Digest: images[long].Digest})
+			part := l.begin(Part{Where: fmt.Sprintf("%s[%d]", s.name, i), Name: long, Line: c.Line, File: c.from, Digest: images[long].Digest})
 			if err := part.addContainer(doc, s.directory(i), c, images[long], ids, roots); err != nil {
-				return fmt.Errorf("container %q of %s (line %d, image %q): %w", c.Name, s.name, c.Line, c.Image, err)
+				return fmt.Errorf("container %q of %s (%s, image %q): %w", c.Name, s.name, place(c.Line, c.from), c.Image, err)
 			}
 		}
 	}
@@ -108,7 +108,7 @@ func (s *source) json(name string, value any) error {
 func (l *layout) addVolumes(ctx context.Context, doc *Document, o Options, images map[string]*Image) error {
 	for i, v := range doc.Volumes {
 		long := ""
-		part := Part{Where: fmt.Sprintf("volumes[%d]", i), Name: v.Name, Line: v.Line}
+		part := Part{Where: fmt.Sprintf("volumes[%d]", i), Name: v.Name, Line: v.Line, File: v.from}
 		if v.Image != "" {
 			long = ExpandReference(v.Image)
 			part.Name = long
@@ -139,11 +139,11 @@ func (s *source) addVolumeImage(ctx context.Context, v *Volume, long string, o O
 	}
 	layouts, ok := o.Images.(LayoutSource)
 	if !ok {
-		return fault.Invalidf("volume %q (line %d): the format oci needs a source of whole image indexes, which this one does not; use the format filesystem", v.Name, v.Line)
+		return fault.Invalidf("volume %q (%s): the format oci needs a source of whole image indexes, which this one does not; use the format filesystem", v.Name, place(v.Line, v.from))
 	}
 	layout, err := layouts.Layout(ctx, long, v.Platforms)
 	if err != nil {
-		return fmt.Errorf("loading the image %q of volume %q (line %d): %w", long, v.Name, v.Line, err)
+		return fmt.Errorf("loading the image %q of volume %q (%s): %w", long, v.Name, place(v.Line, v.from), err)
 	}
 	return s.graft(lower, layout)
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"hookbuild/internal/nearest"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -88,7 +90,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, where string, depth i
 	err := d.pairs(n, where, depth, func(key, value *yaml.Node) error {
 		field, ok := fields[strings.ToLower(key.Value)]
 		if !ok || field.exact && field.name != key.Value {
-			return faultAt(key.Line, where, "unknown key %q; known are %s", key.Value, names(fields))
+			return unknownKey(key, where, fields)
 		}
 		return d.value(value, field.value, join(where, key.Value), depth+1)
 	})
@@ -199,13 +201,16 @@ func fieldsOf(v reflect.Value) map[string]field {
 	return fields
 }
 
-func names(fields map[string]field) string {
+func unknownKey(key *yaml.Node, where string, fields map[string]field) error {
 	var all []string
 	for _, f := range fields {
 		all = append(all, f.name)
 	}
 	slices.Sort(all)
-	return strings.Join(all, ", ")
+	if near := nearest.Word(key.Value, all); near != "" {
+		return faultAt(key.Line, where, "unknown key %q; did you mean %q?", key.Value, near)
+	}
+	return faultAt(key.Line, where, "unknown key %q; known are %s", key.Value, strings.Join(all, ", "))
 }
 
 func scalar(n *yaml.Node, v reflect.Value, where string) error {

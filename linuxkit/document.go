@@ -25,6 +25,7 @@ type Document struct {
 type ImageRef struct {
 	Name string
 	Line int
+	from string // the overlay that has it, "" for the document
 }
 
 // MarshalJSON returns the reference as a string.
@@ -42,6 +43,8 @@ type KernelConfig struct {
 	// UCode is the path of a cpio with processor microcode; nil means none.
 	UCode *string `json:"ucode,omitempty"`
 	Line  int     `yaml:"-" json:"-"`
+
+	from string // the overlay that has its image, "" for the document
 }
 
 // Trust is Docker content trust's part of a document.
@@ -65,6 +68,19 @@ type File struct {
 	UID  *ID    `json:"uid,omitempty"`
 	GID  *ID    `json:"gid,omitempty"`
 	Line int    `yaml:"-" json:"-"`
+	// Edits come from overlays: they change the content given here, or that of
+	// the file of an image.
+	Edits []FileEdit `yaml:"-" json:"edits,omitempty"`
+
+	from string // the overlay that has it, "" for the document
+	dir  string // where its source is; "" is [Options.WorkDir]
+}
+
+// FileEdit is text to append or, when Text is set, to put With wherever Text is.
+type FileEdit struct {
+	Append string `json:"append,omitempty"`
+	Text   string `json:"text,omitempty"`
+	With   string `json:"with,omitempty"`
 }
 
 // Volume is a directory tree that containers share.
@@ -76,6 +92,8 @@ type Volume struct {
 	Format    string   `json:"format,omitempty"`
 	Platforms []string `json:"platforms,omitempty"`
 	Line      int      `yaml:"-" json:"-"`
+
+	from string // the overlay that has it, "" for the document
 }
 
 // Container is one entry of onboot, onshutdown or services.
@@ -84,6 +102,8 @@ type Container struct {
 	Image           string `json:"image"`
 	ContainerConfig `yaml:",inline"`
 	Line            int `yaml:"-" json:"-"`
+
+	from string // the overlay that has its image, "" for the document
 }
 
 // ContainerConfig holds what both a document and an image's label
@@ -123,6 +143,12 @@ type ContainerConfig struct {
 	GIDMappings       []specs.LinuxIDMapping `json:"gidMappings,omitzero"`
 	Annotations       map[string]string      `json:"annotations,omitzero"`
 	Runtime           *Runtime               `json:"runtime,omitempty"`
+
+	// What overlays add to lists that only the image has; a document or label
+	// cannot say it.
+	EnvAdd     []string      `yaml:"-" json:"env.add,omitzero"`
+	DevicesAdd []Device      `yaml:"-" json:"devices.add,omitzero"`
+	MountsAdd  []specs.Mount `yaml:"-" json:"mounts.add,omitzero"`
 }
 
 // Device is a device that a container may use. The path "all" stands for every
@@ -200,4 +226,12 @@ func (s section) directory(i int) string {
 		name = fmt.Sprintf("%03d-%s", i, name)
 	}
 	return "containers/" + s.name + "/" + name
+}
+
+// place names a line of the document, or of the overlay called from.
+func place(line int, from string) string {
+	if from == "" {
+		return fmt.Sprintf("line %d", line)
+	}
+	return fmt.Sprintf("line %d of %s", line, from)
 }

@@ -25,7 +25,7 @@ func Merge(docs ...*Document) (*Document, error) {
 // add takes over what other says.
 func (k *KernelConfig) add(other KernelConfig) {
 	if other.Image != "" {
-		k.Image, k.Line = other.Image, other.Line
+		k.Image, k.Line, k.from = other.Image, other.Line, other.from
 	}
 	if other.Cmdline != "" {
 		k.Cmdline = other.Cmdline

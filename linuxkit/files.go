@@ -2,6 +2,7 @@ package linuxkit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,16 +26,18 @@ func (l *layout) addFiles(doc *Document, o Options) error {
 	ids := doc.containerIDs()
 	done := map[string]bool{}
 	for i, f := range doc.Files {
-		s := l.begin(Part{Where: fmt.Sprintf("files[%d]", i), Name: f.Path, Line: f.Line})
-		e, present, err := fileEntry(doc, f, o, ids)
+		s := l.begin(Part{Where: fmt.Sprintf("files[%d]", i), Name: f.Path, Line: f.Line, File: f.from})
+		e, present, err := l.fileEntry(doc, f, o, ids)
 		if err != nil {
-			return fmt.Errorf("file %q (line %d): %w", f.Path, f.Line, err)
+			return fmt.Errorf("file %q (%s): %w", f.Path, place(f.Line, f.from), err)
 		}
 		if !present {
 			continue
 		}
-		if err := s.addParents(e, done); err != nil {
-			return err
+		if _, there := lookup(&l.tree, e.Path); !there || f.hasContent() {
+			if err := s.addParents(e, done); err != nil {
+				return err
+			}
 		}
 		done[e.Path] = true
 		if err := s.add(s.own(e)); err != nil {
@@ -71,21 +74,47 @@ func directoryMode(file uint32) uint32 {
 
 // fileEntry makes the entry for f. It is not present when its source is
 // missing and it is optional.
-func fileEntry(doc *Document, f *File, o Options, ids map[string]uint32) (e initramfs.Entry, present bool, err error) {
+func (l *layout) fileEntry(doc *Document, f *File, o Options, ids map[string]uint32) (e initramfs.Entry, present bool, err error) {
+	if len(f.Edits) > 0 && !f.hasContent() {
+		e, err = l.editedEntry(f)
+		present = true
+	} else {
+		e, present, err = ownEntry(doc, f, o)
+	}
+	if err != nil || !present {
+		return e, present, err
+	}
+	if err := setOwner(&e, f, ids); err != nil {
+		return e, false, err
+	}
+	return e, true, edit(&e, f.Edits)
+}
+
+// setOwner sets what f says about mode and owner.
+func setOwner(e *initramfs.Entry, f *File, ids map[string]uint32) (err error) {
+	if f.Mode != "" {
+		if e.Mode, err = parseMode(f.Mode); err != nil {
+			return invalid("the mode %q is not octal", f.Mode)
+		}
+	}
+	if f.UID != nil {
+		if e.UID, err = f.UID.number(ids); err != nil {
+			return invalid("uid: %w", err)
+		}
+	}
+	if f.GID != nil {
+		if e.GID, err = f.GID.number(ids); err != nil {
+			return invalid("gid: %w", err)
+		}
+	}
+	return nil
+}
+
+// ownEntry makes the entry for a file whose content the document has.
+func ownEntry(doc *Document, f *File, o Options) (e initramfs.Entry, present bool, err error) {
 	e = initramfs.Entry{Path: cleanFilePath(f.Path), Type: initramfs.Regular, Mode: 0o600}
 	if f.Directory {
 		e.Type, e.Mode = initramfs.Dir, 0o700
-	}
-	if f.Mode != "" {
-		if e.Mode, err = parseMode(f.Mode); err != nil {
-			return e, false, invalid("the mode %q is not octal", f.Mode)
-		}
-	}
-	if e.UID, err = f.UID.number(ids); err != nil {
-		return e, false, invalid("uid: %w", err)
-	}
-	if e.GID, err = f.GID.number(ids); err != nil {
-		return e, false, invalid("gid: %w", err)
 	}
 	switch {
 	case f.Directory:
@@ -127,7 +156,7 @@ func setSource(e initramfs.Entry, f *File, o Options) (initramfs.Entry, bool, er
 
 // findSource returns a file's source; no info when it is optional and missing.
 func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) {
-	if name, err = o.sourcePath(f.Source); err != nil {
+	if name, err = o.sourcePath(f); err != nil {
 		return "", nil, err
 	}
 	info, err = os.Stat(name)
@@ -144,7 +173,8 @@ func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) 
 	return name, info, nil
 }
 
-func (o Options) sourcePath(source string) (string, error) {
+func (o Options) sourcePath(f *File) (string, error) {
+	source := f.Source
 	if rest, ok := strings.CutPrefix(source, "~/"); ok {
 		home := o.HomeDir
 		if home == "" {
@@ -158,7 +188,7 @@ func (o Options) sourcePath(source string) (string, error) {
 	if filepath.IsAbs(source) {
 		return source, nil
 	}
-	return filepath.Join(o.WorkDir, source), nil
+	return filepath.Join(cmp.Or(f.dir, o.WorkDir), source), nil
 }
 
 // metadata returns the document with its references in the long form, as "json"

@@ -49,7 +49,7 @@ func (s *source) origin(inner string) string {
 		made += fmt.Sprintf(" %q", p.Name)
 	}
 	if p.Line > 0 {
-		made += fmt.Sprintf(" (line %d)", p.Line)
+		made += fmt.Sprintf(" (%s)", place(p.Line, p.File))
 	}
 	if inner != "" {
 		made += ", " + inner

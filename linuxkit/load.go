@@ -47,29 +47,29 @@ func loadImages(ctx context.Context, doc *Document, o Options) (map[string]*Imag
 // wantedImages returns the long references with the place that has each first.
 func (d *Document) wantedImages(o Options) map[string]string {
 	wanted := map[string]string{}
-	want := func(ref, place string, line int) {
+	want := func(ref, what, line string) {
 		long := ExpandReference(ref)
 		if _, ok := wanted[long]; !ok {
-			wanted[long] = fmt.Sprintf("%s (line %d)", place, line)
+			wanted[long] = fmt.Sprintf("%s (%s)", what, line)
 		}
 	}
 	if d.Kernel.Image != "" && o.Kernel == nil {
-		want(d.Kernel.Image, "kernel", d.Kernel.Line)
+		want(d.Kernel.Image, "kernel", place(d.Kernel.Line, d.Kernel.from))
 	}
 	replaced := o.replacements()
 	for i, ref := range d.Init {
 		if _, ok := replaced[ExpandReference(ref.Name)]; !ok {
-			want(ref.Name, fmt.Sprintf("init[%d]", i), ref.Line)
+			want(ref.Name, fmt.Sprintf("init[%d]", i), place(ref.Line, ref.from))
 		}
 	}
 	for i, v := range d.Volumes {
 		if v.Image != "" && v.Format != "oci" {
-			want(v.Image, fmt.Sprintf("volumes[%d]", i), v.Line)
+			want(v.Image, fmt.Sprintf("volumes[%d]", i), place(v.Line, v.from))
 		}
 	}
 	for _, s := range d.sections() {
 		for i, c := range s.containers {
-			want(c.Image, fmt.Sprintf("%s[%d]", s.name, i), c.Line)
+			want(c.Image, fmt.Sprintf("%s[%d]", s.name, i), place(c.Line, c.from))
 		}
 	}
 	return wanted

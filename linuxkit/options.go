@@ -111,6 +111,8 @@ type Part struct {
 	Name string
 	// Line is the document's line, 0 when it has none.
 	Line int
+	// File is the overlay that the line is of; empty is the document.
+	File string
 	// Digest identifies an image; zero for what is not an image.
 	Digest v1.Hash
 	// Files counts the files in the result that it gave, directories left out,

@@ -191,6 +191,7 @@ func (f *File) problem() string {
 			given++
 		}
 	}
+	editable := !f.Directory && f.Symlink == ""
 	switch {
 	case cleanFilePath(f.Path) == "":
 		return fmt.Sprintf("the path %q names no file", f.Path)
@@ -198,8 +199,10 @@ func (f *File) problem() string {
 		return fmt.Sprintf("the path %q must not have \"..\" in it", f.Path)
 	case strings.ContainsRune(f.Path, 0):
 		return fmt.Sprintf("the path %q must not have a NUL in it", f.Path)
-	case given == 0:
+	case given == 0 && len(f.Edits) == 0:
 		return fmt.Sprintf("%q has no content: give one of directory, symlink, contents, source and metadata", f.Path)
+	case len(f.Edits) > 0 && !editable:
+		return fmt.Sprintf("%q has no text; append and replace are for files", f.Path)
 	case given > 1:
 		return fmt.Sprintf("%q has more than one content: give only one of directory, symlink, contents, source and metadata", f.Path)
 	case f.Metadata != "" && f.Metadata != "json" && f.Metadata != "yaml":

@@ -12,8 +12,8 @@ func (d *Document) References(o Options) []string {
 	return slices.Sorted(maps.Keys(d.wantedImages(o)))
 }
 
-// Sources maps each `source:` of the document's files to the path that
-// assembling d with o reads; optional ones that do not exist are left out.
+// Sources maps the path of each of the document's files that has a `source:` to
+// what assembling d with o reads; optional ones that do not exist are left out.
 func (d *Document) Sources(o Options) (map[string]string, error) {
 	paths := map[string]string{}
 	for _, f := range d.Files {
@@ -22,10 +22,10 @@ func (d *Document) Sources(o Options) (map[string]string, error) {
 		}
 		name, info, err := o.findSource(f)
 		if err != nil {
-			return nil, fmt.Errorf("file %q (line %d): %w", f.Path, f.Line, err)
+			return nil, fmt.Errorf("file %q (%s): %w", f.Path, place(f.Line, f.from), err)
 		}
 		if info != nil {
-			paths[f.Source] = name
+			paths[f.Path] = name
 		}
 	}
 	return paths, nil

@@ -31,6 +31,9 @@ func containerSpec(c *Container, image v1.Config, ids map[string]uint32) (*specs
 	conf := mergeConfig(label, c.ContainerConfig)
 	conf.Command = pick(conf.Command, slices.Concat(image.Entrypoint, image.Cmd))
 	conf.Env = pick(conf.Env, image.Env)
+	conf.Env = setVariables(conf.Env, c.EnvAdd)
+	conf.Devices = slices.Concat(conf.Devices, c.DevicesAdd)
+	conf.Mounts = slices.Concat(conf.Mounts, c.MountsAdd)
 	conf.Cwd = cmp.Or(conf.Cwd, image.WorkingDir, "/")
 	spec, err := buildSpec(conf, ids)
 	if err != nil {

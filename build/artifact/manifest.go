@@ -31,16 +31,18 @@ type Manifest struct {
 // Build describes one build: its inputs, options and artifacts.
 type Build struct {
 	// ID ends the artifacts' names: latest-lts-x86_64.
-	ID        string    `json:"id,omitempty"`
-	Arch      string    `json:"arch"` // x86_64 or aarch64
-	Flavor    string    `json:"flavor,omitempty"`
-	Hookbuild string    `json:"hookbuild"` // the version of the program
-	Base      *Base     `json:"base,omitempty"`
-	Template  *Input    `json:"template,omitempty"`
-	Kernel    *Kernel   `json:"kernel,omitempty"`
-	Bundle    *Bundle   `json:"bundle,omitempty"`
-	Embedded  []OnBoard `json:"embedded,omitempty"`
-	Images    []Image   `json:"images,omitempty"`
+	ID        string `json:"id,omitempty"`
+	Arch      string `json:"arch"` // x86_64 or aarch64
+	Flavor    string `json:"flavor,omitempty"`
+	Hookbuild string `json:"hookbuild"` // the version of the program
+	Base      *Base  `json:"base,omitempty"`
+	Template  *Input `json:"template,omitempty"`
+	// Overlays changed the template, in this order.
+	Overlays []Input   `json:"overlays,omitempty"`
+	Kernel   *Kernel   `json:"kernel,omitempty"`
+	Bundle   *Bundle   `json:"bundle,omitempty"`
+	Embedded []OnBoard `json:"embedded,omitempty"`
+	Images   []Image   `json:"images,omitempty"`
 	// Options are the build's options by name.
 	Options map[string]string `json:"options"`
 	// Loader is the boot loader of the ISO image.

@@ -18,7 +18,7 @@ func newAllCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(
 			[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},
-			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(),
+			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(),
 		),
 		Action: func(c *cli.Context) error {
 			return a.buildHookOS(c, func(r *build.Request) (err error) {
@@ -114,6 +114,9 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 		return r, err
 	}
 	if r.SourceDate, err = a.sourceDate(); err != nil {
+		return r, err
+	}
+	if r.Overlays, err = a.readOverlays(c); err != nil {
 		return r, err
 	}
 	r.NoBuildContainers = a.noBuild(c)

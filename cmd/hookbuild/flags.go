@@ -105,6 +105,13 @@ func documentFlags() []cli.Flag {
 	}
 }
 
+// overlayFlags returns the flags that change a HookOS for a site.
+func overlayFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "overlay", Usage: "change the template by the LinuxKit overlay in `FILE`, which adds, changes and removes files, services and the rest by name (repeatable)"},
+	}
+}
+
 // outputFlags returns the flags for outputs other than kernel and initramfs, and
 // for the size limit.
 func outputFlags() []cli.Flag {

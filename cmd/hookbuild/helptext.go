@@ -37,7 +37,7 @@ func optionGroups() []nameGroup {
 		{"The container that compiles", []string{"builder-image", "builder-base", "builder-network"}},
 		{"Storage of the images", []string{"layout", "pack-compression", "pack-block"}},
 		{"The initramfs and other outputs", []string{
-			"template", "no-build-containers", "compression", "level", "max-size", "report", "tar", "iso", "iso-loader",
+			"template", "overlay", "no-build-containers", "compression", "level", "max-size", "report", "tar", "iso", "iso-loader",
 		}},
 		{"Addresses and names", []string{
 			"tinkerbell-ip", "bootstrap-ip", "phase", "subnet", "domain", "lease", "interface", "tag", "user-class", "no-vlan-option",
@@ -64,6 +64,7 @@ func examples() map[string][]example {
 		},
 		"linuxkit": {
 			{"Build the checkout's HookOS without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},
+			{"Change the template without a fork:", "hookbuild linuxkit --overlay site.yaml"},
 			{"Build any LinuxKit document, into out/try:", "hookbuild linuxkit --yaml machine.yaml --name try"},
 		},
 		"serve": {

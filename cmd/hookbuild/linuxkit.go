@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +21,7 @@ func newLinuxKitCommand(a *app) *cli.Command {
 		Aliases:   []string{"build"},
 		Usage:     "build vmlinuz and initramfs without action images, from the template or any LinuxKit document",
 		ArgsUsage: "[FLAVOR]",
-		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags()),
+		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags()),
 		Action: func(c *cli.Context) error {
 			return a.buildHookOS(c, func(*build.Request) error { return nil })
 		},
@@ -59,6 +61,25 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	r.OutputID = orDefault(a.variable("FORCE_OUTPUT_ID"), r.Flavor.Arch)
 	r.KernelOptions.Plan = modulePlan(c)
 	return r, nil
+}
+
+// readOverlays reads the files of --overlay.
+func (a *app) readOverlays(c *cli.Context) ([]build.Document, error) {
+	var all []build.Document
+	for i, file := range c.StringSlice("overlay") {
+		if file == "-" && slices.Contains(c.StringSlice("yaml"), "-") || slices.Contains(c.StringSlice("overlay")[:i], file) {
+			return nil, usagef("--overlay %s: %s is read once; name it once", file, file)
+		}
+		overlay, err := a.readDocument(file)
+		if err != nil {
+			return nil, err
+		}
+		if overlay.Dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
+			return nil, fmt.Errorf("finding the directory of the overlay %q: %w", file, err)
+		}
+		all = append(all, overlay)
+	}
+	return all, nil
 }
 
 // readDocuments reads the files; "-" is standard input.
