@@ -39,6 +39,8 @@ type Builder struct {
 	Jobs int
 	// Offline forbids what would ask another machine.
 	Offline bool
+	// Kit says that a kit answers in the place of registries and servers.
+	Kit bool
 	// Version is the program's; manifest.json tells it.
 	Version string
 	// Salt is part of the key of everything that is kept between runs, so that
@@ -57,6 +59,11 @@ type Result struct {
 func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err error) {
 	if err := r.fillDefaults(); err != nil {
 		return nil, err
+	}
+	if r.Locked != nil {
+		if b, r, err = b.locked(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	p, err := b.plan(ctx, r)
 	if err != nil {
@@ -92,9 +99,7 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	g.Go(func() error { return b.planSystem(ctx, p) })
 	g.Go(func() (err error) {
 		if r.Embed != nil {
-			p.store, err = b.packer().Find(ctx, onboard.Wanted{
-				Embed: r.Embed, DockerArch: r.Flavor.DockerArch(), Layout: r.Layout, Packing: r.Packing, Segment: r.Segment,
-			})
+			p.store, err = b.packer().Find(ctx, r.wantedImages())
 		}
 		return err
 	})

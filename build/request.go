@@ -13,6 +13,7 @@ import (
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit"
+	"hookbuild/site/lock"
 )
 
 // Request is what a user asks for.
@@ -64,6 +65,9 @@ type Request struct {
 	// SourceDate is the mtime of generated files; later mtimes are clamped to it
 	// (SOURCE_DATE_EPOCH); the zero time is 1970 and no limit.
 	SourceDate time.Time
+	// Locked is what the lock says of this build, which then takes exactly
+	// that; nil without one.
+	Locked *lock.Build
 	// Out is the output directory.
 	Out string
 }

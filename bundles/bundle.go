@@ -22,6 +22,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 )
 
@@ -39,13 +40,15 @@ const (
 type Bundle struct {
 	// Origin is the file or URL that it was read from, for messages.
 	Origin string
+	// SHA256 is the manifest's own digest: "sha256:...".
+	SHA256 string
 	doc    document
 }
 
 // Parse reads a bundle manifest. Origin names it in errors. What is not a
 // Bundles manifest is refused with a word on what it is instead.
 func Parse(data []byte, origin string) (*Bundle, error) {
-	b := &Bundle{Origin: origin}
+	b := &Bundle{Origin: origin, SHA256: digest.OfBytes(data)}
 	if err := b.parse(data); err != nil {
 		return nil, fault.Invalidf("reading bundle manifest %q: %w", origin, err)
 	}

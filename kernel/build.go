@@ -23,6 +23,7 @@ func buildSource() source {
 			}
 			return nil
 		},
+		pin: func(ctx context.Context, _, _ string, o OpenOptions) (*Pinned, error) { return o.pinBuild(ctx) },
 		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
 			p, err := plan.Resolve(ctx, o.Plan)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/plan"
 )
@@ -17,6 +18,17 @@ func defaultSource() source {
 	return source{
 		names:   []string{Default},
 		flavors: true,
+		pin: func(ctx context.Context, _, _ string, o OpenOptions) (*Pinned, error) {
+			point, err := o.pointRelease()
+			switch {
+			case err != nil:
+				return nil, err
+			case point == "":
+				return o.pinLatest(ctx, true)
+			}
+			image, err := o.findBuilt(ctx, point)
+			return pinnedImage(image), err
+		},
 		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
 			point, err := o.pointRelease()
 			switch {
@@ -48,9 +60,18 @@ func (o OpenOptions) pointRelease() (string, error) {
 	return strconv.Itoa(pin.Version.Point), nil
 }
 
-// built reads the kernel image that this checkout builds, from its registry or
-// else from the Docker engine.
+// built reads the kernel image that this checkout builds.
 func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
+	image, err := o.findBuilt(ctx, point)
+	if err != nil {
+		return nil, err
+	}
+	return FromOCI(ctx, image, o.Options)
+}
+
+// findBuilt finds the kernel image that this checkout builds, in its registry or
+// else in the Docker engine.
+func (o OpenOptions) findBuilt(ctx context.Context, point string) (*oci.Image, error) {
 	hash, err := o.checkoutHash()
 	if err != nil {
 		return nil, err
@@ -66,7 +87,7 @@ func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
 		}
 		image = local
 	}
-	return FromOCI(ctx, image, o.Options)
+	return image, nil
 }
 
 // checkoutHash returns the end of the tags of kernels that are built from the

@@ -21,6 +21,9 @@ import (
 func debSource() source {
 	return source{
 		names: []string{"deb"}, forms: []string{"deb:FILE"},
+		pin: func(ctx context.Context, _, rest string, o OpenOptions) (*Pinned, error) {
+			return pinFiles(ctx, strings.Split(rest, ","), o.Options)
+		},
 		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
 			return FromDeb(ctx, strings.Split(rest, ","), o.Options)
 		},

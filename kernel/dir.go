@@ -19,6 +19,13 @@ import (
 func dirSource() source {
 	return source{
 		names: []string{"dir"}, forms: []string{"dir:DIR"},
+		pin: func(ctx context.Context, _, rest string, o OpenOptions) (*Pinned, error) {
+			m, err := FromDir(ctx, rest, o.Options)
+			if err != nil {
+				return nil, err
+			}
+			return &Pinned{Files: []PinnedFile{{rest, m.Digest}}, IsDir: true}, m.Close()
+		},
 		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
 			return FromDir(ctx, rest, o.Options)
 		},

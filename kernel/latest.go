@@ -90,6 +90,9 @@ func latestSource() source {
 	return source{
 		names: []string{"latest"}, forms: []string{"latest"},
 		flavors: true,
+		pin: func(ctx context.Context, _, _ string, o OpenOptions) (*Pinned, error) {
+			return o.pinLatest(ctx, false)
+		},
 		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
 			return o.latest(ctx, false)
 		},
@@ -108,15 +111,24 @@ func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 		}
 		return FromArmbian(ctx, o.Client, ref, o.Options)
 	}
-	hash, err := o.checkoutHash()
-	if err != nil && (f.Own || !errors.Is(err, fs.ErrNotExist)) {
+	w, err := o.wanted(ownOnly)
+	if err != nil {
 		return nil, err
 	}
-	w := Wanted{
+	return FromLatest(ctx, o.Client, w, o.Options)
+}
+
+// wanted describes the published kernel of the flavor; see [OpenOptions.latest].
+func (o OpenOptions) wanted(ownOnly bool) (Wanted, error) {
+	f := o.Plan.Flavor
+	hash, err := o.checkoutHash()
+	if err != nil && (f.Own || !errors.Is(err, fs.ErrNotExist)) {
+		return Wanted{}, err
+	}
+	return Wanted{
 		Repository: o.Plan.ImageRepository(), Series: f.Series, Arch: o.Arch, Hash: hash,
 		HashOnly: f.Own || ownOnly && hash != "", Config: f.ConfigPath(), Insist: !f.Own,
-	}
-	return FromLatest(ctx, o.Client, w, o.Options)
+	}, nil
 }
 
 // mostTried limits how many images are checked for their architecture.
@@ -125,6 +137,14 @@ const mostTried = 16
 // FromLatest reads the first of the images that [Latest] returns whose
 // architecture is the wanted one.
 func FromLatest(ctx context.Context, client *oci.Client, w Wanted, o Options) (*Image, error) {
+	image, err := findLatest(ctx, client, w)
+	if err != nil {
+		return nil, err
+	}
+	return FromOCI(ctx, image, o)
+}
+
+func findLatest(ctx context.Context, client *oci.Client, w Wanted) (*oci.Image, error) {
 	refs, err := Latest(ctx, client, w)
 	if err != nil {
 		return nil, err
@@ -134,7 +154,7 @@ func FromLatest(ctx context.Context, client *oci.Client, w Wanted, o Options) (*
 	for _, ref := range refs[:min(len(refs), mostTried)] {
 		image, err := client.Image(ctx, ref, platform)
 		if err == nil && image.Config != nil && image.Config.Architecture == platform.Architecture {
-			return FromOCI(ctx, image, o)
+			return image, nil
 		}
 		if err == nil {
 			err = fmt.Errorf("%q is for another architecture", ref)

@@ -30,17 +30,26 @@ const (
 func imageSource() source {
 	return source{
 		names: []string{"image", "oci", "oci-archive", "docker-archive", "daemon"}, forms: []string{"image:REF"},
+		pin: func(ctx context.Context, name, rest string, o OpenOptions) (*Pinned, error) {
+			image, err := o.image(ctx, imageSourceName(name, rest))
+			return pinnedImage(image), err
+		},
 		open: func(ctx context.Context, name, rest string, o OpenOptions) (*Image, error) {
-			if name != "image" {
-				rest = name + ":" + rest
-			}
-			image, err := o.image(ctx, rest)
+			image, err := o.image(ctx, imageSourceName(name, rest))
 			if err != nil {
 				return nil, err
 			}
 			return FromOCI(ctx, image, o.Options)
 		},
 	}
+}
+
+// imageSourceName returns what [oci.Client.Image] calls a kernel image.
+func imageSourceName(name, rest string) string {
+	if name == "image" {
+		return rest
+	}
+	return name + ":" + rest
 }
 
 // image finds a kernel image for the wanted architecture. If any architecture

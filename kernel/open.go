@@ -57,6 +57,8 @@ type source struct {
 	// check validates a request before any work is done; nil accepts every
 	// request.
 	check func(o OpenOptions) error
+	// pin finds what open would read, by digest.
+	pin func(ctx context.Context, name, rest string, o OpenOptions) (*Pinned, error)
 	// open reads the kernel. Name is the prefix of the reference and rest is
 	// what follows it.
 	open func(ctx context.Context, name, rest string, o OpenOptions) (*Image, error)

@@ -47,6 +47,8 @@ type Embed struct {
 	Options bundles.Options
 	// List names further images, in the form of images.txt.
 	List bundles.List
+	// Files are the files that images were taken out of or listed in.
+	Files []artifact.Input
 }
 
 // Images lists the images to embed, without asking a registry.

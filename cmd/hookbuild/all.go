@@ -16,23 +16,33 @@ func newAllCommand(a *app) *cli.Command {
 		Name:      "all",
 		Usage:     "build vmlinuz and initramfs, with the action images embedded",
 		ArgsUsage: "[FLAVOR]",
-		Flags: concat(
-			[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},
-			bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(),
-		),
+		Flags:     concat(allFlags(), lockFlags()),
 		Action: func(c *cli.Context) error {
-			return a.buildHookOS(c, func(r *build.Request) (err error) {
-				if wantsImages(c) {
-					r.Embed, err = a.embedRequest(c, c.Bool("embed-from-bundle"))
-				}
-				if err != nil {
-					return err
-				}
-				r.Layout, r.Packing, err = layoutOf(c)
-				return err
+			return a.eachLocked(c, func(c *cli.Context) error {
+				return a.buildHookOS(c, func(r *build.Request) error { return a.completeRequest(c, r) })
 			})
 		},
 	}
+}
+
+// allFlags returns the flags that say what all builds.
+func allFlags() []cli.Flag {
+	return concat(
+		[]cli.Flag{&cli.BoolFlag{Name: "embed-from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"}},
+		bundleFlags(), imageFlags(), layoutFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(),
+	)
+}
+
+// completeRequest adds the images to embed.
+func (a *app) completeRequest(c *cli.Context, r *build.Request) (err error) {
+	if wantsImages(c) {
+		r.Embed, err = a.embedRequest(c, c.Bool("embed-from-bundle"))
+	}
+	if err != nil {
+		return err
+	}
+	r.Layout, r.Packing, err = layoutOf(c)
+	return err
 }
 
 // wantsImages reports whether a flag asks for embedded images.
@@ -61,10 +71,10 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if err != nil {
 		return flavor.Flavor{}, err
 	}
-	if c.NArg() > 1 {
+	if c.NArg() > 1 && a.flavor == "" {
 		return flavor.Flavor{}, usagef("%q: name one flavor; `hookbuild matrix` prints the jobs to build several", c.Args().Slice())
 	}
-	id := c.Args().First()
+	id := orDefault(a.flavor, c.Args().First())
 	if id == "" {
 		id = flavor.Default(orDefault(arch, "amd64"))
 	}
@@ -76,7 +86,7 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if err != nil {
 		return f, err
 	}
-	if c.NArg() == 0 {
+	if c.NArg() == 0 && a.flavor == "" {
 		a.note("no flavor was named; building %s", f.ID)
 	}
 	if arch != "" && f.DockerArch() != arch {
@@ -120,7 +130,7 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 		return r, err
 	}
 	r.NoBuildContainers = a.noBuild(c)
-	r.Out = c.String("out")
+	r.Out, r.Locked = c.String("out"), a.locked
 	return r, a.outputs(c, &r)
 }
 

@@ -22,6 +22,7 @@ import (
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/linuxkit/size"
+	"hookbuild/site/lock"
 )
 
 // environment is everything that a run takes from its process.
@@ -40,6 +41,8 @@ type app struct {
 	store     *cache.Cache     // the one that the command opened last
 	web       *web.Client      // nil until it is first asked for
 	cluster   *bundles.Cluster // nil until it is first asked for
+	flavor    string           // of several, the one at hand
+	locked    *lock.Build      // nil without --locked
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -132,6 +135,7 @@ func commands(a *app) []*cli.Command {
 		newServeCommand(a),
 		newNetbootCommand(a),
 		newFlavorsCommand(a),
+		newLockCommand(a),
 		newCacheCommand(a),
 		newDoctorCommand(a),
 		newHelpCommand(a),

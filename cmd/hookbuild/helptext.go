@@ -12,6 +12,7 @@ type nameGroup struct {
 func commandGroups() []nameGroup {
 	return []nameGroup{
 		{"Build a HookOS", []string{"all", "embed", "linuxkit", "images", "flavors"}},
+		{"Build the same again", []string{"lock"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
 		{"Boot machines with it", []string{"serve", "dhcp", "netboot"}},
@@ -29,6 +30,7 @@ func optionGroups() []nameGroup {
 			"kube-version", "releases-url", "keep-source-names", "require-signature",
 		}},
 		{"The Tinkerbell worker", []string{"worker-image", "worker-from", "no-worker"}},
+		{"The lock", []string{"locked", "lock-file"}},
 		{"The kernel", []string{
 			"kernel", "kernel-version", "source", "sha256", "accept-lost", "source-mirror",
 		}},
@@ -60,7 +62,12 @@ func examples() map[string][]example {
 		"all": {
 			{"Embed the images of one EKS Anywhere release:", "hookbuild all hook-latest-lts-amd64 --embed-from-bundle --eksa-version v0.24.1"},
 			{"Embed your own images, under the names that your templates use:", "hookbuild all --image registry.example/tools:1=127.0.0.1/embedded/tools"},
+			{"Build again exactly what hookbuild.lock says:", "hookbuild all --locked"},
 			{"Compile the kernel with an additional driver:", "hookbuild all --embed-from-bundle --kernel build --set CONFIG_ICE=m"},
+		},
+		"lock": {
+			{"Write what goes into a HookOS; hookbuild all --locked builds exactly that:", "hookbuild lock hook-latest-lts-amd64 --embed-from-bundle"},
+			{"Look for a newer kernel and a newer bundle, and report what changed:", "hookbuild lock --update kernel bundle"},
 		},
 		"linuxkit": {
 			{"Build the checkout's HookOS without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},

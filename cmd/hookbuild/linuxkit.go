@@ -21,9 +21,11 @@ func newLinuxKitCommand(a *app) *cli.Command {
 		Aliases:   []string{"build"},
 		Usage:     "build vmlinuz and initramfs without action images, from the template or any LinuxKit document",
 		ArgsUsage: "[FLAVOR]",
-		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags()),
+		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(), lockFlags()),
 		Action: func(c *cli.Context) error {
-			return a.buildHookOS(c, func(*build.Request) error { return nil })
+			return a.eachLocked(c, func(c *cli.Context) error {
+				return a.buildHookOS(c, func(*build.Request) error { return nil })
+			})
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -29,7 +30,7 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 		}
 		ref.EKSAVersion = a.cluster.Version
 	}
-	if ref == (bundles.Ref{}) {
+	if ref == (bundles.Ref{}) && a.locked == nil {
 		output, err := bundles.Eksctl{}.Version(c.Context, c.IsSet("releases-url"))
 		if err != nil {
 			return nil, err
@@ -37,11 +38,25 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 		ref.Eksctl = output
 	}
 	task := progress.Start(a.sink(), 0, "read the bundle manifest")
-	bundle, err := resolver.Load(c.Context, ref)
+	bundle, err := a.readBundle(c, resolver, ref)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
 	return bundle, errors.Join(task.End(nil, bundle.String()), a.checkSignature(c, bundle))
+}
+
+// readBundle reads the manifest that the lock names, else the one that ref means.
+func (a *app) readBundle(c *cli.Context, resolver *bundles.Resolver, ref bundles.Ref) (*bundles.Bundle, error) {
+	data, origin, err := a.lockedBundle(c)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the bundle manifest of the lock: %w", err)
+	case data != nil:
+		return bundles.Parse(data, origin)
+	case a.locked != nil && a.locked.Bundle != nil:
+		ref = bundles.Ref{Bundle: a.locked.Bundle.Location}
+	}
+	return resolver.Load(c.Context, ref)
 }
 
 // checkSignature reports whether AWS signed the bundle, and what the signature

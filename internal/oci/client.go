@@ -54,6 +54,8 @@ type Options struct {
 	// Jobs is how many layers are fetched at once; 0 means 4.
 	Jobs     int
 	Progress progress.Sink
+	// Pins fix the digests behind references; nil fixes none.
+	Pins *Pins
 	// Keychain has the credentials; nil is [DockerKeychain].
 	Keychain authn.Keychain
 	// Web makes the requests; nil is a client with the default limits. It
@@ -66,6 +68,7 @@ type Client struct {
 	cache   *cache.Cache
 	net     *network
 	mirrors []Mirror
+	pins    *Pins
 	offline bool
 	// slots bounds the layers in work, over all images.
 	slots        chan struct{}
@@ -81,7 +84,7 @@ func NewClient(o Options) *Client {
 		jobs = defaultJobs
 	}
 	return &Client{
-		cache: o.Cache, net: newNetwork(o), mirrors: o.Mirrors, offline: o.Offline,
+		cache: o.Cache, net: newNetwork(o), mirrors: o.Mirrors, pins: o.Pins, offline: o.Offline,
 		slots: make(chan struct{}, jobs), sink: progress.Or(o.Progress), mostUnpacked: o.MostUnpacked,
 	}
 }

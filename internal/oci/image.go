@@ -121,6 +121,21 @@ func (m *Image) Fetch(ctx context.Context) error {
 	return group.Wait()
 }
 
+// PullSize returns how many bytes of the image a registry sends: manifest and
+// configuration aside, its compressed layers, each once. It is 0 if the sizes
+// are not known.
+func (m *Image) PullSize() int64 {
+	var sum int64
+	seen := map[string]bool{}
+	for _, l := range m.Layers {
+		if !seen[l.Digest.String()] {
+			sum += l.Size
+		}
+		seen[l.Digest.String()] = true
+	}
+	return sum
+}
+
 // unmarshal decodes JSON that came from outside.
 func unmarshal(raw []byte, v any) error {
 	return fault.Mark(json.Unmarshal(raw, v), fault.Invalid)

@@ -69,6 +69,9 @@ func (s *registrySource) root(ctx context.Context) (v1.Hash, error) {
 		h, err := v1.NewHash(digest.DigestStr())
 		return h, fault.Mark(err, fault.Invalid)
 	}
+	if h, err := s.client.pins.find(s.ref); err != nil || h != (v1.Hash{}) {
+		return h, err
+	}
 	if s.client.offline {
 		return s.knownTag()
 	}
@@ -248,6 +251,9 @@ func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) 
 	repo, err := c.net.parseRepository(repository)
 	if err != nil {
 		return nil, fmt.Errorf("reading the repository name %q: %w", repository, err)
+	}
+	if err := c.pins.allowTags(repo.Name()); err != nil {
+		return nil, fmt.Errorf("listing the tags of %q: %w", repository, err)
 	}
 	if c.offline {
 		return c.knownTags(repo)

@@ -34,6 +34,11 @@ type Options struct {
 	// Base is the base of hookbuild's own builder image; empty means
 	// "debian:stable".
 	Base string
+	// Pin is the builder image that a lock names, which takes the place of
+	// Image and Base; nil means none. Images finds it where the engine lacks
+	// it.
+	Pin    *Pin
+	Images Images
 	// Network is the Docker network in which hookbuild's own builder image is
 	// built ("host"); empty means the engine's default. Kernels are built
 	// without a network.

@@ -32,15 +32,24 @@ func Dockerfile() string { return dockerfile }
 
 const defaultBase = "debian:stable"
 
-// ensureImage returns the builder image for a target. It pulls an image that
-// the user named if the engine lacks it, and checks its tools. Otherwise it
-// builds hookbuild's own.
+// ensureImage returns the builder image for a target: the pinned one, the user's,
+// whose tools it checks, or hookbuild's own.
 func (b *Builder) ensureImage(ctx context.Context, t Target, tools toolchain) (string, error) {
+	if b.o.Pin != nil {
+		return b.pinnedImage(ctx, *b.o.Pin)
+	}
+	image, err := b.obtainImage(ctx, tools)
+	if err != nil || b.o.Image == "" {
+		return image, err
+	}
+	return image, b.checkTools(ctx, t, tools)
+}
+
+// obtainImage returns the builder image. It pulls an image that the user named
+// if the engine lacks it. Otherwise it builds hookbuild's own.
+func (b *Builder) obtainImage(ctx context.Context, tools toolchain) (string, error) {
 	if b.o.Image != "" {
-		if err := b.pullIfMissing(ctx, b.o.Image); err != nil {
-			return "", err
-		}
-		return b.o.Image, b.checkTools(ctx, t, tools)
+		return b.o.Image, b.pullIfMissing(ctx, b.o.Image)
 	}
 	base := b.o.Base
 	if base == "" {

@@ -65,7 +65,7 @@ func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Pinned != nil {
+	if p.Pinned != nil && o.SHA256 == "" {
 		o.SHA256 = p.Pinned.SHA256
 	}
 	archive, err := source.Fetch(ctx, p.Version, o)
@@ -73,6 +73,41 @@ func (p *Plan) fetchRelease(ctx context.Context) (*source.Archive, error) {
 		err = fmt.Errorf("%w (by %s; `hookbuild kernel %s --lock` pins the newest release)", err, LockFile, p.Request.Flavor.ID)
 	}
 	return archive, err
+}
+
+// Archive returns where the plan's source comes from and its sha256 in hex: the
+// name or URL of the given archive, or that of kernel.org's. It fetches no
+// archive of kernel.org. A directory has no checksum.
+func (p *Plan) Archive(ctx context.Context) (name, sum string, err error) {
+	r := p.Request
+	switch {
+	case r.Source == "":
+		return p.listed(ctx)
+	case isDir(r.Source):
+		return "", "", fault.Invalidf("pinning the kernel's source %q: a directory has no checksum; give an archive with --source FILE", r.Source)
+	}
+	if err := p.fetchArchive(ctx); err != nil {
+		return "", "", err
+	}
+	return r.Source, p.archive.SHA256, nil
+}
+
+// listed returns the checksum that pins kernel.org's archive, or that of
+// kernel.org's signed list.
+func (p *Plan) listed(ctx context.Context) (name, sum string, err error) {
+	o, err := p.Request.verified()
+	if err != nil {
+		return "", "", err
+	}
+	switch {
+	case o.SHA256 != "":
+		sum = o.SHA256
+	case p.Pinned != nil:
+		sum = p.Pinned.SHA256
+	default:
+		sum, err = source.Sum(ctx, p.Version, o)
+	}
+	return source.URL(p.Version, o), sum, err
 }
 
 // verified returns the request's download options with the workspace's keys.

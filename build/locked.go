@@ -1,0 +1,151 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/web"
+	"hookbuild/internal/words"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/source"
+	"hookbuild/site/lock"
+)
+
+// pins returns the digests behind a lock's references. Those for which leave
+// returns true are asked for again.
+func (b *Builder) pins(l lock.Build, leave func(name string) bool) (*oci.Pins, error) {
+	pins := &oci.Pins{Only: leave == nil, Ask: b.Kit}
+	add := func(name string, image lock.Image) error {
+		if leave != nil && leave(name) || oci.IsLocal(image.Reference) {
+			return nil
+		}
+		return pins.Add(image.Reference, image.Digest)
+	}
+	if image := l.Kernel.Image; image != nil {
+		if err := add(lock.NameKernel, *image); err != nil {
+			return nil, err
+		}
+	}
+	for _, image := range l.Images {
+		if err := add(image.ShortName(), image); err != nil {
+			return nil, err
+		}
+	}
+	for _, image := range l.Embedded {
+		if err := add(image.ShortName(), image); err != nil {
+			return nil, err
+		}
+	}
+	if builder := l.Kernel.Builder; builder != nil {
+		return pins, add(lock.NameBuilder, lock.Image{Reference: builder.Name})
+	}
+	return pins, nil
+}
+
+// Lock makes the request take what l says where leave, which may be nil, does
+// not return true. It returns a Builder that does the same with references.
+func (b *Builder) Lock(r Request, l lock.Build, leave func(name string) bool) (*Builder, Request, error) {
+	pins, err := b.pins(l, leave)
+	if err != nil {
+		return nil, r, err
+	}
+	locked := *b
+	locked.Client = b.Client.WithPins(pins)
+	if leave != nil && leave(lock.NameKernel) {
+		return &locked, r, nil
+	}
+	err = r.lockKernel(l.Kernel, b.Kit)
+	if p := l.Kernel.Builder; p != nil && (leave == nil || !leave(lock.NameBuilder)) {
+		r.KernelOptions.Container.Pin = &container.Pin{Name: p.Name, Digest: p.Digest, ID: p.ID}
+		r.KernelOptions.Container.Images = locked.Client
+	}
+	return &locked, r, err
+}
+
+// lockKernel makes the request's kernel the locked one. With a kit no Docker
+// Engine is asked for a kernel.
+func (r *Request) lockKernel(k lock.Kernel, kit bool) error {
+	o := &r.KernelOptions
+	switch k.From {
+	case lock.FromImage:
+		switch {
+		case oci.IsLocal(k.Image.Reference):
+		case k.Image.Digest == "" && !kit:
+			r.Kernel = "daemon:" + k.Image.Reference
+		default:
+			r.Kernel = "image:" + k.Image.Reference
+		}
+	case lock.FromArmbian:
+		at := strings.LastIndex(k.Image.Reference, ":")
+		slash := strings.LastIndex(k.Image.Reference, "/")
+		if slash < 0 || at < slash {
+			return fault.Invalidf("reading the kernel %q of the lock: it is not Armbian's", k.Image.Reference)
+		}
+		r.Kernel, o.Armbian.Base, o.Armbian.Version = "latest", k.Image.Reference[:slash], k.Image.Reference[at+1:]
+	case lock.FromSource:
+		return r.lockSource(k)
+	case lock.FromPackages:
+		r.Kernel = "deb:" + strings.Join(pinned(strings.Split(strings.TrimPrefix(r.Kernel, "deb:"), ","), k.Files), ",")
+	}
+	return nil
+}
+
+func (r *Request) lockSource(k lock.Kernel) error {
+	o := &r.KernelOptions
+	sum := strings.TrimPrefix(k.Source.SHA256, "sha256:")
+	r.Kernel = kernelBuild
+	if o.Plan.Source != "" {
+		o.Plan.SHA256 = sum
+		return nil
+	}
+	v, err := source.ParseVersion(k.Release)
+	if err != nil {
+		return fault.Invalidf("reading the kernel release of the lock: %w", err)
+	}
+	o.Plan.PointRelease, o.Plan.Download.SHA256 = strconv.Itoa(v.Point), sum
+	return nil
+}
+
+// pinned adds the checksums of a lock's files to the URLs that are shown as
+// these.
+func pinned(sources []string, files []lock.Input) []string {
+	var all []string
+	for _, s := range sources {
+		for _, f := range files {
+			if web.IsURL(s) && web.Show(s) == f.Name && !strings.Contains(s, "#") {
+				s += "#sha256=" + strings.TrimPrefix(f.SHA256, "sha256:")
+			}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// locked resolves a request as its lock says, and reports what differs.
+func (b *Builder) locked(ctx context.Context, r Request) (*Builder, Request, error) {
+	want := *r.Locked
+	locked, r, err := b.Lock(r, want, nil)
+	if err != nil {
+		return nil, r, err
+	}
+	found, err := locked.Resolve(ctx, r)
+	if err != nil {
+		return nil, r, fmt.Errorf("building what the lock says: %w", err)
+	}
+	is := found.Lock()
+	is.Options, is.Variables = want.Options, want.Variables
+	changes := lock.Diff(want, is)
+	if len(changes) == 0 {
+		return locked, r, nil
+	}
+	var lines []string
+	for _, c := range changes {
+		lines = append(lines, "  "+c.String())
+	}
+	return nil, r, fault.Invalidf("building what the lock says of %s: %s (lock -> found):\n%s\nrestore what the lock names, or accept what there is with `hookbuild lock --update`",
+		want.Flavor, words.Count(len(changes), "difference"), strings.Join(lines, "\n"))
+}

@@ -1,0 +1,313 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"hookbuild/build/onboard"
+	"hookbuild/internal/digest"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
+	"hookbuild/kernel"
+	"hookbuild/site/lock"
+)
+
+// Resolved is a request with everything found that goes into its HookOS, by
+// digest. Of images only manifests and configurations were fetched, and nothing
+// was compiled.
+type Resolved struct {
+	Request Request
+	// Kernel is nil if the document's own image is the kernel.
+	Kernel *kernel.Pinned
+	// Images are those of the root file system, by long reference, without
+	// the kernel's.
+	Images map[string]*oci.Image
+	// Embedded is nil if no image is embedded.
+	Embedded *onboard.Set
+
+	template lock.Input
+	files    []lock.Input
+	layouts  map[string]*oci.Index
+	loader   *oci.Image // of an ISO image, if it is in an image
+}
+
+// Resolve finds everything that r is made of. A kernel that is compiled needs a
+// Docker Engine, whose builder image is part of the result.
+func (b *Builder) Resolve(ctx context.Context, r Request) (_ *Resolved, err error) {
+	if err := r.fillDefaults(); err != nil {
+		return nil, err
+	}
+	task := progress.Start(b.Progress, 0, "resolve what goes into %s", r.Flavor.ID)
+	found := &Resolved{Request: r}
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.resolveSystem(inner, found) })
+	g.Go(func() (err error) {
+		if r.Embed != nil {
+			found.Embedded, err = b.packer().Find(inner, r.wantedImages())
+		}
+		return err
+	})
+	g.Go(func() error { return b.resolveLoader(inner, found) })
+	if err := g.Wait(); err != nil {
+		return nil, task.End(err, "")
+	}
+	if r.Embed != nil {
+		for _, f := range r.Embed.Files {
+			found.files = append(found.files, lock.Input{Name: f.Name, SHA256: f.Digest})
+		}
+	}
+	return found, task.End(nil, "")
+}
+
+func (r Request) wantedImages() onboard.Wanted {
+	return onboard.Wanted{Embed: r.Embed, DockerArch: r.Flavor.DockerArch(), Layout: r.Layout, Packing: r.Packing, Segment: r.Segment}
+}
+
+// resolveSystem finds the kernel and what the root file system is made of.
+func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error) {
+	r := found.Request
+	var stand *kernel.Image
+	if len(r.Documents) == 0 || r.Kernel != "" {
+		if found.Kernel, err = kernel.Pin(ctx, r.Kernel, b.openOptions(r)); err != nil {
+			return err
+		}
+		stand = standIn(found.Kernel, r)
+	}
+	base, err := b.planBase(ctx, r, stand)
+	if err != nil {
+		return err
+	}
+	found.Images, found.layouts = base.images, base.layouts
+	sources, err := base.sourceDigests()
+	if err != nil {
+		return err
+	}
+	for name, sum := range sources {
+		found.files = append(found.files, lock.Input{Name: name, SHA256: sum})
+	}
+	for _, overlay := range r.Overlays {
+		found.files = append(found.files, lock.Input{Name: overlay.Name, SHA256: digest.OfBytes(overlay.Text)})
+	}
+	fragments, err := r.fragmentDigests()
+	if err != nil {
+		return err
+	}
+	found.files = append(found.files, fragments...)
+	found.template, err = r.templateDigest()
+	return err
+}
+
+// standIn returns what the template's variables need of a kernel that is not
+// opened.
+func standIn(p *kernel.Pinned, r Request) *kernel.Image {
+	k := &kernel.Image{Arch: r.Flavor.Arch}
+	switch {
+	case p.Image != nil:
+		k.Source = "image:" + p.Image.Source
+	case p.Artifact != nil:
+		k.Source = "armbian:" + p.Artifact.Source
+	case p.Build != nil:
+		k.Source, k.Release = "build:"+p.Build.Plan.Reference, p.Build.Plan.Version.String()
+	}
+	return k
+}
+
+// templateDigest hashes the template before its variables are expanded, or the
+// documents.
+func (r Request) templateDigest() (lock.Input, error) {
+	if len(r.Documents) == 0 {
+		path, content, err := r.Workspace.Template(r.Template)
+		return lock.Input{Name: filepath.ToSlash(path), SHA256: digest.OfBytes(content)}, err
+	}
+	var all []string
+	for _, d := range r.Documents {
+		all = append(all, digest.OfBytes(d.Text))
+	}
+	if len(all) == 1 {
+		return lock.Input{Name: r.templateName(), SHA256: all[0]}, nil
+	}
+	return lock.Input{Name: r.templateName(), SHA256: "sha256:" + digest.OfStrings(all...)}, nil
+}
+
+// fragmentDigests hashes the kernel options of files, the flavor's and the
+// request's.
+func (r Request) fragmentDigests() ([]lock.Input, error) {
+	p := r.KernelOptions.Plan
+	if r.Kernel != kernelBuild {
+		return nil, nil
+	}
+	var all []lock.Input
+	add := func(name, file string) error {
+		sum, err := digest.OfFile(file)
+		if err != nil {
+			return fmt.Errorf("reading the kernel options: %w", err)
+		}
+		all = append(all, lock.Input{Name: name, SHA256: sum})
+		return nil
+	}
+	for _, name := range p.Flavor.Fragments {
+		if err := add(name, filepath.Join(p.HookDir, filepath.FromSlash(name))); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range p.Fragments {
+		if err := add(name, name); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// kernelBuild is the reference of a kernel that is compiled.
+const kernelBuild = "build"
+
+// resolveLoader finds the boot loader of an ISO image.
+func (b *Builder) resolveLoader(ctx context.Context, found *Resolved) error {
+	r := found.Request
+	if r.ISO == nil {
+		return nil
+	}
+	if name := r.ISO.Loader; name != "" {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			img, err := b.Client.Image(ctx, name, platformOf(r.Flavor.DockerArch()))
+			found.loader = img
+			return err
+		}
+	}
+	content, name, err := b.isoLoader(ctx, &plan{Request: r})
+	if err != nil {
+		return err
+	}
+	sum, err := digestOfContent(content)
+	found.files = append(found.files, lock.Input{Name: path.Base(name), SHA256: sum})
+	return err
+}
+
+// Lock returns what was found in the form of a lock, without the command's
+// options.
+func (f *Resolved) Lock() lock.Build {
+	r := f.Request
+	l := lock.Build{Flavor: r.Flavor.ID, Arch: r.Flavor.DockerArch(), Template: f.template, Files: f.files, Kernel: f.lockKernel()}
+	for ref, img := range f.Images {
+		l.Images = append(l.Images, lockImage(ref, img))
+	}
+	for key, layout := range f.layouts {
+		ref, _, _ := strings.Cut(key, " ")
+		l.Images = append(l.Images, lock.Image{Reference: ref, Digest: layout.Digest.String()})
+	}
+	if f.loader != nil {
+		l.Images = append(l.Images, lockImage(r.ISO.Loader, f.loader))
+	}
+	if p := f.Kernel; p != nil && p.Firmware != nil {
+		if p.Firmware.Image != nil {
+			l.Images = append(l.Images, lockImage(p.Firmware.Image.Source, p.Firmware.Image))
+		} else {
+			l.Files = append(l.Files, lock.Input{Name: p.Firmware.Dir.Name, SHA256: p.Firmware.Dir.Digest})
+		}
+	}
+	if f.Embedded == nil {
+		return l
+	}
+	if bundle := r.Embed.Bundle; bundle != nil {
+		l.Bundle = &lock.Bundle{Number: bundle.Number(), Release: bundle.Release(), Location: bundle.Origin, SHA256: bundle.SHA256}
+	}
+	for i, item := range f.Embedded.Items {
+		image := f.Embedded.Images[i]
+		locked := lockImage(image.Source, item.Image)
+		locked.As = image.EmbedNames
+		l.Embedded = append(l.Embedded, locked)
+	}
+	return l
+}
+
+// lockImage returns the image under the name by which it was asked for.
+func lockImage(ref string, img *oci.Image) lock.Image {
+	l := lock.Image{Reference: onboard.SourceName(ref), Size: img.PullSize()}
+	if img.IndexDigest == (v1.Hash{}) {
+		l.ID = img.ID.String()
+		return l
+	}
+	l.Digest = img.IndexDigest.String()
+	if img.Digest != img.IndexDigest {
+		l.Manifest = img.Digest.String()
+	}
+	return l
+}
+
+func (f *Resolved) lockKernel() lock.Kernel {
+	p := f.Kernel
+	switch {
+	case p == nil:
+		return lock.Kernel{From: lock.FromDocument}
+	case p.Image != nil:
+		img := lockImage(strings.TrimPrefix(p.Image.Source, "daemon:"), p.Image)
+		return lock.Kernel{From: lock.FromImage, Image: &img}
+	case p.Artifact != nil:
+		img := lock.Image{Reference: p.Artifact.Source, Digest: p.Artifact.Digest.String()}
+		for _, file := range p.Artifact.Files {
+			img.Size += file.Size
+		}
+		return lock.Kernel{From: lock.FromArmbian, Image: &img}
+	case p.Build != nil:
+		return f.lockBuild()
+	}
+	k := lock.Kernel{From: lock.FromPackages}
+	if p.IsDir {
+		k.From = lock.FromDirectory
+	}
+	for _, file := range p.Files {
+		k.Files = append(k.Files, lock.Input{Name: web.Show(file.Name), SHA256: file.Digest})
+	}
+	return k
+}
+
+func (f *Resolved) lockBuild() lock.Kernel {
+	p := f.Kernel.Build
+	return lock.Kernel{
+		From: lock.FromSource, Release: p.Plan.Version.String(),
+		Source:  &lock.Input{Name: web.Show(p.Archive), SHA256: "sha256:" + p.SHA256},
+		Config:  &lock.Input{Name: p.Plan.Request.Flavor.ConfigPath(), SHA256: digest.OfBytes(p.Plan.Defconfig)},
+		Builder: &lock.Builder{Name: p.Builder.Name, Digest: p.Builder.Digest, ID: p.Builder.ID},
+	}
+}
+
+// Why says what is known of a change beside the digests: when an image was made,
+// and that a tag now leads elsewhere.
+func (f *Resolved) Why(c lock.Change) string {
+	if c.Name == lock.NameKernel && f.Kernel != nil && f.Kernel.Image != nil {
+		return madeOn(f.Kernel.Image)
+	}
+	for ref, img := range f.Images {
+		if ref == c.What || strings.HasPrefix(c.Is, ref+" ") {
+			return madeOn(img)
+		}
+	}
+	if f.Embedded == nil {
+		return ""
+	}
+	for i, item := range f.Embedded.Items {
+		ref := f.Embedded.Images[i].Source
+		if ref == c.What || strings.HasPrefix(c.Is, ref+" ") {
+			return madeOn(item.Image)
+		}
+	}
+	return ""
+}
+
+// madeOn returns when an image was made, if it says so.
+func madeOn(img *oci.Image) string {
+	if img.Config == nil || img.Config.Created.Unix() <= 0 {
+		return ""
+	}
+	return "made " + img.Config.Created.UTC().Format("2006-01-02")
+}

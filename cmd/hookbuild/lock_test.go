@@ -1,0 +1,171 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
+)
+
+// locker is a site whose HookOS is locked: a checkout, a registry that tells
+// what it is asked, a published kernel and an action image.
+type locker struct {
+	proof
+	lock string
+
+	mu    sync.Mutex
+	asked []string
+}
+
+func newLocker(t *testing.T) *locker {
+	t.Helper()
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	l := &locker{lock: filepath.Join(t.TempDir(), "hookbuild.lock")}
+	l.proof = proof{t, site.New(t, l.watch), t.TempDir(), t.TempDir()}
+	l.pushKernel("6.6.7-12345678", "6.6.7")
+	l.pushAction("the action")
+	return l
+}
+
+func (l *locker) watch(inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.mu.Lock()
+		l.asked = append(l.asked, r.Method+" "+r.URL.Path)
+		l.mu.Unlock()
+		inner.ServeHTTP(w, r)
+	})
+}
+
+// tagsAsked returns the requests for tags since the last call.
+func (l *locker) tagsAsked() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tags := slices.DeleteFunc(l.asked, func(path string) bool {
+		_, id, manifest := strings.Cut(path, "/manifests/")
+		return !strings.Contains(path, "/tags/") && (!manifest || strings.HasPrefix(id, "sha256:"))
+	})
+	l.asked = nil
+	return tags
+}
+
+func (l *locker) pushKernel(tag, release string) {
+	site.Push(l.t, l.kernels()+":"+tag, map[string]string{
+		"kernel":     string(kerneltest.BzImage(l.t, release, "CONFIG_RD_ZSTD=y\nCONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_ZSTD=y\nCONFIG_SQUASHFS_XATTR=y\nCONFIG_BLK_DEV_LOOP=y\nCONFIG_OVERLAY_FS=y\n")),
+		"kernel.tar": string(kerneltest.Tar(l.t, map[string]string{"lib/modules/" + release + "/modules.builtin": ""})),
+	})
+}
+
+func (l *locker) pushAction(program string) {
+	site.Push(l.t, l.site.Host+"/actions/cexec:v1", map[string]string{"cexec": program})
+}
+
+func (l *locker) kernels() string { return l.site.Host + "/hook-kernel" }
+
+// do runs a command at the site with its lock.
+func (l *locker) do(code int, args ...string) outcome {
+	l.t.Helper()
+	return l.run(code, append(args, "--lock-file", l.lock, "--hook-dir", l.site.Dir, "--progress", "plain")...)
+}
+
+// write locks the flavor with the options of the tests.
+func (l *locker) write(more ...string) outcome {
+	l.t.Helper()
+	return l.do(0, append([]string{"lock", "hook-latest-lts-amd64", "--kernel", "latest", "--level", "1",
+		"--image", l.site.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec", "HOOK_KERNEL_OCI_BASE=" + l.kernels()}, more...)...)
+}
+
+func (l *locker) build(code int, more ...string) outcome {
+	l.t.Helper()
+	return l.do(code, append([]string{"all", "--locked", "--out", l.out}, more...)...)
+}
+
+func TestLockedBuildAsksForNoTag(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	text := readFile(t, l.lock)
+	for _, want := range []string{"flavor: hook-latest-lts-amd64", "kernel: latest", "hook-kernel:6.6.7-12345678", "/actions/cexec:v1", "name: note.txt", "HOOK_KERNEL_OCI_BASE:"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the lock has no %q:\n%s", want, text)
+		}
+	}
+	if asked := l.tagsAsked(); len(asked) == 0 {
+		t.Fatal("locking asked for no tag: nothing is watched")
+	}
+	l.build(0)
+	first := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+	l.pushAction("a newer action")
+	l.pushKernel("6.6.9-12345678", "6.6.9")
+	l.tagsAsked()
+	l.build(0)
+	if again := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64")); again != first {
+		t.Error("the locked build took what was pushed later")
+	}
+	if asked := l.tagsAsked(); len(asked) > 0 {
+		t.Errorf("the locked build asked for tags: %v", asked)
+	}
+}
+
+func TestLockIsStable(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	first := readFile(t, l.lock)
+	if got := l.write(); got.stdout != "" || readFile(t, l.lock) != first {
+		t.Errorf("locking again changes the lock:\n%s\n%s", got.stdout, readFile(t, l.lock))
+	}
+}
+
+func TestLockUpdateSaysWhatChanged(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	l.pushAction("a newer action")
+	l.pushKernel("6.6.9-12345678", "6.6.9")
+	got := l.do(0, "lock", "--update", "cexec")
+	if !strings.Contains(got.stdout, "cexec") || strings.Contains(got.stdout, "kernel") || strings.Count(got.stdout, "\n") != 1 {
+		t.Errorf("updating cexec alone:\n%s", got.stdout)
+	}
+	got = l.do(0, "lock", "--update")
+	if !strings.Contains(got.stdout, "6.6.7-12345678") || !strings.Contains(got.stdout, "6.6.9-12345678") {
+		t.Errorf("updating everything:\n%s", got.stdout)
+	}
+	l.build(0)
+	if got := l.do(2, "lock", "--update", "cexce"); !strings.Contains(got.stderr, "did you mean cexec?") {
+		t.Errorf("a misspelt name: %s", got.stderr)
+	}
+}
+
+func TestLockedBuildNamesWhatDiffers(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	note := filepath.Join(l.site.Dir, "note.txt")
+	site.WriteFile(t, note, "another note\n")
+	if got := l.build(3); !strings.Contains(got.stderr, "note.txt") || !strings.Contains(got.stderr, "lock --update") {
+		t.Errorf("a file that changed: %s", got.stderr)
+	}
+	if entries, err := os.ReadDir(l.out); err != nil || len(entries) > 0 {
+		t.Errorf("a build that failed left %v %v", entries, err)
+	}
+	site.WriteFile(t, note, "note\n")
+	for what, args := range map[string][]string{
+		"--kernel is image:x, and the lock of hook-latest-lts-amd64 has latest": {"--kernel", "image:x"},
+		"--layout is not among the options":                                     {"--layout", "directory"},
+		"HOOK_VERSION is 9":                                                     {"HOOK_VERSION=9"},
+	} {
+		if got := l.build(2, args...); !strings.Contains(got.stderr, what) {
+			t.Errorf("%v: %s", args, got.stderr)
+		}
+	}
+	if got := l.build(3, "hook-latest-lts-arm64"); !strings.Contains(got.stderr, "no build for hook-latest-lts-arm64") {
+		t.Errorf("a flavor that is not locked: %s", got.stderr)
+	}
+	text := readFile(t, l.lock)
+	site.WriteFile(t, l.lock, strings.Replace(text, "cexec:v1", "cexec:v2", 1))
+	if got := l.build(3); !strings.Contains(got.stderr, "was changed after hookbuild wrote it") {
+		t.Errorf("a lock changed by hand: %s", got.stderr)
+	}
+}

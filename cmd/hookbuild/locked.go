@@ -1,0 +1,270 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
+	"hookbuild/internal/nearest"
+	"hookbuild/internal/web"
+	"hookbuild/site/lock"
+)
+
+// lockFlags returns the flags of commands that can follow a lock.
+func lockFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "locked", Usage: "use exactly what " + lock.Name + " says; ask no registry or server for anything newer"},
+		lockFileFlag(),
+	}
+}
+
+func lockFileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "lock-file", Value: lock.Name, Usage: "read and write the lock at `FILE`"}
+}
+
+// lockedOptions returns the options that a lock records: those that change what
+// is built, not where it is fetched from or goes to.
+func lockedOptions(flags []cli.Flag) []string {
+	elsewhere := []string{"out", "report", "source-mirror", "builder-network", "releases-url", "locked", "lock-file", "update"}
+	return slices.DeleteFunc(namesOf(flags), func(name string) bool { return slices.Contains(elsewhere, name) })
+}
+
+// lockedVariables returns the variables of build.sh that a lock records.
+func lockedVariables() []string {
+	return []string{
+		"ARMBIAN_BASE_ORAS_REF", "ARMBIAN_KERNEL_VERSION", "DO_BUILD_LK_CONTAINERS", "FORCE_OUTPUT_ID", "HOOK_KERNEL_OCI_BASE",
+		"HOOK_LK_CONTAINERS_OCI_BASE", "HOOK_VERSION", "KERNEL_POINT_RELEASE", "LINUXKIT_ISO", "OUTPUT_TARBALL_FILELIST", "SOURCE_DATE_EPOCH",
+		"USE_KERNEL_ID", "USE_LATEST_BUILT_KERNEL",
+	}
+}
+
+// optionValues returns an option's values as a lock records them, without
+// secrets.
+func optionValues(c *cli.Context, name string) lock.Values {
+	shown := lock.Values{}
+	for _, value := range valuesOf(c, name) {
+		shown = append(shown, web.ShowAll(value))
+	}
+	return shown
+}
+
+// valuesOf returns an option's values as they would be written.
+func valuesOf(c *cli.Context, name string) lock.Values {
+	if list, ok := c.Value(name).(cli.StringSlice); ok {
+		return list.Value()
+	}
+	return lock.Values{fmt.Sprint(c.Value(name))}
+}
+
+// recordOptions adds the command's options and build.sh's variables to a lock.
+func (a *app) recordOptions(c *cli.Context, l *lock.Build) {
+	l.Options, l.Variables = map[string]lock.Values{}, map[string]string{}
+	for _, name := range lockedOptions(c.Command.Flags) {
+		if c.IsSet(name) {
+			l.Options[name] = optionValues(c, name)
+		}
+	}
+	for _, name := range lockedVariables() {
+		if value := a.variable(name); value != "" {
+			l.Variables[name] = value
+		}
+	}
+}
+
+// eachLocked runs do for each build of the lock that the command line means, with
+// the options that the lock has. Without --locked it runs do once.
+func (a *app) eachLocked(c *cli.Context, do func(*cli.Context) error) error {
+	if !c.Bool("locked") {
+		if c.IsSet("lock-file") {
+			return usagef("--lock-file %s is read with --locked; add it", c.String("lock-file"))
+		}
+		return do(c)
+	}
+	builds, err := a.lockedBuilds(c)
+	if err != nil {
+		return err
+	}
+	for _, b := range builds {
+		if err := a.withLocked(c, b, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockedBuilds reads the lock and returns the builds that the command line means.
+func (a *app) lockedBuilds(c *cli.Context) ([]lock.Build, error) {
+	file, err := lock.Read(c.String("lock-file"))
+	if err != nil {
+		return nil, err
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return nil, err
+	}
+	builds := slices.DeleteFunc(file.Find(c.Args().First(), arch), func(b lock.Build) bool {
+		return (len(b.Options["yaml"]) > 0) != c.IsSet("yaml")
+	})
+	if len(builds) > 0 {
+		return builds, nil
+	}
+	wanted := strings.TrimSpace(c.Args().First() + " " + arch)
+	return nil, fault.Invalidf("reading the lock %q: it has no build for %s, but for %s; add one with `hookbuild lock FLAVOR`",
+		c.String("lock-file"), wanted, strings.Join(file.Flavors(), ", "))
+}
+
+// withLocked runs do with the options and variables of a locked build. Those of
+// the command line must not contradict them.
+func (a *app) withLocked(c *cli.Context, b lock.Build, do func(*cli.Context) error) error {
+	fresh, err := sameContext(c)
+	if err != nil {
+		return err
+	}
+	variables := a.variables
+	defer func() { a.locked, a.flavor, a.variables = nil, "", variables }()
+	a.variables = maps.Clone(variables)
+	changes := a.applyVariables(b)
+	more, err := applyOptions(fresh, b)
+	if err != nil {
+		return err
+	}
+	if changes = append(changes, more...); len(changes) > 0 {
+		return usagef("--locked: %s; leave out what the lock decides, or change it with `hookbuild lock`", strings.Join(changes, "; "))
+	}
+	a.locked, a.flavor = &b, b.Flavor
+	return do(fresh)
+}
+
+// applyVariables sets the variables of a locked build, and returns what
+// contradicts them.
+func (a *app) applyVariables(b lock.Build) (contradictions []string) {
+	for _, name := range lockedVariables() {
+		given, locked := a.variable(name), b.Variables[name]
+		switch {
+		case given == "":
+			if locked != "" {
+				a.variables[name] = locked
+			}
+		case given != locked:
+			contradictions = append(contradictions, name+" is "+given+", and the lock of "+b.Flavor+" has "+orDefault(locked, "no value for it"))
+		}
+	}
+	return contradictions
+}
+
+// applyOptions sets the options of a locked build, and returns what contradicts
+// them.
+func applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err error) {
+	known := lockedOptions(c.Command.Flags)
+	for _, name := range slices.Sorted(maps.Keys(b.Options)) {
+		if !slices.Contains(known, name) {
+			contradictions = append(contradictions, "the lock of "+b.Flavor+" has --"+name+", which "+c.Command.Name+" does not take")
+		}
+	}
+	for _, name := range known {
+		locked, has := b.Options[name]
+		given := optionValues(c, name)
+		switch {
+		case c.IsSet(name) && has && given.Equal(locked):
+		case c.IsSet(name) && has:
+			contradictions = append(contradictions, "--"+name+" is "+given.String()+", and the lock of "+b.Flavor+" has "+locked.String())
+		case c.IsSet(name):
+			contradictions = append(contradictions, "--"+name+" is not among the options of "+b.Flavor+" in the lock")
+		case has:
+			if err := setOption(c, name, locked); err != nil {
+				return nil, fault.Invalidf("reading the option --%s of the lock: %w", name, err)
+			}
+		}
+	}
+	return contradictions, nil
+}
+
+func setOption(c *cli.Context, name string, values lock.Values) error {
+	if _, list := c.Value(name).(cli.StringSlice); list {
+		return c.Set(name, cli.NewStringSlice(values...).Serialize())
+	}
+	if len(values) != 1 {
+		return errors.New("it takes one value")
+	}
+	return c.Set(name, values[0])
+}
+
+// sameContext returns a context for the same command line, whose options can be
+// set without changing those of c.
+func sameContext(c *cli.Context) (*cli.Context, error) {
+	set := flag.NewFlagSet(c.Command.Name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, f := range c.Command.Flags {
+		if err := f.Apply(set); err != nil {
+			return nil, err
+		}
+	}
+	if err := set.Parse(append([]string{"--"}, c.Args().Slice()...)); err != nil {
+		return nil, err
+	}
+	fresh := cli.NewContext(c.App, set, c.Lineage()[1])
+	fresh.Command = c.Command
+	for _, name := range namesOf(c.Command.Flags) {
+		if !c.IsSet(name) {
+			continue
+		}
+		if err := setOption(fresh, name, valuesOf(c, name)); err != nil {
+			return nil, err
+		}
+	}
+	return fresh, nil
+}
+
+// lockedBundle returns the manifest that the lock names, from the cache if it was
+// fetched before; nil if the lock has none at a URL.
+func (a *app) lockedBundle(c *cli.Context) (data []byte, origin string, err error) {
+	if a.locked == nil || a.locked.Bundle == nil || !web.IsURL(a.locked.Bundle.Location) {
+		return nil, "", nil
+	}
+	b := a.locked.Bundle
+	location := b.Location
+	if given := c.String("bundle"); web.Show(given) == location {
+		location, _, _ = strings.Cut(given, "#") // it may have a login
+	}
+	store, err := a.openCache(c)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := a.webClient(c)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := fetch.Open(c.Context, location+"#"+strings.Replace(b.SHA256, ":", "=", 1), fetch.Options{
+		Cache: store, Web: client, Offline: c.Bool("offline"), Progress: a.sink(),
+	})
+	if err != nil {
+		return nil, "", fault.Mark(err, fault.Outside)
+	}
+	data, err = io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	return data, b.Location, errors.Join(err, f.Close())
+}
+
+// unknownName returns the error about a name that no build of the lock has.
+func unknownName(name string, known []string) error {
+	suggestion := ""
+	if near := nearest.Word(name, known); near != "" {
+		suggestion = "; did you mean " + near + "?"
+	}
+	return usagef("--update %s: the lock has no such input, but %s%s", name, strings.Join(known, ", "), suggestion)
+}
+
+func namesOf(flags []cli.Flag) []string {
+	var all []string
+	for _, flag := range flags {
+		all = append(all, flag.Names()[0])
+	}
+	return all
+}

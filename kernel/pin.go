@@ -1,0 +1,168 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
+	"hookbuild/internal/oci"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/plan"
+)
+
+// Pinned is a kernel by the digests of what it is made of. One of Image,
+// Artifact, Build and Files is set.
+type Pinned struct {
+	Image    *oci.Image
+	Artifact *oci.Artifact // Armbian's
+	Build    *PinnedBuild
+	// Files are packages. IsDir reports that there is one, a directory, whose
+	// digest is that of its content.
+	Files []PinnedFile
+	IsDir bool
+	// Firmware is the firmware that is added, or nil.
+	Firmware *PinnedFirmware
+}
+
+// PinnedFile is a file and its digest.
+type PinnedFile struct{ Name, Digest string }
+
+// PinnedFirmware is a directory by the digest of its content, or an image.
+type PinnedFirmware struct {
+	Image *oci.Image
+	Dir   PinnedFile
+}
+
+// PinnedBuild is a kernel that is compiled.
+type PinnedBuild struct {
+	Plan *plan.Plan
+	// Archive is the source's URL or path, SHA256 its checksum in hex.
+	Archive, SHA256 string
+	Builder         container.Pin
+	// BuilderImage is the builder image in its registry; nil if it is only in
+	// the engine.
+	BuilderImage *oci.Image
+}
+
+// Pin finds what [Open] would read, without reading it: no layer is fetched and
+// nothing is compiled. A builder image is pulled or built if the engine lacks
+// it.
+func Pin(ctx context.Context, ref string, o OpenOptions) (*Pinned, error) {
+	if err := CheckReference(ref, o); err != nil {
+		return nil, err
+	}
+	s, err := find(ref)
+	if err != nil {
+		return nil, err
+	}
+	name, rest, _ := strings.Cut(ref, ":")
+	p, err := s.pin(ctx, name, rest, o)
+	if err != nil {
+		return nil, err
+	}
+	p.Firmware, err = o.pinFirmware(ctx)
+	return p, err
+}
+
+func pinnedImage(image *oci.Image) *Pinned { return &Pinned{Image: image} }
+
+// pinLatest finds the newest published kernel; see [OpenOptions.latest].
+func (o OpenOptions) pinLatest(ctx context.Context, ownOnly bool) (*Pinned, error) {
+	if o.Plan.Flavor.Method == flavor.Armbian {
+		ref, err := o.armbianRef(ctx)
+		if err != nil {
+			return nil, err
+		}
+		artifact, err := o.Client.Artifact(ctx, ref)
+		return &Pinned{Artifact: artifact}, err
+	}
+	w, err := o.wanted(ownOnly)
+	if err != nil {
+		return nil, err
+	}
+	image, err := findLatest(ctx, o.Client, w)
+	return pinnedImage(image), err
+}
+
+func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
+	p, err := plan.Resolve(ctx, o.Plan)
+	if err != nil {
+		return nil, err
+	}
+	b := &PinnedBuild{Plan: p}
+	if b.Archive, b.SHA256, err = p.Archive(ctx); err != nil {
+		return nil, err
+	}
+	err = o.pinBuilder(ctx, b)
+	return &Pinned{Build: b}, err
+}
+
+// pinBuilder finds the builder image: a user's in its registry, else in the
+// engine; hookbuild's own in the engine.
+func (o OpenOptions) pinBuilder(ctx context.Context, b *PinnedBuild) (err error) {
+	if pin := o.Container.Pin; pin != nil {
+		b.Builder = *pin
+		return nil
+	}
+	builder, err := container.Open(ctx, o.Container)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, builder.Close()) }()
+	if ref := o.Container.Image; ref != "" {
+		image, err := o.Client.Image(ctx, ref, v1.Platform{OS: "linux", Architecture: DockerArch(builder.Arch())})
+		if err == nil {
+			b.BuilderImage = image
+			b.Builder = container.Pin{Name: ref, Digest: image.Digest.String(), ID: image.ID.String()}
+			return nil
+		}
+		if !oci.IsMissing(err) {
+			return err
+		}
+	}
+	b.Builder, err = builder.Identify(ctx, o.Plan.Flavor.Arch)
+	return err
+}
+
+// pinFiles hashes files, which it fetches if they are URLs.
+func pinFiles(ctx context.Context, sources []string, o Options) (*Pinned, error) {
+	p := &Pinned{}
+	for _, source := range sources {
+		f, err := fetch.Open(ctx, source, fetch.Options{Cache: o.Cache, Web: o.Web, Offline: o.Offline, Progress: o.Progress})
+		if err != nil {
+			return nil, fmt.Errorf("reading the kernel's package: %w", err)
+		}
+		sum, err := fetch.Digest(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		p.Files = append(p.Files, PinnedFile{source, sum})
+	}
+	return p, nil
+}
+
+func (o OpenOptions) pinFirmware(ctx context.Context) (*PinnedFirmware, error) {
+	from := o.Plan.Firmware
+	if from == "" {
+		return nil, nil
+	}
+	if ref, ok := strings.CutPrefix(from, "image:"); ok {
+		image, err := o.Client.Image(ctx, ref, o.platform())
+		if err != nil {
+			return nil, fmt.Errorf("opening the firmware %q: %w", from, err)
+		}
+		return &PinnedFirmware{Image: image}, nil
+	}
+	tree, err := DirTree(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := contentDigest(tree)
+	return &PinnedFirmware{Dir: PinnedFile{from, sum}}, fault.Mark(err, fault.Invalid)
+}
