@@ -14,8 +14,8 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// assembly makes the root file system when something of it is not in the
-// cache, and then once for everything.
+// assembly assembles the root file system, at most once, when a part of the
+// result is not in the cache.
 type assembly struct {
 	b    *Builder
 	base *base
@@ -41,8 +41,8 @@ func (a *assembly) assembled(ctx context.Context) (*linuxkit.Result, error) {
 	return a.result, a.err
 }
 
-// tree returns the root file system for an initramfs: equal files are links to
-// one where that is safe.
+// tree returns the root file system for an initramfs, with equal files linked to
+// one another where that is safe.
 func (a *assembly) tree(ctx context.Context) (*initramfs.Tree, error) {
 	a.onceLinked.Do(func() { a.linked, a.errLinked = a.link(ctx) })
 	return a.linked, a.errLinked
@@ -64,12 +64,12 @@ func (a *assembly) link(ctx context.Context) (*initramfs.Tree, error) {
 	}
 	files, saved, err := size.Link(ctx, tree)
 	if files > 0 {
-		progress.Notef(a.b.Progress, "%d files that are there more than once are stored once, which saves %s", files, size.Text(saved))
+		progress.Notef(a.b.Progress, "%d duplicate files are stored as links, which saves %s", files, size.Text(saved))
 	}
 	return tree, err
 }
 
-// keyFor names one form of the root file system.
+// keyFor returns the cache key for one form of the root file system.
 func (a *assembly) keyFor(form string, options any) (string, error) {
 	return digest.Key(struct {
 		Base, Form string
@@ -77,7 +77,7 @@ func (a *assembly) keyFor(form string, options any) (string, error) {
 	}{a.key, form, options})
 }
 
-// segment is the compressed archive of the root file system.
+// segment returns the compressed archive of the root file system.
 func (a *assembly) segment(ctx context.Context, o initramfs.SegmentOptions) (*cache.File, error) {
 	key, err := a.keyFor("segment", []any{o.Compression, o.Level, o.MaxTime.Unix()})
 	if err != nil {
@@ -92,13 +92,13 @@ func (a *assembly) segment(ctx context.Context, o initramfs.SegmentOptions) (*ca
 	})
 }
 
-// kernelFile is the kernel of the document's own image.
+// kernelFile returns the kernel in the image that the document names.
 func (a *assembly) kernelFile(ctx context.Context) (*cache.File, error) {
 	return a.bootFile(ctx, "kernel", func(r *linuxkit.Result) *initramfs.Entry { return r.Kernel })
 }
 
-// microcode is the archive that the document wants before the initramfs; nil
-// when it wants none.
+// microcode returns the archive that the document puts before the initramfs, or
+// nil if it names none.
 func (a *assembly) microcode(ctx context.Context) (*cache.File, error) {
 	if ucode := a.base.document.Kernel.UCode; ucode == nil || *ucode == "" {
 		return nil, nil
@@ -118,7 +118,7 @@ func (a *assembly) bootFile(ctx context.Context, what string, choose func(*linux
 		}
 		e := choose(result)
 		if e == nil {
-			return fault.Invalidf("reading the document's %s: it names none; give it a `kernel:` with an image, or say --kernel", what)
+			return fault.Invalidf("reading the document's %s: the document names none; add a `kernel:` with an image to it, or use --kernel", what)
 		}
 		return initramfs.CopyContent(w, *e)
 	})

@@ -21,30 +21,32 @@ import (
 	"hookbuild/linuxkit/template"
 )
 
-// embeddedVariable is the template's name for the image that carries the
-// store. Its place is taken by a store of our own, or by nothing.
+// embeddedVariable is the template's variable for the image that holds the
+// embedded images. hookbuild replaces that image by a store in a segment of the
+// initramfs, or by nothing.
 const embeddedVariable = "HOOK_CONTAINER_EMBEDDED_IMAGE"
 
-// base is the system that the images are added to, before it is assembled:
-// everything that it is made of is found.
+// base is the system that images are added to, before it is assembled. All of
+// its parts have been resolved.
 type base struct {
-	name     string // the document's, for messages
+	name     string // of the document, for messages
 	text     []byte // the document, variables expanded
 	document *linuxkit.Document
-	// options are how the document is assembled, but for the images.
+	// options say how to assemble the document. planBase sets the images last.
 	options linuxkit.Options
 	images  map[string]*oci.Image // by long reference
-	layouts map[string]*oci.Index // of the volumes that hold one, by layoutKey
-	// overlays are what the document was changed by, variables expanded.
+	layouts map[string]*oci.Index // of volumes in OCI format, by layoutKey
+	// overlays are the overlays of the document, with variables expanded.
 	overlays []Document
-	// kernel names the kernel that takes the document's place; "" for none.
+	// kernel is the digest of the kernel that replaces the document's, or "".
 	kernel string
-	// ofDocuments tells a system that the user described from a HookOS.
+	// ofDocuments reports that the user's documents describe the system, not a
+	// checkout's template.
 	ofDocuments bool
 }
 
-// planBase finds what the template or document of the request is made of. With
-// a nil kernel that is also the document's own.
+// planBase resolves everything that the request's template or document names. If
+// k is nil, that includes the document's kernel.
 func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*base, error) {
 	p, own, err := r.readBase(k)
 	if err != nil {
@@ -69,12 +71,12 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	return p, nil
 }
 
-// pulledImages is where pull-images.sh of a Hook checkout puts Docker's data
-// root, for the image hook-embedded.
+// pulledImages is the directory in a Hook checkout where pull-images.sh puts
+// Docker's data root, for the image hook-embedded.
 const pulledImages = "images/hook-embedded/images"
 
-// warnLeft says that images which pull-images.sh left in the checkout do not go
-// on board: the store is made from registries, by name.
+// warnLeft warns that images which pull-images.sh left in the checkout are not
+// embedded: the store is made from images that the request names.
 func (b *Builder) warnLeft(r Request) error {
 	if len(r.Documents) > 0 {
 		return nil
@@ -84,16 +86,17 @@ func (b *Builder) warnLeft(r Request) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("looking into %s of the checkout: %w", pulledImages, err)
+		return fmt.Errorf("reading %s in the checkout: %w", pulledImages, err)
 	}
 	left := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), ".") })
 	if len(left) > 0 {
-		progress.Warnf(b.Progress, "%s of the checkout has what pull-images.sh left, %s and others; it is not taken: name the images with --image, --images-file or --embed-from-bundle", pulledImages, left[0].Name())
+		progress.Warnf(b.Progress, "%s in the checkout has files from pull-images.sh (%s and others), which are not embedded; name the images with --image, --images-file or --embed-from-bundle", pulledImages, left[0].Name())
 	}
 	return nil
 }
 
-// microcode is the file beside the kernel that the document names as such.
+// microcode returns the file in the kernel image that the document names as
+// microcode, or nil.
 func microcode(d *linuxkit.Document, k *kernel.Image) *initramfs.Entry {
 	if d.Kernel.UCode == nil {
 		return nil
@@ -105,7 +108,7 @@ func microcode(d *linuxkit.Document, k *kernel.Image) *initramfs.Entry {
 	return &e
 }
 
-// layoutKey names what a volume asks for.
+// layoutKey returns the key of a volume's image in layouts.
 func layoutKey(ref string, platforms []string) string {
 	return linuxkit.ExpandReference(ref) + " " + strings.Join(platforms, ",")
 }
@@ -125,8 +128,8 @@ func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[st
 	return layouts, nil
 }
 
-// readBase reads the request's document, or the checkout's template. With the
-// latter come the checkout's containers.
+// readBase reads the request's documents, or the checkout's template and the list
+// of the checkout's containers.
 func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error) {
 	if len(r.Documents) > 0 {
 		p, err := r.mergeDocuments()
@@ -191,7 +194,7 @@ func newBase(path string, text []byte) (*base, error) {
 	return &base{name: path, text: text, document: document}, nil
 }
 
-// mergeDocuments is the base that the request's documents describe together.
+// mergeDocuments returns the base that the request's documents describe together.
 func (r Request) mergeDocuments() (*base, error) {
 	merged := &base{name: r.documentNames(), ofDocuments: true}
 	var parsed []*linuxkit.Document
@@ -207,7 +210,7 @@ func (r Request) mergeDocuments() (*base, error) {
 		merged.document = parsed[0]
 		return merged, nil
 	}
-	for _, d := range r.Documents { // where each ends is part of what was read
+	for _, d := range r.Documents { // the key depends on where each ends
 		merged.text = fmt.Appendf(merged.text, "\n# %d bytes", len(d.Text))
 	}
 	var err error
@@ -231,11 +234,11 @@ func (r Request) variables(k *kernel.Image, own []containers.Container) map[stri
 	return values
 }
 
-// references lists the images that must be fetched: neither a kernel that is at
-// hand, nor the checkout's own store.
+// references returns the images that must be fetched, without the image of a
+// kernel that was opened already and the checkout's own store.
 func (p *base) references() []string { return p.document.References(p.options) }
 
-// key names everything that the root file system is made of.
+// key returns a hash of everything that the root file system is made of.
 func (p *base) key(salt string) (string, error) {
 	digests := map[string]string{}
 	for ref, img := range p.images {
@@ -256,7 +259,7 @@ func (p *base) key(salt string) (string, error) {
 	}{salt, string(p.text), p.kernel, digests, sources, p.overlayDigests(), p.options.ModTime.Unix()})
 }
 
-// overlayDigests hashes what changed the document.
+// overlayDigests returns the hashes of the overlays.
 func (p *base) overlayDigests() []string {
 	var all []string
 	for _, d := range p.overlays {
@@ -265,7 +268,7 @@ func (p *base) overlayDigests() []string {
 	return all
 }
 
-// sourceDigests hashes the files that the document takes in.
+// sourceDigests returns the hashes of the document's source: files.
 func (p *base) sourceDigests() (map[string]string, error) {
 	paths, err := p.document.Sources(p.options)
 	if err != nil {
@@ -290,7 +293,7 @@ type imageSource struct {
 func (s imageSource) Image(ctx context.Context, ref string) (*linuxkit.Image, error) {
 	img, ok := s.images[ref]
 	if !ok {
-		return nil, fmt.Errorf("finding the image %q: the plan did not foresee it (known: %s)", ref, strings.Join(slices.Sorted(maps.Keys(s.images)), ", "))
+		return nil, fmt.Errorf("finding the image %q: it is not in the plan, which has %s", ref, strings.Join(slices.Sorted(maps.Keys(s.images)), ", "))
 	}
 	return linuxkit.FromOCI(ctx, img)
 }
@@ -299,15 +302,15 @@ func (s imageSource) Image(ctx context.Context, ref string) (*linuxkit.Image, er
 func (s imageSource) Layout(ctx context.Context, ref string, platforms []string) (*initramfs.Tree, error) {
 	l, ok := s.layouts[layoutKey(ref, platforms)]
 	if !ok {
-		return nil, fmt.Errorf("finding the image %q: the plan did not foresee it", ref)
+		return nil, fmt.Errorf("finding the image %q: it is not in the plan", ref)
 	}
 	return l.Tree, l.Fetch(ctx)
 }
 
 var _ linuxkit.LayoutSource = imageSource{}
 
-// digestOfImage identifies an image; one of the Docker Engine, which has no
-// manifest, by its ID.
+// digestOfImage returns the digest of an image's manifest, or the image's ID if it
+// is in the Docker Engine, which has no manifests.
 func digestOfImage(img *oci.Image) v1.Hash {
 	if img.Digest != (v1.Hash{}) {
 		return img.Digest

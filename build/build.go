@@ -1,6 +1,6 @@
-// Package build is the pipeline: from a flavor, a Hook checkout and a bundle to
-// the artifacts that a machine boots. It is the one room that knows the others;
-// it makes no decision that belongs to another package.
+// Package build turns a flavor, a Hook checkout and a bundle into the artifacts
+// that a machine boots. It joins the packages that do the work and makes no
+// decision that belongs to one of them.
 //
 //	template + container images -> linuxkit  -> base segment  --+
 //	kernel image or package     -> kernel    --^                +-> initramfs, vmlinuz, ...
@@ -25,33 +25,34 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// Builder holds what every build shares.
+// Builder holds what all builds share.
 type Builder struct {
 	Cache    *cache.Cache
 	Client   *oci.Client
 	Progress progress.Sink
-	// Web fetches files; nil is a client with the default limits.
+	// Web fetches files. Nil means a client with the default limits.
 	Web *web.Client
-	// Engine reaches the Docker Engine, where something is only there or must be
-	// built; nil means that there is none.
+	// Engine connects to the Docker Engine, for images that only it has and
+	// images to build. Nil means that there is none.
 	Engine Engine
-	// Jobs is how much is done at once.
+	// Jobs is the number of tasks that run in parallel.
 	Jobs int
-	// Offline forbids what would ask another machine.
+	// Offline forbids network access.
 	Offline bool
-	// Kit says that a kit answers in the place of registries and servers.
+	// Kit reports that a kit replaces registries and servers.
 	Kit bool
-	// Version is the program's; manifest.json tells it.
+	// Version is the program's version, which manifest.json records.
 	Version string
-	// Salt is part of the key of everything that is kept between runs, so that
-	// one hookbuild does not take another's results.
+	// Salt is part of every cache key, so that different versions of hookbuild do
+	// not use each other's results.
 	Salt string
 }
 
 // Result is what a build published.
 type Result struct {
 	artifact.Published
-	// Size says what the initramfs weighs.
+	// Size reports what makes up the size of the initramfs. It is nil if only a
+	// root file system was built.
 	Size *size.Report
 }
 
@@ -82,15 +83,15 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 	return b.publish(ctx, p, segments)
 }
 
-// plan is a request with everything found that it names: from here on nothing
-// depends on a tag or on the time any more.
+// plan is a request with everything that it names resolved. A build from a plan
+// depends on no tag and not on the time.
 type plan struct {
 	Request
 	kernel   *kernel.Image
 	can      embed.Capabilities
 	base     *base
 	assembly *assembly
-	store    *onboard.Set // nil when nothing is embedded
+	store    *onboard.Set // nil if nothing is embedded
 }
 
 func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
@@ -110,7 +111,7 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	return p, err
 }
 
-// planSystem finds the kernel and what the root file system is made of.
+// planSystem resolves the kernel and the parts of the root file system.
 func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 	if len(p.Documents) == 0 || p.Kernel != "" {
 		if p.kernel, err = b.kernel(ctx, p.Request); err != nil {
@@ -135,15 +136,16 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 	return err
 }
 
-// rootFSOnly reports whether the root file system is asked for alone: a
-// document without a kernel and its tar archive.
+// rootFSOnly reports whether only the root file system is asked for: the tar
+// archive of a document without a kernel.
 func (p *plan) rootFSOnly() bool {
 	return p.base.document.Kernel.Image == "" && p.Kernel == "" && p.Tar && p.ISO == nil && p.Embed == nil
 }
 
-// segments makes the archives of the initramfs in the order in which the
-// kernel reads them, each compressed but for the first, the microcode, from the
-// cache where they are known.
+// segments returns the archives of the initramfs in the order in which the
+// kernel reads them: the microcode, which is not compressed and may be nil, the
+// root file system and the embedded images. Those in the cache are not made
+// again.
 func (b *Builder) segments(ctx context.Context, p *plan) ([]*cache.File, error) {
 	if p.kernel == nil {
 		return nil, nil
@@ -178,12 +180,12 @@ func closeAll(files []*cache.File) {
 	}
 }
 
-// packer returns what packs images.
+// packer returns the Packer of embedded images.
 func (b *Builder) packer() *onboard.Packer {
 	return &onboard.Packer{Cache: b.Cache, Client: b.Client, Progress: b.Progress, Jobs: b.Jobs, Salt: b.Salt}
 }
 
-// Editor returns what works on an existing HookOS.
+// Editor returns an Editor of existing HookOS.
 func (b *Builder) Editor() *remaster.Editor {
 	return &remaster.Editor{Packer: b.packer(), Offline: b.Offline, Version: b.Version, Web: b.Web}
 }

@@ -15,26 +15,28 @@ import (
 	"hookbuild/linuxkit/containers"
 )
 
-// Engine reaches a Docker Engine.
+// Engine connects to a Docker Engine.
 type Engine func(context.Context) (*client.Client, error)
 
-// ContainersRequest asks for the images of a checkout's containers.
+// ContainersRequest describes which images of a checkout's containers to find or
+// build.
 type ContainersRequest struct {
 	Workspace Workspace
-	// Base begins their references (HOOK_LK_CONTAINERS_OCI_BASE).
+	// Base is the prefix of their references (HOOK_LK_CONTAINERS_OCI_BASE).
 	Base string
 	// DockerArch is amd64 or arm64.
 	DockerArch string
 	// NoBuild makes an image that would have to be built an error.
 	NoBuild bool
-	// Push sends images that are not published to their registry.
+	// Push pushes images that are not published to their registry.
 	Push bool
-	// ExportDir is where each is written to for `docker load`, if not empty.
+	// ExportDir, if not empty, is the directory to which each image is written
+	// for `docker load`.
 	ExportDir string
 }
 
-// Containers finds the image of every container of the checkout as build.sh
-// does: in the Docker Engine, else published, else by building it.
+// Containers finds the image of every container in the checkout as build.sh
+// does: in the Docker Engine, else in the registry, else by building it.
 func (b *Builder) Containers(ctx context.Context, r ContainersRequest) ([]containers.Found, error) {
 	setDefault(&r.Base, DefaultContainersBase)
 	list, err := containers.List(r.Workspace.FS(), r.Base, r.DockerArch)
@@ -51,17 +53,17 @@ func (b *Builder) ensureOptions(r ContainersRequest) containers.Options {
 	}
 }
 
-// finder knows how the images of a document are found. The checkout's own
-// containers may be in the Docker Engine, or be built; registries are asked
-// first all the same, so that where everything is published no Docker is needed
-// and every machine takes the same bytes.
+// finder finds the images of a document. The checkout's own containers may be in
+// the Docker Engine, or be built. Registries are asked first, so that a build in
+// which everything is published needs no Docker and has the same bytes on every
+// machine.
 type finder struct {
 	*Builder
 	own     map[string]containers.Container // by long reference
 	request ContainersRequest
 }
 
-// finder takes list for the checkout's containers.
+// finder returns a finder whose own containers are those of list.
 func (b *Builder) finder(r Request, list []containers.Container) finder {
 	f := finder{b, map[string]containers.Container{}, ContainersRequest{
 		Workspace: r.Workspace, Base: r.ContainersBase, DockerArch: r.Flavor.DockerArch(), NoBuild: r.NoBuildContainers,
@@ -72,8 +74,8 @@ func (b *Builder) finder(r Request, list []containers.Container) finder {
 	return f
 }
 
-// find finds the images of the references; their layers stay where they are
-// until someone reads them.
+// find returns the images of the references. Their layers are downloaded only
+// when they are read.
 func (f finder) find(ctx context.Context, refs []string) (map[string]*oci.Image, error) {
 	images, unpublished, err := f.askRegistries(ctx, refs)
 	if err != nil || len(unpublished) == 0 {
@@ -98,8 +100,8 @@ func (f finder) find(ctx context.Context, refs []string) (map[string]*oci.Image,
 	return images, nil
 }
 
-// askRegistries finds what is published. What the registries said of the
-// checkout's containers that are not comes back by reference.
+// askRegistries returns the images that are published, and the registries' errors
+// for containers of the checkout that are not, by reference.
 func (f finder) askRegistries(ctx context.Context, refs []string) (images map[string]*oci.Image, unpublished map[string]error, err error) {
 	images, unpublished = map[string]*oci.Image{}, map[string]error{}
 	var mu sync.Mutex
@@ -123,8 +125,8 @@ func (f finder) askRegistries(ctx context.Context, refs []string) (images map[st
 	return images, unpublished, g.Wait()
 }
 
-// answered finds images, without asking again for those that are known not to
-// be there.
+// answered finds images without asking registries again for those that they are
+// known not to have.
 type answered struct {
 	*oci.Client
 	said map[string]error

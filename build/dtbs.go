@@ -14,8 +14,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// writeDTBs writes the device trees as NAME.tar.gz, every path below NAME/,
-// when there is at least one.
+// writeDTBs writes the device trees as NAME.tar.gz, with every path below NAME/.
+// It writes nothing if there are none.
 func writeDTBs(s *artifact.Stage, name string, trees *initramfs.Tree) error {
 	if !hasDTB(trees) {
 		return nil

@@ -22,8 +22,9 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// newBuilder takes its kernel packages from a cache that the tests share, since
-// they are long to unpack, and no segment: its salt is its own.
+// newBuilder returns a Builder whose cache the tests share for the kernel
+// packages, which take long to unpack. Its salt is unique, so it shares no
+// segment.
 func newBuilder(t *testing.T, jobs int) *Builder {
 	t.Helper()
 	c, err := cache.Open(kerneltest.Dir(t, "build"), nil)
@@ -74,7 +75,7 @@ func TestHookOSIsReproducible(t *testing.T) {
 	}
 }
 
-// checkInitramfs looks for the one file of each source that says it is there.
+// checkInitramfs checks that the initramfs has a file of each source.
 func checkInitramfs(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)

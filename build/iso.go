@@ -16,8 +16,8 @@ import (
 	"hookbuild/linuxkit/iso"
 )
 
-// writeISO writes an ISO image with the kernel and the initramfs as they were
-// written for the network, and tells the boot loader's name and digest.
+// writeISO writes an ISO image with the staged kernel and initramfs, and returns
+// the boot loader's name and digest.
 func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*artifact.Input, error) {
 	loader, name, err := b.isoLoader(ctx, p)
 	if err != nil {
@@ -38,11 +38,11 @@ func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*ar
 	return record, s.WriteAside(p.isoName(), func(w io.Writer) error { return iso.Write(ctx, w, img) })
 }
 
-// isoName is build.sh's name for the image.
+// isoName returns build.sh's name for the image.
 func (r Request) isoName() string { return r.Name + "-" + r.OutputID + "-efi-initrd.iso" }
 
-// isoLoader finds the boot loader: in the image, directory or file that the
-// request names, or where this machine's distribution has it.
+// isoLoader returns the boot loader in the image, directory or file that the
+// request names, or else the one that this machine's distribution installed.
 func (b *Builder) isoLoader(ctx context.Context, p *plan) (iso.Content, string, error) {
 	arch := p.Flavor.DockerArch()
 	if p.ISO.Loader == "" {

@@ -13,7 +13,7 @@ import (
 	"hookbuild/kernel"
 )
 
-// kernel opens the kernel that the request names. The caller closes it.
+// kernel opens the kernel that the request names. The caller must close it.
 func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) {
 	task := progress.Start(b.Progress, 0, "read the kernel %s", cmp.Or(web.ShowAll(r.Kernel), "of "+r.KernelOptions.Plan.Flavor.ID))
 	k, err := kernel.Open(ctx, r.Kernel, b.openOptions(r))
@@ -26,7 +26,7 @@ func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) 
 	return k, task.End(nil, k.String())
 }
 
-// openOptions completes the request's options with what the Builder knows.
+// openOptions returns the request's options with the Builder's added.
 func (b *Builder) openOptions(r Request) kernel.OpenOptions {
 	o := r.KernelOptions
 	o.Options = b.kernelOptions()
@@ -61,15 +61,15 @@ func checkArch(k *kernel.Image, r Request) error {
 		return nil
 	}
 	_ = k.Close() // only read
-	return fault.Invalidf("reading the kernel %q: it is for %s, and the flavor %s is for %s; give a kernel or a flavor of the other architecture", r.Kernel, k.Arch, r.Flavor.ID, r.Flavor.Arch)
+	return fault.Invalidf("reading the kernel %q: it is for %s, but the flavor %s is for %s; choose a kernel or a flavor of the same architecture as the other", r.Kernel, k.Arch, r.Flavor.ID, r.Flavor.Arch)
 }
 
-// kernelReference returns the kernel image's name in the template. A kernel that
-// came from elsewhere gets one too.
+// kernelReference returns the kernel image's name in the template. A kernel from
+// elsewhere gets a name in the repository, after its release.
 func kernelReference(k *kernel.Image, repository string) string {
 	if ref, ok := strings.CutPrefix(k.Source, "image:"); ok {
 		return ref
 	}
-	// A release may have a "+" (Debian 13's), which no tag has.
+	// A release may have a "+", as Debian 13's do, which tags cannot.
 	return repository + ":" + strings.ReplaceAll(k.Release, "+", "_")
 }

@@ -37,7 +37,8 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 	return r
 }
 
-// templateName is what the root file system was described by.
+// templateName returns the name of the template, or those of the documents, that
+// the root file system was built from.
 func (r Request) templateName() string {
 	if len(r.Documents) > 0 {
 		var names []string

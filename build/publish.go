@@ -37,10 +37,10 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	return &Result{Published: published, Size: made.report}, nil
 }
 
-// made is what is known of the artifacts when they are written.
+// made is what writing the artifacts found out about them.
 type made struct {
 	report *size.Report
-	loader *artifact.Input // of the ISO image; nil without one
+	loader *artifact.Input // of the ISO image, or nil if there is none
 }
 
 // write writes all artifacts that were asked for.
@@ -70,8 +70,8 @@ func (b *Builder) write(ctx context.Context, s *artifact.Stage, p *plan, segment
 	return &m, err
 }
 
-// writeFiles writes what a machine boots, under upstream's names and, as links,
-// under those that EKS Anywhere asks for.
+// writeFiles writes the files that a machine boots, under upstream's names, and
+// links under the names that EKS Anywhere asks for.
 func writeFiles(ctx context.Context, s *artifact.Stage, p *plan, segments []*cache.File) error {
 	type file struct {
 		kind string
@@ -81,7 +81,7 @@ func writeFiles(ctx context.Context, s *artifact.Stage, p *plan, segments []*cac
 		{"vmlinuz-", func(w io.Writer) error { return initramfs.CopyContent(w, p.kernel.Kernel) }},
 		{"initramfs-", func(w io.Writer) error { return concatenate(ctx, w, segments) }},
 	}
-	if len(p.Documents) > 0 { // Tinkerbell passes the command line to a HookOS
+	if len(p.Documents) > 0 { // a HookOS gets its command line from Tinkerbell
 		files = append(files, file{"cmdline-", func(w io.Writer) error {
 			_, err := io.WriteString(w, p.base.document.Kernel.Cmdline)
 			return err

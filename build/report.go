@@ -22,15 +22,15 @@ import (
 // reportsKind is the cache's name for size reports.
 const reportsKind = "reports"
 
-// report says what the initramfs weighs that was written to path.
+// report returns what makes up the size of the initramfs at path.
 func (b *Builder) report(ctx context.Context, p *plan, segments []*cache.File, path string) (*size.Report, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("weighing the initramfs: %w", err)
+		return nil, fmt.Errorf("measuring the initramfs: %w", err)
 	}
 	r, err := p.assembly.report(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("weighing the root file system: %w", err)
+		return nil, fmt.Errorf("measuring the root file system: %w", err)
 	}
 	r.Compressed = info.Size()
 	if p.store == nil {
@@ -38,13 +38,13 @@ func (b *Builder) report(ctx context.Context, p *plan, segments []*cache.File, p
 	}
 	carried, err := b.storeReport(ctx, segments[len(segments)-1])
 	if err != nil {
-		return nil, fmt.Errorf("weighing the embedded images: %w", err)
+		return nil, fmt.Errorf("measuring the embedded images: %w", err)
 	}
 	r.Add(carried)
 	return r, nil
 }
 
-// report weighs the root file system alone.
+// report returns what makes up the size of the root file system.
 func (a *assembly) report(ctx context.Context) (*size.Report, error) {
 	key, err := a.keyFor("report", nil)
 	if err != nil {
@@ -59,7 +59,8 @@ func (a *assembly) report(ctx context.Context) (*size.Report, error) {
 	})
 }
 
-// storeReport weighs the segment with the embedded images, which it reads.
+// storeReport reads the segment with the embedded images and returns what makes
+// up its size.
 func (b *Builder) storeReport(ctx context.Context, segment *cache.File) (*size.Report, error) {
 	key, err := digest.Key(b.Salt, "report", filepath.Base(segment.Path())) // its digest
 	if err != nil {
@@ -70,7 +71,7 @@ func (b *Builder) storeReport(ctx context.Context, segment *cache.File) (*size.R
 		if err != nil {
 			return nil, err
 		}
-		r, err := size.New(ctx, tree, nil, 0, size.Options{LeastDuplicate: math.MaxInt64}) // each layer is whole: nothing to find
+		r, err := size.New(ctx, tree, nil, 0, size.Options{LeastDuplicate: math.MaxInt64}) // layers are stored whole, so there are no duplicates to find
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +112,8 @@ func listing(ctx context.Context, r io.Reader) (*initramfs.Tree, error) {
 	return tree, nil
 }
 
-// keptReport returns the report that the cache has for key, or makes it.
+// keptReport returns the cache's report for key. If there is none, it calls weigh
+// and keeps the result.
 func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*size.Report, error)) (*size.Report, error) {
 	f, _, err := b.Cache.Derived(ctx, reportsKind, key, func(w io.Writer) error {
 		r, err := weigh()
@@ -128,7 +130,7 @@ func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*siz
 	return &r, errors.Join(err, f.Close())
 }
 
-// earlierReport returns the report of the build that p replaces; nil when there
+// earlierReport returns the report of the build that p replaces, or nil if there
 // is none.
 func earlierReport(p *plan) (*size.Report, error) {
 	m, err := artifact.ReadManifest(filepath.Join(p.Out, p.Name, artifact.ManifestFile))
@@ -146,7 +148,7 @@ func earlierReport(p *plan) (*size.Report, error) {
 	return nil, nil
 }
 
-// checkBudget refuses an initramfs that is larger than the request allows.
+// checkBudget returns an error if the initramfs is larger than the request allows.
 func checkBudget(p *plan, r *size.Report) error {
 	if p.MaxSize == 0 || r.Compressed <= p.MaxSize {
 		return nil

@@ -16,54 +16,55 @@ import (
 	"hookbuild/site/lock"
 )
 
-// Request is what a user asks for.
+// Request describes a build.
 type Request struct {
 	Workspace Workspace
 	Flavor    flavor.Flavor
-	// Template names linuxkit-templates/NAME.template.yaml; empty is the
+	// Template names linuxkit-templates/NAME.template.yaml. Empty means the
 	// flavor's.
 	Template string
-	// Documents are LinuxKit documents, merged in order, that take the place of a
-	// checkout's template; it is assembled as it is, and needs no checkout.
+	// Documents are LinuxKit documents, merged in order, that replace a checkout's
+	// template. They are assembled unchanged and need no checkout.
 	Documents []Document
-	// Overlays are documents that change the template or the Documents, in
-	// order; see [linuxkit.Overlay].
+	// Overlays are documents that change the template or the Documents, in order.
+	// See [linuxkit.Overlay].
 	Overlays []Document
-	// Name is the artifacts' directory in Out and begins the tarball's name;
-	// empty is "hook".
+	// Name is the name of the artifacts' directory in Out and the beginning of the
+	// tarball's name. Empty means "hook".
 	Name string
-	// Kernel names the kernel, see [kernel.Open]. Empty is a document's own, or
-	// [kernel.Default] of a flavor.
+	// Kernel names the kernel, see [kernel.Open]. Empty means the document's own
+	// kernel, or [kernel.Default] for a flavor.
 	Kernel string
-	// KernelOptions say what Kernel cannot. The Builder fills in what it knows
-	// itself.
+	// KernelOptions are the options to open Kernel with. The Builder adds its own
+	// cache, clients and progress.
 	KernelOptions kernel.OpenOptions
-	// ContainersBase begins the references of the checkout's containers
+	// ContainersBase is the prefix of the references of the checkout's containers
 	// (HOOK_LK_CONTAINERS_OCI_BASE).
 	ContainersBase string
 	// NoBuildContainers makes a container of the checkout that is neither
 	// published nor in the Docker Engine an error.
 	NoBuildContainers bool
-	// HookVersion is what the template calls HOOK_VERSION.
+	// HookVersion is the value of the template's variable HOOK_VERSION.
 	HookVersion string
-	// OutputID names OUT/hook_<id>.tar.gz and the device trees; empty is the
-	// flavor's.
+	// OutputID is the ID in the artifacts' names, such as vmlinuz-ID and
+	// hook_ID.tar.gz. Empty means the flavor's.
 	OutputID string
-	// Embed is the set of images to carry; nil carries none.
+	// Embed is the set of images to embed, or nil for none.
 	Embed *onboard.Embed
-	// Layout of the store; empty is embed's default. Packing is for the packed one.
+	// Layout is the store's layout. Empty means embed's default. Packing applies
+	// to the packed layout.
 	Layout  embed.Layout
 	Packing embed.Packing
-	// Segment says how the archives are compressed.
+	// Segment says how to compress the initramfs.
 	Segment initramfs.SegmentOptions
 	// Tar asks for the root file system as a tar archive with its file list.
 	Tar bool
-	// ISO asks for an ISO image; nil for none.
+	// ISO asks for an ISO image. Nil means none.
 	ISO *ISO
-	// MaxSize is the most bytes that the initramfs may have; 0 is no limit.
+	// MaxSize is the size limit of the initramfs in bytes. 0 means no limit.
 	MaxSize int64
-	// SourceDate is the mtime of generated files; later mtimes are clamped to it
-	// (SOURCE_DATE_EPOCH); the zero time is 1970 and no limit.
+	// SourceDate is the mtime of generated files, and later mtimes are clamped to
+	// it (SOURCE_DATE_EPOCH). The zero time means 1970, and clamps nothing.
 	SourceDate time.Time
 	// Locked is what the lock says of this build, which then takes exactly
 	// that; nil without one.
@@ -72,24 +73,24 @@ type Request struct {
 	Out string
 }
 
-// Document is a LinuxKit document and what it is called.
+// Document is a LinuxKit document.
 type Document struct {
 	Name string // the file's name, for messages and the manifest
 	Text []byte
-	// Dir is where an overlay's relative `source:` is found.
+	// Dir is the directory that an overlay's relative `source:` starts from.
 	Dir string
 }
 
-// ReadDocument reads a LinuxKit document, no larger than one may be.
+// ReadDocument reads a LinuxKit document, up to just over the size limit.
 func ReadDocument(r io.Reader, name string) (Document, error) {
-	text, err := io.ReadAll(io.LimitReader(r, linuxkit.MaxDocument+1)) // Parse refuses what is longer
+	text, err := io.ReadAll(io.LimitReader(r, linuxkit.MaxDocument+1)) // Parse refuses longer ones
 	if err != nil {
 		return Document{}, fmt.Errorf("reading the LinuxKit document %q: %w", name, err)
 	}
 	return Document{Name: name, Text: text}, nil
 }
 
-// documentNames names the documents for messages.
+// documentNames returns the documents' names, for messages.
 func (r Request) documentNames() string {
 	var names []string
 	for _, d := range r.Documents {
@@ -98,10 +99,10 @@ func (r Request) documentNames() string {
 	return strings.Join(names, ", ")
 }
 
-// ISO asks for an ISO image that boots by UEFI.
+// ISO describes an ISO image that boots with UEFI.
 type ISO struct {
-	// Loader is GRUB: an EFI program, a directory or an image with one. Empty
-	// is what this machine's distribution has.
+	// Loader names GRUB as an EFI program: the file, or a directory or image that
+	// has it. Empty means the one that this machine's distribution installed.
 	Loader string
 }
 
@@ -112,9 +113,9 @@ const (
 	DefaultOut            = "out"
 )
 
-// Check reports what is wrong with the request and can be known without the
-// network: no template or document of that name, an overlay that does not fit
-// it, or an output directory that is a file.
+// Check returns an error if the request is wrong in a way that can be found
+// without the network: a template that does not exist, an invalid document, an
+// overlay that does not fit it, or an output directory that is a file.
 func (r Request) Check() error {
 	if err := artifact.CheckOut(r.Out); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// concatenate writes the segments as one initramfs.
+// concatenate writes the segments that are not nil as one initramfs.
 func concatenate(ctx context.Context, w io.Writer, segments []*cache.File) error {
 	out := initramfs.NewFileWriter(w)
 	for _, s := range segments {

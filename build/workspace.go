@@ -18,10 +18,10 @@ type Workspace struct {
 	Dir string
 }
 
-// marks are what tells a Hook checkout from any other directory.
+// marks are the directories that every Hook checkout has.
 var marks = [...]string{"linuxkit-templates", filepath.Join("kernel", "configs")}
 
-// OpenWorkspace returns the checkout at dir or, when dir is empty, the nearest
+// OpenWorkspace returns the checkout at dir or, if dir is empty, the nearest
 // one at or above start.
 func OpenWorkspace(dir, start string) (Workspace, error) {
 	if dir != "" {
@@ -36,7 +36,7 @@ func OpenWorkspace(dir, start string) (Workspace, error) {
 			return Workspace{Dir: at}, nil
 		}
 		if at == filepath.Dir(at) {
-			return Workspace{}, fault.Usagef("finding the Hook checkout: neither %q nor a parent of it has %s and %s; give --hook-dir DIR (a clone of github.com/tinkerbell/hook)", abs, marks[0], marks[1])
+			return Workspace{}, fault.Usagef("finding the Hook checkout: neither %q nor a parent of it has %s and %s; name a clone of github.com/tinkerbell/hook with --hook-dir DIR", abs, marks[0], marks[1])
 		}
 	}
 }
@@ -47,7 +47,7 @@ func openAt(dir string) (Workspace, error) {
 		return Workspace{}, fmt.Errorf("opening the Hook checkout %q: %w", dir, err)
 	}
 	if !isCheckout(abs) {
-		return Workspace{}, fault.Invalidf("opening the Hook checkout %q: it lacks %s or %s; --hook-dir takes a clone of github.com/tinkerbell/hook", dir, marks[0], marks[1])
+		return Workspace{}, fault.Invalidf("opening the Hook checkout %q: it lacks %s or %s; name a clone of github.com/tinkerbell/hook", dir, marks[0], marks[1])
 	}
 	return Workspace{Dir: abs}, nil
 }
@@ -62,7 +62,7 @@ func isCheckout(dir string) bool {
 	return true
 }
 
-// FS is the checkout as a file system.
+// FS returns the checkout as a file system.
 func (w Workspace) FS() fs.FS { return os.DirFS(w.Dir) }
 
 // Template reads linuxkit-templates/NAME.template.yaml, before its variables

@@ -13,31 +13,31 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// DefaultName is the directory of a HookOS in OUT, and starts the name of its
-// tarball.
+// DefaultName is the name of a HookOS's directory in OUT, and the beginning of its
+// tarball's name.
 const DefaultName = "hook"
 
 // ManifestFile is the name of the file that lists every input by digest.
 const ManifestFile = "manifest.json"
 
-// Manifest is the content of manifest.json. It names no path, host or time of
-// the machine that built: equal inputs make equal bytes.
+// Manifest is the content of manifest.json. It has no path, host name or time of
+// the machine that built it, so equal inputs produce equal bytes.
 type Manifest struct {
 	Schema int `json:"schema"` // 1
-	// Builds has one element for each output id, sorted by it.
+	// Builds has one element for each architecture and ID, sorted by both.
 	Builds []Build `json:"builds"`
 }
 
 // Build describes one build: its inputs, options and artifacts.
 type Build struct {
-	// ID ends the artifacts' names: latest-lts-x86_64.
+	// ID is the end of the artifacts' names, such as latest-lts-x86_64.
 	ID        string `json:"id,omitempty"`
 	Arch      string `json:"arch"` // x86_64 or aarch64
 	Flavor    string `json:"flavor,omitempty"`
 	Hookbuild string `json:"hookbuild"` // the version of the program
 	Base      *Base  `json:"base,omitempty"`
 	Template  *Input `json:"template,omitempty"`
-	// Overlays changed the template, in this order.
+	// Overlays are the overlays applied to the template, in order.
 	Overlays []Input   `json:"overlays,omitempty"`
 	Kernel   *Kernel   `json:"kernel,omitempty"`
 	Bundle   *Bundle   `json:"bundle,omitempty"`
@@ -49,8 +49,8 @@ type Build struct {
 	Loader    *Input       `json:"loader,omitempty"`
 	Size      *size.Report `json:"size,omitempty"`
 	Artifacts []File       `json:"artifacts"`
-	// Tarball is the archive next to the directory of the artifacts. The
-	// manifest inside of it does not name it.
+	// Tarball is the archive next to the artifacts' directory. The manifest in
+	// the archive does not have it.
 	Tarball *File `json:"tarball,omitempty"`
 }
 
@@ -66,7 +66,7 @@ type Base struct {
 	Initramfs Input `json:"initramfs"`
 }
 
-// Kernel is where the kernel came from.
+// Kernel describes the kernel and its origin.
 type Kernel struct {
 	Source  string `json:"source"`
 	Release string `json:"release"`
@@ -79,11 +79,11 @@ type Bundle struct {
 	Release string `json:"release,omitempty"`
 }
 
-// OnBoard is an image that the initramfs carries.
+// OnBoard is an image that is embedded in the initramfs.
 type OnBoard struct {
 	Source string   `json:"source"`
 	Digest string   `json:"digest,omitempty"` // what the source resolved to
-	ID     string   `json:"id"`               // under which dockerd lists it
+	ID     string   `json:"id"`               // the ID that dockerd lists
 	Names  []string `json:"names"`
 }
 
@@ -109,7 +109,7 @@ func ReadManifest(path string) (m Manifest, err error) {
 		err = json.Unmarshal(content, &m)
 	}
 	if err != nil {
-		return m, fault.Invalidf("reading the manifest %q of the artifacts that are there: %w; remove it if it is of no use", path, err)
+		return m, fault.Invalidf("reading the manifest %q of the existing artifacts: %w; remove the file if you no longer need it", path, err)
 	}
 	for i := range m.Builds { // versions before 1.0 wrote the id among the options
 		if b := &m.Builds[i]; b.ID == "" {
@@ -122,14 +122,14 @@ func ReadManifest(path string) (m Manifest, err error) {
 // merged is a manifest with one build added.
 type merged struct {
 	Manifest
-	// dropped are the names of artifacts that the manifest had and has no more.
+	// dropped are the names of artifacts that are no longer in the manifest.
 	dropped []string
-	// replaced are other builds that lost a file of their own to the new one.
+	// replaced are other builds of which the new one replaces a file.
 	replaced []Build
 }
 
-// merge adds a build to the manifest at path, in the place of one of the same
-// id. A missing file is an empty manifest.
+// merge adds a build to the manifest at path, replacing one with the same ID and
+// architecture. If the file does not exist, the manifest is empty.
 func merge(path string, b Build) (merged, error) {
 	old, err := ReadManifest(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -154,9 +154,8 @@ func merge(path string, b Build) (merged, error) {
 	return m, nil
 }
 
-// without returns other without the links whose names b takes over. It reports
-// false when b takes the name of a file that is no link: then other is no longer
-// whole.
+// without returns other without the links whose names b takes. Whole is false if b
+// takes the name of a file that is not a link, so that other is incomplete.
 func without(other, b Build) (_ Build, whole bool) {
 	whole = true
 	var kept []File

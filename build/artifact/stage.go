@@ -1,9 +1,9 @@
-// Package artifact publishes the files that a user takes away: the directory
-// OUT/hook with checksums.txt and manifest.json, and the tarball next to it.
+// Package artifact publishes the results of a build: the directory OUT/hook with
+// checksums.txt and manifest.json, and the tarball next to it.
 //
 // Everything is written into a stage first. Publishing exchanges directories in
-// one step and then renames the tarball, whose sum the new manifest holds: a run
-// that is killed between the two leaves a tarball that does not match, which
+// one step and then renames the tarball, whose checksum is in the new manifest. A
+// run that is killed in between leaves a tarball that does not match, which
 // package verify reports.
 package artifact
 
@@ -24,9 +24,9 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// Stage is where artifacts are written before they appear. All of them appear
-// at once, when Publish exchanges directories; until then, and after a failure,
-// the output directory is as it was.
+// Stage is a directory for artifacts that are not published yet. All of them
+// appear at once, when Publish exchanges directories. Until then, and after a
+// failure, the output directory is unchanged.
 type Stage struct {
 	out   string   // OUT
 	root  string   // OUT/.hook-*
@@ -35,18 +35,18 @@ type Stage struct {
 	names []string
 	// links maps the names that are hard links to what they link to.
 	links map[string]string
-	// aside are artifacts that the tarball does not hold.
+	// aside are the artifacts that are not in the tarball.
 	aside map[string]bool
 }
 
 const stagePrefix = ".hook-"
 
-// CheckOut reports an output directory that cannot be one, before any work is
-// done for it.
+// CheckOut returns an error if out cannot be the output directory. It is called
+// before any work is done.
 func CheckOut(out string) error {
 	info, err := os.Stat(out)
 	if errors.Is(err, unix.ENAMETOOLONG) {
-		return fault.Invalidf("--out: %w; give a shorter name", err)
+		return fault.Invalidf("--out: %w; use a shorter name", err)
 	}
 	if err == nil && !info.IsDir() {
 		return fault.Usagef("--out %q is not a directory; name a directory", out)
@@ -54,15 +54,15 @@ func CheckOut(out string) error {
 	return nil
 }
 
-// NewStage begins to write artifacts into OUT/NAME, where NAME is "hook" for a
-// HookOS. It removes the stages that killed runs left in OUT. Discard must be
-// called at the end.
+// NewStage returns a stage for the artifacts in OUT/NAME, where NAME is "hook" for
+// a HookOS. It removes the stages that killed runs left in OUT. The caller must
+// call Discard at the end.
 func NewStage(out, name string) (*Stage, error) {
 	if err := CheckOut(out); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fmt.Errorf("making the output directory: %w", err)
+		return nil, fmt.Errorf("creating the output directory: %w", err)
 	}
 	for _, prefix := range []string{stagePrefix, atomicfile.Prefix} {
 		if err := atomicfile.Sweep(out, prefix); err != nil {
@@ -71,11 +71,11 @@ func NewStage(out, name string) (*Stage, error) {
 	}
 	root, lock, err := atomicfile.TempDir(out, stagePrefix)
 	if err != nil {
-		return nil, fmt.Errorf("making a directory for the artifacts: %w", err)
+		return nil, fmt.Errorf("creating a directory for the artifacts: %w", err)
 	}
 	s := &Stage{out: out, root: root, lock: lock, dir: filepath.Join(root, name), links: map[string]string{}, aside: map[string]bool{}}
 	if err := s.makeDir(); err != nil {
-		return nil, errors.Join(fmt.Errorf("making a directory for the artifacts: %w", err), s.Discard())
+		return nil, errors.Join(fmt.Errorf("creating a directory for the artifacts: %w", err), s.Discard())
 	}
 	return s, nil
 }
@@ -84,13 +84,13 @@ func (s *Stage) makeDir() error {
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		return err
 	}
-	return os.Chmod(s.dir, 0o755) // whatever the umask is
+	return os.Chmod(s.dir, 0o755) // regardless of the umask
 }
 
-// Path returns where a staged artifact is.
+// Path returns the path of a staged artifact.
 func (s *Stage) Path(name string) string { return filepath.Join(s.dir, name) }
 
-// Write makes one artifact from what fill writes.
+// Write stages one artifact with the content that fill writes.
 func (s *Stage) Write(name string, fill func(io.Writer) error) error {
 	if err := writeSynced(s.Path(name), fill); err != nil {
 		return fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, err)
@@ -99,15 +99,15 @@ func (s *Stage) Write(name string, fill func(io.Writer) error) error {
 	return nil
 }
 
-// WriteAside makes an artifact that goes next to the others but not into the
-// tarball, which holds what machines boot over the network.
+// WriteAside stages an artifact that is not put into the tarball, which is only for
+// the files that machines boot over the network.
 func (s *Stage) WriteAside(name string, fill func(io.Writer) error) error {
 	s.aside[name] = true
 	return s.Write(name, fill)
 }
 
-// Link makes name a hard link to the staged artifact to. Where both names are
-// the same, the artifact has the name already.
+// Link makes name a hard link to the staged artifact to. It does nothing if both
+// names are the same.
 func (s *Stage) Link(name, to string) error {
 	if name == to {
 		return nil
@@ -120,7 +120,7 @@ func (s *Stage) Link(name, to string) error {
 	return nil
 }
 
-// writeSynced writes a new file through to the disk.
+// writeSynced writes a new file and syncs it to the disk.
 func writeSynced(path string, fill func(io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, atomicfile.Mode)
 	if err != nil {
@@ -136,7 +136,7 @@ func writeSynced(path string, fill func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// Artifacts lists what was written so far, in that order, with its sums.
+// Artifacts returns the artifacts staged so far, in that order, with checksums.
 func (s *Stage) Artifacts(ctx context.Context) ([]File, error) {
 	var all []File
 	for _, name := range s.names {
@@ -161,15 +161,14 @@ func sumFile(path string) (_ File, err error) {
 	name := filepath.Base(path)
 	f, err := os.Open(path)
 	if err != nil {
-		return File{}, fmt.Errorf("summing the artifact %q: %w", name, err)
+		return File{}, fmt.Errorf("computing the checksum of the artifact %q: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return Sum(name, f)
 }
 
-// Publish writes the tarball, checksums and manifest, and lets all artifacts
-// appear in OUT. B describes this build. Other builds of OUT/hook stay next to
-// it.
+// Publish writes the tarball, checksums and manifest, and moves all artifacts to
+// OUT. B describes this build. Other builds in OUT/hook are kept.
 func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Published, err error) {
 	packed, err := s.pack(ctx, tarball, b)
 	if err != nil {
@@ -202,42 +201,42 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Publish
 	return p, s.appear(tarball)
 }
 
-// Published is what appeared.
+// Published describes what Publish published.
 type Published struct {
-	// Dir holds the artifacts: OUT/hook.
+	// Dir is the artifacts' directory, OUT/hook.
 	Dir string
-	// Tarball holds those that machines boot, in one file.
+	// Tarball is the archive of the artifacts that machines boot.
 	Tarball   string
 	Artifacts []File
-	// Replaced are other builds that lost a file of their own to this one.
+	// Replaced are other builds of which this one replaced a file.
 	Replaced []Build
 }
 
-// WarnReplaced reports what was replaced.
+// WarnReplaced warns of the builds that were replaced.
 func (p Published) WarnReplaced(sink progress.Sink) {
 	for _, b := range p.Replaced {
-		progress.Warnf(sink, "%s is no longer in %s: the new artifacts have the same names; its tarball stays", b.Flavor, p.Dir)
+		progress.Warnf(sink, "%s is no longer in %s, because the new artifacts have the same names; its tarball is kept", b.Flavor, p.Dir)
 	}
 }
 
-// lockDir waits until no other hookbuild publishes into dir.
+// lockDir locks dir. It waits while another hookbuild publishes into it.
 func lockDir(dir string) (*os.File, error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("publishing in %q: %w", dir, err)
 	}
-	// A file system without locks has no protection, as before.
+	// On a file system without locks, nothing is locked.
 	_ = unix.Flock(int(d.Fd()), unix.LOCK_EX)
 	return d, nil
 }
 
-// keepOthers links what else OUT/hook holds into the stage: artifacts of other
+// keepOthers links the other files in OUT/hook into the stage: artifacts of other
 // builds and the user's own files.
 func (s *Stage) keepOthers(dropped []string) error {
 	final := s.final()
 	entries, err := os.ReadDir(final)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading the artifacts that are there: %w", err)
+		return fmt.Errorf("reading the existing artifacts: %w", err)
 	}
 	for _, e := range entries {
 		name := e.Name()
@@ -252,14 +251,14 @@ func (s *Stage) keepOthers(dropped []string) error {
 	return nil
 }
 
-// final is where the artifacts appear.
+// final returns the directory in which the artifacts appear.
 func (s *Stage) final() string { return filepath.Join(s.out, filepath.Base(s.dir)) }
 
 // appear exchanges the directories and then renames the tarball.
 func (s *Stage) appear(tarball string) error {
 	final := s.final()
 	if err := exchange(s.dir, final); err != nil {
-		return fmt.Errorf("publishing the artifacts as %q: %w; nothing there was changed", final, err)
+		return fmt.Errorf("publishing the artifacts as %q: %w; the directory was not changed", final, err)
 	}
 	if err := s.giveBack(final); err != nil {
 		return err
@@ -270,8 +269,8 @@ func (s *Stage) appear(tarball string) error {
 	return atomicfile.SyncDir(s.out)
 }
 
-// giveBack moves what cannot be linked, such as directories that a user made
-// in OUT/hook, from the exchanged directory to the new one.
+// giveBack moves what cannot be linked, such as directories that a user created in
+// OUT/hook, from the old directory to the new one.
 func (s *Stage) giveBack(final string) error {
 	left, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -283,13 +282,13 @@ func (s *Stage) giveBack(final string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("keeping what else is in %q: %w", final, err)
+		return fmt.Errorf("keeping the other files in %q: %w", final, err)
 	}
 	return nil
 }
 
-// exchange puts the directory staged in the place of final, and what was there
-// in the place of staged.
+// exchange exchanges the directories staged and final. If final does not exist,
+// staged is renamed to it.
 func exchange(staged, final string) error {
 	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {
 		return os.Rename(staged, final)
@@ -297,8 +296,8 @@ func exchange(staged, final string) error {
 	return swap(staged, final)
 }
 
-// Discard removes what was not published, or what the published files
-// replaced. It may be called again.
+// Discard removes the stage: the artifacts if they were not published, else those
+// that they replaced. It may be called more than once.
 func (s *Stage) Discard() error {
 	err := os.RemoveAll(s.root)
 	if s.lock != nil {

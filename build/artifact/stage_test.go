@@ -234,8 +234,8 @@ func publishFlavor(t *testing.T, out, id, content string) Published {
 	return p
 }
 
-// Two flavors of one architecture are next to each other, and the names that EKS
-// Anywhere asks for are those of the last.
+// TestFlavorsOfOneArchitecture publishes two flavors of one architecture into one
+// directory. The names that EKS Anywhere asks for are those of the last.
 func TestFlavorsOfOneArchitecture(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "o[2")
 	publishFlavor(t, out, "a-x86_64", "a ")
@@ -265,10 +265,10 @@ func TestFlavorsOfOneArchitecture(t *testing.T) {
 		t.Errorf("the output directory has %v", got)
 	}
 
-	// A flavor whose id is the architecture has the names for itself.
+	// A flavor whose ID is the architecture has files, not links, of these names.
 	p := publishFlavor(t, out, "x86_64", "own ")
 	if len(p.Replaced) != 0 {
-		t.Errorf("links are no files of their own: %+v", p.Replaced)
+		t.Errorf("replacing links replaced builds: %+v", p.Replaced)
 	}
 	p = publishFlavor(t, out, "b-x86_64", "b ")
 	if len(p.Replaced) != 1 || p.Replaced[0].ID != "x86_64" {

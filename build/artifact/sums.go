@@ -13,17 +13,17 @@ import (
 // as sha512sum prints them.
 const ChecksumsFile = "checksums.txt"
 
-// Sum reads an artifact to its end.
+// Sum reads an artifact to its end and returns its size and checksum.
 func Sum(name string, r io.Reader) (File, error) {
 	h := sha512.New()
 	n, err := io.Copy(h, r)
 	if err != nil {
-		return File{}, fmt.Errorf("summing the artifact %q: %w", name, err)
+		return File{}, fmt.Errorf("computing the checksum of the artifact %q: %w", name, err)
 	}
 	return File{Name: name, Size: n, SHA512: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
-// checksums writes the lines of checksums.txt, sorted by name.
+// checksums returns a function that writes checksums.txt, sorted by name.
 func checksums(artifacts []File) func(io.Writer) error {
 	sorted := slices.SortedFunc(slices.Values(artifacts), func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return func(w io.Writer) error {

@@ -16,8 +16,7 @@ import (
 )
 
 // pack writes the tarball of a build: its artifacts under upstream's names, with
-// checksums and a manifest of their own. Links stay out, and so does what was
-// written aside.
+// their own checksums and manifest. It leaves out links and what WriteAside wrote.
 func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 	b.Artifacts = slices.DeleteFunc(slices.Clone(b.Artifacts), func(f File) bool { return s.aside[f.Name] || f.Link != "" })
 	alone := Manifest{Schema: 1, Builds: []Build{b}}
@@ -38,8 +37,8 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 	return sumFile(path)
 }
 
-// writeTarball writes files into a gzip-compressed tar. What is large in it is
-// compressed already.
+// writeTarball writes files into a gzip-compressed tar archive, at the fastest
+// level, because the large files are compressed already.
 func writeTarball(ctx context.Context, w io.Writer, members []string) error {
 	zw, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed)
 	if err != nil {

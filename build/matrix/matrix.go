@@ -1,7 +1,7 @@
-// Package matrix says what CI builds, and on which runners, in the JSON that
-// GitHub Actions' matrices are made of. It prints what upstream's
-// "build.sh gha-matrix" prints for the same environment; only the order is the
-// inventory's, where upstream's is that of a hash table.
+// Package matrix chooses what CI builds, and on which runners, as JSON for the
+// matrices of GitHub Actions. Its output is that of upstream's
+// "build.sh gha-matrix" in the same environment, but in the inventory's order
+// where upstream's is that of a hash table.
 package matrix
 
 import (
@@ -16,7 +16,7 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-// Matrix is what is to be built.
+// Matrix lists the jobs of CI.
 type Matrix struct {
 	Kernels    []Entry
 	Hooks      []Entry
@@ -34,7 +34,7 @@ type Entry struct {
 	GHACache   string   `json:"gha_cache"` // "yes"
 }
 
-// Container is an architecture that the checkout's containers are built for.
+// Container is the job that builds the checkout's containers for an architecture.
 type Container struct {
 	DockerArch string   `json:"docker_arch"`
 	Runner     []string `json:"runner"`
@@ -51,18 +51,18 @@ type Medium struct {
 	Runner       []string `json:"runner"`
 }
 
-// Inventory is what there is to build.
+// Inventory lists everything that can be built.
 type Inventory struct {
 	Flavors   []flavor.Flavor
 	Bootables []flavor.Bootable
 }
 
-// defaultTags choose flavors when CI_TAGS does not.
+// defaultTags choose the flavors if CI_TAGS is not set.
 const defaultTags = "standard dev armbian-sbc armbian-uefi"
 
-// Make chooses from the inventory by the environment: CI_TAGS, CI_RUNNER...
-// and CI_RUNNERS_SELF_HOSTED_TAG. Env gives a variable's value, "" when it is
-// not set.
+// Make chooses from the inventory by the environment variables CI_TAGS,
+// CI_RUNNER... and CI_RUNNERS_SELF_HOSTED_TAG. Env returns a variable's value, or ""
+// if it is not set.
 func Make(in Inventory, env func(key string) string) (Matrix, error) {
 	tags := strings.Fields(or(env("CI_TAGS"), defaultTags))
 	m := Matrix{}
@@ -98,7 +98,7 @@ func media(in Inventory, tags []string, env func(string) string) ([]Medium, erro
 	for _, b := range in.Bootables {
 		i := slices.IndexFunc(in.Flavors, func(f flavor.Flavor) bool { return f.ID == b.Flavor })
 		if i < 0 {
-			return nil, fmt.Errorf("choosing boot media: %q is made of the flavor %q, which is not in the inventory", b.ID, b.Flavor)
+			return nil, fmt.Errorf("choosing boot media: %q uses the flavor %q, which is not in the inventory", b.ID, b.Flavor)
 		}
 		if !slices.ContainsFunc(b.Tags, func(t string) bool { return slices.Contains(tags, t) }) {
 			continue
@@ -115,9 +115,10 @@ func kernelRunner(f flavor.Flavor, env func(string) string) []string {
 	return runner(env, "KERNEL", strings.ToUpper(f.Type), f.DockerArch())
 }
 
-// runner chooses where a job runs: the first variable that is set of those
-// named by kind, type and architecture, from the most to the least precise. A
-// runner that is not GitHub's is marked as self-hosted.
+// runner returns the labels of the runner for a job: the value of the first
+// variable that is set of those for kind, type and architecture, from the most to
+// the least specific. Runners other than GitHub's get the label for self-hosted
+// ones too.
 func runner(env func(string) string, kind, typ, arch string) []string {
 	arch = strings.ToUpper(arch)
 	variables := []string{kind + "_" + arch, kind, arch}
@@ -154,8 +155,8 @@ func or(a, b string) string {
 // Output is a step's output in GitHub Actions.
 type Output struct{ Name, JSON string }
 
-// Outputs returns the four matrices under the names that workflows know them by,
-// each as one line of JSON.
+// Outputs returns the four matrices under the names that workflows use, each as
+// one line of JSON.
 func (m Matrix) Outputs() ([]Output, error) {
 	var all []Output
 	for _, part := range []struct {
@@ -178,7 +179,7 @@ func (m Matrix) Outputs() ([]Output, error) {
 	return all, nil
 }
 
-// list is never null in JSON.
+// list returns entries, or an empty slice for nil, which JSON would show as null.
 func list[E any](entries []E) []E {
 	if entries == nil {
 		return []E{}
@@ -186,7 +187,7 @@ func list[E any](entries []E) []E {
 	return entries
 }
 
-// Write writes the outputs as $GITHUB_OUTPUT takes them: name=json, one a line.
+// Write writes the outputs in the format of $GITHUB_OUTPUT, one NAME=JSON a line.
 func (m Matrix) Write(w io.Writer) error {
 	outputs, err := m.Outputs()
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// environments are what the goldens, and upstream, are asked for.
+// environments are the environments of the golden files, and of upstream's runs.
 var environments = map[string]map[string]string{
 	"default":   {},
 	"lts":       {"CI_TAGS": "lts"},

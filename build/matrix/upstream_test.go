@@ -17,13 +17,13 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// TestUpstreamGivesTheSame asks build.sh itself, from the checkout of
+// TestUpstreamPrintsTheSame compares with build.sh in the checkout of
 // tinkerbell/hook that HOOKBUILD_UPSTREAM_HOOK names:
 //
 //	HOOKBUILD_UPSTREAM_HOOK=../hook go test -tags upstream ./build/matrix
 //
-// It is behind a build tag because only the network has such a checkout.
-func TestUpstreamGivesTheSame(t *testing.T) {
+// It has a build tag because the checkout must be fetched from the network.
+func TestUpstreamPrintsTheSame(t *testing.T) {
 	checkout := os.Getenv("HOOKBUILD_UPSTREAM_HOOK")
 	bash := testneed.Tool(t, "bash")
 	const script = `for f in inventory common cli docker kernel bootable-media json-matrix bootable/grub bootable/armbian-u-boot bootable/rpi; do source "bash/$f.sh"; done

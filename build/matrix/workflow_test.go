@@ -23,8 +23,8 @@ const (
 	actionlint   = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 )
 
-// TestWorkflowPassesActionlint lints the workflow and, by shellcheck, the
-// scripts in it.
+// TestWorkflowPassesActionlint checks the workflow with actionlint and the scripts
+// in it with shellcheck.
 func TestWorkflowPassesActionlint(t *testing.T) {
 	goTool := testneed.Tool(t, "go")
 	shellcheck := testneed.Tool(t, "shellcheck")
@@ -34,8 +34,8 @@ func TestWorkflowPassesActionlint(t *testing.T) {
 	}
 }
 
-// TestWorkflowTrustsLittle: actions are pinned, rights are few, and no script
-// has GitHub paste text into it.
+// TestWorkflowTrustsLittle checks that actions are pinned, permissions are few, and
+// GitHub expands no expression in a script.
 func TestWorkflowTrustsLittle(t *testing.T) {
 	text, err := os.ReadFile(workflowFile)
 	if err != nil {
@@ -44,15 +44,15 @@ func TestWorkflowTrustsLittle(t *testing.T) {
 	pinned := regexp.MustCompile(`^\s*uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
 	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "uses:") && !pinned.MatchString(line) {
-			t.Errorf("not pinned by commit with its version beside: %q", line)
+			t.Errorf("not pinned by commit with the version in a comment: %q", line)
 		}
 	}
 	if strings.Contains(string(text), "secrets.") || strings.Count(string(text), "permissions:") != 1 {
-		t.Error("it uses secrets, or gives a job rights of its own")
+		t.Error("it uses secrets, or grants permissions to a job")
 	}
 	w := readWorkflow(t)
 	if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
-		t.Errorf("rights %v", w.Permissions)
+		t.Errorf("permissions %v", w.Permissions)
 	}
 	for job, j := range w.Jobs {
 		if j.Timeout == 0 {
@@ -60,7 +60,7 @@ func TestWorkflowTrustsLittle(t *testing.T) {
 		}
 		for _, s := range j.Steps {
 			if strings.Contains(s.Run, "${{") {
-				t.Errorf("GitHub pastes text into the script of %q", s.Name)
+				t.Errorf("GitHub expands an expression in the script of %q", s.Name)
 			}
 		}
 	}
@@ -92,8 +92,8 @@ func readWorkflow(t *testing.T) workflow {
 	return w
 }
 
-// stepRunner runs steps of the workflow as GitHub's runners do, in a directory of
-// its own, with stand-ins for what a runner has and a test has not.
+// stepRunner runs steps of the workflow as GitHub's runners do, in its own
+// directory, with stand-ins for programs that only a runner has.
 type stepRunner struct {
 	workflow workflow
 	dir      string
@@ -115,7 +115,7 @@ func newStepRunner(t *testing.T) *stepRunner {
 	return r
 }
 
-// run runs the script of the step and gives what it printed.
+// run runs the script of the step and returns its output.
 func (r *stepRunner) run(t *testing.T, job, name string, env ...string) (string, error) {
 	t.Helper()
 	for _, s := range r.workflow.Jobs[job].Steps {
@@ -172,8 +172,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// standIn is a hookbuild whose matrix is real and whose all leaves files of
-// the right names.
+// standIn is a hookbuild whose matrix command is the real one, and whose other
+// commands only record their arguments.
 func standIn(dir string, args []string) error {
 	if args[0] == "matrix" {
 		m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, os.Getenv)
@@ -219,7 +219,7 @@ func TestMatrixJob(t *testing.T) {
 	}
 }
 
-// compiled is the program whose understanding of the workflow's words counts.
+// compiled returns the path of the real hookbuild.
 func compiled(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "hookbuild")
@@ -229,8 +229,8 @@ func compiled(t *testing.T) string {
 	return binary
 }
 
-// told runs a step with stand-ins for hookbuild and returns the words that it was
-// told, which the real program must understand.
+// told runs a step with a stand-in for hookbuild and returns the arguments that it
+// got, which the real program must accept.
 func (r *stepRunner) told(t *testing.T, binary, job, step string, env ...string) string {
 	t.Helper()
 	for _, machine := range []string{"x86_64", "aarch64"} {
@@ -245,12 +245,12 @@ func (r *stepRunner) told(t *testing.T, binary, job, step string, env ...string)
 func TestKernelJob(t *testing.T) {
 	const want = "kernel hook-latest-lts-amd64 --hook-dir hook --no-load --export kernel.tar"
 	if got := newStepRunner(t).told(t, compiled(t), "kernel", "Make the kernel image"); got != want {
-		t.Errorf("hookbuild is told\n%s\nnot\n%s", got, want)
+		t.Errorf("the arguments are\n%s\nnot\n%s", got, want)
 	}
 }
 
-// TestHookOSJob passes the words that the workflow makes to the real program,
-// which must understand them and miss only the checkout.
+// TestHookOSJob passes the arguments of the workflow to the real program, which
+// must accept them and fail only for want of a checkout.
 func TestHookOSJob(t *testing.T) {
 	binary := compiled(t)
 	const always = "all hook-latest-lts-amd64 --hook-dir hook --cache-dir cache --out out"
@@ -270,14 +270,14 @@ func TestHookOSJob(t *testing.T) {
 				r.write(t, "kernel.tar", "", 0o644)
 			}
 			if got := r.told(t, binary, "hookos", "Build HookOS", tt.env...); got != tt.want {
-				t.Errorf("hookbuild is told\n%s\nnot\n%s", got, tt.want)
+				t.Errorf("the arguments are\n%s\nnot\n%s", got, tt.want)
 			}
 		})
 	}
 }
 
-// wantInvalid runs hookbuild where there is no checkout: a word that it does
-// not know would end it as wrong usage instead.
+// wantInvalid runs hookbuild without a checkout. Arguments that it does not know
+// would be a usage error instead.
 func wantInvalid(t *testing.T, binary string, args []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, append(args, "--offline")...)
@@ -310,6 +310,6 @@ func TestChecksumsJob(t *testing.T) {
 	}
 	r.write(t, "hookos/hookos-a/hook/vmlinuz-x86_64", "damaged", 0o644)
 	if out, err := r.run(t, "checksums", check); err == nil {
-		t.Errorf("damage goes unnoticed: %s", out)
+		t.Errorf("a damaged file was not noticed: %s", out)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"hookbuild/kernel"
 )
 
-// decompressor names the option by which a kernel reads an initramfs of the
-// compression; "" where it needs none.
+// decompressor returns the option that a kernel needs to unpack an initramfs of
+// the compression, or "" if it needs none.
 func decompressor(c initramfs.Compression) string {
 	switch c {
 	case initramfs.Zstd:
@@ -24,19 +24,19 @@ func decompressor(c initramfs.Compression) string {
 	return ""
 }
 
-// Need says what [Capabilities] must find in a kernel.
+// Need describes what [Capabilities] looks for in a kernel.
 type Need struct {
-	// Initramfs is how the archives are compressed.
+	// Initramfs is the compression of the archives.
 	Initramfs initramfs.Compression
-	// Store reports whether images are embedded, Layers how their squashfs was
-	// asked to be compressed; empty leaves the choice to package embed.
+	// Store reports whether images are embedded. Layers is the requested
+	// compression of their squashfs; if it is empty, package embed chooses.
 	Store  bool
 	Layers squashfs.Compression
 }
 
-// Capabilities reads from the kernel what an embedded store may rely on. It
-// refuses a compression of the initramfs that the kernel cannot unpack. Options
-// that are not known are reported to sink, which may be nil.
+// Capabilities returns the features of the kernel that an embedded store may rely
+// on. It returns an error if the kernel cannot unpack the compression of the
+// initramfs. It warns sink, which may be nil, of options that are not known.
 func Capabilities(ctx context.Context, k *kernel.Image, n Need, sink progress.Sink) (embed.Capabilities, error) {
 	features, err := k.Features(ctx)
 	if err != nil {
@@ -45,18 +45,18 @@ func Capabilities(ctx context.Context, k *kernel.Image, n Need, sink progress.Si
 	if option := decompressor(n.Initramfs); option != "" {
 		switch features.Option(option) {
 		case kernel.Missing:
-			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; give another --compression", n.Initramfs, k, features.Explain(option))
+			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; choose another --compression", n.Initramfs, k, features.Explain(option))
 		case kernel.Unknown:
-			progress.Warnf(sink, "%s; if it does not boot, give another --compression", features.Explain(option))
+			progress.Warnf(sink, "%s; if it does not boot, choose another --compression", features.Explain(option))
 		}
 	}
 	return storeCapabilities(features, n, sink), nil
 }
 
-// storeCapabilities reads what a store needs. An option that the kernel does not
-// tell of is assumed to be built in, with a warning: nearly all kernels have
-// them. Zstd is the exception, because few kernels read it: it is assumed only
-// where the user asked for it.
+// storeCapabilities returns the features that a store needs. If it is not known
+// whether the kernel has an option, storeCapabilities assumes that it is built in,
+// as in nearly all kernels, and warns. It assumes XZ and zstd, which fewer kernels
+// read, only if the user asked for them.
 func storeCapabilities(features *kernel.Features, n Need, sink progress.Sink) embed.Capabilities {
 	var unknown []string
 	has := func(option string) embed.Support {
@@ -82,7 +82,7 @@ func storeCapabilities(features *kernel.Features, n Need, sink progress.Sink) em
 		SquashfsZstd:  hasIfAsked(squashfs.Zstd, "CONFIG_SQUASHFS_ZSTD"),
 	}
 	if n.Store && len(unknown) > 0 {
-		progress.Warnf(sink, "whether the kernel has %s, which the images need, is not known: it carries no configuration; assuming that it has", strings.Join(unknown, ", "))
+		progress.Warnf(sink, "the images need %s, and it is not known whether the kernel has them, because it carries no configuration; assuming that it does", strings.Join(unknown, ", "))
 	}
 	return can
 }

@@ -31,7 +31,7 @@ func TestUnknownIsNotMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if can := storeCapabilities(&kernel.Features{Config: config}, Need{Initramfs: initramfs.Gzip, Layers: squashfs.XZ}, nil); can.SquashfsXZ {
-		t.Error("the configuration says that XZ is off, and it is assumed")
+		t.Error("XZ is assumed, but the configuration says that it is off")
 	}
 }
 

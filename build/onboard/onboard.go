@@ -1,6 +1,5 @@
-// Package onboard puts images on board of a HookOS: it finds them in their
-// registries and packs them into the segment of an initramfs that holds Docker's
-// store.
+// Package onboard embeds images in a HookOS. It finds them in their registries and
+// packs them into the segment of an initramfs that holds Docker's store.
 //
 //	Wanted -> Set (images by digest) -> store for a kernel -> segment, cached
 package onboard
@@ -28,30 +27,30 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// Packer holds what packing images needs.
+// Packer finds and packs images.
 type Packer struct {
 	Cache    *cache.Cache
 	Client   *oci.Client
 	Progress progress.Sink
-	// Jobs is how many things are done concurrently.
+	// Jobs is the number of tasks that run in parallel.
 	Jobs int
-	// Salt is part of the key of everything that is kept between runs, so that
-	// one hookbuild does not take another's results.
+	// Salt is part of every cache key, so that different versions of hookbuild do
+	// not use each other's results.
 	Salt string
 }
 
-// Embed says which images to carry. Its parts are united.
+// Embed says which images to embed: those of the bundle and those of the list.
 type Embed struct {
-	// Bundle is an EKS Anywhere bundle, nil for none, and what is taken of it.
+	// Bundle is an EKS Anywhere bundle, or nil for none. Options choose its images.
 	Bundle  *bundles.Bundle
 	Options bundles.Options
-	// List names further images, in the form of images.txt.
+	// List names further images, as images.txt does.
 	List bundles.List
 	// Files are the files that images were taken out of or listed in.
 	Files []artifact.Input
 }
 
-// Images lists the images to embed, without asking a registry.
+// Images returns the images to embed, without asking a registry.
 func (e *Embed) Images() ([]bundles.Image, error) {
 	var all []bundles.Image
 	if e.Bundle != nil {
@@ -67,34 +66,34 @@ func (e *Embed) Images() ([]bundles.Image, error) {
 	}
 	all = append(all, listed...)
 	if len(all) == 0 {
-		return nil, fault.Usagef("collecting the images to embed: none is named; take them from a bundle, give --images-file FILE or --image SRC=NAME")
+		return nil, fault.Usagef("collecting the images to embed: none were named; take them from a bundle, or use --images-file FILE or --image SRC=NAME")
 	}
 	return all, nil
 }
 
-// Wanted says which images go on board, for which machines, and how they are
-// stored.
+// Wanted says which images to embed, for which machines, and how to store them.
 type Wanted struct {
 	Embed *Embed
 	// DockerArch is amd64 or arm64.
 	DockerArch string
-	// Layout of the store; empty is embed's default. Packing is for the packed
-	// layout.
+	// Layout is the store's layout. Empty means embed's default. Packing applies
+	// to the packed layout.
 	Layout  embed.Layout
 	Packing embed.Packing
-	// Segment says how the archive is compressed.
+	// Segment says how to compress the archive.
 	Segment initramfs.SegmentOptions
 }
 
-// Set is the set of images to carry, found but not yet converted.
+// Set is a set of images to embed that were found but not converted yet.
 type Set struct {
 	Wanted
-	// Items are in the order of Images, after those that are kept.
+	// Items are the images that are kept, followed by those of Images in the same
+	// order.
 	Items  []embed.Item
 	Images []bundles.Image
 }
 
-// Find finds the images; their layers stay where they are.
+// Find finds the images in their registries. It does not download their layers.
 func (p *Packer) Find(ctx context.Context, w Wanted) (*Set, error) {
 	images, err := w.Embed.Images()
 	if err != nil {
@@ -127,13 +126,13 @@ func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch
 		return nil, err
 	}
 	if err := errors.Join(lacking...); err != nil {
-		return nil, fault.Invalidf("%w\nname images for linux/%s in their place with --image or --images-file, leave them out, or choose another --arch", err, dockerArch)
+		return nil, fault.Invalidf("%w\nreplace them by images for linux/%s with --image or --images-file, leave them out, or choose another --arch", err, dockerArch)
 	}
 	return items, nil
 }
 
-// pulledDigests are what a pull would have recorded beside a source's own name,
-// where that is kept.
+// pulledDigests returns the name by digest that a pull would have recorded with
+// the source's own name. It returns nil if that name is not kept.
 func pulledDigests(image bundles.Image, found *oci.Image) []string {
 	if !image.KeepsSource() || found.Reference == nil {
 		return nil
@@ -141,11 +140,11 @@ func pulledDigests(image bundles.Image, found *oci.Image) []string {
 	return []string{found.Reference.Context().Name() + "@" + found.IndexDigest.String()}
 }
 
-// SegmentsKind is the cache's name for finished archives.
+// SegmentsKind is the kind of finished archives in the cache.
 const SegmentsKind = "segments"
 
-// Pack returns the segments of the store, one after the other, from the cache
-// where they are known.
+// Pack returns the segments of the store in one file. Those in the cache are not
+// made again.
 func (p *Packer) Pack(ctx context.Context, s *Set, kernel embed.Capabilities) (*cache.File, error) {
 	key, err := p.Key(s, kernel)
 	if err != nil {
@@ -166,7 +165,7 @@ func (p *Packer) Pack(ctx context.Context, s *Set, kernel embed.Capabilities) (*
 	})
 }
 
-// storeTree makes the store while its layers come in.
+// storeTree makes the store while its layers are downloaded.
 func (p *Packer) storeTree(ctx context.Context, s *Set, kernel embed.Capabilities) (result *embed.Result, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Fetch(ctx, s) })
@@ -179,9 +178,9 @@ func (p *Packer) storeTree(ctx context.Context, s *Set, kernel embed.Capabilitie
 	return result, g.Wait()
 }
 
-// writePart adds a part of the store as a segment of its own. Layers that other
-// stores may have as well are kept, so that one more image converts only what
-// is new in it; what is compressed already is not compressed again.
+// writePart adds a part of the store as a separate segment. It caches the segments
+// of layers, which other stores may share, so that adding an image converts only
+// its new layers. Parts that are compressed already are not compressed again.
 func (p *Packer) writePart(ctx context.Context, out *initramfs.FileWriter, part embed.Part, o initramfs.SegmentOptions) error {
 	tree, err := part.Tree()
 	if err != nil {
@@ -207,8 +206,8 @@ func (p *Packer) writePart(ctx context.Context, out *initramfs.FileWriter, part 
 	return errors.Join(out.Append(ctx, io.NewSectionReader(f, 0, f.Size())), f.Close())
 }
 
-// layerWindow is enough for a layer, which is one program more often than
-// several, and leaves memory to those that are read meanwhile.
+// layerWindow is the window for compressing a layer. A layer is often a single
+// program, and a small window leaves memory for the layers that are read meanwhile.
 const layerWindow = 8 << 20
 
 // Fetch fetches the images' layers into the cache.
@@ -221,8 +220,7 @@ func (p *Packer) Fetch(ctx context.Context, s *Set) error {
 	return g.Wait()
 }
 
-// Key returns the name under which the cache keeps the segment of the set for a
-// kernel.
+// Key returns the cache's key for the segment of the set for a kernel.
 func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 	o := s.Wanted.Segment
 	type part struct {
@@ -244,8 +242,8 @@ func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 	}{p.Salt, s.DockerArch, string(o.Compression), o.Level, s.Layout, s.Packing, kernel, images})
 }
 
-// Derive returns the cached archive for key, or makes it and keeps it. What is
-// shown as the task.
+// Derive returns the cached archive for key. If there is none, it caches what fill
+// writes. What is the task that is shown.
 func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writer) error) (*cache.File, error) {
 	task := progress.Start(p.Progress, 0, "%s", what)
 	f, hit, err := p.Cache.Derived(ctx, SegmentsKind, key, fill)
@@ -259,7 +257,7 @@ func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writ
 	return f, task.End(nil, state)
 }
 
-// Records lists the images for the manifest.
+// Records returns the manifest's entries for the images.
 func (s *Set) Records() []artifact.OnBoard {
 	kept := len(s.Items) - len(s.Images)
 	var all []artifact.OnBoard
@@ -276,7 +274,7 @@ func (s *Set) Records() []artifact.OnBoard {
 	return all
 }
 
-// BundleRecord describes the bundle that named images; nil without one.
+// BundleRecord returns the manifest's entry for the bundle, or nil if there is none.
 func (s *Set) BundleRecord() *artifact.Bundle {
 	if s.Embed.Bundle == nil {
 		return nil
@@ -284,8 +282,8 @@ func (s *Set) BundleRecord() *artifact.Bundle {
 	return &artifact.Bundle{Number: s.Embed.Bundle.Number(), Release: s.Embed.Bundle.Release()}
 }
 
-// SourceName returns a source without the directories of this machine: of
-// "deb:/tmp/x.deb" it is "deb:x.deb".
+// SourceName returns a source without directories of this machine: "deb:x.deb" for
+// "deb:/tmp/x.deb".
 func SourceName(source string) string {
 	scheme, path, ok := strings.Cut(source, ":")
 	if !ok || !slices.Contains([]string{"deb", "dir", "oci", "oci-archive", "docker-archive"}, scheme) || strings.Contains(path, "://") {

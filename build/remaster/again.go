@@ -19,16 +19,16 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// outcome is what is known of an embedding that was done. By the contents of the
-// initramfs, the kernel and the images, it is done again without unpacking the
-// initramfs.
+// outcome is the cached result of an embedding, by the contents of the initramfs,
+// the kernel and the images. With it, the embedding can be repeated without
+// unpacking the initramfs.
 type outcome struct {
 	Kernel embed.Capabilities `json:"kernel"`
 	Memory embed.Memory       `json:"memory"`
 	Told   []progress.Event   `json:"told"` // notes and warnings about the kernel
 }
 
-// earlier is an embedding that was done before and whose store is still there.
+// earlier is an earlier embedding whose store is still in the cache.
 type earlier struct {
 	outcome
 	segment *cache.File
@@ -36,9 +36,8 @@ type earlier struct {
 
 const embeddingsKind = "embeddings"
 
-// lookBack looks for an earlier embedding of the same. What is kept of the
-// initramfs' own images is known only when it is unpacked, so that is never
-// repeated.
+// lookBack looks for an earlier embedding of the same inputs. It is not called if
+// images of the initramfs are kept, which are known only after unpacking.
 func (j *job) lookBack(ctx context.Context) (err error) {
 	kernel, err := kernelDigest(ctx, j.kernelFile())
 	if err != nil {
@@ -73,7 +72,7 @@ func (j *job) lookBack(ctx context.Context) (err error) {
 	return nil
 }
 
-// kernelDigest is "" where no kernel is at hand.
+// kernelDigest returns the digest of the kernel at path, or "" if path is empty.
 func kernelDigest(ctx context.Context, path string) (_ string, err error) {
 	if path == "" {
 		return "", nil
@@ -86,8 +85,8 @@ func kernelDigest(ctx context.Context, path string) (_ string, err error) {
 	return fetch.Digest(f)
 }
 
-// isThere reports whether the output is the result of an earlier embedding
-// already.
+// isThere reports whether the output already has the result of the earlier
+// embedding.
 func (j *job) isThere(ctx context.Context, to atomicfile.Target) (bool, error) {
 	if j.earlier == nil {
 		return false, nil
@@ -118,7 +117,7 @@ func (j *job) copy(ctx context.Context, out *initramfs.FileWriter) error {
 	return out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size()))
 }
 
-// recall returns nil when the embedding was not done.
+// recall returns the cached outcome, or nil if there is none.
 func (j *job) recall() (*outcome, error) {
 	text, err := j.Cache.Note(embeddingsKind, j.key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,19 +128,19 @@ func (j *job) recall() (*outcome, error) {
 	}
 	o := &outcome{}
 	if err := json.Unmarshal([]byte(text), o); err != nil {
-		return nil, fmt.Errorf("reading what an embedding came to: %w", err)
+		return nil, fmt.Errorf("reading the result of an earlier embedding: %w", err)
 	}
 	return o, nil
 }
 
-// remember keeps the outcome.
+// remember caches the outcome.
 func (j *job) remember() error {
 	if j.key == "" {
 		return nil
 	}
 	text, err := json.Marshal(j.outcome)
 	if err != nil {
-		return fmt.Errorf("keeping what an embedding came to: %w", err)
+		return fmt.Errorf("caching the result of an embedding: %w", err)
 	}
 	return j.Cache.SetNote(embeddingsKind, j.key, string(text))
 }

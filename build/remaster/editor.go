@@ -1,12 +1,11 @@
-// Package remaster works on a HookOS that somebody made: it adds images to an
-// initramfs, lists and extracts those that are on board, and lifts the worker
-// out.
+// Package remaster works on an existing HookOS. It adds images to an initramfs,
+// lists and extracts embedded images, and extracts the worker.
 //
 //	initramfs -> Existing (segments, files, store)
 //	Existing + images -> job -> initramfs, or a whole result with its kernel
 //
-// Nothing is booted and no segment is unpacked that does not have to be: an
-// embedding that was done before is repeated from the cache.
+// It boots nothing and unpacks segments only if necessary: an embedding that was
+// done before is repeated from the cache.
 package remaster
 
 import (
@@ -28,11 +27,11 @@ import (
 // Editor opens and rewrites an existing HookOS.
 type Editor struct {
 	*onboard.Packer
-	// Offline forbids what would ask another machine.
+	// Offline forbids network access.
 	Offline bool
-	// Web fetches files; nil is a client with the default limits.
+	// Web fetches files. Nil means a client with the default limits.
 	Web *web.Client
-	// Version is the program's; manifest.json tells it.
+	// Version is the program's version, which manifest.json records.
 	Version string
 }
 
@@ -41,7 +40,7 @@ func (e *Editor) fetchOptions() fetch.Options {
 }
 
 // ExtractImage writes an embedded image as an archive that docker load reads.
-// Its notes list what could not be restored exactly.
+// The result's Notes list what could not be restored exactly.
 func (e *Editor) ExtractImage(ctx context.Context, source, name string, to atomicfile.Target) (_ *embed.Extracted, err error) {
 	out, err := to.Create()
 	if err != nil {
@@ -66,17 +65,17 @@ func (e *Editor) extract(ctx context.Context, source, name string, w io.Writer) 
 		return nil, err
 	}
 	if store == nil {
-		return nil, fault.Invalidf("taking %q out of %q: it has no embedded images", name, source)
+		return nil, fault.Invalidf("extracting %q from %q: it has no embedded images", name, source)
 	}
 	return store.Extract(ctx, name, w)
 }
 
-// WorkerFrom lifts the worker out of a released HookOS, a path or URL, and
-// returns it as an image source. Newer bundles name no worker.
+// WorkerFrom extracts the worker from a released HookOS, named by path or URL, and
+// returns it as an image source. It is for newer bundles, which name no worker.
 func (e *Editor) WorkerFrom(ctx context.Context, source string) (_ string, err error) {
 	file, err := fetch.Open(ctx, source, e.fetchOptions())
 	if err != nil {
-		return "", fmt.Errorf("taking the worker out of a HookOS: %w", err)
+		return "", fmt.Errorf("extracting the worker from a HookOS: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	content, err := fetch.Digest(file)

@@ -23,21 +23,22 @@ import (
 	"hookbuild/kernel"
 )
 
-// Request asks for an existing initramfs with images added.
+// Request describes images to add to an existing initramfs.
 type Request struct {
 	onboard.Wanted
 	// Initramfs is the path or URL to read.
 	Initramfs string
-	// Vmlinuz is the kernel that boots it, which says what it can mount. Empty
-	// means the one next to the initramfs with its name ("initramfs-x86_64",
-	// "vmlinuz-x86_64"); without one, a kernel like HookOS' own is assumed.
+	// Vmlinuz is the kernel that boots the initramfs, which determines what can be
+	// mounted. Empty means the one with the corresponding name next to the
+	// initramfs ("vmlinuz-x86_64" for "initramfs-x86_64"). If there is none, a
+	// kernel like HookOS' own is assumed.
 	Vmlinuz string
-	// Keep adds to the images that the initramfs has already; otherwise they
-	// are replaced.
+	// Keep keeps the images that the initramfs has already. Otherwise they are
+	// replaced.
 	Keep bool
 }
 
-// kernelFile is the path of the kernel; "" where none is at hand.
+// kernelFile returns the path of the kernel, or "" if there is none.
 func (r Request) kernelFile() string {
 	if r.Vmlinuz != "" {
 		return r.Vmlinuz
@@ -45,8 +46,8 @@ func (r Request) kernelFile() string {
 	return siblingKernel(r.Initramfs)
 }
 
-// siblingKernel returns the vmlinuz next to an initramfs, by HookOS' names; ""
-// when it does not exist.
+// siblingKernel returns the vmlinuz next to an initramfs, by HookOS' names, or ""
+// if it does not exist.
 func siblingKernel(initramfsPath string) string {
 	dir, base := filepath.Split(initramfsPath)
 	rest, ok := strings.CutPrefix(base, "initramfs")
@@ -60,9 +61,9 @@ func siblingKernel(initramfsPath string) string {
 	return vmlinuz
 }
 
-// Embed writes the initramfs with one more segment, the store. The segments that
-// it has stay as they are, except for a store in them. The output may be the
-// file that is read; one that has the result's bytes already stays untouched.
+// Embed writes the initramfs with the store as an additional segment. The other
+// segments are unchanged, except that a store in them is removed. The output may be
+// the input file. A file that already has the result's bytes is not touched.
 func (e *Editor) Embed(ctx context.Context, r Request, to atomicfile.Target) (_ embed.Memory, err error) {
 	if err := to.Check(); err != nil {
 		return embed.Memory{}, err
@@ -86,8 +87,7 @@ func (e *Editor) Embed(ctx context.Context, r Request, to atomicfile.Target) (_ 
 	return j.memory(), out.Commit()
 }
 
-// syncWriter is where an initramfs is written. Sync brings what was written to
-// the disk.
+// syncWriter is a writer for an initramfs. Sync syncs what was written to the disk.
 type syncWriter interface {
 	io.Writer
 	Sync() error
@@ -100,13 +100,13 @@ type job struct {
 	in      *Existing
 	digest  string // of the initramfs
 	set     *onboard.Set
-	key     string   // names the outcome in the cache; "" when it cannot be repeated
-	earlier *earlier // the same embedding, done before; nil if it was not
+	key     string   // of the outcome in the cache; "" if it cannot be repeated
+	earlier *earlier // the same embedding, if it was done before
 	told    recorder
 	outcome outcome
 
 	held   string   // directory of the images that are kept; "" for none
-	heldBy *os.File // locks held
+	heldBy *os.File // the lock of held
 }
 
 // begin opens the initramfs, finds the images and looks for an earlier run.
@@ -126,7 +126,7 @@ func (e *Editor) begin(ctx context.Context, r Request) (_ *job, err error) {
 	return j, nil
 }
 
-// find finds the images and, meanwhile, the digest of the initramfs.
+// find finds the images and concurrently computes the digest of the initramfs.
 func (j *job) find(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
@@ -151,7 +151,7 @@ func (j *job) close() error {
 	return err
 }
 
-// memory is the RAM that a machine needs to boot the result.
+// memory returns the RAM that a machine needs to boot the result.
 func (j *job) memory() embed.Memory { return j.outcome.Memory }
 
 // write writes the result.
@@ -187,9 +187,9 @@ type packed struct {
 	segment *cache.File
 }
 
-// unpackAndPack runs the slow steps concurrently: it unpacks the initramfs and
-// writes it to out without the store that it may have, and packs the new store
-// as soon as it is known how.
+// unpackAndPack runs the slow steps concurrently. It unpacks the initramfs and
+// writes it to out without a store, and packs the new store as soon as the kernel's
+// capabilities are known.
 func (j *job) unpackAndPack(ctx context.Context, out *initramfs.FileWriter, sync func() error) (made packed, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	contents := &pending{ready: make(chan struct{})}
@@ -204,7 +204,7 @@ func (j *job) unpackAndPack(ctx context.Context, out *initramfs.FileWriter, sync
 		contents.set(j.in.Contents.Tree)
 		err := j.in.copyWithout(ctx, out, initramfs.SegmentOptions{Level: j.Segment.Level, Jobs: j.Segment.Jobs})
 		if err == nil {
-			err = sync() // now, so that there is less to wait for at the end
+			err = sync() // now, to wait less at the end
 		}
 		if err != nil {
 			return fmt.Errorf("writing the initramfs: %w", err)
@@ -242,7 +242,7 @@ func (p *pending) wait(ctx context.Context) (*initramfs.Tree, error) {
 }
 
 // pack packs the store for the kernel that will boot it. It waits for the
-// contents of the initramfs only where they matter.
+// contents of the initramfs only if it needs them.
 func (j *job) pack(ctx context.Context, contents *pending) (made packed, err error) {
 	if made.kernel, err = j.capabilities(ctx, contents); err != nil {
 		return made, err
@@ -259,7 +259,7 @@ func (j *job) pack(ctx context.Context, contents *pending) (made packed, err err
 	return made, err
 }
 
-// fetchAndWait uses the time of waiting to fetch the images.
+// fetchAndWait fetches the images while it waits for the contents of the initramfs.
 func (j *job) fetchAndWait(ctx context.Context, contents *pending) (*initramfs.Tree, error) {
 	if err := j.Fetch(ctx, j.set); err != nil {
 		return nil, err
@@ -267,12 +267,12 @@ func (j *job) fetchAndWait(ctx context.Context, contents *pending) (*initramfs.T
 	return contents.wait(ctx)
 }
 
-// capabilities asks the kernel what can be mounted and, where it does not carry
-// its configuration, the modules on board.
+// capabilities returns what the kernel can mount. If the kernel does not carry its
+// configuration, the modules in the initramfs show it.
 func (j *job) capabilities(ctx context.Context, contents *pending) (_ embed.Capabilities, err error) {
 	vmlinuz := j.kernelFile()
 	if vmlinuz == "" {
-		progress.Notef(&j.told, "no kernel is at hand that says what it can mount, so one like HookOS' own is assumed; name yours with --vmlinuz")
+		progress.Notef(&j.told, "there is no vmlinuz next to the initramfs, so a kernel that mounts what HookOS' own does is assumed; name yours with --vmlinuz")
 		return embed.Capabilities{}, nil
 	}
 	need := onboard.Need{Initramfs: j.Segment.Compression, Store: true, Layers: j.Packing.Compression}
@@ -298,9 +298,9 @@ func (j *job) capabilities(ctx context.Context, contents *pending) (_ embed.Capa
 	return onboard.Capabilities(ctx, whole, need, &j.told)
 }
 
-// keep adds the images that the initramfs has to the set, without the names that
-// new images take over. They pass through files in a temporary directory, and
-// come before the new ones: so what was made of them before can be used again.
+// keep adds the images of the initramfs to the set, without the names that new
+// images take. They are written to files in a temporary directory. They come before
+// the new ones, so that cached results for them can be used again.
 func (j *job) keep(ctx context.Context) (err error) {
 	if j.held, j.heldBy, err = atomicfile.TempDir(j.Cache.Dir(), atomicfile.Prefix); err != nil {
 		return err
@@ -310,7 +310,7 @@ func (j *job) keep(ctx context.Context) (err error) {
 		return err
 	}
 	if old == nil {
-		return fault.Invalidf("keeping the images embedded in %q: it has no embedded images; leave --keep-embedded out", j.in.Name)
+		return fault.Invalidf("keeping the images embedded in %q: it has no embedded images; leave out --keep-embedded", j.in.Name)
 	}
 	items, notes, err := old.Items(ctx, j.Client, j.held)
 	if err != nil {
@@ -337,7 +337,7 @@ func (j *job) keep(ctx context.Context) (err error) {
 }
 
 // memoryToBoot returns the RAM that a machine needs to boot an initramfs of size
-// bytes that holds the files and the segments of a store.
+// bytes with the given files and the segments of a store.
 func memoryToBoot(ctx context.Context, size int64, files *initramfs.Tree, store *cache.File) (embed.Memory, error) {
 	r := initramfs.NewReader(ctx, io.NewSectionReader(store, 0, store.Size()), initramfs.Limits{})
 	for {
@@ -349,7 +349,7 @@ func memoryToBoot(ctx context.Context, size int64, files *initramfs.Tree, store 
 			err = files.Add(record.Entry)
 		}
 		if err != nil {
-			return embed.Memory{}, fmt.Errorf("weighing the store: %w", err)
+			return embed.Memory{}, fmt.Errorf("measuring the store: %w", err)
 		}
 	}
 }

@@ -12,22 +12,22 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// holds reports whether path is a regular file of exactly the bytes that fill
-// writes, and as readable as package atomicfile makes one.
+// holds reports whether path is a regular file with exactly the bytes that fill
+// writes and the mode that package atomicfile sets.
 func holds(path string, fill func(*initramfs.FileWriter) error) (_ bool, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode() != atomicfile.Mode {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking at what is there: %w", err)
+		return false, fmt.Errorf("looking at the existing file: %w", err)
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
-		return false, nil // replacing it takes no leave to read it
+		return false, nil // replacing it needs no permission to read it
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading what is there: %w", err)
+		return false, fmt.Errorf("reading the existing file: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	out := initramfs.NewFileWriter(&comparer{there: f})
@@ -41,8 +41,8 @@ func holds(path string, fill func(*initramfs.FileWriter) error) (_ bool, err err
 
 var errDiffers = errors.New("the bytes differ")
 
-// comparer is a writer that fails with errDiffers when what is written differs
-// from what there reads.
+// comparer is a writer that returns errDiffers if the bytes written differ from
+// those that there reads.
 type comparer struct {
 	there  io.Reader
 	buffer []byte
@@ -56,7 +56,7 @@ func (c *comparer) Write(p []byte) (int, error) {
 	same := c.buffer[:len(p)]
 	n, err := io.ReadFull(c.there, same)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return 0, fmt.Errorf("reading what is there: %w", err)
+		return 0, fmt.Errorf("reading the existing file: %w", err)
 	}
 	if n < len(p) || !bytes.Equal(same, p) {
 		return 0, errDiffers

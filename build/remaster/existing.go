@@ -20,12 +20,12 @@ import (
 	"hookbuild/internal/web"
 )
 
-// Existing is an initramfs that somebody made, unpacked as the kernel would.
-// Close it when nothing of it is read any more.
+// Existing is an existing initramfs, unpacked as the kernel would. Close it after
+// the last read from its files.
 type Existing struct {
-	// Name is the path or URL that it was opened by.
+	// Name is the path or URL, as shown to users.
 	Name string
-	// Contents is what the kernel makes of it.
+	// Contents is what the kernel would unpack.
 	Contents *initramfs.File
 
 	file   fetch.File
@@ -33,8 +33,8 @@ type Existing struct {
 	spools []*os.File // what the trees read from
 }
 
-// Open reads an initramfs, a path or URL. Its contents are kept in a temporary
-// file in the cache's directory.
+// Open opens the initramfs at a path or URL and unpacks it into a temporary file
+// in the cache's directory.
 func (e *Editor) Open(ctx context.Context, source string) (*Existing, error) {
 	x, err := e.open(ctx, source)
 	if err != nil {
@@ -58,8 +58,8 @@ func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
 	return &Existing{Name: web.Show(source), file: file, cache: e.Cache}, nil
 }
 
-// unpack sets x.Contents, in which only the wanted files can be opened; nil
-// means all.
+// unpack sets x.Contents, in which only the wanted files can be opened. A nil
+// wanted means all.
 func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(initramfs.Entry) bool) (err error) {
 	task := progress.Start(sink, 0, "read the initramfs %s", x.Name)
 	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size()), wanted); err != nil {
@@ -68,20 +68,20 @@ func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(i
 	return task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))
 }
 
-// load unpacks what r holds, the wanted files into a spool that lasts until
-// Close.
+// load unpacks r. It writes the wanted files to a temporary file that Close
+// releases.
 func (x *Existing) load(ctx context.Context, r io.Reader, wanted func(initramfs.Entry) bool) (*initramfs.File, error) {
 	if err := atomicfile.Sweep(x.cache.Dir(), atomicfile.Prefix); err != nil {
 		return nil, err
 	}
 	spool, err := os.CreateTemp(x.cache.Dir(), atomicfile.Prefix)
 	if err != nil {
-		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
+		return nil, fmt.Errorf("creating a temporary file for the contents of %q: %w", x.Name, err)
 	}
 	x.spools = append(x.spools, spool)
-	// Open, it stays as long as it is used. Another process may sweep its name first.
+	// The open file remains usable. Another process may have removed its name.
 	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("making room for the contents of %q: %w", x.Name, err)
+		return nil, fmt.Errorf("creating a temporary file for the contents of %q: %w", x.Name, err)
 	}
 	return initramfs.Load(ctx, r, spool, x.Name, initramfs.Limits{}, wanted)
 }
@@ -90,7 +90,7 @@ func (x *Existing) section(offset, size int64) *io.SectionReader {
 	return io.NewSectionReader(x.file, offset, size)
 }
 
-// Size is the file's length in bytes.
+// Size returns the file's size in bytes.
 func (x *Existing) Size() int64 { return x.file.Size() }
 
 // Close releases the files.
@@ -102,7 +102,7 @@ func (x *Existing) Close() error {
 	return err
 }
 
-// Store opens the embedded images; nil when there are none.
+// Store returns the embedded images, or nil if there are none.
 func (x *Existing) Store() (*embed.Store, error) {
 	store, err := embed.Open(x.Contents.Tree, x.cache)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,14 +114,14 @@ func (x *Existing) Store() (*embed.Store, error) {
 	return store, nil
 }
 
-// copyWithout writes the initramfs without the store that it may have.
-// Segments that hold nothing of it keep their bytes; the others are written
-// anew, compressed as they were where that can be written.
+// copyWithout writes the initramfs without its store, if it has one. Segments that
+// hold no part of a store are copied byte for byte. The others are written again
+// with the same compression, if initramfs can write it.
 func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o initramfs.SegmentOptions) error {
 	if !x.hasStore() {
 		return x.copySegments(ctx, out, 0, len(x.Contents.Segments))
 	}
-	kept := 0 // the first of those that keep their bytes and are not yet written
+	kept := 0 // the first segment to copy that is not written yet
 	for i, s := range x.Contents.Segments {
 		stored, err := x.segmentHolds(ctx, s, embed.StorePath, embed.ScriptPath)
 		if err == nil && stored {
@@ -138,7 +138,7 @@ func (x *Existing) copyWithout(ctx context.Context, out *initramfs.FileWriter, o
 	return nil
 }
 
-// hasStore reports whether there is anything of a store.
+// hasStore reports whether there is any part of a store.
 func (x *Existing) hasStore() bool { return x.has(embed.StorePath) || x.has(embed.ScriptPath) }
 
 func (x *Existing) has(path string) bool {
@@ -146,9 +146,9 @@ func (x *Existing) has(path string) bool {
 	return ok
 }
 
-// copySegments writes the segments from number first to the one before end as
-// they are, with the zeros around them. What stood at a multiple of 4 bytes, as
-// uncompressed ones must, does so again.
+// copySegments copies the segments in [first, end) and the zeros around them byte
+// for byte. It keeps their offsets modulo 4, because uncompressed segments must
+// begin at a multiple of 4 bytes.
 func (x *Existing) copySegments(ctx context.Context, out *initramfs.FileWriter, first, end int) error {
 	if first == end {
 		return nil
@@ -165,8 +165,7 @@ func (x *Existing) copySegments(ctx context.Context, out *initramfs.FileWriter, 
 	return out.Append(ctx, io.MultiReader(zeros, x.section(from, to-from)))
 }
 
-// segmentHolds reports whether one of the paths, or what is below, is in the
-// segment.
+// segmentHolds reports whether the segment has one of the paths or a file below.
 func (x *Existing) segmentHolds(ctx context.Context, s initramfs.Segment, paths ...string) (bool, error) {
 	r := initramfs.NewReader(ctx, x.section(s.Offset, s.Size), initramfs.Limits{})
 	for {
@@ -185,14 +184,15 @@ func (x *Existing) segmentHolds(ctx context.Context, s initramfs.Segment, paths 
 	}
 }
 
-// rewrite writes a segment without the store. One that held nothing else goes.
+// rewrite writes a segment without the store, or nothing if there are no other
+// files in it.
 func (x *Existing) rewrite(ctx context.Context, out *initramfs.FileWriter, s initramfs.Segment, o initramfs.SegmentOptions) error {
 	part, err := x.load(ctx, x.section(s.Offset, s.Size), nil)
 	if err != nil {
 		return err
 	}
 	if len(part.Lost) > 0 {
-		return fault.Invalidf("the store cannot be taken out: %q would be lost (%s); start from a HookOS without a store", part.Lost[0].Path, part.Lost[0].Reason)
+		return fault.Invalidf("removing the store: %q would be lost (%s); start from a HookOS without a store", part.Lost[0].Path, part.Lost[0].Reason)
 	}
 	embed.Strip(part.Tree)
 	if !hasFiles(part.Tree) {

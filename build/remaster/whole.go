@@ -21,19 +21,18 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// Whole asks for a whole result: the kernel of an existing HookOS, its initramfs
+// Whole describes a whole result: the kernel of an existing HookOS, its initramfs
 // with images added, checksums, manifest and tarball.
 type Whole struct {
 	// Base is the directory of the HookOS: OUT/hook, OUT, or an unpacked
 	// release.
 	Base string
-	// Arch (x86_64, aarch64) chooses where the directory has several; empty is
-	// the only one.
+	// Arch (x86_64, aarch64) chooses one if the directory has several. Empty means
+	// that there is only one.
 	Arch string
-	// Request is about the images; its Initramfs and Vmlinuz are the pair of
-	// Base.
+	// Request describes the images. EmbedWhole sets Initramfs and Vmlinuz.
 	Request
-	// Out is the output directory; the artifacts appear in its "hook".
+	// Out is the output directory. The artifacts appear in OUT/hook.
 	Out string
 }
 
@@ -51,16 +50,16 @@ const (
 // Pair is the kernel and the initramfs of a HookOS.
 type Pair struct {
 	Dir string
-	// ID ends both names.
+	// ID is the end of both names.
 	ID string
 }
 
 func (p Pair) vmlinuz() string   { return filepath.Join(p.Dir, vmlinuzPrefix+p.ID) }
 func (p Pair) initramfs() string { return filepath.Join(p.Dir, initramfsPrefix+p.ID) }
 
-// FindPair finds the kernel and the initramfs in a directory or in its "hook".
-// Arch chooses where there are several; of two names of the same file, the one
-// with the longer id is taken.
+// FindPair finds the kernel and the initramfs in a directory or in its
+// subdirectory "hook". Arch chooses one pair of several. The pair named by the
+// architecture alone is returned under the names that it links to.
 func FindPair(dir, arch string) (Pair, error) {
 	var ids []string
 	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
@@ -102,7 +101,7 @@ func choose(dir string, ids []string, arch string) (Pair, error) {
 	return Pair{}, fault.Usagef("looking for a HookOS to add images to: %q has the pairs %s; choose with --arch, or name the initramfs with --initramfs FILE -o OUT", dir, strings.Join(ids, ", "))
 }
 
-// fullID returns the id whose files the pair named by the architecture links to.
+// fullID returns the ID whose files the pair named by the architecture links to.
 func fullID(dir string, ids []string, arch string) string {
 	link, err := os.Stat(Pair{dir, arch}.initramfs())
 	if err != nil {
@@ -116,7 +115,7 @@ func fullID(dir string, ids []string, arch string) string {
 	return arch
 }
 
-// EmbedWhole adds images to a HookOS and publishes a whole result.
+// EmbedWhole adds images to a HookOS and publishes the whole result.
 func (e *Editor) EmbedWhole(ctx context.Context, w Whole) (_ *WholeResult, err error) {
 	pair, err := FindPair(w.Base, w.Arch)
 	if err != nil {
@@ -137,7 +136,8 @@ func (e *Editor) EmbedWhole(ctx context.Context, w Whole) (_ *WholeResult, err e
 	return j.publish(ctx, w, pair, b)
 }
 
-// describeBase starts the manifest of the result with what the base's own says.
+// describeBase returns the beginning of the result's manifest entry, from the
+// base's manifest.
 func (e *Editor) describeBase(ctx context.Context, pair Pair) (_ artifact.Build, err error) {
 	k, err := kernel.FromParts(ctx, pair.vmlinuz(), nil)
 	if err != nil {
@@ -232,13 +232,13 @@ func (j *job) writeWhole(ctx context.Context, s *artifact.Stage, pair Pair, arch
 	return nil
 }
 
-// unsynced is a writer that the stage syncs itself.
+// unsynced is a writer to a file that the stage syncs.
 type unsynced struct{ io.Writer }
 
 // Sync implements [syncWriter].
 func (unsynced) Sync() error { return nil }
 
-// options returns the base's options with those of the images.
+// options returns the base's options with those of the embedding.
 func (j *job) options(b artifact.Build) map[string]string {
 	all := map[string]string{"outputID": b.ID}
 	for name, value := range b.Options {

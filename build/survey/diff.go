@@ -17,11 +17,11 @@ import (
 	"hookbuild/kernel/kconfig"
 )
 
-// Diff is what changed in meaning from one HookOS to another.
+// Diff is what changed from one HookOS to another.
 type Diff struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Facts are what both have one of: the release, sizes, the RAM needed.
+	// Facts are the single values that differ: the release, sizes, the RAM needed.
 	Facts    []Fact           `json:"facts"`
 	Options  []kconfig.Change `json:"options"`
 	Modules  Names            `json:"modules"`
@@ -40,27 +40,27 @@ type Fact struct {
 	New  string `json:"new"`
 }
 
-// Names are what came, went and changed in content, sorted.
+// Names are the names of what was added, removed and changed, sorted.
 type Names struct {
 	Added   []string `json:"added,omitempty"`
 	Removed []string `json:"removed,omitempty"`
 	Changed []string `json:"changed,omitempty"`
 }
 
-// Len counts all names.
+// Len returns the number of names.
 func (n Names) Len() int { return len(n.Added) + len(n.Removed) + len(n.Changed) }
 
 // DriverChange is a driver that drives more or fewer devices than before.
 type DriverChange struct {
 	Module string `json:"module"`
-	// Gained and Lost are devices, as [devices.Claims] has them.
+	// Gained and Lost are devices, in the format of [devices.Claims].
 	Gained []string `json:"gained,omitempty"`
 	Lost   []string `json:"lost,omitempty"`
-	// Now is "built in", "module" or, of a driver that is gone, "gone".
+	// Now is the new state of the driver: "built in", "module" or "gone".
 	Now string `json:"now"`
 }
 
-// ImageChange is an image name that came, went or means another image.
+// ImageChange is an image name that was added, was removed or means another image.
 type ImageChange struct {
 	Name string `json:"name"`
 	Old  string `json:"old,omitempty"` // the ID
@@ -72,7 +72,7 @@ func (d *Diff) Empty() bool {
 	return len(d.Facts)+len(d.Options)+d.Modules.Len()+len(d.Drivers)+d.Firmware.Len()+d.Files.Len()+len(d.Images) == 0
 }
 
-// Compare tells what changed from a to b.
+// Compare returns what changed from a to b.
 func Compare(ctx context.Context, a, b *System) (*Diff, error) {
 	d := &Diff{From: a.Name, To: b.Name}
 	d.compareFacts(a, b)
@@ -84,7 +84,7 @@ func Compare(ctx context.Context, a, b *System) (*Diff, error) {
 		}
 		d.compareImages(a, b)
 	} else {
-		d.unknown("files, firmware and images: give the initramfs of both")
+		d.unknown("files, firmware and images: name the initramfs of both")
 	}
 	return d, nil
 }
@@ -120,7 +120,7 @@ func (d *Diff) compareFacts(a, b *System) {
 func (d *Diff) compareOptions(a, b *System) {
 	switch {
 	case a.Features == nil || b.Features == nil:
-		d.unknown("kernel options: give the vmlinuz of both")
+		d.unknown("kernel options: name the vmlinuz of both")
 	case a.Features.Config == nil || b.Features.Config == nil:
 		d.unknown("kernel options: a kernel carries no configuration (CONFIG_IKCONFIG)")
 	default:
@@ -130,7 +130,7 @@ func (d *Diff) compareOptions(a, b *System) {
 
 func (d *Diff) compareDrivers(a, b *System) {
 	if a.Catalog == nil || b.Catalog == nil {
-		d.unknown("modules and drivers: give vmlinuz and initramfs of both")
+		d.unknown("modules and drivers: name the vmlinuz and the initramfs of both")
 		return
 	}
 	names := func(s *System) []string {
@@ -167,7 +167,7 @@ func claimsByModule(list []devices.Claims) map[string]devices.Claims {
 	return m
 }
 
-// gainedLost compares two lists as sets.
+// gainedLost returns the elements that are only in now and only in old, sorted.
 func gainedLost(old, now []string) (gained, lost []string) {
 	before, after := map[string]bool{}, map[string]bool{}
 	for _, n := range old {
@@ -191,8 +191,8 @@ func gainedLost(old, now []string) (gained, lost []string) {
 	return gained, lost
 }
 
-// compareFiles compares the trees without the modules, which another kernel has
-// at other paths, and without the store, which is compared by images.
+// compareFiles compares the trees without the modules, whose paths differ between
+// kernels, and without the store, which compareImages compares.
 func (d *Diff) compareFiles(ctx context.Context, a, b *initramfs.Tree) error {
 	list := func(name string) *Names {
 		switch partOf(name) {
@@ -214,7 +214,7 @@ func (d *Diff) compareFiles(ctx context.Context, a, b *initramfs.Tree) error {
 		}
 		old, had := a.Lookup(e.Path)
 		if !had && fullOfB[e.Path] {
-			continue // its files tell
+			continue // its files are listed
 		}
 		if !had {
 			names.Added = append(names.Added, e.Path)
@@ -247,7 +247,8 @@ func filledDirs(t *initramfs.Tree) map[string]bool {
 	return filled
 }
 
-// equal compares what matters to a booted system: not the times.
+// equal reports whether two entries are the same for a booted system. It ignores
+// times.
 func equal(a, b initramfs.Entry) (bool, error) {
 	if a.Type != b.Type || a.Mode != b.Mode || a.UID != b.UID || a.GID != b.GID || a.Target != b.Target ||
 		a.Size != b.Size || a.Major != b.Major || a.Minor != b.Minor || !maps.Equal(a.Xattrs, b.Xattrs) {
@@ -288,7 +289,7 @@ func sameContent(a, b initramfs.Entry) (same bool, err error) {
 	}
 }
 
-// compareImages compares by name; an image without a name is called by its ID.
+// compareImages compares the images by name, or by ID if an image has no name.
 func (d *Diff) compareImages(a, b *System) {
 	byName := func(images []Image) map[string]string {
 		m := map[string]string{}

@@ -15,7 +15,7 @@ import (
 //go:embed page.html
 var pageText string
 
-// page is what the template shows.
+// page is the data for the template.
 type page struct {
 	*System
 	Title           string
@@ -40,8 +40,8 @@ type pageImage struct {
 	Text    string
 }
 
-// WritePage writes a page for a browser that shows the system and, unless d is
-// nil, what changed to it. The page loads nothing from elsewhere.
+// WritePage writes an HTML page that shows the system and, unless d is nil, what
+// changed. The page loads nothing from elsewhere.
 func WritePage(w io.Writer, s *System, d *Diff) error {
 	parsed, err := template.New("page").Funcs(template.FuncMap{
 		"bytes": words.Bytes,

@@ -1,6 +1,6 @@
-// Package survey collects what a HookOS consists of, tells what differs between
-// two, and writes both as a page for a browser. It reads a kernel, an initramfs
-// or both that package remaster opened, and changes nothing.
+// Package survey collects what a HookOS consists of, compares two, and writes the
+// results as text or an HTML page. It reads an opened kernel, an opened initramfs
+// or both, and changes nothing.
 package survey
 
 import (
@@ -20,33 +20,33 @@ import (
 
 // Parts are the opened files of a HookOS.
 type Parts struct {
-	// Name is what a user calls them.
+	// Name is the name for the user.
 	Name string
-	// Kernel is nil when only an initramfs was given.
+	// Kernel is nil if only an initramfs was given.
 	Kernel *kernel.Image
-	// WithoutModules reports that Kernel is a vmlinuz alone, whose modules are
-	// not known.
+	// WithoutModules reports that Kernel is only a vmlinuz, whose modules are not
+	// known.
 	WithoutModules bool
-	// Existing is nil when only a kernel was given.
+	// Existing is nil if only a kernel was given.
 	Existing *remaster.Existing
-	// Record is the entry for the files in manifest.json; nil without one.
+	// Record is the entry for the files in manifest.json, or nil.
 	Record *artifact.Build
-	// Jobs is how many modules are read at once; 0 means one a core.
+	// Jobs is the number of modules that are read in parallel. 0 means one for
+	// each core.
 	Jobs int
 }
 
 // System is what a HookOS consists of.
 type System struct {
 	Name string
-	// Kernel and Features are nil when no kernel was given.
+	// Kernel and Features are nil if no kernel was given.
 	Kernel   *kernel.Report
 	Features *kernel.Features
-	// Catalog is nil when the modules are not known.
+	// Catalog is nil if the modules are not known.
 	Catalog *modules.Catalog
-	// Drivers lists what drives devices, by module.
+	// Drivers lists the devices that each module drives.
 	Drivers []devices.Claims
-	// Tree is empty when no initramfs was given; then the fields below it are
-	// zero too.
+	// Tree is empty if no initramfs was given. Then the fields below it are zero.
 	Tree     *initramfs.Tree
 	HasTree  bool
 	Segments []initramfs.Segment
@@ -64,7 +64,7 @@ type Image struct {
 	Size    int64 // of the unpacked files
 }
 
-// Read collects what the parts tell.
+// Read returns the system that the parts make up.
 func Read(ctx context.Context, p Parts) (*System, error) {
 	s := &System{Name: p.Name, Tree: &initramfs.Tree{}, Record: p.Record}
 	if err := s.readKernel(ctx, p); err != nil {
@@ -114,7 +114,7 @@ func (s *System) readInitramfs(ctx context.Context, p Parts) (err error) {
 	return nil
 }
 
-// part says what a file belongs to.
+// part is the part of a system that a file belongs to.
 type part int
 
 const (
@@ -125,7 +125,7 @@ const (
 	ofContainers
 )
 
-// partOf classifies a path.
+// partOf returns the part that the file at a path belongs to.
 func partOf(name string) part {
 	below := strings.TrimPrefix(name, "usr/") + "/"
 	switch {
@@ -141,7 +141,7 @@ func partOf(name string) part {
 	return ofSystem
 }
 
-// sizes adds up the files by what they belong to.
+// sizes returns the total size of the files of each part.
 func (s *System) sizes() map[part]int64 {
 	total := map[part]int64{}
 	for e := range s.Tree.All() {
@@ -152,7 +152,7 @@ func (s *System) sizes() map[part]int64 {
 	return total
 }
 
-// firmware lists the names of the firmware files on board, sorted.
+// firmware returns the names of the firmware files, sorted.
 func (s *System) firmware() []string {
 	var names []string
 	for e := range s.Tree.All() {
@@ -165,18 +165,19 @@ func (s *System) firmware() []string {
 	return names
 }
 
-// Node is a directory or file with the size of all below it.
+// Node is a file, a directory with the size of everything below it, or what gather
+// combined.
 type Node struct {
 	Name     string  `json:"n"`
 	Size     int64   `json:"s"`
-	Files    int     `json:"f,omitempty"` // in a directory, and in what was gathered
+	Files    int     `json:"f,omitempty"` // in a directory or in what gather combined
 	Children []*Node `json:"c,omitempty"`
 
 	byName map[string]*Node
 }
 
-// Treemap returns the tree of the files with their sizes, largest first. What is
-// smaller than a 2000th of all is gathered, directory by directory.
+// Treemap returns the tree of the files with their sizes, largest first. In each
+// directory, files and directories smaller than 1/2000 of the total are combined.
 func (s *System) Treemap() *Node {
 	root := &Node{Name: "/", byName: map[string]*Node{}}
 	for e := range s.Tree.All() {
@@ -203,8 +204,8 @@ func (n *Node) add(names []string, size int64) {
 	child.add(names[1:], size)
 }
 
-// gather sorts the children and puts those below least into one, and joins a
-// directory with its only child.
+// gather sorts the children and combines those smaller than least into one without
+// a name. It joins a directory with its only child.
 func (n *Node) gather(least int64) {
 	rest := &Node{}
 	var kept []*Node

@@ -19,7 +19,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// system makes a HookOS of some files, a configuration and embedded images.
+// system returns a HookOS with the files, configuration and embedded images.
 func system(t *testing.T, name, config string, images []Image, files map[string]string) *System {
 	t.Helper()
 	s := &System{Name: name, Tree: &initramfs.Tree{}, HasTree: true, Images: images}
@@ -89,7 +89,7 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	if same, err := Compare(t.Context(), a, a); err != nil || !same.Empty() {
-		t.Errorf("one system differs from itself: %+v, %v", same, err)
+		t.Errorf("a system differs from itself: %+v, %v", same, err)
 	}
 }
 
@@ -105,8 +105,8 @@ func TestTreemap(t *testing.T) {
 	}
 }
 
-// TestPage has a browser without a network draw the page, light and dark, as wide
-// as a desk's and a phone's.
+// TestPage draws the page in a browser without network access, as wide as a
+// desktop's window and a phone's.
 func TestPage(t *testing.T) {
 	a, b := twoSystems(t)
 	diff, err := Compare(t.Context(), a, b)
@@ -119,7 +119,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(page.String(), "<script>alert") {
-		t.Error("a name became a program")
+		t.Error("a name was executed as a script")
 	}
 	if found := regexp.MustCompile(`(?:src|href)=|url\(|@import|https?://`).FindString(page.String()); found != "" {
 		t.Errorf("the page loads something: %s", found)

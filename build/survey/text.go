@@ -8,7 +8,8 @@ import (
 	"hookbuild/kernel/kconfig"
 )
 
-// most names of a kind are listed in the text; JSON and the page have all.
+// most is the number of names of a kind that the text lists. JSON and the page list
+// all.
 const most = 20
 
 // WriteText writes the differences for a terminal of 80 columns.
@@ -39,7 +40,8 @@ type text struct{ strings.Builder }
 
 func (t *text) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
 
-// change writes a value before and after, in two lines where one is too long.
+// change writes the old and the new value, on separate lines if one line is too
+// short for both.
 func (t *text) change(name, from, to string) {
 	if line := fmt.Sprintf("%-14s %s -> %s", name, from, to); len(line) <= 80 {
 		t.line("%s", line)
@@ -87,7 +89,7 @@ func (t *text) drivers(changes []DriverChange) {
 	if len(changes) == 0 {
 		return
 	}
-	t.line("drivers        %d with other devices", len(changes))
+	t.line("drivers        %d changed", len(changes))
 	for _, c := range changes {
 		t.line("  %s (%s)", c.Module, c.Now)
 		for _, kind := range []struct {

@@ -12,11 +12,12 @@ import (
 type Action struct {
 	Template string `json:"template"`
 	bundles.Action
-	// OnBoard says whether every system that was looked into has the image.
+	// OnBoard reports whether every system that was checked has the image.
 	OnBoard bool `json:"onBoard"`
 }
 
-// checkActions looks for the images that the templates' actions use.
+// checkActions checks that the systems have the images that the templates' actions
+// use.
 func (v *verifier) checkActions(ctx context.Context) error {
 	read := map[string]*bundles.Actions{}
 	for _, file := range v.request.Templates {
@@ -42,19 +43,20 @@ func (v *verifier) checkActions(ctx context.Context) error {
 	return nil
 }
 
-// checkWorker looks for the program that runs the actions of an EKS Anywhere
-// machine.
+// checkWorker checks that the systems have the worker, which runs the actions of an
+// EKS Anywhere machine.
 func (v *verifier) checkWorker(file string) {
 	for _, s := range v.report.Systems {
 		if found, err := s.lookup(bundles.Worker); err != nil {
 			v.wrong(file, "%v", err)
 		} else if !found {
-			v.wrong(file, "its machines run the worker %s, which is not in %s; on board are %s; embed it from the bundle, or give --worker-image or --worker-from", bundles.Worker, s.Initramfs, s.onBoard())
+			v.wrong(file, "its machines run the worker %s, which is not in %s (embedded: %s); embed it from the bundle, or with --worker-image or --worker-from", bundles.Worker, s.Initramfs, s.onBoard())
 		}
 	}
 }
 
-// checkReferences looks for the templates that objects name, in all files.
+// checkReferences checks that the templates that objects refer to are in one of the
+// files.
 func (v *verifier) checkReferences(read map[string]*bundles.Actions) {
 	given := map[string]bool{}
 	for _, actions := range read {
@@ -64,11 +66,11 @@ func (v *verifier) checkReferences(read map[string]*bundles.Actions) {
 	}
 	for _, file := range v.request.Templates {
 		if read[file] == nil {
-			continue // what is wrong with it is reported
+			continue // its error is reported
 		}
 		for _, ref := range read[file].Refs {
 			if name := ref.Kind + " " + ref.Name; !given[name] {
-				v.wrongAt(file, ref.Line, "the %s refers to the %s, which is in none of the files, so its actions were not checked; give its file with --template", ref.Of, name)
+				v.wrongAt(file, ref.Line, "the %s refers to the %s, which is in none of the files, so its actions were not checked; add its file with --template", ref.Of, name)
 			}
 		}
 	}
@@ -81,15 +83,15 @@ func (v *verifier) checkAction(file string, a bundles.Action) {
 	}
 	switch {
 	case a.Image == "":
-		wrong("it has no image; name the one that it runs in")
+		wrong("it has no image; name one")
 	case strings.Contains(a.Image, "{{"):
-		wrong("its image %s is known only when Tinkerbell fills it in; write the name out", a.Image)
+		wrong("its image %s is a placeholder that Tinkerbell fills in; write the name of the image", a.Image)
 	default:
 		for _, s := range v.report.Systems {
 			if found, err := s.lookup(a.Image); err != nil {
 				wrong("%v", err)
 			} else if !found {
-				wrong("its image %s is not in %s; on board are %s; embed it by that name (--image SRC=NAME), or use one of these", a.Image, s.Initramfs, s.onBoard())
+				wrong("its image %s is not in %s (embedded: %s); embed it under that name (--image SRC=NAME), or use one of these", a.Image, s.Initramfs, s.onBoard())
 			}
 		}
 	}

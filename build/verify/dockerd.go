@@ -13,16 +13,16 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// snapshotter is the feature of dockerd that keeps images in containerd.
+// snapshotter is the feature that makes dockerd keep its images in containerd.
 const snapshotter = "containerd-snapshotter"
 
-// largestSetting bounds a daemon.json and a container's config.json.
+// largestSetting is the size limit of a daemon.json and a container's config.json.
 const largestSetting = 1 << 20
 
-// warnOfContainerd warns where a dockerd on board is told to keep its images in
-// containerd, because it then sees none of the embedded ones. Without that
-// setting dockerd 28 and 29 both take the store that they find. What a program
-// writes at boot is not known here.
+// warnOfContainerd warns if a setting makes dockerd keep its images in containerd,
+// because dockerd then sees none of the embedded ones. Without the setting, dockerd
+// 28 and 29 both use the store that they find. Files that a program writes at boot
+// cannot be checked.
 func (v *verifier) warnOfContainerd(name string, tree *initramfs.Tree) error {
 	for e := range tree.All() {
 		var asks func([]byte) bool
@@ -39,19 +39,19 @@ func (v *verifier) warnOfContainerd(name string, tree *initramfs.Tree) error {
 			return fmt.Errorf("reading %q of %s: %w", e.Path, name, err)
 		}
 		if asks(content) {
-			progress.Warnf(v.editor.Progress, "%s: %s switches %s on, with which dockerd sees none of the embedded images; leave that out", name, e.Path, snapshotter)
+			progress.Warnf(v.editor.Progress, "%s: %s enables %s, with which dockerd sees none of the embedded images; remove that setting", name, e.Path, snapshotter)
 		}
 	}
 	return nil
 }
 
-// matches is path.Match for a pattern that is known to be well-formed.
+// matches is path.Match for a pattern that is valid.
 func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return err == nil && ok
 }
 
-// readSetting returns the content of a regular file, nothing of any other.
+// readSetting returns the content of a regular file, and nil for other entries.
 func readSetting(e initramfs.Entry) ([]byte, error) {
 	if e.Type != initramfs.Regular || e.Open == nil {
 		return nil, nil
@@ -64,14 +64,14 @@ func readSetting(e initramfs.Entry) ([]byte, error) {
 	return content, errors.Join(err, r.Close())
 }
 
-// settingAsks reports whether a daemon.json switches the feature on.
+// settingAsks reports whether a daemon.json enables the feature.
 func settingAsks(content []byte) bool {
 	var daemon struct{ Features map[string]bool }
 	return json.Unmarshal(content, &daemon) == nil && daemon.Features[snapshotter]
 }
 
-// flagAsks reports whether the arguments of a container's process, in its
-// config.json, switch the feature on: --feature NAME, --feature=NAME=true.
+// flagAsks reports whether the arguments of the process in a container's
+// config.json enable the feature: --feature NAME, --feature=NAME=true.
 func flagAsks(content []byte) bool {
 	var container struct{ Process struct{ Args []string } }
 	if json.Unmarshal(content, &container) != nil {

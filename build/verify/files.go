@@ -17,39 +17,40 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// largestListing bounds checksums.txt and manifest.json, which have some KiB.
+// largestListing is the size limit of checksums.txt and manifest.json, which have a
+// few KiB.
 const largestListing = 16 << 20
 
-// listing is what the directory says of its files: nil where the file that says
-// it cannot be read.
+// listing is what checksums.txt and manifest.json list. Fields are nil if the file
+// cannot be read.
 type listing struct {
 	sums    map[string]string        // SHA-512 by name
 	records map[string]artifact.File // by name
 	builds  []artifact.Build
 }
 
-// known reports whether a listing names the file.
+// known reports whether one of the two lists the file.
 func (l listing) known(name string) bool {
 	_, summed := l.sums[name]
 	_, recorded := l.records[name]
 	return summed || recorded
 }
 
-// names lists all files that are named, sorted.
+// names returns the names of all listed files, sorted.
 func (l listing) names() []string {
 	all := slices.AppendSeq(slices.Collect(maps.Keys(l.sums)), maps.Keys(l.records))
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// checkFiles compares the files with what checksums.txt and manifest.json say.
+// checkFiles compares the files with checksums.txt and manifest.json.
 func (v *verifier) checkFiles(ctx context.Context) error {
 	if err := v.readListings(ctx); err != nil {
 		return err
 	}
 	for _, name := range v.files {
 		if isBootFile(name) && !v.listing.known(name) {
-			v.wrong(name, "neither %s nor %s names it; remove it, or build it again", artifact.ChecksumsFile, artifact.ManifestFile)
+			v.wrong(name, "neither %s nor %s lists it; remove it, or build it again", artifact.ChecksumsFile, artifact.ManifestFile)
 		}
 	}
 	named := v.listing.names()
@@ -78,7 +79,7 @@ func (v *verifier) readListings(ctx context.Context) (err error) {
 	return v.take(ctx, artifact.ManifestFile, v.readManifest())
 }
 
-// checkListing refuses what cannot be a listing before it is read.
+// checkListing returns an error if the file does not exist or cannot be a listing.
 func (v *verifier) checkListing(name string) error {
 	info, err := os.Stat(v.path(name))
 	switch {
@@ -87,12 +88,12 @@ func (v *verifier) checkListing(name string) error {
 	case err != nil:
 		return fault.Mark(err, fault.Invalid)
 	case !info.Mode().IsRegular() || info.Size() > largestListing:
-		return invalid("it is no file of at most %d MiB; build the artifacts again", largestListing>>20)
+		return invalid("it is not a regular file of at most %d MiB; build the artifacts again", largestListing>>20)
 	}
 	return nil
 }
 
-const missing = "it is missing; copy it here, or build it again"
+const missing = "it does not exist; copy it here, or build it again"
 
 func invalid(format string, args ...any) error {
 	return fault.Invalidf(format, args...)
@@ -100,7 +101,8 @@ func invalid(format string, args ...any) error {
 
 var checksumLine = regexp.MustCompile(`^([0-9A-Fa-f]{128}) [ *](.+)$`)
 
-// readChecksums reads the lines that are whole; one fault tells of the others.
+// readChecksums returns the checksums on valid lines, and one error for all other
+// lines.
 func (v *verifier) readChecksums() (map[string]string, error) {
 	if err := v.checkListing(artifact.ChecksumsFile); err != nil {
 		return nil, err
@@ -120,15 +122,16 @@ func (v *verifier) readChecksums() (map[string]string, error) {
 		sums[m[2]] = strings.ToLower(m[1])
 	}
 	if len(broken) > 0 {
-		return sums, invalid("%s not a SHA-512 sum with the name of a file beside it; copy it again, or build the artifacts again", lines(broken))
+		return sums, invalid("%s not a SHA-512 checksum and a file name; copy it again, or build the artifacts again", lines(broken))
 	}
 	return sums, nil
 }
 
-// plain reports whether name is that of a file in the directory itself.
+// plain reports whether name is a file name without directories.
 func plain(name string) bool { return name == filepath.Base(name) && name != ".." && name != "." }
 
-// lines names the first of some lines: "line 3 is", "line 3 and 2 others are".
+// lines returns the subject and verb for lines with these numbers: "line 3 is",
+// "lines 3 and 4 are", "line 3 and 2 others are".
 func lines(numbers []int) string {
 	switch n := len(numbers) - 1; n {
 	case 0:
@@ -149,16 +152,16 @@ func (v *verifier) readManifest() error {
 		return err
 	}
 	if len(m.Builds) == 0 {
-		return invalid("it tells of no build; build the artifacts again")
+		return invalid("it lists no builds; build the artifacts again")
 	}
 	v.listing.builds, v.listing.records = m.Builds, map[string]artifact.File{}
 	for _, b := range m.Builds {
 		if t := b.Tarball; t != nil && !plain(t.Name) {
-			return invalid("it names the tarball %q, which is not a file next to the directory; build the artifacts again", t.Name)
+			return invalid("it lists the tarball %q, which is not a plain file name; build the artifacts again", t.Name)
 		}
 		for _, a := range b.Artifacts {
 			if !plain(a.Name) {
-				return invalid("it names %q, which is no file beside it; build the artifacts again", a.Name)
+				return invalid("it lists %q, which is not a plain file name; build the artifacts again", a.Name)
 			}
 			v.listing.records[a.Name] = a
 		}
@@ -166,12 +169,12 @@ func (v *verifier) readManifest() error {
 	return nil
 }
 
-// checkFile compares one file with all that is said of it.
+// checkFile compares one file with both listings.
 func (v *verifier) checkFile(task *progress.Task, name string) error {
 	sum, summed := v.listing.sums[name]
 	record, recorded := v.listing.records[name]
 	if recorded && !summed && v.listing.sums != nil {
-		v.wrong(name, "%s names it, and %s does not; build the artifacts again", artifact.ManifestFile, artifact.ChecksumsFile)
+		v.wrong(name, "%s lists it, but %s does not; build the artifacts again", artifact.ManifestFile, artifact.ChecksumsFile)
 	}
 	found, err := v.sum(task, name)
 	if err != nil {
@@ -186,21 +189,21 @@ func (v *verifier) checkFile(task *progress.Task, name string) error {
 		against = append(against, artifact.ManifestFile)
 	}
 	if len(against) > 0 {
-		return invalid("its %d bytes with the SHA-512 %.16s... are not those in %s; copy it again, or build it again", found.Size, found.SHA512, strings.Join(against, " and "))
+		return invalid("it has %d bytes and the SHA-512 checksum %.16s..., unlike in %s; copy it again, or build it again", found.Size, found.SHA512, strings.Join(against, " and "))
 	}
 	return nil
 }
 
-// sum hashes a file of the directory.
+// sum returns the size and checksum of a file in the directory.
 func (v *verifier) sum(task *progress.Task, name string) (a artifact.File, err error) {
-	info, err := os.Stat(v.path(name)) // opening what is no file may block
+	info, err := os.Stat(v.path(name)) // opening a pipe would block
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return a, invalid(missing)
 	case err != nil:
 		return a, fault.Mark(err, fault.Invalid)
 	case !info.Mode().IsRegular():
-		return a, invalid("it is no file; remove it, and copy or build the file again")
+		return a, invalid("it is not a regular file; remove it, and copy or build the file again")
 	}
 	f, err := os.Open(v.path(name))
 	if err != nil {

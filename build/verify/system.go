@@ -15,7 +15,7 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-// checkSystems looks into each initramfs.
+// checkSystems checks each initramfs.
 func (v *verifier) checkSystems(ctx context.Context) error {
 	wanted := func(name string) bool {
 		return strings.HasPrefix(name, initramfsPrefix) && (v.request.Arch == "" || v.archOf(name) == v.request.Arch)
@@ -30,27 +30,27 @@ func (v *verifier) checkSystems(ctx context.Context) error {
 			continue
 		}
 		if !v.isFile(name) {
-			continue // it is told already; opening it may block
+			continue // this is reported already, and opening a pipe would block
 		}
 		if err := v.checkSystem(ctx, name, vmlinuzPrefix+strings.TrimPrefix(name, initramfsPrefix)); err != nil {
 			return err
 		}
 	}
-	if !looked && !slices.ContainsFunc(v.listing.names(), wanted) { // a missing one is reported already
-		v.wrong(initramfsPrefix+v.request.Arch, "there is none here; name the directory with the artifacts of that architecture, or build them")
+	if !looked && !slices.ContainsFunc(v.listing.names(), wanted) { // one that is listed is reported already
+		v.wrong(initramfsPrefix+v.request.Arch, "it is not in the directory; name the directory with the artifacts of that architecture, or build them")
 	}
 	return nil
 }
 
-// isSound reports whether the file is a link whose content is that of another
-// one here, which is looked into by its own name.
+// isSound reports whether the file is a link with the content of another file in
+// the directory, which is checked under its own name.
 func (v *verifier) isSound(name string) bool {
 	to := v.listing.records[name].Link
 	found := v.found(name)
 	return to != "" && found != nil && v.isFile(to) && v.found(to) != nil && found.SHA512 == v.found(to).SHA512
 }
 
-// found returns what the file was found to be; nil when it could not be read.
+// found returns the size and checksum of the file, or nil if it could not be read.
 func (v *verifier) found(name string) *artifact.File {
 	i := slices.IndexFunc(v.report.Artifacts, func(f artifact.File) bool { return f.Name == name })
 	if i < 0 {
@@ -59,8 +59,8 @@ func (v *verifier) found(name string) *artifact.File {
 	return &v.report.Artifacts[i]
 }
 
-// archOf returns the architecture of a vmlinuz or initramfs: the manifest's, else
-// the one that its name ends in; "" when neither is known.
+// archOf returns the architecture of a vmlinuz or initramfs: that of the manifest,
+// else the one at the end of its name, else "".
 func (v *verifier) archOf(name string) string {
 	for _, b := range v.listing.builds {
 		if slices.ContainsFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == name }) {
@@ -104,13 +104,13 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 	return nil
 }
 
-// checkContents finds what would keep the kernel from starting what is there.
+// checkContents checks that the kernel unpacks all files and can start /init.
 func (v *verifier) checkContents(name string, contents *initramfs.File) {
 	for _, lost := range contents.Lost {
-		v.wrong(name, "the kernel drops %q without a word: %s; build it again", lost.Path, lost.Reason)
+		v.wrong(name, "the kernel silently drops %q: %s; build it again", lost.Path, lost.Reason)
 	}
 	if problem := initProblem(contents.Tree); problem != "" {
-		v.wrong(name, "%s; add what has one, such as linuxkit/init, to the `init:` of its template", problem)
+		v.wrong(name, "%s; add an image with one, such as linuxkit/init, to the `init:` of its template", problem)
 	}
 }
 
@@ -131,12 +131,12 @@ func initProblem(tree *initramfs.Tree) string {
 	return ""
 }
 
-// checkKernel reads the vmlinuz beside the initramfs; it loads no other modules
-// than those of its own release.
+// checkKernel checks the vmlinuz of the initramfs, and that the modules there are
+// those of its release, because a kernel loads no others.
 func (v *verifier) checkKernel(ctx context.Context, s *System, name string, tree *initramfs.Tree) error {
 	if !v.isFile(name) {
-		if !v.listing.known(name) { // else it is told already
-			v.wrong(name, "there is none beside %s; machines ask for both", s.Initramfs)
+		if !v.listing.known(name) { // otherwise it is reported already
+			v.wrong(name, "it is not next to %s; machines ask for both", s.Initramfs)
 		}
 		return nil
 	}
@@ -151,8 +151,8 @@ func (v *verifier) checkKernel(ctx context.Context, s *System, name string, tree
 	return k.Close()
 }
 
-// checkImages puts every embedded image together again, and looks for those
-// that the manifest says were embedded.
+// checkImages checks that every embedded image is complete, and that those in the
+// manifest are embedded.
 func (v *verifier) checkImages(ctx context.Context, s *System, existing *remaster.Existing) error {
 	store, err := existing.Store()
 	if err != nil {
@@ -161,7 +161,7 @@ func (v *verifier) checkImages(ctx context.Context, s *System, existing *remaste
 	recorded := v.listing.embedded(s.Initramfs)
 	if store == nil {
 		if len(recorded) > 0 {
-			v.wrong(s.Initramfs, "it has no images on board, and %s names %d; build it again", artifact.ManifestFile, len(recorded))
+			v.wrong(s.Initramfs, "it has no embedded images, but %s lists %d; build it again", artifact.ManifestFile, len(recorded))
 		}
 		return nil
 	}
@@ -169,13 +169,13 @@ func (v *verifier) checkImages(ctx context.Context, s *System, existing *remaste
 	for _, image := range store.Images() {
 		s.Images = append(s.Images, Image{image.ID.String(), slices.Concat(image.Names, image.Digests), image.Size})
 	}
-	return v.during(v.start(0, "put the images of %s together", s.Initramfs), func() error {
+	return v.during(v.start(0, "verify the images in %s", s.Initramfs), func() error {
 		v.checkRecorded(s, recorded)
 		return v.take(ctx, s.Initramfs, store.Verify(ctx))
 	})
 }
 
-// embedded lists what the manifest says the initramfs carries.
+// embedded returns the images of the initramfs that the manifest lists.
 func (l listing) embedded(name string) []artifact.OnBoard {
 	for _, b := range l.builds {
 		if slices.ContainsFunc(b.Artifacts, func(a artifact.File) bool { return a.Name == name }) {
@@ -193,15 +193,15 @@ func (v *verifier) checkRecorded(s *System, recorded []artifact.OnBoard) {
 			case err != nil:
 				v.wrong(artifact.ManifestFile, "%v", err)
 			case !found:
-				v.wrong(s.Initramfs, "the image %s, which %s names, is not on board; on board are %s", name, artifact.ManifestFile, s.onBoard())
+				v.wrong(s.Initramfs, "the image %s, which %s lists, is not embedded (embedded: %s)", name, artifact.ManifestFile, s.onBoard())
 			case id.String() != r.ID:
-				v.wrong(s.Initramfs, "the image %s is %s, and %s names %s; build it again", name, id, artifact.ManifestFile, r.ID)
+				v.wrong(s.Initramfs, "the image %s is %s, but %s lists %s; build it again", name, id, artifact.ManifestFile, r.ID)
 			}
 		}
 	}
 }
 
-// lookup reports whether a container finds its image without a registry.
+// lookup reports whether a container's image is embedded under the name.
 func (s *System) lookup(name string) (bool, error) {
 	if s.store == nil {
 		_, err := embed.Name(name)
@@ -211,7 +211,7 @@ func (s *System) lookup(name string) (bool, error) {
 	return found, err
 }
 
-// onBoard lists the images' names.
+// onBoard returns the names of the embedded images, separated by commas.
 func (s *System) onBoard() string {
 	var names []string
 	for _, image := range s.Images {

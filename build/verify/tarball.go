@@ -23,8 +23,8 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// checkTarballs looks into the tarball of each build, where it is next to the
-// directory. A directory that was copied elsewhere has none, which is no fault.
+// checkTarballs checks the tarball of each build that is next to the directory. A
+// directory that was copied elsewhere has none, which is not a problem.
 func (v *verifier) checkTarballs(ctx context.Context) error {
 	dir, err := filepath.Abs(v.dir)
 	if err != nil {
@@ -40,10 +40,10 @@ func (v *verifier) checkTarballs(ctx context.Context) error {
 			continue
 		}
 		if err != nil || !info.Mode().IsRegular() {
-			v.wrong(b.Tarball.Name, "it is not a file; remove it, and build it again")
+			v.wrong(b.Tarball.Name, "it is not a regular file; remove it, and build it again")
 			continue
 		}
-		task := v.start(info.Size(), "look into %s", b.Tarball.Name)
+		task := v.start(info.Size(), "check %s", b.Tarball.Name)
 		err = v.during(task, func() error { return v.take(ctx, b.Tarball.Name, v.checkTarball(ctx, task, path, b)) })
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (v *verifier) checkTarballs(ctx context.Context) error {
 	return nil
 }
 
-// checkTarball compares a tarball, and what is in it, with the manifest.
+// checkTarball compares a tarball and its contents with the manifest.
 func (v *verifier) checkTarball(ctx context.Context, task *progress.Task, path string, b artifact.Build) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -77,7 +77,7 @@ func (v *verifier) checkTarball(ctx context.Context, task *progress.Task, path s
 	sum := hex.EncodeToString(h.Sum(nil))
 	v.report.Tarballs = append(v.report.Tarballs, artifact.File{Name: b.Tarball.Name, Size: size, SHA512: sum})
 	if err == nil && (size != b.Tarball.Size || !strings.EqualFold(sum, b.Tarball.SHA512)) {
-		err = invalid("its %d bytes with the SHA-512 %.16s... are not those in %s: it is older or newer than the directory, or damaged; build it again", size, sum, artifact.ManifestFile)
+		err = invalid("it has %d bytes and the SHA-512 checksum %.16s..., unlike in %s: it is older or newer than the directory, or damaged; build it again", size, sum, artifact.ManifestFile)
 	}
 	return fault.Mark(err, fault.Invalid)
 }
@@ -95,7 +95,7 @@ func (r *contextReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// tarball is what is in one.
+// tarball is the contents of a tarball.
 type tarball struct {
 	members  map[string]artifact.File // by name, without the two listings
 	sums     string                   // of checksums.txt
@@ -120,7 +120,7 @@ func readTarball(r io.Reader) (*tarball, error) {
 			return nil, fmt.Errorf("unpacking it: %w; build it again", err)
 		}
 	}
-	if _, err := io.Copy(io.Discard, zr); err != nil { // the checksum of the stream is at its end
+	if _, err := io.Copy(io.Discard, zr); err != nil { // the stream's checksum is at its end
 		return nil, fmt.Errorf("unpacking it: %w; build it again", err)
 	}
 	return in, nil
@@ -129,7 +129,7 @@ func readTarball(r io.Reader) (*tarball, error) {
 func (t *tarball) add(header *tar.Header, r io.Reader) error {
 	name := header.Name
 	if _, twice := t.members[name]; twice || !plain(name) || header.Typeflag != tar.TypeReg {
-		return fmt.Errorf("%q does not belong into it", name)
+		return fmt.Errorf("%q does not belong in it", name)
 	}
 	if name != artifact.ChecksumsFile && name != artifact.ManifestFile {
 		f, err := artifact.Sum(name, r)

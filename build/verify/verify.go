@@ -1,13 +1,13 @@
-// Package verify proves a finished HookOS: that the artifacts are those that
-// were built, that the kernel unpacks all of the initramfs, that every image on
-// board is whole, and that the actions of a template find theirs.
+// Package verify verifies a finished HookOS: that the artifacts are those that
+// were built, that the kernel unpacks the whole initramfs, that every embedded
+// image is complete, and that the images of a template's actions are embedded.
 //
 //	checksums.txt, manifest.json -> files
-//	initramfs -> segments, /init, modules of the vmlinuz beside it -> images
+//	initramfs -> segments, /init, modules of the vmlinuz next to it -> images
 //	templates -> actions -> images
 //
-// One run tells everything that is wrong. Nothing is booted, and nothing is
-// compared with a registry: what was embedded is taken from the manifest.
+// One run reports all problems. It boots nothing and asks no registry: the manifest
+// says which images were embedded.
 package verify
 
 import (
@@ -27,25 +27,25 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// Request says what to prove.
+// Request says what to verify.
 type Request struct {
-	// Dir holds the artifacts: OUT/hook, or OUT with them in its "hook".
+	// Dir is the directory of the artifacts, OUT/hook, or its parent OUT.
 	Dir string
-	// Vmlinuz and Initramfs are the paths of a pair to look into, without
-	// checksums, in the place of Dir.
+	// Vmlinuz and Initramfs are the paths of a pair to verify, without checksums,
+	// instead of Dir.
 	Vmlinuz, Initramfs string
-	// Arch (x86_64, aarch64) is the one whose initramfs is looked into; empty is
-	// all that are there. Checksums are always compared of all files.
+	// Arch (x86_64, aarch64) limits the check of the contents to the initramfs of
+	// one architecture. Empty means all. The checksums of all files are checked.
 	Arch string
-	// Templates are files whose actions must find their images: see
+	// Templates are files whose actions' images must be embedded, see
 	// [hookbuild/bundles.ReadActions].
 	Templates []string
 }
 
-// Report is what was looked at, and what is wrong with it.
+// Report lists what was verified, and the problems found.
 type Report struct {
 	Dir       string          `json:"dir"`
-	Artifacts []artifact.File `json:"artifacts"`          // as they are
+	Artifacts []artifact.File `json:"artifacts"`          // as found
 	Tarballs  []artifact.File `json:"tarballs,omitempty"` // next to Dir
 	Systems   []System        `json:"systems"`
 	Actions   []Action        `json:"actions,omitempty"`
@@ -57,20 +57,20 @@ type System struct {
 	Initramfs string  `json:"initramfs"`
 	Segments  int     `json:"segments"`
 	Files     int     `json:"files"`
-	Kernel    string  `json:"kernel,omitempty"` // the release; "" when it could not be read
+	Kernel    string  `json:"kernel,omitempty"` // the release; "" if it could not be read
 	Images    []Image `json:"images,omitempty"`
 
-	store *embed.Store // nil: no images on board
+	store *embed.Store // nil if no images are embedded
 }
 
-// Image is one that a system has on board.
+// Image is an embedded image.
 type Image struct {
 	ID    string   `json:"id"`
 	Names []string `json:"names"` // with those by digest
 	Size  int64    `json:"size"`  // of the unpacked files
 }
 
-// Fault is something wrong: with which file, and what to do.
+// Fault is a problem with a file, and what to do about it.
 type Fault struct {
 	File    string `json:"file"`           // in Dir, or a template as it was given
 	Line    int    `json:"line,omitempty"` // of a template
@@ -84,8 +84,8 @@ func (f Fault) String() string {
 	return f.File + ": " + f.Problem
 }
 
-// Run proves what r names. An error says that it could not be looked at; what
-// is wrong is in the report.
+// Run verifies what r names. Problems that it finds are in the report. The error is
+// about what could not be checked.
 func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	if r.Vmlinuz != "" {
 		return runPair(ctx, e, r)
@@ -104,7 +104,7 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	return v.report, nil
 }
 
-// runPair proves a kernel and an initramfs that no manifest describes.
+// runPair verifies a kernel and an initramfs without a manifest.
 func runPair(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	v := newVerifier(e, r)
 	for _, path := range []string{r.Vmlinuz, r.Initramfs} {
@@ -130,7 +130,7 @@ func find(dir string) (string, []string, error) {
 	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
 		entries, err := os.ReadDir(candidate)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; give the directory that they are in", err)
+			return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; name their directory", err)
 		}
 		var names []string
 		for _, e := range entries {
@@ -170,7 +170,7 @@ func (v *verifier) path(name string) string { return filepath.Join(v.dir, name) 
 
 func (v *verifier) wrong(file, format string, args ...any) { v.wrongAt(file, 0, format, args...) }
 
-// wrongAt adds a fault, in one line, and once: two checks may come to the same.
+// wrongAt adds a fault, on one line, unless another check has added the same.
 func (v *verifier) wrongAt(file string, line int, format string, args ...any) {
 	f := Fault{file, line, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")}
 	if !slices.Contains(v.report.Faults, f) {
@@ -178,8 +178,8 @@ func (v *verifier) wrongAt(file string, line int, format string, args ...any) {
 	}
 }
 
-// take puts what an error says of a file among the faults, each of several by
-// itself. An error of another kind is not the file's and comes back.
+// take adds the errors that err joins to the faults, if they are about an invalid
+// file. It returns other errors.
 func (v *verifier) take(ctx context.Context, file string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -204,7 +204,7 @@ func each(err error) []error {
 	return []error{err}
 }
 
-// during shows a check as a task, which fails when something is found wrong.
+// during shows a check as a task, which fails if the check finds a problem.
 func (v *verifier) during(task *progress.Task, check func() error) error {
 	before := len(v.report.Faults)
 	if err := check(); err != nil {

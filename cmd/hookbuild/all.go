@@ -115,7 +115,7 @@ func orDefault(s, value string) string {
 	return s
 }
 
-// request gathers what the flags and build.sh's variables ask for.
+// request returns the request that the flags and build.sh's variables describe.
 func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	if r, err = a.target(c); err != nil {
 		return r, err
@@ -181,8 +181,8 @@ func (a *app) kernelFlavor(c *cli.Context, f flavor.Flavor) (*flavor.Flavor, err
 	return &k, nil
 }
 
-// kernelChoice returns the kernel reference that --kernel gives for a flavor, and
-// the options to open it with. USE_LATEST_BUILT_KERNEL stands for "latest".
+// kernelChoice returns the reference of the kernel for a flavor, from --kernel, and
+// the options to open it with. USE_LATEST_BUILT_KERNEL means "latest".
 func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kernel.OpenOptions, err error) {
 	k, err := a.kernelFlavor(c, f)
 	if err != nil {
@@ -238,7 +238,7 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 			return err
 		}
 	}
-	if result.Size != nil { // a root file system alone has no size of a boot
+	if result.Size != nil { // a root file system alone does not boot
 		a.note("booting it takes at least %s of RAM", words.Bytes(leastRAM(result.Size)))
 	}
 	return a.printResult(result.Published, time.Since(started))

@@ -25,7 +25,7 @@ import (
 	"hookbuild/site/lock"
 )
 
-// environment is everything that a run takes from its process.
+// environment is what a run uses of its process.
 type environment struct {
 	getenv         func(string) string
 	stdin          io.Reader
@@ -190,7 +190,7 @@ func globalFlags() []cli.Flag {
 // openFace chooses the face that shows progress. It runs before any command.
 func (a *app) openFace(c *cli.Context) error {
 	if c.Int("jobs") < 1 {
-		return usagef("--jobs is %d; give 1 or more", c.Int("jobs"))
+		return usagef("--jobs %d: it must be at least 1", c.Int("jobs"))
 	}
 	if _, err := cacheLimit(c); err != nil {
 		return err
@@ -252,7 +252,7 @@ func (a *app) flagOr(c *cli.Context, flag, variable string) string {
 	return c.String(flag)
 }
 
-// truth reports whether value is a yes as build.sh's users write it.
+// truth reports whether value is one of the words for yes in build.sh's variables.
 func truth(value string) bool {
 	switch strings.ToLower(value) {
 	case "yes", "y", "1", "true", "on":
@@ -261,8 +261,8 @@ func truth(value string) bool {
 	return false
 }
 
-// switchedOn reports whether a variable is set for which build.sh only tests that
-// it is not empty. A word that means no counts as unset.
+// switchedOn reports whether a variable is set. It is for variables that build.sh
+// only compares with the empty string. Unlike there, a word for no counts as unset.
 func (a *app) switchedOn(name string) bool {
 	switch strings.ToLower(a.variable(name)) {
 	case "", "no", "n", "0", "false", "off":
@@ -278,7 +278,7 @@ func (a *app) cacheDir(c *cli.Context) (string, error) {
 	}
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("finding the cache directory: %w; give --cache-dir DIR", err)
+		return "", fmt.Errorf("finding the cache directory: %w; set --cache-dir DIR", err)
 	}
 	return filepath.Join(base, "hookbuild"), nil
 }
@@ -335,14 +335,15 @@ func parseMirrors(c *cli.Context) ([]oci.Mirror, error) {
 	for _, m := range c.StringSlice("mirror") {
 		from, to, ok := strings.Cut(m, "=")
 		if !ok || from == "" || to == "" {
-			return nil, usagef("--mirror %q is not of the form FROM=TO (public.ecr.aws=mirror.example:443)", m)
+			return nil, usagef("--mirror %q is not of the form FROM=TO, such as public.ecr.aws=mirror.example:443", m)
 		}
 		mirrors = append(mirrors, oci.Mirror{From: from, To: to})
 	}
 	return mirrors, nil
 }
 
-// newBuilder returns a Builder with what all builds share.
+// newBuilder returns a Builder with the cache, the client and the options of all
+// builds.
 func (a *app) newBuilder(c *cli.Context) (*build.Builder, error) {
 	store, err := a.openCache(c)
 	if err != nil {

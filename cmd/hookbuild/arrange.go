@@ -84,9 +84,9 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	return line, line.check(sub, given, known)
 }
 
-// check rejects commands and options that do not exist. Sub are the commands
-// that the first argument may misspell, given the names of the options on the
-// line, and known the names that exist.
+// check rejects commands and options that do not exist. If sub is not empty, the
+// first argument was meant to be one of these commands. Given are the names of the
+// options on the line, and known those that exist.
 func (l commandLine) check(sub []*cli.Command, given []string, known map[string]bool) error {
 	path := strings.Join(l.names, " ")
 	if len(sub) > 0 && len(l.words) > 0 {

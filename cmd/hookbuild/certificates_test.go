@@ -123,7 +123,7 @@ func unpinnedBundle(t *testing.T, path string) (sources []string) {
 }
 
 // TestCluster embeds what a cluster specification says: a site's image, through
-// a mirror with a private authority that wants a login.
+// a mirror with a private authority that requires a login.
 func TestCluster(t *testing.T) {
 	host, certificate, server := privateRegistry(t, "")
 	dir := t.TempDir()

@@ -17,8 +17,8 @@ import (
 	"hookbuild/internal/web"
 )
 
-// clusterOf returns the cluster specification of --cluster, nil without one,
-// and notes the first time what is taken from it.
+// clusterOf returns the cluster specification of --cluster, or nil if the flag is
+// not set. The first call notes what is taken from it.
 func (a *app) clusterOf(c *cli.Context) (*bundles.Cluster, error) {
 	file := c.String("cluster")
 	if file == "" || a.cluster != nil {
@@ -38,8 +38,8 @@ func (a *app) clusterOf(c *cli.Context) (*bundles.Cluster, error) {
 	return cluster, nil
 }
 
-// mirrorAuthority reads the file of EKSA_REGISTRY_MIRROR_CA, which counts where
-// the specification has no caCertContent.
+// mirrorAuthority sets the mirror's certificate authority from the file that
+// EKSA_REGISTRY_MIRROR_CA names. It is for specifications without caCertContent.
 func (a *app) mirrorAuthority(m *bundles.RegistryMirror) error {
 	file := a.getenv("EKSA_REGISTRY_MIRROR_CA")
 	if file == "" {
@@ -63,13 +63,13 @@ func (a *app) noteCluster(c *cli.Context, cluster *bundles.Cluster) {
 			says = append(says, one.From+" from "+one.To)
 		}
 		if m.CA != "" {
-			says = append(says, "with a certificate authority of its own")
+			says = append(says, "with its own certificate authority")
 		}
 		if m.Authenticate {
 			says = append(says, "with REGISTRY_USERNAME and REGISTRY_PASSWORD")
 		}
 		if m.Unverified {
-			says = append(says, "without a check of its certificate")
+			says = append(says, "without checking its certificate")
 		}
 		a.note("%s: registry mirror: %s", cluster.File, strings.Join(says, ", "))
 	}
@@ -78,11 +78,11 @@ func (a *app) noteCluster(c *cli.Context, cluster *bundles.Cluster) {
 	}
 }
 
-// clusterImages adds the action images of the cluster that the bundle lacks.
+// clusterImages returns the cluster's action images that the bundle lacks.
 func (a *app) clusterImages(cluster *bundles.Cluster, images []bundles.Image) bundles.List {
 	own, notes := cluster.Site(images)
 	for _, line := range own {
-		a.note("%s: the image %s of a template", line.Origin, line.Source)
+		a.note("%s: embedding the image %s, which a template uses", line.Origin, line.Source)
 	}
 	for _, note := range notes {
 		a.note("%s", note)
@@ -90,7 +90,8 @@ func (a *app) clusterImages(cluster *bundles.Cluster, images []bundles.Image) bu
 	return own
 }
 
-// applyCluster adds what the cluster says to the client's options.
+// applyCluster adds the cluster's mirror certificates and proxy to the options of
+// the client.
 func applyCluster(cluster *bundles.Cluster, certificates *trust.Store, o *web.Options) {
 	if cluster == nil {
 		return
@@ -109,8 +110,8 @@ func applyCluster(cluster *bundles.Cluster, certificates *trust.Store, o *web.Op
 	}
 }
 
-// mirrors returns the mirrors of the command line and of the cluster. Those of
-// the command line win.
+// mirrors returns the mirrors of the command line, which take precedence, followed
+// by those of the cluster.
 func (a *app) mirrors(c *cli.Context) ([]oci.Mirror, error) {
 	mirrors, err := parseMirrors(c)
 	if err != nil {
@@ -126,8 +127,8 @@ func (a *app) mirrors(c *cli.Context) ([]oci.Mirror, error) {
 	return mirrors, nil
 }
 
-// keychain returns the logins of docker login, before them that of the
-// cluster's mirror.
+// keychain returns the login to the cluster's mirror, followed by those of docker
+// login. It returns nil, which means only the latter, if the mirror needs no login.
 func (a *app) keychain(c *cli.Context) (authn.Keychain, error) {
 	cluster, err := a.clusterOf(c)
 	if err != nil || cluster == nil || cluster.Registry == nil || !cluster.Registry.Authenticate {
@@ -135,7 +136,7 @@ func (a *app) keychain(c *cli.Context) (authn.Keychain, error) {
 	}
 	user, password := a.getenv("REGISTRY_USERNAME"), a.getenv("REGISTRY_PASSWORD")
 	if user == "" || password == "" {
-		return nil, usagef("the registry mirror %s of %s wants a login (authenticate: true): set REGISTRY_USERNAME and REGISTRY_PASSWORD", cluster.Registry.Host, cluster.File)
+		return nil, usagef("the registry mirror %s in %s requires a login (authenticate: true); set REGISTRY_USERNAME and REGISTRY_PASSWORD", cluster.Registry.Host, cluster.File)
 	}
 	own := mirrorLogin{cluster.Registry.Host, &authn.Basic{Username: user, Password: password}}
 	return authn.NewMultiKeychain(own, oci.DockerKeychain()), nil

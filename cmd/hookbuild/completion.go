@@ -10,7 +10,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// completionFlag is the last word of a command line that a shell wants completed.
+// completionFlag is the last word of a command line that a shell asks to complete.
 // The cli library handles it.
 const completionFlag = "--generate-bash-completion"
 

@@ -63,13 +63,13 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 	return r, nil
 }
 
-// printContainers prints a line for each container: name, where it was found,
-// reference.
+// printContainers prints one line for each container: its name, where it was
+// found, and its reference.
 func (a *app) printContainers(found []containers.Found) error {
 	return a.printText(func(w io.Writer) error {
 		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, f := range found {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, f.How, f.Reference) // Flush tells
+			fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, f.How, f.Reference) // Flush returns any error
 		}
 		return table.Flush()
 	})

@@ -115,7 +115,8 @@ func allModes() []netboot.Mode {
 	return modes
 }
 
-// mode returns the mode that the flags choose. The server must have it.
+// mode returns the mode that the flags choose. It returns an error if the server
+// does not support it.
 func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
 	chosen, n := s.Modes()[0], 0
 	for _, m := range allModes() {
@@ -124,7 +125,7 @@ func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
 		}
 	}
 	if n > 1 {
-		return chosen, usagef("--full, --fragment and --proxy exclude one another; set one of them")
+		return chosen, usagef("--full, --fragment and --proxy are mutually exclusive; use one of them")
 	}
 	return chosen, fault.Mark(netboot.Refuse(s, chosen), fault.Usage)
 }

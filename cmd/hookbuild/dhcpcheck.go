@@ -184,7 +184,7 @@ func (a *app) verdict(name string, result check.Result, scope check.Scope) error
 		return fault.Invalidf("checking %q: %s; machines with %s firmware would not boot", name, words.Count(n, "problem"), kinds)
 	}
 	if n := result.Count(netboot.Unknown); n > 0 {
-		return fault.Failedf("checking %q: found nothing wrong in what was evaluated, but %s; send the server itself the requests of such a machine", name, words.Count(n, "answer")+" could not be evaluated")
+		return fault.Failedf("checking %q: found nothing wrong in what was evaluated, but %s; test the server itself with the requests of such a machine", name, words.Count(n, "answer")+" could not be evaluated")
 	}
 	a.note("%s: with this file, machines with %s firmware boot (--firmware chooses other kinds)", name, kinds)
 	return nil

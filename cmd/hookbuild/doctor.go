@@ -122,7 +122,7 @@ func printChecks(w io.Writer, checks []doctor.Check) error {
 			say("%s\n", wrap("-> "+c.Remedy, indent, width))
 		}
 		if c.Status == doctor.Fail && c.Breaks != "" {
-			say("%s\n", wrap("does not work until then: "+c.Breaks, indent, width))
+			say("%s\n", wrap("unavailable until fixed: "+c.Breaks, indent, width))
 		}
 	}
 	return errors.Join(errs...)

@@ -115,7 +115,7 @@ func (a *app) printOutput(to atomicfile.Target) error {
 	return err
 }
 
-// embedInto returns the request that the flags describe.
+// embedInto returns the request to embed into --initramfs.
 func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	r = remaster.Request{Initramfs: c.String("initramfs"), Vmlinuz: c.String("vmlinuz"), Keep: c.Bool("keep-embedded")}
 	if r.Initramfs == "" || c.String("output") == "" {
@@ -133,7 +133,7 @@ func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	return r, a.images(c, &r)
 }
 
-// images adds to the request which images to embed and how.
+// images adds the images to embed, and how to store them, to the request.
 func (a *app) images(c *cli.Context, r *remaster.Request) (err error) {
 	if r.Layout, r.Packing, err = layoutOf(c); err != nil {
 		return err
@@ -145,8 +145,8 @@ func (a *app) images(c *cli.Context, r *remaster.Request) (err error) {
 	return err
 }
 
-// archInName returns the architecture in a HookOS file's name, amd64 if it has
-// none.
+// archInName returns the architecture in a HookOS file's name, or amd64 if the name
+// has none.
 func archInName(path string) string {
 	if strings.Contains(path, "aarch64") || strings.Contains(path, "arm64") {
 		return "arm64"
@@ -183,7 +183,7 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, image := range store.Images() {
 			for _, name := range append(image.Names, image.Digests...) {
-				fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], words.Bytes(image.Size)) // Flush tells
+				fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], words.Bytes(image.Size)) // Flush returns any error
 			}
 		}
 		return table.Flush()

@@ -140,7 +140,7 @@ func TestEmbedRefuses(t *testing.T) {
 		{2, "extract-image IN NAME", []string{"extract-image", in}},
 		{2, "choose gzip, zstd or xz", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "lzo"}},
 		{2, "power of two", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "100"}},
-		{2, "apply to the packed layout", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "64", "--layout", "directory"}},
+		{2, "apply only to the packed layout", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-block", "64", "--layout", "directory"}},
 		{3, "the kernel has no CONFIG_SQUASHFS_ZSTD", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--pack-compression", "zstd"}},
 	} {
 		got := e.run(test.code, test.args...)
@@ -239,7 +239,7 @@ func TestLayoutFollowsTheKernel(t *testing.T) {
 		"tells nothing":             {"", "packed", 0, "whether the kernel has CONFIG_SQUASHFS, ", squashfs.Gzip},
 		"no squashfs, directory":    {without(hookConfig, "CONFIG_SQUASHFS"), "directory", 0, "", ""},
 		"no overlay":                {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_OVERLAY_FS"), "auto", 3, "CONFIG_OVERLAY_FS", ""},
-		"cannot unpack what we add": {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_RD_ZSTD"), "packed", 3, "give another --compression", ""},
+		"cannot unpack what we add": {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_RD_ZSTD"), "packed", 3, "choose another --compression", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e.t = t

@@ -48,7 +48,7 @@ func layoutOf(c *cli.Context) (layout embed.Layout, p embed.Packing, err error) 
 		return "", p, err
 	}
 	if layout == embed.Directory && (c.IsSet("pack-compression") || c.IsSet("pack-block")) {
-		return "", p, usagef("--pack-compression and --pack-block apply to the packed layout; leave out them or --layout directory")
+		return "", p, usagef("--pack-compression and --pack-block apply only to the packed layout; leave out these options or --layout directory")
 	}
 	p.Compression, p.BlockSize = squashfs.Compression(c.String("pack-compression")), c.Int("pack-block")<<10
 	if err := p.Check(); err != nil {

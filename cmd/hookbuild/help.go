@@ -25,8 +25,8 @@ func newHelpCommand(a *app) *cli.Command {
 	}
 }
 
-// writeHelp writes the help of the command that names leads to, or of the
-// program where names is empty.
+// writeHelp writes the help of the command that names lead to, or of the program
+// if names is empty.
 func writeHelp(w io.Writer, root *cli.App, names []string) error {
 	if len(names) == 0 {
 		return writeText(w, rootHelp(root))
@@ -43,8 +43,8 @@ func writeText(w io.Writer, text string) error {
 	return err
 }
 
-// findCommand returns the command that names leads to, and its full name
-// without aliases: "dhcp check".
+// findCommand returns the command that names lead to, and its full name without
+// aliases, such as "dhcp check".
 func findCommand(root *cli.App, names []string) (*cli.Command, string, error) {
 	commands, path := root.Commands, ""
 	var found *cli.Command
@@ -60,8 +60,8 @@ func findCommand(root *cli.App, names []string) (*cli.Command, string, error) {
 	return found, path, nil
 }
 
-// unknownCommand is the error for a name that none of the commands has. Path
-// is the command that they belong to, empty for the program.
+// unknownCommand returns the error for a name that none of the commands has. Path
+// is the command that they belong to, or empty for the program.
 func unknownCommand(commands []*cli.Command, path, name string) error {
 	var names []string
 	for _, c := range commands {
@@ -77,7 +77,7 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 	return usagef("there is no command %q; `%s --help` lists them", name, program)
 }
 
-// unknownFlag is the error for an option that the command does not have.
+// unknownFlag returns the error for an option that the command does not have.
 func unknownFlag(path, flag string, known map[string]bool) error {
 	var names []string
 	for name := range known {
@@ -168,8 +168,8 @@ func writeExamples(b *strings.Builder, path string) {
 	}
 }
 
-// foldCommand breaks a command line as a shell reads it into lines of at most
-// width columns, each behind indent.
+// foldCommand breaks a command line into lines of at most width columns, each
+// indented and continued with a backslash.
 func foldCommand(command, indent string, width int) string {
 	const fold = " \\"
 	lines := strings.Split(wrap(command, indent, width-len(fold)-len(indent)), "\n")
@@ -181,8 +181,8 @@ type flagGroup struct {
 	flags []cli.Flag
 }
 
-// groupFlags sorts flags into the groups of [optionGroups]; those in no group
-// come first, as the command's own, and so does the only one of a group.
+// groupFlags sorts flags into the groups of [optionGroups]. Flags in no group, and
+// flags that would be alone in a group, come first, as the command's own.
 func groupFlags(flags []cli.Flag) []flagGroup {
 	groups := []flagGroup{{title: "Options"}}
 	for _, g := range optionGroups() {
@@ -259,7 +259,7 @@ func unquoteUsage(usage string) (placeholder, text string) {
 	return word, before + word + after
 }
 
-// defaultOf returns the default that is worth telling: not the zero value.
+// defaultOf returns the flag's default, or "" if that is the zero value.
 func defaultOf(f cli.Flag) string {
 	switch f := f.(type) {
 	case *cli.StringFlag:
@@ -276,8 +276,8 @@ func defaultOf(f cli.Flag) string {
 	return ""
 }
 
-// writeRows writes rows under a title: names on the left, texts on the right,
-// wrapped, and below the name where that is long.
+// writeRows writes rows under a title, with the names on the left and the wrapped
+// texts on the right, or below the name if it is long.
 func writeRows(b *strings.Builder, title string, rows []helpRow) {
 	if len(rows) == 0 {
 		return
@@ -301,7 +301,7 @@ func writeRows(b *strings.Builder, title string, rows []helpRow) {
 	}
 }
 
-// wrap breaks text into lines of at most width columns, each behind indent.
+// wrap breaks text into lines of at most width columns, each preceded by indent.
 func wrap(text, indent string, width int) string {
 	var lines []string
 	line := ""

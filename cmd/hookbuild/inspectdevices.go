@@ -22,7 +22,7 @@ type deviceReport struct {
 	// Count is the number of such devices in the lists.
 	Count   int              `json:"count"`
 	Drivers []devices.Driver `json:"drivers"`
-	// OneOf reports that only one of Drivers is the right one.
+	// OneOf reports that only one of Drivers drives the device.
 	OneOf bool   `json:"oneOf,omitempty"`
 	Note  string `json:"note,omitempty"`
 	// Needs reports that the device is storage or a network, and so needs a
@@ -81,7 +81,7 @@ func findDrivers(ctx context.Context, in *devices.Inventory, list []devices.Devi
 	return reports, nil
 }
 
-// sources collects what the search for drivers reads. The modules of a vmlinuz
+// sources returns the sources for the search for drivers. The modules of a vmlinuz
 // without an initramfs are not known; a kernel from a package or image has them.
 func (s *subject) sources(ctx context.Context, jobs int) (devices.Sources, error) {
 	table, err := devices.ReadTable()

@@ -83,7 +83,7 @@ func (a *app) configTerminal(r plan.Request, shell bool) (*container.Terminal, e
 	asked := len(r.Sets)+len(r.Fragments) > 0
 	switch {
 	case asked && shell:
-		return nil, usagef("--shell and --set or --fragment exclude one another")
+		return nil, usagef("--shell cannot be used with --set or --fragment; leave out one of them")
 	case asked:
 		return nil, nil
 	}

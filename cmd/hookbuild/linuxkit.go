@@ -37,9 +37,9 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 		return r, usagef("--yaml %s describes the whole system; leave out the flavor and --template", strings.Join(c.StringSlice("yaml"), " "))
 	}
 	if kernel := c.String("kernel"); kernel == "latest" || kernel == "build" {
-		return r, usagef("--kernel %s names a flavor's kernel, and --yaml has no flavor; leave it out for the document's kernel, or give image:REF, deb:FILE or dir:DIR", kernel)
+		return r, usagef("--kernel %s names a flavor's kernel, and --yaml has no flavor; leave it out for the document's kernel, or use image:REF, deb:FILE or dir:DIR", kernel)
 	}
-	if err := refuseBuildFlags(c, "--yaml builds none; use --kernel with image:REF, deb:FILE or dir:DIR"); err != nil {
+	if err := refuseBuildFlags(c, "--yaml builds no kernel; use --kernel with image:REF, deb:FILE or dir:DIR"); err != nil {
 		return r, err
 	}
 	if choosesModules(c) && !c.IsSet("kernel") {
@@ -114,8 +114,7 @@ func fileName(text string) bool {
 	return text != "" && !strings.HasPrefix(text, ".") && !strings.ContainsAny(text, "/\x00\n")
 }
 
-// documentName returns --name, else the last file's name without what follows
-// its first dot.
+// documentName returns --name, or else the last file's name up to its first dot.
 func documentName(c *cli.Context) (string, error) {
 	name := c.String("name")
 	if name == "" {

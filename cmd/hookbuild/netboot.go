@@ -75,8 +75,8 @@ func (a *app) netbootServe(c *cli.Context) error {
 }
 
 // servePlan returns a plan that boots the machines from this host. The
-// distributions' iPXE calls itself "iPXE"; it gets the script too, because it
-// has no script of its own.
+// distributions' iPXE has the user class "iPXE". It gets the script too, because it
+// has no embedded script.
 func (a *app) servePlan(c *cli.Context) (*netboot.Plan, error) {
 	ip, err := netip.ParseAddr(c.String("ip"))
 	if err != nil {

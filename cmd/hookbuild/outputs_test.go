@@ -38,7 +38,7 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"a level of nothing":         {2, "no levels", all, []string{"--compression", "none", "--level", "1"}},
 		"no such template":           {3, "the templates are hook", all, []string{"--template", "nosuch"}},
 		"--out is a file":            {2, "is not a directory", all, []string{"--out", file}},
-		"two workers":                {2, "exclude one another", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
+		"two workers":                {2, "are mutually exclusive", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
 		"half a release":             {2, "not a release", all, []string{"--embed-from-bundle", "--eksa-version", "24", "--releases-url", "http://" + host + "/r"}},
 		"-o is a directory":          {2, "is a directory", embed, []string{"-o", dir}},
 		"-o in no directory":         {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
@@ -197,7 +197,7 @@ func TestWhatPullImagesLeftIsNamed(t *testing.T) {
 	p := newSmallProof(t)
 	site.WriteFile(t, filepath.Join(p.site.Dir, "images/hook-embedded/images/.keep"), "")
 	args := []string{"linuxkit", "hook-default-amd64", "--hook-dir", p.site.Dir, "--out", p.out}
-	const said = "images/hook-embedded/images of the checkout has what pull-images.sh left"
+	const said = "images/hook-embedded/images in the checkout has files from pull-images.sh"
 	kernel := filepath.Join(t.TempDir(), "kernel")
 	site.WriteFile(t, filepath.Join(kernel, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "CONFIG_RD_ZSTD=y\n")))
 	args = append(args, "--kernel", "dir:"+kernel)

@@ -58,7 +58,7 @@ func (a *app) runMachine(c *cli.Context) error {
 	a.note("kernel command line: %s", m.Cmdline)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
 	if err := cmd.Run(); err != nil {
-		return fault.Failedf("running %s on %q: %w; its own message is above", filepath.Base(cmd.Path), m.Kernel, err)
+		return fault.Failedf("running %s on %q: %w; its message is above", filepath.Base(cmd.Path), m.Kernel, err)
 	}
 	return nil
 }
@@ -109,8 +109,8 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	return m, nil
 }
 
-// built returns the manifest's entry for the flavor's artifacts in dir. If no
-// flavor was named, that of the last build for its architecture.
+// built returns the manifest's entry for the flavor's artifacts in dir or, if no
+// flavor was named, for the last build of its architecture.
 func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 	manifest, err := artifact.ReadManifest(filepath.Join(dir, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,7 +155,8 @@ func memoryFor(made artifact.Build) int {
 func leastRAM(r *size.Report) int64 { return 2*r.RAM + r.Compressed }
 
 // machineCmdline returns the kernel's command line: the Tinkerbell parameters that
-// build.sh passes, or the document's own from the file own, and then --append.
+// build.sh passes, or the document's command line in the file own, followed by
+// --append.
 func (a *app) machineCmdline(c *cli.Context, own string) (string, error) {
 	var words []string
 	var err error

@@ -15,8 +15,8 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// loadBundle loads the bundle that the flags name: a manifest, else a release, else
-// the release of the installed eksctl, else the latest one.
+// loadBundle loads the bundle that the flags name: a manifest, or else a release, or
+// else that of the installed eksctl, or else the latest release.
 func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	client, err := a.webClient(c)
 	if err != nil {
@@ -133,7 +133,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 // checkBundleFlags rejects contradictions before anything is fetched.
 func checkBundleFlags(c *cli.Context) error {
 	if c.IsSet("bundle") && c.IsSet("eksa-version") {
-		return usagef("--bundle and --eksa-version both name a bundle; give one of them")
+		return usagef("--bundle and --eksa-version both name a bundle; use one of them")
 	}
 	var worker []string
 	for _, name := range []string{"worker-from", "worker-image", "no-worker"} {
@@ -142,7 +142,7 @@ func checkBundleFlags(c *cli.Context) error {
 		}
 	}
 	if len(worker) > 1 {
-		return usagef("%s exclude one another; give one", strings.Join(worker, " and "))
+		return usagef("%s are mutually exclusive; use one of them", strings.Join(worker, " and "))
 	}
 	if version := c.String("eksa-version"); version != "" && !wholeVersion.MatchString(version) {
 		return usagef("--eksa-version %q is not a release such as v0.24.1", version)

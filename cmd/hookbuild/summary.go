@@ -35,8 +35,8 @@ func (w *warnings) all() []string {
 	return slices.Clone(w.texts)
 }
 
-// rememberer passes reports on and keeps the warnings, which the summary at the
-// end repeats: the first ones have scrolled away by then.
+// rememberer passes reports on and keeps the warnings. The summary at the end
+// repeats them, because the first may have scrolled away.
 type rememberer struct {
 	shown progress.Sink
 	kept  *warnings
@@ -50,7 +50,7 @@ func (r *rememberer) Report(e progress.Event) {
 	r.shown.Report(e)
 }
 
-// printResult shows what was published and what comes next, and prints the
+// printResult shows what was published and what to do next, and prints the
 // artifacts' paths.
 func (a *app) printResult(result artifact.Published, took time.Duration) error {
 	for _, f := range result.Artifacts {
@@ -79,7 +79,7 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 }
 
 // appendSummary adds a table of the artifacts to the job summary of GitHub
-// Actions, where there is one.
+// Actions, if there is one.
 func (a *app) appendSummary(result artifact.Published, took time.Duration) error {
 	path := a.getenv("GITHUB_STEP_SUMMARY")
 	if path == "" {

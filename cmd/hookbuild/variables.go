@@ -27,8 +27,8 @@ func knownVariables() []string {
 // architecture.
 const runnerPrefix = "CI_RUNNER_"
 
-// checkVariables rejects KEY=VALUE words that nothing reads: with a misspelled name
-// the build would be another one.
+// checkVariables rejects KEY=VALUE words that nothing reads, because a misspelled
+// variable would silently change the build.
 func checkVariables(variables map[string]string) error {
 	known := knownVariables()
 	for _, name := range slices.Sorted(maps.Keys(variables)) {

@@ -71,14 +71,15 @@ func (a *app) verify(c *cli.Context) error {
 	return nil
 }
 
-// proven is what was looked at, and with --boot what was seen of the boot.
+// proven is what verify prints: what was checked and, with --boot, what was seen of
+// the boot.
 type proven struct {
 	*verify.Report
 	Boot *verdict.Report `json:"boot,omitempty"`
 }
 
-// verifyRequest returns the request on the command line: a directory of artifacts,
-// or a kernel and an initramfs in either order.
+// verifyRequest returns the request on the command line, for a directory of
+// artifacts, or for a kernel and an initramfs in either order.
 func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 	arch, err := a.dockerArch(c)
 	if err != nil {
@@ -135,7 +136,7 @@ func (a *app) printProof(r proven, asJSON bool) error {
 			return err
 		}
 		for _, f := range r.Faults {
-			if _, err := fmt.Fprintf(w, "wrong: %s\n", f); err != nil {
+			if _, err := fmt.Fprintf(w, "problem: %s\n", f); err != nil {
 				return err
 			}
 		}

@@ -237,7 +237,7 @@ func TestVerifyWarnsOfContainerd(t *testing.T) {
 			}
 		}))
 		got := p.run(0, "verify", dir)
-		if warned := strings.Contains(got.stderr, test.path+" switches containerd-snapshotter on"); warned != test.warns {
+		if warned := strings.Contains(got.stderr, test.path+" enables containerd-snapshotter"); warned != test.warns {
 			t.Errorf("%s with %s: it warns: %t\n%s", test.path, test.content, warned, got.stderr)
 		}
 	}
@@ -267,25 +267,25 @@ func TestVerifyFinds(t *testing.T) {
 	}{
 		"a byte of the initramfs": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b })
-		}, []string{"are not those in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
+		}, []string{"unlike in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
 		"a cut initramfs": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { return b[:len(b)-100] })
-		}, []string{"are not those in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
-		"no vmlinuz":   {remove("vmlinuz-x86_64"), []string{"vmlinuz-x86_64: it is missing"}},
-		"no initramfs": {remove("initramfs-x86_64"), []string{"initramfs-x86_64: it is missing"}},
-		"no manifest":  {remove("manifest.json"), []string{"manifest.json: it is missing"}},
-		"no checksums": {remove("checksums.txt"), []string{"checksums.txt: it is missing"}},
+		}, []string{"unlike in checksums.txt and manifest.json", "initramfs-x86_64: unpacking "}},
+		"no vmlinuz":   {remove("vmlinuz-x86_64"), []string{"vmlinuz-x86_64: it does not exist"}},
+		"no initramfs": {remove("initramfs-x86_64"), []string{"initramfs-x86_64: it does not exist"}},
+		"no manifest":  {remove("manifest.json"), []string{"manifest.json: it does not exist"}},
+		"no checksums": {remove("checksums.txt"), []string{"checksums.txt: it does not exist"}},
 		"a directory": {func(t *testing.T, dir string) {
 			remove("vmlinuz-x86_64")(t, dir)
 			site.WriteFile(t, dir+"/vmlinuz-x86_64/x", "")
-		}, []string{"vmlinuz-x86_64: it is no file"}},
+		}, []string{"vmlinuz-x86_64: it is not a regular file"}},
 		"extra vmlinuz": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/vmlinuz-latest-lts-x86_64", "MZ") }, []string{"vmlinuz-latest-lts-x86_64: neither checksums.txt nor manifest.json names it"}},
 		"extra initramfs": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/initramfs-aarch64", "x") }, []string{
 			"initramfs-aarch64: neither", "initramfs-aarch64: unpacking",
 		}},
 		"a damaged sum": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "checksums.txt"), func(b []byte) []byte { b[0] = 'x'; return b })
-		}, []string{"checksums.txt: line 1 is not a SHA-512 sum", "initramfs-x86_64: manifest.json names it, and checksums.txt does not"}},
+		}, []string{"checksums.txt: line 1 is not a SHA-512 checksum", "initramfs-x86_64: manifest.json lists it, but checksums.txt does not"}},
 		"paths in checksums": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "checksums.txt"), func(b []byte) []byte {
 				return append(b, strings.Repeat("0", 128)+"  ../../etc/passwd\n\n\n"...)
@@ -293,8 +293,8 @@ func TestVerifyFinds(t *testing.T) {
 		}, []string{"checksums.txt: line 4 and 2 others are not"}},
 		"a broken manifest": {func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, "manifest.json"), func([]byte) []byte { return []byte("{") })
-		}, []string{"manifest.json: reading the manifest", "manifest.json: its 1 bytes"}},
-		"another size in the manifest": {recorded(func(r *artifact.Build) { r.Artifacts[0].Size++ }), []string{"are not those in manifest.json"}},
+		}, []string{"manifest.json: reading the manifest", "manifest.json: it has 1 bytes"}},
+		"another size in the manifest": {recorded(func(r *artifact.Build) { r.Artifacts[0].Size++ }), []string{"unlike in manifest.json"}},
 		"another image in the manifest": {recorded(func(r *artifact.Build) { r.Embedded[0].ID = "sha256:0" }), []string{
 			"the image 127.0.0.1/embedded/cexec:latest is sha256:",
 		}},
@@ -303,11 +303,11 @@ func TestVerifyFinds(t *testing.T) {
 			change(t, filepath.Join(dir, "manifest.json"), func(b []byte) []byte {
 				return []byte(strings.ReplaceAll(string(b), `"vmlinuz-x86_64"`, `"../vmlinuz"`))
 			})
-		}, []string{`manifest.json: it names "../vmlinuz"`, "manifest.json: its "}},
+		}, []string{`manifest.json: it lists "../vmlinuz"`, "manifest.json: it has "}},
 		"a manifest of nothing": {func(t *testing.T, dir string) {
 			t.Helper()
 			change(t, filepath.Join(dir, "manifest.json"), func([]byte) []byte { return []byte("{}") })
-		}, []string{"manifest.json: it tells of no build", "manifest.json: its 2 bytes"}},
+		}, []string{"manifest.json: it lists no builds", "manifest.json: it has 2 bytes"}},
 		"another kernel": {sealed(func(t *testing.T, dir string) {
 			site.WriteFile(t, dir+"/vmlinuz-x86_64", string(kerneltest.BzImage(t, "6.6.2", "")))
 		}), []string{"vmlinuz-x86_64: reading the kernel"}},
@@ -317,7 +317,7 @@ func TestVerifyFinds(t *testing.T) {
 			if err := syscall.Mkfifo(filepath.Join(dir, "initramfs-x86_64"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"initramfs-x86_64: it is no file"}},
+		}, []string{"initramfs-x86_64: it is not a regular file"}},
 		"no file and no name": {func(t *testing.T, dir string) {
 			t.Helper()
 			if err := os.Symlink("nowhere", filepath.Join(dir, "initramfs-aarch64")); err != nil {
@@ -343,7 +343,7 @@ func TestVerifyFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { return append(b, more.String()...) })
-		}), []string{`the kernel drops "etc" without a word: a directory that is not empty`}},
+		}), []string{`the kernel silently drops "etc": a directory that is not empty`}},
 		"no init": {repacked(without("init")), []string{"initramfs-x86_64: it has no /init"}},
 		"an init that is no program": {repacked(func(t *testing.T, tree *initramfs.Tree) {
 			t.Helper()
@@ -361,13 +361,13 @@ func TestVerifyFinds(t *testing.T) {
 			}
 		}), []string{"the kernel is 6.6.1 and its modules are for 6.6.9"}},
 		"a dead layer": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "/diff/bin/cexec") })), []string{"embedded image 127.0.0.1/embedded/cexec:latest: the layer cannot be put together as it was"}},
-		"no images":    {repacked(without("etc/embedded-images")), []string{"initramfs-x86_64: it has no images on board, and manifest.json names 1"}},
+		"no images":    {repacked(without("etc/embedded-images")), []string{"initramfs-x86_64: it has no embedded images, but manifest.json lists 1"}},
 		"no names": {repacked(func(t *testing.T, tree *initramfs.Tree) {
 			names, _ := tree.Lookup("etc/embedded-images/image/overlay2/repositories.json")
 			if err := tree.Add(initramfs.BytesFile(names.Path, []byte(`{"Repositories":{}}`), names.ModTime)); err != nil {
 				t.Fatal(err)
 			}
-		}), []string{"the image 127.0.0.1/embedded/cexec:latest, which manifest.json names, is not on board; on board are none"}},
+		}), []string{"the image 127.0.0.1/embedded/cexec:latest, which manifest.json lists, is not embedded (embedded: none)"}},
 		"a broken store": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "repositories.json") })), []string{"reading the images embedded in"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -389,7 +389,7 @@ func TestVerifyFinds(t *testing.T) {
 		dir := p.spoiled(t, repacked(without("init")))
 		remove("vmlinuz-x86_64")(t, dir)
 		got := p.run(3, "verify", dir)
-		if strings.Count(got.stdout, "wrong: ") != 2 || !strings.Contains(got.stderr, "2 problems: vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
+		if strings.Count(got.stdout, "problem: ") != 2 || !strings.Contains(got.stderr, "2 problems: vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
 			t.Errorf("it says\n%s%s", got.stdout, got.stderr)
 		}
 	})
@@ -406,8 +406,8 @@ func (p proof) templates(t *testing.T) {
 	r := p.findings(t, 3, p.out, "--template", good, "--template", bad, "--template", broken, "--template", filepath.Join(dir, "none.yaml"))
 	want(t, []string{fmt.Sprint(len(r.Faults)), fmt.Sprint(len(r.Actions))}, "4", "4")
 	for i, said := range []string{
-		`bad.yaml:8: task "install", action "go": its image 127.0.0.1/embedded/cexec:v1 is not in initramfs-x86_64; on board are 127.0.0.1/embedded/cexec:latest; embed it`,
-		`bad.yaml:9: task "install", action "fly": its image {{...}}/y is known only`,
+		`bad.yaml:8: task "install", action "go": its image 127.0.0.1/embedded/cexec:v1 is not in initramfs-x86_64 (embedded: 127.0.0.1/embedded/cexec:latest); embed it`,
+		`bad.yaml:9: task "install", action "fly": its image {{...}}/y is a placeholder`,
 		"broken.yaml: reading the actions of", "none.yaml: reading the actions of",
 	} {
 		if !strings.Contains(r.Faults[i].String(), said) {

@@ -25,7 +25,7 @@ import (
 	"hookbuild/machine/verdict"
 )
 
-// bootFlags are those that --boot makes sense of.
+// bootFlags returns the flags that apply only with --boot.
 func bootFlags() []cli.Flag {
 	const limit = 10 * time.Minute
 	return []cli.Flag{
@@ -35,21 +35,21 @@ func bootFlags() []cli.Flag {
 		&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
 		&cli.StringFlag{Name: "accel", Value: "auto", Usage: "use QEMU's accelerator `NAME`: auto uses kvm if a machine runs with it within 5 s, else tcg"},
 		&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
-		&cli.DurationFlag{Name: "timeout", Value: limit, Usage: "look at the machine for at most `DURATION`"},
+		&cli.DurationFlag{Name: "timeout", Value: limit, Usage: "watch the boot for at most `DURATION`"},
 		&cli.StringSliceFlag{Name: "require", Value: cli.NewStringSlice(required()...), Usage: "require the `CHECK` to pass: " + strings.Join(verdict.Names(), ", ") + " (repeatable, or with commas)"},
 		&cli.StringFlag{Name: "junit", Usage: "write the verdict of the boot as JUnit XML to `FILE`"},
 		&cli.StringFlag{Name: "console", Usage: "write what the machine's serial console shows to `FILE`"},
 	}
 }
 
-// required are the checks that every HookOS passes in the machine that it is
-// given. The worker's call implies the others.
+// required returns the checks that must pass by default. Every HookOS passes them
+// on the emulated machine. The worker's call implies the others.
 func required() []string {
 	return []string{verdict.Kernel, verdict.Init, verdict.Disk, verdict.NIC, verdict.Worker}
 }
 
-// checkBootFlags refuses options that do nothing without --boot, and values that
-// cannot be, before anything is read.
+// checkBootFlags rejects options that have no effect without --boot, and invalid
+// values, before anything is read.
 func checkBootFlags(c *cli.Context) error {
 	if !c.Bool("boot") {
 		for _, f := range bootFlags() {
@@ -60,7 +60,7 @@ func checkBootFlags(c *cli.Context) error {
 		return nil
 	}
 	if c.Int("ram") < 0 || c.Duration("timeout") <= 0 {
-		return usagef("--ram %d, --timeout %s: a machine needs some of both", c.Int("ram"), c.Duration("timeout"))
+		return usagef("--ram %d, --timeout %s: use positive values", c.Int("ram"), c.Duration("timeout"))
 	}
 	for _, name := range c.StringSlice("require") {
 		if !slices.Contains(verdict.Names(), name) {
@@ -78,7 +78,8 @@ func checkBootFlags(c *cli.Context) error {
 	return nil
 }
 
-// boot boots what report proved to be sound and returns what was seen.
+// boot boots the artifacts that proof found no problems in, and returns what was
+// seen of the boot.
 func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *verdict.Report, err error) {
 	m, err := bootMachine(c, r, proof)
 	if err != nil {
@@ -107,8 +108,8 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	return report, nil
 }
 
-// bootMachine returns the machine that boots the pair of r, or the artifacts of
-// its directory that were built last for the architecture.
+// bootMachine returns the machine that boots the pair in r or, for a directory,
+// the artifacts that were built last for the architecture.
 func bootMachine(c *cli.Context, r verify.Request, proof *verify.Report) (machine.Machine, error) {
 	const least = 2048
 	m := machine.Machine{
@@ -154,8 +155,8 @@ func bootMachine(c *cli.Context, r verify.Request, proof *verify.Report) (machin
 	return m, nil
 }
 
-// workerOnBoard returns the name of the worker's image that the machine is told:
-// TINK_WORKER_IMAGE, else the one on board, else build.sh's.
+// workerOnBoard returns the name of the worker's image for the machine:
+// TINK_WORKER_IMAGE, or else the embedded one, or else build.sh's default.
 func (a *app) workerOnBoard(proof *verify.Report) string {
 	if image := a.variable("TINK_WORKER_IMAGE"); image != "" {
 		return image
@@ -175,7 +176,8 @@ func (a *app) workerOnBoard(proof *verify.Report) string {
 	return orDefault(found, defaultWorkerImage)
 }
 
-// notBooted ends the message about artifacts that are not booted.
+// notBooted returns the end of the message about artifacts with problems: with
+// --boot, it says that they were not booted.
 func notBooted(c *cli.Context) string {
 	if c.Bool("boot") {
 		return "; they were not booted"
@@ -183,8 +185,8 @@ func notBooted(c *cli.Context) string {
 	return ""
 }
 
-// bootFailed returns the error about a boot in which required things were not
-// seen, or something failed.
+// bootFailed returns an error if a check failed, or a required one was not seen to
+// pass.
 func bootFailed(r *verdict.Report) error {
 	var said []string
 	for _, c := range r.Bad() {
@@ -196,7 +198,7 @@ func bootFailed(r *verdict.Report) error {
 	return fault.Failedf("booting in QEMU: %s: %s; standard output has each check and the console's last lines", r.End, strings.Join(said, "; "))
 }
 
-// printBoot writes the checks of a boot. The table's Flush tells of all errors.
+// printBoot writes the checks of a boot. The table's Flush returns all errors.
 func printBoot(w io.Writer, r *verdict.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(table, "boot\t%s\t%d MiB, %.1f s: %s\n", r.Machine, r.MemoryMB, r.Seconds, r.End)

@@ -50,7 +50,7 @@ func newVersionCommand(a *app) *cli.Command {
 	}
 }
 
-// identityOf returns what Go's linker recorded.
+// identityOf returns the identity that Go's linker recorded.
 func identityOf(info *debug.BuildInfo, ok bool) identity {
 	id := identity{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if !ok {

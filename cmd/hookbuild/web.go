@@ -7,7 +7,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// webClient returns the client for all that this command fetches.
+// webClient returns the client for everything that this command fetches.
 func (a *app) webClient(c *cli.Context) (*web.Client, error) {
 	if a.web != nil {
 		return a.web, nil
