@@ -10,63 +10,63 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Action is a step of a machine's installation. It runs in a container of the
-// image, which a site without internet has on board or not at all.
+// Action is a step of a machine's installation. It runs in a container of its
+// image, which must be embedded at a site without internet access.
 type Action struct {
 	Line int    `json:"line"` // in the file
 	Task string `json:"task"`
 	Name string `json:"action"`
-	// Image is as it is written, "" when there is none. What Tinkerbell fills in
-	// when it knows the machine is "{{...}}".
+	// Image is the image as written, or "" if there is none. Expressions, which
+	// Tinkerbell evaluates for each machine, are replaced by "{{...}}".
 	Image string `json:"image"`
 }
 
-// Template is a reference to an object that holds actions, or the object.
+// Template is an object with actions, or a reference to one.
 type Template struct {
 	Line int // in the file
 	// Kind is Template or TinkerbellTemplateConfig.
 	Kind, Name string
-	// Of is the object that refers to it, such as "TinkerbellMachineConfig cp".
+	// Of is the object that has the reference, such as "TinkerbellMachineConfig cp".
 	Of string
 }
 
-// Actions is what a file says about the actions of machines.
+// Actions lists the actions in a file.
 type Actions struct {
 	All []Action
-	// Templates are the named templates in the file, Refs those that its
+	// Templates are the named templates in the file. Refs are those that its
 	// objects refer to, in this file or another.
 	Templates, Refs []Template
-	// Cluster reports whether it is a cluster specification of EKS Anywhere,
+	// Cluster reports whether the file is a cluster specification of EKS Anywhere,
 	// whose machines run Tinkerbell's worker.
 	Cluster bool
 }
 
-// Worker is the name under which EKS Anywhere's machines look for Tinkerbell's
-// worker on board.
+// Worker is the name of Tinkerbell's embedded worker for EKS Anywhere's machines.
 const Worker = embedPrefix + "tink-worker"
 
 // Kinds of objects that say which actions a machine runs.
 const (
-	// Tinkerbell's template: spec.data in v1alpha1, spec.actions in v1alpha2.
+	// Tinkerbell's template has spec.data in v1alpha1, spec.actions in v1alpha2.
 	kindTemplate = "Template"
 	kindWorkflow = "Workflow" // refers to a template
-	// EKS Anywhere's.
+	// Objects of EKS Anywhere.
 	kindTemplateConfig   = "TinkerbellTemplateConfig"
 	kindMachineConfig    = "TinkerbellMachineConfig"
 	kindDatacenterConfig = "TinkerbellDatacenterConfig"
-	// The Cluster API provider's; templateOverride is a template.
+	// Objects of the Cluster API provider, whose templateOverride is a template.
 	kindMachine         = "TinkerbellMachine"
 	kindMachineTemplate = "TinkerbellMachineTemplate"
-	kindList            = "List" // what kubectl prints of several objects
+	kindList            = "List" // kubectl's output for several objects
 )
 
-// maxActions is far more than a machine's installation has.
+// maxActions is the limit, far more than a machine's installation has.
 const maxActions = 10_000
 
-// ReadActions lists the actions in a file: a Tinkerbell template, alone or in an
-// object of kind Template, or a cluster specification of EKS Anywhere. A
-// machine of the latter that names no template gets one of EKS Anywhere's own.
-// Objects of the Cluster API provider are read for their templateOverride.
+// ReadActions returns the actions in a file: a Tinkerbell template, alone or in an
+// object of kind Template, or a cluster specification of EKS Anywhere. In the
+// latter, a machine without a template has the actions of EKS Anywhere's default.
+// ReadActions also reads the templateOverride of objects of the Cluster API
+// provider.
 func ReadActions(name string) (*Actions, error) {
 	data, err := readFile(name)
 	if err == nil {
@@ -91,15 +91,16 @@ func parseActions(data []byte) (*Actions, error) {
 		}
 	}
 	if len(r.All)+len(r.Refs) == 0 {
-		return nil, fmt.Errorf("it has no actions: neither tasks with actions nor an object of kind %s that has or names some; give a Tinkerbell template or the cluster specification",
+		return nil, fmt.Errorf("it has no actions: neither tasks with actions nor an object of kind %s with actions or a reference to a template; name a Tinkerbell template or the cluster specification",
 			strings.Join([]string{kindTemplate, kindWorkflow, kindTemplateConfig, kindMachineConfig, kindMachine, kindMachineTemplate}, ", "))
 	}
 	return &r.Actions, nil
 }
 
-// A template is text for Go's text/template before it is YAML. Its expressions
-// cannot be evaluated without the machine, so both ways of an "if" count, and
-// what stands for a value becomes a character of no other meaning.
+// A template is input for Go's text/template before it is YAML. Its expressions
+// cannot be evaluated without the machine. So lines with only expressions are
+// removed, which keeps both branches of an "if", and an expression within a value is
+// replaced by a private-use character.
 var (
 	controlLine = regexp.MustCompile(`(?m)^[ \t]*(\{\{[^\n]*?\}\}[ \t]*)+\r?$`)
 	expression  = regexp.MustCompile(`\{\{[^\n]*?\}\}`)
@@ -111,7 +112,7 @@ func withoutExpressions(text string) string {
 	return expression.ReplaceAllString(controlLine.ReplaceAllString(text, ""), filledIn)
 }
 
-// asWritten is a value for people to read.
+// asWritten returns a value in a form for messages.
 func asWritten(value string) string { return strings.ReplaceAll(value, filledIn, "{{...}}") }
 
 type actionReader struct{ Actions }
@@ -195,21 +196,22 @@ func (r *actionReader) actions(task *yaml.Node) error {
 			})
 		}
 		if len(r.All) > maxActions {
-			return fmt.Errorf("it has more than %d actions; check where it was taken from", maxActions)
+			return fmt.Errorf("it has more than %d actions; check its origin", maxActions)
 		}
 	}
 	return nil
 }
 
-// define notes the template that an object is.
+// define records that an object is a template.
 func (r *actionReader) define(n *yaml.Node) {
 	r.Templates = append(r.Templates, Template{Line: n.Line, Kind: text(n, "kind"), Name: text(n, "metadata", "name")})
 }
 
-// refer notes the template that an object names; it reports whether it does.
+// refer records the template that an object refers to, and reports whether there is
+// one.
 func (r *actionReader) refer(n *yaml.Node, kind string) bool {
 	for _, ref := range values(n, "spec", "templateRef") {
-		name := ref.Value // v1alpha1's Workflow has the name alone
+		name := ref.Value // v1alpha1's Workflow has only the name
 		if ref.Kind == yaml.MappingNode {
 			name = text(ref, "name")
 		}
@@ -222,7 +224,7 @@ func (r *actionReader) refer(n *yaml.Node, kind string) bool {
 	return false
 }
 
-// workflow reads a Workflow: it refers to a template, or has its tasks.
+// workflow reads a Workflow, which refers to a template or has tasks.
 func (r *actionReader) workflow(n *yaml.Node) error {
 	r.refer(n, kindTemplate)
 	for _, spec := range values(n, "spec") {
@@ -236,9 +238,9 @@ func (r *actionReader) workflow(n *yaml.Node) error {
 	return nil
 }
 
-// machine reads a TinkerbellMachineConfig. Without a template of the user's it
-// gets EKS Anywhere's for its operating system; all of them use these images,
-// since v0.21 by these names.
+// machine reads a TinkerbellMachineConfig. Without the user's template it gets EKS
+// Anywhere's default for its operating system. All of those use these images, since
+// v0.21 under these names.
 func (r *actionReader) machine(n *yaml.Node) error {
 	if r.refer(n, kindTemplateConfig) {
 		return nil
@@ -251,8 +253,8 @@ func (r *actionReader) machine(n *yaml.Node) error {
 	return nil
 }
 
-// values gives what stands at a path of keys, every time that it is there: an
-// "if" and its "else" may both give one.
+// values returns the values at a path of keys. There may be several, from both
+// branches of an "if".
 func values(n *yaml.Node, keys ...string) []*yaml.Node {
 	at := []*yaml.Node{resolved(n)}
 	for _, key := range keys {
@@ -290,7 +292,7 @@ func under(n *yaml.Node, key string) []*yaml.Node {
 	return own
 }
 
-// items gives the elements of lists.
+// items returns the elements of lists.
 func items(lists []*yaml.Node) []*yaml.Node {
 	var all []*yaml.Node
 	for _, list := range lists {
@@ -304,7 +306,7 @@ func items(lists []*yaml.Node) []*yaml.Node {
 	return all
 }
 
-// text is the first value at a path of keys.
+// text returns the first value at a path of keys, or "".
 func text(n *yaml.Node, keys ...string) string {
 	found := values(n, keys...)
 	if len(found) == 0 {
@@ -313,7 +315,7 @@ func text(n *yaml.Node, keys ...string) string {
 	return asWritten(found[0].Value)
 }
 
-// resolved follows an alias.
+// resolved returns the node that n is an alias of, or n.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

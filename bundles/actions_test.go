@@ -114,7 +114,8 @@ metadata: {name: mine}
 	}
 }
 
-// The line is the file's, also of a template inside of an object.
+// TestLinesOfActions checks that lines count from the beginning of the file, in a
+// template within an object too.
 func TestLinesOfActions(t *testing.T) {
 	text := "kind: Template\nspec:\n  data: |\n" + indented(plainTemplate)
 	all, err := parseActions([]byte(text))
@@ -123,7 +124,7 @@ func TestLinesOfActions(t *testing.T) {
 	}
 	for _, a := range all.All {
 		if line := strings.Split(text, "\n")[a.Line-1]; !strings.Contains(line, "image:") {
-			t.Errorf("%s is said to be in %q", a.Image, line)
+			t.Errorf("%s: the line is %q", a.Image, line)
 		}
 	}
 }

@@ -1,18 +1,17 @@
-// Package bundles knows EKS Anywhere's manifests: which bundle belongs to a
+// Package bundles reads EKS Anywhere's manifests: which bundle belongs to a
 // release, and which images and HookOS files a bundle names for bare metal. It
 // also reads and writes images.txt, the older list of images to embed, and reads
 // which images the templates of machines use.
 //
-// The way through it is
-//
-//	Resolver.Load(Ref)  a file, URL, version or eksctl's words -> *Bundle
-//	Bundle.Images       the action images with the names they have at boot
+//	Resolver.Load(Ref)  a file, URL, version or eksctl's output -> *Bundle
+//	Bundle.Images       the action images with their names at boot
 //	Bundle.Hook         the published HookOS files
 //	Bundle.VerifySignature
-//	ReadActions         a template or cluster specification -> []Action
+//	ReadActions         a template or cluster specification -> *Actions
+//	ReadCluster         a cluster specification -> *Cluster
 //
-// It is strict about what a manifest is (its kind) and lenient about keys that
-// it does not know: newer releases add some. No image is fetched here.
+// It checks the kind of a manifest, but ignores keys that it does not know, because
+// newer releases add some. It fetches no images.
 package bundles
 
 import (
@@ -38,15 +37,15 @@ const (
 // Bundle is a manifest of kind Bundles: the images and files of one EKS
 // Anywhere release.
 type Bundle struct {
-	// Origin is the file or URL that it was read from, for messages.
+	// Origin is the manifest's file or URL, for messages.
 	Origin string
 	// SHA256 is the manifest's own digest: "sha256:...".
 	SHA256 string
 	doc    document
 }
 
-// Parse reads a bundle manifest. Origin names it in errors. What is not a
-// Bundles manifest is refused with a word on what it is instead.
+// Parse reads a bundle manifest. Origin names it in errors. If data is not a Bundles
+// manifest, the error says what it is instead.
 func Parse(data []byte, origin string) (*Bundle, error) {
 	b := &Bundle{Origin: origin, SHA256: digest.OfBytes(data)}
 	if err := b.parse(data); err != nil {
@@ -70,13 +69,13 @@ func (b *Bundle) parse(data []byte) error {
 		return err
 	}
 	if len(b.doc.Spec.VersionsBundles) == 0 {
-		return fmt.Errorf("its spec.versionsBundles is empty: it names no image; get the manifest again from its bundleManifestUrl")
+		return fmt.Errorf("its spec.versionsBundles is empty, so it names no images; download the manifest again from its bundleManifestUrl")
 	}
 	return nil
 }
 
-// checkComplete recognises a manifest that breaks off between two lines, where
-// what is left is valid. Those that AWS's tools write begin with a creation
+// checkComplete returns an error for a manifest that was truncated between two lines
+// and is still valid YAML. Manifests that AWS's tools write begin with a creation
 // time, even if it is null, and end with a status.
 func checkComplete(root *yaml.Node) error {
 	var keys struct {
@@ -87,17 +86,17 @@ func checkComplete(root *yaml.Node) error {
 		return err
 	}
 	if _, written := keys.Metadata["creationTimestamp"]; written && keys.Status == nil {
-		return errors.New("it breaks off: it has a metadata.creationTimestamp and no status at its end; get the complete manifest again from its bundleManifestUrl")
+		return errors.New("it is truncated: it has a metadata.creationTimestamp but no status at its end; download the manifest again from its bundleManifestUrl")
 	}
 	return nil
 }
 
-// Number is the bundle's number, which grows with the date of release; 0 when
-// the manifest has none.
+// Number returns the bundle's number, which increases with each release, or 0 if the
+// manifest has none.
 func (b *Bundle) Number() int { return b.doc.Spec.Number }
 
-// Release is the EKS Anywhere release that the bundle is for ("v0.22.3"), ""
-// when the manifest does not name exactly one.
+// Release returns the EKS Anywhere release that the bundle is for, such as "v0.22.3",
+// or "" if the manifest does not name exactly one.
 func (b *Bundle) Release() string {
 	if b.doc.Spec.CLIMinVersion != b.doc.Spec.CLIMaxVersion {
 		return ""
@@ -105,7 +104,7 @@ func (b *Bundle) Release() string {
 	return b.doc.Spec.CLIMinVersion
 }
 
-// KubeVersions lists the Kubernetes versions of the bundle in its own order.
+// KubeVersions returns the Kubernetes versions of the bundle in the manifest's order.
 func (b *Bundle) KubeVersions() []string {
 	var all []string
 	for _, v := range b.doc.Spec.VersionsBundles {
@@ -114,7 +113,7 @@ func (b *Bundle) KubeVersions() []string {
 	return all
 }
 
-// String is the bundle in a message: "bundle 124 (EKS Anywhere v0.26.1)".
+// String returns the bundle's name in messages: "bundle 124 (EKS Anywhere v0.26.1)".
 func (b *Bundle) String() string {
 	name := "bundle " + b.Origin
 	if b.Number() != 0 {
@@ -126,13 +125,13 @@ func (b *Bundle) String() string {
 	return name
 }
 
-// header is what every manifest begins with.
+// header is the beginning of every manifest.
 type header struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string `yaml:"kind"`
 }
 
-// of tells whether the header is that of an EKS Anywhere object of this kind.
+// of reports whether the header is that of an EKS Anywhere object of this kind.
 func (h header) of(kind string) bool {
 	return h.Kind == kind && strings.HasPrefix(h.APIVersion, group+"/")
 }

@@ -65,8 +65,8 @@ func TestParsePublishedOfOtherKinds(t *testing.T) {
 	wantError(t, err, "kind is Bundles", "not the list of releases")
 }
 
-// TestParseIsLenient takes what EKS Anywhere takes: unknown keys, JSON, a
-// byte order mark, an unquoted version, an empty second document.
+// TestParseIsLenient parses what EKS Anywhere accepts: unknown keys, a byte order
+// mark, an unquoted version, an empty second document.
 func TestParseIsLenient(t *testing.T) {
 	plain := maker{worker: "r.example/tink-worker:1"}.text()
 	for name, text := range map[string]string{
@@ -91,7 +91,7 @@ func TestParseIsLenient(t *testing.T) {
 	}
 }
 
-// TestBombs feeds manifests that are small but would grow.
+// TestBombs parses small manifests that expand to a large amount of memory.
 func TestBombs(t *testing.T) {
 	const head = "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Bundles\n"
 	laughs := head + "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
@@ -148,8 +148,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestManifestThatBreaksOff cuts a manifest at every line.
-func TestManifestThatBreaksOff(t *testing.T) {
+// TestTruncatedManifest truncates a manifest at every line.
+func TestTruncatedManifest(t *testing.T) {
 	whole := strings.Replace(maker{release: "v0.24.1"}.text(), "metadata:\n", "metadata:\n  creationTimestamp: null\n", 1) + "status: {}\n"
 	if _, err := Parse([]byte(whole), "whole"); err != nil {
 		t.Fatal(err)
@@ -161,10 +161,11 @@ func TestManifestThatBreaksOff(t *testing.T) {
 		}
 	}
 	_, err := Parse([]byte(strings.TrimSuffix(whole, "status: {}\n")), "cut")
-	wantError(t, err, "cut", "it breaks off", "again")
+	wantError(t, err, "cut", "it is truncated", "again")
 }
 
-// A release that has its worker in the manifest is not told about later ones.
+// TestMissingWorkerOfAnOlderRelease checks that the message about newer releases is
+// only for them.
 func TestMissingWorkerOfAnOlderRelease(t *testing.T) {
 	for release, later := range map[string]bool{"v0.24.3": false, "v0.22.0": false, "v0.25.0": true, "v0.26.1": true} {
 		b := maker{release: release}.parse(t)

@@ -14,32 +14,32 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Cluster is what a cluster specification of EKS Anywhere says about the HookOS
-// of its machines.
+// Cluster is the part of an EKS Anywhere cluster specification that is about the
+// HookOS of its machines.
 type Cluster struct {
 	File, Name string
-	// Version is the release of EKS Anywhere, such as "v0.24.1"; "" where the
-	// specification does not say it.
+	// Version is the release of EKS Anywhere, such as "v0.24.1", or "" if the
+	// specification does not have it.
 	Version string
-	// Registry is the registry mirror; nil where there is none.
+	// Registry is the registry mirror, or nil if there is none.
 	Registry *RegistryMirror
-	// Proxy is nil where there is none.
+	// Proxy is nil if there is none.
 	Proxy *Proxy
-	// Actions are those of its TinkerbellTemplateConfigs.
+	// Actions are the actions of its TinkerbellTemplateConfigs.
 	Actions []Action
 }
 
 // RegistryMirror is a registryMirrorConfiguration.
 type RegistryMirror struct {
-	// Host is host:port.
+	// Host has the form host:port.
 	Host string
-	// Mirrors say which registries it stands in for.
+	// Mirrors are the registries that it mirrors.
 	Mirrors []Mirror
-	// CA is a certificate authority in PEM form, "" for none.
+	// CA is a certificate authority in PEM format, or "".
 	CA string
-	// Authenticate means that it wants a user name and a password.
+	// Authenticate reports whether it requires a user name and a password.
 	Authenticate bool
-	// Unverified means that its certificate is not checked.
+	// Unverified reports whether its certificate must not be checked.
 	Unverified bool
 }
 
@@ -49,8 +49,7 @@ type Proxy struct {
 	None        []string
 }
 
-// clusterRegistry is the registry that a mirror without ociNamespaces stands in
-// for.
+// clusterRegistry is the registry that a mirror without ociNamespaces mirrors.
 const clusterRegistry = "public.ecr.aws"
 
 // ReadCluster reads a cluster specification. It may hold several objects, one
@@ -83,7 +82,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 			}
 		case kind == "Cluster" && strings.HasPrefix(text(d, "apiVersion"), group+"/"):
 			if c != nil {
-				return nil, fmt.Errorf("line %d: it has a second Cluster, after %q; give the specification of one", d.Line, c.Name)
+				return nil, fmt.Errorf("line %d: it has a second Cluster, after %q; name the specification of one cluster", d.Line, c.Name)
 			}
 			if c, err = readClusterObject(d); err != nil {
 				return nil, err
@@ -91,7 +90,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 		}
 	}
 	if c == nil {
-		return nil, fmt.Errorf("it has no object of kind Cluster with apiVersion %s/...; give the file of `eksctl anywhere create cluster -f`", group)
+		return nil, fmt.Errorf("it has no object of kind Cluster with apiVersion %s/...; name the file of `eksctl anywhere create cluster -f`", group)
 	}
 	c.Actions = actions.All
 	return c, nil
@@ -103,13 +102,13 @@ type field struct {
 	*yaml.Node
 }
 
-// errorf names the line and the key.
+// errorf returns an error with the field's line and path.
 func (f field) errorf(format string, args ...any) error {
 	return fmt.Errorf("line %d: %s: %w", f.Line, f.path, fmt.Errorf(format, args...))
 }
 
-// get returns the field below f, nil where it is absent or null. A key that is
-// written twice is an error.
+// get returns the field below f, or nil if it is absent or null. A repeated key is an
+// error.
 func (f field) get(key string) (*field, error) {
 	if f.Kind != yaml.MappingNode {
 		return nil, f.errorf("it is not a mapping of keys to values")
@@ -119,12 +118,12 @@ func (f field) get(key string) (*field, error) {
 	case len(found) == 0, len(found) == 1 && found[0].Tag == "!!null":
 		return nil, nil
 	case len(found) > 1:
-		return nil, field{f.path + "." + key, found[1]}.errorf("it is written twice, first in line %d", found[0].Line)
+		return nil, field{f.path + "." + key, found[1]}.errorf("the key is repeated; it is on line %d already", found[0].Line)
 	}
 	return &field{f.path + "." + key, found[0]}, nil
 }
 
-// text returns the scalar below f as it is written, "" where it is absent.
+// text returns the scalar below f as written, or "" if it is absent.
 func (f field) text(key string) (string, *field, error) {
 	v, err := f.get(key)
 	if err != nil || v == nil {
@@ -148,7 +147,7 @@ func (f field) truth(key string) (bool, error) {
 	return b, nil
 }
 
-// list returns the elements below f, nil where it is absent.
+// list returns the elements below f, or nil if it is absent.
 func (f field) list(key string) ([]field, error) {
 	v, err := f.get(key)
 	if err != nil || v == nil {
@@ -213,7 +212,7 @@ func readRegistry(spec *field) (*RegistryMirror, error) {
 	return m, err
 }
 
-// readEndpoint returns host:port; the default port is EKS Anywhere's.
+// readEndpoint returns host:port. The default port is EKS Anywhere's.
 func readEndpoint(at *field) (string, error) {
 	host, where, err := at.text("endpoint")
 	if err != nil {
@@ -223,7 +222,7 @@ func readEndpoint(at *field) (string, error) {
 		return "", at.errorf("it has no endpoint; write the mirror's host name or address")
 	}
 	if strings.ContainsAny(host, "/ @") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
-		return "", where.errorf("%q is not a host name or an address; write the port under port, and no scheme and no path", host)
+		return "", where.errorf("%q is not a host name or an address; write the port under port, and omit the scheme and the path", host)
 	}
 	port, where, err := at.text("port")
 	if err != nil {
@@ -233,13 +232,13 @@ func readEndpoint(at *field) (string, error) {
 		port = "443"
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", where.errorf("%q is not a port, 1 to 65535", port)
+		return "", where.errorf("%q is not a port from 1 to 65535", port)
 	}
 	return net.JoinHostPort(host, port), nil
 }
 
-// readNamespaces follows EKS Anywhere: with ociNamespaces only the registries
-// in it are mirrored, without it public.ecr.aws is.
+// readNamespaces returns the mirrored registries as EKS Anywhere does: those in
+// ociNamespaces or, without it, public.ecr.aws.
 func readNamespaces(at *field, host string) ([]Mirror, error) {
 	all, err := at.list("ociNamespaces")
 	if err != nil {
@@ -259,10 +258,10 @@ func readNamespaces(at *field, host string) ([]Mirror, error) {
 			return nil, err
 		}
 		if registry == "" {
-			return nil, f.errorf("it has no registry; write the one that is mirrored, such as %s", clusterRegistry)
+			return nil, f.errorf("it has no registry; add the registry that is mirrored, such as %s", clusterRegistry)
 		}
 		if slices.ContainsFunc(mirrors, func(m Mirror) bool { return m.From == registry }) {
-			return nil, f.errorf("the registry %q is listed before", registry)
+			return nil, f.errorf("the registry %q is listed already", registry)
 		}
 		mirrors = append(mirrors, Mirror{From: registry, To: strings.TrimSuffix(host+"/"+strings.Trim(namespace, "/"), "/")})
 	}
@@ -281,7 +280,7 @@ func readProxy(spec *field) (*Proxy, error) {
 			return nil, err
 		}
 		if value == "" {
-			return nil, at.errorf("it has no %s; EKS Anywhere wants both httpProxy and httpsProxy", key)
+			return nil, at.errorf("it has no %s; EKS Anywhere requires both httpProxy and httpsProxy", key)
 		}
 		if *to, err = proxyURL(value); err != nil {
 			return nil, where.errorf("%w", err)
@@ -300,8 +299,8 @@ func readProxy(spec *field) (*Proxy, error) {
 	return p, nil
 }
 
-// proxyURL adds the scheme that EKS Anywhere leaves out. The error does not
-// show the value, which may hold a password.
+// proxyURL adds the scheme, which EKS Anywhere does not require. The error does not
+// show the value, which may contain a password.
 func proxyURL(value string) (string, error) {
 	if !strings.Contains(value, "://") {
 		value = "http://" + value
@@ -313,9 +312,9 @@ func proxyURL(value string) (string, error) {
 	return value, nil
 }
 
-// Site returns the action images of the cluster that are not on board with
-// images: those that are fetched by the name that a template has, and what is
-// known of the others.
+// Site returns the cluster's action images that are not among images. Own are those
+// that can be pulled by the name that a template uses. Notes are messages about the
+// others.
 func (c *Cluster) Site(images []Image) (own List, notes []string) {
 	onBoard, pinned := map[string]bool{}, map[string]string{}
 	for _, img := range images {
@@ -331,13 +330,13 @@ func (c *Cluster) Site(images []Image) (own List, notes []string) {
 		case a.Image == "" || onBoard[ref]:
 			continue
 		case strings.Contains(a.Image, "{{"):
-			notes = append(notes, fmt.Sprintf("%s: the image %s is known only with the machine: add it by --image", origin, a.Image))
+			notes = append(notes, fmt.Sprintf("%s: the image %s depends on the machine, so it is not embedded; add it with --image", origin, a.Image))
 		case strings.HasPrefix(a.Image, embedPrefix):
-			notes = append(notes, fmt.Sprintf("%s: %s is not in the bundle, and its name does not say where it is: add --image SRC=%s", origin, a.Image, a.Image))
+			notes = append(notes, fmt.Sprintf("%s: %s is not in the bundle, and cannot be pulled by that name; add it with --image SRC=%s", origin, a.Image, a.Image))
 		default:
 			source := a.Image
 			if known := pinned[ref]; known != "" {
-				source = known // the bundle's image, under the name that the template has
+				source = known // the bundle's image, under the name that the template uses
 			}
 			own = append(own, Line{Source: source, Origin: origin})
 		}

@@ -64,7 +64,8 @@ func TestSiteImages(t *testing.T) {
 
 const clusterHead = "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nmetadata: {name: c}\nspec:\n"
 
-// Without ociNamespaces EKS Anywhere mirrors public.ecr.aws alone, on port 443.
+// TestMirrorWithoutNamespaces checks the defaults of EKS Anywhere: public.ecr.aws,
+// port 443.
 func TestMirrorWithoutNamespaces(t *testing.T) {
 	c, err := parseCluster([]byte(clusterHead + "  registryMirrorConfiguration: {endpoint: 10.0.0.1}\n"))
 	if err != nil {
@@ -83,10 +84,10 @@ func TestClusterRefused(t *testing.T) {
 		"  registryMirrorConfiguration:\n    endpoint: https://m\n":                                  "line 6: spec.registryMirrorConfiguration.endpoint",
 		"  registryMirrorConfiguration: {endpoint: m, port: x}\n":                                    "registryMirrorConfiguration.port: \"x\" is not a port",
 		"  registryMirrorConfiguration: {endpoint: m, authenticate: 'yes'}\n":                        "authenticate: \"yes\" is neither true nor false",
-		"  registryMirrorConfiguration:\n    endpoint: m\n    endpoint: n\n":                         "line 7: spec.registryMirrorConfiguration.endpoint: it is written twice, first in line 6",
+		"  registryMirrorConfiguration:\n    endpoint: m\n    endpoint: n\n":                         "line 7: spec.registryMirrorConfiguration.endpoint: the key is repeated; it is on line 6 already",
 		"  registryMirrorConfiguration: {endpoint: m, ociNamespaces: x}\n":                           "ociNamespaces: it is not a list",
 		"  registryMirrorConfiguration: {endpoint: m, ociNamespaces: [{namespace: x}]}\n":            "ociNamespaces[0]: it has no registry",
-		"  registryMirrorConfiguration: {endpoint: m, ociNamespaces: [{registry: a},{registry: a}]}": "ociNamespaces[1]: the registry \"a\" is listed before",
+		"  registryMirrorConfiguration: {endpoint: m, ociNamespaces: [{registry: a},{registry: a}]}": "ociNamespaces[1]: the registry \"a\" is listed already",
 		"  proxyConfiguration: {httpProxy: p:1}\n":                                                   "proxyConfiguration: it has no httpsProxy",
 		"  proxyConfiguration: {httpProxy: 'u:secret@', httpsProxy: p:1}\n":                          "proxyConfiguration.httpProxy: it is not the address of a proxy",
 		"  a: b\n---\n" + clusterHead + "  a: b\n":                                                   "a second Cluster",
@@ -102,7 +103,7 @@ func TestClusterRefused(t *testing.T) {
 	}
 }
 
-// FuzzCluster wants an answer or an error, and mirrors that are complete.
+// FuzzCluster checks that mirrors are complete.
 func FuzzCluster(f *testing.F) {
 	data, err := os.ReadFile(clusterFile)
 	if err != nil {

@@ -1,8 +1,8 @@
 package bundles
 
-// The part of a Bundles object (aws/eks-anywhere, release/api/v1alpha1) that
-// is used here. The json tags are those of the canonical form that is signed:
-// what has no omitempty there has none here.
+// The types below are the part of a Bundles object (aws/eks-anywhere,
+// release/api/v1alpha1) that is used here. The json tags are those of the canonical
+// form that is signed, so fields without omitempty there have none here.
 
 type document struct {
 	APIVersion string   `yaml:"apiVersion" json:"apiVersion,omitempty"`
@@ -11,8 +11,8 @@ type document struct {
 	Spec       spec     `yaml:"spec" json:"spec"`
 }
 
-// metadata lacks what is never signed, except the annotations, which carry the
-// signature.
+// metadata lacks fields that are never signed, except the annotations, which have
+// the signature.
 type metadata struct {
 	Name            string            `yaml:"name" json:"name,omitempty"`
 	GenerateName    string            `yaml:"generateName" json:"generateName,omitempty"`

@@ -11,14 +11,14 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// EksctlVersion is what "eksctl anywhere version" says.
+// EksctlVersion is the output of "eksctl anywhere version".
 type EksctlVersion struct {
 	Version            string `json:"version"`
-	BundleManifestURL  string `json:"bundleManifestURL"`  // "" up to v0.18.3 and when eksctl had no network
-	ReleaseManifestURL string `json:"releaseManifestURL"` // "" up to v0.18.7 and when eksctl had no network
+	BundleManifestURL  string `json:"bundleManifestURL"`  // "" up to v0.18.3, or if eksctl had no network
+	ReleaseManifestURL string `json:"releaseManifestURL"` // "" up to v0.18.7, or if eksctl had no network
 }
 
-// maxEksctlOutput bounds the text that [ParseEksctl] looks at, in bytes.
+// maxEksctlOutput is the size limit of eksctl's output in bytes.
 const maxEksctlOutput = 1 << 20
 
 // ParseEksctl reads the standard output of "eksctl anywhere version" in all
@@ -28,7 +28,7 @@ const maxEksctlOutput = 1 << 20
 func ParseEksctl(output string) (EksctlVersion, error) {
 	v, err := parseEksctl(output)
 	if err != nil {
-		return EksctlVersion{}, fault.Invalidf("reading the output of \"eksctl anywhere version\": %w; give --eksa-version or --bundle instead", err)
+		return EksctlVersion{}, fault.Invalidf("reading the output of \"eksctl anywhere version\": %w; use --eksa-version or --bundle instead", err)
 	}
 	return v, nil
 }
@@ -54,7 +54,7 @@ func parseEksctl(output string) (EksctlVersion, error) {
 	return v, nil
 }
 
-// read takes what one line says. The first of a kind counts.
+// read reads one line. The first value of each kind counts.
 func (v *EksctlVersion) read(line string) error {
 	if strings.HasPrefix(line, "{") {
 		return v.readJSON(line)
@@ -79,8 +79,7 @@ func (v *EksctlVersion) read(line string) error {
 	return nil
 }
 
-// readJSON takes a JSON object on one line; one without a version is a log
-// line.
+// readJSON reads a JSON object on one line. One without a version is a log line.
 func (v *EksctlVersion) readJSON(line string) error {
 	var in EksctlVersion
 	if err := json.Unmarshal([]byte(line), &in); err != nil {

@@ -30,15 +30,15 @@ func (r *Resolver) read(ctx context.Context, location string) ([]byte, error) {
 	case scheme == "file":
 		return readFile(path)
 	case scheme == "embed":
-		return nil, fault.Invalidf("%q is inside of the eksctl-anywhere program; give its bundle manifest with --bundle", location)
+		return nil, fault.Invalidf("%q is inside the eksctl-anywhere program; name its bundle manifest with --bundle", location)
 	}
-	return nil, fault.Invalidf("%q is neither https:// nor http:// nor a file; give one of these", location)
+	return nil, fault.Invalidf("%q is neither a file nor an https:// or http:// URL; use one of these", location)
 }
 
 func readFile(name string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fault.Invalidf("%w; give the path of a manifest", err)
+		return nil, fault.Invalidf("%w; name the file of a manifest", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
@@ -47,14 +47,14 @@ func readFile(name string) (_ []byte, err error) {
 	return readBounded(f)
 }
 
-// manifestIn says which file of a directory, such as eksctl's downloads, may
-// have been meant.
+// manifestIn returns the remedy for a directory: the manifest in it, if it is one of
+// eksctl's downloads.
 func manifestIn(dir string) string {
 	candidate := filepath.Join(dir, "bundle-release.yaml")
 	if _, err := os.Stat(candidate); errors.Is(err, fs.ErrNotExist) {
-		return "give the path of a manifest"
+		return "name the file of a manifest"
 	}
-	return fmt.Sprintf("give %q", candidate)
+	return fmt.Sprintf("name the manifest in it, %q", candidate)
 }
 
 func readBounded(from io.Reader) ([]byte, error) {
@@ -65,21 +65,20 @@ func readBounded(from io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// readURL fetches a manifest, which may carry its checksum as [web.Split] reads
-// it.
+// readURL fetches a manifest. The URL may have a checksum, see [web.Split].
 func (r *Resolver) readURL(ctx context.Context, location string) ([]byte, error) {
 	address, sum, err := web.Split(location)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := url.Parse(address); err != nil {
-		return nil, fault.Usagef("%q is not an address; correct it", web.Show(address))
+		return nil, fault.Usagef("%q is not a valid URL; correct it", web.Show(address))
 	}
 	if r.Offline {
-		return nil, fault.Outsidef("%q is not asked because of --offline; give the manifest as a file with --bundle", web.Show(address))
+		return nil, fault.Outsidef("fetching %q: --offline forbids it; name the manifest as a file with --bundle", web.Show(address))
 	}
 	if sum == "" && web.IsPlain(address) {
-		progress.Notef(r.Progress, "%s comes over plain HTTP and is not checked: add #sha256=HEX to the address", web.Show(address))
+		progress.Notef(r.Progress, "%s is fetched over plain HTTP and is not checked; add #sha256=HEX to the URL", web.Show(address))
 	}
 	task := progress.Start(r.Progress, 0, "fetch %s", web.Show(address))
 	wrong := 0
@@ -88,8 +87,8 @@ func (r *Resolver) readURL(ctx context.Context, location string) ([]byte, error)
 		if sum == "" || hex.EncodeToString(got[:]) == sum {
 			return nil
 		}
-		err := fault.Invalidf("its sha256 is %x and should be %s: check the address and the checksum", got, sum)
-		if wrong++; wrong > 1 { // nothing on the way spoilt it
+		err := fault.Invalidf("its sha256 is %x and should be %s; check the URL and the checksum", got, sum)
+		if wrong++; wrong > 1 { // not a transfer error
 			return web.Final(err)
 		}
 		return err
@@ -97,7 +96,7 @@ func (r *Resolver) readURL(ctx context.Context, location string) ([]byte, error)
 	return data, task.End(fault.Mark(explain(err), fault.Outside), "")
 }
 
-// explain adds what a user can do about an error of a web server's.
+// explain adds the remedy to an error of a web server.
 func explain(err error) error {
 	var status *web.StatusError
 	var long *web.LengthError
@@ -109,22 +108,22 @@ func explain(err error) error {
 	case errors.As(err, &long):
 		return tooLong()
 	}
-	return fmt.Errorf("%w; check the network and HTTPS_PROXY, or give the manifest as a file with --bundle", err)
+	return fmt.Errorf("%w; check the network and HTTPS_PROXY, or name the manifest as a file with --bundle", err)
 }
 
 func tooLong() error {
-	return fault.Invalidf("it has more than %d MiB, a manifest has less than 1 MiB; check where it was taken from", maxManifest>>20)
+	return fault.Invalidf("it has more than %d MiB, but manifests have less than 1 MiB; check its origin", maxManifest>>20)
 }
 
-// remedy says what a status means on the way to a manifest.
+// remedy returns what to do about an HTTP status.
 func remedy(status int) string {
 	switch status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
-		return "the server or proxy wants a name and password"
+		return "the server or proxy requires a user name and password; add them to the URL or to HTTPS_PROXY"
 	case http.StatusForbidden, http.StatusNotFound:
-		return "there is no such manifest (AWS answers 403 for it); check the version or address"
+		return "there is no such manifest (AWS answers 403 for it); check the version or the URL"
 	}
-	return "try again later, or give the manifest as a file with --bundle"
+	return "try again later, or name the manifest as a file with --bundle"
 }
 
 func (r *Resolver) client() *web.Client {

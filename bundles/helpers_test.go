@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// sample returns the path of a manifest that was made for the tests.
+// sample returns the path of a manifest in testdata.
 func sample(name string) string { return filepath.Join("..", "testdata", "bundles", name) }
 
-// parseSample parses one of the manifests that were made for the tests.
+// parseSample parses a manifest in testdata.
 func parseSample(t testing.TB, name string) *Bundle {
 	t.Helper()
 	data, err := os.ReadFile(sample(name))
@@ -80,15 +80,15 @@ func (m maker) parse(t testing.TB) *Bundle {
 	return b
 }
 
-// wantError checks that err says every one of the words.
+// wantError checks that the text of err has all of the words.
 func wantError(t testing.TB, err error, words ...string) {
 	t.Helper()
 	if err == nil {
-		t.Fatalf("no error, want one that says %q", words)
+		t.Fatalf("no error, want one with %q", words)
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
-			t.Errorf("error %q does not say %q", err, w)
+			t.Errorf("error %q does not have %q", err, w)
 		}
 	}
 }

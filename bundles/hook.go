@@ -11,21 +11,21 @@ type Hook struct {
 	// Vmlinuz, Initramfs and ISO are the published files. ISO has an empty URL
 	// in releases before v0.22.0.
 	Vmlinuz, Initramfs, ISO File
-	// Bootkit, Docker and Kernel are the images that it was made from. They
-	// have no names at boot.
+	// Bootkit, Docker and Kernel are the images that it was built from. They have
+	// no names at boot.
 	Bootkit, Docker, Kernel Image
 }
 
 // File is a file on a web server.
 type File struct {
 	URL string
-	// SHA256 and SHA512 are hexadecimal. Published bundles have neither for
-	// HookOS files: nothing vouches for those but HTTPS.
+	// SHA256 and SHA512 are hexadecimal. Published bundles have neither for HookOS
+	// files, so only HTTPS protects those.
 	SHA256, SHA512 string
 }
 
-// Hook gives the published HookOS for arch ("amd64" or "arm64"). KubeVersion
-// is needed only where the bundle's parts differ, as in [Options].
+// Hook returns the published HookOS for arch ("amd64" or "arm64"). KubeVersion is
+// needed only if the bundle's parts differ, as in [Options].
 func (b *Bundle) Hook(arch, kubeVersion string) (*Hook, error) {
 	h, err := b.hook(arch, kubeVersion)
 	if err != nil {
@@ -41,7 +41,7 @@ func (b *Bundle) hook(arch, kubeVersion string) (*Hook, error) {
 	}
 	h := &Hook{Vmlinuz: s.Hook.Vmlinuz.file(arch), Initramfs: s.Hook.Initramfs.file(arch), ISO: s.Hook.ISO.file(arch)}
 	if h.Vmlinuz.URL == "" || h.Initramfs.URL == "" {
-		return nil, fmt.Errorf("it names no vmlinuz and initramfs for %q; give amd64 or arm64 and the complete manifest of the release", arch)
+		return nil, fmt.Errorf("it names no vmlinuz and initramfs for %q; choose amd64 or arm64, and use the complete manifest of the release", arch)
 	}
 	for _, part := range []struct {
 		key  string

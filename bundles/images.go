@@ -15,30 +15,29 @@ import (
 
 // Image is one image to embed. Two images may have the same digest.
 type Image struct {
-	// Key is the place in the manifest: "actions.imageToDisk",
-	// "tink.tinkWorker"; for a line of images.txt its file and line.
+	// Key is the place in the manifest, such as "actions.imageToDisk" or
+	// "tink.tinkWorker", or the file and line in an images.txt.
 	Key string `json:"key"`
-	// Name is the short name: "image2disk".
+	// Name is the short name, such as "image2disk".
 	Name string `json:"name"`
-	// Source is where to get it: a reference with a tag and without a digest,
-	// or one of the forms that name a file ("oci:DIR", "docker-archive:FILE").
+	// Source is where to get the image: a reference with a tag and without a
+	// digest, or a form that names a file ("oci:DIR", "docker-archive:FILE").
 	Source string `json:"source"`
-	// Digest is that of the (multi-architecture) manifest, "sha256:...", or ""
-	// when it is not known.
+	// Digest is the digest of the (multi-architecture) manifest, "sha256:...", or
+	// "" if it is not known.
 	Digest string `json:"digest,omitempty"`
-	// EmbedNames are the names at boot, the most important one first:
-	// "127.0.0.1/embedded/image2disk:latest".
+	// EmbedNames are the names at boot, such as
+	// "127.0.0.1/embedded/image2disk:latest". The most important one is first.
 	EmbedNames []string `json:"embedNames"`
-	// Arch lists the architectures the manifest promises ("amd64", "arm64");
-	// empty when it says nothing.
+	// Arch lists the architectures ("amd64", "arm64") in the manifest. It is empty
+	// if the manifest does not list them.
 	Arch []string `json:"arch,omitempty"`
-	// Pinned is the source as a list wrote it, where it has a digest; "" where
-	// it has none.
+	// Pinned is the source as written in a list, if it has a digest there, or "".
 	Pinned string `json:"-"`
 }
 
-// Reference is the source pinned by its digest: "repo:tag@sha256:...", or the
-// Source alone when there is no digest.
+// Reference returns the source pinned by its digest, "repo:tag@sha256:...", or the
+// Source if there is no digest.
 func (i Image) Reference() string {
 	if i.Digest == "" {
 		return i.Source
@@ -46,41 +45,39 @@ func (i Image) Reference() string {
 	return i.Source + "@" + i.Digest
 }
 
-// KeepsSource tells whether the image is to have its source's name at boot.
+// KeepsSource reports whether the image has its source's name at boot.
 func (i Image) KeepsSource() bool { return slices.Contains(i.EmbedNames, withTag(i.Source)) }
 
-// SourceNames says whether images keep the names they have in the bundle
-// beside the embedded ones.
+// SourceNames says whether images also keep the names that they have in the bundle.
 type SourceNames int
 
-// The choices. ByRelease keeps them for the releases that ask for them: up to
-// v0.22.7, v0.23.0, v0.23.1, and those that are not known.
+// The choices. ByRelease keeps the names for the releases that ask for them: up to
+// v0.22.7, v0.23.0, v0.23.1, and if the release is not known.
 const (
 	ByRelease SourceNames = iota
 	Keep
 	Drop
 )
 
-// Options say what [Bundle.Images] gives.
+// Options are options for [Bundle.Images].
 type Options struct {
-	// WorkerImage is a reference that takes the place of the bundle's worker.
+	// WorkerImage is a reference that replaces the bundle's worker.
 	WorkerImage string
-	// NoWorker leaves the worker out. Such a HookOS runs no workflow until a
-	// registry gives it one.
+	// NoWorker leaves out the worker. Such a HookOS can run workflows only if it
+	// can pull a worker from a registry.
 	NoWorker bool
-	// KubeVersion chooses where the bundle's images differ between Kubernetes
-	// versions ("1.31"); "" is enough when they do not.
+	// KubeVersion is the Kubernetes version, such as "1.31". It may be "" unless
+	// the bundle's images differ between versions.
 	KubeVersion string
-	// SourceNames says whether the bundle's own names are kept as well.
+	// SourceNames says whether the names in the bundle are kept too.
 	SourceNames SourceNames
-	// Mirrors are the registry mirrors of the site. Where source names are
-	// kept, the names in the mirrors are given too: with a mirror EKS Anywhere
-	// asks for those.
+	// Mirrors are the registry mirrors of the site. If source names are kept, so
+	// are the names in the mirrors, which EKS Anywhere asks for at such a site.
 	Mirrors []Mirror
 }
 
-// Images lists what a HookOS for this bundle has on board: the actions by key,
-// the worker last.
+// Images returns the images to embed in a HookOS for this bundle: the actions sorted
+// by key, and the worker last.
 func (b *Bundle) Images(o Options) ([]Image, error) {
 	images, err := b.images(o)
 	if err != nil {
@@ -91,14 +88,14 @@ func (b *Bundle) Images(o Options) ([]Image, error) {
 
 func (b *Bundle) images(o Options) ([]Image, error) {
 	if o.NoWorker && o.WorkerImage != "" {
-		return nil, fault.Usagef("both a worker image and no worker are asked for; give one of --worker-image and --no-worker")
+		return nil, fault.Usagef("--worker-image and --no-worker are mutually exclusive; use one of them")
 	}
 	s, err := b.stack(o.KubeVersion)
 	if err != nil {
 		return nil, err
 	}
 	if len(s.Actions) == 0 {
-		return nil, errors.New("it names no action images (tinkerbellStack.actions); give the complete manifest of the release")
+		return nil, errors.New("it names no action images (tinkerbellStack.actions); use the complete manifest of the release")
 	}
 	keep := o.SourceNames == Keep || o.SourceNames == ByRelease && needsSourceNames(b.Release())
 	var images []Image
@@ -117,7 +114,7 @@ func (b *Bundle) images(o Options) ([]Image, error) {
 	return images, checkNames(images)
 }
 
-// worker gives the one image of the agent, or none.
+// worker returns the image of the worker, or nothing with NoWorker.
 func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
 	const key = "tink.tinkWorker"
 	inBundle := s.Tink.Worker.URI
@@ -134,25 +131,25 @@ func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	// HookOS is told the name in the bundle, so a replacement answers to it.
+	// HookOS looks for the name in the bundle, so a replacement has it too.
 	keep = keep && inBundle != ""
 	return []Image{img.named(embedPrefix+workerName+":latest", keep, inBundle, o.Mirrors)}, nil
 }
 
-// missingWorker explains a bundle without an agent. Boots is tagged with the
-// commit of the repository that the agent is made from.
+// missingWorker returns the error for a bundle without a worker. The tag of boots is
+// the commit of the repository that tink-agent is built from.
 func (b *Bundle) missingWorker(s *stack) error {
 	if r := b.Release(); semver.IsValid(r) && semver.Compare(semver.MajorMinor(r), "v0.25") < 0 {
-		return fmt.Errorf("it names no tink-worker (tinkerbellStack.tink.tinkWorker), as the manifests of %s do: get the complete manifest again, "+
-			"or give the worker's image with --worker-image REF", r)
+		return fmt.Errorf("it names no tink-worker (tinkerbellStack.tink.tinkWorker), unlike the published manifest of %s; download the complete manifest again, "+
+			"or name the worker's image with --worker-image REF", r)
 	}
 	commit, image := "", "REF"
 	if tag := s.Boots.tag(); len(tag) >= 40 {
-		commit = fmt.Sprintf(", made from commit %s of tinkerbell/tinkerbell as boots is", tag[:40])
+		commit = fmt.Sprintf(", built from the same commit of tinkerbell/tinkerbell as boots, %s", tag[:40])
 		image = "ghcr.io/tinkerbell/tink-agent@DIGEST of that commit"
 	}
-	return fmt.Errorf("it names no tink-worker: since EKS Anywhere v0.25.0 the worker is tink-agent%s, and no bundle names it; "+
-		"add --worker-image %s (it is named tink-worker at boot), take it from the HookOS of the same release with --worker-from FILE|URL "+
+	return fmt.Errorf("it names no tink-worker: since EKS Anywhere v0.25.0 the worker is tink-agent%s, which bundles do not name; "+
+		"add --worker-image %s (its name at boot is tink-worker), take it from the HookOS of the same release with --worker-from FILE|URL "+
 		"(a tink-worker of v0.24 or older never gets work from this release's server), or continue without it with --no-worker", commit, image)
 }
 
@@ -162,10 +159,10 @@ func workerImage(ref string) (Image, error) {
 	return img, err
 }
 
-// image makes the entry for key an Image without names at boot.
+// image returns the entry for key as an Image without names at boot.
 func (a artifact) image(key string) (Image, error) {
 	if a.URI == "" {
-		return Image{}, fmt.Errorf("%s has no uri; give the complete manifest of the release", key)
+		return Image{}, fmt.Errorf("%s has no uri; use the complete manifest of the release", key)
 	}
 	source, digest, err := splitSource(a.URI)
 	if err != nil {
@@ -174,7 +171,7 @@ func (a artifact) image(key string) (Image, error) {
 	switch {
 	case a.ImageDigest == "" || a.ImageDigest == digest:
 	case digest != "":
-		return Image{}, fmt.Errorf("%s: the digest in its uri %q is not its imageDigest %s; correct the manifest", key, a.URI, a.ImageDigest)
+		return Image{}, fmt.Errorf("%s: the digest in its uri %q differs from its imageDigest %s; correct the manifest", key, a.URI, a.ImageDigest)
 	default:
 		if err := checkDigest(a.ImageDigest); err != nil {
 			return Image{}, fmt.Errorf("%s: %w; correct the manifest", key, err)
@@ -184,14 +181,14 @@ func (a artifact) image(key string) (Image, error) {
 	return Image{Key: key, Name: baseName(source), Source: source, Digest: digest, Arch: a.Arch}, nil
 }
 
-// tag is the tag of the uri, or "".
+// tag returns the tag of the uri, or "".
 func (a artifact) tag() string {
 	_, tag, _ := strings.Cut(a.URI[strings.LastIndex(a.URI, "/")+1:], ":")
 	return tag
 }
 
-// splitSource parts a source into its tag form and digest. A form that names a
-// file or a daemon ("oci:DIR") is left as it is.
+// splitSource splits a source into the reference without digest and the digest. A
+// form that names a file or a daemon ("oci:DIR") is returned unchanged.
 func splitSource(source string) (string, string, error) {
 	if isLocal(source) {
 		return source, "", nil
@@ -206,7 +203,7 @@ func splitSource(source string) (string, string, error) {
 	return tagged, digest, nil
 }
 
-// isLocal tells the sources that are not in a registry.
+// isLocal reports whether a source is not in a registry.
 func isLocal(source string) bool {
 	for _, scheme := range []string{"oci:", "oci-archive:", "docker-archive:", "daemon:"} {
 		if strings.HasPrefix(source, scheme) {
@@ -216,8 +213,8 @@ func isLocal(source string) bool {
 	return false
 }
 
-// named gives the image its names at boot: first, then with keep the source's
-// and those in the mirrors.
+// named returns the image with its names at boot: first and, with keep, the source's
+// name and those in the mirrors.
 func (i Image) named(first string, keep bool, source string, mirrors []Mirror) Image {
 	i.EmbedNames = []string{first}
 	if !keep {
@@ -233,13 +230,13 @@ func (i Image) named(first string, keep bool, source string, mirrors []Mirror) I
 	return i
 }
 
-// checkNames refuses two different images that want one name.
+// checkNames returns an error if two different images have the same name.
 func checkNames(images []Image) error {
 	owner := map[string]Image{}
 	for _, img := range images {
 		for _, n := range img.EmbedNames {
 			if other, taken := owner[n]; taken && other.Reference() != img.Reference() {
-				return fmt.Errorf("%s (%s) and %s (%s) would both be %q at boot; rename one", other.Key, other.Source, img.Key, img.Source, n)
+				return fmt.Errorf("%s (%s) and %s (%s) would have the same name %q at boot; rename one", other.Key, other.Source, img.Key, img.Source, n)
 			}
 			owner[n] = img
 		}

@@ -69,7 +69,7 @@ func TestKeysAndNamesDiffer(t *testing.T) {
 }
 
 // TestDistinctDigests reads a development bundle, in which every image has a
-// digest and build number of its own.
+// different digest and build number.
 func TestDistinctDigests(t *testing.T) {
 	images, err := parseSample(t, "distinct.yaml").Images(Options{})
 	if err != nil {
@@ -125,8 +125,8 @@ func TestNoWorkerSinceV025(t *testing.T) {
 	}
 }
 
-// TestSourceNames walks the table of which releases ask HookOS for images by
-// the bundle's own names.
+// TestSourceNames checks which releases ask HookOS for images by the names in the
+// bundle.
 func TestSourceNames(t *testing.T) {
 	keeps := map[string]bool{"": true, "v0.0.0-dev+build.9": true, "v0.18.0": true, "v0.20.11": true, "v0.21.0": true, "v0.22.0": true, "v0.22.7": true, "v0.22.8": false,
 		"v0.23.0": true, "v0.23.1": true, "v0.23.2": false, "v0.24.0": false, "v0.26.1": false, "v1.0.0": false}
@@ -146,9 +146,9 @@ func TestSourceNames(t *testing.T) {
 	}
 }
 
-// TestReplacedWorkerAnswersToTheBundlesName covers the releases that tell
-// HookOS the name in the bundle, or in the site's mirror.
-func TestReplacedWorkerAnswersToTheBundlesName(t *testing.T) {
+// TestReplacedWorkerHasTheBundlesName covers the releases that ask HookOS for the
+// name in the bundle, or in the site's mirror.
+func TestReplacedWorkerHasTheBundlesName(t *testing.T) {
 	m := maker{release: "v0.22.3", worker: "public.ecr.aws/eks-anywhere/tinkerbell/tink/tink-worker:w1@" + digestA}
 	images, err := m.parse(t).Images(Options{WorkerImage: "other.example/my-agent", Mirrors: []Mirror{{"public.ecr.aws", "mirror.example:443/ns"}, {"public.ecr", "no.example"}}})
 	if err != nil {
@@ -213,12 +213,11 @@ func TestEntriesThatDiffer(t *testing.T) {
 	}
 	same := differ("", "arch: [amd64, arm64]", "description: another text")
 	if _, err := same.parse(t).Images(Options{}); err != nil {
-		t.Errorf("entries that differ in words only: %v", err)
+		t.Errorf("entries that differ only in their descriptions: %v", err)
 	}
 }
 
-// TestSameDigestTwice guards against taking two images for one because their
-// digests are equal.
+// TestSameDigestTwice checks that two images with equal digests remain two images.
 func TestSameDigestTwice(t *testing.T) {
 	images, err := maker{actions: []string{"a r.example/a:1 " + digestA, "b r.example/b:1 " + digestA}}.parse(t).Images(Options{NoWorker: true})
 	if err != nil || len(images) != 2 {

@@ -13,30 +13,29 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// The bounds on images.txt from outside.
+// The size limits of an images.txt.
 const (
 	maxListLine  = 4096
 	maxListLines = 10_000
 )
 
-// List is the content of an images.txt, the list that Hook's older tools embed
-// from. A line is
+// List is the content of an images.txt, the list of images for Hook's older tools. A
+// line has the form
 //
 //	<source> [<new name> [true]]
 //
-// separated by single or more spaces: the image from source gets the new name
-// too, and with "true" loses the name of its source. Empty lines and those
-// that begin with # are allowed here; older tools take neither, so Write makes
-// none.
+// with one or more spaces as separators. The image from source also gets the new
+// name and, with "true", does not have the name of its source. ReadList ignores empty
+// lines and those that begin with #. Older tools do not, so Write writes none.
 type List []Line
 
 // Line is one line of a [List].
 type Line struct {
 	// Source is a reference, or a form that names a file ("oci:DIR").
 	Source string
-	// Name is a further name at boot, or "".
+	// Name is an additional name at boot, or "".
 	Name string
-	// RemoveSource takes the name of the source away.
+	// RemoveSource removes the name of the source.
 	RemoveSource bool
 	// Origin is the file and line number, for messages.
 	Origin string
@@ -59,7 +58,7 @@ func readList(r io.Reader, origin string) (List, error) {
 	for ; lines.Scan(); number++ {
 		at := fmt.Sprintf("%s:%d", origin, number+1)
 		if number == maxListLines {
-			return nil, fmt.Errorf("%q: it has more than %d lines; check that it is one", at, maxListLines)
+			return nil, fmt.Errorf("%q: it has more than %d lines; check that it is a list of images", at, maxListLines)
 		}
 		text := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))
 		if text == "" || strings.HasPrefix(text, "#") {
@@ -73,13 +72,13 @@ func readList(r io.Reader, origin string) (List, error) {
 		l = append(l, line)
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return nil, fmt.Errorf("\"%s:%d\": the line has more than %d bytes; check that the file is one", origin, number+1, maxListLine)
+		return nil, fmt.Errorf("\"%s:%d\": the line has more than %d bytes; check that the file is a list of images", origin, number+1, maxListLine)
 	}
 	if lines.Err() != nil {
 		return nil, fmt.Errorf("%q: %w", origin, lines.Err())
 	}
 	if len(l) == 0 {
-		return nil, fmt.Errorf("%q: it names no image; write one a line: <source> [<new name> [true]]", origin)
+		return nil, fmt.Errorf("%q: it names no images; write one on each line: <source> [<new name> [true]]", origin)
 	}
 	return l, nil
 }
@@ -87,7 +86,7 @@ func readList(r io.Reader, origin string) (List, error) {
 func parseLine(text string) (Line, error) {
 	fields := strings.Fields(text)
 	if len(fields) > 3 {
-		return Line{}, fmt.Errorf("%d words; write <source> [<new name> [true]]", len(fields))
+		return Line{}, fmt.Errorf("the line has %d words; write <source> [<new name> [true]]", len(fields))
 	}
 	line := Line{Source: fields[0]}
 	_, digest, err := splitSource(line.Source)
@@ -117,17 +116,17 @@ func parseRemove(word string) (bool, error) {
 	case "false":
 		return false, nil
 	}
-	return false, fmt.Errorf("%q in the third column; write true to take the source's name away, or nothing", word)
+	return false, fmt.Errorf("the third column is %q; write true to remove the source's name, or leave it out", word)
 }
 
-// hasTag tells whether a reference names a tag, beside a digest it may have.
+// hasTag reports whether a reference has a tag, with or without a digest.
 func hasTag(ref string) bool {
 	ref, _, _ = strings.Cut(ref, "@")
 	return withTag(ref) == ref
 }
 
-// Images gives the images of the list in the order of their first lines, one
-// for each source.
+// Images returns the images of the list, one for each source, in the order of their
+// first lines.
 func (l List) Images() ([]Image, error) {
 	var images []Image
 	for _, source := range l.sources() {
@@ -153,8 +152,8 @@ func (l List) sources() []string {
 	return all
 }
 
-// image gathers the lines of one source. Its own name stays unless one of them
-// takes it away.
+// image returns the image of one source, from all of its lines. The source's name is
+// kept unless one of them removes it.
 func (l List) image(source string) (Image, error) {
 	img := Image{}
 	keep := !isLocal(source)
@@ -184,7 +183,7 @@ func (l List) image(source string) (Image, error) {
 	return img, nil
 }
 
-// shortName is what an image from a list is called in messages.
+// shortName returns the name of an image from a list in messages.
 func shortName(img Image) string {
 	if len(img.EmbedNames) > 0 {
 		return baseName(img.EmbedNames[0])
@@ -192,9 +191,9 @@ func shortName(img Image) string {
 	return img.Source
 }
 
-// ListOf returns the list that embeds these images. With pinned the sources
-// carry their digests, which hookbuild checks; older tools want them without. A
-// source that a list wrote with its digest keeps it in any case.
+// ListOf returns the list that embeds these images. With pinned, the sources have
+// their digests, which hookbuild checks and older tools do not accept. A source that
+// had a digest in a list keeps it in any case.
 func ListOf(images []Image, pinned bool) List {
 	var l List
 	for _, img := range images {
@@ -205,8 +204,8 @@ func ListOf(images []Image, pinned bool) List {
 		case pinned:
 			source = img.Reference()
 		}
-		// Only the last line of a source takes its name away: the older tools
-		// go through the list once.
+		// Only the last line of a source removes its name, because older tools
+		// process the list line by line.
 		lines := List{}
 		for _, n := range img.EmbedNames {
 			if n != withTag(img.Source) {
@@ -223,7 +222,7 @@ func ListOf(images []Image, pinned bool) List {
 	return l
 }
 
-// Write writes the list in the form that Hook's older tools read too.
+// Write writes the list in a form that Hook's older tools also read.
 func (l List) Write(w io.Writer) error {
 	for _, line := range l {
 		if _, err := fmt.Fprintln(w, line); err != nil {

@@ -49,7 +49,7 @@ func TestReadListErrors(t *testing.T) {
 		text  string
 		words []string
 	}{
-		"empty":         {"# only\n", []string{`"l.txt"`, "names no image"}},
+		"empty":         {"# only\n", []string{`"l.txt"`, "names no images"}},
 		"four words":    {"a b true x\n", []string{`"l.txt:1"`, "4 words"}},
 		"bad source":    {"\nUPPER/x\n", []string{`"l.txt:2"`, "UPPER/x"}},
 		"bad digest":    {"r.example/x@sha256:1\n", []string{`"l.txt:1"`, "sha256:1"}},
@@ -77,8 +77,8 @@ func TestReadListErrors(t *testing.T) {
 	wantError(t, err, "l.txt:1", "l.txt:2", "x:latest")
 }
 
-// TestWriteListForOlderTools checks the text to the letter: they split at
-// single spaces and know no comments.
+// TestWriteListForOlderTools compares the exact text, because older tools split at
+// single spaces and have no comments.
 func TestWriteListForOlderTools(t *testing.T) {
 	b := maker{release: "v0.24.0", worker: "r.example/tinkerbell/tink/tink-worker:w1"}.parse(t)
 	images, err := b.Images(Options{})

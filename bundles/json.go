@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// listing is the JSON form of what a HookOS has on board.
+// listing is the JSON form of a list of images.
 type listing struct {
 	Bundle *listedBundle `json:"bundle,omitempty"`
 	Images []listedImage `json:"images"`
@@ -20,12 +20,12 @@ type listedBundle struct {
 
 type listedImage struct {
 	Image
-	// Reference is what is pulled.
+	// Reference is the reference to pull.
 	Reference string `json:"reference"`
 }
 
-// WriteJSON writes the images, and the bundle they are from unless it is nil,
-// as one indented JSON object: {"bundle": {"origin", "number", "release"},
+// WriteJSON writes the images, and the bundle unless it is nil, as one indented JSON
+// object: {"bundle": {"origin", "number", "release"},
 // "images": [{"key", "name", "source", "digest", "embedNames", "arch",
 // "reference"}]}.
 func WriteJSON(w io.Writer, from *Bundle, images []Image) error {

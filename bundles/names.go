@@ -10,17 +10,16 @@ import (
 )
 
 const (
-	// embedPrefix is the registry that EKS Anywhere's templates name: nothing
-	// listens there, so what is on board is used.
+	// embedPrefix is the registry in EKS Anywhere's templates. Nothing listens
+	// there, so the embedded images are used.
 	embedPrefix = "127.0.0.1/embedded/"
-	// workerName is what HookOS starts, whatever program is in it.
+	// workerName is the name of the image that HookOS starts as the worker.
 	workerName = "tink-worker"
 )
 
-// Mirror is a place where names that begin with From are found under To
-// instead. It matches whole path elements: From "public.ecr.aws" with To
-// "mirror.example:443/ns" turns "public.ecr.aws/eks-anywhere/x:1" into
-// "mirror.example:443/ns/eks-anywhere/x:1".
+// Mirror replaces From by To at the beginning of names. It matches whole path
+// elements: From "public.ecr.aws" and To "mirror.example:443/ns" turn
+// "public.ecr.aws/eks-anywhere/x:1" into "mirror.example:443/ns/eks-anywhere/x:1".
 type Mirror struct{ From, To string }
 
 func (m Mirror) apply(name string) (string, bool) {
@@ -32,23 +31,24 @@ func (m Mirror) apply(name string) (string, bool) {
 	return strings.TrimSuffix(m.To, "/") + rest, true
 }
 
-// embedName gives an image's name at boot from its repository's last element.
+// embedName returns an image's name at boot, from the last element of its repository.
 func embedName(source string) string {
 	name := baseName(source)
 	if name == "tink-agent" {
-		name = workerName // tink-worker's successor answers to its name
+		name = workerName // tink-worker's successor has its name
 	}
 	return embedPrefix + name + ":latest"
 }
 
-// baseName is the last path element of a reference, without tag and digest.
+// baseName returns the last path element of a reference, without tag and digest.
 func baseName(ref string) string {
 	ref, _, _ = strings.Cut(ref, "@")
 	name, _, _ := strings.Cut(path.Base(ref), ":")
 	return name
 }
 
-// splitDigest parts "repo:tag@sha256:..." into its tag form and its digest.
+// splitDigest splits "repo:tag@sha256:..." into the reference without digest and the
+// digest.
 func splitDigest(ref string) (string, string, error) {
 	name, digest, found := strings.Cut(ref, "@")
 	if !found {
@@ -79,10 +79,10 @@ func withTag(ref string) string {
 	return ref + ":latest"
 }
 
-// needsSourceNames tells whether an EKS Anywhere release asks HookOS for
-// images by the names in the bundle: those of before v0.21 do for all of them,
-// later ones up to v0.22.7 and v0.23.1 for the worker. A release that is not
-// known counts as one: a further name does no harm, a missing one does.
+// needsSourceNames reports whether an EKS Anywhere release asks HookOS for images by
+// the names in the bundle. Those before v0.21 do so for all images, later ones up to
+// v0.22.7 and v0.23.1 for the worker. needsSourceNames returns true for a release that
+// is not known, because an additional name does no harm.
 func needsSourceNames(release string) bool {
 	switch {
 	case !semver.IsValid(release), semver.Compare(release, "v0.22.8") < 0:

@@ -12,9 +12,9 @@ import (
 )
 
 // Releases is a manifest of kind Release: the list of EKS Anywhere releases,
-// each with the address of its bundle.
+// each with the URL of its bundle.
 type Releases struct {
-	// Origin is the file or URL that it was read from, for messages.
+	// Origin is the manifest's file or URL, for messages.
 	Origin string
 	doc    releaseDocument
 }
@@ -24,7 +24,7 @@ type Release struct {
 	// Version has a leading v: "v0.26.1", "v0.27.0-dev+build.12".
 	Version string `yaml:"version"`
 	Number  int    `yaml:"number"`
-	// BundleManifestURL is where the bundle is, as written.
+	// BundleManifestURL is the URL of the bundle, as written.
 	BundleManifestURL string `yaml:"bundleManifestUrl"`
 }
 
@@ -55,36 +55,36 @@ func (r *Releases) parse(data []byte) error {
 	return decode(root, &r.doc)
 }
 
-// Latest is the newest release, as the manifest says (not the highest number:
-// older lines get releases too).
+// Latest returns the release that the manifest calls the latest. It may not be the
+// last one, because older lines get releases too.
 func (r *Releases) Latest() (Release, error) {
 	latest := r.doc.Spec.LatestVersion
 	if latest == "" {
-		return Release{}, r.invalid(errors.New("it does not say which release is the latest (spec.latestVersion is empty); give --eksa-version"))
+		return Release{}, r.invalid(errors.New("it does not say which release is the latest (spec.latestVersion is empty); use --eksa-version"))
 	}
 	return r.Find(latest)
 }
 
-// Find gives the release of a version, which may lack its leading v. As in EKS
-// Anywhere a version must be the same to the letter, but "vX.Y.Z-dev+latest"
-// is the newest build of vX.Y.Z-dev.
+// Find returns the release of a version, whose leading v is optional. As in EKS
+// Anywhere, the version must match exactly, except that "vX.Y.Z-dev+latest" is the
+// newest build of vX.Y.Z-dev.
 func (r *Releases) Find(version string) (Release, error) {
 	want := "v" + strings.TrimPrefix(version, "v")
 	if !semver.IsValid(want) {
-		return Release{}, fault.Usagef("EKS Anywhere version %q is not of the form vX.Y.Z; give one like %q", version, r.example())
+		return Release{}, fault.Usagef("EKS Anywhere version %q is not of the form vX.Y.Z; use one such as %q", version, r.example())
 	}
 	rel, ok := r.doc.find(want)
 	if !ok {
 		return Release{}, r.invalid(fmt.Errorf("it has no version %q; %s", want, r.near(want)))
 	}
 	if rel.BundleManifestURL == "" {
-		return Release{}, r.invalid(fmt.Errorf("version %q has no bundleManifestUrl; give its bundle manifest with --bundle", want))
+		return Release{}, r.invalid(fmt.Errorf("version %q has no bundleManifestUrl; name its bundle manifest with --bundle", want))
 	}
 	return rel, nil
 }
 
 func (r *Releases) invalid(err error) error {
-	return fault.Invalidf("looking into the list of releases %q: %w", r.Origin, err)
+	return fault.Invalidf("finding a release in the list %q: %w", r.Origin, err)
 }
 
 func (r *Releases) example() string {
@@ -94,7 +94,7 @@ func (r *Releases) example() string {
 	return "v0.26.1"
 }
 
-// near names the versions that may have been meant.
+// near returns a message with versions that may have been meant.
 func (r *Releases) near(want string) string {
 	var same []string
 	for _, rel := range r.doc.Spec.Releases {
@@ -105,11 +105,11 @@ func (r *Releases) near(want string) string {
 	slices.SortFunc(same, compareVersions)
 	switch {
 	case len(same) > 0:
-		return fmt.Sprintf("of %s it has %s", semver.MajorMinor(want), strings.Join(same, ", "))
+		return fmt.Sprintf("the releases of %s are %s", semver.MajorMinor(want), strings.Join(same, ", "))
 	case r.doc.Spec.LatestVersion != "":
-		return "its latest is " + r.doc.Spec.LatestVersion
+		return "the latest is " + r.doc.Spec.LatestVersion
 	}
-	return "it lists " + fmt.Sprint(len(r.doc.Spec.Releases)) + " others"
+	return fmt.Sprintf("it lists %d others", len(r.doc.Spec.Releases))
 }
 
 func (d *releaseDocument) find(want string) (Release, bool) {
@@ -133,8 +133,8 @@ func (d *releaseDocument) find(want string) (Release, bool) {
 	return slices.MaxFunc(builds, func(a, b Release) int { return compareVersions(a.Version, b.Version) }), true
 }
 
-// compareVersions orders versions, and builds of one version by their build
-// metadata, in which numbers compare as such: build.9 is before build.10.
+// compareVersions compares versions, and builds of one version by their build
+// metadata, in which numbers compare by value: build.9 is before build.10.
 func compareVersions(a, b string) int {
 	if c := semver.Compare(a, b); c != 0 {
 		return c
@@ -142,8 +142,8 @@ func compareVersions(a, b string) int {
 	return slices.CompareFunc(strings.Split(semver.Build(a), "."), strings.Split(semver.Build(b), "."), compareIdentifiers)
 }
 
-// compareIdentifiers compares as semver does within pre-releases: numbers by
-// value and before words.
+// compareIdentifiers compares identifiers as semver does in pre-releases: numbers by
+// value, and before words.
 func compareIdentifiers(a, b string) int {
 	aNum, bNum := isNumber(a), isNumber(b)
 	switch {

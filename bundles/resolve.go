@@ -11,16 +11,16 @@ import (
 	"hookbuild/internal/web"
 )
 
-// ReleasesURL is where AWS publishes the list of releases.
+// ReleasesURL is the URL of AWS's list of releases.
 const ReleasesURL = "https://anywhere-assets.eks.amazonaws.com/releases/eks-a/manifest.yaml"
 
-// Ref says which bundle is wanted. The first field that is set counts; with
-// none it is the bundle of the latest release.
+// Ref names a bundle. The first field that is set counts. If none is set, it is the
+// bundle of the latest release.
 type Ref struct {
-	// Bundle is the manifest itself: a file or an https:// or http:// URL,
-	// which may carry its checksum (URL#sha256=HEX).
+	// Bundle is the manifest: a file, or an https:// or http:// URL, which may have
+	// a checksum (URL#sha256=HEX).
 	Bundle string
-	// EKSAVersion is a release, "v0.26.1".
+	// EKSAVersion is a release, such as "v0.26.1".
 	EKSAVersion string
 	// Eksctl is the standard output of "eksctl anywhere version".
 	Eksctl string
@@ -28,21 +28,21 @@ type Ref struct {
 
 // Resolver finds bundles. The zero value asks AWS.
 type Resolver struct {
-	// Web is the client; nil is one with the default limits.
+	// Web is the client. Nil means one with the default limits.
 	Web *web.Client
-	// ReleasesURL is a file or URL with the list of releases; "" is
-	// [ReleasesURL]. It wins over what eksctl says.
+	// ReleasesURL is a file or URL with the list of releases. It takes precedence
+	// over the one that eksctl names. Empty means [ReleasesURL].
 	ReleasesURL string
-	// Mirrors rewrite the beginning of every URL before it is asked for, the
-	// first that fits: sites copy https://anywhere-assets.eks.amazonaws.com.
+	// Mirrors replace the beginning of every URL, for sites with a copy of
+	// https://anywhere-assets.eks.amazonaws.com. The first that matches counts.
 	Mirrors []Mirror
-	// Offline refuses URLs.
+	// Offline forbids URLs.
 	Offline bool
-	// Progress receives what is being fetched; nil = nothing is reported.
+	// Progress receives reports of downloads. It may be nil.
 	Progress progress.Sink
 }
 
-// Load finds, reads and checks the wanted bundle.
+// Load finds, reads and checks the bundle that ref names.
 func (r *Resolver) Load(ctx context.Context, ref Ref) (*Bundle, error) {
 	location, err := r.locate(ctx, ref)
 	if err != nil {
@@ -64,7 +64,7 @@ func (r *Resolver) releases(ctx context.Context, location string) (*Releases, er
 	return ParseReleases(data, web.Show(location))
 }
 
-// locate gives the file or URL of the wanted bundle.
+// locate returns the file or URL of the bundle that ref names.
 func (r *Resolver) locate(ctx context.Context, ref Ref) (string, error) {
 	switch {
 	case ref.Bundle != "":
@@ -84,7 +84,8 @@ func (r *Resolver) locate(ctx context.Context, ref Ref) (string, error) {
 	return r.locateVersion(ctx, "", r.releasesURL(""))
 }
 
-// locateVersion looks a version up in the list of releases; "" is the latest.
+// locateVersion returns the file or URL of a version's bundle, from the list of
+// releases. The version "" means the latest.
 func (r *Resolver) locateVersion(ctx context.Context, version, list string) (string, error) {
 	all, err := r.releases(ctx, list)
 	if err != nil {
@@ -101,7 +102,8 @@ func (r *Resolver) locateVersion(ctx context.Context, version, list string) (str
 	return r.mirrored(beside(list, rel.BundleManifestURL)), nil
 }
 
-// releasesURL chooses the list of releases; said is what eksctl names.
+// releasesURL returns the location of the list of releases. Said is the one that
+// eksctl names, or "".
 func (r *Resolver) releasesURL(said string) string {
 	for _, location := range []string{r.ReleasesURL, said} {
 		if location != "" {
@@ -111,7 +113,7 @@ func (r *Resolver) releasesURL(said string) string {
 	return r.mirrored(ReleasesURL)
 }
 
-// mirrored is where a URL is to be asked for.
+// mirrored returns the location in the mirrors.
 func (r *Resolver) mirrored(location string) string {
 	for _, m := range r.Mirrors {
 		if to, ok := m.apply(location); ok {
@@ -121,7 +123,7 @@ func (r *Resolver) mirrored(location string) string {
 	return location
 }
 
-// beside resolves a location that a list names: relative ones are next to it.
+// beside returns a location that a list names. Relative ones are relative to the list.
 func beside(list, location string) string {
 	switch {
 	case strings.Contains(location, "://"), filepath.IsAbs(location):

@@ -16,7 +16,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// site is a web server like AWS's, that counts what is asked.
+// site is a web server like AWS's that counts requests.
 type site struct {
 	*httptest.Server
 	pages map[string]http.HandlerFunc
@@ -42,8 +42,8 @@ func (s *site) text(path, text string) {
 	s.pages[path] = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) }
 }
 
-// releases publishes a list of versions, the last one as the latest, each with
-// a bundle of its own.
+// releases publishes a list of versions and a bundle for each. The last version is
+// the latest.
 func (s *site) releases(versions ...string) {
 	list := "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Release\nspec:\n  latestVersion: " + versions[len(versions)-1] + "\n  releases:\n"
 	for _, v := range versions {
@@ -56,7 +56,7 @@ func (s *site) releases(versions ...string) {
 
 const attempts = 3
 
-// quick is a client with which a test does not wait.
+// quick returns a client with short time limits.
 func quick() *web.Client {
 	return web.New(web.Options{Limits: web.Limits{Header: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Tries: attempts, Pause: time.Millisecond}})
 }
@@ -114,7 +114,7 @@ func TestLoadWhatEksctlNames(t *testing.T) {
 	}
 }
 
-// TestMirrors keeps to a copy of AWS's site, whose list still names AWS.
+// TestMirrors loads from a copy of AWS's site whose list still has AWS's URLs.
 func TestMirrors(t *testing.T) {
 	s := newSite(t)
 	s.releases("v0.26.1")
@@ -127,7 +127,7 @@ func TestMirrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.Origin != s.URL+"/copy/bundles/v0.26.1" {
-		t.Errorf("it came from %s", b.Origin)
+		t.Errorf("the origin is %s", b.Origin)
 	}
 }
 
@@ -140,9 +140,9 @@ func (s *site) read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// TestListsBesideTheirBundles reads published lists that name their bundles by
-// a relative path, on a disk and on a server.
-func TestListsBesideTheirBundles(t *testing.T) {
+// TestRelativeBundles reads lists that name their bundles by a relative path, from a
+// disk and from a server.
+func TestRelativeBundles(t *testing.T) {
 	const list = "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Release\nspec: {latestVersion: v1.0.0, releases: [{version: v1.0.0, bundleManifestUrl: sub/b.yaml}]}\n"
 	s := newSite(t)
 	s.text("/x/list", list)
@@ -169,8 +169,8 @@ func TestPublishedLists(t *testing.T) {
 		version string
 		words   []string
 	}{
-		"releases-embedded.yaml": {"v0.19.0-dev+latest", []string{"embed://", "inside of the eksctl-anywhere program", "--bundle"}},
-		"releases-relative.yaml": {"v0.0.1", []string{"testdata/bundle.yaml", "give the path"}},
+		"releases-embedded.yaml": {"v0.19.0-dev+latest", []string{"embed://", "inside the eksctl-anywhere program", "--bundle"}},
+		"releases-relative.yaml": {"v0.0.1", []string{"testdata/bundle.yaml", "name the file"}},
 		"releases-mixed.yaml":    {"v0.5.0", []string{`"v0.5.0"`, "lists 4 others"}},
 	} {
 		_, err := (&Resolver{ReleasesURL: sample(file)}).Load(t.Context(), Ref{EKSAVersion: tt.version})
@@ -207,11 +207,11 @@ func TestLoadErrors(t *testing.T) {
 		words []string
 	}{
 		"missing file":    {Ref{Bundle: filepath.Join(dir, "none.yaml")}, fault.Invalid, []string{"none.yaml", "no such file"}},
-		"directory":       {Ref{Bundle: dir}, fault.Invalid, []string{"directory", "path of a manifest"}},
+		"directory":       {Ref{Bundle: dir}, fault.Invalid, []string{"directory", "name the file of a manifest"}},
 		"downloads":       {Ref{Bundle: downloads}, fault.Invalid, []string{"directory", filepath.Join(downloads, "bundle-release.yaml")}},
 		"403":             {Ref{Bundle: s.URL + "/nowhere"}, fault.Outside, []string{"/nowhere", "403", "no such manifest"}},
 		"500":             {Ref{Bundle: s.URL + "/500"}, fault.Outside, []string{"500", "try again later"}},
-		"401":             {Ref{Bundle: s.URL + "/401"}, fault.Outside, []string{"401", "name and password"}},
+		"401":             {Ref{Bundle: s.URL + "/401"}, fault.Outside, []string{"401", "user name and password"}},
 		"login page":      {Ref{Bundle: s.URL + "/html"}, fault.Invalid, []string{"/html", "web page"}},
 		"empty page":      {Ref{Bundle: s.URL + "/empty"}, fault.Invalid, []string{"empty"}},
 		"list as bundle":  {Ref{Bundle: s.URL + "/list"}, fault.Invalid, []string{"kind is Release", s.URL + "/bundles/v0.26.1"}},
@@ -232,7 +232,7 @@ func TestLoadErrors(t *testing.T) {
 			_, err := s.resolver().Load(t.Context(), tt.ref)
 			wantError(t, err, tt.words...)
 			if strings.Contains(err.Error(), "secret") {
-				t.Errorf("%q tells the password", err)
+				t.Errorf("%q shows the password", err)
 			}
 			if fault.KindOf(err) != tt.kind {
 				t.Errorf("kind %d, want %d: %v", fault.KindOf(err), tt.kind, err)
@@ -318,8 +318,8 @@ func TestPinnedManifest(t *testing.T) {
 	}
 }
 
-// TestServersThatKeepUsWaiting asks servers that accept and are silent, or stall.
-func TestServersThatKeepUsWaiting(t *testing.T) {
+// TestStalledServers asks servers that do not respond, or stall in the body.
+func TestStalledServers(t *testing.T) {
 	s := newSite(t)
 	s.pages["/silent"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	s.pages["/stalls"] = func(w http.ResponseWriter, r *http.Request) {

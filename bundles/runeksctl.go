@@ -15,17 +15,17 @@ import (
 
 // Eksctl is the eksctl program on this machine.
 type Eksctl struct {
-	// Path is the program; "" looks for eksctl in PATH.
+	// Path is the program. Empty means eksctl in PATH.
 	Path string
-	// Patience is how long it may take; 0 is a minute. Without a network it
-	// waits for its own time limits.
+	// Patience is the time limit. 0 means one minute. Without a network, eksctl ends
+	// only after its own time limits.
 	Patience time.Duration
 }
 
-// Version runs "eksctl anywhere version" and returns its standard output, ""
-// when there is no eksctl. The program fails without a network, after it has
-// said its version: with known, which says that the list of releases comes from
-// elsewhere, that is enough.
+// Version runs "eksctl anywhere version" and returns its standard output, or "" if
+// there is no eksctl. Without a network, the program fails after it has printed its
+// version. Known means that the list of releases comes from elsewhere, so that the
+// version is enough.
 func (e Eksctl) Version(ctx context.Context, known bool) (_ string, err error) {
 	path := e.Path
 	if path == "" {
@@ -37,9 +37,9 @@ func (e Eksctl) Version(ctx context.Context, known bool) (_ string, err error) {
 			return "", fmt.Errorf("looking for eksctl: %w", err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "eksctl-") // it leaves a folder of logs where it runs
+	dir, err := os.MkdirTemp("", "eksctl-") // it leaves a directory of logs where it runs
 	if err != nil {
-		return "", fmt.Errorf("making room for eksctl's logs: %w", err)
+		return "", fmt.Errorf("creating a directory for eksctl's logs: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	output, err := e.run(ctx, path, dir)
@@ -49,10 +49,10 @@ func (e Eksctl) Version(ctx context.Context, known bool) (_ string, err error) {
 	if v, parseErr := ParseEksctl(output); known && ctx.Err() == nil && parseErr == nil && v.Version != "" {
 		return output, nil
 	}
-	return "", fault.Outsidef("asking \"eksctl anywhere version\" for its bundle: %w; give --bundle FILE or --eksa-version", err)
+	return "", fault.Outsidef("running \"eksctl anywhere version\": %w; use --bundle FILE or --eksa-version instead", err)
 }
 
-// run returns the standard output, also with an error.
+// run returns the standard output, even with an error.
 func (e Eksctl) run(ctx context.Context, path, dir string) (string, error) {
 	patience := e.Patience
 	if patience == 0 {
@@ -62,7 +62,7 @@ func (e Eksctl) run(ctx context.Context, path, dir string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "anywhere", "version")
 	cmd.Dir = dir
-	cmd.WaitDelay = time.Second // for what it started and left behind
+	cmd.WaitDelay = time.Second // for processes that it left behind
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
@@ -78,7 +78,7 @@ func (e Eksctl) run(ctx context.Context, path, dir string) (string, error) {
 	return out.String(), err
 }
 
-// lastLine returns the last line that says something, where programs have their
+// lastLine returns the last line that is not empty, which is where programs put the
 // reason.
 func lastLine(text string) string {
 	const longest = 300

@@ -10,7 +10,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// eksctl makes a program of the name that runs a shell script.
+// eksctl returns an eksctl that runs a shell script.
 func eksctl(t *testing.T, script string) Eksctl {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "eksctl")

@@ -13,28 +13,28 @@ import (
 )
 
 const (
-	// signatureAnnotation holds the base64 of an ASN.1 DER ECDSA signature.
+	// signatureAnnotation is the annotation with the signature: base64 of ASN.1 DER
+	// ECDSA.
 	signatureAnnotation = group + "/signature"
-	// publicKey is AWS's key for bundles of v0.22.0 and later: the base64 of
-	// its DER SubjectPublicKeyInfo (aws/eks-anywhere, pkg/constants).
+	// publicKey is AWS's key for bundles of v0.22.0 and later: base64 of its DER
+	// SubjectPublicKeyInfo (aws/eks-anywhere, pkg/constants).
 	publicKey = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFZU/Z6VVMU9HioT7rGkPdJg3frC2xyQZhWFIrz5HeZEfeQ2nAdnJMLrs2Qr3V9xVrJrHA54wnIHDoPGbEhojqg=="
 )
 
 // ErrUnsigned is wrapped by the error about a bundle without a signature. AWS
 // signs since v0.22.0.
-var ErrUnsigned = errors.New("it has no signature (AWS signs bundles since v0.22.0, and not those changed by hand)")
+var ErrUnsigned = errors.New("it has no signature (AWS signs bundles since v0.22.0; those changed by hand have none)")
 
-// Verification says what a good signature is worth.
+// Verification describes what a valid signature covers.
 type Verification struct {
-	// VouchesFor and SilentOn are parts of the manifest, in words: those that
-	// nobody can have changed, and those that anybody can.
+	// VouchesFor and SilentOn describe parts of the manifest for users: those that
+	// the signature covers, and those that anybody can have changed.
 	VouchesFor, SilentOn []string
 }
 
-// VerifySignature checks AWS's signature as EKS Anywhere does. It gives an
-// error for a missing signature (see [ErrUnsigned]) and for a wrong one. The
-// signature does not cover any image or file that goes into a HookOS: see
-// [Verification] before reporting a bundle as verified.
+// VerifySignature verifies AWS's signature as EKS Anywhere does. It returns an error
+// if there is none (see [ErrUnsigned]) or if it is wrong. The signature covers no image
+// or file that goes into a HookOS, see [Verification].
 func (b *Bundle) VerifySignature() (Verification, error) {
 	key, err := parseKey(publicKey)
 	if err == nil {
@@ -64,26 +64,26 @@ func (b *Bundle) verify(key *ecdsa.PublicKey) error {
 	}
 	digest := sha256.Sum256(signed)
 	if !ecdsa.VerifyASN1(key, digest[:], signature) {
-		return errors.New("it is not AWS's signature of this text: the manifest was changed; get it again from its bundleManifestUrl")
+		return errors.New("it is not AWS's signature of this text: the manifest was changed; download it again from its bundleManifestUrl")
 	}
 	return nil
 }
 
-// canonical gives the bytes that are signed: the object's JSON without what
-// the signature leaves out, sorted keys, no spaces. The list of what is left
-// out is fixed: the manifest's own list could be anybody's.
+// canonical returns the bytes that are signed: the object's JSON with sorted keys and
+// no spaces, without the fields that are excluded from the signature. The list of
+// these is fixed, because the manifest's own list could be changed by anybody.
 func (b *Bundle) canonical() ([]byte, error) {
 	typed, err := json.Marshal(b.doc)
 	if err != nil {
-		return nil, fmt.Errorf("encoding what is signed: %w", err)
+		return nil, fmt.Errorf("encoding the signed text: %w", err)
 	}
 	var generic any
 	if err := json.Unmarshal(typed, &generic); err != nil {
-		return nil, fmt.Errorf("sorting what is signed: %w", err)
+		return nil, fmt.Errorf("sorting the signed text: %w", err)
 	}
 	sorted, err := json.Marshal(generic)
 	if err != nil {
-		return nil, fmt.Errorf("encoding what is signed: %w", err)
+		return nil, fmt.Errorf("encoding the signed text: %w", err)
 	}
 	return sorted, nil
 }

@@ -37,7 +37,7 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range file.Vectors {
 		t.Run(v.Name, func(t *testing.T) {
-			// The canonical JSON is YAML too: what is signed, signed again.
+			// The canonical JSON is YAML too, and has the same canonical form.
 			var doc map[string]any
 			if err := json.Unmarshal([]byte(v.Canonical), &doc); err != nil {
 				t.Fatal(err)
@@ -58,8 +58,8 @@ func TestVectors(t *testing.T) {
 			if same := string(got) == v.Canonical && fmt.Sprintf("%x", sha256.Sum256(got)) == v.SHA256; same != v.Valid {
 				t.Errorf("canonical form\n%s\nwant\n%s (same: %v)", got, v.Canonical, v.Valid)
 			}
-			// The text of the last vector is what a naive reader would sign;
-			// read as it should be, its signature is good.
+			// The text of the last vector is the result of a naive reader. Read
+			// correctly, it has a valid signature.
 			if _, err := b.VerifySignature(); err != nil {
 				t.Error(err)
 			}
@@ -74,7 +74,7 @@ func TestSignedBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Contains(v.SilentOn, "action images and worker") || slices.Contains(v.VouchesFor, "action images and worker") {
-		t.Errorf("it must not be taken for more than it is: %+v", v)
+		t.Errorf("the parts not covered are wrong: %+v", v)
 	}
 	for name, change := range map[string]func(*Bundle){
 		"number":  func(b *Bundle) { b.doc.Spec.Number++ },
@@ -84,10 +84,10 @@ func TestSignedBundle(t *testing.T) {
 		changed := parseSample(t, "signed.yaml")
 		change(changed)
 		if _, err := changed.VerifySignature(); err == nil {
-			t.Errorf("a changed %s goes unnoticed", name)
+			t.Errorf("a changed %s was not noticed", name)
 		}
 	}
-	// What the signature is silent on may change.
+	// Parts that the signature does not cover may change.
 	b.doc.Spec.VersionsBundles[0].Tinkerbell = &tinkerbell{}
 	b.doc.Metadata.Annotations["other"] = "x"
 	if _, err := b.VerifySignature(); err != nil {
@@ -109,8 +109,7 @@ func TestSignatureErrors(t *testing.T) {
 	}
 }
 
-// TestCanonicalEscapes: Go escapes <, > and & in JSON, and so do the signed
-// bytes.
+// TestCanonicalEscapes checks that <, > and & are escaped, as in the signed bytes.
 func TestCanonicalEscapes(t *testing.T) {
 	b := maker{}.parse(t)
 	b.doc.Metadata.Name = "<a&b>"
@@ -120,8 +119,8 @@ func TestCanonicalEscapes(t *testing.T) {
 	}
 }
 
-// signedBy signs with a key that is not AWS's, and checks that verify would
-// take it with that key.
+// signedBy returns a signature with a key that is not AWS's, after checking that
+// verify accepts it with that key.
 func signedBy(t *testing.T, b *Bundle) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

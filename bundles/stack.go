@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// stack gives the bare-metal part. EKS Anywhere writes the same one for every
-// Kubernetes version, hand-made manifests may not: then the caller must choose.
+// stack returns the bare-metal part. EKS Anywhere writes the same one for every
+// Kubernetes version. In manifests made by hand they may differ, and then kubeVersion
+// must be set.
 func (b *Bundle) stack(kubeVersion string) (*stack, error) {
 	if kubeVersion != "" {
 		return b.stackOf(strings.TrimPrefix(kubeVersion, "v"))
@@ -17,7 +18,8 @@ func (b *Bundle) stack(kubeVersion string) (*stack, error) {
 	return onlyStack(b.doc.Spec.VersionsBundles)
 }
 
-// onlyStack gives the one bare-metal part of the entries that have any.
+// onlyStack returns the bare-metal part of the entries, which must be the same in all
+// that have one.
 func onlyStack(entries []versionsBundle) (*stack, error) {
 	var first *versionsBundle
 	for i, v := range entries {
@@ -32,7 +34,7 @@ func onlyStack(entries []versionsBundle) (*stack, error) {
 		}
 	}
 	if first == nil {
-		return nil, errors.New("it has no tinkerbellStack: it is not for bare metal; give the complete manifest of the release")
+		return nil, errors.New("it has no tinkerbellStack, so it is not for bare metal; use the complete manifest of the release")
 	}
 	return first.Tinkerbell.Stack, nil
 }
@@ -45,19 +47,19 @@ func (b *Bundle) stackOf(kubeVersion string) (*stack, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("it has nothing for Kubernetes %q; it knows %s", kubeVersion, strings.Join(b.KubeVersions(), ", "))
+		return nil, fmt.Errorf("it has nothing for Kubernetes %q; its versions are %s", kubeVersion, strings.Join(b.KubeVersions(), ", "))
 	}
 	s, err := onlyStack(found)
 	if err != nil {
-		return nil, fmt.Errorf("looking at Kubernetes %q: %w", kubeVersion, err)
+		return nil, fmt.Errorf("choosing Kubernetes %q: %w", kubeVersion, err)
 	}
 	return s, nil
 }
 
 func (v versionsBundle) hasStack() bool { return v.Tinkerbell != nil && v.Tinkerbell.Stack != nil }
 
-// difference names the first part in which two stacks differ in what they
-// point to, "" when there is none.
+// difference returns the key of the first image or file that differs between two
+// stacks, or "".
 func difference(a, b *stack) string {
 	inA, inB := a.essence(), b.essence()
 	all := maps.Clone(inA)
@@ -70,7 +72,7 @@ func difference(a, b *stack) string {
 	return ""
 }
 
-// essence is what each part of the stack points to.
+// essence returns the URI and digest of each image and file in the stack.
 func (s *stack) essence() map[string]string {
 	parts := map[string]artifact{
 		"tink.tinkWorker": s.Tink.Worker,

@@ -10,39 +10,38 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The bounds on a manifest from outside. Published bundles have some 300 KiB
-// and 6,000 lines.
+// The limits for a manifest. Published bundles have about 300 KiB and 6,000 lines.
 const (
 	maxManifest = 16 << 20  // bytes of text
-	maxNodes    = 500_000   // values, keys and lists: what the text costs in memory
-	maxExpanded = 128 << 20 // bytes once every alias is written out
+	maxNodes    = 500_000   // values, keys and lists, which determine the memory used
+	maxExpanded = 128 << 20 // bytes with every alias expanded
 )
 
-// readYAML reads the one document in data. It holds memory in proportion to
-// the text: what a few bytes would blow up is refused.
+// readYAML reads the one document in data. It uses memory in proportion to the text,
+// and returns an error for text that would expand beyond the limits.
 func readYAML(data []byte) (*yaml.Node, error) {
 	all, err := readDocuments(data)
 	if err != nil {
 		return nil, err
 	}
 	if len(all) > 1 {
-		return nil, fmt.Errorf("line %d begins a second document, a manifest has one; split the file", all[1].Line)
+		return nil, fmt.Errorf("line %d begins a second document, but a manifest has only one; split the file", all[1].Line)
 	}
 	dropRepeated(all[0])
 	return all[0], nil
 }
 
-// readDocuments reads the documents in data, of which there is one at least,
-// under the same bounds.
+// readDocuments reads the documents in data, under the same limits. There must be at
+// least one.
 func readDocuments(data []byte) ([]*yaml.Node, error) {
 	if err := sniff(data); err != nil {
 		return nil, err
 	}
 	if len(data) > maxManifest {
-		return nil, fmt.Errorf("it has more than %d MiB, a manifest has less than 1 MiB; check where it was taken from", maxManifest>>20)
+		return nil, fmt.Errorf("it has more than %d MiB, but manifests have less than 1 MiB; check its origin", maxManifest>>20)
 	}
 	if n := countNodes(data); n > maxNodes {
-		return nil, fmt.Errorf("it holds about %d values, a manifest holds less than %d; check where it was taken from", n, maxNodes)
+		return nil, fmt.Errorf("it has about %d values, but manifests have less than %d; check its origin", n, maxNodes)
 	}
 	var all []*yaml.Node
 	weight := 0
@@ -50,7 +49,7 @@ func readDocuments(data []byte) ([]*yaml.Node, error) {
 		root, err := nextDocument(dec)
 		switch {
 		case errors.Is(err, io.EOF) && len(all) == 0:
-			return nil, fmt.Errorf("it is empty; get it again")
+			return nil, fmt.Errorf("it is empty; download it again")
 		case errors.Is(err, io.EOF):
 			return all, nil
 		case err != nil:
@@ -58,12 +57,12 @@ func readDocuments(data []byte) ([]*yaml.Node, error) {
 		}
 		all = append(all, root)
 		if weight += weigh(root, map[*yaml.Node]int{}); weight > maxExpanded {
-			return nil, fmt.Errorf("its aliases expand to more than %d MiB; write the values out", maxExpanded>>20)
+			return nil, fmt.Errorf("its aliases expand to more than %d MiB; replace them by the values", maxExpanded>>20)
 		}
 	}
 }
 
-// nextDocument gives the content of the next document that is not empty.
+// nextDocument returns the content of the next document that is not empty.
 func nextDocument(dec *yaml.Decoder) (*yaml.Node, error) {
 	for {
 		var doc yaml.Node
@@ -76,8 +75,8 @@ func nextDocument(dec *yaml.Decoder) (*yaml.Node, error) {
 	}
 }
 
-// countNodes bounds the number of YAML nodes from above by what can separate
-// them.
+// countNodes returns an upper bound on the number of YAML nodes, from the number of
+// separators.
 func countNodes(data []byte) int {
 	n := 1
 	for _, sep := range []string{",", "[", "{", "\n", "\r", "- ", "-\t", "? ", "\u0085", "\u2028", "\u2029"} {
@@ -86,8 +85,8 @@ func countNodes(data []byte) int {
 	return n
 }
 
-// weigh is the size of the text below n with every alias written out, at most
-// a little above maxExpanded. An alias inside of its own anchor is too heavy.
+// weigh returns the size of the text below n with every alias expanded, or about
+// maxExpanded if it is larger. An alias inside its own anchor counts as larger.
 func weigh(n *yaml.Node, memo map[*yaml.Node]int) int {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -104,8 +103,8 @@ func weigh(n *yaml.Node, memo map[*yaml.Node]int) int {
 	return w
 }
 
-// dropRepeated keeps the last of several equal keys of a mapping, as EKS
-// Anywhere's reader does: there are manifests with such keys.
+// dropRepeated removes all but the last of equal keys in a mapping, as EKS Anywhere
+// does. There are published manifests with such keys.
 func dropRepeated(n *yaml.Node) {
 	for _, c := range n.Content {
 		dropRepeated(c)
@@ -126,18 +125,19 @@ func dropRepeated(n *yaml.Node) {
 	n.Content = kept
 }
 
-// sniff recognises what people give for a manifest by mistake.
+// sniff returns an error for files that are often used instead of a manifest by
+// mistake.
 func sniff(data []byte) error {
 	text := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
 	switch {
 	case len(text) == 0:
-		return fmt.Errorf("it is empty; get it again")
+		return fmt.Errorf("it is empty; download it again")
 	case text[0] == '<':
-		return fmt.Errorf("it is a web page (%q), not YAML; look at the address in a browser, a proxy or login page may have answered", firstLine(text))
+		return fmt.Errorf("it is a web page (%q), not YAML; open the URL in a browser: a proxy or a login page may have responded", firstLine(text))
 	case bytes.HasPrefix(data, []byte("\x1f\x8b")):
-		return fmt.Errorf("it is gzip-compressed; unpack it and give the manifest inside (eksctl's downloads hold bundle-release.yaml)")
+		return fmt.Errorf("it is gzip-compressed; unpack it and name the manifest in it (bundle-release.yaml in eksctl's downloads)")
 	case len(data) > 262 && string(data[257:262]) == "ustar":
-		return fmt.Errorf("it is a tar archive; unpack it and give the manifest inside (eksctl's downloads hold bundle-release.yaml)")
+		return fmt.Errorf("it is a tar archive; unpack it and name the manifest in it (bundle-release.yaml in eksctl's downloads)")
 	}
 	return nil
 }
@@ -147,11 +147,11 @@ func firstLine(text []byte) string {
 	return strings.TrimSpace(line)
 }
 
-// checkKind wants an EKS Anywhere object of this kind, and says what it got.
+// checkKind returns an error if root is not an EKS Anywhere object of this kind.
 func checkKind(root *yaml.Node, want string) error {
 	var h header
 	if root.Kind != yaml.MappingNode {
-		return fmt.Errorf("it is not an object with a kind; give a %s manifest of EKS Anywhere", want)
+		return fmt.Errorf("it is not an object with a kind; name a %s manifest of EKS Anywhere", want)
 	}
 	if err := decode(root, &h); err != nil {
 		return err
@@ -160,15 +160,15 @@ func checkKind(root *yaml.Node, want string) error {
 	case h.of(want):
 		return nil
 	case h.Kind == "":
-		return fmt.Errorf("it has no kind; give a %s manifest of EKS Anywhere", want)
+		return fmt.Errorf("it has no kind; name a %s manifest of EKS Anywhere", want)
 	case h.Kind == want:
-		return fmt.Errorf("its kind is %s, but its apiVersion is %q and not %s/...; give a manifest of EKS Anywhere", want, h.APIVersion, group)
+		return fmt.Errorf("its kind is %s, but its apiVersion is %q, not %s/...; name a manifest of EKS Anywhere", want, h.APIVersion, group)
 	case h.of(kindRelease):
 		return releaseAsBundle(root)
 	case h.of(kindBundles):
-		return fmt.Errorf("its kind is Bundles: it is the bundle of one release, not the list of releases; give it as the bundle")
+		return fmt.Errorf("its kind is Bundles: it is the bundle of one release, not the list of releases; use it with --bundle")
 	}
-	return fmt.Errorf("its kind is %s, not %s; give a %s manifest of EKS Anywhere", quoteKind(h), want, want)
+	return fmt.Errorf("its kind is %s, not %s; name a %s manifest of EKS Anywhere", quoteKind(h), want, want)
 }
 
 func quoteKind(h header) string {
@@ -178,22 +178,22 @@ func quoteKind(h header) string {
 	return fmt.Sprintf("%s (%s)", h.Kind, h.APIVersion)
 }
 
-// releaseAsBundle explains a manifest of releases where a bundle is wanted.
+// releaseAsBundle returns the error for a list of releases instead of a bundle.
 func releaseAsBundle(root *yaml.Node) error {
 	const what = "its kind is Release: it is the list of releases (eksctl's downloads call it manifest.yaml), not a bundle; "
 	var r releaseDocument
 	if err := decode(root, &r); err != nil {
-		return fmt.Errorf("%sgive what bundleManifestUrl of the wanted version points to (%w)", what, err)
+		return fmt.Errorf("%suse the bundleManifestUrl of a version in it (%w)", what, err)
 	}
 	rel, ok := r.find(r.Spec.LatestVersion)
 	if !ok || rel.BundleManifestURL == "" {
-		return fmt.Errorf("%sgive what bundleManifestUrl of the wanted version points to, or bundle-release.yaml from the same download", what)
+		return fmt.Errorf("%suse the bundleManifestUrl of a version in it, or bundle-release.yaml from the same download", what)
 	}
-	return fmt.Errorf("%sgive the bundleManifestUrl of the wanted version, for the latest (%s) that is %s", what, rel.Version, rel.BundleManifestURL)
+	return fmt.Errorf("%suse the bundleManifestUrl of a version in it; that of the latest, %s, is %s", what, rel.Version, rel.BundleManifestURL)
 }
 
-// decode fills v from a node; keys that v does not have are ignored. The
-// library's message names the line.
+// decode stores a node in v and ignores keys that v does not have. The library's
+// message has the line.
 func decode(n *yaml.Node, v any) error {
 	err := n.Decode(v)
 	if err == nil {

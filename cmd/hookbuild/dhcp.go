@@ -28,8 +28,8 @@ func newDHCPCommand(a *app) *cli.Command {
 	c := &cli.Command{
 		Name:  "dhcp",
 		Usage: "configure and check network boot on a site's DHCP server",
-		Action: func(c *cli.Context) error {
-			return usagef("dhcp %s: name a server (%s), switch or check", c.Args().First(), serverNames())
+		Action: func(*cli.Context) error {
+			return usagef("dhcp needs a command: a server (%s), switch or check", serverNames())
 		},
 	}
 	for _, s := range dhcpServers() {

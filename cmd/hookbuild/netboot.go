@@ -18,8 +18,8 @@ func newNetbootCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "netboot",
 		Usage: "try network boot in a lab",
-		Action: func(c *cli.Context) error {
-			return usagef("netboot %s: did you mean netboot serve?", c.Args().First())
+		Action: func(*cli.Context) error {
+			return usagef("netboot needs a command: serve")
 		},
 		Subcommands: []*cli.Command{{
 			Name:      "serve",

@@ -10,8 +10,8 @@ import (
 	"hookbuild/internal/words"
 )
 
-// board is the state of what is under way and how it is drawn. It is a value:
-// apply returns the next one, since the old one may still be drawn.
+// board is the state of the running tasks, which view draws. It is a value: apply
+// returns a new one, because the old one may still be drawn.
 type board struct {
 	begun time.Time
 	lines []work // tasks and stages, oldest first
@@ -23,19 +23,19 @@ type work struct {
 	id    uint64 // 0 for a stage
 	name  string
 	begun time.Time
-	// done and total count bytes; total is 0 while it is not known.
+	// done and total count bytes. Total is 0 while it is not known.
 	done, total int64
-	parts       []work    // of a stage: those that run
-	started     int       // of a stage: how many parts began so far
-	ended       int       // of a stage: how many parts ended
+	parts       []work    // of a stage: the running parts
+	started     int       // of a stage: the number of parts that began
+	ended       int       // of a stage: the number of parts that ended
 	bytesEnded  int64     // of a stage: bytes of the parts that ended
-	last        time.Time // of a stage: when something was last reported of it
+	last        time.Time // of a stage: the time of the last report
 }
 
 func (w work) isStage() bool { return w.id == 0 }
 
-// apply returns the board after an event. Finished work comes back with how
-// long it took: it is shown above the board.
+// apply returns the board after an event. It also returns the task that the event
+// ended, to be shown above the board.
 func (b board) apply(e progress.Event, now time.Time) (next board, finished *work) {
 	next = b
 	next.lines = slices.Clone(b.lines)
@@ -101,8 +101,8 @@ func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
 	return b, nil
 }
 
-// stages removes the stages and returns them, for the lines that stay when the
-// board ends.
+// stages returns the stages with ended parts, for the lines that remain after the
+// board.
 func (b board) stages() []work {
 	var done []work
 	for _, w := range b.lines {
@@ -113,10 +113,11 @@ func (b board) stages() []work {
 	return done
 }
 
-// mostParts is how many parts of a stage are shown.
+// mostParts is the number of parts of a stage that are shown.
 const mostParts = 6
 
-// view returns the board in lines of exactly width columns, at most height.
+// view returns the board in lines that fit a terminal of width columns and height
+// lines.
 func (b board) view(width, height int, now time.Time) []string {
 	if len(b.lines) == 0 {
 		return nil
@@ -148,7 +149,7 @@ func (b board) view(width, height int, now time.Time) []string {
 	return append(lines, footer)
 }
 
-// footer sums the board up: bytes, rate and time.
+// footer returns the last line of the board: time, bytes and rate.
 func (b board) footer(now time.Time) string {
 	moved := b.moved
 	for _, w := range b.lines {
@@ -165,7 +166,7 @@ func (b board) footer(now time.Time) string {
 	return text
 }
 
-// state returns how far a task is, in as many words as the width allows.
+// state returns the progress of a task, in as much detail as the width allows.
 func (w work) state(width int, now time.Time) string {
 	elapsed := now.Sub(w.begun)
 	var parts []string
@@ -197,13 +198,13 @@ func perSecond(n int64, d time.Duration) int64 {
 	return int64(float64(n) / d.Seconds())
 }
 
-// spin returns the frame of the spinner that belongs to a moment.
+// spin returns the frame of the spinner at a time.
 func spin(now time.Time) string {
 	frames := [...]string{"|", "/", "-", "\\"}
 	return frames[now.UnixMilli()/120%4]
 }
 
-// summary returns a stage that ended, or a task, as the line that stays.
+// summary returns the line for a stage or a task that ended.
 func (w work) summary(text string, width int, now time.Time) string {
 	took := now.Sub(w.begun)
 	left := "ok  " + w.name

@@ -1,8 +1,7 @@
-// Package face shows a user what hookbuild does: on a terminal in one region
-// that is redrawn in place, otherwise as lines, as GitHub Actions reads them, or
-// as JSON. It shows the events of package progress, makes no decision and knows
-// none of the rooms that report them. What it is given to show must be harmless
-// already (see package words).
+// Package face shows progress to the user: on a terminal in a region that is redrawn
+// in place, or as plain lines, as lines for GitHub Actions, or as JSON. It shows the
+// events of package progress and is independent of the packages that report them.
+// The text of events must be harmless already (see package words).
 package face
 
 import (
@@ -19,30 +18,31 @@ import (
 // Face shows what is reported to it. It is safe for concurrent use.
 type Face interface {
 	progress.Sink
-	// Settle ends what is redrawn in place; later reports are lines. A command
-	// calls it before it writes to standard output.
+	// Settle ends redrawing in place. Later reports are lines. A command calls it
+	// before it writes to standard output.
 	Settle() error
-	// Fail shows the error that ended the command, with the exit code.
+	// Fail shows the error that ended the command, and the exit code if the format
+	// has it.
 	Fail(text string, code int)
-	// Close settles, and returns the first error in writing.
+	// Close settles, and returns the first write error.
 	Close() error
 }
 
-// Options are what the faces have in common.
+// Options are the options of all faces.
 type Options struct {
 	Writer io.Writer
-	// Debug also shows when tasks start and what programs print.
+	// Debug also shows when tasks start, and the output of programs.
 	Debug  bool
 	Getenv func(string) string
-	// Now is the clock; nil is [time.Now].
+	// Now is the clock. Nil means [time.Now].
 	Now func() time.Time
 }
 
-// ErrUnknown is the error for a kind that no face has.
+// ErrUnknown is the error for an unknown kind of face.
 var ErrUnknown = errors.New("is not one of auto, tty, plain, github, json")
 
-// New returns the face of a kind: tty, plain, github or json. "auto" is github
-// where GITHUB_ACTIONS is true, tty on a terminal, else plain.
+// New returns the face of a kind: tty, plain, github or json. The kind "auto" means
+// github if GITHUB_ACTIONS is true, or else tty on a terminal, or else plain.
 func New(kind string, o Options) (Face, error) {
 	if o.Now == nil {
 		o.Now = time.Now

@@ -21,10 +21,10 @@ import (
 	"hookbuild/test/testneed"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// playVariable makes the test binary play the story on its terminal, up to the
-// act of that number.
+// playVariable makes the test binary play a run on its terminal: "middle" half of it,
+// "all" the whole.
 const playVariable = "HOOKBUILD_FACE_ACT"
 
 func TestMain(m *testing.M) {
@@ -45,10 +45,10 @@ func TestMain(m *testing.M) {
 		fmt.Println("out/hook/vmlinuz-x86_64")
 		f.Fail("pulling \"registry.example/x\": no such host", 4)
 	}
-	time.Sleep(time.Hour) // the test reads the screen, and ends the terminal
+	time.Sleep(time.Hour) // the test reads the screen and then closes the terminal
 }
 
-// clock is a clock that the story moves.
+// clock is a clock that play advances.
 type clock struct {
 	mu sync.Mutex
 	at time.Time
@@ -68,8 +68,8 @@ func (c *clock) pass(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// play reports a run: images are pulled while a kernel is read. Whole also ends
-// all that began.
+// play reports a run in which images are pulled while a kernel is read. With whole,
+// it ends all tasks.
 func play(s progress.Sink, c *clock, whole bool) {
 	manifest := progress.Start(s, 0, "read the bundle manifest")
 	c.pass(1200 * time.Millisecond)
@@ -115,8 +115,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// screenOf runs the story in a terminal and returns its screen once it stays
-// the same.
+// screenOf plays a run in a terminal and returns its screen when that no longer
+// changes.
 func screenOf(t *testing.T, tmux string, width int, act string) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -166,7 +166,7 @@ func checkGolden(t *testing.T, file, got string) {
 	}
 }
 
-// No line of the region is as wide as the terminal, at any width.
+// TestViewFits checks that every line of the region is narrower than the terminal.
 func TestViewFits(t *testing.T) {
 	for width := 20; width <= 220; width++ {
 		c := newClock()
@@ -208,7 +208,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// numbered counts tasks from 1, since the process counts on from other tests.
+// numbered renumbers tasks from 1, because IDs depend on the tests that ran before.
 type numbered struct {
 	to  progress.Sink
 	ids map[uint64]uint64

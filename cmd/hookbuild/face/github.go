@@ -11,7 +11,7 @@ import (
 // (docs.github.com, "Workflow commands for GitHub Actions").
 type github struct {
 	*plain
-	// stages holds the lines of each stage's parts until all of them ended.
+	// stages has the lines of each stage's parts until all of them have ended.
 	stages map[string]*group
 }
 
@@ -38,8 +38,7 @@ func (g *github) Report(e progress.Event) {
 // Fail implements [Face].
 func (g *github) Fail(text string, _ int) { g.print(annotation("error", text)) }
 
-// gather keeps the line of a part, and returns the group when its last part
-// ended.
+// gather keeps the line of a part. It returns the group when the last part has ended.
 func (g *github) gather(e progress.Event, text string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

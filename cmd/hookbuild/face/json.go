@@ -7,9 +7,9 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// jsonLines writes one JSON object a line for a program to read. Advances are
-// left out: a finished task has its bytes. The error that ends the command is
-// the last object, of kind "error".
+// jsonLines writes one JSON object a line, for programs. It leaves out advances,
+// because a finished task has its bytes. The error that ends the command is the last
+// object, of kind "error".
 type jsonLines struct {
 	mu  sync.Mutex
 	enc *json.Encoder

@@ -15,7 +15,7 @@ type plain struct {
 	mu    sync.Mutex
 	w     io.Writer
 	debug bool
-	err   error // the first in writing
+	err   error // the first write error
 }
 
 func newPlain(o Options) *plain { return &plain{w: o.Writer, debug: o.Debug} }
@@ -47,8 +47,8 @@ func (p *plain) print(line string) {
 	}
 }
 
-// line returns an event as a line, or "" where it is not worth one. A failed
-// task has none: the error that ends the command says what failed.
+// line returns the line for an event, or "" if it has none. A failed task has none
+// without debug, because the error that ends the command says what failed.
 func line(e progress.Event, debug bool) string {
 	switch e.Kind {
 	case progress.Started:
@@ -77,7 +77,7 @@ func line(e progress.Event, debug bool) string {
 	return ""
 }
 
-// result returns what came of a finished task, after the separator, or "".
+// result returns the separator and the result of a finished task, or "".
 func result(e progress.Event, separator string) string {
 	switch {
 	case e.Text != "":

@@ -13,18 +13,18 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// terminal shows what is under way in a region at the bottom that is redrawn in
-// place; what has ended scrolls by above it.
+// terminal shows the running tasks in a region at the bottom, which is redrawn in
+// place. Tasks that ended scroll by above it.
 type terminal struct {
 	now     func() time.Time
 	writer  io.Writer
-	plain   *plain // shows what comes after Settle
+	plain   *plain // for reports after Settle
 	color   bool
 	program *tea.Program
 	ended   chan error
 
-	// order keeps what is printed in the order of the reports. It is held while
-	// bubbletea takes a line, which may draw meanwhile: drawing takes mu alone.
+	// order keeps the lines in the order of the reports. It is held while bubbletea
+	// accepts a line, and bubbletea may draw meanwhile, so drawing locks only mu.
 	order   sync.Mutex
 	settled bool
 	err     error
@@ -38,7 +38,7 @@ func newTerminal(o Options) *terminal {
 		now: o.Now, writer: o.Writer, plain: newPlain(o), color: o.Getenv("NO_COLOR") == "",
 		ended: make(chan error, 1), board: board{begun: o.Now()},
 	}
-	// Signals are main's business, and nothing is read from the keyboard.
+	// main handles signals, and the face reads nothing from the keyboard.
 	t.program = tea.NewProgram(screen{view: t.view}, tea.WithOutput(o.Writer), tea.WithInput(nil), tea.WithoutSignalHandler())
 	go func() {
 		_, err := t.program.Run()
@@ -104,7 +104,7 @@ func (t *terminal) clear() []work {
 
 // Fail implements [Face].
 func (t *terminal) Fail(text string, _ int) {
-	// An error in drawing is Close's to return; this one is to be seen first.
+	// Close returns the error.
 	_ = t.Settle()
 	t.plain.print(t.paint("hookbuild: "+text, "hookbuild:", red))
 }
@@ -118,7 +118,7 @@ func (t *terminal) Close() error {
 }
 
 // print shows lines above the region, in the order of the calls. Each must be
-// narrower than the terminal: one that wraps leaves remains of the region.
+// narrower than the terminal, because a line that wraps leaves parts of the region.
 func (t *terminal) print(lines []string) { t.program.Println(strings.Join(lines, "\n")) }
 
 func (t *terminal) paint(line, word, color string) string {
@@ -156,7 +156,7 @@ const (
 	reset  = "\x1b[0m"
 )
 
-// screen is what bubbletea draws.
+// screen is the model for bubbletea.
 type screen struct {
 	view func() string
 	done bool

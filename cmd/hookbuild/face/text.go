@@ -8,8 +8,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// columns returns left and right in exactly width columns: left is clipped with
-// an ellipsis, right stays whole unless it alone is too wide.
+// columns returns left and right in exactly width columns. It truncates left with an
+// ellipsis, and leaves out right if that is too wide.
 func columns(left, right string, width int) string {
 	if right == "" {
 		return pad(left, width)
@@ -21,14 +21,14 @@ func columns(left, right string, width int) string {
 	return pad(left, room) + "  " + right
 }
 
-// pad clips or fills s to width columns. Wide characters count as two.
+// pad truncates or fills s to width columns. Wide characters count as two.
 func pad(s string, width int) string {
 	s = ansi.Truncate(s, width, "…")
 	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
 }
 
-// fold breaks text into lines of at most width columns; lines after the first
-// begin with indent. Words that are wider than a line are cut.
+// fold breaks text into lines of at most width columns. Lines after the first begin
+// with indent. Words that are wider than a line are broken.
 func fold(text string, width int, indent string) []string {
 	var lines []string
 	for _, paragraph := range strings.Split(text, "\n") {
@@ -43,7 +43,7 @@ func fold(text string, width int, indent string) []string {
 	return lines
 }
 
-// seconds returns a duration as a person waits for it: "4 s", "2 min 5 s".
+// seconds formats a duration for people: "4 s", "2 min 5 s".
 func seconds(d time.Duration) string {
 	s := int(d.Round(time.Second).Seconds())
 	switch {
