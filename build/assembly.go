@@ -10,6 +10,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/linuxkit"
 	"hookbuild/linuxkit/size"
 )
@@ -64,7 +65,7 @@ func (a *assembly) link(ctx context.Context) (*initramfs.Tree, error) {
 	}
 	files, saved, err := size.Link(ctx, tree)
 	if files > 0 {
-		progress.Notef(a.b.Progress, "%d duplicate files are stored as links, which saves %s", files, size.Text(saved))
+		progress.Notef(a.b.Progress, "%s stored once, which saves %s", words.Count(files, "duplicate file"), size.Text(saved))
 	}
 	return tree, err
 }

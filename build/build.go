@@ -33,7 +33,7 @@ type Builder struct {
 	// Web fetches files. Nil means a client with the default limits.
 	Web *web.Client
 	// Engine connects to the Docker Engine, for images that only it has and
-	// images to build. Nil means that there is none.
+	// images to build. Nil means no Docker Engine.
 	Engine Engine
 	// Jobs is the number of tasks that run in parallel.
 	Jobs int

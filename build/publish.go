@@ -40,7 +40,7 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 // made is what writing the artifacts found out about them.
 type made struct {
 	report *size.Report
-	loader *artifact.Input // of the ISO image, or nil if there is none
+	loader *artifact.Input // of the ISO image; nil without one
 }
 
 // write writes all artifacts that were asked for.

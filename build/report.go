@@ -112,8 +112,8 @@ func listing(ctx context.Context, r io.Reader) (*initramfs.Tree, error) {
 	return tree, nil
 }
 
-// keptReport returns the cache's report for key. If there is none, it calls weigh
-// and keeps the result.
+// keptReport returns the cache's report for key. If the cache does not have it,
+// keptReport calls weigh and caches the result.
 func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*size.Report, error)) (*size.Report, error) {
 	f, _, err := b.Cache.Derived(ctx, reportsKind, key, func(w io.Writer) error {
 		r, err := weigh()
@@ -130,8 +130,8 @@ func (b *Builder) keptReport(ctx context.Context, key string, weigh func() (*siz
 	return &r, errors.Join(err, f.Close())
 }
 
-// earlierReport returns the report of the build that p replaces, or nil if there
-// is none.
+// earlierReport returns the report of the build that p replaces, or nil if it
+// replaces no build.
 func earlierReport(p *plan) (*size.Report, error) {
 	m, err := artifact.ReadManifest(filepath.Join(p.Out, p.Name, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {

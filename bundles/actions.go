@@ -16,7 +16,7 @@ type Action struct {
 	Line int    `json:"line"` // in the file
 	Task string `json:"task"`
 	Name string `json:"action"`
-	// Image is the image as written, or "" if there is none. Expressions, which
+	// Image is the image as written, or "" if it is absent. Expressions, which
 	// Tinkerbell evaluates for each machine, are replaced by "{{...}}".
 	Image string `json:"image"`
 }

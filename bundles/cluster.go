@@ -21,9 +21,9 @@ type Cluster struct {
 	// Version is the release of EKS Anywhere, such as "v0.24.1", or "" if the
 	// specification does not have it.
 	Version string
-	// Registry is the registry mirror, or nil if there is none.
+	// Registry is the registry mirror, or nil without one.
 	Registry *RegistryMirror
-	// Proxy is nil if there is none.
+	// Proxy is the proxy, or nil without one.
 	Proxy *Proxy
 	// Actions are the actions of its TinkerbellTemplateConfigs.
 	Actions []Action

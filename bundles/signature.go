@@ -33,7 +33,7 @@ type Verification struct {
 }
 
 // VerifySignature verifies AWS's signature as EKS Anywhere does. It returns an error
-// if there is none (see [ErrUnsigned]) or if it is wrong. The signature covers no image
+// if it is absent (see [ErrUnsigned]) or wrong. The signature covers no image
 // or file that goes into a HookOS, see [Verification].
 func (b *Bundle) VerifySignature() (Verification, error) {
 	key, err := parseKey(publicKey)

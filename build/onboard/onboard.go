@@ -242,8 +242,8 @@ func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 	}{p.Salt, s.DockerArch, string(o.Compression), o.Level, s.Layout, s.Packing, kernel, images})
 }
 
-// Derive returns the cached archive for key. If there is none, it caches what fill
-// writes. What is the task that is shown.
+// Derive returns the cached archive for key. If the cache does not have it, it caches
+// what fill writes. What is the task that is shown.
 func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writer) error) (*cache.File, error) {
 	task := progress.Start(p.Progress, 0, "%s", what)
 	f, hit, err := p.Cache.Derived(ctx, SegmentsKind, key, fill)
@@ -274,7 +274,7 @@ func (s *Set) Records() []artifact.OnBoard {
 	return all
 }
 
-// BundleRecord returns the manifest's entry for the bundle, or nil if there is none.
+// BundleRecord returns the manifest's entry for the bundle, or nil without one.
 func (s *Set) BundleRecord() *artifact.Bundle {
 	if s.Embed.Bundle == nil {
 		return nil

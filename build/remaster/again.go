@@ -117,7 +117,7 @@ func (j *job) copy(ctx context.Context, out *initramfs.FileWriter) error {
 	return out.Append(ctx, io.NewSectionReader(segment, 0, segment.Size()))
 }
 
-// recall returns the cached outcome, or nil if there is none.
+// recall returns the cached outcome, or nil if the cache has none.
 func (j *job) recall() (*outcome, error) {
 	text, err := j.Cache.Note(embeddingsKind, j.key)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -30,15 +30,15 @@ type Request struct {
 	Initramfs string
 	// Vmlinuz is the kernel that boots the initramfs, which determines what can be
 	// mounted. Empty means the one with the corresponding name next to the
-	// initramfs ("vmlinuz-x86_64" for "initramfs-x86_64"). If there is none, a
-	// kernel like HookOS' own is assumed.
+	// initramfs ("vmlinuz-x86_64" for "initramfs-x86_64"). If that does not exist,
+	// a kernel like HookOS' own is assumed.
 	Vmlinuz string
 	// Keep keeps the images that the initramfs has already. Otherwise they are
 	// replaced.
 	Keep bool
 }
 
-// kernelFile returns the path of the kernel, or "" if there is none.
+// kernelFile returns the path of the kernel, or "" if it is not known.
 func (r Request) kernelFile() string {
 	if r.Vmlinuz != "" {
 		return r.Vmlinuz

@@ -12,7 +12,7 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// What a failure elsewhere cancels has no error of its own: only the cause is
+// TestCancelledWorkIsNoError checks that work which another failure cancels is not
 // reported as failed.
 func TestCancelledWorkIsNoError(t *testing.T) {
 	var run atomic.Pointer[transfers]
@@ -64,8 +64,8 @@ type transfers struct {
 	configs map[string]bool // whether the repository's configuration was asked for
 }
 
-// isLayer reports whether a path is that of a layer: each repository's first
-// blob is the configuration.
+// isLayer reports whether a path is that of a layer. Each repository's first blob is
+// the configuration.
 func (f *transfers) isLayer(path string) bool {
 	repository, _, isBlob := strings.Cut(path, "/blobs/")
 	if !isBlob {

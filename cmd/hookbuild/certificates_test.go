@@ -25,8 +25,8 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// privateRegistry is a registry with a certificate that the system does not
-// know, and the certificate in PEM form. It also serves a file, /file.
+// privateRegistry starts a registry with a certificate that the system does not know.
+// It also returns the certificate in PEM format. The server serves a file as /file.
 func privateRegistry(t *testing.T, file string) (host string, certificate []byte, at *httptest.Server) {
 	t.Helper()
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
@@ -44,7 +44,7 @@ func privateRegistry(t *testing.T, file string) (host string, certificate []byte
 	return host, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), server
 }
 
-// pushTools pushes an image of amd64.
+// pushTools pushes an image for amd64.
 func pushTools(t *testing.T, ref string, through http.RoundTripper) {
 	t.Helper()
 	layer, err := random.Layer(100, types.OCIUncompressedLayer)
@@ -72,8 +72,8 @@ func pushTools(t *testing.T, ref string, through http.RoundTripper) {
 	}
 }
 
-// A registry and a web server of a private authority are used with --ca-file,
-// and not without.
+// TestCAFile checks that a registry and a web server with a private certificate
+// authority are used only with --ca-file.
 func TestCAFile(t *testing.T) {
 	dir := t.TempDir()
 	in, ca := filepath.Join(dir, "in"), filepath.Join(dir, "ca.pem")
@@ -122,8 +122,8 @@ func unpinnedBundle(t *testing.T, path string) (sources []string) {
 	return sources
 }
 
-// TestCluster embeds what a cluster specification says: a site's image, through
-// a mirror with a private authority that requires a login.
+// TestCluster embeds the images of a cluster specification through a mirror that has
+// a private certificate authority and requires a login.
 func TestCluster(t *testing.T) {
 	host, certificate, server := privateRegistry(t, "")
 	dir := t.TempDir()
@@ -185,7 +185,7 @@ func TestCluster(t *testing.T) {
 		}
 		names := strings.Join(embedding{t, site.New(t, nil), t.TempDir()}.list(out), " ")
 		if !strings.Contains(names, "registry.example/raid:2") || !strings.Contains(names, "127.0.0.1/embedded/image2disk:latest") {
-			t.Errorf("%s: on board are %s", name, names)
+			t.Errorf("%s: the embedded images are %s", name, names)
 		}
 	}
 }

@@ -8,8 +8,7 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// publishAll gives the site's last container, whose place the store takes, an
-// image too.
+// publishAll publishes the site's last container, which builds replace by the store.
 func publishAll(p place) {
 	got := p.run(4, "containers", "--hook-dir", p.site.Dir)
 	_, rest, _ := strings.Cut(got.stderr, p.site.Base()+"hook-embedded:")
@@ -44,8 +43,8 @@ func TestContainersPrintsWhereTheyAre(t *testing.T) {
 	}
 }
 
-// A container that was changed is published nowhere, and nothing here can
-// build it.
+// TestUnpublishedContainer changes a container, so that it is not published, without
+// a Docker Engine to build it.
 func TestUnpublishedContainer(t *testing.T) {
 	p := newPlace(t)
 	site.WriteFile(t, filepath.Join(p.site.Dir, "images/hook-hello/new"), "changed")
@@ -58,7 +57,7 @@ func TestUnpublishedContainer(t *testing.T) {
 		got := p.run(4, args...)
 		for _, said := range []string{"hook-", "not published", "/nowhere/docker.sock", "hookbuild containers --push"} {
 			if !strings.Contains(got.stderr, said) {
-				t.Errorf("%v: nothing is said of %q: %s", args, said, got.stderr)
+				t.Errorf("%v: no %q in %s", args, said, got.stderr)
 			}
 		}
 		for _, off := range []string{"DO_BUILD_LK_CONTAINERS=no", "--no-build-containers"} {

@@ -20,7 +20,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// baseInitramfs writes an initramfs of one file, compressed as asked.
+// baseInitramfs writes an initramfs with one file and the given compression.
 func baseInitramfs(t *testing.T, path string, c initramfs.Compression) {
 	t.Helper()
 	var tree initramfs.Tree
@@ -39,7 +39,7 @@ func baseInitramfs(t *testing.T, path string, c initramfs.Compression) {
 	}
 }
 
-// embedding runs the commands around an existing initramfs.
+// embedding runs the commands for an existing initramfs.
 type embedding struct {
 	t     *testing.T
 	site  *site.Site
@@ -153,8 +153,8 @@ func TestEmbedRefuses(t *testing.T) {
 	}
 }
 
-// An initramfs made by others, in whatever the kernel unpacks, keeps its bytes
-// and gets a store; so does one behind a URL, and one of several segments.
+// TestEmbedReadsWhatOthersWrote embeds into initramfs files that other programs wrote,
+// with each compression, from a file and from a URL. Their bytes must not change.
 func TestEmbedReadsWhatOthersWrote(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -180,7 +180,7 @@ func TestEmbedReadsWhatOthersWrote(t *testing.T) {
 	}
 }
 
-// replaceMiddle replaces a store that has segments on both sides.
+// replaceMiddle replaces a store between other segments.
 func (e embedding) replaceMiddle(in, image string) {
 	e.t.Helper()
 	dir := e.t.TempDir()
@@ -197,8 +197,8 @@ func (e embedding) replaceMiddle(in, image string) {
 	}
 }
 
-// cpioBy makes an initramfs of two segments with cpio, the second compressed by
-// the command.
+// cpioBy creates an initramfs of two segments with cpio. The command compresses the
+// second.
 func cpioBy(t *testing.T, compress string) string {
 	t.Helper()
 	testneed.Tool(t, "cpio")
@@ -215,10 +215,11 @@ func cpioBy(t *testing.T, compress string) string {
 	return filepath.Join(dir, "initramfs")
 }
 
-// hookConfig is what a store needs of a kernel's configuration.
+// hookConfig is the kernel configuration that a store needs.
 const hookConfig = "CONFIG_RD_ZSTD=y\nCONFIG_BLK_DEV_LOOP=y\nCONFIG_OVERLAY_FS=y\nCONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_XATTR=y\n"
 
-// The kernel beside the initramfs says how the images can be stored.
+// TestLayoutFollowsTheKernel checks that the layout depends on the kernel next to the
+// initramfs.
 func TestLayoutFollowsTheKernel(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -236,7 +237,7 @@ func TestLayoutFollowsTheKernel(t *testing.T) {
 		"no loop":                   {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_BLK_DEV_LOOP"), "packed", 3, "the kernel has no CONFIG_BLK_DEV_LOOP", ""},
 		"no squashfs":               {without(hookConfig, "CONFIG_SQUASHFS"), "packed", 3, "(--layout auto)", ""},
 		"no squashfs, auto":         {without(hookConfig, "CONFIG_SQUASHFS"), "auto", 0, "laid out as directories: for the packed layout the kernel lacks CONFIG_SQUASHFS", ""},
-		"tells nothing":             {"", "packed", 0, "whether the kernel has CONFIG_SQUASHFS, ", squashfs.Gzip},
+		"tells nothing":             {"", "packed", 0, "the images need CONFIG_SQUASHFS, ", squashfs.Gzip},
 		"no squashfs, directory":    {without(hookConfig, "CONFIG_SQUASHFS"), "directory", 0, "", ""},
 		"no overlay":                {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_OVERLAY_FS"), "auto", 3, "CONFIG_OVERLAY_FS", ""},
 		"cannot unpack what we add": {without(hookConfig+"CONFIG_SQUASHFS_ZLIB=y\n", "CONFIG_RD_ZSTD"), "packed", 3, "choose another --compression", ""},
@@ -274,7 +275,7 @@ func TestPackAsAsked(t *testing.T) {
 	}
 }
 
-// without drops an option and those that depend on it.
+// without removes an option and those whose names begin with it.
 func without(config, option string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(config) {
@@ -285,8 +286,8 @@ func without(config, option string) string {
 	return kept.String()
 }
 
-// packedWith tells how the layers in an initramfs are compressed, "" where they
-// are directories, and in blocks of how many bytes.
+// packedWith returns the compression of the layers in an initramfs, "" if they are
+// directories, and the block size in bytes.
 func packedWith(t *testing.T, path string) (squashfs.Compression, int) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -322,7 +323,8 @@ func packedWith(t *testing.T, path string) (squashfs.Compression, int) {
 	return image.Compression(), image.BlockSize()
 }
 
-// A bundle that names no worker gets the one that another HookOS has on board.
+// TestWorkerFromAnOlderHookOS takes the worker for a bundle without one from another
+// HookOS.
 func TestWorkerFromAnOlderHookOS(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -358,8 +360,8 @@ spec:
 	}
 }
 
-// One more image, beside those that are kept or in a list, packs its own layer
-// alone, though it shares a file with the other.
+// TestOneMoreImage checks that adding an image packs only its own layer, although it
+// shares a file with the other image.
 func TestOneMoreImage(t *testing.T) {
 	s := site.New(t, nil)
 	e := embedding{t, s, t.TempDir()}
@@ -386,7 +388,7 @@ func TestOneMoreImage(t *testing.T) {
 	want(t, e.list(kept), e.list(both)...)
 }
 
-// What embed says of the RAM that a machine needs is what inspect finds.
+// TestEmbedTellsTheMemory checks that embed and inspect report the same RAM.
 func TestEmbedTellsTheMemory(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)

@@ -11,8 +11,9 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// The same again does not unpack the initramfs, says the same of it, and gives
-// the same bytes; whatever differs is made anew.
+// TestEmbedAgain checks that repeating an embedding does not unpack the initramfs,
+// prints the same notes and writes the same bytes, and that one with another input is
+// not repeated from the cache.
 func TestEmbedAgain(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -53,7 +54,8 @@ func TestEmbedAgain(t *testing.T) {
 	}
 }
 
-// An output that is what would be written stays untouched; any other is replaced.
+// TestEmbedOntoWhatIsThere checks that an output with the right bytes is not touched,
+// and that any other is replaced.
 func TestEmbedOntoWhatIsThere(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -69,7 +71,7 @@ func TestEmbedOntoWhatIsThere(t *testing.T) {
 	before := stat(t, out)
 	embed()
 	if after := stat(t, out); !os.SameFile(before, after) || !after.ModTime().Equal(before.ModTime()) {
-		t.Error("the file that was made already was written anew")
+		t.Error("the unchanged file was written again")
 	}
 	elsewhere := filepath.Join(dir, "elsewhere")
 	if err := os.WriteFile(elsewhere, []byte("another"), 0o644); err != nil {

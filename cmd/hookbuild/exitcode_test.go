@@ -10,7 +10,7 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// TestExitCodes has an example of each exit code that README documents.
+// TestExitCodes checks examples of each exit code in README.
 func TestExitCodes(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)

@@ -21,7 +21,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// outcome is what a user sees of a run.
+// outcome is the exit code and output of a run.
 type outcome struct {
 	code           int
 	stdout, stderr string
@@ -37,7 +37,7 @@ func runAt(ctx context.Context, s *site.Site, args ...string) outcome {
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
-// allArgs is the main job's command line at a site with one action image.
+// allArgs returns the command line of all at a site with one action image.
 func allArgs(t *testing.T, s *site.Site, cache, out string) []string {
 	t.Helper()
 	return []string{
@@ -47,7 +47,8 @@ func allArgs(t *testing.T, s *site.Site, cache, out string) []string {
 	}
 }
 
-// sharedCache holds the unpacked kernel package between tests.
+// sharedCache returns a cache directory that the tests share for the unpacked kernel
+// package.
 func sharedCache(t *testing.T) string { return kerneltest.Dir(t, "cmd") }
 
 // pushAction pushes an image that no cache has seen.
@@ -70,7 +71,7 @@ func TestAllPrintsTheArtifacts(t *testing.T) {
 
 	again := runAt(t.Context(), s, allArgs(t, s, cache, out)...)
 	if strings.Count(again.stderr, "nothing changed") != 2 {
-		t.Errorf("the second run made segments anew:\n%s", again.stderr)
+		t.Errorf("the second run made segments again:\n%s", again.stderr)
 	}
 	offline := runAt(t.Context(), s, append(allArgs(t, s, cache, out), "--offline")...)
 	if offline.code != 0 {
@@ -130,7 +131,8 @@ func nothingIn(t *testing.T, dir string) {
 	}
 }
 
-// A transfer that stands still is the worst moment for Ctrl-C.
+// TestInterruptLeavesNothingAndTheNextRunFinishes interrupts a run during a stalled
+// transfer.
 func TestInterruptLeavesNothingAndTheNextRunFinishes(t *testing.T) {
 	stuck := make(chan struct{})
 	release := make(chan struct{})
@@ -168,8 +170,8 @@ func TestInterruptLeavesNothingAndTheNextRunFinishes(t *testing.T) {
 	}
 }
 
-// On a full disk the error names the place, no artifact is touched, and the
-// cache stays good.
+// TestFullDisk checks that the error names the path on the full disk, and that no
+// artifact appears.
 func TestFullDisk(t *testing.T) {
 	testneed.Root(t)
 	s := site.New(t, nil)
@@ -197,7 +199,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// The real binary, a real signal.
+// TestSignal sends a signal to the real binary.
 func TestSignal(t *testing.T) {
 	stuck := make(chan struct{}, 1)
 	s := site.New(t, func(next http.Handler) http.Handler {

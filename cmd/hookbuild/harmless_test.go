@@ -13,8 +13,8 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// hostile is what a registry may call an image: it clears the screen, forges a
-// line of ours, and gives GitHub's runner a command.
+// hostile is text from a registry that clears the screen, forges a line of hookbuild's,
+// and has a command for GitHub's runner.
 const hostile = "x\x1b[2J\x1b]0;t\a\u202e\u009b1m\xff\r\n::add-mask::y\nok  forged"
 
 func TestNoFaceShowsRemoteTextRaw(t *testing.T) {
@@ -61,7 +61,8 @@ func checkHarmless(t *testing.T, kind, shown string) {
 	}
 }
 
-// The last word on a registry's fault is the registry's own.
+// TestFinalErrorShowsRegistrysWordsHarmless checks the final error, which has the
+// registry's message.
 func TestFinalErrorShowsRegistrysWordsHarmless(t *testing.T) {
 	said := "no\x1b[2J\u202e\n::add-mask::z"
 	s := site.New(t, func(next http.Handler) http.Handler {

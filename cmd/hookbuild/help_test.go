@@ -13,7 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestHelp compares the help of every command with testdata/help.
 func TestHelp(t *testing.T) {
@@ -59,7 +59,7 @@ func checkGolden(t *testing.T, file string, got []byte) {
 		t.Fatalf("%v; run the test with -update", err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("differs from %s; run the test with -update where that is meant:\n%s", file, diff)
+		t.Errorf("differs from %s; if that is intended, run the test with -update:\n%s", file, diff)
 	}
 }
 
@@ -77,8 +77,8 @@ func commandPaths(commands []*cli.Command, above string) []string {
 	return paths
 }
 
-// TestExamples checks that every command has examples and that each is a
-// command line that hookbuild takes.
+// TestExamples checks that every command has examples, and that each is a valid
+// command line.
 func TestExamples(t *testing.T) {
 	root := newRootCommand(&app{})
 	paths := append([]string{""}, commandPaths(root.Commands, "")...)
@@ -90,7 +90,7 @@ func TestExamples(t *testing.T) {
 	}
 	for path, list := range all {
 		if !slices.Contains(paths, path) {
-			t.Errorf("there are examples of %q, which is no command", path)
+			t.Errorf("there are examples of %q, which is not a command", path)
 		}
 		for _, e := range list {
 			line := strings.ReplaceAll(e.line, "\\\n", " ")
@@ -112,7 +112,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestHelpGroups checks that the groups name only what exists.
+// TestHelpGroups checks that the groups name only commands and options that exist.
 func TestHelpGroups(t *testing.T) {
 	root := newRootCommand(&app{})
 	flags := map[string]bool{}
@@ -127,7 +127,7 @@ func TestHelpGroups(t *testing.T) {
 	for _, g := range commandGroups() {
 		for _, name := range g.names {
 			if root.Command(name) == nil {
-				t.Errorf("the group %q has %q, which is no command", g.title, name)
+				t.Errorf("the group %q has %q, which is not a command", g.title, name)
 			}
 		}
 	}

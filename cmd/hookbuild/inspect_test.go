@@ -14,7 +14,7 @@ import (
 	"hookbuild/test/kerneltest"
 )
 
-// inspected runs inspect on a kernel and an initramfs made for it.
+// inspected runs inspect on a small kernel and its initramfs.
 func inspected(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -111,8 +111,8 @@ func TestInspectErrors(t *testing.T) {
 	}
 }
 
-// TestInspectManyDevices answers for a rack's worth of devices at once, within
-// 80 columns.
+// TestInspectManyDevices looks for the drivers of thousands of devices, and checks
+// that the output fits 80 columns.
 func TestInspectManyDevices(t *testing.T) {
 	var list strings.Builder
 	for i := range 3000 {

@@ -104,7 +104,7 @@ func (s *subject) survey(c *cli.Context, name string) (*survey.System, error) {
 }
 
 // record returns the entry for an initramfs in the manifest.json next to it, or
-// nil if there is none.
+// nil if that does not exist or does not list the file.
 func (s *subject) record() (*artifact.Build, error) {
 	if s.existing == nil {
 		return nil, nil

@@ -16,8 +16,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// place has what LinuxKit documents are built from: images in a registry, no
-// checkout.
+// place is a site to build LinuxKit documents at: images in a registry, and output and
+// cache directories.
 type place struct {
 	t          *testing.T
 	site       *site.Site
@@ -131,7 +131,7 @@ func TestDocumentsAreMerged(t *testing.T) {
 	}
 	list := readFile(t, filepath.Join(p.out, "x/x_rootfs_x86_64.filelist"))
 	if !strings.Contains(list, "etc/merged") || !strings.Contains(list, "bin/program") {
-		t.Errorf("of both documents come:\n%s", list)
+		t.Errorf("a file of one document is missing:\n%s", list)
 	}
 	got := p.system(3, []string{kernelPart + initPart, "services:\n  - {name: a, image: HOST/init:1}\n", "services:\n  - {name: a, image: HOST/init:1}\n"})
 	if !strings.Contains(got.stderr, "merging") || !strings.Contains(got.stderr, "standard input") {
@@ -180,18 +180,18 @@ func TestDocumentNeedsNoCheckout(t *testing.T) {
 
 	again := p.run(0, "linuxkit", "--yaml", doc, "--offline")
 	if !strings.Contains(again.stderr, "nothing changed") || readFile(t, filepath.Join(p.out, "my-system/initramfs-x86_64")) != initrd {
-		t.Errorf("the second run made it anew:\n%s", again.stderr)
+		t.Errorf("the second run made it again:\n%s", again.stderr)
 	}
 	fresh := p
 	fresh.cache = t.TempDir()
 	fresh.run(0, "build", "--yaml", doc, "--jobs", "1", "--name", "other")
 	if readFile(t, filepath.Join(p.out, "other/initramfs-x86_64")) != initrd {
-		t.Error("another cache and another number of jobs give other bytes")
+		t.Error("another cache and number of jobs changed the bytes")
 	}
 }
 
-// The microcode that a document asks for comes with the kernel, also with one
-// that is given by hand.
+// TestMicrocodeOfAGivenKernel checks that the microcode that a document names comes
+// from the kernel of --kernel.
 func TestMicrocodeOfAGivenKernel(t *testing.T) {
 	p := newPlace(t)
 	doc := p.document()
@@ -218,7 +218,7 @@ func TestMicrocodeOfAGivenKernel(t *testing.T) {
 	}
 }
 
-// Modules are chosen from a kernel that is given by hand, too.
+// TestModulesOfAGivenKernel chooses modules of the kernel of --kernel.
 func TestModulesOfAGivenKernel(t *testing.T) {
 	p := newPlace(t)
 	doc := filepath.Join(t.TempDir(), "doc.yml")
@@ -247,7 +247,7 @@ func TestModulesOfAGivenKernel(t *testing.T) {
 	}
 }
 
-// Device trees become an archive of their own, which is in the tarball too.
+// TestDeviceTrees checks that device trees are an artifact, which the tarball also has.
 func TestDeviceTrees(t *testing.T) {
 	p := newPlace(t)
 	dir := t.TempDir()
@@ -266,7 +266,7 @@ func TestDeviceTrees(t *testing.T) {
 	want(t, members(t, filepath.Join(p.out, "doc_mine.tar.gz")), "checksums.txt", "cmdline-mine", "dtbs-mine.tar.gz", "initramfs-mine", "manifest.json", "vmlinuz-mine")
 }
 
-// members lists an archive's files, sorted.
+// members returns the names of an archive's files, sorted.
 func members(t *testing.T, path string) []string {
 	t.Helper()
 	out, err := exec.Command(testneed.Tool(t, "tar"), "-tzf", path).Output()
@@ -298,7 +298,7 @@ func TestOutputForms(t *testing.T) {
 	}
 	for _, said := range []string{"What it is made of", p.site.Host + "/init", "stored once"} {
 		if !strings.Contains(got.stderr, said) {
-			t.Errorf("nothing is said of %q:\n%s", said, got.stderr)
+			t.Errorf("no %q in\n%s", said, got.stderr)
 		}
 	}
 	manifest := readFile(t, filepath.Join(p.out, "x/manifest.json"))
@@ -309,7 +309,8 @@ func TestOutputForms(t *testing.T) {
 	}
 }
 
-// The loader may also be in an image or an unpacked package.
+// TestLoaderFromImageAndDirectory takes the loader from an image and from an unpacked
+// package.
 func TestLoaderFromImageAndDirectory(t *testing.T) {
 	p := newPlace(t)
 	dir := t.TempDir()
@@ -364,7 +365,7 @@ func TestDocumentRefusals(t *testing.T) {
 		{2, "--max-size", []string{"--yaml", doc, "--max-size", "large"}},
 		{3, "servises", []string{"--yaml", bad}},
 		{3, "missing.yml", []string{"--yaml", "missing.yml"}},
-		{3, "it names none", []string{"--yaml", kernelless}},
+		{3, "the document names none", []string{"--yaml", kernelless}},
 		{3, "it is for linux/amd64", []string{"--yaml", kernelless, "--arch", "arm64", "--kernel", "image:" + p.site.Host + "/kernel:1"}},
 	} {
 		got := p.run(test.code, append([]string{"linuxkit"}, test.args...)...)
@@ -378,7 +379,8 @@ func TestDocumentRefusals(t *testing.T) {
 	}
 }
 
-// Images that are not there for the architecture are named all at once.
+// TestImagesOfAnotherArchitectureAreNamedTogether checks that one error names all
+// images that lack the architecture.
 func TestImagesOfAnotherArchitectureAreNamedTogether(t *testing.T) {
 	p := newPlace(t)
 	in := filepath.Join(t.TempDir(), "initramfs-aarch64")

@@ -14,8 +14,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hookbuild": main})
 }
 
-// The scripts are the contracts of the command line: what is printed where,
-// with which exit code.
+// TestScripts runs the scripts in testdata/script, which specify the output and exit
+// codes of command lines.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",

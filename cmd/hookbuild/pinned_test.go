@@ -35,7 +35,8 @@ func TestArtifactsArePinned(t *testing.T) {
 	compareArtifacts(t, "embed.txt", sha512Of(readFile(t, embedded))+"\n")
 }
 
-// pinned lists the files below dir with their sums, what describes them whole.
+// pinned lists the files below dir with their checksums. It has the whole content of
+// checksums.txt and manifest.json.
 func pinned(t *testing.T, dir string) string {
 	t.Helper()
 	var out strings.Builder

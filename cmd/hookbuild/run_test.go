@@ -20,7 +20,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// artifactsOf writes what a build leaves, without content, and gives --out.
+// artifactsOf writes a manifest and empty artifacts, and returns the directory for
+// --out.
 func artifactsOf(t *testing.T, name string, records ...artifact.Build) string {
 	t.Helper()
 	out := t.TempDir()
@@ -132,8 +133,8 @@ func TestWhatRunRefuses(t *testing.T) {
 	}
 }
 
-// A document is assembled with Debian's kernel and run: its /init tells on the
-// console what the kernel was told.
+// TestRunBoots assembles a document with Debian's kernel and runs it. Its /init prints
+// the kernel's command line on the console.
 func TestRunBoots(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
 	p := newPlace(t)
@@ -153,7 +154,7 @@ func TestRunBoots(t *testing.T) {
 		t.Errorf("the console shows\n%s\n%s", got.stdout, got.stderr)
 	}
 	if !strings.Contains(got.stderr, "Ctrl-A x") {
-		t.Errorf("nobody says how to end it:\n%s", got.stderr)
+		t.Errorf("the notes do not say how to stop it:\n%s", got.stderr)
 	}
 
 	var ended bytes.Buffer

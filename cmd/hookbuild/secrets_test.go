@@ -14,8 +14,8 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// What a URL holds for the server alone, its password and its query, is not
-// shown or written: whether the download succeeds, with --debug, or as JSON.
+// TestSecretsOfURLsAreNotShown checks that the password and the query of a URL are
+// never shown.
 func TestSecretsOfURLsAreNotShown(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -63,7 +63,7 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 	}
 }
 
-// Nor are they in what is published.
+// TestManifestHoldsNoSecretsOfURLs checks that they are not in the artifacts.
 func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)

@@ -13,7 +13,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// TestSummary checks what is shown, printed and given to GitHub at the end.
+// TestSummary checks the notes, the output and GitHub's job summary at the end.
 func TestSummary(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	file := filepath.Join(t.TempDir(), "summary.md")

@@ -20,8 +20,8 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// ask runs a command's line up to what act does with it. The words of
-// build.sh are given as arguments or, with inEnv, in the environment.
+// ask runs a command line with act as the command's action. The words of build.sh are
+// arguments or, with inEnv, environment variables.
 func ask(t *testing.T, inEnv bool, words, args []string, act func(*app, *cli.Context) error) {
 	t.Helper()
 	env := map[string]string{}
@@ -45,7 +45,7 @@ func ask(t *testing.T, inEnv bool, words, args []string, act func(*app, *cli.Con
 	}
 }
 
-// Each of build.sh's variables that says something of a build.
+// TestVariablesOfABuild checks the effect of build.sh's variables on a build.
 func TestVariablesOfABuild(t *testing.T) {
 	s := site.New(t, nil)
 	tests := []struct {
@@ -148,8 +148,8 @@ func TestVariablesOfAKernel(t *testing.T) {
 	}
 }
 
-// A kernel image that is published is exported again, and taken as it is unless
-// FORCE_BUILD_KERNEL asks for another, which this checkout cannot give.
+// TestPublishedKernel checks that a published kernel image is exported unchanged,
+// unless FORCE_BUILD_KERNEL is set, which fails with this checkout.
 func TestPublishedKernel(t *testing.T) {
 	p := newPlace(t)
 	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\n")
@@ -209,8 +209,8 @@ func TestUnknownVariables(t *testing.T) {
 	p.run(0, "matrix", "CI_RUNNER_KERNEL_AMD64=big", "CI_TAGS=lts")
 }
 
-// Of the kernels of one version the checkout's own counts; KERNEL_POINT_RELEASE
-// asks for its own of that release alone.
+// TestKernelOfTheCheckout checks that the kernel with the checkout's configuration is
+// chosen, of the release in KERNEL_POINT_RELEASE if that is set.
 func TestKernelOfTheCheckout(t *testing.T) {
 	p := newPlace(t)
 	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\n")

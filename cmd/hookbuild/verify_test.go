@@ -20,7 +20,7 @@ import (
 	"hookbuild/test/lab/site"
 )
 
-// proof is a result that copies are made of, each to be spoiled in its way.
+// proof is a build result of which tests damage copies.
 type proof struct {
 	t     *testing.T
 	site  *site.Site
@@ -36,7 +36,7 @@ func newProof(t *testing.T, layout string) proof {
 	return p
 }
 
-// newSmallProof has a small kernel, since there are many ways to spoil it.
+// newSmallProof returns a proof with a small kernel, so that copies are cheap.
 func newSmallProof(t *testing.T) proof {
 	t.Helper()
 	p := proof{t, site.New(t, nil), t.TempDir(), t.TempDir()}
@@ -60,7 +60,7 @@ func (p proof) run(code int, args ...string) outcome {
 	return got
 }
 
-// spoiled gives a copy of the artifacts that spoil was done to.
+// spoiled returns a copy of the artifacts that spoil has changed.
 func (p proof) spoiled(t *testing.T, spoil func(t *testing.T, dir string)) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -71,7 +71,7 @@ func (p proof) spoiled(t *testing.T, spoil func(t *testing.T, dir string)) strin
 	return dir
 }
 
-// findings is what verify says of a directory, as JSON.
+// findings returns the report of verify --json.
 func (p proof) findings(t *testing.T, code int, args ...string) *verify.Report {
 	t.Helper()
 	got := p.run(code, append([]string{"verify", "--json"}, args...)...)
@@ -93,7 +93,7 @@ func change(t *testing.T, path string, edit func([]byte) []byte) {
 	}
 }
 
-// sealed writes checksums and manifest anew, so that they agree with the files.
+// sealed rewrites checksums and manifest, so that they agree with the files.
 func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
@@ -107,7 +107,7 @@ func sealed(spoil func(t *testing.T, dir string)) func(*testing.T, string) {
 	}
 }
 
-// recorded changes the manifest, and checksums.txt to what that has.
+// recorded changes the manifest, and checksums.txt accordingly.
 func recorded(edit func(*artifact.Build)) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
@@ -136,7 +136,7 @@ func recorded(edit func(*artifact.Build)) func(*testing.T, string) {
 
 func sha512Of(content string) string { return fmt.Sprintf("%x", sha512.Sum512([]byte(content))) }
 
-// repacked does something to the files in the initramfs.
+// repacked changes the files in the initramfs.
 func repacked(edit func(t *testing.T, tree *initramfs.Tree)) func(*testing.T, string) {
 	return sealed(func(t *testing.T, dir string) {
 		t.Helper()
@@ -159,7 +159,7 @@ func repacked(edit func(t *testing.T, tree *initramfs.Tree)) func(*testing.T, st
 	})
 }
 
-// swap changes the bytes of the files that chosen tells, not their size.
+// swap changes the bytes, but not the size, of the files that chosen selects.
 func swap(chosen func(path string) bool) func(*testing.T, *initramfs.Tree) {
 	return func(t *testing.T, tree *initramfs.Tree) {
 		t.Helper()
@@ -212,8 +212,8 @@ func TestVerifyIntact(t *testing.T) {
 	}
 }
 
-// A dockerd that is told to keep its images in containerd is warned of, not one
-// that is told not to.
+// TestVerifyWarnsOfContainerd checks the warning about settings that make dockerd keep
+// its images in containerd.
 func TestVerifyWarnsOfContainerd(t *testing.T) {
 	const service = "containers/services/hook-docker/"
 	p := newSmallProof(t)
@@ -243,7 +243,7 @@ func TestVerifyWarnsOfContainerd(t *testing.T) {
 	}
 }
 
-// Every fault is told, of each file at least what want says of it.
+// TestVerifyFinds checks that every problem is reported, for each damaged file.
 func TestVerifyFinds(t *testing.T) {
 	p := newSmallProof(t)
 	remove := func(name string) func(*testing.T, string) {
@@ -279,7 +279,7 @@ func TestVerifyFinds(t *testing.T) {
 			remove("vmlinuz-x86_64")(t, dir)
 			site.WriteFile(t, dir+"/vmlinuz-x86_64/x", "")
 		}, []string{"vmlinuz-x86_64: it is not a regular file"}},
-		"extra vmlinuz": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/vmlinuz-latest-lts-x86_64", "MZ") }, []string{"vmlinuz-latest-lts-x86_64: neither checksums.txt nor manifest.json names it"}},
+		"extra vmlinuz": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/vmlinuz-latest-lts-x86_64", "MZ") }, []string{"vmlinuz-latest-lts-x86_64: neither checksums.txt nor manifest.json lists it"}},
 		"extra initramfs": {func(t *testing.T, dir string) { site.WriteFile(t, dir+"/initramfs-aarch64", "x") }, []string{
 			"initramfs-aarch64: neither", "initramfs-aarch64: unpacking",
 		}},

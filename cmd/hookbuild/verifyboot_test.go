@@ -15,8 +15,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// A system with Debian's kernel boots: the disk is read, the network card sends
-// and the worker's call arrives; where its init does not call, the verdict says so.
+// TestVerifyBoots boots a system with Debian's kernel, which reads the disk, sends
+// through the network card and makes the worker's call, and one that does not call.
 func TestVerifyBoots(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
 	p := newPlace(t)

@@ -12,7 +12,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// TestBuildID compares with what Go's own tool says of a program.
+// TestBuildID compares the build ID with the one that the go command prints.
 func TestBuildID(t *testing.T) {
 	tool := testneed.Tool(t, "go")
 	source := filepath.Join(t.TempDir(), "main.go")
@@ -51,8 +51,8 @@ func TestBuildID(t *testing.T) {
 	}
 }
 
-// TestIdentity covers builds of a release, of a commit, of changed files, and
-// builds without git, such as of an unpacked source archive.
+// TestIdentity covers builds from a release, a commit, changed files, and without git,
+// such as from an unpacked source archive.
 func TestIdentity(t *testing.T) {
 	setting := func(pairs ...string) (all []debug.BuildSetting) {
 		for i := 0; i < len(pairs); i += 2 {
