@@ -64,7 +64,7 @@ func (a *app) lock(c *cli.Context) error {
 	return a.writeLock(c, old, file, all)
 }
 
-// readOldLock reads the lock that is there, nil if there is none.
+// readOldLock returns the existing lock, or nil if the file does not exist.
 func readOldLock(c *cli.Context) (*lock.File, error) {
 	path := c.String("lock-file")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !c.Bool("update") {
