@@ -10,16 +10,16 @@ const (
 	asyncBuffers = 4
 )
 
-// asyncWriter writes to w on a goroutine of its own, so that hashing and
-// storing run beside the making of the content. Close waits for the rest and
-// gives the first error of w's, or the context's.
+// asyncWriter writes to w on its own goroutine, so that hashing and storing run
+// concurrently with producing the content. Close waits for pending writes and
+// returns the first error of w or of the context.
 type asyncWriter struct {
 	ctx  context.Context
 	buf  []byte
 	full chan []byte
 	free chan []byte
 	done chan struct{}
-	err  error // w's; to be read once done is closed
+	err  error // the error of w; valid once done is closed
 }
 
 func newAsyncWriter(ctx context.Context, w io.Writer) *asyncWriter {
@@ -36,7 +36,8 @@ func newAsyncWriter(ctx context.Context, w io.Writer) *asyncWriter {
 	return a
 }
 
-// drain ends when full is closed, or at the first error.
+// drain writes the full buffers to w. It returns when full is closed, or at the
+// first error.
 func (a *asyncWriter) drain(w io.Writer) {
 	defer close(a.done)
 	for b := range a.full {
@@ -62,7 +63,7 @@ func (a *asyncWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// room makes sure that buf can take a byte.
+// room ensures that buf has space for a byte.
 func (a *asyncWriter) room() error {
 	if a.buf != nil && len(a.buf) < asyncBuffer {
 		return a.ctx.Err()

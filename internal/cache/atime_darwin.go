@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// accessTime is a file's atime, or the zero time where it is not known.
+// accessTime returns a file's atime, or the zero time if it is not known.
 func accessTime(info fs.FileInfo) time.Time {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return time.Unix(s.Atimespec.Unix())

@@ -1,18 +1,18 @@
-// Package cache keeps files by their content under one directory: what was
-// fetched ([Cache.Blob], [Cache.PutBlob]), what was made from known inputs
+// Package cache keeps files by their content under one directory: downloads
+// ([Cache.Blob], [Cache.PutBlob]), results computed from known inputs
 // ([Cache.Derived]) and small facts such as the digest behind a tag
 // ([Cache.Note]).
 //
-// Nothing is trusted: a file's hash is checked while it is written and before
-// it is first read by a process; a damaged one is thrown away with a warning
-// and counts as absent. A file appears under its name complete or not at all
-// (a temporary file beside it, rename), so any number of processes may share the
-// directory without asking each other. Nothing waits for the disk: what a power
-// failure tears counts as damaged.
+// Nothing is trusted: a file's hash is checked while it is written and before a
+// process first reads it; a damaged file is removed with a warning and counts
+// as absent. A file appears under its name complete or not at all (it is
+// written to a temporary file in the same directory and renamed), so any number
+// of processes may share the directory without coordination. Files are not
+// synced to disk: one that a power failure truncates counts as damaged.
 //
 // The directory holds DIR/KIND/sha256-HEX (contents) and DIR/KIND/note-HEX
 // (notes, named by the hash of their key). Everything in it may be deleted at
-// any time; [Cache.Prune] deletes what was not used for long.
+// any time; [Cache.Prune] deletes what has not been used for a while.
 package cache
 
 import (
@@ -37,19 +37,19 @@ type Cache struct {
 	sink progress.Sink
 
 	mu sync.Mutex
-	// locks holds a token for every file that this process looked at; who has
-	// it may check or write the file.
+	// locks holds a token for every file that this process has looked at; only
+	// the holder of the token may check or write the file.
 	locks map[string]chan struct{}
-	// verified holds the state in which a file's hash was found right.
+	// verified holds the state of each file at the time its hash was verified.
 	verified map[string]fileState
 }
 
-// Open gives the cache in dir, which is made if it is missing. Temporary files
-// that interrupted processes left there are removed. S may be nil.
+// Open opens the cache in dir, creating it if necessary. It removes temporary
+// files that interrupted processes left there. S may be nil.
 func Open(dir string, s progress.Sink) (*Cache, error) {
 	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the cache directory %q: %w; name another place with --cache-dir", dir, err)
+		return nil, fmt.Errorf("creating the cache directory %q: %w; choose another place with --cache-dir", dir, err)
 	}
 	if err := c.sweep(); err != nil {
 		return nil, fmt.Errorf("cleaning the cache directory %q: %w", dir, err)
@@ -57,10 +57,10 @@ func Open(dir string, s progress.Sink) (*Cache, error) {
 	return c, nil
 }
 
-// Dir is the directory of the cache.
+// Dir returns the directory of the cache.
 func (c *Cache) Dir() string { return c.dir }
 
-// path gives a file's place, after making sure that kind and name are single
+// path returns the path of a file. It ensures that kind and name are single
 // path elements.
 func (c *Cache) path(kind, name string) (string, error) {
 	if kind == "" || strings.HasPrefix(kind, ".") || filepath.Base(kind) != kind {
@@ -80,7 +80,7 @@ func isSHA256(hex string) bool {
 	return len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// lock waits for the file's token and gives the function that returns it.
+// lock waits for the file's token and returns a function that releases it.
 func (c *Cache) lock(ctx context.Context, path string) (unlock func(), err error) {
 	c.mu.Lock()
 	token, ok := c.locks[path]
@@ -97,16 +97,16 @@ func (c *Cache) lock(ctx context.Context, path string) (unlock func(), err error
 	}
 }
 
-// explain adds the remedy to the errors of a cache directory that cannot take
-// more.
+// explain adds the remedy to errors of a cache directory that is full or not
+// writable.
 func (c *Cache) explain(err error) error {
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, full) {
-			return fmt.Errorf("writing to the cache directory %q: %w: free some space there or name another place with --cache-dir", c.dir, full)
+			return fmt.Errorf("writing to the cache directory %q: %w: free some space there or choose another place with --cache-dir", c.dir, full)
 		}
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("writing to the cache directory %q: %w; make it writable or name another place with --cache-dir", c.dir, err)
+		return fmt.Errorf("writing to the cache directory %q: %w; make it writable or choose another place with --cache-dir", c.dir, err)
 	}
 	return err
 }

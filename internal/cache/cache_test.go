@@ -58,7 +58,7 @@ func content(t *testing.T, f *File) string {
 	return string(data)
 }
 
-// files lists all that lies in the cache, by path relative to it.
+// files lists the files of the cache, by path relative to its directory.
 func files(t *testing.T, c *Cache) []string {
 	t.Helper()
 	var found []string
@@ -314,11 +314,11 @@ func TestNamesThatLeadOutOfTheCache(t *testing.T) {
 	}
 	for _, h := range []v1.Hash{{}, {Algorithm: "sha256", Hex: "../../x"}, {Algorithm: "sha512", Hex: strings.Repeat("0", 128)}} {
 		if _, err := c.Blob(ctx, "layers", h); err == nil || errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("digest %q gave %v", h, err)
+			t.Errorf("digest %q returned %v", h, err)
 		}
 	}
 	if _, _, err := c.Derived(ctx, "made", "../x", mustNotFill(t)); err == nil {
-		t.Error("a key that is no hash was accepted")
+		t.Error("a key that is not a hash was accepted")
 	}
 }
 
@@ -338,10 +338,10 @@ func TestAsyncWriterGivesTheErrorOfItsTarget(t *testing.T) {
 	w := newAsyncWriter(context.Background(), writerFunc(func([]byte) (int, error) { return 0, full }))
 	_, err := io.Copy(w, bytes.NewReader(make([]byte, 8<<20)))
 	if !errors.Is(err, full) {
-		t.Errorf("writing gave %v", err)
+		t.Errorf("writing returned %v", err)
 	}
 	if err := w.Close(); !errors.Is(err, full) {
-		t.Errorf("closing gave %v", err)
+		t.Errorf("closing returned %v", err)
 	}
 }
 
@@ -349,8 +349,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// What lies under a file's name and is none is replaced, and nothing waits for
-// it.
+// What is under a file's name but is not a regular file is replaced, without
+// blocking on it.
 func TestWhatIsNoFileIsReplaced(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"FIFO":      func(path string) error { return syscall.Mkfifo(path, 0o600) },

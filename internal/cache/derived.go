@@ -10,10 +10,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Derived gives the content made from the inputs that key names: the lower
-// case hex sha256 of all inputs, options and the version of the making code.
-// Fill makes it when it is not there; the result is true when it was there.
-// Equal contents of one kind are stored once.
+// Derived returns the content made from the inputs that key identifies: the
+// lower case hex sha256 of all inputs, options and the version of the code that
+// makes it. If the cache does not have it, fill makes it; the result reports
+// whether the cache had it. Equal contents of one kind are stored once.
 func (c *Cache) Derived(ctx context.Context, kind, key string, fill func(io.Writer) error) (*File, bool, error) {
 	if !isSHA256(key) {
 		return nil, false, fmt.Errorf("using the cache %q: %q is not a key: it must be a sha256 in hex", c.dir, key)

@@ -17,9 +17,9 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// File is a verified file of the cache, open for reading. It stays readable
-// when the cache throws it away meanwhile. A File that nobody refers to any
-// more closes itself.
+// File is a verified file of the cache, open for reading. It stays readable if
+// the cache removes it in the meantime. A File that is no longer referenced
+// closes itself.
 type File struct {
 	f    *os.File
 	size int64
@@ -28,23 +28,23 @@ type File struct {
 // ReadAt implements [io.ReaderAt].
 func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 
-// Size is the file's length in bytes.
+// Size returns the file's length in bytes.
 func (f *File) Size() int64 { return f.size }
 
-// Path is where the file lies.
+// Path returns the path of the file.
 func (f *File) Path() string { return f.f.Name() }
 
-// Close ends the reading.
+// Close closes the file.
 func (f *File) Close() error { return f.f.Close() }
 
-// fileState tells a file that was verified from one that changed since.
+// fileState distinguishes a verified file from one that changed since.
 type fileState struct {
 	size    int64
 	modTime time.Time
 }
 
-// Blob opens the file of this kind with the hash h (sha256). When it is not
-// there, or was damaged and thrown away, the error wraps [fs.ErrNotExist].
+// Blob opens the file of this kind with the hash h (sha256). If it is absent,
+// or was damaged and removed, the error wraps [fs.ErrNotExist].
 func (c *Cache) Blob(ctx context.Context, kind string, h v1.Hash) (*File, error) {
 	path, err := c.blobPath(kind, h)
 	if err != nil {
@@ -58,8 +58,8 @@ func (c *Cache) Blob(ctx context.Context, kind string, h v1.Hash) (*File, error)
 	return c.open(ctx, path, h)
 }
 
-// open gives the file at path after checking its hash, unless this process has
-// checked it in its present state. The caller holds the file's lock.
+// open opens the file at path and checks its hash, unless this process has
+// already checked it in its present state. The caller holds the file's lock.
 func (c *Cache) open(ctx context.Context, path string, h v1.Hash) (*File, error) {
 	f, err := c.openRegular(path)
 	if err != nil {
@@ -94,7 +94,7 @@ func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error
 }
 
 // openRegular opens a file of the cache. Anything else under its name, such as
-// a FIFO that no one writes to or a directory, is thrown away.
+// a directory or a FIFO without a writer, is removed.
 func (c *Cache) openRegular(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ENXIO) { // a socket
@@ -116,16 +116,16 @@ func (c *Cache) openRegular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// discard throws a damaged file, or what is in its place, away and says so.
+// discard removes a damaged file, or whatever is in its place, with a warning.
 func (c *Cache) discard(path string) error {
-	progress.Warnf(c.sink, "the cached file %q is damaged: it is thrown away and made again", path)
+	progress.Warnf(c.sink, "the cached file %q is damaged; removing it and making it again", path)
 	if err := os.RemoveAll(path); err != nil {
-		return fmt.Errorf("throwing away the damaged file %q: %w", path, err)
+		return fmt.Errorf("removing the damaged file %q: %w", path, err)
 	}
 	return &discardedError{path}
 }
 
-// discardedError says that a file was damaged and is gone now.
+// discardedError says that a file was damaged and has been removed.
 type discardedError struct{ path string }
 
 func (e *discardedError) Error() string { return fmt.Sprintf("reading %q: it was damaged", e.path) }
@@ -133,7 +133,7 @@ func (e *discardedError) Error() string { return fmt.Sprintf("reading %q: it was
 // Unwrap makes the file count as absent.
 func (e *discardedError) Unwrap() error { return fs.ErrNotExist }
 
-// checkBlob hashes the file at path, even if this process did before.
+// checkBlob hashes the file at path, even if this process already did.
 func (c *Cache) checkBlob(ctx context.Context, path, hex string) error {
 	unlock, err := c.lock(ctx, path)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *Cache) setVerified(path string, s fileState) {
 	c.verified[path] = s
 }
 
-// ctxReader ends a long read when its context does.
+// ctxReader ends a long read when its context ends.
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -23,8 +23,8 @@ type note struct {
 	Value string `json:"value"`
 }
 
-// Note gives the value last kept under key. When there is none, or it was
-// damaged and thrown away, the error wraps [fs.ErrNotExist].
+// Note returns the value last stored under key. If there is no such note, or it
+// was damaged and removed, the error wraps [fs.ErrNotExist].
 func (c *Cache) Note(kind, key string) (string, error) {
 	path, err := c.notePath(kind, key)
 	if err != nil {
@@ -57,8 +57,8 @@ func (c *Cache) readNote(path string) (note, error) {
 	return n, nil
 }
 
-// checkNote reports whether the note at path is whole and has the name of its
-// key, as [Cache.Note] would find it.
+// checkNote reports whether the note at path is complete and matches its name,
+// as [Cache.Note] requires.
 func (c *Cache) checkNote(path string) error {
 	n, err := c.readNote(path)
 	if err != nil {
@@ -70,8 +70,8 @@ func (c *Cache) checkNote(path string) error {
 	return nil
 }
 
-// SetNote keeps value under key in place of what was there. Notes are for what
-// may change at its source, such as the digest behind a tag.
+// SetNote stores value under key, replacing any earlier value. Notes are for
+// facts that may change at their source, such as the digest behind a tag.
 func (c *Cache) SetNote(kind, key, value string) error {
 	path, err := c.notePath(kind, key)
 	if err != nil {

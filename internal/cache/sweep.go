@@ -12,12 +12,12 @@ import (
 
 const (
 	tempPrefix = ".tmp-"
-	// sweepAge leaves another process the moment between making a temporary
-	// file and locking it.
+	// sweepAge protects the moment between another process's creating a
+	// temporary file and locking it.
 	sweepAge = time.Minute
 )
 
-// sweep removes the temporary files that no living process holds.
+// sweep removes the temporary files that no running process holds.
 func (c *Cache) sweep() error {
 	kinds, err := os.ReadDir(c.dir)
 	if err != nil {
@@ -62,15 +62,15 @@ func sweepFile(name string) error {
 	if err != nil {
 		return err
 	}
-	if tryLock(f) { // otherwise its writer lives
+	if tryLock(f) { // otherwise its writer is still running
 		err = os.Remove(name)
 	}
 	return errors.Join(err, f.Close())
 }
 
-// tryLock takes the advisory lock of an open file, which ends with the file or
-// its process. It is false when another has it, and on a file system without
-// locks: nothing is swept there.
+// tryLock takes the advisory lock of an open file, which is released with the
+// file or its process. It returns false if another process holds the lock, and
+// on a file system without locks, so nothing is swept there.
 func tryLock(f *os.File) bool {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }

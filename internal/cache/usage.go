@@ -13,19 +13,18 @@ import (
 	"time"
 )
 
-// Usage is what one kind of content takes of the disk.
+// Usage describes the disk space used by one kind of content.
 type Usage struct {
 	Kind string `json:"kind"`
-	// Files and Bytes count regular files by their length.
+	// Files counts regular files; Bytes is the sum of their lengths.
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
-	// Used is when one of them was last used, Unused when the one that waits
-	// longest was.
+	// Used is the latest use of any of the files, Unused the earliest last use.
 	Used   time.Time `json:"used"`
 	Unused time.Time `json:"unused"`
 }
 
-// Usage returns what the cache holds, by kind, the largest first.
+// Usage returns what the cache holds, by kind, largest first.
 func (c *Cache) Usage(ctx context.Context) ([]Usage, error) {
 	files, err := c.list(ctx)
 	if err != nil {
@@ -62,12 +61,12 @@ func usageOf(files []stored) []Usage {
 }
 
 // inUse is how long a file counts as in use after a process opened it: a run
-// that has seen a file may want it again, and may not be able to fetch it.
+// that has seen a file may need it again, and may be unable to fetch it.
 const inUse = time.Hour
 
-// Limits say what [Cache.Prune] removes. A zero field sets no limit.
+// Limits specify what [Cache.Prune] removes. A zero field sets no limit.
 type Limits struct {
-	// Size is how many bytes may stay.
+	// Size is the number of bytes that may stay.
 	Size int64
 	// Age is how long a file may stay unused.
 	Age time.Duration
@@ -77,9 +76,9 @@ type Limits struct {
 	DryRun bool
 }
 
-// Prune removes what exceeds the limits, the longest unused first, and returns
-// what it removed, by kind. Files that some process used within the last hour
-// stay, so it may run beside other hookbuilds.
+// Prune removes what exceeds the limits, least recently used first, and returns
+// what it removed, by kind. It keeps files used by any process within the last
+// hour, so it may run alongside other hookbuild processes.
 func (c *Cache) Prune(ctx context.Context, l Limits) ([]Usage, error) {
 	files, err := c.list(ctx)
 	if err != nil {
@@ -111,9 +110,9 @@ func (c *Cache) Prune(ctx context.Context, l Limits) ([]Usage, error) {
 	return usageOf(removed), nil
 }
 
-// Verify checks every file that is named by its hash and every note. It
-// removes the damaged ones, each with a warning, and returns how many files it
-// checked and how many were damaged.
+// Verify checks every note and every file that is named by its hash. It removes
+// the damaged ones, each with a warning, and returns how many files it checked
+// and how many were damaged.
 func (c *Cache) Verify(ctx context.Context) (checked, damaged int, err error) {
 	files, err := c.list(ctx)
 	if err != nil {
@@ -139,8 +138,8 @@ func (c *Cache) Verify(ctx context.Context) (checked, damaged int, err error) {
 	return checked, damaged, nil
 }
 
-// checkOf returns what compares the file at path with its name, or nil where
-// the name says nothing of the content.
+// checkOf returns the function that compares the file at path with its name, or
+// nil if the name says nothing about the content.
 func (c *Cache) checkOf(path string) func(context.Context) error {
 	name := filepath.Base(path)
 	if strings.HasPrefix(name, "note-") {
@@ -159,8 +158,8 @@ type stored struct {
 	used       time.Time
 }
 
-// list returns the cache's files, without the temporary ones of processes that
-// are writing. Below the directory "kernel" the kinds are its subdirectories.
+// list returns the cache's files, except temporary files that processes are
+// still writing. Below the directory "kernel" the kinds are its subdirectories.
 func (c *Cache) list(ctx context.Context) ([]stored, error) {
 	var files []stored
 	err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
@@ -205,8 +204,8 @@ func (c *Cache) kindOf(path string) (string, error) {
 	return parts[0], nil
 }
 
-// lastUse is when the file was last opened or written. Opening sets the access
-// time (see [markUsed]), which file systems mounted with noatime do not.
+// lastUse returns when the file was last opened or written. Opening sets the
+// access time (see [markUsed]), even on file systems mounted with noatime.
 func lastUse(info fs.FileInfo) time.Time {
 	if at := accessTime(info); at.After(info.ModTime()) {
 		return at
@@ -214,10 +213,10 @@ func lastUse(info fs.FileInfo) time.Time {
 	return info.ModTime()
 }
 
-// markUsed sets a file's access time to now, at most every few minutes. The
-// modification time stays: it tells a verified file from a changed one. Where
-// the file cannot be marked, such as in a directory that is shared read-only,
-// it only counts as older than it is.
+// markUsed sets a file's access time to now, at most every few minutes. It
+// keeps the modification time, which distinguishes a verified file from a
+// changed one. If the file cannot be marked, for example in a directory shared
+// read-only, it merely counts as older than it is.
 func markUsed(path string, info fs.FileInfo) {
 	const often = 5 * time.Minute
 	if now := time.Now(); now.Sub(lastUse(info)) > often {

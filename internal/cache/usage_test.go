@@ -13,7 +13,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// keep stores text as a blob of the kind that was last used before now by age.
+// keep stores text as a blob of the kind, last used at the given age before
+// now.
 func keep(t *testing.T, c *Cache, kind, text string, age time.Duration) v1.Hash {
 	t.Helper()
 	h, _, err := v1.SHA256(strings.NewReader(text))
@@ -104,8 +105,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// Reading a file makes it one that was used, without making it one that
-// changed.
+// Reading a file counts as use, but not as a change.
 func TestReadingCountsAsUse(t *testing.T) {
 	dir := t.TempDir()
 	c, err := Open(dir, nil)

@@ -14,7 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// DigestError says that content is not what its digest promised.
+// DigestError reports content that does not have the expected digest.
 type DigestError struct {
 	Want, Got v1.Hash
 }
@@ -23,10 +23,11 @@ func (e *DigestError) Error() string {
 	return fmt.Sprintf("the content has the digest %s instead of %s", e.Got, e.Want)
 }
 
-// PutBlob gives the file of this kind with the hash want. When it is not there
-// it is what fill writes; content with another hash is a [*DigestError] and
-// leaves nothing behind, as does an error of fill's. Fill runs once even if
-// several goroutines ask for the same file; what it writes may be buffered.
+// PutBlob returns the file of this kind with the hash want. If the cache does
+// not have it, fill writes it; if the content has another hash, PutBlob returns
+// a [*DigestError] and leaves nothing behind, and likewise if fill fails. Fill
+// runs once even if several goroutines ask for the same file; its writes may be
+// buffered.
 func (c *Cache) PutBlob(ctx context.Context, kind string, want v1.Hash, fill func(io.Writer) error) (*File, error) {
 	path, err := c.blobPath(kind, want)
 	if err != nil {
@@ -48,9 +49,9 @@ func (c *Cache) PutBlob(ctx context.Context, kind string, want v1.Hash, fill fun
 	})
 }
 
-// Scratch gives a file with what fill writes that belongs to this process
-// alone and is gone when it is closed: for input that must be read in random
-// order and comes as a stream.
+// Scratch returns a file, written by fill, that is private to this process and
+// disappears when it is closed. It is for input that arrives as a stream but
+// must be read in random order.
 func (c *Cache) Scratch(ctx context.Context, fill func(io.Writer) error) (*File, error) {
 	t, err := c.newTemp("scratch")
 	if err != nil {
@@ -63,7 +64,7 @@ func (c *Cache) Scratch(ctx context.Context, fill func(io.Writer) error) (*File,
 	return t.file()
 }
 
-// write keeps what fill writes under the path that name gives for its hash.
+// write stores what fill writes under the path that name returns for its hash.
 func (c *Cache) write(ctx context.Context, kind string, fill func(io.Writer) error, name func(v1.Hash) (string, error)) (*File, error) {
 	t, err := c.newTemp(kind)
 	if err != nil {
@@ -78,7 +79,7 @@ func (c *Cache) write(ctx context.Context, kind string, fill func(io.Writer) err
 		return nil, t.discard(err)
 	}
 	err = os.Rename(t.f.Name(), path)
-	if info, statErr := os.Lstat(path); err != nil && statErr == nil && info.IsDir() { // it can be no file of ours
+	if info, statErr := os.Lstat(path); err != nil && statErr == nil && info.IsDir() { // not a file of the cache
 		if err = c.discard(path); errors.Is(err, fs.ErrNotExist) {
 			err = os.Rename(t.f.Name(), path)
 		}
@@ -93,7 +94,7 @@ func (c *Cache) write(ctx context.Context, kind string, fill func(io.Writer) err
 	return c.remember(file)
 }
 
-// remember notes that a file just written needs no check.
+// remember records that a file just written needs no check.
 func (c *Cache) remember(file *File) (*File, error) {
 	info, err := file.f.Stat()
 	if err != nil {
@@ -103,8 +104,8 @@ func (c *Cache) remember(file *File) (*File, error) {
 	return file, nil
 }
 
-// temp is a file that has no name yet. Its lock tells other processes that
-// somebody still writes it.
+// temp is a file that has no final name yet. Its lock tells other processes
+// that it is still being written.
 type temp struct{ f *os.File }
 
 func (c *Cache) newTemp(kind string) (*temp, error) {
@@ -119,11 +120,11 @@ func (c *Cache) newTemp(kind string) (*temp, error) {
 	if err != nil {
 		return nil, err
 	}
-	tryLock(f) // where that cannot be, no sweep takes the file for dead either
+	tryLock(f) // if this fails, sweep cannot lock the file either and leaves it alone
 	return &temp{f}, nil
 }
 
-// fill writes the content and gives its hash.
+// fill writes the content and returns its hash.
 func (t *temp) fill(ctx context.Context, fill func(io.Writer) error) (v1.Hash, error) {
 	sum := sha256.New()
 	w := newAsyncWriter(ctx, io.MultiWriter(t.f, sum))
@@ -141,7 +142,7 @@ func hashOf(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
 }
 
-// reopen gives the published file for reading only.
+// reopen opens the published file read-only.
 func (t *temp) reopen(path string) (*File, error) {
 	if err := t.f.Close(); err != nil {
 		return nil, err
@@ -161,7 +162,8 @@ func (t *temp) file() (*File, error) {
 	return &File{t.f, info.Size()}, nil
 }
 
-// discard removes the file and gives err, with what went wrong on the way.
+// discard removes the file and returns err, joined with any error of the
+// removal.
 func (t *temp) discard(err error) error {
 	return errors.Join(err, os.Remove(t.f.Name()), t.f.Close())
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// contextFile is what Docker keeps of a context in
-// contexts/meta/<sha256 of its name>/meta.json.
+// contextFile is a context as Docker stores it in contexts/meta/<sha256 of its
+// name>/meta.json.
 type contextFile struct {
 	Endpoints map[string]struct {
 		Host          string
@@ -27,7 +27,7 @@ func readContext(dir, name string) (endpoint, error) {
 	id := digest.FromString(name).Encoded()
 	data, err := os.ReadFile(filepath.Join(dir, "contexts", "meta", id, "meta.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return endpoint{}, fmt.Errorf("there is none of that name: \"docker context ls\" lists them: %w", err)
+		return endpoint{}, fmt.Errorf("there is no context of that name; \"docker context ls\" lists them: %w", err)
 	}
 	if err != nil {
 		return endpoint{}, err
@@ -38,15 +38,15 @@ func readContext(dir, name string) (endpoint, error) {
 	}
 	docker, ok := file.Endpoints["docker"]
 	if !ok || docker.Host == "" {
-		return endpoint{}, errors.New("it names no Docker Engine")
+		return endpoint{}, errors.New("it does not name a Docker Engine")
 	}
 	certs := filepath.Join(dir, "contexts", "tls", id, "docker")
 	config, err := readTLS(certs, docker.SkipTLSVerify)
 	return endpoint{docker.Host, config}, err
 }
 
-// tlsFromEnvironment reads what DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say; as
-// in Docker, certificates are used but not asked for without the former.
+// tlsFromEnvironment reads DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. As in
+// Docker, certificates are presented but not verified unless the former is set.
 func tlsFromEnvironment(getenv func(string) string) (*tls.Config, error) {
 	dir := getenv(client.EnvOverrideCertPath)
 	if dir == "" {
@@ -55,8 +55,8 @@ func tlsFromEnvironment(getenv func(string) string) (*tls.Config, error) {
 	return readTLS(dir, getenv(client.EnvTLSVerify) == "")
 }
 
-// readTLS makes a configuration of the ca.pem, cert.pem and key.pem in dir
-// that are there; nil when none is.
+// readTLS returns a configuration from those of ca.pem, cert.pem and key.pem
+// that exist in dir, or nil if none do.
 func readTLS(dir string, skipVerify bool) (*tls.Config, error) {
 	options := tlsconfig.Options{InsecureSkipVerify: skipVerify, ExclusiveRootPools: true}
 	found := false

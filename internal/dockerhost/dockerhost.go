@@ -1,7 +1,8 @@
-// Package dockerhost finds the Docker Engine that the docker command would
-// talk to on this machine: the one of DOCKER_HOST, or of the context that
-// DOCKER_CONTEXT or "docker context use" chose, or the local socket. It may be
-// far away (tcp with TLS, ssh), so nothing can be shared with it but streams.
+// Package dockerhost finds the Docker Engine that the docker command would use
+// on this machine: the one of DOCKER_HOST, or of the context selected by
+// DOCKER_CONTEXT or "docker context use", or the local socket. The engine may
+// be on another machine (tcp with TLS, ssh), so nothing but streams can be
+// shared with it.
 package dockerhost
 
 import (
@@ -21,8 +22,8 @@ import (
 	"hookbuild/internal/web"
 )
 
-// Connect gives a client of the Docker Engine after making sure that it
-// answers. An engine that cannot be reached is a [fault.Outside].
+// Connect returns a client of the Docker Engine after checking that it answers.
+// An engine that cannot be reached is a [fault.Outside].
 func Connect(ctx context.Context) (*client.Client, error) {
 	e, err := choose(os.Getenv, config.Dir())
 	if err != nil {
@@ -34,16 +35,16 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	}
 	if err := ping(ctx, cli, patience); err != nil {
 		err = errors.Join(err, cli.Close())
-		return nil, fault.Outsidef("reaching the Docker Engine at %s: %w: start it, or choose another by DOCKER_HOST or \"docker context use\"", e.name(), err)
+		return nil, fault.Outsidef("reaching the Docker Engine at %s: %w; start it, or choose another with DOCKER_HOST or \"docker context use\"", e.name(), err)
 	}
 	return cli, nil
 }
 
-// patience is how long an engine may take to answer; one behind ssh asks for
-// keys first.
+// patience is how long an engine may take to answer; one reached over ssh
+// exchanges keys first.
 const patience = time.Minute
 
-// ping makes sure that the engine answers in time.
+// ping checks that the engine answers in time.
 func ping(ctx context.Context, cli *client.Client, patience time.Duration) error {
 	limited, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not answered for %s", patience))
 	defer cancel()
@@ -56,7 +57,7 @@ func ping(ctx context.Context, cli *client.Client, patience time.Duration) error
 
 // endpoint is where an engine listens.
 type endpoint struct {
-	host string // empty: what the environment says, or the local socket
+	host string // empty: from the environment, or the local socket
 	tls  *tls.Config
 }
 
@@ -67,7 +68,7 @@ func (e endpoint) name() string {
 	return client.DefaultDockerHost
 }
 
-// choose finds the endpoint as the docker command does: DOCKER_HOST wins over
+// choose finds the endpoint as the docker command does: DOCKER_HOST overrides
 // every context. Dir is Docker's configuration directory.
 func choose(getenv func(string) string, dir string) (endpoint, error) {
 	if host := getenv(client.EnvOverrideHost); host != "" {

@@ -17,8 +17,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// configDir is a configuration directory of Docker's with the contexts "site"
-// and "tls", the former being the current one.
+// configDir returns a Docker configuration directory with the contexts "site"
+// and "tls"; the former is current.
 func configDir(t *testing.T, tlsHost string, ca []byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -83,7 +83,7 @@ func TestChooseWhatIsNotThere(t *testing.T) {
 		context, dir, want string
 	}{
 		"no such context":   {"none", dir, "docker context ls"},
-		"context, no host":  {"empty", dir, "names no Docker Engine"},
+		"context, no host":  {"empty", dir, "does not name a Docker Engine"},
 		"broken config":     {"", broken, "config.json"},
 		"path in a context": {"../../etc", dir, "docker context ls"},
 	} {
@@ -130,7 +130,7 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// An engine that accepts connections and says nothing does not hold us up.
+// An engine that accepts connections but never answers does not block Connect.
 func TestSilentEngine(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "d.sock")
 	listener, err := net.Listen("unix", socket)

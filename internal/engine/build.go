@@ -1,8 +1,8 @@
-// Package engine builds and pushes images with a Docker Engine, through its API
-// alone: no docker or buildx program, and nothing shared with the Engine's
-// machine. Building is done by the BuildKit that every Engine has; the files to
-// build from go there as a tar stream, and a session beside it answers for the
-// user's registry logins.
+// Package engine builds and pushes images with a Docker Engine, using only its
+// API: it needs no docker or buildx program and shares no files with the
+// engine's machine. The BuildKit in every engine does the building; the build
+// context is sent as a tar stream, and a session on a second connection answers
+// for the user's registry logins.
 package engine
 
 import (
@@ -21,25 +21,25 @@ import (
 
 // Request says what to build.
 type Request struct {
-	// Context writes the files to build from as a tar archive; see
+	// Context writes the build context as a tar archive; see
 	// [WriteContext].
 	Context func(w io.Writer) error
-	// Dockerfile is its name in the context; empty is "Dockerfile".
+	// Dockerfile is its name in the context; empty means "Dockerfile".
 	Dockerfile string
-	// Tags are the names of the image.
+	// Tags are the names of the resulting image.
 	Tags []string
-	// Platform is what to build for: "linux/arm64".
+	// Platform is the target platform, such as "linux/arm64".
 	Platform string
-	// Args are values for the Dockerfile's ARG.
+	// Args are values for the Dockerfile's ARG instructions.
 	Args map[string]string
-	// Keychain knows the logins for base images; nil is the user's own, as
-	// `docker login` and its helpers have it.
+	// Keychain has the logins for base images; nil means the user's own, from
+	// `docker login` and its credential helpers.
 	Keychain authn.Keychain
 }
 
-// Build builds an image into the Engine's image store, and reports BuildKit's
-// steps and their output on the task. A failure of the build names the step and
-// ends with the last lines of its output.
+// Build builds an image into the engine's image store, and reports BuildKit's
+// steps and their output on the task. The error of a failed build names the
+// step and ends with the last lines of its output.
 func Build(ctx context.Context, engine *client.Client, r Request, task *progress.Task) error {
 	s, err := openSession(ctx, engine, r.Keychain)
 	if err != nil {
@@ -58,10 +58,10 @@ func (r Request) build(ctx context.Context, engine *client.Client, sessionID str
 		written <- err
 	}()
 	err := r.run(ctx, engine, sessionID, reader, task)
-	_ = reader.CloseWithError(io.ErrClosedPipe) // the engine does not read on after a failure
-	// When both failed, the build failed because its files stopped coming.
+	_ = reader.CloseWithError(io.ErrClosedPipe) // the engine stops reading after a failure
+	// If both failed, the build failed because its context was incomplete.
 	if ctxErr := <-written; ctxErr != nil && !errors.Is(ctxErr, io.ErrClosedPipe) {
-		return fmt.Errorf("sending the files to build from: %w", ctxErr)
+		return fmt.Errorf("sending the build context: %w", ctxErr)
 	}
 	return err
 }

@@ -12,10 +12,11 @@ import (
 	"github.com/moby/patternmatcher/ignorefile"
 )
 
-// WriteContext writes the files of a directory as a build context: without
-// what its .dockerignore names, sorted, owned by root and with one time, so
-// that the image depends on the files' contents and modes only. A Dockerfile
-// and a .dockerignore always go along: BuildKit itself needs them.
+// WriteContext writes the files of a directory as a build context: without what
+// its .dockerignore excludes, sorted, owned by root and with a fixed time, so
+// that the image depends only on the files' contents and modes. A Dockerfile
+// and the .dockerignore are always included, because BuildKit itself needs
+// them.
 func WriteContext(w io.Writer, dir fs.FS) error {
 	ignored, err := readIgnore(dir)
 	if err != nil {
@@ -75,7 +76,7 @@ func writeFile(tw *tar.Writer, dir fs.FS, name string, d fs.DirEntry) error {
 		}
 	}
 	if !info.Mode().IsRegular() && !info.IsDir() && target == "" {
-		return nil // sockets and devices are no part of an image's sources
+		return nil // sockets and devices are not image sources
 	}
 	hdr, err := tar.FileInfoHeader(info, target)
 	if err != nil {

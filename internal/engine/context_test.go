@@ -24,7 +24,7 @@ func contextOf(t *testing.T, files fstest.MapFS) []string {
 	return listTar(t, &buf)
 }
 
-// listTar gives a line for each member: name, mode, owner, time and target.
+// listTar returns a line for each member: name, mode, owner, time and target.
 func listTar(t *testing.T, r io.Reader) []string {
 	t.Helper()
 	var lines []string

@@ -8,9 +8,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// credentials answers moby.filesync.v1.CredentialsRequest. Only user name and
-// secret are told; BuildKit gets its tokens with them by itself. No login is an
-// empty answer.
+// credentials answers moby.filesync.v1.CredentialsRequest. It returns only user
+// name and secret; BuildKit uses them to get its own tokens. The answer is
+// empty if there is no login.
 func (a *answers) credentials(ctx context.Context, question []byte) ([]byte, error) {
 	var host string
 	err := eachField(question, func(number protowire.Number, value []byte, _ uint64) error {
@@ -23,7 +23,7 @@ func (a *answers) credentials(ctx context.Context, question []byte) ([]byte, err
 		return nil, err
 	}
 	if host == "registry-1.docker.io" || host == "docker.io" {
-		host = name.DefaultRegistry // what logins to Docker Hub are kept under
+		host = name.DefaultRegistry // the key of logins to Docker Hub
 	}
 	registry, err := name.NewRegistry(host, name.WeakValidation)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Push sends an image of the Engine to the registry in its name, with the
-// login that the keychain (nil: the user's own) has for it.
+// Push pushes an image of the engine to the registry in its name, using the
+// keychain's login for it. A nil keychain means the user's own.
 func Push(ctx context.Context, engine *client.Client, ref string, keychain authn.Keychain, task *progress.Task) error {
 	login, err := encodedLogin(ctx, ref, keychain)
 	if err != nil {
@@ -46,7 +46,7 @@ func encodedLogin(ctx context.Context, ref string, keychain authn.Keychain) (str
 	})
 }
 
-// login looks up what is known for a registry; nothing is an empty one.
+// login returns the credentials for a registry, empty if none are known.
 func login(ctx context.Context, keychain authn.Keychain, r name.Registry) (*authn.AuthConfig, error) {
 	if keychain == nil {
 		keychain = authn.DefaultKeychain
@@ -62,7 +62,7 @@ func login(ctx context.Context, keychain authn.Keychain, r name.Registry) (*auth
 	return known, nil
 }
 
-// followPush reports each layer when it is done, to the end of the stream.
+// followPush reports each layer when it is done, until the stream ends.
 func followPush(stream io.Reader, task *progress.Task) error {
 	dec := json.NewDecoder(stream)
 	for {

@@ -21,25 +21,26 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// session answers BuildKit's questions while it builds. It is a gRPC server, that
-// is, an HTTP/2 server that answers framed protocol buffers, on a connection that
-// was opened to the Engine. A server by hand takes a page; BuildKit's own client
-// library and gRPC are a fifth of a program.
+// session answers BuildKit's questions while it builds. It is a gRPC server,
+// that is, an HTTP/2 server that answers framed protocol buffers, on a
+// connection opened to the engine. It is written by hand because that takes a
+// page of code, while BuildKit's client library and gRPC would be a fifth of
+// the binary.
 type session struct {
 	id     string
 	server *http.Server
 	served chan error
 }
 
-// The methods that a session serves. BuildKit asks for the others of its service
-// for logins as well and goes on without them.
+// The methods that a session serves. BuildKit also calls other methods of the
+// login service, and continues without them.
 const (
 	credentialsMethod = "/moby.filesync.v1.Auth/Credentials" //nolint:gosec // the name of a method
 	healthMethod      = "/grpc.health.v1.Health/Check"
 )
 
-// openSession connects a session that knows the logins of the keychain. It serves
-// until it is closed.
+// openSession opens a session that answers with the logins of the keychain. It
+// serves until it is closed.
 func openSession(ctx context.Context, engine *client.Client, keychain authn.Keychain) (*session, error) {
 	s := &session{id: rand.Text(), served: make(chan error, 1)}
 	conn, err := engine.DialHijack(ctx, "/session", "h2c", map[string][]string{
@@ -50,11 +51,11 @@ func openSession(ctx context.Context, engine *client.Client, keychain authn.Keyc
 	if err != nil {
 		return nil, fault.Mark(err, fault.Outside)
 	}
-	s.server = &http.Server{ //nolint:gosec // its one client is the engine, on a connection that is open already
+	s.server = &http.Server{ //nolint:gosec // its one client is the engine, on a connection that is already open
 		Handler:     &answers{keychain: keychain},
 		Protocols:   new(http.Protocols),
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    log.New(io.Discard, "", 0), // what matters is the build's error
+		ErrorLog:    log.New(io.Discard, "", 0), // the build's error is the one that matters
 	}
 	s.server.Protocols.SetUnencryptedHTTP2(true)
 	go func() { s.served <- s.server.Serve(&single{conn: conn, closed: make(chan struct{})}) }()
@@ -104,14 +105,14 @@ func (s *single) Addr() net.Addr { return s.conn.LocalAddr() }
 // answers serves the methods of a session.
 type answers struct{ keychain authn.Keychain }
 
-// Codes of gRPC's status.
+// Status codes of gRPC.
 const (
 	statusUnknown       = 2
 	statusUnimplemented = 12
 )
 
-// ServeHTTP implements [http.Handler] as gRPC over HTTP/2 prescribes: one framed
-// message in, one out, and the status in the trailer.
+// ServeHTTP implements [http.Handler] for gRPC over HTTP/2: one framed message
+// in, one out, and the status in the trailer.
 func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/grpc")
 	end := func(code int, text string) {
@@ -131,23 +132,23 @@ func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		const status, serving = 1, 1
 		answer = protowire.AppendVarint(protowire.AppendTag(nil, status, protowire.VarintType), serving)
 	default:
-		end(statusUnimplemented, "hookbuild has no "+r.URL.Path)
+		end(statusUnimplemented, "hookbuild does not implement "+r.URL.Path)
 		return
 	}
 	if err != nil {
 		end(statusUnknown, err.Error())
 		return
 	}
-	if _, err := w.Write(frame(answer)); err == nil { // else nobody reads the trailer either
+	if _, err := w.Write(frame(answer)); err == nil { // on failure nobody reads the trailer either
 		end(0, "")
 	}
 }
 
-// longestMessage is more than any question for a login has.
+// longestMessage exceeds the size of any question about a login.
 const longestMessage = 64 << 10
 
-// readMessage reads one message: a flag that is 0 where it is not compressed, its
-// length, itself.
+// readMessage reads one message: a compression flag, which must be 0, the
+// length and the payload.
 func readMessage(r io.Reader) ([]byte, error) {
 	var header [5]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -155,7 +156,7 @@ func readMessage(r io.Reader) ([]byte, error) {
 	}
 	size := binary.BigEndian.Uint32(header[1:])
 	if header[0] != 0 || size > longestMessage {
-		return nil, fmt.Errorf("reading BuildKit's question: it is compressed or has %d bytes, more than %d", size, longestMessage)
+		return nil, fmt.Errorf("reading BuildKit's question: it is compressed, or its %d bytes exceed %d", size, longestMessage)
 	}
 	message := make([]byte, size)
 	if _, err := io.ReadFull(r, message); err != nil {

@@ -12,14 +12,14 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// traceID marks the messages of the Engine's stream that carry BuildKit's own,
-// as a serialised moby.buildkit.v1.StatusResponse.
+// traceID marks the messages of the engine's stream that carry one of
+// BuildKit's, a serialised moby.buildkit.v1.StatusResponse.
 const traceID = "moby.buildkit.trace"
 
-// keptLines is how much of a step's output an error ends with.
+// keptLines is the number of lines of a step's output that an error quotes.
 const keptLines = 15
 
-// message is one of the Engine's stream about something that takes long.
+// message is a message of the engine's stream about a long operation.
 type message struct {
 	ID     string          `json:"id"`
 	Status string          `json:"status"`
@@ -27,7 +27,7 @@ type message struct {
 	Error  *struct {
 		Message string `json:"message"`
 	} `json:"errorDetail"`
-	// Progress counts bytes while a layer is on its way.
+	// Progress counts the bytes transferred of a layer.
 	Progress struct {
 		Current int64 `json:"current"`
 		Total   int64 `json:"total"`
@@ -37,7 +37,7 @@ type message struct {
 // trace follows a build.
 type trace struct {
 	task *progress.Task
-	// begun are the steps that have been reported, by digest, and tails the
+	// begun records the steps that have been reported, by digest, and tails the
 	// last lines of their output.
 	begun map[string]bool
 	tails map[string][]string
@@ -45,7 +45,7 @@ type trace struct {
 	failed *vertex
 }
 
-// read reports a build's stream to its end, and returns the build's error.
+// read reports a build's stream until it ends, and returns the build's error.
 func (t *trace) read(stream io.Reader) error {
 	t.begun, t.tails = map[string]bool{}, map[string][]string{}
 	dec := json.NewDecoder(stream)
@@ -108,7 +108,7 @@ func (t *trace) output(step, text string) {
 	}
 }
 
-// failure is the build's error with the step that failed and what it said.
+// failure wraps the build's error with the failed step and its output.
 func (t *trace) failure(err error) error {
 	if t.failed == nil {
 		return err

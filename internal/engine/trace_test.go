@@ -20,7 +20,8 @@ func (l *lines) Report(e progress.Event) {
 	}
 }
 
-// serialised is a status as BuildKit sends it, with fields that nobody reads.
+// serialised encodes a status as BuildKit sends it, including fields that
+// parseStatus ignores.
 func serialised(s status) []byte {
 	text := func(b []byte, number protowire.Number, v string) []byte {
 		return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), v)
@@ -46,7 +47,7 @@ func serialised(s status) []byte {
 	return b
 }
 
-// stream is what an Engine would send for the statuses and what follows.
+// stream returns what an engine would send for the statuses, followed by rest.
 func stream(t *testing.T, rest string, statuses ...status) string {
 	t.Helper()
 	var b strings.Builder
@@ -62,7 +63,7 @@ func TestTrace(t *testing.T) {
 		{digest: "a", name: "[internal] load", started: true},
 		{digest: "b", name: "[1/2] FROM x", started: true, cached: true},
 		{digest: "c", name: "[2/2] RUN make", started: true},
-		{digest: "d", name: "[3/3] COPY"}, // not begun yet
+		{digest: "d", name: "[3/3] COPY"}, // not started yet
 	}}
 	printed := status{
 		vertexes: []vertex{{digest: "c", name: "[2/2] RUN make", started: true}},

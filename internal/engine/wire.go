@@ -6,23 +6,23 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// vertex is a step of a build, of BuildKit's moby.buildkit.v1.Vertex.
+// vertex is a step of a build, from BuildKit's moby.buildkit.v1.Vertex.
 type vertex struct {
 	digest, name, err string
 	started, cached   bool
 }
 
-// output is what a step printed, of moby.buildkit.v1.VertexLog.
+// output is output of a step, from moby.buildkit.v1.VertexLog.
 type output struct{ vertex, text string }
 
-// status is moby.buildkit.v1.StatusResponse: what has changed.
+// status is moby.buildkit.v1.StatusResponse: the changes since the last one.
 type status struct {
 	vertexes []vertex
 	logs     []output
 }
 
-// parseStatus reads the fields that are of use; numbers are those of BuildKit's
-// api/services/control/control.proto.
+// parseStatus reads the fields that trace needs; their numbers are those in
+// BuildKit's api/services/control/control.proto.
 func parseStatus(raw []byte) (s status, err error) {
 	err = eachField(raw, func(number protowire.Number, value []byte, _ uint64) error {
 		switch number {
@@ -72,7 +72,8 @@ func parseLog(raw []byte) (l output, err error) {
 	return l, err
 }
 
-// eachField calls use for each field of a message, with its bytes or its number.
+// eachField calls use for each field of a message, with its bytes or its
+// number.
 func eachField(raw []byte, use func(number protowire.Number, value []byte, n uint64) error) error {
 	for len(raw) > 0 {
 		number, kind, size := protowire.ConsumeTag(raw)

@@ -1,7 +1,6 @@
-// Package fetch opens what a user names as FILE or URL. What comes from a web
-// server goes through the cache. A URL with a checksum (URL#sha256=HEX) is
-// fetched once; any other one is fetched again when the server says that it has
-// changed.
+// Package fetch opens what a user names as FILE or URL. Downloads go through
+// the cache. A URL with a checksum (URL#sha256=HEX) is fetched once; any other
+// is fetched again when the server reports that it has changed.
 package fetch
 
 import (
@@ -22,7 +21,8 @@ import (
 	"hookbuild/internal/web"
 )
 
-// most bounds a download: a distribution's kernel with debugging symbols has 1 GB.
+// most is the largest download, in bytes: a distribution's kernel with
+// debugging symbols is about 1 GB.
 const most = 4 << 30
 
 // kind is the cache's name for downloads.
@@ -32,16 +32,16 @@ const kind = "downloads"
 type File interface {
 	io.ReaderAt
 	io.Closer
-	// Size is the file's length in bytes.
+	// Size returns the file's length in bytes.
 	Size() int64
 }
 
-// Options are what fetching needs.
+// Options configure [Open].
 type Options struct {
 	Cache *cache.Cache
-	// Web is the client; nil is one with the default limits.
+	// Web is the client; nil means one with the default limits.
 	Web *web.Client
-	// Offline forbids asking a server; what was fetched before still opens.
+	// Offline forbids network access; earlier downloads still open.
 	Offline  bool
 	Progress progress.Sink
 }
@@ -53,9 +53,9 @@ func (o Options) client() *web.Client {
 	return web.New(web.Options{Progress: o.Progress})
 }
 
-// Open opens a path or a URL, which may carry its checksum as [web.Split] reads
-// it. Errors name it as far as it may be shown; those of a web server are marked
-// [fault.Outside], those of a path [fault.Invalid].
+// Open opens a path or a URL, which may carry its checksum in the form that
+// [web.Split] reads. Errors name the source as far as it may be shown; those of
+// a web server are marked [fault.Outside], those of a path [fault.Invalid].
 func Open(ctx context.Context, source string, o Options) (File, error) {
 	if web.IsURL(source) {
 		return download(ctx, source, o)
@@ -98,24 +98,25 @@ func download(ctx context.Context, source string, o Options) (File, error) {
 	return f, nil
 }
 
-var errOffline = errors.New("it is not in the cache, and --offline forbids asking for it")
+var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it")
 
-// pinned opens content by its checksum. What the cache has is not asked for.
+// pinned opens content by its checksum. The server is not asked for content
+// that the cache has.
 func pinned(ctx context.Context, r web.Request, sum string, o Options) (*cache.File, error) {
 	want := v1.Hash{Algorithm: "sha256", Hex: sum}
 	f, err := o.Cache.PutBlob(ctx, kind, want, func(w io.Writer) error { return get(ctx, w, r, o) })
 	var wrong *cache.DigestError
 	if errors.As(err, &wrong) {
-		return nil, fault.Invalidf("its sha256 is %s and should be %s: check the address and the checksum", wrong.Got.Hex, sum)
+		return nil, fault.Invalidf("its sha256 is %s, want %s; check the address and the checksum", wrong.Got.Hex, sum)
 	}
 	return f, err
 }
 
-// current opens what the server has now. The name of a version is kept by URL
-// for the time without a server.
+// current opens what the server has now. It notes the version by URL for use
+// when the server is unreachable or the client offline.
 func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.File, error) {
 	if web.IsPlain(r.URL) && !o.Offline {
-		progress.Notef(o.Progress, "%s comes over plain HTTP and is not checked: add #sha256=HEX to the address", web.Show(r.URL))
+		progress.Notef(o.Progress, "%s is fetched over plain HTTP and not verified; add #sha256=HEX to the address", web.Show(r.URL))
 	}
 	var version string
 	var err error
@@ -137,15 +138,15 @@ func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.Fi
 	return f, err
 }
 
-// currentVersion returns what the server says that changes with the content: its
-// ETag, time and length; always the same where it says nothing.
+// currentVersion returns a string that changes with the content: the server's
+// ETag, time and length. It is constant if the server sends none of them.
 func currentVersion(ctx context.Context, r web.Request, o Options) (string, error) {
 	header, length, err := o.client().Head(ctx, r)
 	var status *web.StatusError
 	if errors.As(err, &status) {
 		switch status.Code {
 		case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusForbidden:
-			return "unversioned", nil // signed URLs allow one method; GET will tell
+			return "unversioned", nil // signed URLs may allow only GET, which will report the fault
 		}
 	}
 	if err != nil {
@@ -169,7 +170,7 @@ func get(ctx context.Context, w io.Writer, r web.Request, o Options) error {
 	return task.End(err, "")
 }
 
-// Digest hashes a whole file: "sha256:...".
+// Digest returns the digest of a whole file, in the form "sha256:...".
 func Digest(f File) (string, error) {
 	sum, err := digest.OfReader(io.NewSectionReader(f, 0, f.Size()))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// server gives content under /file with an ETag, and counts the transfers.
+// server serves content under /file with an ETag, and counts the transfers.
 type server struct {
 	*httptest.Server
 	content, tag string
@@ -107,7 +107,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A URL with a checksum is asked for once, and never again.
+// A URL with a checksum is fetched only once.
 func TestPinned(t *testing.T) {
 	s, o := newServer(t), options(t)
 	pin := func(content string) string {
@@ -141,7 +141,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if err == nil || strings.Contains(err.Error()+said.text, "secret") {
 		t.Errorf("%v; said %s", err, said.text)
 	}
-	if !strings.Contains(said.text, "comes over plain HTTP and is not checked") {
+	if !strings.Contains(said.text, "is fetched over plain HTTP and not verified") {
 		t.Errorf("said %s", said.text)
 	}
 }

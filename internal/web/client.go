@@ -1,21 +1,21 @@
-// Package web is the one HTTP client of hookbuild: for bundle manifests, kernel
-// sources, packages, initramfs files and registries.
+// Package web is the only HTTP client of hookbuild: for bundle manifests,
+// kernel sources, packages, initramfs files and registries.
 //
 // Every request has limits: on connecting, on the wait for an answer, and on a
-// body that stalls ([Limits]). A request that may succeed the next time is
-// repeated with growing pauses, or the pause that the server asks for. A body
-// that breaks goes on where it was ([Client.Open]). A server that answers over
-// https may not send the client to plain HTTP, unless a digest protects the
-// content ([Pinned]). What is shown of a URL is decided by [Show].
+// stalled body ([Limits]). A request that may succeed later is repeated with
+// growing pauses, or after the pause that the server asks for. A transfer that
+// breaks is resumed ([Client.Open]). A server that answers over https may not
+// redirect to plain HTTP, unless a digest protects the content ([Pinned]).
+// [Show] decides what is shown of a URL.
 //
-// Three things read through a [Client]:
+// Three functions read through a [Client]:
 //
 //	Get       content that fits in memory, with a check that repeats the request
 //	Open      a stream that survives broken connections
-//	Download  a file on disk that an interrupted process can finish later
+//	Download  a file on disk that a later process can finish
 //
-// [Client.Transport] is for libraries that bring their own requests, such as
-// go-containerregistry; [Client.Through] adds what such a library made of it.
+// [Client.Transport] is for libraries that make their own requests, such as
+// go-containerregistry; [Client.Through] adds such a library's wrapping of it.
 package web
 
 import (
@@ -29,8 +29,8 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// Limits bound how long a client waits and how often it asks. A zero field has
-// the default that its comment names.
+// Limits bound how long a client waits and how often it tries. A zero field
+// means the default that its comment states.
 type Limits struct {
 	// Connect bounds a TCP connection and, separately, a TLS handshake: 15 s.
 	Connect time.Duration
@@ -38,14 +38,14 @@ type Limits struct {
 	Header time.Duration
 	// Idle bounds the wait for the next [leastProgress] bytes of a body: 30 s.
 	Idle time.Duration
-	// Tries is how often a request is made in all: 15. With fewer, a line that
-	// spoils every third answer would still break a build now and then.
+	// Tries is the total number of tries of a request: 15. With fewer, a line
+	// that breaks every third answer would still fail a build now and then.
 	Tries int
-	// Pause is the pause after the first failure: 500 ms. Each further one is
-	// twice as long, up to eight times the first.
+	// Pause is the pause after the first failure: 500 ms. It doubles after each
+	// further one, up to eight times the first.
 	Pause time.Duration
-	// Patience bounds the time that failing requests for the same content may
-	// take together, and the longest pause that a server can ask for: 2 min.
+	// Patience bounds the total time of failing requests for the same content,
+	// and the longest pause that a server may ask for: 2 min.
 	Patience time.Duration
 }
 
@@ -67,13 +67,13 @@ func (l Limits) withDefaults() Limits {
 // Options configure a [Client]. The zero value is usable.
 type Options struct {
 	Limits Limits
-	// TLS is the configuration of TLS, such as a site's own certificate
-	// authorities; nil trusts those of the machine.
+	// TLS is the TLS configuration, such as a site's own certificate
+	// authorities; nil means those of the machine.
 	TLS *tls.Config
-	// ForHost returns the configuration for one host, with the port where the
-	// URL has one; nil where TLS applies. It is asked once a host.
+	// ForHost returns the configuration for one host, with the port if the URL
+	// has one; nil means that TLS applies. It is called once per host.
 	ForHost func(host string) (*tls.Config, error)
-	// Proxy returns the proxy for a URL, nil for none; a nil Proxy follows
+	// Proxy returns the proxy for a URL, or nil for none; a nil Proxy follows
 	// HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 	Proxy func(*url.URL) (*url.URL, error)
 	// Insecure lists hosts, with or without a port, whose certificates are not
@@ -127,11 +127,11 @@ func unverified(config *tls.Config) *tls.Config {
 	return config
 }
 
-// Transport returns the client's limits and repeats as a [http.RoundTripper].
-// Requests with a body are not repeated.
+// Transport returns a [http.RoundTripper] with the client's limits and retries.
+// Requests with a body are not retried.
 func (c *Client) Transport() http.RoundTripper { return c.base }
 
-// WithLimits returns a client that has the same options and other limits.
+// WithLimits returns a client with the same options but other limits.
 func (c *Client) WithLimits(l Limits) *Client {
 	o := c.options
 	o.Limits = l
@@ -147,7 +147,7 @@ func (c *Client) Through(rt http.RoundTripper) *Client {
 }
 
 // Engine returns a client for the API of a Docker Engine, whose answers and
-// streams may take hours: only connecting is limited, and nothing is repeated.
+// streams may take hours: only connecting is limited, and nothing is retried.
 func Engine(config *tls.Config, checkRedirect func(*http.Request, []*http.Request) error) *http.Client {
 	transport := newTransport(Limits{}.withDefaults(), config)
 	transport.ResponseHeaderTimeout = 0
@@ -155,8 +155,8 @@ func Engine(config *tls.Config, checkRedirect func(*http.Request, []*http.Reques
 	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 }
 
-// IsAmong reports whether host, with or without a port, is among the hosts of a
-// list, which may leave out the port.
+// IsAmong reports whether host, with or without a port, is in list, whose
+// entries may omit the port.
 func IsAmong(host string, list []string) bool {
 	bare, _, err := net.SplitHostPort(host)
 	return slices.Contains(list, host) || err == nil && slices.Contains(list, bare)

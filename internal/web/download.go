@@ -13,9 +13,8 @@ import (
 )
 
 // Download fetches content into a file, which appears when it is complete. What
-// an interrupted process fetched stays beside it (file.part, and in
-// file.part.version what the server said of it), and the next one goes on
-// there.
+// an interrupted process fetched stays in file.part, with the server's version
+// of it in file.part.version, and the next Download resumes there.
 func (c *Client) Download(ctx context.Context, r Request, file string) error {
 	part, note := file+".part", file+".part.version"
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
@@ -71,7 +70,7 @@ func (c *Client) downloadInto(ctx context.Context, r Request, f *os.File, note s
 	return task.End(err, "")
 }
 
-// truncate cuts f after n bytes, where writing goes on.
+// truncate cuts f after n bytes and continues writing there.
 func truncate(f *os.File, n int64) error {
 	_, err := f.Seek(n, io.SeekStart)
 	return errors.Join(err, f.Truncate(n))

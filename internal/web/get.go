@@ -8,8 +8,8 @@ import (
 )
 
 // Get returns content that fits in memory; Request.Most must bound it. Content
-// that breaks off or that check refuses is asked for again. A check may be nil;
-// an error of its that another try does not cure is marked by [Final].
+// that is cut short or that check rejects is requested again. Check may be nil;
+// it marks an error that a retry would not cure with [Final].
 func (c *Client) Get(ctx context.Context, r Request, check func([]byte, http.Header) error) ([]byte, error) {
 	if r.Pinned {
 		ctx = Pinned(ctx)
@@ -30,7 +30,7 @@ func (c *Client) getOnce(ctx context.Context, r Request, check func([]byte, http
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close() // what counts is whether all was read
+	defer answer.Body.Close() // what counts is whether everything was read
 	if err := r.accept(answer); err != nil {
 		return nil, Final(err)
 	}
@@ -41,7 +41,7 @@ func (c *Client) getOnce(ctx context.Context, r Request, check func([]byte, http
 	case err != nil:
 		return nil, fmt.Errorf("the transfer broke after %d bytes: %w", len(content), Shown(err))
 	case r.Length > 0 && int64(len(content)) != r.Length:
-		return nil, fmt.Errorf("%d bytes came and there should be %d", len(content), r.Length)
+		return nil, fmt.Errorf("got %d bytes, want %d", len(content), r.Length)
 	case check == nil:
 		return content, nil
 	}

@@ -14,15 +14,15 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// leastProgress is what a body must bring within [Limits.Idle], in bytes. A
-// server that drips less holds its client for ever.
+// leastProgress is the number of bytes of a body that must arrive within
+// [Limits.Idle]. A server that drips fewer would hold its client for ever.
 const leastProgress = 1 << 10
 
-// StallError reports a body of which nothing more comes.
+// StallError reports a body that stopped arriving.
 type StallError struct{ After time.Duration }
 
 func (e *StallError) Error() string {
-	return fmt.Sprintf("the transfer stalled: fewer than %d bytes came in %s", leastProgress, e.After)
+	return fmt.Sprintf("the transfer stalled: fewer than %d bytes arrived in %s", leastProgress, e.After)
 }
 
 // RedirectError reports a redirect from https to plain HTTP.
@@ -32,7 +32,7 @@ func (e *RedirectError) Error() string {
 	return fmt.Sprintf("%s redirects to %s: plain HTTP is refused for content that no digest protects", e.From, e.To)
 }
 
-// ProxyError reports a proxy that does not connect the client to a server.
+// ProxyError reports a proxy that refused to connect the client to a server.
 type ProxyError struct {
 	Code   int
 	Status string
@@ -52,13 +52,14 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http
 type pinnedKey struct{}
 
 // Pinned returns a context for requests whose content is compared with a
-// digest, and so may come over plain HTTP.
+// digest, so that it may be transferred over plain HTTP.
 func Pinned(ctx context.Context) context.Context { return context.WithValue(ctx, pinnedKey{}, true) }
 
 func isPinned(ctx context.Context) bool { return ctx.Value(pinnedKey{}) != nil }
 
-// limiter makes sure that a request ends: it refuses redirects to plain HTTP,
-// tells the user who keeps it waiting, and watches the bodies of answers.
+// limiter ensures that a request ends: it refuses redirects to plain HTTP,
+// reports servers that keep the user waiting, and watches the bodies of
+// answers.
 type limiter struct {
 	limits Limits
 	sink   progress.Sink
@@ -82,14 +83,15 @@ func (l *limiter) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, explained(err)
 	}
-	// The library adds the request that it sent; redirects are judged by ours.
+	// The library records the request that it sent; redirects are judged by
+	// ours.
 	answer.Request = r
 	answer.Body = newWatched(answer.Body, l.limits.Idle, cancel)
 	return answer, nil
 }
 
 // explained recognises a server that speaks plain HTTP, as [http.Client] does
-// where nothing wraps the error.
+// if nothing wraps the error.
 func explained(err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
@@ -98,8 +100,8 @@ func explained(err error) error {
 	return err
 }
 
-// watched cancels the request when its body stalls. Only the time in Read
-// counts: a reader that is busy with something else stalls nothing.
+// watched cancels the request if its body stalls. Only the time in Read counts,
+// so a reader that is busy elsewhere does not count as a stall.
 type watched struct {
 	io.ReadCloser
 	idle    time.Duration

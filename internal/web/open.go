@@ -17,40 +17,39 @@ import (
 type Request struct {
 	URL    string
 	Header http.Header
-	// Pinned says that the caller compares the content with a digest: then it
-	// may come over plain HTTP, and its parts need no proof that they belong
-	// together.
+	// Pinned says that the caller compares the content with a digest: it may
+	// then be transferred over plain HTTP, and its parts need no proof that
+	// they belong together.
 	Pinned bool
-	// Length is what the content must have, in bytes; 0 is not known.
+	// Length is the required length of the content in bytes; 0 means not known.
 	Length int64
-	// Most bounds the content, in bytes; 0 is no bound.
+	// Most is the largest permitted length in bytes; 0 means no limit.
 	Most int64
-	// From is how many bytes of the content the caller has already, and
-	// Version what [Body.Version] returned for those; "" is not known.
+	// From is the number of bytes that the caller already has, and Version what
+	// [Body.Version] returned for them; "" means not known.
 	From    int64
 	Version string
-	// Accept judges an answer in place of the rule that 200 and 206 are the
+	// Accept judges an answer, instead of the rule that 200 and 206 carry the
 	// content and everything else is a [*StatusError].
 	Accept func(*http.Response) error
 }
 
-// LengthError reports content that is longer than allowed.
+// LengthError reports content that is longer than permitted.
 type LengthError struct{ Most int64 }
 
 func (e *LengthError) Error() string {
-	return fmt.Sprintf("it is longer than the %d bytes that are allowed", e.Most)
+	return fmt.Sprintf("it is longer than the limit of %d bytes", e.Most)
 }
 
-// SizeError reports a server that has content of another length than the
-// request says.
+// SizeError reports a server whose content does not have the requested length.
 type SizeError struct{ Got, Want int64 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("the server has %d bytes and there should be %d", e.Got, e.Want)
+	return fmt.Sprintf("the server has %d bytes, want %d", e.Got, e.Want)
 }
 
-// do sends one request. Errors about the answer are final: what may pass was
-// repeated below.
+// do sends one request. Errors about the answer are final: passing faults were
+// retried by the transport.
 func (c *Client) do(ctx context.Context, method string, r Request, extra http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, r.URL, nil)
 	if err != nil {
@@ -68,7 +67,7 @@ func (c *Client) do(ctx context.Context, method string, r Request, extra http.He
 	return answer, nil
 }
 
-// accept applies the request's rule.
+// accept applies the request's rule to an answer.
 func (r Request) accept(answer *http.Response) error {
 	if r.Accept != nil {
 		return r.Accept(answer)
@@ -80,7 +79,7 @@ func (r Request) accept(answer *http.Response) error {
 }
 
 // Head returns the header of the content without fetching it. The length is
-// negative where the server does not say it.
+// negative if the server does not send it.
 func (c *Client) Head(ctx context.Context, r Request) (http.Header, int64, error) {
 	answer, err := c.do(ctx, http.MethodHead, r, nil)
 	if err != nil {
@@ -91,8 +90,9 @@ func (c *Client) Head(ctx context.Context, r Request) (http.Header, int64, error
 	return answer.Header, answer.ContentLength, err
 }
 
-// Body is a stream that goes on where it was when its connection breaks or
-// stalls. What it reads is as long as the server said, and not verified.
+// Body is a stream that resumes where it was when its connection breaks or
+// stalls. Its length is checked against the server's, but its content is not
+// verified.
 type Body struct {
 	client  *Client
 	ctx     context.Context
@@ -100,15 +100,15 @@ type Body struct {
 	series  *series
 
 	answer  *http.Response // nil after a break
-	at      int64          // the next byte of the content
-	behind  int64          // bytes of answer that were read before
-	mark    int64          // at when the failures were last forgotten
-	size    int64          // of the content; negative where it is not known
+	at      int64          // offset of the next byte
+	behind  int64          // bytes of answer already read
+	mark    int64          // value of at when the failures were last reset
+	size    int64          // of the content; negative if not known
 	version string
-	whole   bool // ranges do not work here
+	whole   bool // the server does not support ranges
 }
 
-// Open starts reading content, from r.From on.
+// Open starts reading content at r.From.
 func (c *Client) Open(ctx context.Context, r Request) (*Body, error) {
 	if r.Pinned {
 		ctx = Pinned(ctx)
@@ -142,18 +142,18 @@ func hostOf(address string) string {
 	return u.Host
 }
 
-// At returns the position of the next byte in the content. After [Client.Open]
-// it is Request.From, or 0 where the server has other content than before.
+// At returns the offset of the next byte in the content. After [Client.Open] it
+// is Request.From, or 0 if the server's content has changed.
 func (b *Body) At() int64 { return b.at }
 
-// Size returns the length of the content, negative where it is not known.
+// Size returns the length of the content, negative if it is not known.
 func (b *Body) Size() int64 { return b.size }
 
-// Version returns what identifies this state of the content at the server, ""
-// where nothing does.
+// Version returns what identifies this state of the content at the server, or
+// "".
 func (b *Body) Version() string { return b.version }
 
-// connect asks for the rest of the content. A server may send all of it.
+// connect requests the rest of the content. A server may send all of it.
 func (b *Body) connect() error {
 	extra := http.Header{}
 	if b.at > 0 && !b.whole {
@@ -174,10 +174,10 @@ func (b *Body) connect() error {
 	return nil
 }
 
-// take finds out what part of the content an answer is.
+// take determines which part of the content an answer carries.
 func (b *Body) take(answer *http.Response) error {
 	if answer.StatusCode == http.StatusRequestedRangeNotSatisfiable && !b.whole {
-		b.whole = true // what is there already is not of this content, or all of it
+		b.whole = true // the part that the caller has is of other content, or complete
 		return fmt.Errorf("the server does not continue at byte %d", b.at)
 	}
 	if err := b.request.accept(answer); err != nil {
@@ -188,7 +188,7 @@ func (b *Body) take(answer *http.Response) error {
 		var err error
 		if start, total, err = contentRange(answer); err != nil || start != b.at {
 			b.whole = true
-			return fmt.Errorf("the server answers with the range %q when asked for byte %d on", answer.Header.Get("Content-Range"), b.at)
+			return fmt.Errorf("the server sent the range %q when asked for bytes from %d on", answer.Header.Get("Content-Range"), b.at)
 		}
 	}
 	if err := b.compare(validator(answer.Header), total, answer.StatusCode == http.StatusPartialContent); err != nil {
@@ -198,8 +198,8 @@ func (b *Body) take(answer *http.Response) error {
 	return nil
 }
 
-// compare makes sure that an answer is of the content that was begun, and notes
-// what it says of it.
+// compare checks that an answer belongs to the content that was begun, and
+// records its version and length.
 func (b *Body) compare(version string, total int64, partial bool) error {
 	if want := b.request.Length; want > 0 && total >= 0 && total != want {
 		return &SizeError{total, want}
@@ -209,7 +209,7 @@ func (b *Body) compare(version string, total int64, partial bool) error {
 	case b.at == 0, !other && total < 0, (!other || b.request.Pinned) && b.at <= total:
 	case b.at != b.request.From:
 		return Final(errors.New("the content changed at the server while it was fetched; run the command again"))
-	default: // what the caller has is of other content, and nothing was read yet
+	default: // the caller's part is of other content, and nothing was read yet
 		b.at, b.mark, b.size, b.version = 0, 0, -1, ""
 		if partial {
 			b.whole = true
@@ -241,7 +241,7 @@ func contentRange(answer *http.Response) (start, total int64, err error) {
 	return start, total, err
 }
 
-// validator returns what If-Range may name: a strong ETag or a date (RFC 9110,
+// validator returns a value for If-Range: a strong ETag or a date (RFC 9110,
 // 13.1.5).
 func validator(h http.Header) string {
 	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) {
@@ -250,7 +250,8 @@ func validator(h http.Header) string {
 	return h.Get("Last-Modified")
 }
 
-// Read implements [io.Reader]. It returns [io.EOF] only at the content's end.
+// Read implements [io.Reader]. It returns [io.EOF] only at the end of the
+// content.
 func (b *Body) Read(p []byte) (int, error) {
 	for {
 		if b.size >= 0 && b.at >= b.size {
@@ -279,8 +280,8 @@ func (b *Body) tooLong() error {
 	return nil
 }
 
-// readOnce reads from the present connection. An error that comes with bytes is
-// left for the next time.
+// readOnce reads from the present connection. It drops an error that arrives
+// with bytes; the next read returns it again.
 func (b *Body) readOnce(p []byte) (int, error) {
 	if b.answer == nil {
 		return 0, io.ErrUnexpectedEOF
@@ -302,11 +303,11 @@ func (b *Body) readOnce(p []byte) (int, error) {
 	return n, nil
 }
 
-// renewal is how far a transfer must have moved on to be given all its tries
-// again, in bytes.
+// renewal is the number of bytes after which a transfer gets all its tries
+// again.
 const renewal = 1 << 20
 
-// reconnect opens the rest of the content after a break.
+// reconnect requests the rest of the content after a break.
 func (b *Body) reconnect(cause error) error {
 	b.disconnect()
 	if errors.Is(cause, io.EOF) {
@@ -328,7 +329,7 @@ func (b *Body) reconnect(cause error) error {
 	}
 }
 
-// pause waits before another try, or explains why there will be no other.
+// pause waits before another try, or returns the reason why there will be none.
 func (b *Body) pause(cause error) error {
 	if err := fault.Ended(b.ctx); err != nil {
 		return err
@@ -349,7 +350,7 @@ func (b *Body) pause(cause error) error {
 
 func (b *Body) disconnect() {
 	if b.answer != nil {
-		_ = b.answer.Body.Close() // it broke already, or nobody wants the rest
+		_ = b.answer.Body.Close() // the connection is broken, or its rest is not wanted
 		b.answer = nil
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// picker sends each request through the transport that has its host's TLS
+// picker sends each request through the transport with the host's TLS
 // configuration. It does not check the certificates of insecure hosts.
 type picker struct {
 	limits   Limits
@@ -42,7 +42,7 @@ func (p *picker) RoundTrip(r *http.Request) (*http.Response, error) {
 	transport, err := p.pick(r)
 	if err != nil {
 		if r.Body != nil {
-			_ = r.Body.Close() // a RoundTripper closes it, whatever happens
+			_ = r.Body.Close() // a RoundTripper always closes the body
 		}
 		return nil, Final(err)
 	}
@@ -63,7 +63,7 @@ func (p *picker) pick(r *http.Request) (*http.Transport, error) {
 	return p.checked, nil
 }
 
-// own returns the transport with the host's own configuration, nil where it has
+// own returns the transport with the host's own configuration, or nil if it has
 // none.
 func (p *picker) own(host string, insecure bool) (*http.Transport, error) {
 	p.mu.Lock()

@@ -6,13 +6,13 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// pinPrefix begins the fragment that pins a URL's content.
+// pinPrefix begins a URL fragment that pins the content.
 const pinPrefix = "sha256="
 
-// Split parts a URL that a user gave into the address to ask and the checksum
-// that the content must have: "https://site/x.deb#sha256=HEX". The checksum is
-// empty without one; a path is returned as it is. A fragment is never
-// sent to a server, so any other one is refused as a mistyped checksum.
+// Split splits a URL given by a user into the address and the required checksum
+// of the content: "https://site/x.deb#sha256=HEX". The checksum is empty if
+// there is none; a path is returned unchanged. A fragment is never sent to a
+// server, so Split rejects any other fragment as a mistyped checksum.
 func Split(source string) (address, sha256 string, err error) {
 	address, fragment, found := strings.Cut(source, "#")
 	if !IsURL(source) || !found {
@@ -21,7 +21,7 @@ func Split(source string) (address, sha256 string, err error) {
 	sum, pinned := strings.CutPrefix(fragment, pinPrefix)
 	sum = strings.ToLower(sum)
 	if !pinned || len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "" {
-		return "", "", fault.Usagef("reading the address %q: after # there must be sha256= and 64 hexadecimal digits", Show(source))
+		return "", "", fault.Usagef("reading the address %q: # must be followed by sha256= and 64 hexadecimal digits", Show(source))
 	}
 	return address, sum, nil
 }

@@ -19,7 +19,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// repeater repeats the requests that may succeed the next time.
+// repeater retries requests that may succeed later.
 type repeater struct {
 	limits Limits
 	sink   progress.Sink
@@ -64,10 +64,10 @@ func newSeries(l Limits, s progress.Sink, host string) *series {
 	return &series{limits: l, sink: s, host: host, since: time.Now()}
 }
 
-// renew forgets the failures: there was progress.
+// renew resets the failures after progress.
 func (s *series) renew() { s.failed, s.since = 0, time.Now() }
 
-// fails notes a failure. It reports whether another try is worth its while, and
+// fails records a failure. It reports whether another try is worthwhile, and
 // the pause before it.
 func (s *series) fails(cause error) (time.Duration, bool) {
 	s.failed++
@@ -76,13 +76,13 @@ func (s *series) fails(cause error) (time.Duration, bool) {
 	if errors.As(cause, &status) {
 		pause = max(pause, status.asked)
 	}
-	// The clock bounds servers that are slow to fail; where each failure is
-	// quick, the number of tries does.
+	// The clock bounds servers that are slow to fail; the number of tries
+	// bounds those that fail quickly.
 	inTime := time.Since(s.since)+pause <= s.limits.Patience
 	return pause, s.failed < s.limits.Tries && inTime && IsPassing(cause)
 }
 
-// wait pauses, and says so where a user would wonder.
+// wait pauses, and reports long pauses to the user.
 func (s *series) wait(ctx context.Context, pause time.Duration, cause error) error {
 	const worthSaying = 2 * time.Second
 	if pause >= worthSaying {
@@ -98,16 +98,16 @@ func (s *series) wait(ctx context.Context, pause time.Duration, cause error) err
 	}
 }
 
-// pauseAfter returns the pause after the n-th failure, counted from 1. A quarter
-// of it is left to chance, so that parallel transfers do not come back all at
+// pauseAfter returns the pause after the n-th failure, counted from 1. A
+// quarter of it is random, so that parallel transfers do not return all at
 // once.
 func (l Limits) pauseAfter(n int) time.Duration {
 	const doublings = 3
 	d := l.Pause << min(n-1, doublings)
-	return d - rand.N(d/4+1) //nolint:gosec // spreads clients out; nobody gains by guessing it
+	return d - rand.N(d/4+1) //nolint:gosec // spreads clients out; guessing it gains nothing
 }
 
-// mayPass reports whether a request that got this status may succeed later.
+// mayPass reports whether a request with this status may succeed later.
 func mayPass(status int) bool {
 	return slices.Contains([]int{
 		http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
@@ -127,8 +127,8 @@ func askedPause(answer *http.Response) time.Duration {
 	return 0
 }
 
-// IsPassing reports whether a request that failed with err may succeed the next
-// time: a connection that broke or stalled, but none that cannot be made.
+// IsPassing reports whether a request that failed with err may succeed later: a
+// connection broke or stalled, rather than could not be made at all.
 func IsPassing(err error) bool {
 	for _, final := range []error{
 		context.Canceled, context.DeadlineExceeded, http.ErrSchemeMismatch, http.ErrNotSupported,
@@ -163,8 +163,8 @@ func IsPassing(err error) bool {
 	return err != nil
 }
 
-// isTimeout tells a limit of the transport from the end of a context, which
-// both satisfy [context.DeadlineExceeded] in some layers.
+// isTimeout distinguishes a limit of the transport from the end of a context,
+// which both satisfy [context.DeadlineExceeded] in some layers.
 func isTimeout(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) && network.Timeout() && !isContextError(err)
@@ -180,13 +180,13 @@ func isContextError(err error) bool {
 	return false
 }
 
-// finalError is not worth another try.
+// finalError is an error that is not worth another try.
 type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }
 
-// Final marks an error, such as that of a check, as one that another try does
-// not cure. It returns nil for nil.
+// Final marks an error, such as that of a check, as one that a retry would not
+// cure. It returns nil for nil.
 func Final(err error) error {
 	if err == nil {
 		return nil
@@ -194,25 +194,25 @@ func Final(err error) error {
 	return &finalError{err}
 }
 
-// drop ends an answer that is not wanted, so that its connection can be used
-// again. Its errors say nothing about the next try.
+// drop discards an answer, so that its connection can be reused. Its errors do
+// not matter for the next try.
 func drop(answer *http.Response) {
 	const worthReading = 64 << 10
 	_, _ = io.CopyN(io.Discard, answer.Body, worthReading)
 	_ = answer.Body.Close()
 }
 
-// StatusError reports an answer that is not the content.
+// StatusError reports an answer that does not carry the content.
 type StatusError struct {
 	Code   int
 	Status string // "404 Not Found"
 	asked  time.Duration
 }
 
-func (e *StatusError) Error() string { return fmt.Sprintf("the server answers %s", e.Status) }
+func (e *StatusError) Error() string { return fmt.Sprintf("the server answered %s", e.Status) }
 
-// Repeat calls f until it succeeds or fails for good, as requests to host are
-// repeated. An error that another try does not cure is marked by [Final].
+// Repeat calls f until it succeeds or fails for good, with the pauses used for
+// requests to host. F marks an error that a retry would not cure with [Final].
 func (c *Client) Repeat(ctx context.Context, host string, f func() error) error {
 	series := newSeries(c.limits, c.sink, host)
 	for {

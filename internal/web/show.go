@@ -12,10 +12,10 @@ func IsURL(source string) bool {
 	return found && rest != "" && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// Show returns what may be shown of a URL: not the user, the password, the query
-// (signed links have their secret there) or the fragment. Anything else, such as
-// a path, is returned as it is. Every message, log and manifest takes URLs from
-// here.
+// Show returns what may be shown of a URL: without user, password, query (where
+// signed links have their secret) and fragment. Anything else, such as a path,
+// is returned unchanged. Every URL in a message, log or manifest passes through
+// Show.
 func Show(source string) string {
 	if !IsURL(source) {
 		return source
@@ -27,7 +27,8 @@ func Show(source string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
-// showBroken shows what no parser understands. It may show less than it could.
+// showBroken returns what may be shown of a URL that does not parse. It may
+// show less than is safe.
 func showBroken(source string) string {
 	scheme, rest, _ := strings.Cut(source, "://")
 	rest = rest[strings.LastIndex(rest, "@")+1:]
@@ -46,17 +47,17 @@ func ShowAll(text string) string {
 	})
 }
 
-// shownError is an error whose text tells no secrets.
+// shownError is an error whose text contains no secrets.
 type shownError struct{ error }
 
 // Error implements error.
 func (e *shownError) Error() string { return ShowAll(e.error.Error()) }
 
-// Unwrap returns the error that may tell secrets.
+// Unwrap returns the original error, which may contain secrets.
 func (e *shownError) Unwrap() error { return e.error }
 
-// Shown returns err in a form that may be shown. The address that the HTTP
-// library puts before its reasons is left out: it is that of the last redirect.
+// Shown returns err in a form that may be shown. It omits the address that the
+// HTTP library puts before its reasons, which is that of the last redirect.
 func Shown(err error) error {
 	if err == nil {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// quick are limits with which a test does not wait.
+// quick returns limits with which a test does not wait.
 func quick() Limits {
 	return Limits{Connect: time.Second, Header: 100 * time.Millisecond, Idle: 100 * time.Millisecond, Tries: 3, Pause: time.Millisecond, Patience: 5 * time.Second}
 }
@@ -34,7 +34,8 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return server.URL
 }
 
-// silent accepts connections and says nothing.
+// silent returns the address of a server that accepts connections and never
+// answers.
 func silent(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,7 +46,7 @@ func silent(t *testing.T) string {
 	return "http://" + listener.Addr().String()
 }
 
-// ends fails the test when f takes longer than a hang would be noticed.
+// ends fails the test if f takes so long that it must hang.
 func ends(t *testing.T, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -225,7 +226,7 @@ func TestARequestEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestRedirects goes from https to plain HTTP, which only a digest allows.
+// TestRedirects redirects from https to plain HTTP, which only a digest allows.
 func TestRedirects(t *testing.T) {
 	plain := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "content") })
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -251,12 +252,12 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// file is a server with content, which misbehaves as told.
+// file is a server with content, which misbehaves as configured.
 type file struct {
 	mu      sync.Mutex
 	content []byte
 	tag     string
-	cut     int // hang up after so many bytes of an answer; 0 is never
+	cut     int // hang up after this many bytes of an answer; 0 means never
 	ranges  bool
 	asked   []string
 }
@@ -339,7 +340,7 @@ func TestContentThatChangesMeanwhileIsRefused(t *testing.T) {
 	}
 }
 
-// TestDownloadGoesOn finds what an interrupted process left.
+// TestDownloadGoesOn resumes what an interrupted process left.
 func TestDownloadGoesOn(t *testing.T) {
 	content := pattern(1<<20, 0)
 	for name, tc := range map[string]struct {
@@ -406,7 +407,8 @@ func TestShow(t *testing.T) {
 	}
 }
 
-// TestErrorsTellNoSecrets makes every kind of error of a URL with secrets.
+// TestErrorsTellNoSecrets provokes every kind of error with URLs that contain
+// secrets.
 func TestErrorsTellNoSecrets(t *testing.T) {
 	bad := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -459,7 +461,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestProxyThatRefuses is asked for a connection and wants a password.
+// TestProxyThatRefuses uses a proxy that demands a password.
 func TestProxyThatRefuses(t *testing.T) {
 	proxy := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
 	address := strings.TrimPrefix(proxy, "http://")
