@@ -20,9 +20,9 @@ func newArchive(r io.Reader, number int) *archive {
 	return &archive{number, cpio.NewReader(tap), tap}
 }
 
-// next gives the next file, io.EOF behind the trailer.
+// next returns the next file, or io.EOF after the trailer.
 func (a *archive) next() (Record, error) {
-	// What is left of the file before, so that the tap sees headers only.
+	// Skip the rest of the previous file, so that the tap sees headers only.
 	if _, err := io.Copy(io.Discard, a.cpio); err != nil {
 		return Record{}, err
 	}
@@ -45,7 +45,7 @@ func (a *archive) record(h *cpio.Header, f newcFields) (Record, error) {
 	}
 	kind, ok := newcKind(h.Mode)
 	if !ok {
-		return Record{}, fmt.Errorf("%q is of no known type (mode %#o)", name, uint32(h.Mode))
+		return Record{}, fmt.Errorf("%q has an unknown type (mode %#o)", name, uint32(h.Mode))
 	}
 	rec := Record{
 		Entry: Entry{
@@ -64,7 +64,7 @@ func (a *archive) record(h *cpio.Header, f newcFields) (Record, error) {
 	return rec, err
 }
 
-// target gives a symlink's target, which the library reads only where the mode
+// target returns a symlink's target, which the library reads only if the mode
 // has no other bits.
 func (a *archive) target(h *cpio.Header) (string, error) {
 	if h.Linkname == "" {
@@ -76,7 +76,7 @@ func (a *archive) target(h *cpio.Header) (string, error) {
 	}
 	target, _, _ := strings.Cut(h.Linkname, "\x00") // the kernel stops there
 	if target == "" || len(target) >= newcMaxName {
-		return "", fmt.Errorf("the target of %q has %d bytes, the kernel takes 1 to %d", h.Name, len(target), newcMaxName-1)
+		return "", fmt.Errorf("the target of %q has %d bytes; the kernel accepts 1 to %d", h.Name, len(target), newcMaxName-1)
 	}
 	return target, nil
 }

@@ -18,7 +18,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// BootFile makes an initramfs of six segments whose files meet each other.
+// BootFile returns an initramfs of six segments whose files overlap.
 func BootFile(t *testing.T) []byte {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "init")
@@ -64,8 +64,8 @@ func BootFile(t *testing.T) []byte {
 	return file.Bytes()
 }
 
-// CompareBoot compares what a machine told of its files with what [Load] says of
-// the same initramfs.
+// CompareBoot compares a machine's listing of its files with the result of
+// [Load] for the same initramfs.
 func CompareBoot(t *testing.T, data []byte, console string) {
 	t.Helper()
 	file, err := load(t, data)
@@ -80,7 +80,7 @@ func CompareBoot(t *testing.T, data []byte, console string) {
 	}
 }
 
-// oddFiles tries what [TestUnpacksAsTheKernel] says of the kernel.
+// oddFiles tests what [TestUnpacksAsTheKernel] claims about the kernel.
 func oddFiles() []byte {
 	const reg, dir, link, chr = 0o100644, 0o40755, 0o120777, 0o20600
 	var b newc
@@ -112,8 +112,8 @@ func oddLinks() []byte {
 	return b.end()
 }
 
-// told reads the lines of testdata/bootinit, but for the console, which the
-// kernel makes itself.
+// told returns the lines that testdata/bootinit printed, except those about the
+// console device, which the kernel creates itself.
 func told(console string) []string {
 	var lines []string
 	for line := range strings.Lines(strings.ReplaceAll(console, "\r", "")) {
@@ -126,7 +126,7 @@ func told(console string) []string {
 	return lines
 }
 
-// expected writes a tree down in the words of testdata/bootinit.
+// expected lists a tree in the format of testdata/bootinit.
 func expected(tree *Tree) []string {
 	subdirs := map[string]int{}
 	for e := range tree.All() {

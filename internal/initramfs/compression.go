@@ -11,25 +11,25 @@ import (
 	"hookbuild/internal/initramfs/zstd"
 )
 
-// Compression names how a segment is compressed.
+// Compression is the name of a segment's compression.
 type Compression string
 
-// The compressions that [WriteSegment] can write. Kernels read Zstd from 5.9
-// on, where they were built with RD_ZSTD; nearly every one reads Gzip.
+// The compressions that [WriteSegment] can write. Kernels since 5.9 read Zstd
+// if built with RD_ZSTD; nearly every kernel reads Gzip.
 const (
 	Zstd Compression = "zstd"
 	Gzip Compression = "gzip"
 	None Compression = "none"
 )
 
-// The further compressions that a [Reader] understands.
+// Further compressions that a [Reader] understands.
 const (
 	XZ   Compression = "xz"
 	LZMA Compression = "lzma"
 	LZ4  Compression = "lz4"
 )
 
-// ParseCompression reads the name of a compression that [WriteSegment] can
+// ParseCompression parses the name of a compression that [WriteSegment] can
 // write.
 func ParseCompression(name string) (Compression, error) {
 	switch c := Compression(name); c {
@@ -39,19 +39,19 @@ func ParseCompression(name string) (Compression, error) {
 	return "", fault.Usagef("reading compression %q: choose %s, %s or %s", name, Zstd, Gzip, None)
 }
 
-// gzipBlock is what each goroutine compresses at a time. Since it decides the
-// bytes that come out, it is fixed.
+// gzipBlock is the number of bytes that a goroutine compresses at a time. It is
+// fixed, because the output depends on it.
 const gzipBlock = 1 << 20
 
-// These bound the memory on machines with many cores.
+// These limits bound the memory on machines with many cores.
 const (
 	mostJobs     = 16
 	mostZstdJobs = 8
 )
 
-// newCompressor compresses what is written to it into w: into exactly one zstd
-// frame or gzip member, because the kernel takes the end of either for the
-// end of an archive. The bytes do not depend on jobs. The window is for zstd.
+// newCompressor returns a compressor that writes to w exactly one zstd frame or
+// gzip member, because the kernel takes the end of either for the end of an
+// archive. The output does not depend on jobs. The window applies to zstd.
 func newCompressor(w io.Writer, c Compression, level, window, jobs int) (io.WriteCloser, error) {
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)

@@ -12,12 +12,12 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// The most that a decompressor may need to look back: the kernel's own limit for
-// zstd.
+// mostWindow is the largest window of a decompressor: the kernel's own limit
+// for zstd.
 const mostWindow = 128 << 20
 
-// detect names the compression of a stream by its first bytes, as the kernel's
-// decompress_method does (lib/decompress.c).
+// detect identifies the compression of a stream by its first bytes, as the
+// kernel's decompress_method does (lib/decompress.c).
 func detect(start []byte) (Compression, error) {
 	magics := []struct {
 		magic string
@@ -34,7 +34,7 @@ func detect(start []byte) (Compression, error) {
 	return "", fmt.Errorf("neither a newc archive nor a compressed one begins with % x", start)
 }
 
-// newDecompressor reads one compressed stream from r and nothing behind it.
+// newDecompressor reads one compressed stream from r and nothing after it.
 func newDecompressor(r *bufio.Reader, c Compression) (io.ReadCloser, error) {
 	switch c {
 	case Gzip:
@@ -45,7 +45,8 @@ func newDecompressor(r *bufio.Reader, c Compression) (io.ReadCloser, error) {
 		zr.Multistream(false)
 		return zr, nil
 	case Zstd:
-		// One goroutine only: the frame is read no further than it is asked for.
+		// With a single goroutine the decoder does not read ahead of its
+		// caller.
 		zr, err := zstd.NewReader(&zstdFrame{r: r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(mostWindow))
 		if err != nil {
 			return nil, err
@@ -60,15 +61,15 @@ func newDecompressor(r *bufio.Reader, c Compression) (io.ReadCloser, error) {
 	case LZ4:
 		return io.NopCloser(&lz4Legacy{r: r}), nil
 	}
-	return nil, fmt.Errorf("%s is not supported: recompress it with gzip or zstd", c)
+	return nil, fmt.Errorf("%s is not supported; recompress it with gzip or zstd", c)
 }
 
-// zstdFrame gives the bytes of one zstd frame (RFC 8878, section 3.1.1), so
+// zstdFrame reads the bytes of one zstd frame (RFC 8878, section 3.1.1), so
 // that a decoder stops where the kernel's does.
 type zstdFrame struct {
 	r        *bufio.Reader
-	pending  []byte // bytes of the framing not yet given
-	block    int64  // bytes of the block still to be given
+	pending  []byte // bytes of the framing not yet returned
+	block    int64  // bytes of the block not yet returned
 	checksum int
 	state    func(*zstdFrame) error
 	begun    bool
@@ -151,7 +152,7 @@ func (f *zstdFrame) end() error {
 	return f.take(n)
 }
 
-// unexpected turns the end of the input into the error that it is inside a
+// unexpected turns the end of the input into an error if it occurs inside a
 // stream.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Type is the kind of a file in a [Tree].
+// Type is the type of a file in a [Tree].
 type Type uint8
 
-// The types of files. HardLink is a further name of another entry.
+// The types of files. A HardLink is a further name of another entry.
 const (
 	Regular Type = iota
 	Dir
@@ -32,8 +32,7 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", t)
 }
 
-// Entry is one file of a [Tree]. Its content stays where it is until it is
-// opened.
+// Entry is a file of a [Tree]. Its content is not read until it is opened.
 type Entry struct {
 	// Path is slash-separated and relative to the root, clean, without "..":
 	// "usr/bin/sh". The root itself has no entry.
@@ -42,39 +41,39 @@ type Entry struct {
 	// Mode holds the permission bits with setuid, setgid and sticky: 07777.
 	Mode     uint32
 	UID, GID uint32
-	// ModTime is kept to the nanosecond; an archive may cut it to seconds.
+	// ModTime has nanosecond precision; an archive may truncate it to seconds.
 	ModTime time.Time
-	// Target is what a Symlink points to, as written, or the Path of the entry
-	// that a HardLink is another name of.
+	// Target is the target of a Symlink, as written, or the Path of the entry
+	// that a HardLink refers to.
 	Target string
-	// Major and Minor are the numbers of a device.
+	// Major and Minor are a device's numbers.
 	Major, Minor uint32
 	// Xattrs are extended attributes by full name ("security.capability").
 	Xattrs map[string]string
 	// Size is a Regular file's length in bytes.
 	Size int64
-	// Open opens a Regular file's content, of exactly Size bytes; nil means
-	// an empty file. It may be called more than once, also concurrently.
+	// Open opens a Regular file's content, of exactly Size bytes; nil means an
+	// empty file. It may be called repeatedly and concurrently.
 	Open func() (io.ReadCloser, error)
-	// Origin names who put the entry there, for messages: an image and layer,
+	// Origin names the source of the entry for messages: an image and layer, or
 	// a template and line.
 	Origin string
 }
 
-// ErrUnsafePath is wrapped by the errors about names that lead out of the tree
-// or through a symlink.
+// ErrUnsafePath is wrapped by errors about names that lead out of the tree or
+// through a symlink.
 var ErrUnsafePath = errors.New("unsafe path")
 
-// mostPath is the kernel's PATH_MAX without the NUL. It bounds how deep
-// directories are.
+// mostPath is the kernel's PATH_MAX without the NUL. It limits the depth of
+// directories.
 const mostPath = 4095
 
-// CleanPath gives the form that [Entry.Path] has: "./a//b/" becomes "a/b" and
-// the root is "". An absolute path, one with a ".." element or one with a NUL is an error that
-// wraps [ErrUnsafePath].
+// CleanPath returns name in the form of [Entry.Path]: "./a//b/" becomes "a/b"
+// and the root is "". An absolute path, one with a ".." element or one with a
+// NUL is an error that wraps [ErrUnsafePath].
 func CleanPath(name string) (string, error) {
 	if len(name) > mostPath {
-		return "", fmt.Errorf("%q... has %d bytes, and Linux opens no path of more than %d: %w", name[:64], len(name), mostPath, ErrUnsafePath)
+		return "", fmt.Errorf("%q... has %d bytes; Linux opens paths of up to %d: %w", name[:64], len(name), mostPath, ErrUnsafePath)
 	}
 	if strings.HasPrefix(name, "/") {
 		return "", fmt.Errorf("%q is absolute: %w", name, ErrUnsafePath)
@@ -94,7 +93,7 @@ func CleanPath(name string) (string, error) {
 	return clean, nil
 }
 
-// BytesFile is a regular file with the given content, mode 0644, owned by
+// BytesFile returns a regular file with the given content, mode 0644, owned by
 // root.
 func BytesFile(name string, content []byte, modTime time.Time) Entry {
 	return Entry{
@@ -103,6 +102,6 @@ func BytesFile(name string, content []byte, modTime time.Time) Entry {
 	}
 }
 
-// Epoch is the time given to entries that have none of their own: reproducible
+// Epoch returns the time of entries that have none of their own. It is constant
 // and valid in every format.
 func Epoch() time.Time { return time.Unix(0, 0).UTC() }

@@ -12,7 +12,8 @@ import (
 	"hookbuild/test/treetest"
 )
 
-// TestOthersExtract has the tools of others unpack what a segment says.
+// TestOthersExtract extracts a segment with other tools and compares the
+// result.
 func TestOthersExtract(t *testing.T) {
 	testneed.Root(t)
 	var data bytes.Buffer
@@ -38,8 +39,8 @@ func TestOthersExtract(t *testing.T) {
 	}
 }
 
-// restored leaves out what the tools do not restore: the times of directories
-// and symlinks (cpio), and sockets (bsdtar).
+// restored omits what the tools do not restore: the times of directories and
+// symlinks (cpio), and sockets (bsdtar).
 func restored(t *testing.T, tree *initramfs.Tree) []string {
 	t.Helper()
 	part := &initramfs.Tree{}

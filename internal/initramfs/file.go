@@ -6,20 +6,20 @@ import (
 	"io"
 )
 
-// FileWriter writes an initramfs file: one segment after the other, each at a
+// FileWriter writes an initramfs file: a sequence of segments, each at a
 // multiple of 4 bytes, where the kernel looks for an uncompressed one.
 type FileWriter struct {
 	w      io.Writer
 	offset int64
 }
 
-// NewFileWriter begins a file in w.
+// NewFileWriter returns a writer of an initramfs file to w.
 func NewFileWriter(w io.Writer) *FileWriter { return &FileWriter{w: w} }
 
-// Offset is the number of bytes written so far.
+// Offset returns the number of bytes written so far.
 func (f *FileWriter) Offset() int64 { return f.offset }
 
-// WriteSegment adds t as [WriteSegment] writes it.
+// WriteSegment appends t as a segment; see [WriteSegment].
 func (f *FileWriter) WriteSegment(ctx context.Context, t *Tree, o SegmentOptions) error {
 	if err := f.pad(); err != nil {
 		return err
@@ -27,8 +27,8 @@ func (f *FileWriter) WriteSegment(ctx context.Context, t *Tree, o SegmentOptions
 	return WriteSegment(ctx, f.counted(), t, o)
 }
 
-// Append adds the segments that r holds, untouched: an existing initramfs or
-// a segment written before.
+// Append copies the segments in r unchanged: an existing initramfs or a segment
+// written earlier.
 func (f *FileWriter) Append(ctx context.Context, r io.Reader) error {
 	if err := f.pad(); err != nil {
 		return err

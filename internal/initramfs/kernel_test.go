@@ -11,8 +11,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// TestKernelUnpacks boots Linux with segments of every kind and compares what
-// it finds with what [initramfs.Load] says it will.
+// TestKernelUnpacks boots Linux with segments of every kind and compares the
+// files there with the result of [initramfs.Load].
 func TestKernelUnpacks(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
 	kernel := kernelImage(t)
@@ -28,7 +28,7 @@ func TestKernelUnpacks(t *testing.T) {
 	initramfs.CompareBoot(t, data, console)
 }
 
-// kernelImage gives the vmlinuz of Debian's cloud kernel.
+// kernelImage returns the vmlinuz of Debian's cloud kernel.
 func kernelImage(t *testing.T) string {
 	t.Helper()
 	testneed.Tool(t, "apt-get")

@@ -9,7 +9,7 @@ import (
 	"path"
 )
 
-// Spool is where [Load] keeps the contents of files: an empty temporary file.
+// Spool stores the contents of files for [Load]: an empty temporary file.
 type Spool interface {
 	io.Writer
 	io.ReaderAt
@@ -17,11 +17,11 @@ type Spool interface {
 
 // File is an initramfs as the kernel would unpack it.
 type File struct {
-	// Tree holds the files. Their contents are opened from the spool, so it
-	// must stay open as long as they are used.
+	// Tree holds the files. Their contents are read from the spool, which must
+	// stay open as long as they are used.
 	Tree     *Tree
 	Segments []Segment
-	// Lost are entries that the kernel drops without a word.
+	// Lost are entries that the kernel drops silently.
 	Lost []Loss
 }
 
@@ -31,9 +31,10 @@ type Loss struct {
 }
 
 // Load reads a whole initramfs file and unpacks it as the kernel does
-// (init/initramfs.c), the contents into spool: those of the files that wanted
-// tells, or of all when it is nil. To open another file is an error. Origin is
-// what the entries give as theirs, and what errors call the file.
+// (init/initramfs.c). It stores contents in spool: those of the files for which
+// wanted returns true, or all if wanted is nil. Opening any other file is an
+// error. Origin becomes the Origin of the entries, and names the file in
+// errors.
 func Load(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits, wanted func(Entry) bool) (*File, error) {
 	reader := NewReader(ctx, r, l)
 	u := &unpacker{
@@ -53,21 +54,21 @@ func Load(ctx context.Context, r io.Reader, spool Spool, origin string, l Limits
 		}
 	}
 	if err := u.out.Flush(); err != nil {
-		return nil, fmt.Errorf("keeping the contents of %s: %w", orUnknown(origin), err)
+		return nil, fmt.Errorf("storing the contents of %s: %w", orUnknown(origin), err)
 	}
 	return &File{Tree: u.tree, Segments: reader.Segments(), Lost: u.lost}, nil
 }
 
-// unpacker follows the kernel's do_name and do_symlink.
+// unpacker imitates the kernel's do_name and do_symlink.
 type unpacker struct {
 	tree   *Tree
 	reader *Reader
 	origin string
-	wanted func(Entry) bool // nil: all
+	wanted func(Entry) bool // nil means all
 	spool  io.ReaderAt
 	out    *bufio.Writer
 	kept   int64             // bytes in the spool
-	files  map[FileID]string // where the files with several names are
+	files  map[FileID]string // paths of the files with several names
 	lost   []Loss
 }
 
@@ -88,7 +89,8 @@ func (u *unpacker) unpack(rec Record) error {
 
 var errNotKept = errors.New("its content was not kept")
 
-// keep copies the reader's content to the spool and gives how to open it.
+// keep copies the reader's content to the spool and returns a function to open
+// it.
 func (u *unpacker) keep(e Entry) (func() (io.ReadCloser, error), error) {
 	if e.Type == Regular && e.Size > 0 && u.wanted != nil && !u.wanted(e) {
 		_, err := io.Copy(io.Discard, u.reader)
@@ -106,11 +108,12 @@ func (u *unpacker) keep(e Entry) (func() (io.ReadCloser, error), error) {
 	}, nil
 }
 
-// place puts a file into the tree, or says why the kernel does not.
+// place puts a file into the tree, or returns the reason why the kernel does
+// not.
 func (u *unpacker) place(rec Record, content func() (io.ReadCloser, error)) string {
 	dir, ok := u.tree.Resolve(path.Dir(rec.Path))
 	if !ok || !u.tree.isDir(dir) {
-		return fmt.Sprintf("no directory %q is there before it", path.Dir(rec.Path))
+		return fmt.Sprintf("there is no directory %q before it", path.Dir(rec.Path))
 	}
 	e := rec.Entry
 	e.Path, e.Open = path.Join(dir, path.Base(e.Path)), content
@@ -127,7 +130,7 @@ func (u *unpacker) place(rec Record, content func() (io.ReadCloser, error)) stri
 		u.update(old, e)
 		return ""
 	case !u.clear(e.Path):
-		return fmt.Sprintf("a directory that is not empty stands in the place of this %s", e.Type)
+		return fmt.Sprintf("a non-empty directory is in the place of this %s", e.Type)
 	}
 	u.tree.insert(e)
 	return ""
@@ -144,7 +147,7 @@ func (u *unpacker) remember(id FileID, name string) {
 	}
 }
 
-// link makes e a further name of the file at first. Where e carries content, it
+// link makes e a further name of the file at first. If e carries content, it
 // becomes the content of all names.
 func (u *unpacker) link(first string, e Entry) string {
 	file := u.tree.file(first)
@@ -153,7 +156,7 @@ func (u *unpacker) link(first string, e Entry) string {
 	}
 	if u.tree.file(e.Path) != file {
 		if !u.clear(e.Path) {
-			return "a directory that is not empty stands in the place of this hard link"
+			return "a non-empty directory is in the place of this hard link"
 		}
 		u.tree.insert(Entry{Path: e.Path, Type: HardLink, Target: file.Path, Origin: e.Origin})
 	}
@@ -164,7 +167,8 @@ func (u *unpacker) link(first string, e Entry) string {
 	return ""
 }
 
-// clear removes what stands at name; a filled directory stays, and it is false.
+// clear removes what is at name. It returns false for a non-empty directory,
+// which stays.
 func (u *unpacker) clear(name string) bool {
 	if u.tree.entries[name] == nil {
 		return true
@@ -176,9 +180,9 @@ func (u *unpacker) clear(name string) bool {
 	return true
 }
 
-// update is what becomes of a file when another of its type is written over it:
-// all its names change. A device keeps its numbers, and a directory its time,
-// because the kernel sets the directories' times last, in reverse order.
+// update changes a file when another of its type is written over it, under all
+// its names. A device keeps its numbers, and a directory its time, because the
+// kernel sets the directories' times last, in reverse order.
 func (u *unpacker) update(old *Entry, e Entry) {
 	if e.Type == Dir {
 		e.ModTime = old.ModTime

@@ -12,7 +12,7 @@ import (
 )
 
 // TestLoadWanted compares a tree of which only some contents are kept with the
-// whole.
+// complete one.
 func TestLoadWanted(t *testing.T) {
 	tree := &initramfs.Tree{}
 	for _, e := range []initramfs.Entry{

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Lookup gives the entry at exactly this path; no symlink is followed.
+// Lookup returns the entry at exactly this path; no symlink is followed.
 func (t *Tree) Lookup(name string) (Entry, bool) {
 	e, ok := t.entries[name]
 	if !ok {
@@ -16,9 +16,9 @@ func (t *Tree) Lookup(name string) (Entry, bool) {
 	return *e, true
 }
 
-// Resolve follows the symlinks in name, the last element included, clamped at
-// the tree's root as the kernel does, and gives the path that it leads to. It
-// is false when that path does not exist or the links go in a circle.
+// Resolve follows the symlinks in name, including the last element, within the
+// tree's root as the kernel does, and returns the resulting path. It returns
+// false if that path does not exist or the links form a loop.
 func (t *Tree) Resolve(name string) (string, bool) {
 	dest, ok := t.follow("", "", name)
 	if !ok || dest != "" && t.entries[dest] == nil {
@@ -27,11 +27,11 @@ func (t *Tree) Resolve(name string) (string, bool) {
 	return dest, true
 }
 
-// Len is the number of entries.
+// Len returns the number of entries.
 func (t *Tree) Len() int { return len(t.entries) }
 
-// All walks the entries sorted by path, element by element: a directory comes
-// right before what it contains. A HardLink may come before its target.
+// All iterates over the entries sorted by path, element by element: a directory
+// comes right before its content. A HardLink may come before its target.
 func (t *Tree) All() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for _, p := range t.paths() {
@@ -42,12 +42,14 @@ func (t *Tree) All() iter.Seq[Entry] {
 	}
 }
 
-// Names lists the HardLinks to the entry at name, sorted, without name itself.
+// Names returns the HardLinks to the entry at name, sorted, without name
+// itself.
 func (t *Tree) Names(name string) []string {
 	return slices.Sorted(slices.Values(t.links[name]))
 }
 
-// Xattrs lists the entries that have extended attributes, in the tree's order.
+// Xattrs returns the entries that have extended attributes, in the tree's
+// order.
 func (t *Tree) Xattrs() []Entry {
 	var with []Entry
 	for e := range t.All() {
@@ -67,7 +69,7 @@ func (t *Tree) paths() []string {
 	return paths
 }
 
-// ComparePaths orders paths element by element, so that a directory's content
+// ComparePaths compares paths element by element, so that a directory's content
 // follows it directly: "a", "a/b", "a-b".
 func ComparePaths(a, b string) int {
 	n := min(len(a), len(b))
@@ -88,8 +90,8 @@ func ComparePaths(a, b string) int {
 	return len(a) - len(b)
 }
 
-// file gives what name is a name of: the entry there, or the one that a
-// HardLink there points to; nil when there is none.
+// file returns the entry at name, or the one to which a HardLink there refers;
+// nil if there is none.
 func (t *Tree) file(name string) *Entry {
 	e := t.entries[name]
 	if e != nil && e.Type == HardLink {
@@ -98,11 +100,11 @@ func (t *Tree) file(name string) *Entry {
 	return e
 }
 
-// follow resolves the symlinks in name, a path from the directory at, inside the
-// directory root; elements that do not exist are kept as they are. It is false
-// for a circle.
+// follow resolves the symlinks in name, a path relative to the directory at,
+// inside the directory root. Elements that do not exist are kept. It returns
+// false for a loop.
 func (t *Tree) follow(root, at, name string) (string, bool) {
-	const mostLinks = 40 // as the kernel's MAXSYMLINKS
+	const mostLinks = 40 // the kernel's MAXSYMLINKS
 	rest := strings.Split(path.Clean(name), "/")
 	links := 0
 	for len(rest) > 0 {

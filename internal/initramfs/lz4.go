@@ -11,15 +11,16 @@ import (
 )
 
 // The legacy frame of LZ4, which "lz4 -l" writes and the kernel reads
-// (lib/decompress_unlz4.c): a magic number, then blocks, each behind its length
-// in four bytes. It has no end mark.
+// (lib/decompress_unlz4.c): a magic number, then blocks, each preceded by its
+// length in four bytes. It has no end mark.
 const (
 	lz4Magic    = 0x184c2102
-	lz4Unpacked = 8 << 20                            // a block's content, but for the last
-	lz4Packed   = lz4Unpacked + lz4Unpacked/255 + 16 // what becomes of it at worst
+	lz4Unpacked = 8 << 20                            // content of every block but the last
+	lz4Packed   = lz4Unpacked + lz4Unpacked/255 + 16 // its greatest packed size
 )
 
-// lz4Legacy reads one legacy frame. Whatever cannot be a block's length ends it.
+// lz4Legacy reads one legacy frame. Anything that cannot be a block's length
+// ends it.
 type lz4Legacy struct {
 	r     *bufio.Reader
 	in    []byte
@@ -60,7 +61,7 @@ func (l *lz4Legacy) next() error {
 	return nil
 }
 
-// length reads the length of the next block, io.EOF behind the last one.
+// length reads the length of the next block, or returns io.EOF after the last.
 func (l *lz4Legacy) length() (int, error) {
 	for {
 		start, err := l.r.Peek(4)

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// heapReader gives bytes without end and notes how large the heap becomes
-// meanwhile.
+// heapReader returns endless bytes and records the largest heap seen meanwhile.
 type heapReader struct {
 	read int64
 	most uint64

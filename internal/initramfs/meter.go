@@ -7,12 +7,12 @@ import (
 	"io"
 )
 
-// meter counts what is read from it, at most limit bytes.
+// meter counts the bytes read from it, and limits them.
 type meter struct {
 	*bufio.Reader
 	below    io.Reader
 	n, limit int64
-	failed   bool // reading below failed: not what was read is at fault
+	failed   bool // the underlying reader failed; its content is not at fault
 }
 
 func newMeter(r io.Reader, limit int64) *meter {
@@ -21,10 +21,10 @@ func newMeter(r io.Reader, limit int64) *meter {
 	return m
 }
 
-// position is the number of bytes that were read from the meter.
+// position returns the number of bytes read from the meter.
 func (m *meter) position() int64 { return m.n - int64(m.Buffered()) }
 
-// skipZeros goes to the next byte that is not 0.
+// skipZeros advances to the next byte that is not 0.
 func (m *meter) skipZeros() error {
 	for {
 		b, err := m.ReadByte()
@@ -43,7 +43,7 @@ func (b meterBelow) Read(p []byte) (int, error) {
 	n, err := b.m.below.Read(p)
 	b.m.n += int64(n)
 	if b.m.n > b.m.limit {
-		return 0, fmt.Errorf("it unpacks to more than the %d bytes allowed", b.m.limit)
+		return 0, fmt.Errorf("it unpacks to more than the limit of %d bytes", b.m.limit)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.m.failed = true

@@ -9,7 +9,7 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// The fields of a newc header, in bytes from its start: eight hexadecimal digits
+// The fields of a newc header, by offset in bytes: eight hexadecimal digits
 // each. See Documentation/driver-api/early-userspace/buffer-format.rst in the
 // kernel's sources.
 const (
@@ -25,9 +25,9 @@ const (
 	newcMaxName = 4096
 )
 
-// newcWriter is cpio.Writer plus device numbers, which that one writes as
-// zeros. It never sets Checksum: that would change a variable of the library's
-// package.
+// newcWriter is cpio.Writer plus device numbers, which cpio.Writer writes as
+// zeros. It never sets Checksum, because that would change a variable of the
+// library's package.
 type newcWriter struct {
 	cpio  *cpio.Writer
 	patch *devicePatch
@@ -44,12 +44,12 @@ func (w *newcWriter) header(h *cpio.Header, major, minor uint32) error {
 		return err
 	}
 	if w.patch.armed {
-		return errors.New("the cpio library wrote no header in one piece")
+		return errors.New("the cpio library did not write a header in one piece")
 	}
 	return nil
 }
 
-// devicePatch puts device numbers into the next header that passes.
+// devicePatch inserts device numbers into the next header written through it.
 type devicePatch struct {
 	w            io.Writer
 	armed        bool
@@ -65,13 +65,13 @@ func (d *devicePatch) Write(p []byte) (int, error) {
 	return d.w.Write(p)
 }
 
-// newcFields is what cpio.Reader leaves out of a header.
+// newcFields are the fields of a header that cpio.Reader omits.
 type newcFields struct {
 	devMajor, devMinor, rdevMajor, rdevMinor uint32
 }
 
-// headerTap passes on what it reads and keeps the headers. It gives no io.EOF:
-// from cpio.Reader that one shall mean the trailer alone.
+// headerTap passes on what it reads and keeps the headers. It never returns
+// io.EOF, so that io.EOF from cpio.Reader means the trailer alone.
 type headerTap struct {
 	r    io.Reader
 	n    int64 // bytes read
@@ -80,7 +80,7 @@ type headerTap struct {
 	left int // bytes still to keep
 }
 
-// arm makes the tap keep the header that comes after the padding.
+// arm makes the tap keep the header after the padding.
 func (t *headerTap) arm() {
 	t.skip = int(-t.n & 3)
 	t.kept, t.left = t.kept[:0], t.skip+newcHeaderSize+newcMaxName
@@ -95,8 +95,8 @@ func (t *headerTap) Read(p []byte) (int, error) {
 	return n, unexpected(err)
 }
 
-// fields reads the kept header, after the library did, and checks what that one
-// does not: digits and the name's end.
+// fields parses the kept header, after the library did, and checks what the
+// library does not: the digits and the end of the name.
 func (t *headerTap) fields() (newcFields, error) {
 	const firstField, nameSize = 6, 11
 	var values [13]uint32
@@ -105,7 +105,7 @@ func (t *headerTap) fields() (newcFields, error) {
 		digits := header[firstField+8*i:][:8]
 		v, err := strconv.ParseUint(string(digits), 16, 32)
 		if err != nil {
-			return newcFields{}, fmt.Errorf("reading a newc header: %q is no number", digits)
+			return newcFields{}, fmt.Errorf("reading a newc header: %q is not a number", digits)
 		}
 		values[i] = uint32(v)
 	}
@@ -115,7 +115,7 @@ func (t *headerTap) fields() (newcFields, error) {
 	return newcFields{devMajor: values[7], devMinor: values[8], rdevMajor: values[9], rdevMinor: values[10]}, nil
 }
 
-// newcType gives the type bits of a mode, 0 for what has none.
+// newcType returns the type bits of a mode, or 0 for types without any.
 func newcType(t Type) cpio.FileMode {
 	types := [...]cpio.FileMode{
 		Regular: cpio.TypeReg, Dir: cpio.TypeDir, Symlink: cpio.TypeSymlink, CharDevice: cpio.TypeChar,

@@ -10,47 +10,49 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Segment is one piece of an initramfs file as the kernel sees it: an
-// uncompressed archive, or one compressed stream.
+// Segment is a part of an initramfs file as the kernel sees it: an uncompressed
+// archive or one compressed stream.
 type Segment struct {
 	Compression Compression `json:"compression"`
-	// Offset is where it begins in the file, Size its length there without the
-	// zeros around it.
+	// Offset is the position in the file; Size is the length there, without the
+	// surrounding zeros.
 	Offset int64 `json:"offset"`
 	Size   int64 `json:"size"`
-	// Unpacked is the size of what it holds: archives, their padding included.
+	// Unpacked is the size of the archives in it, including their padding.
 	Unpacked int64 `json:"unpacked"`
-	// Archives counts the newc archives in it, normally one; Entries their
+	// Archives counts its newc archives, normally one; Entries counts their
 	// files.
 	Archives int `json:"archives"`
 	Entries  int `json:"entries"`
 }
 
-// Record is one file as an archive has it.
+// Record is a file as it is in an archive.
 type Record struct {
-	// Entry has no Open: the content is read from the [Reader]. A Size of 0 can
-	// mean that another name of the file carries it. It is never a HardLink;
+	// Entry has no Open: the content is read from the [Reader]. If Size is 0,
+	// another name of the file may carry the content. It is never a HardLink;
 	// names of one file have the same FileID.
 	Entry
-	// Links is the number of names that the archive says the file has.
+	// Links is the file's number of names according to the archive.
 	Links uint32
-	// FileID tells the files of one initramfs apart.
+	// FileID identifies the file within one initramfs.
 	FileID FileID
 }
 
-// FileID is what makes two names in an initramfs the names of one file.
+// FileID identifies a file: two names in an initramfs with equal FileIDs are
+// names of one file.
 type FileID struct {
-	Archive      int // counted through all segments
+	Archive      int // counted across all segments
 	Major, Minor uint32
 	Inode        uint32
 	Type         Type
 }
 
-// Limits bounds what a [Reader] takes from a file.
+// Limits bound what a [Reader] accepts.
 type Limits struct {
-	// Unpacked is the most bytes that all archives may hold, 32 GiB when 0.
+	// Unpacked is the largest total size of all archives in bytes; 0 means 32
+	// GiB.
 	Unpacked int64
-	// Entries is the most files in them, 4 million when 0.
+	// Entries is the largest number of files in them; 0 means 4 million.
 	Entries int
 }
 
@@ -66,30 +68,30 @@ func (l Limits) fill() Limits {
 
 // Reader reads an initramfs file front to back, as the kernel does
 // (init/initramfs.c): archives and compressed streams with zeros between them.
-// Its errors name the offset in the file and are marked [fault.Invalid] where
-// the file is at fault.
+// Its errors name the offset in the file and are marked [fault.Invalid] if the
+// file is at fault.
 type Reader struct {
 	ctx      context.Context
 	limits   Limits
 	file     *meter
 	segments []Segment
-	// stream gives the open segment's content: the file itself, or what comes
-	// out of closer.
+	// stream reads the content of the open segment: the file itself, or the
+	// output of closer.
 	stream  *meter
 	closer  io.Closer
 	archive *archive
-	// What archives and segments held so far.
+	// Totals so far.
 	archives, entries int
 	unpacked          int64
 	err               error
 }
 
-// NewReader begins to read an initramfs file from r.
+// NewReader returns a Reader of an initramfs file.
 func NewReader(ctx context.Context, r io.Reader, l Limits) *Reader {
 	return &Reader{ctx: ctx, limits: l.fill(), file: newMeter(&contextReader{ctx, r}, math.MaxInt64)}
 }
 
-// ReadSegments reads a whole initramfs file and tells its segments.
+// ReadSegments reads a whole initramfs file and returns its segments.
 func ReadSegments(ctx context.Context, r io.Reader, l Limits) ([]Segment, error) {
 	reader := NewReader(ctx, r, l)
 	for {
@@ -103,12 +105,12 @@ func ReadSegments(ctx context.Context, r io.Reader, l Limits) ([]Segment, error)
 	}
 }
 
-// Segments lists the segments met so far. The last one is complete when the
+// Segments returns the segments read so far. The last one is complete once the
 // reader has gone on to another or to the end.
 func (r *Reader) Segments() []Segment { return r.segments }
 
-// Next goes to the next file. It gives io.EOF at the file's end, and every
-// other error again and again.
+// Next advances to the next file. It returns io.EOF at the end; after any other
+// error it returns the same error again.
 func (r *Reader) Next() (Record, error) {
 	for r.err == nil {
 		var rec Record
@@ -132,7 +134,7 @@ func (r *Reader) Next() (Record, error) {
 	return Record{}, r.located()
 }
 
-// Read reads the content of the file that Next went to.
+// Read reads the content of the file that Next advanced to.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.archive == nil || r.err != nil {
 		return 0, io.EOF
@@ -147,7 +149,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 
 func (r *Reader) segment() *Segment { return &r.segments[len(r.segments)-1] }
 
-// located says where in the file the reader's error is.
+// located adds the position in the file to the reader's error.
 func (r *Reader) located() error {
 	if errors.Is(r.err, io.EOF) || r.ctx.Err() != nil {
 		return r.err
@@ -159,7 +161,7 @@ func (r *Reader) located() error {
 	return fault.Mark(err, fault.Invalid)
 }
 
-// nextArchive opens the next archive of this segment or of the next.
+// nextArchive opens the next archive, in this segment or the next.
 func (r *Reader) nextArchive() error {
 	if r.stream == nil {
 		if err := r.nextSegment(); err != nil {
@@ -176,9 +178,9 @@ func (r *Reader) nextArchive() error {
 	case err != nil:
 		return err
 	case start[0] != '0':
-		return errors.New("junk follows an archive in a compressed stream: every stream must hold whole archives")
+		return errors.New("junk follows an archive in a compressed stream; every stream must hold complete archives")
 	case r.stream.position()%4 != 0:
-		return errors.New("an archive begins at no multiple of 4 bytes, where the kernel does not look for it")
+		return errors.New("an archive does not begin at a multiple of 4 bytes, so the kernel will not find it")
 	}
 	r.archive = newArchive(r.stream, r.archives)
 	r.archives++
@@ -211,8 +213,8 @@ func (r *Reader) nextSegment() error {
 	return nil
 }
 
-// endArchive follows an archive's trailer, and takes in the padding behind it. An
-// uncompressed archive is a segment of its own.
+// endArchive reads the padding after an archive's trailer. An uncompressed
+// archive is a segment by itself.
 func (r *Reader) endArchive() error {
 	r.archive = nil
 	for r.stream.position()%4 != 0 {

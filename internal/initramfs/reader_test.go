@@ -21,7 +21,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// load reads an initramfs file whose contents stay until the test ends.
+// load reads an initramfs file whose contents remain until the test ends.
 func load(t testing.TB, file []byte) (*File, error) {
 	t.Helper()
 	spool, err := os.Create(filepath.Join(t.TempDir(), "spool"))
@@ -36,7 +36,7 @@ func load(t testing.TB, file []byte) (*File, error) {
 	return Load(context.Background(), bytes.NewReader(file), spool, "a test", Limits{}, nil)
 }
 
-// full writes down all that an archive carries of a tree.
+// full lists everything that an archive carries of a tree.
 func full(tree *Tree) []string {
 	var lines []string
 	for e := range tree.All() {
@@ -86,7 +86,7 @@ func pipe(t testing.TB, input []byte, name string, args ...string) []byte {
 	return out
 }
 
-// TestCompressors reads what others compressed, between other segments.
+// TestCompressors reads the output of other programs, between other segments.
 func TestCompressors(t *testing.T) {
 	tests := []struct {
 		want    Compression
@@ -139,7 +139,7 @@ func TestCompressors(t *testing.T) {
 	}
 }
 
-// newc writes records as no honest writer does.
+// newc writes records that no well-behaved writer would.
 type newc struct{ bytes.Buffer }
 
 type rawHeader struct {
@@ -147,7 +147,7 @@ type rawHeader struct {
 	ino, mode, nlink, size uint32
 	rdevMinor              uint32
 	name, body             string
-	nameSize               int // 0: as it is
+	nameSize               int // 0 means the real size
 }
 
 func (n *newc) add(h rawHeader) *newc {
@@ -184,11 +184,11 @@ func TestUnpacksAsTheKernel(t *testing.T) {
 		lost    string
 	}{
 		{"absolute and dotted names", []rawHeader{{name: ".", mode: dir}, {name: "/a", mode: dir}, {name: "./a/b", mode: reg, body: "1"}}, []string{"a directory 755", "a/b file 1"}, ""},
-		{"no parent", []rawHeader{{name: "a/b", mode: reg, body: "1"}}, nil, `no directory "a" is there before it`},
+		{"no parent", []rawHeader{{name: "a/b", mode: reg, body: "1"}}, nil, `no directory "a" there is no directory "a" before it`},
 		{"parent is a file", []rawHeader{{name: "a", mode: reg}, {name: "a/b", mode: reg, body: "1"}}, []string{"a file "}, `no directory "a"`},
 		{"through a symlink", []rawHeader{{name: "d", mode: dir}, {name: "s", mode: link, body: "/d"}, {name: "s/f", mode: reg, body: "1"}}, []string{"d directory 755", "d/f file 1", "s symlink /d"}, ""},
 		{"directory replaces symlink", []rawHeader{{name: "d", mode: dir}, {name: "s", mode: link, body: "d"}, {name: "s", mode: dir}}, []string{"d directory 755", "s directory 755"}, ""},
-		{"file over filled directory", []rawHeader{{name: "d", mode: dir}, {name: "d/f", mode: reg}, {name: "d", mode: reg, body: "1"}}, []string{"d directory 755", "d/f file "}, "not empty stands in the place of this file"},
+		{"file over filled directory", []rawHeader{{name: "d", mode: dir}, {name: "d/f", mode: reg}, {name: "d", mode: reg, body: "1"}}, []string{"d directory 755", "d/f file "}, "a non-empty directory is in the place of this file"},
 		{"body with the first name", []rawHeader{{name: "a", ino: 5, nlink: 2, mode: reg, body: "1"}, {name: "b", ino: 5, nlink: 2, mode: reg}}, []string{"a file 1", "b hard link a"}, ""},
 		{"body with the last name", []rawHeader{{name: "b", ino: 5, nlink: 2, mode: reg}, {name: "a", ino: 5, nlink: 2, mode: reg, body: "1"}}, []string{"a hard link b", "b file 1"}, ""},
 		{"one inode, one name each", []rawHeader{{name: "b", ino: 5, nlink: 1, mode: reg, body: "1"}, {name: "a", ino: 5, nlink: 1, mode: reg, body: "2"}}, []string{"a file 2", "b file 1"}, ""},
@@ -198,7 +198,7 @@ func TestUnpacksAsTheKernel(t *testing.T) {
 		{"link over what it names", []rawHeader{{name: "a", ino: 5, nlink: 2, mode: reg, body: "1"}, {name: "a", ino: 5, nlink: 2, mode: reg}}, []string{"a file 1"}, ""},
 		{"link whose first name is gone", []rawHeader{{name: "a", ino: 5, nlink: 2, mode: reg, body: "1"}, {name: "a", ino: 6, mode: link, body: "x"}, {name: "b", ino: 5, nlink: 2, mode: reg}}, []string{"a symlink x"}, `"a", which it is a hard link to, was replaced`},
 		{"link over a filled directory", []rawHeader{{name: "d", mode: dir}, {name: "d/f", mode: reg}, {name: "a", ino: 5, nlink: 2, mode: reg, body: "1"}, {name: "d", ino: 5, nlink: 2, mode: reg}}, []string{"a file 1", "d directory 755", "d/f file "}, "place of this hard link"},
-		{"a trailer that is no file", []rawHeader{{name: "a", mode: dir}, {name: "a/" + newcTrailer, mode: reg}}, []string{"a directory 755", "a/TRAILER!!! file "}, ""},
+		{"a trailer that is not a file", []rawHeader{{name: "a", mode: dir}, {name: "a/" + newcTrailer, mode: reg}}, []string{"a directory 755", "a/TRAILER!!! file "}, ""},
 		{"symlink with sticky bit", []rawHeader{{name: "s", mode: 0o121777, body: "x"}}, []string{"s symlink x"}, ""},
 		{"crc magic", []rawHeader{{magic: "070702", name: "f", mode: reg, body: "xyz"}}, []string{"f file xyz"}, ""},
 	}
@@ -272,16 +272,16 @@ func TestReaderRefuses(t *testing.T) {
 	}{
 		{"text", []byte("hello"), "neither a newc archive nor a compressed one begins with 68 65 6c 6c 6f"},
 		{"old cpio", []byte("070707" + strings.Repeat("0", 200)), "invalid cpio header"},
-		{"bzip2", []byte("BZh9aaaaaaaaaa"), "bzip2 is not supported: recompress it"},
+		{"bzip2", []byte("BZh9aaaaaaaaaa"), "bzip2 is not supported; recompress it"},
 		{"lzo", []byte("\x89LZO\x00aaaaaaaaaa"), "lzo is not supported"},
 		{"dot-dot", (&newc{}).add(rawHeader{name: "a/../../b", mode: 0o100644}).end(), "unsafe path"},
 		{"NUL in a name", (&newc{}).add(rawHeader{name: "a\x00b", mode: 0o100644}).end(), "NUL"},
 		{"name without end", (&newc{}).add(rawHeader{name: "abcd", nameSize: 3, mode: 0o100644}).end(), "does not end with a NUL"},
 		{"no name", (&newc{}).add(rawHeader{name: "a", nameSize: 1 << 20, mode: 0o100644}).end(), "invalid cpio header"},
-		{"no type", (&newc{}).add(rawHeader{name: "a", mode: 0o644}).end(), `"a" is of no known type`},
+		{"no type", (&newc{}).add(rawHeader{name: "a", mode: 0o644}).end(), `"a" has an unknown type`},
 		{"no target", (&newc{}).add(rawHeader{name: "a", mode: 0o121777}).end(), `the target of "a" has 0 bytes`},
-		{"long target", (&newc{}).add(rawHeader{name: "a", mode: 0o120777, body: strings.Repeat("x", 4096)}).end(), `has 4096 bytes, the kernel takes 1 to 4095`},
-		{"no number", badHex, `"-0000001" is no number`},
+		{"long target", (&newc{}).add(rawHeader{name: "a", mode: 0o120777, body: strings.Repeat("x", 4096)}).end(), `has 4096 bytes; the kernel accepts 1 to 4095`},
+		{"no number", badHex, `"-0000001" is not a number`},
 		{"unaligned archive", append(append(bytes.Clone(good), 0), good...), "multiple of 4"},
 		{"junk behind an archive in a stream", pipe(t, append(bytes.Clone(good), 'x'), "gzip"), "junk follows an archive"},
 		{"split over two members", append(pipe(t, good[:100], "gzip"), pipe(t, good[100:], "gzip")...), "unexpected EOF"},
@@ -326,7 +326,7 @@ func TestReaderLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := segment(t, tree, SegmentOptions{Compression: Zstd})
-	for want, l := range map[string]Limits{"more than 2 files": {Entries: 2}, "more than the 1000000 bytes allowed": {Unpacked: 1e6}} {
+	for want, l := range map[string]Limits{"more than 2 files": {Entries: 2}, "more than the limit of 1000000 bytes": {Unpacked: 1e6}} {
 		_, err := ReadSegments(context.Background(), bytes.NewReader(file), l)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -337,8 +337,8 @@ func TestReaderLimits(t *testing.T) {
 	}
 }
 
-// TestReaderBlamesTheDisk checks that a file that cannot be read is no invalid
-// file.
+// TestReaderBlamesTheDisk checks that a file that cannot be read is not
+// reported as invalid.
 func TestReaderBlamesTheDisk(t *testing.T) {
 	broken := errors.New("the disk is on fire")
 	file := segment(t, grow(t, "a 1"), SegmentOptions{})

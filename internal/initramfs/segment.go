@@ -14,41 +14,42 @@ import (
 	"hookbuild/internal/initramfs/zstd"
 )
 
-// SegmentOptions says how [WriteSegment] writes.
+// SegmentOptions specify how [WriteSegment] writes.
 type SegmentOptions struct {
-	// Compression is Gzip when empty.
+	// Compression is the compression; empty means Gzip.
 	Compression Compression
-	// Level is the compressor's own: 1 to 9 for gzip, 1 to 22 for zstd, where
-	// those from 19 on give the same; 0 is the default, 6 and 3.
+	// Level is the compressor's: 1 to 9 for gzip, 1 to 22 for zstd, where all
+	// levels from 19 on are the same; 0 means the default, 6 and 3.
 	Level int
-	// Window is how far back zstd finds repetitions, in bytes, where the content
-	// is that long. The writer holds it in memory, and so does the kernel while
-	// it unpacks. 0 is [zstd.DefaultWindow]; kernels take up to 128 MiB.
+	// Window is how far back zstd finds repetitions, in bytes, if the content
+	// is that long. The writer needs that much memory, and so does the kernel
+	// while it unpacks. 0 means [zstd.DefaultWindow]; kernels accept up to 128
+	// MiB.
 	Window int
-	// Jobs is the number of goroutines that compress, 0 for one a core. The
-	// bytes do not depend on it.
+	// Jobs is the number of compressing goroutines; 0 means one per core. The
+	// output does not depend on it.
 	Jobs int
 	// MaxTime replaces later modification times; the zero value replaces none.
 	MaxTime time.Time
-	// DropXattrs allows entries to lose their extended attributes, which an
-	// archive cannot carry. Otherwise such an entry is an error; [Tree.Xattrs]
-	// finds them beforehand.
+	// DropXattrs drops extended attributes, which an archive cannot carry.
+	// Otherwise an entry that has some is an error; [Tree.Xattrs] finds them
+	// beforehand.
 	DropXattrs bool
 }
 
-// ErrXattrs is wrapped by the error about an entry whose extended attributes
-// an archive cannot carry.
+// ErrXattrs is wrapped by the error about an entry with extended attributes,
+// which an archive cannot carry.
 var ErrXattrs = errors.New("an initramfs cannot carry extended attributes")
 
 // WriteSegment writes t to w as one newc archive in exactly one gzip member or
-// zstd frame. Entries come sorted, parents first, with inodes numbered from 1;
-// the same tree gives the same bytes. The names of a hard-linked file share an
+// zstd frame. Entries are sorted, parents first, with inodes numbered from 1;
+// equal trees give equal output. The names of a hard-linked file share an
 // inode, and the last one carries the content. A hard link to a symlink becomes
-// a symlink of its own, since the kernel links none.
+// a separate symlink, because the kernel does not link symlinks.
 //
-// An entry that cannot be carried exactly is an error that names it and its
-// origin: content that is not of its size or 4 GiB and more, a name or target
-// too long for the kernel, a time before 1970 or after 2106.
+// An entry that cannot be represented exactly is an error that names it and its
+// origin: content that does not have its size or is 4 GiB or more, a name or
+// target too long for the kernel, a time before 1970 or after 2106.
 func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) error {
 	zw, err := newCompressor(w, o.Compression, o.Level, o.windowFor(t), o.Jobs)
 	if err != nil {
@@ -59,14 +60,14 @@ func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) e
 	if err == nil {
 		err = sw.newc.cpio.Close()
 	}
-	// Closed in any case, or its goroutines would stay.
+	// Close in any case, or its goroutines would leak.
 	if cerr := zw.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("compressing an initramfs segment: %w", cerr)
 	}
 	return err
 }
 
-// windowFor is no larger than t needs.
+// windowFor returns a window no larger than t needs.
 func (o SegmentOptions) windowFor(t *Tree) int {
 	most := int64(o.Window)
 	if most == 0 {
@@ -89,11 +90,11 @@ type segmentWriter struct {
 	tree    *Tree
 	options SegmentOptions
 	inodes  int64
-	// open holds the hard-linked files that have names still to come.
+	// open holds the hard-linked files with names still to be written.
 	open map[string]*inode
 }
 
-// inode is a hard-linked file under way.
+// inode is a hard-linked file some of whose names have been written.
 type inode struct {
 	number     int64
 	names, due int
@@ -112,7 +113,7 @@ func (w *segmentWriter) writeAll() error {
 }
 
 func (w *segmentWriter) write(e Entry) error {
-	file := e // what the entry is a name of
+	file := e // the file that the entry is a name of
 	if e.Type == HardLink {
 		target, ok := w.tree.Lookup(e.Target)
 		if !ok {
@@ -133,7 +134,8 @@ func (w *segmentWriter) write(e Entry) error {
 	return w.body(file, last)
 }
 
-// header gives the header of one name of file, and whether it is the last one.
+// header returns the header of one name of file, and whether it is the last
+// one.
 func (w *segmentWriter) header(name string, file Entry) (h *cpio.Header, last bool, err error) {
 	mtime, err := newcTime(file.ModTime, w.options.MaxTime)
 	if err != nil {
@@ -153,8 +155,8 @@ func (w *segmentWriter) header(name string, file Entry) (h *cpio.Header, last bo
 	return h, last, nil
 }
 
-// number gives h its inode and link count, and reports whether it is the file's
-// last name.
+// number sets the inode and link count of h, and reports whether it is the
+// file's last name.
 func (w *segmentWriter) number(h *cpio.Header, file Entry) bool {
 	names := 1 + len(w.tree.links[file.Path])
 	if names == 1 || file.Type == Symlink {
@@ -190,13 +192,13 @@ func (w *segmentWriter) body(file Entry, last bool) error {
 	return nil
 }
 
-// copyContent writes e's content to w and checks that it is of e's size.
+// copyContent writes e's content to w and checks its size.
 func copyContent(ctx context.Context, w io.Writer, e Entry) (err error) {
 	if e.Open == nil {
 		if e.Size == 0 {
 			return nil
 		}
-		return fmt.Errorf("it has no content of its %d bytes", e.Size)
+		return fmt.Errorf("it has no content, want %d bytes", e.Size)
 	}
 	r, err := e.Open()
 	if err != nil {
@@ -249,7 +251,7 @@ func newcTime(t, most time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// checkEntry finds what the kernel would skip or an archive cannot say.
+// checkEntry rejects what the kernel would skip or an archive cannot represent.
 func checkEntry(name string, e Entry, dropXattrs bool) error {
 	const mostComponent, mostTarget = 255, newcMaxName - 1 // NAME_MAX, PATH_MAX
 	switch {
@@ -260,9 +262,9 @@ func checkEntry(name string, e Entry, dropXattrs bool) error {
 	case newcType(e.Type) == 0:
 		return fmt.Errorf("an archive cannot carry a %s", e.Type)
 	case e.Mode&^0o7777 != 0:
-		return fmt.Errorf("its mode %#o is more than permission bits", e.Mode)
+		return fmt.Errorf("its mode %#o has more than permission bits", e.Mode)
 	case e.Type == Symlink && (e.Target == "" || len(e.Target) > mostTarget):
-		return fmt.Errorf("its target has %d bytes, the kernel takes 1 to %d", len(e.Target), mostTarget)
+		return fmt.Errorf("its target has %d bytes; the kernel accepts 1 to %d", len(e.Target), mostTarget)
 	case e.Type == Regular && (e.Size < 0 || e.Size > newcMax32):
 		return fault.Invalidf("its %d bytes are more than an archive can carry (4 GiB)", e.Size)
 	case len(e.Xattrs) > 0 && !dropXattrs:

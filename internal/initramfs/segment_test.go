@@ -24,7 +24,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// Sample is a tree with one of everything that an archive can carry.
+// Sample returns a tree with one of everything that an archive can carry.
 func Sample(t testing.TB) *Tree {
 	t.Helper()
 	at := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -90,7 +90,8 @@ func TestGNUCpioLists(t *testing.T) {
 	}
 }
 
-// bigTree holds n bytes that compress to about a half, in files of all sizes.
+// bigTree returns a tree of n bytes that compress to about a half, in files of
+// all sizes.
 func bigTree(t testing.TB, n int) *Tree {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -109,8 +110,9 @@ func bigTree(t testing.TB, n int) *Tree {
 	return tree
 }
 
-// TestOneStream proves that the bytes do not depend on the number of goroutines
-// and that they are one stream, of which the kernel can unpack no second one.
+// TestOneStream proves that the output does not depend on the number of
+// goroutines and is a single stream, because the kernel would not unpack a
+// second one.
 func TestOneStream(t *testing.T) {
 	tree := bigTree(t, 20<<20)
 	plain := segment(t, tree, SegmentOptions{Compression: None})
@@ -125,7 +127,7 @@ func TestOneStream(t *testing.T) {
 			for _, jobs := range []int{2, 20} {
 				o.Jobs = jobs
 				if !bytes.Equal(segment(t, tree, o), want) {
-					t.Errorf("%d jobs give other bytes", jobs)
+					t.Errorf("%d jobs produce different bytes", jobs)
 				}
 			}
 			got, err := ReadSegments(context.Background(), bytes.NewReader(want), Limits{})
@@ -133,13 +135,13 @@ func TestOneStream(t *testing.T) {
 				t.Errorf("read as %+v, %v", got, err)
 			}
 			if !bytes.Equal(pipe(t, want, string(test.compression), "-dc"), plain) {
-				t.Error("other bytes come out than went in")
+				t.Error("the content differs")
 			}
 		})
 	}
 }
 
-// TestProcessorsDoNotMatter is its own half of [TestOneStream]: the libraries
+// TestProcessorsDoNotMatter is the other half of [TestOneStream]: the libraries
 // look at GOMAXPROCS themselves.
 func TestProcessorsDoNotMatter(t *testing.T) {
 	tree := bigTree(t, 17<<20)
@@ -149,7 +151,7 @@ func TestProcessorsDoNotMatter(t *testing.T) {
 		got := segment(t, tree, SegmentOptions{Compression: c})
 		runtime.GOMAXPROCS(before)
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s: one processor gives other bytes", c)
+			t.Errorf("%s: one processor produces different bytes", c)
 		}
 	}
 }
@@ -185,7 +187,7 @@ func TestWriteSegmentRefuses(t *testing.T) {
 		{"short", file(5, "1234"), `writing "f" of here into an initramfs: its content ends after 4 of 5 bytes`},
 		{"long", file(3, "1234"), "longer than its 3 bytes"},
 		{"not empty", file(0, "1"), "longer than its 0 bytes"},
-		{"none", Entry{Path: "f", Size: 4}, "it has no content of its 4 bytes"},
+		{"none", Entry{Path: "f", Size: 4}, "it has no content, want 4 bytes"},
 		{"4 GiB", file(1<<32, ""), "its 4294967296 bytes are more than an archive can carry"},
 		{"negative", file(-1, ""), "its -1 bytes"},
 		{"cannot open", Entry{Path: "f", Open: func() (io.ReadCloser, error) { return nil, broken }}, "opening its content: the disk is on fire"},
@@ -195,7 +197,7 @@ func TestWriteSegmentRefuses(t *testing.T) {
 		{"trailer", Entry{Path: newcTrailer}, "this name ends an archive"},
 		{"long part", Entry{Path: "a/" + strings.Repeat("x", 256) + "/b"}, "part of its name is longer than 255 bytes"},
 		{"type", Entry{Path: "f", Type: 99}, "cannot carry a type 99"},
-		{"mode", Entry{Path: "f", Mode: 0o100644}, "its mode 0100644 is more than permission bits"},
+		{"mode", Entry{Path: "f", Mode: 0o100644}, "its mode 0100644 has more than permission bits"},
 		{"no target", Entry{Path: "f", Type: Symlink}, "its target has 0 bytes"},
 		{"long target", Entry{Path: "f", Type: Symlink, Target: strings.Repeat("x", 4096)}, "its target has 4096 bytes"},
 		{"early", Entry{Path: "f", ModTime: time.Unix(-1, 0)}, "its modification time 1969-12-31T23:59:59Z is outside 1970 to 2106"},
@@ -280,7 +282,8 @@ func TestXattrsAreDroppedOnRequestOnly(t *testing.T) {
 	segment(t, tree, SegmentOptions{DropXattrs: true})
 }
 
-// TestLinkedSymlinks: the kernel links none, so each becomes a symlink.
+// TestLinkedSymlinks: the kernel does not link symlinks, so each becomes a
+// separate one.
 func TestLinkedSymlinks(t *testing.T) {
 	got, err := load(t, segment(t, grow(t, "b -> x", "a = b"), SegmentOptions{}))
 	if err != nil {
@@ -326,7 +329,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// FuzzRoundTrip writes what [FuzzAdd] can make and reads it back.
+// FuzzRoundTrip writes the trees of [FuzzAdd] and reads them back.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("a/b 1\nc = a/b\nd -> a\nd/e 22\n", uint8(1))
 	f.Add("z 1\nb = z\na = z\nc/\n", uint8(2))
@@ -353,8 +356,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// names writes a tree down so that it does not matter which of a file's names
-// is its entry. Symlinks lose their links.
+// names lists a tree so that it does not matter which of a file's names is its
+// entry. Symlinks lose their links.
 func names(tree *Tree) []string {
 	var lines []string
 	for e := range tree.All() {

@@ -1,12 +1,12 @@
-// Package initramfs knows what a Linux kernel unpacks at boot: file trees, the
-// newc archives (segments) that carry them, and the compressed streams that
-// carry those. Rooms that make files make a [Tree]; nothing outside this
-// package knows cpio.
+// Package initramfs reads and writes what a Linux kernel unpacks at boot: file
+// trees, the newc archives (segments) that carry them, and the compressed
+// streams that carry those. Packages that produce files produce a [Tree];
+// nothing outside this package deals with cpio.
 //
-// Written with [WriteSegment], several after one another with [FileWriter];
-// read with [Reader], or with [Load] as the tree that the kernel would make.
-// Left out on purpose: archives of other formats than newc, and segments
-// compressed by bzip2 and lzo, which no kernel of a HookOS reads.
+// [WriteSegment] writes a Tree, and [FileWriter] a sequence of them; [Reader]
+// reads them, and [Load] returns the tree that the kernel would make.
+// Deliberately left out are archive formats other than newc, and segments
+// compressed with bzip2 and lzo, which no HookOS kernel reads.
 package initramfs
 
 import (
@@ -16,9 +16,9 @@ import (
 	"strings"
 )
 
-// Tree is a set of files by path, as one unpacker after the other would leave
-// them on a disk. A directory entry is always there for the parent of every
-// file. The zero value is an empty tree. It is not safe for concurrent writing.
+// Tree is a set of files by path, as a sequence of unpackers would leave them
+// on disk. The parent of every file has a directory entry. The zero value is an
+// empty tree. It is not safe for concurrent writing.
 type Tree struct {
 	entries map[string]*Entry
 	// children counts the entries directly below a directory.
@@ -27,8 +27,8 @@ type Tree struct {
 	links map[string][]string
 }
 
-// ConflictError says that a file cannot take the place of another without
-// losing files. It names who put each of them there.
+// ConflictError reports a file that cannot replace another without losing
+// files. It names the origin of both.
 type ConflictError struct {
 	Path     string
 	New, Old string // the origins
@@ -46,22 +46,24 @@ func orUnknown(origin string) string {
 	return origin
 }
 
-// Add puts e into the tree as an unpacker does that meets what stands there
-// already:
+// Add puts e into the tree as an unpacker does that finds existing files:
+//
 //   - a symlink in the path to e, made by an earlier source, is followed inside
-//     the tree (so "lib/x" over a merged-usr "lib -> usr/lib" lands in usr/lib);
+//     the tree (so "lib/x" over a merged-usr "lib -> usr/lib" lands in
+//     usr/lib);
 //   - a directory over a directory, or over a symlink to one, keeps the
 //     children; over a directory its mode, owner and time become e's;
 //   - anything else replaces a file, symlink, device or empty directory;
-//   - a non-directory over a filled directory would lose files: a [ConflictError];
-//   - missing parents are made, mode 0755, root's, with e's time.
+//   - a non-directory over a non-empty directory would lose files: a
+//     [ConflictError];
+//   - missing parents are created with mode 0755, owned by root, with e's time.
 //
-// A HardLink's target must be in the tree; all but its Path and Origin is the
-// target's. When a file that has hard links is replaced, the other names keep
-// the content.
+// The target of a HardLink must be in the tree; the HardLink takes everything
+// but its Path and Origin from the target. When a file that has hard links is
+// replaced, the other names keep the content.
 func (t *Tree) Add(e Entry) error { return t.add("", e) }
 
-// Graft adds all of other below the directory at ("" is the root). For its
+// Graft adds all of other below the directory at ("" is the root). For other's
 // files at is the root: no symlink leads them out of it.
 func (t *Tree) Graft(at string, other *Tree) error {
 	root, err := t.graftRoot(at, other)
@@ -86,8 +88,8 @@ func (t *Tree) Graft(at string, other *Tree) error {
 	return nil
 }
 
-// graftRoot gives the directory that at leads to, made if it is missing and
-// other has files to put there.
+// graftRoot returns the directory that at leads to, creating it if other has
+// files to put there.
 func (t *Tree) graftRoot(at string, other *Tree) (string, error) {
 	clean, err := CleanPath(at)
 	if err != nil {
@@ -110,7 +112,7 @@ func (t *Tree) add(root string, e Entry) error {
 		return fmt.Errorf("putting a %s of %s: %w", e.Type, orUnknown(e.Origin), err)
 	}
 	if clean == "" {
-		return nil // the root: always there
+		return nil // the root always exists
 	}
 	if e.Type == Symlink && strings.ContainsRune(e.Target, 0) {
 		return fmt.Errorf("putting %q of %s: its target %q contains a NUL: %w", e.Path, orUnknown(e.Origin), e.Target, ErrUnsafePath)
@@ -142,12 +144,12 @@ func (t *Tree) isDir(name string) bool {
 	return name == "" || e != nil && e.Type == Dir
 }
 
-// replace puts e in the place of what stands there.
+// replace puts e in the place of what is there.
 func (t *Tree) replace(e Entry) error {
 	if old := t.entries[e.Path]; old.Type == Dir && t.children[e.Path] > 0 {
 		return &ConflictError{
 			Path: e.Path, New: e.Origin, Old: old.Origin,
-			Reason: fmt.Sprintf("a %s would replace a directory that is not empty", e.Type),
+			Reason: fmt.Sprintf("a %s would replace a non-empty directory", e.Type),
 		}
 	}
 	t.drop(e.Path)
@@ -174,7 +176,7 @@ func (t *Tree) addLink(root string, e Entry) error {
 	return nil
 }
 
-// linkTarget gives the path of the file that the HardLink e names.
+// linkTarget returns the path of the file that the HardLink e refers to.
 func (t *Tree) linkTarget(root string, e Entry) (string, error) {
 	target, err := CleanPath(e.Target)
 	if err != nil {
@@ -182,7 +184,7 @@ func (t *Tree) linkTarget(root string, e Entry) (string, error) {
 	}
 	dir, ok := t.follow(root, root, path.Dir(target))
 	if !ok {
-		return "", fmt.Errorf("the symlinks on the way to the target %q go in a circle", e.Target)
+		return "", fmt.Errorf("the symlinks on the way to the target %q form a loop", e.Target)
 	}
 	file := t.file(path.Join(dir, path.Base(target)))
 	switch {
@@ -194,7 +196,7 @@ func (t *Tree) linkTarget(root string, e Entry) (string, error) {
 	return file.Path, nil
 }
 
-// Remove deletes name and all that lies below it; a missing name is no error.
+// Remove deletes name and everything below it, if it exists.
 func (t *Tree) Remove(name string) {
 	if t.entries[name] == nil {
 		return
@@ -205,8 +207,8 @@ func (t *Tree) Remove(name string) {
 	t.drop(name)
 }
 
-// RemoveChildren deletes all that lies below the directory name ("" is the
-// root) and keeps the directory.
+// RemoveChildren deletes everything below the directory name ("" is the root)
+// and keeps the directory.
 func (t *Tree) RemoveChildren(name string) {
 	prefix := name + "/"
 	if name == "" {
@@ -237,8 +239,8 @@ func (t *Tree) insert(e Entry) {
 	}
 }
 
-// drop deletes one entry. The first other name of a dropped file takes its
-// place, so that no hard link is left without a target.
+// drop deletes one entry. If the file has other names, the first of them takes
+// its place, so that no hard link loses its target.
 func (t *Tree) drop(name string) {
 	e := t.entries[name]
 	delete(t.entries, name)
@@ -262,12 +264,12 @@ func (t *Tree) drop(name string) {
 	}
 }
 
-// resolveDir gives the directory that dir leads to inside root, and makes what
-// is missing of it on behalf of e.
+// resolveDir returns the directory that dir leads to inside root, creating
+// missing directories on behalf of e.
 func (t *Tree) resolveDir(root, dir string, e Entry) (string, error) {
 	dest, ok := t.follow(root, root, dir)
 	if !ok {
-		return "", fmt.Errorf("putting %q of %s: the symlinks on its path go in a circle", e.Path, orUnknown(e.Origin))
+		return "", fmt.Errorf("putting %q of %s: the symlinks on its path form a loop", e.Path, orUnknown(e.Origin))
 	}
 	made := ""
 	for part := range strings.SplitSeq(dest, "/") {

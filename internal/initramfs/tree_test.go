@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// text writes a tree down: a line an entry.
+// text lists a tree, one entry per line.
 func text(t *Tree) []string {
 	var lines []string
 	for e := range t.All() {
@@ -45,8 +45,8 @@ func content(e Entry) string {
 	return string(b)
 }
 
-// entry reads "NAME CONTENT", "NAME/", "NAME -> TARGET" or "NAME = TARGET", and
-// its origin is "here".
+// entry parses "NAME CONTENT", "NAME/", "NAME -> TARGET" or "NAME = TARGET".
+// Its origin is "here".
 func entry(s string) Entry {
 	e := Entry{Type: Regular, Mode: 0o644, Origin: "here"}
 	if name, target, ok := strings.Cut(s, " -> "); ok {
@@ -67,7 +67,7 @@ func entry(s string) Entry {
 	return e
 }
 
-// grow makes a tree of the entries, each written as for entry.
+// grow returns a tree of the entries, each in the format of entry.
 func grow(t *testing.T, entries ...string) *Tree {
 	t.Helper()
 	tree := &Tree{}
@@ -80,7 +80,7 @@ func grow(t *testing.T, entries ...string) *Tree {
 	return tree
 }
 
-// checkTree proves what holds for every tree.
+// checkTree checks the invariants of a tree.
 func checkTree(t *testing.T, tree *Tree) {
 	t.Helper()
 	children := map[string]int{}
@@ -96,7 +96,7 @@ func checkTree(t *testing.T, tree *Tree) {
 		}
 		links[e.Target] = append(links[e.Target], e.Path)
 		if to, ok := tree.Lookup(e.Target); !ok || to.Type == HardLink || to.Type == Dir {
-			t.Errorf("%q links to %q, which is no file", e.Path, e.Target)
+			t.Errorf("%q links to %q, which is not a file", e.Path, e.Target)
 		}
 	}
 	for e := range tree.All() {
@@ -161,15 +161,15 @@ func TestAddRefuses(t *testing.T) {
 		{"absolute", nil, "/etc x", `"/etc" is absolute`},
 		{"NUL", nil, "a\x00b x", "NUL"},
 		{"NUL in a target", nil, "a -> \x00", "NUL"},
-		{"file over a filled directory", []string{"a/b 1"}, "a x", `putting "a" of here: a file would replace a directory that is not empty (put there by here)`},
-		{"link over a filled directory", []string{"f 1", "a/b 1"}, "a = f", "a hard link would replace a directory that is not empty"},
+		{"file over a filled directory", []string{"a/b 1"}, "a x", `putting "a" of here: a file would replace a non-empty directory (put there by here)`},
+		{"link over a filled directory", []string{"f 1", "a/b 1"}, "a = f", "a hard link would replace a non-empty directory"},
 		{"below a file", []string{"a 1"}, "a/b x", `its parent "a" is a file (put there by here)`},
 		{"below a symlink to a file", []string{"f 1", "a -> f"}, "a/b x", `its parent "f" is a file`},
-		{"in a circle", []string{"a -> b", "b -> a"}, "a/x 1", "go in a circle"},
+		{"in a circle", []string{"a -> b", "b -> a"}, "a/x 1", "form a loop"},
 		{"link without target", nil, "a = b", `linking "a" of here: the target "b" does not exist`},
 		{"link to the root", nil, "a = ./", "does not exist"},
 		{"link out of the tree", nil, "a = ../b", "unsafe path"},
-		{"link in a circle", []string{"x -> x"}, "a = x/b", "go in a circle"},
+		{"link in a circle", []string{"x -> x"}, "a = x/b", "form a loop"},
 		{"link to a directory", []string{"d/"}, "a = d", `the target "d" is a directory`},
 	}
 	for _, test := range tests {
@@ -182,7 +182,7 @@ func TestAddRefuses(t *testing.T) {
 			checkTree(t, tree)
 			var conflict *ConflictError
 			if strings.Contains(test.want, "put there") && !errors.As(err, &conflict) {
-				t.Errorf("%T is no ConflictError", err)
+				t.Errorf("%T is not a ConflictError", err)
 			}
 		})
 	}
@@ -277,7 +277,7 @@ func TestGraft(t *testing.T) {
 }
 
 func TestGraftRefuses(t *testing.T) {
-	for at, want := range map[string]string{"../x": "unsafe path", "f": `its parent "f" is a file`, "": "would replace a directory"} {
+	for at, want := range map[string]string{"../x": "unsafe path", "f": `its parent "f" is a file`, "": "would replace a non-empty directory"} {
 		err := grow(t, "f 1", "d/g 1").Graft(at, grow(t, "d 2"))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("at %q: got %v, want %q", at, err, want)
@@ -300,8 +300,7 @@ func TestLinkTakesNothingButItsName(t *testing.T) {
 	}
 }
 
-// FuzzAdd puts entries in any order over one another: a tree always holds
-// together.
+// FuzzAdd adds entries in any order: the tree's invariants hold.
 func FuzzAdd(f *testing.F) {
 	f.Add("a/b 1\na -> b\nb = a\nb/c/\n")
 	f.Add("c 1\nb = c\na = c\nc 2\nc/")
@@ -329,12 +328,13 @@ func FuzzAdd(f *testing.F) {
 	})
 }
 
-// TestCleanPathBoundsDepth refuses what is deeper than a kernel can open.
+// TestCleanPathBoundsDepth rejects paths that are deeper than a kernel can
+// open.
 func TestCleanPathBoundsDepth(t *testing.T) {
 	if _, err := CleanPath(strings.Repeat("a/", 2047) + "b"); err != nil {
 		t.Errorf("a path of 4095 bytes: %v", err)
 	}
 	if _, err := CleanPath(strings.Repeat("a/", 10000)); !errors.Is(err, ErrUnsafePath) || len(err.Error()) > 300 {
-		t.Errorf("a path of 10000 directories gives %v", err)
+		t.Errorf("a path of 10000 directories: %v", err)
 	}
 }

@@ -21,10 +21,9 @@ func newXZReader(r *bufio.Reader) (io.Reader, error) {
 	return xz.ReaderConfig{SingleStream: true}.NewReader(&xzStream{r: r})
 }
 
-// checkXZDictionary refuses a stream for which the library would allocate more
-// than mostWindow. It looks at the first block, without consuming it: one
-// filter, LZMA2, and the size of its dictionary (xz file format 1.2.1, sections
-// 3.1 and 5.3.1).
+// checkXZDictionary rejects a stream for which the library would allocate more
+// than mostWindow. It peeks at the first block: one filter, LZMA2, and the size
+// of its dictionary (xz file format 1.2.1, sections 3.1 and 5.3.1).
 func checkXZDictionary(r *bufio.Reader) error {
 	const streamHeader, longestHeader, lzma2, otherFlags, mostBits = 12, 1024, 0x21, 0x3f, 2 * (27 - 12)
 	in, err := r.Peek(streamHeader + longestHeader)
@@ -44,16 +43,16 @@ func checkXZDictionary(r *bufio.Reader) error {
 		filter = filter[max(n, 0):]
 	}
 	if flags&otherFlags != 0 || len(filter) < 3 || !bytes.HasPrefix(filter, []byte{lzma2, 1}) {
-		return fault.Invalidf("it uses an xz filter other than LZMA2: recompress it with gzip or zstd")
+		return fault.Invalidf("it uses an xz filter other than LZMA2; recompress it with gzip or zstd")
 	}
 	if filter[2] > mostBits {
-		return fault.Invalidf("its xz dictionary is larger than %d MiB: recompress it with gzip or zstd", mostWindow>>20)
+		return fault.Invalidf("its xz dictionary is larger than %d MiB; recompress it with gzip or zstd", mostWindow>>20)
 	}
 	return nil
 }
 
-// xzStream returns the bytes of one xz stream: the library, told that there is
-// only one, reports a further byte behind it as an error.
+// xzStream returns the bytes of one xz stream. The library, configured for a
+// single stream, reports a further byte after it as an error.
 type xzStream struct {
 	r     *bufio.Reader
 	ended bool
@@ -73,8 +72,8 @@ func (x *xzStream) Read(p []byte) (int, error) {
 
 const xzFooterSize = 12
 
-// isXZFooter knows a stream's footer (xz file format 1.2.1, section 2.1.2): a
-// checksum of what follows but for the magic bytes at the end.
+// isXZFooter reports whether b is a stream's footer (xz file format 1.2.1,
+// section 2.1.2): a checksum of the rest, except the magic bytes at the end.
 func isXZFooter(b []byte) bool {
 	return string(b[10:]) == "YZ" && binary.LittleEndian.Uint32(b) == crc32.ChecksumIEEE(b[4:10])
 }

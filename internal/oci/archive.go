@@ -13,8 +13,8 @@ import (
 	"hookbuild/internal/tarball"
 )
 
-// openArchive gives access to the files in a tar archive. A compressed one is
-// unpacked beside the cache for as long as it is used.
+// openArchive opens the files in a tar archive. A compressed archive is
+// unpacked into a scratch file of the cache for as long as it is used.
 func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 }
 
 // archiveFiles opens the files of an archive. Some are links to others: old
-// versions of docker save wrote a layer that is in two images once.
+// versions of docker save wrote a layer that two images share only once.
 func archiveFiles(r io.ReaderAt, size int64, origin string) (opener, error) {
 	entries, err := tarball.Entries(r, size, origin)
 	if err != nil {
@@ -55,7 +55,7 @@ func archiveFiles(r io.ReaderAt, size int64, origin string) (opener, error) {
 	return func(name string) (io.ReadCloser, error) {
 		e, ok := lookupFile(tree, name)
 		if !ok {
-			return nil, fmt.Errorf("opening %q in it: %w", name, fs.ErrNotExist)
+			return nil, fmt.Errorf("opening %q in the archive: %w", name, fs.ErrNotExist)
 		}
 		return e.Open()
 	}, nil

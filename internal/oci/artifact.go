@@ -14,17 +14,17 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// blobKind is where the cache keeps the files of artifacts, by digest.
+// blobKind is the cache's kind for the files of artifacts, by digest.
 const blobKind = "blobs"
 
-// Artifact is something other than a container image that a registry keeps:
-// files in the place of layers (OCI image specification, "Guidelines for
-// Artifact Usage"), as ORAS pushes them.
+// Artifact is something other than a container image in a registry: files in
+// place of layers (OCI image specification, "Guidelines for Artifact Usage"),
+// as ORAS pushes them.
 type Artifact struct {
 	Source string
 	Digest v1.Hash
-	// Type is the artifact's type, or that of its configuration where it is of
-	// the time before there were artifact types.
+	// Type is the artifact's type, or that of its configuration if it predates
+	// artifact types.
 	Type        string
 	Annotations map[string]string
 	Files       []*ArtifactFile
@@ -32,7 +32,7 @@ type Artifact struct {
 
 // ArtifactFile is one file of an [Artifact].
 type ArtifactFile struct {
-	// Name is the file's title; empty if it was given none.
+	// Name is the file's title; it may be empty.
 	Name      string
 	Digest    v1.Hash
 	Size      int64 // in bytes
@@ -43,8 +43,8 @@ type ArtifactFile struct {
 	blob     v1.Descriptor
 }
 
-// Artifact finds what the registry reference src names. No file is fetched
-// yet.
+// Artifact finds what the registry reference src names. It does not fetch any
+// file yet.
 func (c *Client) Artifact(ctx context.Context, src string) (*Artifact, error) {
 	s, root, err := c.find(ctx, src)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Client) Artifact(ctx context.Context, src string) (*Artifact, error) {
 	a := &Artifact{Source: src, Digest: digest, Type: m.kind(), Annotations: m.Annotations}
 	for _, d := range m.Layers {
 		if d.Size < 0 {
-			return nil, fmt.Errorf("reading artifact %q: %w", src, invalid("the size %d of %s is no size", d.Size, d.Digest))
+			return nil, fmt.Errorf("reading artifact %q: %w", src, invalid("%d is not a valid size of %s", d.Size, d.Digest))
 		}
 		a.Files = append(a.Files, &ArtifactFile{
 			Name: d.Annotations["org.opencontainers.image.title"], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType,
@@ -67,8 +67,8 @@ func (c *Client) Artifact(ctx context.Context, src string) (*Artifact, error) {
 	return a, nil
 }
 
-// Open opens the file as it was pushed, verified. On first use it is fetched
-// into the cache.
+// Open opens the file as it was pushed, verified. The first use fetches it into
+// the cache.
 func (f *ArtifactFile) Open(ctx context.Context) (*cache.File, error) {
 	c := f.source.client
 	release, err := c.slot(ctx)

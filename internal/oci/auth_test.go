@@ -14,7 +14,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// wantPassword is a registry's asking for a password.
+// wantPassword asks for a password as a registry does.
 func wantPassword(w http.ResponseWriter, r *http.Request) bool {
 	if user, password, _ := r.BasicAuth(); user == "me" && password == "secret" {
 		return false
@@ -45,8 +45,8 @@ func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
 	return &authn.Basic{Username: k.user, Password: k.password}, nil
 }
 
-// What docker login leaves in its configuration is found without being asked
-// for.
+// The credentials that docker login leaves in its configuration are found
+// without being asked for.
 func TestDockerLoginCredentials(t *testing.T) {
 	l := newLab(t)
 	src := l.push("image:v1", imageOf(t, amd64))
@@ -58,7 +58,7 @@ func TestDockerLoginCredentials(t *testing.T) {
 	}
 }
 
-// The cloud registries give out their passwords through a program that Docker's
+// The cloud registries provide their passwords through a program that Docker's
 // configuration names.
 func TestCredentialHelper(t *testing.T) {
 	l := newLab(t)
@@ -83,8 +83,7 @@ func TestCredentialHelper(t *testing.T) {
 	}
 }
 
-// The store of the configuration counts only for hosts that no helper is named
-// for.
+// The store of the configuration counts only for hosts without a helper.
 func TestHelperOfTheHostBeforeTheStore(t *testing.T) {
 	l := newLab(t)
 	src := l.push("ns/image:v1", imageOf(t, amd64))
@@ -146,7 +145,7 @@ func TestWebPages(t *testing.T) {
 	}
 }
 
-// A registry may hide what is private from who has no account.
+// A registry may hide private images from clients without an account.
 func TestNotFoundThatALoginMayCure(t *testing.T) {
 	l := newLab(t)
 	mentions(t, l.fetch(l.host+"/ns/none:v1"), "404", "check the name and the tag", "if it is private", "docker login "+l.host)
@@ -158,8 +157,8 @@ func TestNotFoundThatALoginMayCure(t *testing.T) {
 	}
 }
 
-// tokenServer gives out tokens that the registry takes a few times each, to
-// who knows the password.
+// tokenServer issues tokens to clients that know the password. The registry
+// accepts each token a limited number of times.
 func tokenServer(l *lab, uses int32) func(http.ResponseWriter, *http.Request) bool {
 	var given, left atomic.Int32
 	var stumbled atomic.Bool

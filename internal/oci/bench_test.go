@@ -19,7 +19,7 @@ import (
 )
 
 // benchRegistry holds an image of two layers, each a tar archive of a real
-// directory, and gives its reference and its size unpacked.
+// directory. It returns the image's reference and unpacked size.
 func benchRegistry(b *testing.B) (src string, size int64) {
 	b.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -45,8 +45,8 @@ func benchRegistry(b *testing.B) (src string, size int64) {
 	return src, size
 }
 
-// BenchmarkFetch pulls, checks and unpacks an image. BenchmarkSkopeo has
-// skopeo pull and check the same image, without unpacking it.
+// BenchmarkFetch pulls, verifies and unpacks an image. BenchmarkSkopeo has
+// skopeo pull and verify the same image, without unpacking it.
 func BenchmarkFetch(b *testing.B) {
 	src, size := benchRegistry(b)
 	b.SetBytes(size)
@@ -65,7 +65,7 @@ func BenchmarkFetch(b *testing.B) {
 	}
 }
 
-// BenchmarkFetchFromCache is the second time: every layer is read and checked.
+// BenchmarkFetchFromCache is the second time: every layer is read and verified.
 func BenchmarkFetchFromCache(b *testing.B) {
 	src, size := benchRegistry(b)
 	b.SetBytes(size)

@@ -12,20 +12,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// manifest is what stands in a manifest or an index; which of them it is shows
-// in what is there, since its own media type is optional in OCI's.
+// manifest is a manifest or an index; which of them shows in the fields that
+// are set, because OCI's own media type is optional.
 type manifest struct {
 	Config       v1.Descriptor     `json:"config"`
 	Layers       []v1.Descriptor   `json:"layers"`
 	Manifests    []v1.Descriptor   `json:"manifests"`
 	ArtifactType string            `json:"artifactType"`
 	Annotations  map[string]string `json:"annotations"`
-	// FSLayers are those of the schema 1 format.
+	// FSLayers are the layers of schema 1.
 	FSLayers json.RawMessage `json:"fsLayers"`
 }
 
-// selectManifest follows root, through indexes, to the manifest for p, be it
-// that of an image or of something else.
+// selectManifest follows root, through indexes, to the manifest for p, which
+// may be of an image or of something else.
 func selectManifest(ctx context.Context, s source, root v1.Hash, p v1.Platform) (v1.Hash, *manifest, error) {
 	const deepest = 3 // indexes within indexes
 	at := root
@@ -47,11 +47,11 @@ func selectManifest(ctx context.Context, s source, root v1.Hash, p v1.Platform) 
 		}
 		at = next.Digest
 	}
-	return v1.Hash{}, nil, invalid("its indexes lie more than %d deep in one another", deepest)
+	return v1.Hash{}, nil, invalid("its indexes are nested more than %d deep", deepest)
 }
 
-// parseManifest refuses a text that could be taken for both a manifest and an
-// index: readers that disagree on it have been attacked that way
+// parseManifest rejects a text that could be taken for both a manifest and an
+// index: such texts have been used to attack readers that disagree on them
 // (CVE-2021-41190).
 func parseManifest(raw []byte) (*manifest, error) {
 	var m manifest
@@ -59,7 +59,7 @@ func parseManifest(raw []byte) (*manifest, error) {
 		return nil, err
 	}
 	if m.FSLayers != nil {
-		return nil, invalid("its manifest has Docker's schema 1 format of before 2016, whose layers no digest protects: push the image again with a current Docker")
+		return nil, invalid("its manifest has Docker's schema 1 format of before 2016, whose layers no digest protects; push the image again with a current Docker")
 	}
 	if m.Manifests != nil && (m.Layers != nil || m.Config.Digest != v1.Hash{}) {
 		return nil, invalid("its manifest is an index and an image at once")
@@ -67,8 +67,8 @@ func parseManifest(raw []byte) (*manifest, error) {
 	return &m, nil
 }
 
-// checkManifest makes sure that a manifest is that of a container image. Old
-// registries gave configurations the other types, and Docker takes them too.
+// checkManifest checks that a manifest is that of a container image. Old
+// registries gave configurations the other types, and Docker accepts them too.
 func checkManifest(m *manifest) error {
 	others := []types.MediaType{"", "application/octet-stream", "application/json", "text/html"}
 	if m.Config.MediaType.IsConfig() || m.ArtifactType == "" && slices.Contains(others, m.Config.MediaType) {
@@ -77,39 +77,41 @@ func checkManifest(m *manifest) error {
 	return invalid("it is not a container image but an artifact of type %q", m.kind())
 }
 
-// kind is what a manifest says that it is of.
+// kind returns the type of what a manifest describes.
 func (m *manifest) kind() string { return cmp.Or(m.ArtifactType, string(m.Config.MediaType)) }
 
-// choose picks the image for p out of an index. Where several variants of the
-// architecture are offered, the one asked for counts, or else the baseline.
+// choose picks the image for p out of an index. If several variants of the
+// architecture are offered, it picks the requested variant, or else the
+// baseline.
 func choose(offered []v1.Descriptor, p v1.Platform) (v1.Descriptor, error) {
 	images := slices.DeleteFunc(slices.Clone(offered), isNoImage)
 	if len(images) == 1 && images[0].Platform == nil {
-		return images[0], nil // its configuration will tell
+		return images[0], nil // its configuration decides
 	}
 	fitting := slices.DeleteFunc(images, func(d v1.Descriptor) bool { return !fits(d.Platform, p) })
 	if len(fitting) == 0 {
-		return v1.Descriptor{}, platformError{invalid("there is none for %s: it is offered for %s", p.String(), listPlatforms(offered))}
+		return v1.Descriptor{}, platformError{invalid("it is not available for %s, only for %s", p.String(), listPlatforms(offered))}
 	}
 	return slices.MinFunc(fitting, func(a, b v1.Descriptor) int {
 		return rankVariant(a.Platform.Variant, p) - rankVariant(b.Platform.Variant, p)
 	}), nil
 }
 
-// platformError says that an image is not there for the platform asked for.
+// platformError reports an image that does not exist for the requested
+// platform.
 type platformError struct{ error }
 
 func (e platformError) Unwrap() error { return e.error }
 
-// LacksPlatform reports whether err says that an image is not there for the
-// platform that was asked for.
+// LacksPlatform reports whether err says that an image does not exist for the
+// requested platform.
 func LacksPlatform(err error) bool {
 	var lacks platformError
 	return errors.As(err, &lacks)
 }
 
-// isNoImage tells attestations, signatures and the like apart, which stand in
-// indexes among the images.
+// isNoImage recognises attestations, signatures and the like, which indexes
+// list among the images.
 func isNoImage(d v1.Descriptor) bool {
 	unknown := d.Platform != nil && d.Platform.OS == "unknown"
 	known := d.MediaType == "" || d.MediaType.IsImage() || d.MediaType.IsIndex() || d.MediaType.IsSchema1()
@@ -123,8 +125,8 @@ func fits(offered *v1.Platform, p v1.Platform) bool {
 	return p.Variant == "" || rankVariant(offered.Variant, p) < unfit
 }
 
-// unfit is the rank of a variant that another one is better than, or that does
-// not fit when a certain one is wanted.
+// unfit is the rank of a variant that is not the best one, or does not match
+// the requested one.
 const unfit = 2
 
 func rankVariant(variant string, p v1.Platform) int {
@@ -152,17 +154,17 @@ func listPlatforms(offered []v1.Descriptor) string {
 	return strings.Join(slices.Compact(all), ", ")
 }
 
-// checkLayer refuses the layers that cannot be had, and says why.
+// checkLayer rejects layers that cannot be fetched, with the reason.
 func checkLayer(d v1.Descriptor) error {
 	const dockerZstd = "application/vnd.docker.image.rootfs.diff.tar.zstd" // as BuildKit writes it
 	if !d.MediaType.IsDistributable() || strings.Contains(string(d.MediaType), "nondistributable") {
-		return invalid("it is a foreign layer (%s), which its licence keeps out of registries: embed an image without such layers", d.MediaType)
+		return invalid("it is a foreign layer (%s), whose licence keeps it out of registries; embed an image without such layers", d.MediaType)
 	}
 	if !d.MediaType.IsLayer() && d.MediaType != dockerZstd {
 		return invalid("its media type %q is not that of a file system layer", d.MediaType)
 	}
 	if d.Size < 0 {
-		return invalid("its size %d is no size", d.Size)
+		return invalid("its size %d is invalid", d.Size)
 	}
 	return nil
 }

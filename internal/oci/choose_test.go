@@ -10,9 +10,9 @@ import (
 
 func TestChoose(t *testing.T) {
 	for _, tc := range []struct {
-		offered []string // platforms; "-" stands for none
+		offered []string // platforms; "-" means none
 		want    string
-		gets    int // the index of what is chosen, -1 for none
+		gets    int // index of the expected choice, -1 for none
 	}{
 		{[]string{"linux/amd64", "linux/arm64"}, "linux/arm64", 1},
 		{[]string{"linux/arm64/v8"}, "linux/arm64", 0},

@@ -17,13 +17,13 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// savedKind is where the cache notes the configuration of an engine's image,
-// by the image's ID there: an engine gives a configuration only together with
-// all layers.
+// savedKind is the cache's kind for notes of the configuration of an engine's
+// image, by the image's ID there: an engine delivers a configuration only
+// together with all layers.
 const savedKind = "engine"
 
-// engineImage is an image of a Docker Engine. The engine hands all of it out
-// at once, which happens when a part is needed that the cache does not have.
+// engineImage is an image of a Docker Engine. The engine delivers it only as a
+// whole, which happens when a part is needed that is not in the cache.
 type engineImage struct {
 	client   *Client
 	engine   *client.Client
@@ -43,7 +43,7 @@ func (c *Client) daemonImage(ctx context.Context, src, ref string, p v1.Platform
 	}
 	info, err := engine.ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {
-		return nil, fault.Invalidf("finding image %q: %w: \"docker images\" lists what there is", src, err)
+		return nil, fault.Invalidf("finding image %q: %w; \"docker images\" lists the images", src, err)
 	}
 	if err != nil {
 		return nil, fault.Outsidef("finding image %q: %w", src, err)
@@ -56,7 +56,8 @@ func (c *Client) daemonImage(ctx context.Context, src, ref string, p v1.Platform
 	return c.savedImage(src, raw, len(info.RootFS.Layers), d.layer)
 }
 
-// config gives the configuration, from the cache if this image was here before.
+// config returns the configuration, from the cache if this image was seen
+// before.
 func (d *engineImage) config(ctx context.Context) ([]byte, error) {
 	raw, err := d.knownConfig(ctx)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -89,7 +90,7 @@ func (d *engineImage) knownConfig(ctx context.Context) ([]byte, error) {
 	return raw, closing(err, f)
 }
 
-// noteKey tells the platforms of an image apart.
+// noteKey includes the platform, because an image may exist for several.
 func (d *engineImage) noteKey() string { return d.id + " " + d.platform.String() }
 
 func (d *engineImage) layer(ctx context.Context, i int) (io.ReadCloser, error) {
@@ -100,7 +101,7 @@ func (d *engineImage) layer(ctx context.Context, i int) (io.ReadCloser, error) {
 	return r, incomplete(err)
 }
 
-// save takes the whole image from the engine, once.
+// save fetches the whole image from the engine, once.
 func (d *engineImage) save(ctx context.Context) error {
 	d.once.Lock()
 	defer d.once.Unlock()

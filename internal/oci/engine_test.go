@@ -21,8 +21,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// startEngine starts a dockerd of the test's own and makes it the one that
-// DOCKER_HOST names.
+// startEngine starts a dockerd for this test and sets DOCKER_HOST to it.
 func startEngine(t *testing.T) {
 	t.Helper()
 	testneed.Root(t)
@@ -49,8 +48,8 @@ func startEngine(t *testing.T) {
 			t.Error(err)
 		}
 		<-ended
-		// Where mounts are private, as in a container, dockerd binds its data root
-		// over itself and leaves it so.
+		// If mounts are private, as in a container, dockerd bind-mounts its
+		// data root over itself and does not unmount it.
 		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 			t.Error(err)
 		}
@@ -81,8 +80,8 @@ func TestImageOfADockerEngine(t *testing.T) {
 	if left := l.kept("scratch"); len(left) > 0 {
 		t.Errorf("left in the cache: %q", left)
 	}
-	// A second time nothing is taken from the engine but its word that the
-	// image is still the same.
+	// The second time the engine is only asked whether the image is still the
+	// same.
 	before := len(l.events.all)
 	l.client = l.clientWith()
 	l.check("daemon:ns/image:v1", amd64, want)
@@ -108,8 +107,8 @@ func TestEngineThatIsNotThere(t *testing.T) {
 	}
 }
 
-// Docker has the last word on what layers come to. All cases are in one image,
-// each in a directory of its own.
+// Docker's result decides what layers amount to. All cases are in one image,
+// each in its own directory.
 func TestFlatteningAsDockerDoes(t *testing.T) {
 	startEngine(t)
 	var tars [][]string
@@ -130,7 +129,7 @@ func TestFlatteningAsDockerDoes(t *testing.T) {
 	found := export(t, "test:v1")
 	for name, tc := range flattenings() {
 		if diff := cmp.Diff(tc.want, seenBelow(t, found, caseDir(name))); diff != "" {
-			t.Errorf("%s: Docker has another idea of it: %s", name, diff)
+			t.Errorf("%s: Docker's result differs: %s", name, diff)
 		}
 	}
 }
@@ -149,7 +148,7 @@ func below(dir string, files []string) []string {
 	return moved
 }
 
-// export lists what a container of the image sees.
+// export lists the files that a container of the image sees.
 func export(t *testing.T, image string) []initramfs.Entry {
 	t.Helper()
 	id := strings.TrimSpace(run(t, "docker", "create", image, "/none"))

@@ -17,17 +17,17 @@ import (
 	"hookbuild/internal/web"
 )
 
-// place is where something was asked for.
+// place is where something was requested.
 type place struct {
 	host string
-	// mirror says that it stands in for another registry, and mirrored that it
-	// is that registry or its mirror.
+	// mirror says that the place is a mirror, mirrored that it is a registry
+	// with a mirror, or that mirror.
 	mirror, mirrored bool
-	// anonymous says that no account was given.
+	// anonymous says that no credentials were sent.
 	anonymous bool
 }
 
-// String names the place in messages.
+// String returns the place's name for messages.
 func (p place) String() string {
 	if p.mirror {
 		return "the mirror " + p.host
@@ -35,34 +35,34 @@ func (p place) String() string {
 	return p.host
 }
 
-// orMirror adds the advice to use a mirror, where there is none.
+// orMirror adds the advice to use a mirror if there is none.
 func (p place) orMirror(advice string) string {
 	if p.mirrored {
 		return advice
 	}
-	return advice + ", or give --mirror"
+	return advice + ", or use --mirror"
 }
 
 // explain says what went wrong at a place and what to do about it. Errors about
-// content say enough themselves.
+// content are left as they are.
 func explain(at place, err error) error {
 	var long *web.LengthError
 	if errors.As(err, &long) {
-		return invalid("it is longer than the %d bytes that are supported", long.Most)
+		return invalid("it is longer than the limit of %d bytes", long.Most)
 	}
 	if err == nil || errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Failed {
 		return err
 	}
 	err = withoutURL(err)
-	return fault.Outsidef("asking %s: %w: %s", at, err, remedy(at, err))
+	return fault.Outsidef("asking %s: %w; %s", at, err, remedy(at, err))
 }
 
-// withoutURL takes a request's address off its error: after a redirect it may
-// hold a signature, and it says nothing to a user.
+// withoutURL removes a request's address from its error: after a redirect it
+// may contain a signature, and it tells a user nothing.
 func withoutURL(err error) error {
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
-		return certificate // and what came of trying plain HTTP then says less
+		return certificate // the error of the plain HTTP attempt says less
 	}
 	var answer *transport.Error
 	if errors.As(err, &answer) {
@@ -75,10 +75,10 @@ func withoutURL(err error) error {
 	return web.Shown(err)
 }
 
-// answerError is an answer of a registry's that is no content.
+// answerError is an answer of a registry that does not carry the content.
 type answerError struct{ from *transport.Error }
 
-// Error gives the status, and the first of the registry's own messages.
+// Error returns the status and the first of the registry's own messages.
 func (e *answerError) Error() string {
 	const longest = 200
 	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.from.StatusCode, http.StatusText(e.from.StatusCode)))
@@ -90,10 +90,10 @@ func (e *answerError) Error() string {
 	return fmt.Sprintf("%s (%.*s)", status, longest, message)
 }
 
-// Unwrap gives the library's error.
+// Unwrap returns the library's error.
 func (e *answerError) Unwrap() error { return e.from }
 
-// remedy says what a user can do about err.
+// remedy returns what a user can do about err.
 func remedy(at place, err error) string {
 	var answer *answerError
 	var plain *plainHTTPError
@@ -104,9 +104,9 @@ func remedy(at place, err error) string {
 	case errors.As(err, &answer):
 		return remedyForStatus(at, answer.from.StatusCode)
 	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
-		return fmt.Sprintf("if it is meant to speak plain HTTP, give --insecure-registry %s", at.host)
+		return fmt.Sprintf("if it is meant to use plain HTTP, add --insecure-registry %s", at.host)
 	case errors.As(err, &certificate):
-		return fmt.Sprintf("give its certificate authority by --ca-file FILE, or else --insecure-registry %s", at.host)
+		return fmt.Sprintf("name its certificate authority with --ca-file FILE, or add --insecure-registry %s", at.host)
 	case errors.As(err, &page):
 		return "open the address in a browser, and check HTTPS_PROXY"
 	case errors.As(err, &dns):

@@ -15,11 +15,11 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Layout gives the index that src, a registry reference, leads to as an OCI
+// Layout returns the index that src, a registry reference, names as an OCI
 // image layout (OCI image specification, "Image Layout"): oci-layout,
-// index.json, and below blobs/sha256 the index as it is and the images for the
-// platforms ("linux/arm64"), or all of them when none is named. Layers stay
-// where they are until their files are opened. The digest is the index's.
+// index.json, and below blobs/sha256 the unchanged index and the images for the
+// platforms ("linux/arm64"), or all images if none are given. Layers are
+// fetched when their files are opened. The digest is the index's.
 func (c *Client) Layout(ctx context.Context, src string, platforms []string) (*Index, error) {
 	s, root, err := c.find(ctx, src)
 	if err != nil {
@@ -34,14 +34,14 @@ func (c *Client) Layout(ctx context.Context, src string, platforms []string) (*I
 
 // Index is an image index as the files of an OCI layout.
 type Index struct {
-	// Tree holds the layout. A layer that was not fetched is when it is opened.
+	// Tree holds the layout. Opening a layer that was not fetched fetches it.
 	Tree   *initramfs.Tree
 	Digest v1.Hash
 	layers []*ArtifactFile
 	jobs   int
 }
 
-// Fetch brings the layers into the cache, several at once.
+// Fetch fetches the layers into the cache, several at once.
 func (x *Index) Fetch(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(x.jobs)
@@ -57,7 +57,7 @@ func (x *Index) Fetch(ctx context.Context) error {
 	return g.Wait()
 }
 
-// layoutWriter makes the files of one layout.
+// layoutWriter builds one layout.
 type layoutWriter struct {
 	ctx    context.Context
 	src    string
@@ -107,14 +107,14 @@ func parsePlatforms(texts []string) ([]v1.Platform, error) {
 	for _, text := range texts {
 		p, err := v1.ParsePlatform(text)
 		if err != nil {
-			return nil, invalid("%q is no platform such as linux/arm64: %w", text, err)
+			return nil, invalid("%q is not a platform such as linux/arm64: %w", text, err)
 		}
 		all = append(all, *p)
 	}
 	return all, nil
 }
 
-// addImages adds those of an index's images that are wanted.
+// addImages adds the wanted images of an index.
 func (l *layoutWriter) addImages(offered []v1.Descriptor, wanted []v1.Platform) error {
 	added := 0
 	for _, d := range offered {
@@ -134,7 +134,7 @@ func (l *layoutWriter) addImages(offered []v1.Descriptor, wanted []v1.Platform) 
 		for _, p := range wanted {
 			names = append(names, p.String())
 		}
-		return invalid("there is none for %s: it is offered for %s", strings.Join(names, ", "), listPlatforms(offered))
+		return invalid("it is not available for %s, only for %s", strings.Join(names, ", "), listPlatforms(offered))
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (l *layoutWriter) addFile(name string, content []byte) error {
 // addLayer adds a layer as it is in the registry, compressed.
 func (l *layoutWriter) addLayer(d v1.Descriptor) error {
 	if d.Size < 0 {
-		return invalid("the size %d of its layer %s is no size", d.Size, d.Digest)
+		return invalid("the size %d of its layer %s is invalid", d.Size, d.Digest)
 	}
 	file := &ArtifactFile{Name: d.Digest.String(), Digest: d.Digest, Size: d.Size, artifact: l.src, source: l.from, blob: d}
 	l.layers = append(l.layers, file)

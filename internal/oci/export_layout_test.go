@@ -27,7 +27,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// twoPlatforms pushes an index for amd64 and arm64, and gives its reference.
+// twoPlatforms pushes an index for amd64 and arm64, and returns its reference.
 func twoPlatforms(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -151,7 +151,7 @@ func TestLayoutOfOnePlatform(t *testing.T) {
 	}
 }
 
-// A layout is planned under a context that ends before its files are read.
+// A layout is planned with a context that ends before its files are read.
 func TestLayoutOutlivesItsContext(t *testing.T) {
 	for _, fetched := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(t.Context())

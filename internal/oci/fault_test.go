@@ -18,7 +18,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// dockerConfig makes text Docker's configuration for a test.
+// dockerConfig makes text Docker's configuration for the test.
 func dockerConfig(t *testing.T, text string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func dockerConfig(t *testing.T, text string) {
 	t.Setenv("DOCKER_CONFIG", dir)
 }
 
-// onBlob makes trouble with the requests for the blob with the content.
+// onBlob applies f to the requests for the blob with the content.
 func onBlob(content []byte, f func(http.ResponseWriter, *http.Request) bool) func(http.ResponseWriter, *http.Request) bool {
 	suffix := "/blobs/" + hashOf(content).String()
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -48,7 +48,7 @@ func TestAnswersThatAreNoContent(t *testing.T) {
 	} {
 		for _, at := range []string{"/v2/", "/manifests/", "/blobs/"} {
 			if at == "/v2/" && status == http.StatusUnauthorized {
-				continue // that is how a registry asks for a login: TestBasicAuth
+				continue // a registry asks for a login this way; see TestBasicAuth
 			}
 			t.Run(fmt.Sprintf("%d at %s", status, at), func(t *testing.T) {
 				l := newLab(t)
@@ -101,8 +101,7 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 	}
 }
 
-// cutAfter sends the first n bytes from where it was asked to start, and hangs
-// up.
+// cutAfter sends the first n bytes from the requested start and hangs up.
 func cutAfter(content []byte, n int, ranges bool) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		at := 0

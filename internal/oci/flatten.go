@@ -10,18 +10,18 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// The names that say what a layer takes away (OCI image specification, "Image
-// Layer Filesystem Changeset"). The other names that start with metaPrefix are
-// the bookkeeping of aufs and no part of an image.
+// The prefixes of names that delete files (OCI image specification, "Image
+// Layer Filesystem Changeset"). Other names that start with metaPrefix are the
+// bookkeeping of aufs and not part of an image.
 const (
 	whiteoutPrefix = ".wh."
 	metaPrefix     = ".wh..wh."
 	opaqueMarker   = ".wh..wh..opq"
 )
 
-// Tree gives the image's file system: the layers one over the other, as an
+// Tree returns the image's file system: the layers on top of each other, as an
 // overlay mount shows them. An entry's Origin names its layer. The layers'
-// files in the cache stay open as long as an entry of theirs is referred to.
+// files in the cache stay open as long as any of their entries is referenced.
 func (m *Image) Tree(ctx context.Context) (*initramfs.Tree, error) {
 	if err := m.Fetch(ctx); err != nil {
 		return nil, err
@@ -39,8 +39,8 @@ func (m *Image) Tree(ctx context.Context) (*initramfs.Tree, error) {
 	return tree, nil
 }
 
-// applyLayer puts a layer over those that tree holds. What it takes away it
-// takes from them alone, wherever in the layer that is said.
+// applyLayer puts a layer over those in tree. Its deletions apply only to the
+// layers below, wherever in the layer they are listed.
 func applyLayer(tree *initramfs.Tree, entries []initramfs.Entry) error {
 	for _, e := range entries {
 		if err := applyWhiteout(tree, e); err != nil {
@@ -66,7 +66,7 @@ func applyWhiteout(tree *initramfs.Tree, e initramfs.Entry) error {
 		tree.RemoveChildren(path.Clean("/" + dir)[1:])
 	case strings.HasPrefix(base, metaPrefix):
 	case isWhiteout && (name == "" || name == "." || name == ".."):
-		return fmt.Errorf("%q takes away nothing that has a name: %w", e.Path, initramfs.ErrUnsafePath)
+		return fmt.Errorf("%q names no file to delete: %w", e.Path, initramfs.ErrUnsafePath)
 	case isWhiteout:
 		tree.Remove(dir + name)
 	case isDeviceWhiteout(e):
@@ -75,7 +75,7 @@ func applyWhiteout(tree *initramfs.Tree, e initramfs.Entry) error {
 	return nil
 }
 
-// isBookkeeping tells the entries that are no files of the image.
+// isBookkeeping reports whether an entry is not a file of the image.
 func isBookkeeping(e initramfs.Entry) bool {
 	if isDeviceWhiteout(e) || strings.HasPrefix(path.Base(e.Path), whiteoutPrefix) {
 		return true
@@ -88,15 +88,15 @@ func isBookkeeping(e initramfs.Entry) bool {
 	return false
 }
 
-// isDeviceWhiteout tells a whiteout in overlayfs' own form, which some tools
-// leave in layers and which the kernel would honour there.
+// isDeviceWhiteout reports whether e is a whiteout in overlayfs's own form,
+// which some tools leave in layers and which the kernel would honour there.
 func isDeviceWhiteout(e initramfs.Entry) bool {
 	return e.Type == initramfs.CharDevice && e.Major == 0 && e.Minor == 0
 }
 
-// replace puts e in the place of whatever the layers below have there. Only
-// two directories become one. Other than between images, no symlink below is
-// followed: a directory over a symlink takes its place.
+// replace puts e in place of whatever the layers below have there. Only two
+// directories are merged. Unlike between images, no symlink below is followed:
+// a directory replaces a symlink.
 func replace(tree *initramfs.Tree, e initramfs.Entry) error {
 	for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
 		if below, ok := tree.Lookup(dir); ok && below.Type != initramfs.Dir {

@@ -13,7 +13,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// listing shows a tree as lines in the notation of tarOf.
+// listing lists a tree in the notation of tarOf.
 func listing(t *testing.T, tree *initramfs.Tree) []string {
 	t.Helper()
 	var lines []string
@@ -47,8 +47,8 @@ func contentOf(t *testing.T, e initramfs.Entry) string {
 	return string(data)
 }
 
-// flattening is what layers in the notation of tarOf come to. Those that
-// Docker agrees on are shown to it in TestFlatteningAsDockerDoes.
+// flattening is layers in the notation of tarOf and their result. The cases on
+// which Docker agrees are checked in TestFlatteningAsDockerDoes.
 type flattening struct {
 	layers [][]string
 	want   []string
@@ -80,8 +80,8 @@ func flattenings() map[string]flattening {
 
 func TestFlattening(t *testing.T) {
 	all := flattenings()
-	// Beyond what Docker can be shown: it unpacks a layer by itself, and fails
-	// or differs where something else in the image is meant.
+	// These cases cannot be checked with Docker: it unpacks each layer alone,
+	// and fails or differs when it refers to another part of the image.
 	all["parents that the layer does not list"] = flattening{[][]string{{"usr/lib/", "lib -> usr/lib"}, {"lib/b=2"}}, []string{"lib/", "lib/b=2", "usr/", "usr/lib/"}}
 	all["hard link to a lower layer's file"] = flattening{[][]string{{"a=1"}, {"b => a"}}, []string{"a=1", "b => a"}}
 	all["hard link to a lower layer's hard link"] = flattening{[][]string{{"a=1", "b => a"}, {"c => b"}}, []string{"a=1", "b => a", "c => a"}}

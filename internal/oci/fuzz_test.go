@@ -9,7 +9,7 @@ import (
 	"hookbuild/internal/tarball"
 )
 
-// Whatever two layers hold: what comes of them is a file tree.
+// Any two layers combine to a valid file tree.
 func FuzzApplyLayer(f *testing.F) {
 	for _, tc := range flattenings() {
 		lower, upper := tc.layers[0], tc.layers[len(tc.layers)-1]
@@ -35,7 +35,7 @@ func FuzzApplyLayer(f *testing.F) {
 func checkEntry(t *testing.T, tree *initramfs.Tree, e initramfs.Entry) {
 	if dir := path.Dir(e.Path); dir != "." {
 		if parent, ok := tree.Lookup(dir); !ok || parent.Type != initramfs.Dir {
-			t.Errorf("%q lies in no directory", e.Path)
+			t.Errorf("%q is not in a directory", e.Path)
 		}
 	}
 	if e.Type == initramfs.HardLink {

@@ -14,40 +14,39 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// mostConfig bounds a configuration. Real ones stay below 100 kB.
+// mostConfig limits the size of a configuration. Real ones are below 100 kB.
 const mostConfig = 8 << 20
 
 // Image is one image for one platform.
 type Image struct {
-	// Source is what the image was asked for by.
+	// Source is the name under which the image was requested.
 	Source string
-	// Reference is the registry reference; nil for the other sources.
+	// Reference is the registry reference; nil for other sources.
 	Reference name.Reference
-	// Digest is that of the platform's manifest, as the registry has it, and
-	// IndexDigest that of the index which the reference led to, or Digest
-	// again if there was none. Both are zero where there is no manifest: in
-	// what docker save writes.
+	// Digest is that of the platform's manifest, as the registry has it;
+	// IndexDigest is that of the index that the reference names, or equal to
+	// Digest if there is no index. Both are zero if there is no manifest, as in
+	// the output of docker save.
 	Digest, IndexDigest v1.Hash
 	// ID is the digest of RawConfig: Docker's image ID.
 	ID        v1.Hash
 	RawConfig []byte
 	Config    *v1.ConfigFile
-	// Layers stand in the order in which they are applied. The same layer may
-	// come twice.
+	// Layers are in the order of application. A layer may occur twice.
 	Layers []*Layer
 }
 
-// source gives the parts of an image.
+// source provides the parts of an image.
 type source interface {
-	// manifest gives the manifest or index with the digest, verified.
+	// manifest returns the manifest or index with the digest, verified.
 	manifest(ctx context.Context, h v1.Hash) ([]byte, error)
-	// config gives a configuration, verified.
+	// config returns a configuration, verified.
 	config(ctx context.Context, d v1.Descriptor) ([]byte, error)
-	// blob opens a layer. What it reads is not verified.
+	// blob opens a layer. Its content is not verified.
 	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 }
 
-// hostOf returns the registry of a source, "" where it has none.
+// hostOf returns the registry of a source, "" if it has none.
 func hostOf(s source) string {
 	if registry, ok := s.(*registrySource); ok {
 		return registry.ref.Context().RegistryStr()
@@ -86,27 +85,27 @@ func (c *Client) load(ctx context.Context, src string, s source, root v1.Hash, p
 	return image, nil
 }
 
-// parseConfig reads a configuration that must name as many layers as its
-// manifest does.
+// parseConfig parses a configuration, which must name as many layers as its
+// manifest.
 func parseConfig(raw []byte, layers int) (*v1.ConfigFile, error) {
 	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
 	}
 	if got := len(config.RootFS.DiffIDs); got != layers {
-		return nil, invalid("it names %d layers and the manifest %d: the image is damaged", got, layers)
+		return nil, invalid("it names %d layers, but the manifest %d: the image is damaged", got, layers)
 	}
 	for _, h := range config.RootFS.DiffIDs {
 		if h.Algorithm != "sha256" {
-			return nil, invalid("the layer digest %q is no sha256, the only kind that is supported", h)
+			return nil, invalid("the layer digest %q is not a sha256, the only supported kind", h)
 		}
 	}
 	return config, nil
 }
 
-// Fetch brings all layers into the cache, several at once. It is not needed
-// before [Image.Tree] and [Layer.Tar], but faster than letting them fetch one
-// after the other.
+// Fetch fetches all layers into the cache, several at once. It is not required
+// before [Image.Tree] and [Layer.Tar], but faster than fetching one layer after
+// the other.
 func (m *Image) Fetch(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, l := range m.Layers {
@@ -136,12 +135,12 @@ func (m *Image) PullSize() int64 {
 	return sum
 }
 
-// unmarshal decodes JSON that came from outside.
+// unmarshal decodes JSON from an external source.
 func unmarshal(raw []byte, v any) error {
 	return fault.Mark(json.Unmarshal(raw, v), fault.Invalid)
 }
 
-// invalid makes an error about content that is wrong.
+// invalid returns an error about invalid content.
 func invalid(format string, args ...any) error {
 	return fault.Invalidf(format, args...)
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// DockerKeychain returns the credentials that docker login (or podman login)
-// and the credential helpers set up there have.
+// DockerKeychain returns a keychain with the credentials of docker login (or
+// podman login) and of the credential helpers set up there.
 //
-// A helper that the configuration names for the registry's host is the only one
-// that is asked, as docker does it. Go-containerregistry's own keychain first
-// looks for the whole repository, for which there is no helper: it asks the
-// default store, whose failure then counts.
+// If the configuration names a helper for the registry's host, only that helper
+// is asked, as docker does. Go-containerregistry's own keychain first looks for
+// the whole repository, for which there is no helper: it then asks the default
+// store, and returns its failure.
 func DockerKeychain() authn.Keychain { return dockerKeychain{} }
 
 type dockerKeychain struct{}
@@ -57,7 +57,7 @@ func (k dockerKeychain) ResolveContext(ctx context.Context, target authn.Resourc
 	return authn.Resolve(ctx, authn.DefaultKeychain, target)
 }
 
-// configDir is [config.Dir], which keeps what it found the first time.
+// configDir is [config.Dir], which caches its first result.
 func configDir() string {
 	if dir := os.Getenv(config.EnvOverrideConfigDir); dir != "" {
 		return dir
@@ -69,7 +69,7 @@ func configDir() string {
 	return filepath.Join(home, ".docker")
 }
 
-// hostKeys lists the names that a registry has in Docker's configuration.
+// hostKeys returns the names of a registry in Docker's configuration.
 func hostKeys(host string) []string {
 	if host == name.DefaultRegistry {
 		return []string{authn.DefaultAuthKey, name.DefaultRegistry, "docker.io"}

@@ -45,7 +45,7 @@ type lab struct {
 	events *events
 
 	mu sync.Mutex
-	// trouble looks at every request first; true means that it has answered.
+	// trouble sees every request first; true means that it has answered.
 	trouble func(http.ResponseWriter, *http.Request) bool
 	asked   []string
 }
@@ -69,12 +69,12 @@ func newLab(t *testing.T, change ...func(*Options)) *lab {
 	return l
 }
 
-// quick are limits with which a test does not wait.
+// quick returns limits with which a test does not wait.
 func quick() web.Limits {
 	return web.Limits{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: 300 * time.Millisecond, Pause: time.Millisecond}
 }
 
-// renew makes another client with an empty cache.
+// renew replaces the client by one with an empty cache.
 func (l *lab) renew(change ...func(*Options)) {
 	l.t.Helper()
 	c, err := cache.Open(l.t.TempDir(), l.events)
@@ -85,7 +85,7 @@ func (l *lab) renew(change ...func(*Options)) {
 	l.client = l.clientWith(change...)
 }
 
-// clientWith makes another client of the same cache.
+// clientWith returns another client of the same cache.
 func (l *lab) clientWith(change ...func(*Options)) *Client {
 	o := Options{Cache: l.cache, Progress: l.events, Keychain: authn.NewMultiKeychain()}
 	for _, f := range change {
@@ -103,7 +103,7 @@ func (l *lab) setTrouble(f func(http.ResponseWriter, *http.Request) bool) {
 	l.trouble, l.asked = f, nil
 }
 
-// count tells how many requests had all of the words in them.
+// count returns the number of requests that contain all of the words.
 func (l *lab) count(words ...string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,8 +120,8 @@ func (l *lab) count(words ...string) int {
 	return n
 }
 
-// push puts an image or index under a name like "ns/image:tag" and gives the
-// full reference.
+// push pushes an image or index under a name like "ns/image:tag" and returns
+// the full reference.
 func (l *lab) push(to string, what remote.Taggable) string {
 	l.t.Helper()
 	full := l.host + "/" + to
@@ -142,7 +142,7 @@ func (l *lab) push(to string, what remote.Taggable) string {
 	return full
 }
 
-// image gives the image, which must be there.
+// image returns the image, which must exist.
 func (l *lab) image(src string, p v1.Platform) *Image {
 	l.t.Helper()
 	m, err := l.client.Image(context.Background(), src, p)
@@ -152,7 +152,7 @@ func (l *lab) image(src string, p v1.Platform) *Image {
 	return m
 }
 
-// fetch gives the error of bringing all of an image into the cache.
+// fetch fetches all of an image into the cache and returns the error.
 func (l *lab) fetch(src string) error {
 	m, err := l.client.Image(context.Background(), src, amd64)
 	if err != nil {
@@ -180,7 +180,7 @@ func (l *lab) kept(kind string) []string {
 	return all
 }
 
-// events collects what is reported.
+// events collects progress events.
 type events struct {
 	mu  sync.Mutex
 	all []progress.Event
@@ -204,8 +204,8 @@ func (e *events) of(kind progress.Kind) []progress.Event {
 	return found
 }
 
-// tarOf packs files: "dir/" makes a directory, "a -> b" a symlink, "a => b" a
-// hard link, "a=text" a file.
+// tarOf packs files: "dir/" is a directory, "a -> b" a symlink, "a => b" a hard
+// link, "a=text" a file.
 func tarOf(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -242,7 +242,7 @@ func headerOf(f string) (*tar.Header, string) {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(body))}, body
 }
 
-// layer is a layer for tests: a tar archive and what it is stored as.
+// layer is a layer for tests: a tar archive and its stored form.
 type layer struct {
 	tar, blob []byte
 	mediaType types.MediaType
@@ -272,7 +272,7 @@ func zstdLayer(t testing.TB, data []byte) layer {
 	return layer{data, w.EncodeAll(data, nil), types.OCILayerZStd}
 }
 
-// imageLayer shows a layer to go-containerregistry.
+// imageLayer adapts a layer to go-containerregistry.
 type imageLayer struct {
 	v1.Layer
 	tar []byte
@@ -286,7 +286,7 @@ func (l imageLayer) Uncompressed() (io.ReadCloser, error) {
 
 var _ partial.UncompressedLayer = imageLayer{}
 
-// imageOf makes an image for a platform.
+// imageOf returns an image for a platform.
 func imageOf(t testing.TB, p v1.Platform, layers ...layer) v1.Image {
 	t.Helper()
 	image := empty.Image
@@ -311,7 +311,7 @@ func imageOf(t testing.TB, p v1.Platform, layers ...layer) v1.Image {
 	return image
 }
 
-// indexOf makes an index of images for several platforms, with an attestation
+// indexOf returns an index of images for several platforms, with an attestation
 // as BuildKit adds it.
 func indexOf(t testing.TB, images map[string]v1.Image) v1.ImageIndex {
 	t.Helper()
@@ -329,7 +329,7 @@ func indexOf(t testing.TB, images map[string]v1.Image) v1.ImageIndex {
 	})
 }
 
-// noise is content that compresses badly.
+// noise returns content that compresses badly.
 func noise(n int) string {
 	out := make([]byte, n)
 	x := uint32(1)
@@ -351,7 +351,8 @@ func digestOf(t testing.TB, what interface{ Digest() (v1.Hash, error) }) v1.Hash
 	return h
 }
 
-// mentions fails the test unless the error has all of the words in one line.
+// mentions fails the test unless the error contains all of the words in one
+// line.
 func mentions(t *testing.T, err error, words ...string) {
 	t.Helper()
 	if err == nil {

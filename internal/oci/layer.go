@@ -26,15 +26,14 @@ import (
 	"hookbuild/internal/words"
 )
 
-// LayerKind is the kind under which the cache keeps uncompressed layers, by
-// diffID.
+// LayerKind is the cache's kind for uncompressed layers, by diffID.
 const LayerKind = "layers"
 
 // Layer is one layer of an image.
 type Layer struct {
 	// Digest is that of the layer as its source has it, compressed or not, and
-	// Size the length of that in bytes. Both are zero for what docker save
-	// writes, which says neither.
+	// Size its length in bytes. Both are zero for the output of docker save,
+	// which states neither.
 	Digest v1.Hash
 	Size   int64
 	// DiffID is the digest of the uncompressed tar archive.
@@ -44,14 +43,14 @@ type Layer struct {
 	client        *Client
 	image         string
 	number, count int
-	// host is the registry that the layer comes from; empty for files and
-	// engines, which spoil nothing on the way.
+	// host is the registry of the layer; empty for files and engines, where
+	// nothing is damaged in transit.
 	host string
 	open func(context.Context) (io.ReadCloser, error)
 }
 
-// Tar opens the layer's uncompressed tar archive, which hashes to DiffID. On
-// first use it is fetched from the image's source into the cache.
+// Tar opens the layer's uncompressed tar archive, whose hash is DiffID. The
+// first use fetches it from the image's source into the cache.
 func (l *Layer) Tar(ctx context.Context) (*cache.File, error) {
 	release, err := l.client.slot(ctx)
 	if err != nil {
@@ -68,9 +67,9 @@ func (l *Layer) Tar(ctx context.Context) (*cache.File, error) {
 	return f, nil
 }
 
-// Entries lists the layer's files in the archive's order, whiteouts included;
-// see [tarball.Entries]. The layer's file in the cache stays open as long as
-// one of the entries is referred to.
+// Entries returns the layer's files in the archive's order, including
+// whiteouts; see [tarball.Entries]. The layer's file in the cache stays open as
+// long as any of the entries is referenced.
 func (l *Layer) Entries(ctx context.Context) ([]initramfs.Entry, error) {
 	f, err := l.Tar(ctx)
 	if err != nil {
@@ -91,10 +90,10 @@ func (l *Layer) Entries(ctx context.Context) ([]initramfs.Entry, error) {
 	return entries, nil
 }
 
-// String names the layer for messages.
+// String returns the layer's name for messages.
 func (l *Layer) String() string { return fmt.Sprintf("image %s, layer %d", l.image, l.number) }
 
-// slot waits until one more layer may be worked on.
+// slot waits until another layer may be fetched.
 func (c *Client) slot(ctx context.Context) (release func(), err error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -104,10 +103,10 @@ func (c *Client) slot(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// fetch brings the layer into the cache in one pass: network, digest,
+// fetch fetches the layer into the cache in one pass: network, digest,
 // decompression, diffID, file.
 func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
-	var task *progress.Task // begins when it turns out that the layer is to be fetched
+	var task *progress.Task // starts once the layer must be fetched
 	var f *cache.File
 	err := l.client.untilWhole(ctx, l.host, func() (err error) {
 		f, err = l.client.cache.PutBlob(ctx, LayerKind, l.DiffID, func(w io.Writer) error {
@@ -129,7 +128,7 @@ func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
 	return f, err
 }
 
-// pullStage is what layers and artifacts are parts of for those who watch.
+// pullStage is the stage under which layers and artifacts are reported.
 const pullStage = "pull images"
 
 // shortName returns the last part of a reference's repository and its tag:
@@ -141,8 +140,8 @@ func shortName(ref string) string {
 	return strings.TrimSpace(repository + " " + tag)
 }
 
-// untilWhole repeats f while what comes from the registry has another digest
-// than it should: something on the way spoilt it.
+// untilWhole repeats f while the content from the registry does not have its
+// digest: something on the way damaged it.
 func (c *Client) untilWhole(ctx context.Context, host string, f func() error) error {
 	if host == "" {
 		return f()
@@ -164,11 +163,11 @@ func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) er
 	}
 	checked := newVerifier(task.Reader(blob), l.Digest, l.Size)
 	err = l.client.decompressTo(w, checked, func() {
-		progress.Warnf(l.client.sink, "%s: what follows its gzip stream is ignored, as Docker does", l)
+		progress.Warnf(l.client.sink, "%s: ignoring the data after its gzip stream, as Docker does", l)
 	})
 	if err == nil || fault.KindOf(err) == fault.Invalid {
 		if verifyErr := checked.finish(); verifyErr != nil {
-			err = verifyErr // it explains why decompressing went wrong
+			err = verifyErr // it explains why decompressing failed
 		}
 	}
 	if err != nil {
@@ -177,8 +176,8 @@ func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) er
 	return closing(err, blob)
 }
 
-// decompressTo writes what r unpacks to. Trailing is told of bytes after a gzip
-// stream; they are an error where it is nil.
+// decompressTo writes the decompressed content of r. Trailing is called for
+// bytes after a gzip stream, which are an error if it is nil.
 func (c *Client) decompressTo(w io.Writer, r io.Reader, trailing func()) error {
 	plain, err := tarball.Decompressor{Most: c.mostUnpacked, Trailing: trailing}.Open(r)
 	if err != nil {
@@ -198,7 +197,8 @@ type verifier struct {
 	err  error // of r
 }
 
-// newVerifier checks what is read from r, unless digest and size are not known.
+// newVerifier verifies what is read from r, unless digest and size are not
+// known.
 func newVerifier(r io.Reader, want v1.Hash, size int64) *verifier {
 	if want == (v1.Hash{}) {
 		size = math.MaxInt64 - 1
@@ -206,7 +206,7 @@ func newVerifier(r io.Reader, want v1.Hash, size int64) *verifier {
 	return &verifier{r: r, sum: sha256.New(), want: want, left: size}
 }
 
-// Read gives no more than one byte too many, whatever the source sends.
+// Read returns at most one byte too many, whatever the source sends.
 func (v *verifier) Read(p []byte) (int, error) {
 	if v.left < 0 {
 		return 0, io.EOF
@@ -221,7 +221,8 @@ func (v *verifier) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// finish reads what is left and tells whether the whole is what was promised.
+// finish reads the rest and reports whether the whole has the expected size and
+// digest.
 func (v *verifier) finish() error {
 	if v.err == nil {
 		_, v.err = io.Copy(io.Discard, v)
@@ -243,11 +244,11 @@ func (v *verifier) finish() error {
 	return nil
 }
 
-// readBounded reads a manifest or configuration.
+// readBounded reads a manifest or configuration of at most most bytes.
 func readBounded(r io.Reader, most int64) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(raw)) > most {
-		err = invalid("it is longer than the %d bytes that are supported", most)
+		err = invalid("it is longer than the limit of %d bytes", most)
 	}
 	return raw, err
 }
@@ -264,11 +265,11 @@ func readSmall(r io.Reader, want v1.Hash, most int64) ([]byte, error) {
 	return raw, nil
 }
 
-// spoiltError reports content with another digest than was asked for.
+// spoiltError reports content that does not have the requested digest.
 type spoiltError struct{ want, got v1.Hash }
 
 func (e *spoiltError) Error() string {
-	return fmt.Sprintf("what came for %s has the digest %s: something on the way changed it; try again, or take it from another source", e.want, e.got)
+	return fmt.Sprintf("the content received for %s has the digest %s: something on the way changed it; try again, or use another source", e.want, e.got)
 }
 
 func spoilt(want, got v1.Hash) error { return fault.Mark(&spoiltError{want, got}, fault.Invalid) }

@@ -47,12 +47,12 @@ func (c *Client) imageOfLayout(ctx context.Context, src string, open opener, ref
 	return c.load(ctx, src, &layoutSource{open}, root, p)
 }
 
-// layoutRoot chooses among the manifests that a layout's index.json lists: by
-// the name they have there, and then by platform.
+// layoutRoot chooses among the manifests in a layout's index.json: by name, and
+// then by platform.
 func layoutRoot(open opener, ref string, p v1.Platform) (v1.Hash, error) {
 	raw, err := readFile(open, "index.json", mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return v1.Hash{}, fault.Invalidf("it is no OCI image layout: %w", err)
+		return v1.Hash{}, fault.Invalidf("it is not an OCI image layout: %w", err)
 	}
 	if err != nil {
 		return v1.Hash{}, err
@@ -72,15 +72,15 @@ func layoutRoot(open opener, ref string, p v1.Platform) (v1.Hash, error) {
 	return d.Digest, err
 }
 
-// layoutName is the name that an image has in a layout. What skopeo, BuildKit
-// and the specification write there may be a tag or a whole reference.
+// layoutName returns the name of an image in a layout. Skopeo, BuildKit and the
+// specification write a tag or a whole reference there.
 func layoutName(d v1.Descriptor) []string {
 	const containerd, spec = "io.containerd.image.name", "org.opencontainers.image.ref.name"
 	return slices.DeleteFunc([]string{d.Annotations[containerd], d.Annotations[spec]}, func(s string) bool { return s == "" })
 }
 
-// chooseNamed gives the images that have the name ref or, when ref is empty,
-// all of them, which must then be called the same.
+// chooseNamed returns the images named ref, or, if ref is empty, all images,
+// which must then have the same name.
 func chooseNamed[T any](all []T, namesOf func(T) []string, ref string) ([]T, error) {
 	var found []T
 	var offered []string
@@ -97,14 +97,14 @@ func chooseNamed[T any](all []T, namesOf func(T) []string, ref string) ([]T, err
 	list := cmp.Or(strings.Join(slices.Compact(offered), ", "), "images without names")
 	switch {
 	case len(found) == 0:
-		return nil, invalid("there is no %q in it, but %s", ref, list)
+		return nil, invalid("it does not contain %q, only %s", ref, list)
 	case ref == "" && len(distinct) > 1:
-		return nil, invalid("there are several images in it: add one of their names after a colon: %s", list)
+		return nil, invalid("it contains several images; add one of their names after a colon: %s", list)
 	}
 	return found, nil
 }
 
-// sameName compares names of images, in full or as they are written.
+// sameName compares image names, in full or as written.
 func sameName(a, b string) bool {
 	if a == b {
 		return true
@@ -117,8 +117,8 @@ func sameName(a, b string) bool {
 	return err == nil && full.Name() == other.Name()
 }
 
-// splitPath separates a path from what is said of it after a colon. Both may
-// contain colons; the path is the shortest part that is there.
+// splitPath separates a path from the name after a colon. Both may contain
+// colons; the path is the shortest part that exists.
 func splitPath(text string) (path, rest string) {
 	for i := range len(text) {
 		if text[i] != ':' {
@@ -155,7 +155,8 @@ func (s *layoutSource) blob(_ context.Context, d v1.Descriptor) (io.ReadCloser, 
 
 func blobPath(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 
-// incomplete marks the lack of a file that an archive or layout should have.
+// incomplete marks the error about a file that an archive or layout should
+// contain.
 func incomplete(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.Invalidf("a part of it is missing: %w", err)

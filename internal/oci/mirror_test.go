@@ -48,7 +48,7 @@ func TestMirrorNames(t *testing.T) {
 	}
 }
 
-// second is another registry, which serves as the mirror or the original.
+// second is another registry, used as the mirror or the original.
 func second(t *testing.T, handler http.Handler) string {
 	t.Helper()
 	if handler == nil {
@@ -76,7 +76,7 @@ func TestMirrorIsAskedInsteadOfTheOriginal(t *testing.T) {
 	if m.Reference.Name() != src || m.Digest != digestOf(t, image) {
 		t.Errorf("got %s, %s", m.Reference, m.Digest)
 	}
-	// The cache knows the image by its own name, whatever mirror it came from.
+	// The cache knows the image by its own name, whichever mirror delivered it.
 	l.client = l.clientWith(func(o *Options) { o.Offline = true })
 	if err := l.fetch(src); err != nil {
 		t.Errorf("offline: %v", err)
@@ -93,7 +93,7 @@ func TestOriginalIsAskedForWhatTheMirrorLacks(t *testing.T) {
 	err := l.fetch(l.host + "/ns/none:v1")
 	mentions(t, err, "ns/none", "404", l.host)
 	if strings.Count(err.Error(), "404") != 2 {
-		t.Errorf("it does not say that both lack it: %v", err)
+		t.Errorf("it does not mention that both lack it: %v", err)
 	}
 }
 
@@ -109,8 +109,8 @@ func TestMirrorThatFailsIsNotPassedOver(t *testing.T) {
 	}
 }
 
-// Where the mirror lacks an image and the original cannot be asked, both are
-// named, and nobody is told to give a mirror.
+// If the mirror lacks an image and the original cannot be reached, the error
+// names both, and does not advise using a mirror.
 func TestWhatTheMirrorAnsweredIsSaid(t *testing.T) {
 	l := newLab(t)
 	mirror := second(t, nil)
@@ -120,7 +120,7 @@ func TestWhatTheMirrorAnsweredIsSaid(t *testing.T) {
 	if strings.Contains(err.Error(), "--mirror") || fault.KindOf(err) != fault.Outside {
 		t.Errorf("kind %d: %v", fault.KindOf(err), err)
 	}
-	mentions(t, l.fetch("other.invalid/ns/image:v1"), "or give --mirror")
+	mentions(t, l.fetch("other.invalid/ns/image:v1"), "or use --mirror")
 }
 
 func TestInsecureRegistries(t *testing.T) {
@@ -148,7 +148,7 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A registry in the local network may not make us speak without TLS, though
+// A registry in the local network may not make the client drop TLS, although
 // its address would let go-containerregistry try.
 func TestPlainHTTPOnlyWhereAllowed(t *testing.T) {
 	for host, tc := range map[string]struct {

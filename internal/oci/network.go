@@ -22,10 +22,10 @@ import (
 	"hookbuild/internal/web"
 )
 
-// network reaches registries and keeps the tokens that they gave.
+// network connects to registries and keeps their tokens.
 type network struct {
 	web       *web.Client
-	transport http.RoundTripper // that of web, behind the registries' own rules
+	transport http.RoundTripper // of web, below the registries' own rules
 	keychain  authn.Keychain
 	insecure  []string
 
@@ -33,9 +33,9 @@ type network struct {
 	repos map[string]*login
 }
 
-// login is a repository that is being logged in to, or was.
+// login is a repository whose login is in progress or done.
 type login struct {
-	turn chan struct{} // holds a token for whoever may look at repo
+	turn chan struct{} // holds the token for access to repo
 	repo *repository
 }
 
@@ -51,8 +51,8 @@ func newNetwork(o Options) *network {
 	return n
 }
 
-// plainRule speaks plain HTTP only to insecure hosts and to this machine.
-// Redirects are judged by [web.Client].
+// plainRule allows plain HTTP only to insecure hosts and to this machine.
+// [web.Client] checks redirects.
 type plainRule struct {
 	insecure []string
 	inner    http.RoundTripper
@@ -67,7 +67,7 @@ func (p *plainRule) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.inner.RoundTrip(r)
 }
 
-// plainHTTPError says that a host is not to be spoken to without TLS.
+// plainHTTPError reports a host that may be contacted only with TLS.
 type plainHTTPError struct{ host string }
 
 func (e *plainHTTPError) Error() string {
@@ -75,7 +75,7 @@ func (e *plainHTTPError) Error() string {
 }
 
 // pageGuard recognises a web page where a registry or token server should
-// answer. Blobs, which may be anything, have a digest.
+// answer. Blobs are exempt: they may be anything, and have a digest.
 type pageGuard struct{ inner http.RoundTripper }
 
 type blobKey struct{}
@@ -88,7 +88,7 @@ func (g *pageGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	const enough = 64
 	peeked := bufio.NewReaderSize(answer.Body, enough)
-	begin, _ := peeked.Peek(enough) // an error comes again when the body is read
+	begin, _ := peeked.Peek(enough) // the error returns when the body is read
 	if bytes.HasPrefix(bytes.TrimSpace(begin), []byte("<")) {
 		_ = answer.Body.Close()
 		return nil, web.Final(&pageError{r.URL.Host})
@@ -100,7 +100,7 @@ func (g *pageGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// pageError reports a web page in the place of an answer.
+// pageError reports a web page in place of an answer.
 type pageError struct{ host string }
 
 func (e *pageError) Error() string {
@@ -114,9 +114,9 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// repository returns access to a repository after logging in to its registry as
-// far as that asks for it. Nobody logs in twice, and a registry that is slow
-// holds up only its own images.
+// repository returns access to a repository after logging in to its registry if
+// the registry requires that. It logs in once per repository, and a slow
+// registry delays only its own images.
 func (n *network) repository(ctx context.Context, r name.Repository) (*repository, error) {
 	n.mu.Lock()
 	l, ok := n.repos[r.Name()]
@@ -144,13 +144,13 @@ func (n *network) repository(ctx context.Context, r name.Repository) (*repositor
 func (n *network) logIn(ctx context.Context, r name.Repository) (*repository, error) {
 	auth, err := n.credentials(ctx, r)
 	if err != nil {
-		return nil, fault.Outsidef("reading the credentials for %s: %w: correct Docker's config.json, or the credential helper that it names", r.RegistryStr(), err)
+		return nil, fault.Outsidef("reading the credentials for %s: %w; correct Docker's config.json, or the credential helper that it names", r.RegistryStr(), err)
 	}
 	var rt http.RoundTripper
 	err = n.web.Repeat(ctx, r.RegistryStr(), func() (err error) {
 		rt, err = transport.NewWithContext(ctx, r.Registry, auth, n.transport, []string{r.Scope(transport.PullScope)})
 		var answer *transport.Error
-		if errors.As(err, &answer) { // what may pass was repeated below
+		if errors.As(err, &answer) { // passing faults were retried by the transport
 			return web.Final(err)
 		}
 		return tokenError(err)
@@ -161,7 +161,7 @@ func (n *network) logIn(ctx context.Context, r name.Repository) (*repository, er
 	return &repository{Repository: r, client: n.web.Through(rt), anonymous: auth == authn.Anonymous}, nil
 }
 
-// tokenError explains what a token server sent in the place of a token.
+// tokenError explains what a token server sent instead of a token.
 func tokenError(err error) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
@@ -170,8 +170,8 @@ func tokenError(err error) error {
 	return err
 }
 
-// credentials asks the keychain. A credential helper is a program, which may
-// wait for somebody: it does not hold us up.
+// credentials asks the keychain. A credential helper is a program that may wait
+// for input, so it gets limited time.
 func (n *network) credentials(ctx context.Context, r name.Repository) (authn.Authenticator, error) {
 	const patience = time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the credential helper has not answered for %s", patience))

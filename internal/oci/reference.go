@@ -9,8 +9,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// parseReference reads a reference as docker pull does: without a registry it
-// is Docker Hub's, without a tag "latest".
+// parseReference parses a reference as docker pull does: the default registry
+// is Docker Hub, the default tag "latest".
 func (n *network) parseReference(text string) (name.Reference, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil {
@@ -33,7 +33,7 @@ func (n *network) parseRepository(text string) (name.Repository, error) {
 	return repo, fault.Mark(err, fault.Invalid)
 }
 
-// places lists where a repository's content is looked for, in that order: its
+// places returns where to look for a repository's content, in order: its
 // mirror, if it has one, and itself.
 func (c *Client) places(repo name.Repository) ([]name.Repository, error) {
 	fitting := slices.DeleteFunc(slices.Clone(c.mirrors), func(m Mirror) bool {
@@ -52,7 +52,7 @@ func (c *Client) places(repo name.Repository) ([]name.Repository, error) {
 	return []name.Repository{mirror, repo}, nil
 }
 
-// prefix is From in the form that repositories' full names have.
+// prefix returns From in the form of repositories' full names.
 func (m Mirror) prefix() string {
 	from := strings.TrimSuffix(m.From, "/")
 	host, rest, _ := strings.Cut(from, "/")
@@ -62,7 +62,7 @@ func (m Mirror) prefix() string {
 	return strings.TrimSuffix(name.DefaultRegistry+"/"+rest, "/")
 }
 
-// rewrite gives the name that repo has at the mirror, if it has one there.
+// rewrite returns the name of repo at the mirror, if the mirror applies to it.
 func (m Mirror) rewrite(repo name.Repository) (string, bool) {
 	rest, ok := strings.CutPrefix(repo.Name(), m.prefix())
 	if !ok || rest != "" && rest[0] != '/' {

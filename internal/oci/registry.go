@@ -16,9 +16,9 @@ import (
 	"hookbuild/internal/web"
 )
 
-// What the cache keeps of registries beside layers: manifests and
-// configurations by digest, and notes of what a tag, or a list of tags, was
-// when it was last asked for.
+// The cache's kinds for registry data other than layers: manifests and
+// configurations by digest, and notes of the last known digest of a tag or list
+// of tags.
 const (
 	manifestKind = "manifests"
 	configKind   = "configs"
@@ -26,8 +26,8 @@ const (
 	tagListKind  = "taglists"
 )
 
-// registrySource gives the parts of an image in a registry, from the cache or
-// from the first place that has them.
+// registrySource provides the parts of an image in a registry, from the cache
+// or from the first place that has them.
 type registrySource struct {
 	client *Client
 	ref    name.Reference
@@ -47,7 +47,8 @@ func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platf
 	return m, nil
 }
 
-// find gives the source that a reference names and the digest it stands for.
+// find returns the source that a reference names and the digest to which it
+// resolves.
 func (c *Client) find(ctx context.Context, text string) (*registrySource, v1.Hash, error) {
 	ref, err := c.net.parseReference(text)
 	if err != nil {
@@ -62,8 +63,8 @@ func (c *Client) find(ctx context.Context, text string) (*registrySource, v1.Has
 	return s, root, err
 }
 
-// root gives the digest that the reference stands for: its own, or the one
-// that the registry has for the tag now.
+// root returns the digest of the reference: its own, or the one that the
+// registry currently has for the tag.
 func (s *registrySource) root(ctx context.Context) (v1.Hash, error) {
 	if digest, ok := s.ref.(name.Digest); ok {
 		h, err := v1.NewHash(digest.DigestStr())
@@ -103,7 +104,7 @@ func (s *registrySource) currentTag(ctx context.Context) (v1.Hash, error) {
 			return nil
 		}
 		if err != nil {
-			h = v1.Hash{} // not every registry answers to HEAD, or says the digest; and errors have words only below
+			h = v1.Hash{} // some registries do not support HEAD or omit the digest; and only GET errors have a message
 		}
 		raw, err := repo.tagged(ctx, s.ref.Identifier(), h)
 		if err != nil {
@@ -144,7 +145,7 @@ func (s *registrySource) blob(ctx context.Context, d v1.Descriptor) (io.ReadClos
 	return &explainedBlob{blob, from}, nil
 }
 
-// placeOf returns what is known of a repository, for messages.
+// placeOf returns what is known about a repository, for messages.
 func (s *registrySource) placeOf(repo *repository) place {
 	return place{
 		host: repo.RegistryStr(), anonymous: repo.anonymous, mirrored: len(s.places) > 1,
@@ -152,7 +153,7 @@ func (s *registrySource) placeOf(repo *repository) place {
 	}
 }
 
-// explainedBlob says what to do when a transfer breaks for good.
+// explainedBlob adds a remedy when a transfer breaks for good.
 type explainedBlob struct {
 	io.ReadCloser
 	from place
@@ -198,7 +199,7 @@ func (s *registrySource) has(ctx context.Context, kind string, h v1.Hash) bool {
 	return err == nil && f.Close() == nil
 }
 
-// keep puts a manifest or configuration into the cache.
+// keep stores a manifest or configuration in the cache.
 func (c *Client) keep(ctx context.Context, kind string, h v1.Hash, raw []byte) error {
 	f, err := c.cache.PutBlob(ctx, kind, h, func(w io.Writer) error {
 		_, err := w.Write(raw)
@@ -210,7 +211,7 @@ func (c *Client) keep(ctx context.Context, kind string, h v1.Hash, raw []byte) e
 	return f.Close()
 }
 
-// try asks one place after the other. Only a 404 leads on to the next.
+// try asks one place after the other. Only after a 404 does it ask the next.
 func (s *registrySource) try(ctx context.Context, ask func(*repository) error) error {
 	return s.client.try(ctx, s.places, ask)
 }
@@ -229,7 +230,7 @@ func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*re
 		}
 		notFound := isNotFound(err)
 		err = explain(from, err)
-		if missing != nil { // what the mirror answered is said too
+		if missing != nil { // the mirror's answer is reported too
 			err = fmt.Errorf("%w; %w", missing, err)
 		}
 		if !notFound {
@@ -242,11 +243,11 @@ func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*re
 
 // offlineError says what must be fetched first.
 func (s *registrySource) offlineError() error {
-	return fault.Outsidef("not all of %q is in the cache %q: fetch it once without --offline", s.ref.Name(), s.client.cache.Dir())
+	return fault.Outsidef("%q is not completely in the cache %q; fetch it once without --offline", s.ref.Name(), s.client.cache.Dir())
 }
 
-// Tags lists the tags of a repository, sorted. Offline, the list is the one
-// last asked for.
+// Tags returns the tags of a repository, sorted. Offline, it returns the list
+// last received.
 func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) {
 	repo, err := c.net.parseRepository(repository)
 	if err != nil {
@@ -289,7 +290,7 @@ func (c *Client) currentTags(ctx context.Context, repo name.Repository) ([]strin
 func (c *Client) knownTags(repo name.Repository) ([]string, error) {
 	text, err := c.cache.Note(tagListKind, repo.Name())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Outsidef("listing the tags of %q: the list is not in the cache %q: ask for it once without --offline", repo.Name(), c.cache.Dir())
+		return nil, fault.Outsidef("listing the tags of %q: the list is not in the cache %q; fetch it once without --offline", repo.Name(), c.cache.Dir())
 	}
 	if err != nil {
 		return nil, err

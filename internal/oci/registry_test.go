@@ -21,7 +21,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// body reads the content of a layer's tar archive.
+// body reads a layer's tar archive.
 func body(t *testing.T, l *Layer) []byte {
 	t.Helper()
 	f, err := l.Tar(context.Background())
@@ -75,7 +75,7 @@ func TestImageFromARegistry(t *testing.T) {
 	}
 }
 
-// What has a digest and is in the cache costs no request; a tag costs one.
+// What has a digest and is in the cache takes no request; a tag takes one.
 func TestSecondTimeComesFromTheCache(t *testing.T) {
 	l := newLab(t)
 	image := imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=1")))
@@ -175,7 +175,7 @@ func TestForeignLayersAreRefusedWithAReason(t *testing.T) {
 	mentions(t, checkLayer(v1.Descriptor{MediaType: "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"}), "encrypted")
 }
 
-// manifests that are something else, served as they are.
+// manifests that are something else, served unchanged.
 func TestManifestsThatAreNoImage(t *testing.T) {
 	for name, tc := range map[string]struct {
 		text string
@@ -244,7 +244,7 @@ func TestTags(t *testing.T) {
 	mentions(t, err, "ns/other", "404", "check the name")
 }
 
-// TestTagsOnPages walks through the pages, and not beyond reason.
+// TestTagsOnPages follows the pages, up to a limit.
 func TestTagsOnPages(t *testing.T) {
 	for name, tc := range map[string]struct {
 		link  func(page int) string
@@ -285,7 +285,7 @@ func TestTagsOnPages(t *testing.T) {
 	}
 }
 
-// TestManifestIsWhatHEADSaid has a registry whose answers about a tag differ.
+// TestManifestIsWhatHEADSaid uses a registry whose answers about a tag differ.
 func TestManifestIsWhatHEADSaid(t *testing.T) {
 	l := newLab(t)
 	first, second := imageOf(t, amd64, plainLayer(tarOf(t, "a=1"))), imageOf(t, amd64, plainLayer(tarOf(t, "b=2")))

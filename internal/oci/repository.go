@@ -18,20 +18,20 @@ import (
 	"hookbuild/internal/web"
 )
 
-// mostManifest bounds a manifest or index, as registries do (distribution
-// specification, "Pushing Manifests").
+// mostManifest limits the size of a manifest or index, as registries do
+// (distribution specification, "Pushing Manifests").
 const mostManifest = 4 << 20
 
-// repository is one repository of a registry, with the login done.
+// repository is a repository of a registry, after login.
 type repository struct {
 	name.Repository
 	client *web.Client
-	// anonymous says that the registry knows no account.
+	// anonymous says that the registry was sent no credentials.
 	anonymous bool
 }
 
-// request asks for "manifests/ID", "blobs/DIGEST" or "tags/list". An answer
-// other than 200 and 206 is a [*transport.Error].
+// request returns a request for "manifests/ID", "blobs/DIGEST" or "tags/list".
+// An answer other than 200 and 206 becomes a [*transport.Error].
 func (r *repository) request(what string) web.Request {
 	return web.Request{
 		URL: fmt.Sprintf("%s://%s/v2/%s/%s", r.Scheme(), r.RegistryStr(), r.RepositoryStr(), what),
@@ -41,8 +41,8 @@ func (r *repository) request(what string) web.Request {
 	}
 }
 
-// closing returns err after closing what it came from; a second error would only
-// hide it.
+// closing returns err after closing the reader it came from; a second error
+// would only hide it.
 func closing(err error, c io.Closer) error {
 	if closeErr := c.Close(); err == nil {
 		return closeErr
@@ -50,8 +50,8 @@ func closing(err error, c io.Closer) error {
 	return err
 }
 
-// manifestRequest lists the manifest formats in the Accept header. Schema 1 is
-// among them so that it can be refused by its name.
+// manifestRequest lists the manifest formats in the Accept header. It includes
+// schema 1 so that the error can name it.
 func (r *repository) manifestRequest(id string) web.Request {
 	all := []types.MediaType{
 		types.OCIImageIndex, types.OCIManifestSchema1, types.DockerManifestList, types.DockerManifestSchema2,
@@ -67,8 +67,8 @@ func (r *repository) manifestRequest(id string) web.Request {
 	return request
 }
 
-// head asks for the digest behind a tag, which costs less than the manifest
-// where downloads are counted.
+// head asks for the digest behind a tag, which is cheaper than the manifest if
+// downloads are counted.
 func (r *repository) head(ctx context.Context, tag string) (v1.Hash, error) {
 	header, _, err := r.client.Head(ctx, r.manifestRequest(tag))
 	if err != nil {
@@ -79,15 +79,15 @@ func (r *repository) head(ctx context.Context, tag string) (v1.Hash, error) {
 
 func digestIn(h http.Header) (v1.Hash, error) { return v1.NewHash(h.Get("Docker-Content-Digest")) }
 
-// tagged returns the manifest behind a tag. Its digest is what HEAD says, or
-// where that says nothing what comes with it: an answer that was spoilt on the
-// way is asked for again.
+// tagged returns the manifest behind a tag. Its digest must be the one from
+// HEAD, or without that the one in its own header: an answer that was damaged
+// in transit is requested again.
 func (r *repository) tagged(ctx context.Context, tag string, head v1.Hash) ([]byte, error) {
 	return r.client.Get(ctx, r.manifestRequest(tag), func(raw []byte, header http.Header) error {
 		got, want := hashOf(raw), head
 		if want == (v1.Hash{}) {
-			want, _ = digestIn(header) // not every registry says it
-		} else if got != want { // one of the answers was spoilt, or the tag has moved
+			want, _ = digestIn(header) // some registries omit it
+		} else if got != want { // one of the answers was damaged, or the tag has moved
 			if again, err := r.head(ctx, tag); err == nil {
 				head, want = again, again
 			}
@@ -106,7 +106,7 @@ func (r *repository) tagged(ctx context.Context, tag string, head v1.Hash) ([]by
 	})
 }
 
-// pinned returns the small content with a digest.
+// pinned returns small content with a digest.
 func (r *repository) pinned(ctx context.Context, request web.Request, want v1.Hash) ([]byte, error) {
 	request.Pinned = true
 	return r.client.Get(ctx, request, func(raw []byte, _ http.Header) error {
@@ -117,14 +117,14 @@ func (r *repository) pinned(ctx context.Context, request web.Request, want v1.Ha
 	})
 }
 
-// open starts reading a blob. What is read is not verified.
+// open starts reading a blob. Its content is not verified.
 func (r *repository) open(ctx context.Context, blob v1.Descriptor) (io.ReadCloser, error) {
 	request := r.request("blobs/" + blob.Digest.String())
 	request.Pinned, request.Length = true, blob.Size
 	body, err := r.client.Open(context.WithValue(ctx, blobKey{}, true), request)
 	var size *web.SizeError
 	if errors.As(err, &size) {
-		return nil, invalid("the registry has %d bytes for %s and the manifest says %d: one of them is damaged", size.Got, blob.Digest, size.Want)
+		return nil, invalid("the registry has %d bytes for %s, but the manifest says %d: one of them is damaged", size.Got, blob.Digest, size.Want)
 	}
 	if err != nil {
 		return nil, err // not a nil *web.Body
@@ -137,7 +137,7 @@ const (
 	mostTagPage  = 16 << 20
 )
 
-// tags lists the repository's tags, page by page.
+// tags returns the repository's tags, reading page by page.
 func (r *repository) tags(ctx context.Context) ([]string, error) {
 	var all []string
 	request := r.request("tags/list?n=1000")
@@ -164,8 +164,9 @@ func (r *repository) tags(ctx context.Context) ([]string, error) {
 	return nil, fmt.Errorf("the list of tags has more than %d pages", mostTagPages)
 }
 
-// nextPage reads the address of the next page out of a Link header (RFC 8288),
-// "" where there is none. It stays at the registry, which knows our token.
+// nextPage returns the address of the next page from a Link header (RFC 8288),
+// or "" for the last one. It must be at the same registry, because the request
+// carries our token.
 func nextPage(page, link string) (string, error) {
 	target, parameters, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
 	if !ok || !strings.Contains(parameters, "next") {

@@ -15,8 +15,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// saved is one image in the manifest.json of what docker save writes. The
-// format is Docker's own; newer versions put an OCI layout beside it.
+// saved is an image in the manifest.json of docker save. The format is Docker's
+// own; newer versions add an OCI layout.
 type saved struct {
 	Config   string
 	RepoTags []string
@@ -40,7 +40,7 @@ func (c *Client) dockerArchiveImage(ctx context.Context, src, rest string, p v1.
 }
 
 // chooseSaved finds an image of an archive, by name and then by platform, and
-// gives its configuration too.
+// returns its configuration too.
 func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) {
 	all, err := readSaved(open)
 	if err != nil {
@@ -67,13 +67,13 @@ func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) 
 		offered = append(offered, is.String())
 	}
 	slices.Sort(offered)
-	return saved{}, nil, invalid("there is none for %s: it is offered for %s", p.String(), strings.Join(slices.Compact(offered), ", "))
+	return saved{}, nil, invalid("it is not available for %s, only for %s", p.String(), strings.Join(slices.Compact(offered), ", "))
 }
 
 func readSaved(open opener) ([]saved, error) {
 	raw, err := readFile(open, "manifest.json", mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Invalidf("docker save has not written it: %w", err)
+		return nil, fault.Invalidf("it is not the output of docker save: %w", err)
 	}
 	if err != nil {
 		return nil, err
@@ -85,8 +85,8 @@ func readSaved(open opener) ([]saved, error) {
 	return all, nil
 }
 
-// savedImage makes an image of a configuration and a way to its layers, of
-// which nothing is known before they are read.
+// savedImage returns an image with a configuration and a way to open its
+// layers, whose digests are not known beforehand.
 func (c *Client) savedImage(src string, raw []byte, layers int, open func(ctx context.Context, i int) (io.ReadCloser, error)) (*Image, error) {
 	config, err := parseConfig(raw, layers)
 	if err != nil {

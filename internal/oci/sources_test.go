@@ -22,7 +22,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// sample is an image with two layers, and what it comes to.
+// sample returns an image with two layers, and its files.
 func sample(t *testing.T, p v1.Platform) (v1.Image, []string) {
 	return imageOf(t, p, gzipLayer(t, tarOf(t, "d/", "d/a=1", "for-"+p.Architecture+"=")), gzipLayer(t, tarOf(t, "d/", "d/.wh.a=", "d/b=2"))),
 		[]string{"d/", "d/b=2", "for-" + p.Architecture + "="}
@@ -42,7 +42,7 @@ func (l *lab) check(src string, p v1.Platform, want []string) *Image {
 	return m
 }
 
-// run runs a program that nobody here wrote.
+// run runs an external program.
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(testneed.Tool(t, program), args...).CombinedOutput()
@@ -71,7 +71,7 @@ func TestLayoutMadeByGoContainerregistry(t *testing.T) {
 	l.check("oci:"+dir, arm64, wantARM)
 }
 
-// skopeo writes every form that an image can have outside a registry.
+// skopeo writes every form of an image outside a registry.
 func TestSourcesMadeBySkopeo(t *testing.T) {
 	l := newLab(t)
 	image, want := sample(t, amd64)
@@ -160,7 +160,7 @@ func TestChoosingAmongSeveralSavedImages(t *testing.T) {
 	}
 }
 
-// Old versions of docker save wrote a layer that two images share once, and a
+// Old versions of docker save wrote a layer that two images share once, with a
 // link to it.
 func TestSavedLayerBehindALink(t *testing.T) {
 	l := newLab(t)
@@ -193,10 +193,10 @@ func TestSourcesThatAreDamaged(t *testing.T) {
 	saved := saveTo(t, filepath.Join(t.TempDir(), "saved.tar"), map[string]v1.Image{"image:v1": image})
 	for name, tc := range map[string]struct {
 		damage func(dir string) error
-		src    string // DIR stands for the copy of the layout
+		src    string // DIR is replaced by the copy of the layout
 		words  []string
 	}{
-		"no such directory":   {nil, "oci:DIR/none", []string{"DIR/none", "no OCI image layout"}},
+		"no such directory":   {nil, "oci:DIR/none", []string{"DIR/none", "not an OCI image layout"}},
 		"no such archive":     {nil, "docker-archive:DIR/none.tar", []string{"DIR/none.tar", "no such file"}},
 		"no layout":           {func(dir string) error { return os.Remove(dir + "/index.json") }, "oci:DIR", []string{"index.json"}},
 		"no such name":        {nil, "oci:DIR:v9", []string{`"v9"`, "images without names"}},
@@ -205,7 +205,7 @@ func TestSourcesThatAreDamaged(t *testing.T) {
 		"no layer":            {func(dir string) error { return os.Remove(dir + "/" + layer) }, "oci:DIR", []string{"layer 2", "missing"}},
 		"changed layer":       {func(dir string) error { return os.WriteFile(dir+"/"+layer, []byte("x"), 0o600) }, "oci:DIR", []string{"layer 2", "shorter"}},
 		"no docker archive":   {nil, "docker-archive:DIR/index.json", []string{"index.json", "tar"}},
-		"a docker archive":    {nil, "oci-archive:" + saved, []string{"no OCI image layout"}},
+		"a docker archive":    {nil, "oci-archive:" + saved, []string{"not an OCI image layout"}},
 		"wrong architecture":  {nil, "oci:DIR", []string{"linux/amd64", "linux/arm64"}},
 		"cut docker archive":  {func(dir string) error { return copyStart(saved, dir+"/cut.tar", 700) }, "docker-archive:DIR/cut.tar", []string{"cut.tar", "unexpected EOF"}},
 		"link out of the dir": {func(dir string) error { return linkOut(dir + "/" + layer) }, "oci:DIR", []string{"layer 2"}},

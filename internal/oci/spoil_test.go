@@ -20,7 +20,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// spoilers are the ways in which a bad line or proxy spoils an answer.
+// spoilers are ways in which a bad line or proxy damages an answer.
 var spoilers = map[string]func(http.ResponseWriter, *recorded){
 	"500": func(w http.ResponseWriter, _ *recorded) { http.Error(w, "<html>oops", http.StatusInternalServerError) },
 	"503": func(w http.ResponseWriter, _ *recorded) { w.WriteHeader(http.StatusServiceUnavailable) },
@@ -62,7 +62,7 @@ var spoilers = map[string]func(http.ResponseWriter, *recorded){
 	},
 }
 
-// recorded is an answer that was not sent yet.
+// recorded is an answer that is not sent yet.
 type recorded struct {
 	*httptest.ResponseRecorder
 	head bool
@@ -82,7 +82,7 @@ func (r *recorded) send(w http.ResponseWriter, body []byte, length int) {
 	}
 }
 
-// spoiling is a proxy before a registry that spoils 30 % of all answers.
+// spoiling is a proxy in front of a registry that damages 30 % of all answers.
 func spoiling(t *testing.T, host string, seed uint64, kinds ...string) string {
 	var mu sync.Mutex
 	dice := rand.New(rand.NewPCG(seed, 1))
@@ -91,7 +91,7 @@ func spoiling(t *testing.T, host string, seed uint64, kinds ...string) string {
 		again.URL.Scheme, again.URL.Host, again.RequestURI = "http", host, ""
 		answer, err := http.DefaultTransport.RoundTrip(again)
 		if err != nil {
-			return // the client is gone
+			return // the client has gone
 		}
 		defer answer.Body.Close()
 		kept := &recorded{httptest.NewRecorder(), r.Method == http.MethodHead}
@@ -115,8 +115,8 @@ func spoiling(t *testing.T, host string, seed uint64, kinds ...string) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// TestSpoiltAnswers fetches seven images, twenty times for each way to spoil
-// answers, and wants the right bytes every time.
+// TestSpoiltAnswers fetches seven images, twenty times for each way to damage
+// answers, and requires the right content every time.
 func TestSpoiltAnswers(t *testing.T) {
 	const images, runs = 7, 20
 	l := newLab(t)
@@ -156,7 +156,7 @@ func TestSpoiltAnswers(t *testing.T) {
 	}
 }
 
-// compare reports an image whose layers are not the bytes wanted.
+// compare returns an error if the image's layers differ from the bytes wanted.
 func (l *lab) compare(src string, want []byte) error {
 	m, err := l.client.Image(context.Background(), src, amd64)
 	if err != nil {
@@ -175,13 +175,13 @@ func (l *lab) compare(src string, want []byte) error {
 		got = append(got, data...)
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("%s: other bytes", src)
+		return fmt.Errorf("%s: the bytes differ", src)
 	}
 	return nil
 }
 
-// TestRegistriesThatKeepUsWaiting asks registries that are silent, or stall in a
-// body, at every step.
+// TestRegistriesThatKeepUsWaiting uses registries that do not answer, or stall
+// in a body, at every step.
 func TestRegistriesThatKeepUsWaiting(t *testing.T) {
 	for _, at := range []string{"/v2/", "/manifests/", "/blobs/"} {
 		for name, trouble := range map[string]func(http.ResponseWriter, *http.Request){
@@ -194,7 +194,7 @@ func TestRegistriesThatKeepUsWaiting(t *testing.T) {
 			},
 		} {
 			if at == "/v2/" && name == "stalls" {
-				continue // nobody needs the body
+				continue // the body is not needed
 			}
 			t.Run(name+" at "+at, func(t *testing.T) {
 				t.Parallel()

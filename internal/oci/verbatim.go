@@ -15,8 +15,8 @@ import (
 
 // Verbatim finds the image that the registry reference src names, for copying
 // it unchanged: its manifest and its compressed layers are the registry's. The
-// layers are fetched as they are read, are checked against their digests, and
-// are not cached. An index is an error.
+// layers are fetched as they are read and checked against their digests, but
+// not cached. An index is an error.
 func (c *Client) Verbatim(ctx context.Context, src string) (v1.Image, error) {
 	s, root, err := c.find(ctx, src)
 	if err != nil {
@@ -45,7 +45,7 @@ func (v *verbatim) read(root v1.Hash) (err error) {
 		return err
 	}
 	if v.manifest.Manifests != nil {
-		return invalid("it is an index and not one image: name the image of one architecture")
+		return invalid("it is an index, not an image; name the image of one architecture")
 	}
 	if err := checkManifest(v.manifest); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (l verbatimLayer) Size() (int64, error) { return l.d.Size, nil }
 func (l verbatimLayer) MediaType() (types.MediaType, error) { return l.d.MediaType, nil }
 
 // Compressed returns the layer as the registry has it. Its Read returns an
-// error in the place of [io.EOF] where the digest or the size is another.
+// error instead of [io.EOF] if the digest or the size differs.
 func (l verbatimLayer) Compressed() (io.ReadCloser, error) {
 	blob, err := l.of.source.blob(l.of.ctx, l.d)
 	if err != nil {
@@ -127,7 +127,7 @@ func (b *verifiedBlob) Read(p []byte) (int, error) {
 }
 
 // IsMissing reports whether err says that the last registry asked does not have
-// what was asked for. Registries answer 401 and 403 for what does not exist.
+// the requested content. Registries answer 401 and 403 for what does not exist.
 func IsMissing(err error) bool {
 	for err != nil {
 		switch e := err.(type) { //nolint:errorlint // the chain is walked to its last answer

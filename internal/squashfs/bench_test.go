@@ -13,8 +13,8 @@ import (
 	"hookbuild/test/treetest"
 )
 
-// benchDir gives the directory to pack: $HOOKBUILD_BENCH_DIR, or Go's own
-// programs, libraries and sources, which are there wherever tests run.
+// benchDir returns the directory to pack: $HOOKBUILD_BENCH_DIR, or Go's own
+// programs, libraries and sources, which exist wherever tests run.
 func benchDir(b *testing.B) string {
 	b.Helper()
 	if dir := os.Getenv("HOOKBUILD_BENCH_DIR"); dir != "" {
@@ -27,8 +27,7 @@ func benchDir(b *testing.B) string {
 	return strings.TrimSpace(string(out))
 }
 
-// BenchmarkWrite packs a directory with hookbuild and with mksquashfs, side by
-// side.
+// BenchmarkWrite packs a directory with hookbuild and with mksquashfs.
 func BenchmarkWrite(b *testing.B) {
 	dir := benchDir(b)
 	tree := treetest.FromDir(b, dir)

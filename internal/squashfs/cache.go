@@ -2,13 +2,13 @@ package squashfs
 
 import "sync"
 
-// cache keeps the values that were read last. It is safe for concurrent use;
-// two that want the same value at once may both make it.
+// cache keeps the most recently read values. It is safe for concurrent use; two
+// concurrent requests for the same value may both compute it.
 type cache struct {
 	mu     sync.Mutex
 	most   int
 	values map[uint64]any
-	order  []uint64 // the oldest first
+	order  []uint64 // oldest first
 }
 
 func newCache(most int) *cache {

@@ -11,8 +11,8 @@ import (
 	"hookbuild/internal/initramfs/zstd"
 )
 
-// Compression names how the blocks of an image are compressed. A kernel reads
-// it if it was built with SQUASHFS_ZLIB, _ZSTD or _XZ.
+// Compression is the name of the compression of an image's blocks. A kernel
+// needs SQUASHFS_ZLIB, _ZSTD or _XZ to read it.
 type Compression string
 
 // The compressions that [Write] can write.
@@ -22,14 +22,14 @@ const (
 	XZ   Compression = "xz"
 )
 
-// Those that are known besides; LZ4 can be read.
+// Further known compressions; LZ4 can be read.
 const (
 	LZ4  Compression = "lz4"
 	LZMA Compression = "lzma"
 	LZO  Compression = "lzo"
 )
 
-// id is the compression's number in the superblock.
+// id returns the compression's number in the superblock.
 func (c Compression) id() uint16 {
 	for id, name := range compressions() {
 		if name == c {
@@ -43,19 +43,19 @@ func compressions() []Compression {
 	return []Compression{1: Gzip, 2: LZMA, 3: LZO, 4: XZ, 5: LZ4, 6: Zstd}
 }
 
-// The levels for [Options.Level] 0. Gzip's makes an image of programs 2 % larger
-// than zlib's 6 does, in less time; 9 takes four times as long and saves 0.3 %.
-// Zstd's makes images 3 % smaller than 6 does in twice the time, and higher
-// levels gain next to nothing.
+// The default levels. For an image of programs, gzip's produces 2 % more than
+// zlib's level 6, in less time; 9 takes four times as long and saves 0.3 %.
+// Zstd's produces 3 % less than level 6 in twice the time, and higher levels
+// gain next to nothing.
 const (
 	gzipLevel = 8
 	zstdLevel = 11
 )
 
-// Codec identifies the code that packs blocks as c. As long as it is the same,
-// equal content is packed into equal bytes, so it belongs in the key of whatever
-// is kept of them. Change it together with a compressor, its default level or
-// its version: TestCodecs records the bytes.
+// Codec identifies the code that compresses blocks as c. While it is unchanged,
+// equal content is packed into equal bytes, so it belongs in the key of
+// whatever caches them. Change it together with a compressor, its default level
+// or its version: TestCodecs records the bytes.
 func (c Compression) Codec() string {
 	switch c {
 	case Gzip:
@@ -68,14 +68,14 @@ func (c Compression) Codec() string {
 	return ""
 }
 
-// compressor packs single blocks. Each goroutine has its own.
+// compressor compresses single blocks. Each goroutine has its own.
 type compressor interface {
-	// compress appends the packed form of in to out. The result depends on in
-	// alone, not on the blocks packed before.
+	// compress appends the compressed form of in to out. The result depends
+	// only on in, not on earlier blocks.
 	compress(out, in []byte) ([]byte, error)
 }
 
-// newCompressor returns a compressor of blocks of at most blockSize bytes.
+// newCompressor returns a compressor of blocks of up to blockSize bytes.
 func newCompressor(c Compression, level, blockSize int) (compressor, error) {
 	most := map[Compression]int{Gzip: zlib.BestCompression, Zstd: 22, XZ: 0}
 	top, ok := most[c]
@@ -118,7 +118,7 @@ func (g gzipCompressor) compress(out, in []byte) ([]byte, error) {
 type zstdCompressor struct{ enc *zstd.Encoder }
 
 // newZstd returns a compressor whose frames need no more memory than a block,
-// which is all that the kernel has for them.
+// which is all the kernel provides.
 func newZstd(level, blockSize int) compressor {
 	if level == 0 {
 		level = zstdLevel
@@ -130,8 +130,8 @@ func (z zstdCompressor) compress(out, in []byte) ([]byte, error) {
 	return z.enc.Encode(out, in), nil
 }
 
-// xzCompressor writes .xz streams that the kernel's decoder reads: the check is
-// a CRC32, and the dictionary is no larger than a block.
+// xzCompressor writes .xz streams that the kernel's decoder accepts: the check
+// is a CRC32, and the dictionary is no larger than a block.
 type xzCompressor struct{ config xz.WriterConfig }
 
 func newXZ(blockSize int) compressor {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// blocks returns contents that are hard in one way or another, the same in every
+// blocks returns contents that are difficult in various ways, the same in every
 // run.
 func blocks() map[string][]byte {
 	random := rand.New(rand.NewPCG(3, 4))
@@ -20,11 +20,11 @@ func blocks() map[string][]byte {
 		}
 		return b
 	}
-	var words []byte // of a vocabulary, as in text
+	var words []byte // from a vocabulary, like text
 	for len(words) < 100<<10 {
 		words = fmt.Appendf(words, "word%d ", int(random.ExpFloat64()*200))
 	}
-	var records []byte // alike, but for some bytes
+	var records []byte // alike, except for some bytes
 	for record := noise(40); len(records) < 64<<10; records = append(records, record...) {
 		record[random.IntN(len(record))]++
 	}
@@ -37,8 +37,8 @@ func blocks() map[string][]byte {
 	}
 }
 
-// TestBlocksAreIndependent packs each block by a compressor that was used before
-// and by a new one: which goroutine packs a block must not show.
+// TestBlocksAreIndependent packs each block with a used and a new compressor:
+// the result must not depend on which goroutine packs a block.
 func TestBlocksAreIndependent(t *testing.T) {
 	for _, c := range []Compression{Gzip, Zstd, XZ} {
 		used := newTestCompressor(t, c)
@@ -53,9 +53,9 @@ func TestBlocksAreIndependent(t *testing.T) {
 	}
 }
 
-// TestCodecs compares packed bytes with those recorded for each codec. Where
-// they differ on purpose, give the codec another name in Codec and record it
-// here: what was cached under the old name is not used again.
+// TestCodecs compares packed bytes with those recorded for each codec. If they
+// differ on purpose, change the name in Codec and record it here, so that the
+// cache does not use content packed under the old name.
 func TestCodecs(t *testing.T) {
 	recorded := map[string]string{
 		"klauspost/compress 1": "2cdcf8e83d2b24cd",
@@ -83,7 +83,7 @@ func newTestCompressor(t *testing.T, c Compression) compressor {
 	return comp
 }
 
-// pack packs in behind other bytes and checks that they are still there.
+// pack appends in, packed, to other bytes and checks that those are unchanged.
 func pack(t *testing.T, comp compressor, in []byte) []byte {
 	t.Helper()
 	out, err := comp.compress([]byte("before"), in)

@@ -7,14 +7,14 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// opener gives how to open a file's content.
+// opener returns a function that opens a file's content.
 func (i *Image) opener(d *fileData, size int64) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		return io.NopCloser(&contentReader{image: i, data: d, left: size, at: d.start}), nil
 	}
 }
 
-// contentReader reads a file front to back, a block at a time.
+// contentReader reads a file front to back, one block at a time.
 type contentReader struct {
 	image  *Image
 	data   *fileData
@@ -62,7 +62,8 @@ func (c *contentReader) next() (err error) {
 	return nil
 }
 
-// dataBlock unpacks a block of at most limit bytes. One of zeros takes no room.
+// dataBlock unpacks a block of at most limit bytes. A block of zeros takes no
+// space in the image.
 func (i *Image) dataBlock(at uint64, size uint32, limit int) ([]byte, error) {
 	if size == 0 {
 		return make([]byte, limit), nil
@@ -78,7 +79,7 @@ func (i *Image) dataBlock(at uint64, size uint32, limit int) ([]byte, error) {
 	return i.unpack.decompress(packed, limit)
 }
 
-// fragmentPart gives the size bytes of a file that stand in a fragment.
+// fragmentPart returns the size bytes of a file that are in a fragment.
 func (i *Image) fragmentPart(d *fileData, size int) ([]byte, error) {
 	v, err := i.fragments.get(uint64(d.fragment), func() (any, error) { return i.fragment(d.fragment) })
 	if err != nil {
@@ -86,14 +87,14 @@ func (i *Image) fragmentPart(d *fileData, size int) ([]byte, error) {
 	}
 	b := v.([]byte)
 	if uint64(d.offset)+uint64(size) > uint64(len(b)) {
-		return nil, fmt.Errorf("fragment %d has %d bytes, %d at %d are wanted", d.fragment, len(b), size, d.offset)
+		return nil, fmt.Errorf("fragment %d has %d bytes, want %d at %d", d.fragment, len(b), size, d.offset)
 	}
 	return b[d.offset:][:size], nil
 }
 
 func (i *Image) fragment(number uint32) ([]byte, error) {
 	if number >= i.super.Fragments {
-		return nil, fmt.Errorf("there are %d", i.super.Fragments)
+		return nil, fmt.Errorf("the image has %d", i.super.Fragments)
 	}
 	var f fragment
 	if err := i.lookup(i.super.FragmentTable, number, &f); err != nil {

@@ -12,17 +12,17 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// fileData is where a file's content stands. Files of equal content share one.
+// fileData locates a file's content. Files of equal content share one.
 type fileData struct {
 	start    uint64
-	blocks   []uint32 // packed sizes; 0 for a block of zeros
+	blocks   []uint32 // packed sizes; 0 means a block of zeros
 	fragment uint32
-	offset   uint32 // in the fragment
+	offset   uint32 // within the fragment
 	sparse   uint64 // bytes in blocks of zeros
 }
 
-// newFileData makes room for the blocks of a file. One that is shorter than a
-// block has none: it becomes part of a fragment.
+// newFileData allocates the block list of a file. A file shorter than a block
+// has no blocks: it becomes part of a fragment.
 func newFileData(size int64, blockSize int) *fileData {
 	d := &fileData{fragment: noFragment}
 	if size >= int64(blockSize) {
@@ -31,32 +31,32 @@ func newFileData(size int64, blockSize int) *fileData {
 	return d
 }
 
-// fragment is a block that the contents of several short files share.
+// fragment is a block shared by the contents of several short files.
 type fragment struct {
 	Start  uint64
 	Size   uint32
 	Unused uint32
 }
 
-// block is a piece of content on its way: filled by the reader, packed by any
-// of the packers, placed by the writer in the order of filling.
+// block is a piece of content in transit: filled by the reader, compressed by
+// any of the packers, placed by the writer in the order of filling.
 type block struct {
 	content []byte
 	packed  []byte
-	size    uint32 // as the format has it
+	size    uint32 // in the format's encoding
 	ready   chan struct{}
 	place   func(start uint64, size uint32)
 }
 
-// packer moves the contents of files into the image: one goroutine reads and
+// packer copies the contents of files into the image: one goroutine reads and
 // cuts them into blocks, several compress, one writes.
 type packer struct {
 	options   Options
 	out       *output
-	free      chan *block // bounds the memory; nil is one that was not made yet
+	free      chan *block // bounds the memory; nil stands for one not yet allocated
 	toPack    chan *block
 	toWrite   chan *block
-	shared    *block // the fragment under way
+	shared    *block // the fragment being filled
 	fragments []*fragment
 }
 
@@ -116,7 +116,7 @@ func (p *packer) readFile(ctx context.Context, n *node) (err error) {
 	return atEnd(r, n.entry.Size)
 }
 
-// readBlock sends the next block of a long file on.
+// readBlock reads and sends the next block of a long file.
 func (p *packer) readBlock(ctx context.Context, r io.Reader, n *node, index int) error {
 	size := min(n.entry.Size-int64(index)*int64(p.options.BlockSize), int64(p.options.BlockSize))
 	b, err := p.take(ctx)
@@ -142,7 +142,7 @@ func (p *packer) readBlock(ctx context.Context, r io.Reader, n *node, index int)
 	return p.send(ctx, b)
 }
 
-// readFragment appends a short file to the fragment under way.
+// readFragment appends a short file to the fragment being filled.
 func (p *packer) readFragment(ctx context.Context, r io.Reader, n *node) error {
 	size := int(n.entry.Size)
 	if size == 0 {
@@ -181,7 +181,7 @@ func (p *packer) endFragment(ctx context.Context) error {
 	return p.send(ctx, b)
 }
 
-// take gives an empty block.
+// take returns an empty block.
 func (p *packer) take(ctx context.Context) (*block, error) {
 	select {
 	case b := <-p.free:
@@ -204,7 +204,7 @@ func (p *packer) send(ctx context.Context, b *block) error {
 }
 
 func (p *packer) compressAll(ctx context.Context) error {
-	var comp compressor // made for the first block: most layers are small
+	var comp compressor // created for the first block: most layers are small
 	for b := range p.toPack {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -271,7 +271,7 @@ func readFull(r io.Reader, b []byte) error {
 	return nil
 }
 
-// atEnd checks that a file is no longer than it said.
+// atEnd checks that a file is not longer than stated.
 func atEnd(r io.Reader, size int64) error {
 	switch n, err := io.ReadFull(r, make([]byte, 1)); {
 	case n > 0:
@@ -283,7 +283,7 @@ func atEnd(r io.Reader, size int64) error {
 }
 
 // isZero reports whether all of b is 0: its first byte is, and the rest equals
-// itself shifted by one.
+// b shifted by one.
 func isZero(b []byte) bool {
 	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
 }

@@ -15,7 +15,7 @@ import (
 
 // decompressor unpacks single blocks. It is safe for concurrent use.
 type decompressor interface {
-	// decompress gives what in unpacks to, which is at most limit bytes.
+	// decompress returns the unpacked content of in, at most limit bytes.
 	decompress(in []byte, limit int) ([]byte, error)
 }
 
@@ -37,11 +37,11 @@ func newDecompressor(id uint16) (decompressor, error) {
 	case LZ4:
 		return lz4Decompressor{}, nil
 	default:
-		return nil, fmt.Errorf("its compression %s is not supported: make it again with gzip, zstd or xz", c)
+		return nil, fmt.Errorf("its compression %s is not supported; make it again with gzip, zstd or xz", c)
 	}
 }
 
-// gzipDecompressor keeps readers to use again: each holds 40 KiB.
+// gzipDecompressor reuses readers, which hold 40 KiB each.
 type gzipDecompressor struct{ readers sync.Pool }
 
 func (g *gzipDecompressor) decompress(in []byte, limit int) ([]byte, error) {
@@ -81,8 +81,8 @@ func (z zstdDecompressor) decompress(in []byte, limit int) ([]byte, error) {
 	return out, err
 }
 
-// xzDecompressor keeps readers to use again: each holds a dictionary. A stream
-// with a dictionary larger than a block is an error.
+// xzDecompressor reuses readers, which hold a dictionary each. A stream with a
+// dictionary larger than a block is an error.
 type xzDecompressor struct{ readers sync.Pool }
 
 func (x *xzDecompressor) decompress(in []byte, limit int) ([]byte, error) {

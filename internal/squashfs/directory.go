@@ -2,7 +2,7 @@ package squashfs
 
 import "encoding/binary"
 
-// child is what a directory's listing says of one file in it.
+// child is an entry of a directory's listing.
 type child struct {
 	name   string
 	ref    inodeRef
@@ -10,7 +10,7 @@ type child struct {
 	kind   uint16 // a basic type
 }
 
-// listing is where a directory's entries stand in the directory table.
+// listing locates a directory's entries in the directory table.
 type listing struct {
 	block  uint64
 	offset int
@@ -25,7 +25,7 @@ type indexEntry struct {
 	name  string // the run's first name
 }
 
-// run is a piece of a listing: entries whose inodes stand in one metadata block.
+// run is a part of a listing whose entries' inodes are in one metadata block.
 type run []child
 
 const (
@@ -34,11 +34,12 @@ const (
 	childHeader   = 8
 )
 
-// writeListing adds a directory's children, which are sorted by name.
+// writeListing writes the listing of a directory's children, which are sorted
+// by name.
 func writeListing(m *metadataWriter, children []child) (listing, error) {
 	var l listing
 	l.block, l.offset = m.position()
-	indexed := 0 // the listing's metadata block that the index knows last
+	indexed := 0 // the last metadata block of the listing that is in the index
 	for _, r := range splitRuns(children, l.offset) {
 		block, _ := m.position()
 		if at := (l.offset + l.size) / metadataSize; at > indexed {
@@ -54,13 +55,13 @@ func writeListing(m *metadataWriter, children []child) (listing, error) {
 	return l, nil
 }
 
-// splitRuns cuts the children into runs for a listing that begins at offset of a
-// metadata block. A run ends, too, where it reaches the next metadata block, so
-// that the index can name it.
+// splitRuns cuts the children into runs for a listing that begins at offset of
+// a metadata block. A run also ends where it reaches the next metadata block,
+// so that the index can refer to that.
 func splitRuns(children []child, offset int) []run {
 	var runs []run
 	var current run
-	begun, at := 0, offset // where the run and the next child stand
+	begun, at := 0, offset // positions of the run and of the next child
 	for _, c := range children {
 		if len(current) == 0 || !current.takes(c) || at/metadataSize > begun/metadataSize {
 			if len(current) > 0 {
@@ -78,8 +79,8 @@ func splitRuns(children []child, offset int) []run {
 	return runs
 }
 
-// takes reports whether c can stand in the run: its inode is in the same block,
-// and its number less than 2^15 away from the first one's.
+// takes reports whether c fits into the run: its inode is in the same block,
+// and its number differs by less than 2^15 from that of the first.
 func (r run) takes(c child) bool {
 	away := int64(c.number) - int64(r[0].number)
 	return len(r) < mostInRun && c.ref.block() == r[0].ref.block() && int64(int16(away)) == away

@@ -10,15 +10,15 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// content identifies what a file holds.
+// content identifies the content of a file.
 type content struct {
 	size int64
 	sum  [sha256.Size]byte
 }
 
-// share gives every regular file its data and returns those whose content has
-// to be stored: one of each content. Only files of a size that occurs twice are
-// read for that.
+// share assigns data to every regular file and returns those whose content must
+// be stored: one for each distinct content. It reads only files whose size
+// occurs twice.
 func (p *plan) share(ctx context.Context, o Options) ([]*node, error) {
 	sums, err := p.sums(ctx, o)
 	if err != nil {
@@ -44,7 +44,7 @@ func (p *plan) share(ctx context.Context, o Options) ([]*node, error) {
 	return stored, nil
 }
 
-// sums reads the files that are not alone with their size.
+// sums hashes the files that share their size with another.
 func (p *plan) sums(ctx context.Context, o Options) (map[*node][sha256.Size]byte, error) {
 	twins := p.ofOneSize()
 	if o.Distinct {
@@ -61,7 +61,7 @@ func (p *plan) sums(ctx context.Context, o Options) (map[*node][sha256.Size]byte
 	return sums, nil
 }
 
-// ofOneSize lists the files that another one is as long as.
+// ofOneSize returns the files that share their size with another.
 func (p *plan) ofOneSize() []*node {
 	count := map[int64]int{}
 	for _, n := range p.inodes {
@@ -78,8 +78,8 @@ func (p *plan) ofOneSize() []*node {
 	return twins
 }
 
-// Sums gives the SHA-256 of what each of n files holds, reading as many at once as
-// jobs says.
+// Sums returns the SHA-256 of the content of each of n files, reading up to
+// jobs files at once.
 func Sums(ctx context.Context, n int, file func(int) initramfs.Entry, jobs int) ([][sha256.Size]byte, error) {
 	found := make([][sha256.Size]byte, n)
 	g, ctx := errgroup.WithContext(ctx)

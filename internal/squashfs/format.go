@@ -1,15 +1,15 @@
 // Package squashfs writes and reads squashfs 4.0 images, the read-only file
-// system that a Linux kernel mounts straight out of a compressed file.
+// system that a Linux kernel mounts directly from a compressed file.
 //
-// [Write] makes an image of an [initramfs.Tree] without root and without
-// mksquashfs; [Open] reads one, whoever wrote it, back as a Tree. Both stream:
-// memory does not grow with the size of files, only with their number. Equal
-// trees give equal images, whatever the number of goroutines.
+// [Write] writes an image of an [initramfs.Tree] without root and without
+// mksquashfs; [Open] reads any image back as a Tree. Both stream: memory does
+// not grow with the size of files, only with their number. Equal trees yield
+// equal images, whatever the number of goroutines.
 //
-// The format is described at https://dr-emann.github.io/squashfs/; where that is
-// silent, fs/squashfs in the kernel's sources decides. Left out on purpose:
-// versions before 4.0, lzo and lzma (v1) compression, and the packing of files'
-// last blocks into fragments unless the file is shorter than a block.
+// The format is described at https://dr-emann.github.io/squashfs/; where that
+// is silent, fs/squashfs in the kernel's sources decides. Deliberately left
+// out: versions before 4.0, lzo and lzma (v1) compression, and the packing of
+// files' last blocks into fragments unless the file is shorter than a block.
 package squashfs
 
 import (
@@ -29,12 +29,12 @@ const (
 	noFragment     = 1<<32 - 1
 	noXattr        = 1<<32 - 1
 	noTable        = 1<<64 - 1
-	dataRaw        = 1 << 24 // in a data block's size: not compressed
-	metadataRaw    = 1 << 15 // in a metadata block's size: not compressed
+	dataRaw        = 1 << 24 // in a data block's size: uncompressed
+	metadataRaw    = 1 << 15 // in a metadata block's size: uncompressed
 	mostIDs        = 1<<16 - 1
 	mostName       = 256
 	mostTarget     = 4095    // of a symlink: PATH_MAX without the NUL
-	mostSize       = 1 << 40 // of a file: ours, to bound the list of its blocks
+	mostSize       = 1 << 40 // of a file: our limit, to bound the list of its blocks
 	minBlock       = 4 << 10
 	maxBlock       = 1 << 20
 )
@@ -58,7 +58,7 @@ const (
 	extended = 7
 )
 
-// superblock is the image's first bytes, in their order.
+// superblock is the beginning of an image, in the format's order.
 type superblock struct {
 	Magic       uint32
 	Inodes      uint32
@@ -97,7 +97,7 @@ func readSuperblock(r io.ReaderAt, size int64) (*superblock, error) {
 func (s *superblock) check(size int64) error {
 	switch {
 	case s.Magic != magic:
-		return errors.New("this is no squashfs")
+		return errors.New("this is not a squashfs")
 	case s.Major != 4 || s.Minor != 0:
 		return fmt.Errorf("squashfs version %d.%d is not supported, only 4.0", s.Major, s.Minor)
 	case checkBlockSize(int(s.BlockSize)) != nil || bits.TrailingZeros32(s.BlockSize) != int(s.BlockLog):
@@ -117,8 +117,8 @@ func checkBlockSize(n int) error {
 	return nil
 }
 
-// inodeRef is where an inode is: the metadata block's offset in the inode table
-// and the offset in what that block unpacks to.
+// inodeRef locates an inode: the metadata block's offset in the inode table and
+// the offset in that block's unpacked content.
 type inodeRef uint64
 
 func newRef(block uint64, offset int) inodeRef { return inodeRef(block<<16 | uint64(offset)) }
@@ -126,7 +126,8 @@ func newRef(block uint64, offset int) inodeRef { return inodeRef(block<<16 | uin
 func (r inodeRef) block() uint64 { return uint64(r) >> 16 }
 func (r inodeRef) offset() int   { return int(r & 0xffff) }
 
-// A device's numbers as the kernel's new_encode_dev packs them: 12 bits and 20.
+// packDevice packs a device's numbers as the kernel's new_encode_dev does: 12
+// bits and 20.
 func packDevice(major, minor uint32) uint32 {
 	return minor&0xff | major<<8 | minor&^0xff<<12
 }

@@ -16,7 +16,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// bare is an image whose metadata is not compressed, of d/a, d/b, e/ and s.
+// bare returns an image with uncompressed metadata, of d/a, d/b, e/ and s.
 func bare(t *testing.T) []byte {
 	t.Helper()
 	tree := &initramfs.Tree{}
@@ -28,7 +28,8 @@ func bare(t *testing.T) []byte {
 	return unpacked(t, made(t, tree, Options{}))
 }
 
-// entryOf gives where in the image the directory entry of that name stands.
+// entryOf returns the position in the image of the directory entry of that
+// name.
 func entryOf(t *testing.T, image []byte, name string) int {
 	t.Helper()
 	at := bytes.LastIndex(image, []byte(name))
@@ -38,7 +39,7 @@ func entryOf(t *testing.T, image []byte, name string) int {
 	return at - childHeader
 }
 
-// inodeAt gives where in the image the inode stands that name's entry points to.
+// inodeAt returns the position in the image of the inode of that name's entry.
 func inodeAt(t *testing.T, image []byte, name string) int {
 	t.Helper()
 	var s superblock
@@ -48,9 +49,9 @@ func inodeAt(t *testing.T, image []byte, name string) int {
 	return int(s.InodeTable) + 2 + int(binary.LittleEndian.Uint16(image[entryOf(t, image, name):]))
 }
 
-// TestHostile changes what metadata says.
+// TestHostile changes metadata.
 func TestHostile(t *testing.T) {
-	const afterHeader = 16 // in an inode
+	const afterHeader = 16 // within an inode
 	put16 := func(image []byte, at int, v uint16) { binary.LittleEndian.PutUint16(image[at:], v) }
 	put32 := func(image []byte, at int, v uint32) { binary.LittleEndian.PutUint32(image[at:], v) }
 	tests := []struct {
@@ -59,14 +60,14 @@ func TestHostile(t *testing.T) {
 		want   string
 	}{
 		{"a directory in itself", func(i []byte) { put16(i, entryOf(t, i, "eee"), binary.LittleEndian.Uint16(i[32:])) }, `directory "eee" occurs twice`},
-		{"other type", func(i []byte) { put16(i, entryOf(t, i, "sss")+4, typeFile) }, `"sss" is listed as another type than its inode's`},
-		{"slash", func(i []byte) { i[entryOf(t, i, "sss")+childHeader] = '/' }, `"/ss" is no file's name: unsafe path`},
-		{"dots", func(i []byte) { e := entryOf(t, i, "sss"); put16(i, e+6, 1); copy(i[e+childHeader:], "..") }, `".." is no file's name`},
-		{"order", func(i []byte) { i[entryOf(t, i, "sss")+childHeader] = 'c' }, `"css" comes behind "eee"`},
+		{"other type", func(i []byte) { put16(i, entryOf(t, i, "sss")+4, typeFile) }, `"sss" is listed with another type than its inode's`},
+		{"slash", func(i []byte) { i[entryOf(t, i, "sss")+childHeader] = '/' }, `"/ss" is not a file name: unsafe path`},
+		{"dots", func(i []byte) { e := entryOf(t, i, "sss"); put16(i, e+6, 1); copy(i[e+childHeader:], "..") }, `".." is not a file name`},
+		{"order", func(i []byte) { i[entryOf(t, i, "sss")+childHeader] = 'c' }, `"css" follows "eee"`},
 		{"long name", func(i []byte) { put16(i, entryOf(t, i, "sss")+6, 256) }, "an entry has a name of 257 bytes"},
-		{"long run", func(i []byte) { put32(i, entryOf(t, i, "aaa")-runHeaderSize, 300) }, "301 entries stand in one run"},
+		{"long run", func(i []byte) { put32(i, entryOf(t, i, "aaa")-runHeaderSize, 300) }, "a run has 301 entries"},
 		{"far inode", func(i []byte) { put32(i, entryOf(t, i, "aaa")-8, 1<<30) }, "are outside its"},
-		{"no inode", func(i []byte) { put16(i, entryOf(t, i, "aaa"), 8000) }, "offset 8000 is behind the metadata block"},
+		{"no inode", func(i []byte) { put16(i, entryOf(t, i, "aaa"), 8000) }, "offset 8000 is beyond the metadata block"},
 		{"unknown type", func(i []byte) { put16(i, inodeAt(t, i, "aaa"), 99) }, "its type 92 is unknown"},
 		{"owner", func(i []byte) { put16(i, inodeAt(t, i, "aaa")+4, 7) }, "its owner's number 7 is not below 1"},
 		{"endless target", func(i []byte) { put32(i, inodeAt(t, i, "sss")+afterHeader+4, 1<<20) }, "its target has 1048576 bytes"},
@@ -76,8 +77,8 @@ func TestHostile(t *testing.T) {
 			put32(i, at+afterHeader+12, 1<<20)
 		}, "bytes are too many"},
 		{"attributes", func(i []byte) { put32(i, inodeAt(t, i, "eee")+afterHeader+20, 5) }, "its set of attributes 5 is not below 1"},
-		{"fragment", func(i []byte) { put32(i, inodeAt(t, i, "bbb")+afterHeader+4, 5) }, "reading fragment 5: there are 1"},
-		{"place in a fragment", func(i []byte) { put32(i, inodeAt(t, i, "bbb")+afterHeader+8, 1) }, "fragment 0 has 5 bytes, 5 at 1 are wanted"},
+		{"fragment", func(i []byte) { put32(i, inodeAt(t, i, "bbb")+afterHeader+4, 5) }, "reading fragment 5: the image has 1"},
+		{"place in a fragment", func(i []byte) { put32(i, inodeAt(t, i, "bbb")+afterHeader+8, 1) }, "fragment 0 has 5 bytes, want 5 at 1"},
 		{"packed size", func(i []byte) { put32(i, inodeAt(t, i, "aaa")+afterHeader+16, 1<<20) }, "its packed size is 1048576"},
 		{"block outside", func(i []byte) { put32(i, inodeAt(t, i, "aaa")+afterHeader, 1<<30) }, "bytes at 1073741824 are outside its "},
 	}
@@ -107,7 +108,7 @@ func TestImageTellsOfItself(t *testing.T) {
 	}
 }
 
-// brokenDisk fails from some read on.
+// brokenDisk fails after a number of reads.
 type brokenDisk struct {
 	image []byte
 	left  int
@@ -122,7 +123,8 @@ func (d *brokenDisk) ReadAt(p []byte, at int64) (int, error) {
 	return bytes.NewReader(d.image).ReadAt(p, at)
 }
 
-// TestBlamesTheDisk checks that an image that cannot be read is no invalid one.
+// TestBlamesTheDisk checks that an image that cannot be read is not reported as
+// invalid.
 func TestBlamesTheDisk(t *testing.T) {
 	raw := bare(t)
 	for reads := range 8 {
@@ -137,7 +139,7 @@ func TestBlamesTheDisk(t *testing.T) {
 }
 
 // TestDecompressorsStop has every compression unpack more than a block holds,
-// and what is none of its streams.
+// and input that is not a stream.
 func TestDecompressorsStop(t *testing.T) {
 	for id, c := range compressions() {
 		dec, err := newDecompressor(uint16(id))
@@ -162,7 +164,7 @@ func TestDecompressorsStop(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", c, len(out), err)
 		}
 		if _, err := dec.decompress(packed[:len(packed)/2], 70000); err == nil {
-			t.Errorf("%s: half a stream is no error", c)
+			t.Errorf("%s: half a stream is not an error", c)
 		}
 	}
 }
@@ -189,7 +191,7 @@ func TestXZDictionary(t *testing.T) {
 	if _, err := x.decompress(stream(2*maxBlock), 100); !errors.Is(err, kernels.ErrMemlimit) {
 		t.Errorf("a dictionary of two blocks: %v", err)
 	}
-	// The reader that failed is not used again.
+	// The reader that failed is not reused.
 	if out, err := x.decompress(stream(4096), 100); err != nil || string(out) != "content" {
 		t.Errorf("got %q, %v", out, err)
 	}

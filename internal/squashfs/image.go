@@ -9,7 +9,7 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Image is a squashfs that is read. It is safe for concurrent use.
+// Image is a squashfs open for reading. It is safe for concurrent use.
 type Image struct {
 	r         io.ReaderAt
 	super     *superblock
@@ -18,15 +18,15 @@ type Image struct {
 	fragments *cache // by number
 }
 
-// How many unpacked blocks an image keeps: metadata blocks of 8 KiB, and
-// fragments of up to 1 MiB.
+// The number of unpacked blocks that an image caches: metadata blocks of 8 KiB,
+// and fragments of up to 1 MiB.
 const (
 	cachedMetadata  = 512
 	cachedFragments = 8
 )
 
-// Open reads the superblock of an image of size bytes. R must stay open as
-// long as the image, its trees and their contents are used.
+// Open reads the superblock of an image of size bytes. R must stay open as long
+// as the image, its trees and their contents are used.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
 	s, err := readSuperblock(r, size)
 	if err == nil {
@@ -38,13 +38,13 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 	return nil, fault.Invalidf("opening a squashfs: %w", err)
 }
 
-// Compression is how the image's blocks are compressed.
+// Compression returns the compression of the image's blocks.
 func (i *Image) Compression() Compression { return compressions()[i.super.Compression] }
 
-// BlockSize is how much content was compressed at a time, in bytes.
+// BlockSize returns the size of the image's blocks, uncompressed, in bytes.
 func (i *Image) BlockSize() int { return int(i.super.BlockSize) }
 
-// Size is the image's length in bytes, without the padding behind it.
+// Size returns the image's length in bytes, without the padding at its end.
 func (i *Image) Size() int64 { return int64(i.super.Size) }
 
 // readAt reads n bytes of the image.
@@ -54,13 +54,13 @@ func (i *Image) readAt(at uint64, n int) ([]byte, error) {
 	}
 	b := make([]byte, n)
 	if got, err := i.r.ReadAt(b, int64(at)); got < n {
-		// The image is not at fault; this mark counts before others.
+		// The image is not at fault; this mark overrides others.
 		return nil, fault.Mark(err, fault.Failed)
 	}
 	return b, nil
 }
 
-// metadataBlock is an unpacked metadata block, and where the next one begins.
+// metadataBlock is an unpacked metadata block and the position of the next one.
 type metadataBlock struct {
 	content []byte
 	next    uint64
@@ -98,11 +98,11 @@ func (i *Image) readMetadata(at uint64) (metadataBlock, error) {
 // cursor reads metadata front to back.
 type cursor struct {
 	image  *Image
-	block  uint64 // in the image
-	offset int    // in what it unpacks to
+	block  uint64 // position in the image
+	offset int    // position in the unpacked block
 }
 
-// at is the cursor for a reference into the table that begins at table.
+// at returns the cursor for a reference into the table that begins at table.
 func (i *Image) at(table uint64, ref inodeRef) *cursor {
 	return &cursor{i, table + ref.block(), ref.offset()}
 }
@@ -118,14 +118,14 @@ func (c *cursor) Read(p []byte) (int, error) {
 		return c.Read(p)
 	}
 	if c.offset >= len(b.content) {
-		return 0, fmt.Errorf("offset %d is behind the metadata block at %d", c.offset, c.block)
+		return 0, fmt.Errorf("offset %d is beyond the metadata block at %d", c.offset, c.block)
 	}
 	n := copy(p, b.content[c.offset:])
 	c.offset += n
 	return n, nil
 }
 
-// bytes reads n bytes, which the caller has bounded.
+// bytes reads n bytes. The caller limits n.
 func (c *cursor) bytes(n int) ([]byte, error) {
 	b := make([]byte, n)
 	_, err := io.ReadFull(c, b)
@@ -142,8 +142,8 @@ func decode(raw []byte, v any) error {
 	return err
 }
 
-// lookup reads entry number n of a table that [table] wrote into v. Entries are
-// of a size that divides a metadata block's.
+// lookup reads entry number n of a table written by [table] into v. The size of
+// an entry divides that of a metadata block.
 func (i *Image) lookup(index uint64, n uint32, v any) error {
 	if index == noTable {
 		return errors.New("the image has no such table")

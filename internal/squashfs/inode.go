@@ -10,13 +10,13 @@ import (
 // inodeHeader begins every inode.
 type inodeHeader struct {
 	Kind, Mode uint16
-	UID, GID   uint16 // numbers in the id table
+	UID, GID   uint16 // indexes into the id table
 	ModTime    uint32
 	Number     uint32
 }
 
-// The inodes as they stand in the inode table, without their header and what
-// follows of variable length.
+// The inodes as they are in the inode table, without their header and
+// variable-length data.
 type (
 	basicDir struct {
 		Block, Links uint32
@@ -46,7 +46,7 @@ type (
 	}
 )
 
-// basicType is the inode type of a kind of entry, 0 for what has none.
+// basicType returns the inode type of a kind of entry, or 0 if it has none.
 func basicType(t initramfs.Type) uint16 {
 	types := [...]uint16{
 		initramfs.Regular: typeFile, initramfs.Dir: typeDir, initramfs.Symlink: typeSymlink, initramfs.CharDevice: typeCharDevice,
@@ -58,7 +58,7 @@ func basicType(t initramfs.Type) uint16 {
 	return types[t]
 }
 
-// inodeOf gives the inode's values for [metadataWriter.append], in order.
+// inodeOf returns the inode's values for [metadataWriter.append], in order.
 func inodeOf(n *node, xattr uint32) []any {
 	h := inodeHeader{basicType(n.entry.Type), uint16(n.entry.Mode), n.uid, n.gid, n.modTime, n.number}
 	if n.needsExtended(xattr) {
@@ -83,7 +83,7 @@ func inodeOf(n *node, xattr uint32) []any {
 	return values
 }
 
-// needsExtended reports whether a basic inode cannot say all of the file.
+// needsExtended reports whether a basic inode cannot represent the file.
 func (n *node) needsExtended(xattr uint32) bool {
 	if xattr != noXattr {
 		return true
@@ -98,8 +98,8 @@ func (n *node) needsExtended(xattr uint32) bool {
 	return false
 }
 
-// dirSizeBias is what the format adds to the size of a directory's listing, for
-// the entries "." and ".." that it does not have.
+// dirSizeBias is what the format adds to the size of a directory's listing for
+// "." and "..", which are not in it.
 const dirSizeBias = 3
 
 func (n *node) dirInode(xattr uint32) []any {
@@ -122,7 +122,7 @@ func (n *node) fileInode(h inodeHeader, xattr uint32) []any {
 	return []any{extendedFile{d.start, uint64(n.entry.Size), d.sparse, n.links, d.fragment, d.offset, xattr}, d.blocks}
 }
 
-// check finds what an image cannot hold.
+// check rejects what an image cannot hold.
 func (n *node) check() error {
 	const mostMajor, mostMinor = 1<<12 - 1, 1<<20 - 1
 	e := n.entry
@@ -130,9 +130,9 @@ func (n *node) check() error {
 	case basicType(e.Type) == 0:
 		return fmt.Errorf("squashfs cannot hold a %s", e.Type)
 	case e.Mode&^0o7777 != 0:
-		return fmt.Errorf("its mode %#o is more than permission bits", e.Mode)
+		return fmt.Errorf("its mode %#o has more than permission bits", e.Mode)
 	case e.Type == initramfs.Symlink && (e.Target == "" || len(e.Target) > mostTarget):
-		return fmt.Errorf("its target has %d bytes, the kernel takes 1 to %d", len(e.Target), mostTarget)
+		return fmt.Errorf("its target has %d bytes; the kernel accepts 1 to %d", len(e.Target), mostTarget)
 	case e.Major > mostMajor || e.Minor > mostMinor:
 		return fmt.Errorf("its device number %d:%d is beyond %d:%d", e.Major, e.Minor, mostMajor, mostMinor)
 	case e.Type == initramfs.Regular && (e.Size < 0 || e.Size > mostSize):

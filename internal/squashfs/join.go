@@ -11,7 +11,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Packed is the content of a file as it stands in an image, cut into blocks and
+// Packed is the content of a file as it is in an image, cut into blocks and
 // compressed.
 type Packed struct {
 	image *Image
@@ -19,29 +19,29 @@ type Packed struct {
 	size  int64
 }
 
-// Packed gives the contents of all regular files by path; those with several
-// names by the first.
+// Packed returns the contents of all regular files by path, or by the first
+// path of a file with several.
 func (i *Image) Packed(ctx context.Context, origin string) (map[string]Packed, error) {
 	t := newTreeReader(ctx, i, origin)
 	t.packed = map[string]Packed{}
 	return t.packed, t.readAll()
 }
 
-// Joined is an image whose contents stand in other images.
+// Joined is an image whose contents are in other images.
 type Joined struct {
 	head, tail []byte
-	contents   []io.ReaderAt // between them
+	contents   []io.ReaderAt // between superblock and inodes of the others
 	sizes      []int64
 }
 
-// Join makes an image of t without packing a file anew: contents says for each
-// regular file that is not empty where its content is taken from. That must be
-// images that [Write] made with the same compression and block size, which must
+// Join returns an image of t without compressing files again: contents maps
+// each non-empty regular file to its content in another image. That image must
+// have been made by [Write] with the same compression and block size, and must
 // stay open as long as the result is read. Everything else comes from the tree,
 // as with Write.
 //
-// All contents of an image that one is taken from become part of the result,
-// which depends on nothing but the tree and these images.
+// The result includes all contents of each image that is used, and depends only
+// on the tree and these images.
 func Join(t *initramfs.Tree, contents map[string]Packed, o Options) (*Joined, error) {
 	o, err := o.fill()
 	if err != nil {
@@ -68,7 +68,7 @@ func Join(t *initramfs.Tree, contents map[string]Packed, o Options) (*Joined, er
 	return &j.joined, err
 }
 
-// Size is the image's length in bytes, padded to 4 KiB.
+// Size returns the image's length in bytes, padded to 4 KiB.
 func (j *Joined) Size() int64 {
 	size := int64(len(j.head) + len(j.tail))
 	for _, s := range j.sizes {
@@ -86,16 +86,16 @@ func (j *Joined) Open() (io.ReadCloser, error) {
 	return io.NopCloser(io.MultiReader(append(parts, bytes.NewReader(j.tail))...)), nil
 }
 
-// joiner lines up the contents of images.
+// joiner concatenates the contents of images.
 type joiner struct {
 	options   Options
 	joined    Joined
-	end       uint64 // of the contents so far
+	end       uint64 // end of the contents so far
 	moved     map[*Image]move
 	fragments []*fragment
 }
 
-// move tells where an image's contents went.
+// move tells where an image's contents were placed.
 type move struct {
 	by       uint64 // added to offsets
 	fragment uint32 // added to the numbers of fragments
@@ -112,7 +112,7 @@ func (j *joiner) placeAll(p *plan, contents map[string]Packed) error {
 		}
 		c, ok := contents[n.entry.Path]
 		if !ok || c.size != n.entry.Size {
-			return describe(n.entry, fmt.Errorf("no content of its %d bytes is packed", n.entry.Size))
+			return describe(n.entry, fmt.Errorf("there is no packed content of its %d bytes", n.entry.Size))
 		}
 		var err error
 		if n.data, err = j.place(c); err != nil {
@@ -122,7 +122,7 @@ func (j *joiner) placeAll(p *plan, contents map[string]Packed) error {
 	return nil
 }
 
-// place gives the content's place in the result.
+// place returns the content's location in the result.
 func (j *joiner) place(c Packed) (*fileData, error) {
 	m, ok := j.moved[c.image]
 	if !ok {
@@ -142,14 +142,14 @@ func (j *joiner) place(c Packed) (*fileData, error) {
 	return &d, nil
 }
 
-// take appends an image's contents, which stand between its superblock and its
+// take appends an image's contents, which are between its superblock and its
 // inodes.
 func (j *joiner) take(i *Image) (move, error) {
 	switch {
 	case i.Compression() != j.options.Compression || i.BlockSize() != j.options.BlockSize:
 		return move{}, fmt.Errorf("its content is packed with %s in blocks of %d bytes", i.Compression(), i.BlockSize())
 	case i.super.InodeTable < superblockSize:
-		return move{}, errors.New("the image that has its content begins with inodes")
+		return move{}, errors.New("the image with its content begins with inodes")
 	}
 	m := move{by: j.end - superblockSize, fragment: uint32(len(j.fragments))}
 	for number := range i.super.Fragments {

@@ -11,8 +11,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// pieces divides the contents of a tree's files among so many images, and says
-// where each is.
+// pieces distributes the contents of a tree's files among count images, and
+// returns where each is.
 func pieces(t testing.TB, tree *initramfs.Tree, count int, o Options) map[string]Packed {
 	t.Helper()
 	parts := make([]*initramfs.Tree, count)
@@ -44,7 +44,7 @@ func pieces(t testing.TB, tree *initramfs.Tree, count int, o Options) map[string
 	return contents
 }
 
-// joined is an image of the tree whose contents come from others.
+// joined returns an image of the tree whose contents are in others.
 func joined(t testing.TB, tree *initramfs.Tree, count int, o Options) []byte {
 	t.Helper()
 	j, err := Join(tree, pieces(t, tree, count, o), o)
@@ -70,18 +70,17 @@ func whole(t testing.TB, j *Joined) []byte {
 	return image
 }
 
-// What all files of an image hold, taken from one other image, makes no
-// difference.
+// Joining the contents of a single other image yields the same image as Write.
 func TestJoinOfOneIsWrite(t *testing.T) {
 	tree := wide(t, 500)
 	add(t, tree, file("long", 1<<20, "noise"), file("zeros", 1<<20, "zero"), file("empty", 0, "zero"))
 	o := Options{Distinct: true}
 	if !bytes.Equal(made(t, tree, o), joined(t, tree, 1, o)) {
-		t.Error("joining one piece gives another image than writing it")
+		t.Error("joining one piece differs from writing it")
 	}
 }
 
-// A content that several files have is in the image once.
+// The image contains a content only once, even if several files share it.
 func TestJoinSharesContents(t *testing.T) {
 	one, three := &initramfs.Tree{}, &initramfs.Tree{}
 	add(t, one, file("a", 1<<20, "noise"))
@@ -107,8 +106,8 @@ func TestJoinRefuses(t *testing.T) {
 		contents map[string]Packed
 		want     string
 	}{
-		"a file without content": {map[string]Packed{}, "no content of its 100 bytes is packed"},
-		"another size":           {pieces(t, longer, 1, Options{}), "no content of its 100 bytes is packed"},
+		"a file without content": {map[string]Packed{}, "no packed content of its 100 bytes"},
+		"another size":           {pieces(t, longer, 1, Options{}), "no packed content of its 100 bytes"},
 		"another compression":    {pieces(t, tree, 1, Options{Compression: Zstd}), "packed with zstd in blocks of 131072"},
 		"another block size":     {pieces(t, tree, 1, Options{BlockSize: 4 << 10}), "packed with gzip in blocks of 4096"},
 	} {

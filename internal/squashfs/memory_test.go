@@ -9,12 +9,12 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// nowhere takes an image and keeps nothing.
+// nowhere discards an image.
 type nowhere struct{}
 
 func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 
-// watched is content that notes how large the heap becomes while it is read.
+// watched is content that records the largest heap seen while it is read.
 type watched struct {
 	io.Reader
 	read int64

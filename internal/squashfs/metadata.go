@@ -5,17 +5,17 @@ import (
 	"encoding/binary"
 )
 
-// metadataWriter makes a sequence of metadata blocks: each 8 KiB of what is
-// written become one, behind two bytes that hold its packed size.
+// metadataWriter writes a sequence of metadata blocks: each 8 KiB of content
+// become one, after two bytes with its packed size.
 type metadataWriter struct {
 	comp   compressor
-	filled []byte // the block under way
+	filled []byte // the unfinished block
 	packed []byte // the finished ones
 	starts []uint64
 }
 
-// position is where the next byte goes: the block's offset among the packed
-// ones, and the offset in the block.
+// position returns the position of the next byte: the block's offset among the
+// packed ones, and the offset in the block.
 func (m *metadataWriter) position() (block uint64, offset int) {
 	return uint64(len(m.packed)), len(m.filled)
 }
@@ -34,7 +34,7 @@ func (m *metadataWriter) write(b []byte) error {
 	return nil
 }
 
-// append writes fixed-size values, little-endian.
+// append appends fixed-size values in little-endian order.
 func (m *metadataWriter) append(values ...any) error {
 	for _, v := range values {
 		b, err := binary.Append(nil, binary.LittleEndian, v)
@@ -48,7 +48,7 @@ func (m *metadataWriter) append(values ...any) error {
 	return nil
 }
 
-// flush ends the block under way.
+// flush finishes the current block.
 func (m *metadataWriter) flush() error {
 	if len(m.filled) == 0 {
 		return nil
@@ -69,9 +69,9 @@ func (m *metadataWriter) flush() error {
 	return nil
 }
 
-// table gives a lookup table that will stand at offset at: metadata blocks with
-// content, then the offset of each. The second result is where those offsets
-// begin, which is what the superblock names.
+// table returns a lookup table that will be at offset at: metadata blocks with
+// content, then the offset of each. The second result is the position of those
+// offsets, which goes into the superblock.
 func table(comp compressor, content []byte, at uint64) (all []byte, index uint64, err error) {
 	m := &metadataWriter{comp: comp}
 	if err := m.write(content); err != nil {

@@ -8,37 +8,38 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// node is an inode of the image under way.
+// node is an inode of the image being written.
 type node struct {
 	entry    initramfs.Entry
 	children []name // of a directory, sorted
 	links    uint32
 	number   uint32
-	parent   uint32 // of a directory: the number of the one above
+	parent   uint32 // of a directory: the number of its parent
 	modTime  uint32
-	uid, gid uint16    // numbers in the id table
+	uid, gid uint16    // indexes into the id table
 	data     *fileData // of a regular file
 	listing  listing   // of a directory
 	ref      inodeRef
 }
 
-// name is one name of a node in a directory.
+// name is a name of a node in a directory.
 type name struct {
 	base string
 	node *node
 }
 
-// plan is all that an image will hold.
+// plan is the content of an image.
 type plan struct {
 	root *node
-	// inodes come in the order in which they are written: a directory's
-	// subdirectories, its other files, itself. So the files of one directory
-	// stand together, and a child always before its parent.
+	// inodes are in the order of writing: a directory's subdirectories, its
+	// other files, itself. So the files of one directory are adjacent, and a
+	// child always precedes its parent.
 	inodes []*node
 	ids    []uint32
 }
 
-// newPlan arranges a tree. Its root directory is root's, mode 0755.
+// newPlan arranges a tree. Its root directory has mode 0755 and is owned by
+// root.
 func newPlan(t *initramfs.Tree, modTime time.Time) (*plan, error) {
 	root := initramfs.Entry{Type: initramfs.Dir, Mode: 0o755, ModTime: modTime}
 	p := &plan{root: &node{entry: root, links: 2}}
@@ -54,7 +55,7 @@ func newPlan(t *initramfs.Tree, modTime time.Time) (*plan, error) {
 		}
 	}
 	p.order(p.root, map[*node]bool{})
-	p.root.parent = uint32(len(p.inodes)) + 1 // no inode's, as mksquashfs has it
+	p.root.parent = uint32(len(p.inodes)) + 1 // no inode has it; mksquashfs does the same
 	return p, p.fill()
 }
 
@@ -71,7 +72,7 @@ func place(e initramfs.Entry, byPath map[string]*node) error {
 	case dir == nil || n == nil:
 		return fmt.Errorf("its directory or link target %q does not exist", e.Target)
 	case len(base) > mostName:
-		return fmt.Errorf("its name has %d bytes, squashfs takes %d", len(base), mostName)
+		return fmt.Errorf("its name has %d bytes; squashfs allows %d", len(base), mostName)
 	case e.Type == initramfs.Dir:
 		n.links++ // its own "."
 		dir.links++
@@ -125,7 +126,7 @@ func (p *plan) fill() error {
 	return nil
 }
 
-// id gives the number of a user's or group's id in the id table.
+// id returns the index of a user's or group's id in the id table.
 func (p *plan) id(id uint32, numbers map[uint32]uint16) (uint16, error) {
 	if n, ok := numbers[id]; ok {
 		return n, nil
@@ -139,7 +140,7 @@ func (p *plan) id(id uint32, numbers map[uint32]uint16) (uint16, error) {
 	return n, nil
 }
 
-// describe says which entry err is about.
+// describe adds the entry to err.
 func describe(e initramfs.Entry, err error) error {
 	origin := e.Origin
 	if origin == "" {
@@ -148,7 +149,7 @@ func describe(e initramfs.Entry, err error) error {
 	return fmt.Errorf("writing %q of %s into a squashfs: %w", e.Path, origin, err)
 }
 
-// seconds is a modification time as the format has it.
+// seconds returns a modification time in the format's encoding.
 func seconds(t time.Time) (uint32, error) {
 	if t.IsZero() {
 		return 0, nil

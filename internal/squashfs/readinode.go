@@ -8,7 +8,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// readInode is an inode as it was read.
+// readInode is an inode that was read.
 type readInode struct {
 	entry   initramfs.Entry
 	links   uint32
@@ -16,7 +16,7 @@ type readInode struct {
 	data    *fileData // of a regular file
 }
 
-// inode reads the inode at ref, and counts what it makes the walk hold.
+// inode reads the inode at ref, and counts the memory it takes.
 func (i *Image) inode(ref inodeRef, t *treeReader) (*readInode, error) {
 	cur := i.at(i.super.InodeTable, ref)
 	var h inodeHeader
@@ -40,7 +40,7 @@ func (i *Image) inode(ref inodeRef, t *treeReader) (*readInode, error) {
 	return n, err
 }
 
-// id gives the user or group of that number.
+// id returns the user or group with that index.
 func (i *Image) id(number uint16) (id uint32, err error) {
 	if number >= i.super.IDs {
 		return 0, fmt.Errorf("its owner's number %d is not below %d", number, i.super.IDs)
@@ -51,7 +51,7 @@ func (i *Image) id(number uint16) (id uint32, err error) {
 	return id, nil
 }
 
-// read reads what follows an inode's header and gives the number of its
+// read reads the data after an inode's header and returns the number of its
 // attributes.
 func (n *readInode) read(cur *cursor, kind uint16, t *treeReader) (xattr uint32, err error) {
 	isExtended := kind > extended

@@ -11,8 +11,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// What a hostile image can make a reader hold: names, blocks of files, and
-// attributes.
+// Limits on what a hostile image can make a reader hold: names, blocks of
+// files, and attributes.
 const (
 	mostEntries    = 4 << 20
 	mostPath       = 4096
@@ -21,7 +21,7 @@ const (
 )
 
 // Tree reads all directories and inodes. The files' contents are read from the
-// image when they are opened. Origin is what the entries give as theirs.
+// image when they are opened. Origin becomes the Origin of the entries.
 func (i *Image) Tree(ctx context.Context, origin string) (*initramfs.Tree, error) {
 	t := newTreeReader(ctx, i, origin)
 	if err := t.readAll(); err != nil {
@@ -30,17 +30,17 @@ func (i *Image) Tree(ctx context.Context, origin string) (*initramfs.Tree, error
 	return t.tree, nil
 }
 
-// treeReader is one walk through an image.
+// treeReader is one traversal of an image.
 type treeReader struct {
 	ctx    context.Context
 	image  *Image
 	origin string
 	tree   *initramfs.Tree
-	packed map[string]Packed            // the contents of regular files by path, if they are wanted
+	packed map[string]Packed            // the contents of regular files by path, if requested
 	first  map[inodeRef]string          // the first name of a file with several
-	dirs   map[inodeRef]bool            // the directories met
-	sets   map[uint32]map[string]string // of attributes, by number
-	// What the walk holds, to bound it.
+	dirs   map[inodeRef]bool            // the directories visited
+	sets   map[uint32]map[string]string // sets of attributes, by number
+	// Counts of what the traversal holds, to limit them.
 	entries, blocks, xattrBytes int
 }
 
@@ -55,7 +55,7 @@ func (t *treeReader) readAll() error {
 	i := t.image
 	root, err := i.inode(inodeRef(i.super.Root), t)
 	if err == nil && root.entry.Type != initramfs.Dir {
-		err = errors.New("its root is no directory")
+		err = errors.New("its root is not a directory")
 	}
 	if err == nil {
 		err = t.readDir("", inodeRef(i.super.Root), root)
@@ -101,7 +101,7 @@ func (t *treeReader) readChild(name string, c child) error {
 		return fmt.Errorf("reading the inode of %q: %w", name, err)
 	}
 	if basicType(n.entry.Type) != c.kind {
-		return fmt.Errorf("%q is listed as another type than its inode's", name)
+		return fmt.Errorf("%q is listed with another type than its inode's", name)
 	}
 	n.entry.Path, n.entry.Origin = name, t.origin
 	if n.links > 1 && n.entry.Type != initramfs.Dir {
@@ -129,7 +129,7 @@ func (t *treeReader) listing(l listing) ([]child, error) {
 			return nil, err
 		}
 		if header.Count >= mostInRun {
-			return nil, fmt.Errorf("%d entries stand in one run", uint64(header.Count)+1)
+			return nil, fmt.Errorf("a run has %d entries", uint64(header.Count)+1)
 		}
 		left -= runHeaderSize
 		for range header.Count + 1 {
@@ -138,7 +138,7 @@ func (t *treeReader) listing(l listing) ([]child, error) {
 				return nil, err
 			}
 			if len(children) > 0 && children[len(children)-1].name >= c.name {
-				return nil, fmt.Errorf("%q comes behind %q", c.name, children[len(children)-1].name)
+				return nil, fmt.Errorf("%q follows %q", c.name, children[len(children)-1].name)
 			}
 			left -= childHeader + len(c.name)
 			children = append(children, c)
@@ -169,7 +169,7 @@ func readChild(cur *cursor, block, number uint32) (child, error) {
 	}
 	name := string(raw)
 	if name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return child{}, fmt.Errorf("%q is no file's name: %w", name, initramfs.ErrUnsafePath)
+		return child{}, fmt.Errorf("%q is not a file name: %w", name, initramfs.ErrUnsafePath)
 	}
 	ref := newRef(uint64(block), int(head.Offset))
 	return child{name, ref, number + uint32(int32(head.Away)), head.Kind}, nil

@@ -2,10 +2,10 @@ package squashfs
 
 import "fmt"
 
-// xattrHeader begins the part of the attributes' table that the superblock
-// names.
+// xattrHeader begins the part of the attributes' table to which the superblock
+// refers.
 type xattrHeader struct {
-	Pairs         uint64 // where the names and values begin
+	Pairs         uint64 // position of the names and values
 	Count, Unused uint32
 }
 
@@ -16,11 +16,11 @@ type xattrSet struct {
 }
 
 const (
-	mostXattrs     = 256    // in a set: ours
+	mostXattrs     = 256    // in a set: our limit
 	xattrElsewhere = 0x0100 // in a name's type: the value is a reference to one
 )
 
-// xattrs gives the set of attributes by its number.
+// xattrs returns the set of attributes with that number.
 func (t *treeReader) xattrs(number uint32) (map[string]string, error) {
 	if set, ok := t.sets[number]; ok {
 		return set, nil

@@ -44,16 +44,16 @@ func TestWriteRefuses(t *testing.T) {
 		{"negative", body(-1, ""), "its size -1 is not between 0 and 1099511627776"},
 		{"huge", body(1<<50, ""), "its size 1125899906842624"},
 		{"type", initramfs.Entry{Type: 77}, "squashfs cannot hold a type 77"},
-		{"mode", initramfs.Entry{Mode: 0o100644}, "its mode 0100644 is more than permission bits"},
+		{"mode", initramfs.Entry{Mode: 0o100644}, "its mode 0100644 has more than permission bits"},
 		{"no target", initramfs.Entry{Type: initramfs.Symlink}, "its target has 0 bytes"},
 		{"long target", initramfs.Entry{Type: initramfs.Symlink, Target: strings.Repeat("x", 4096)}, "its target has 4096 bytes"},
 		{"major", initramfs.Entry{Type: initramfs.BlockDevice, Major: 4096}, "its device number 4096:0 is beyond 4095:1048575"},
 		{"minor", initramfs.Entry{Type: initramfs.CharDevice, Minor: 1 << 20}, "its device number 0:1048576"},
 		{"early", initramfs.Entry{ModTime: time.Unix(-1, 0)}, "its modification time 1969-12-31T23:59:59Z is outside 1970 to 2106"},
 		{"late", initramfs.Entry{ModTime: time.Unix(1<<32, 0)}, "its modification time"},
-		{"attribute", initramfs.Entry{Xattrs: map[string]string{"system.posix_acl_access": "x"}}, `its attribute "system.posix_acl_access" is none of user.*, trusted.*, security.*`},
-		{"attribute's name", initramfs.Entry{Xattrs: map[string]string{"user.": "x"}}, "none that Linux takes"},
-		{"attribute's value", initramfs.Entry{Xattrs: map[string]string{"user.x": strings.Repeat("x", 64<<10+1)}}, "of 65537 bytes is none that Linux takes"},
+		{"attribute", initramfs.Entry{Xattrs: map[string]string{"system.posix_acl_access": "x"}}, `squashfs cannot hold its attribute "system.posix_acl_access", only user.*, trusted.*, security.*`},
+		{"attribute's name", initramfs.Entry{Xattrs: map[string]string{"user.": "x"}}, "is not valid on Linux"},
+		{"attribute's value", initramfs.Entry{Xattrs: map[string]string{"user.x": strings.Repeat("x", 64<<10+1)}}, "of 65537 bytes is not valid on Linux"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestNames(t *testing.T) {
 	same(t, tree, read(t, made(t, tree, Options{})))
 	add(t, tree, initramfs.Entry{Path: strings.Repeat("x", 257), Type: initramfs.Dir})
 	_, err := Write(context.Background(), &memory{}, tree, Options{})
-	if err == nil || !strings.Contains(err.Error(), "of an unnamed source into a squashfs: its name has 257 bytes, squashfs takes 256") {
+	if err == nil || !strings.Contains(err.Error(), "of an unnamed source into a squashfs: its name has 257 bytes; squashfs allows 256") {
 		t.Error(err)
 	}
 }
@@ -112,7 +112,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// fullDisk fails behind some bytes.
+// fullDisk fails after a number of bytes.
 type fullDisk struct{ room int64 }
 
 func (d fullDisk) WriteAt(p []byte, at int64) (int, error) {
@@ -132,7 +132,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestInterrupted checks that nothing goes on when the context ends.
+// TestInterrupted checks that everything stops when the context ends.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -153,7 +153,7 @@ func TestInterrupted(t *testing.T) {
 	if _, err := Write(ctx, &memory{}, tree, Options{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	// The runtime's own, such as the collector's, come and go.
+	// The runtime's own goroutines, such as the collector's, come and go.
 	for tries := 0; runtime.NumGoroutine() > before; tries++ {
 		if tries == 500 {
 			t.Fatalf("%d goroutines became %d", before, runtime.NumGoroutine())
@@ -182,16 +182,16 @@ func TestOpenRefuses(t *testing.T) {
 		image []byte
 		want  string
 	}{
-		{"empty", nil, "this is no squashfs"},
-		{"magic", set(0, 'x'), "this is no squashfs"},
+		{"empty", nil, "this is not a squashfs"},
+		{"magic", set(0, 'x'), "this is not a squashfs"},
 		{"version", set(28, 3), "squashfs version 3.0 is not supported"},
 		{"block size", set(12, 0, 0, 3), "the block size 196608 (2^17) is invalid"},
 		{"block log", set(22, 16), "the block size 131072 (2^16) is invalid"},
 		{"compression", set(20, 9), "its compression 9 is unknown"},
-		{"lzo", set(20, 3), "its compression lzo is not supported: make it again"},
+		{"lzo", set(20, 3), "its compression lzo is not supported; make it again"},
 		{"cut", good[:len(good)-4096], "are cut off at"},
 		{"tables", set(64, set(72)[72:80]...), "its tables are out of order"},
-		{"root's place", set(33, 0xff), "is behind the metadata block"},
+		{"root's place", set(33, 0xff), "is beyond the metadata block"},
 		{"root", set(32, 200), "reading the squashfs a test"},
 		{"inodes", set(67, 1), "its tables are out of order"},
 		{"fragments", set(82, 0xff), "its tables are out of order"},
@@ -212,7 +212,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// drain reads all of an image that may be damaged, to a limit.
+// drain reads all of an image that may be damaged, up to a limit.
 func drain(image []byte) error {
 	i, err := Open(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
@@ -237,8 +237,8 @@ func drain(image []byte) error {
 	return nil
 }
 
-// TestDamaged flips bytes everywhere: an error or other content may come, never a
-// panic or endless work.
+// TestDamaged flips bytes everywhere: the result may be an error or other
+// content, but never a panic or an endless loop.
 func TestDamaged(t *testing.T) {
 	tree := grown(11)
 	add(t, tree, wideDir(t)...)
@@ -270,8 +270,8 @@ func wideDir(t *testing.T) []initramfs.Entry {
 	return slices.Collect(wide(t, 300).All())
 }
 
-// unpacked gives the image with metadata that is not compressed, so that damage
-// hits what it says.
+// unpacked returns the image with uncompressed metadata, so that damage hits
+// the metadata itself.
 func unpacked(t *testing.T, image []byte) []byte {
 	t.Helper()
 	tree := read(t, image)
@@ -295,7 +295,7 @@ func unpacked(t *testing.T, image []byte) []byte {
 	return m.b
 }
 
-// rawCompressor makes nothing smaller.
+// rawCompressor leaves everything uncompressed.
 type rawCompressor struct{}
 
 func (rawCompressor) compress(out, in []byte) ([]byte, error) { return append(out, in...), nil }
@@ -316,7 +316,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, image []byte) { _ = drain(image) })
 }
 
-// FuzzRoundTrip writes whatever tree a script makes and reads it back.
+// FuzzRoundTrip writes the tree that a script describes and reads it back.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("a/b 1\nc=a/b\nd>a\ne/\n", uint16(4096), uint8(0))
 	f.Add("zzz 70000\ny=zzz\nq 70000\nr 69999\n", uint16(30), uint8(1))
@@ -345,8 +345,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// TestXattrsElsewhere reads a value that stands apart from its name, as
-// mksquashfs does with long ones that occur twice.
+// TestXattrsElsewhere reads a value that is separate from its name, as
+// mksquashfs stores long ones that occur twice.
 func TestXattrsElsewhere(t *testing.T) {
 	x := newXattrWriter(rawCompressor{})
 	value := append(binary.LittleEndian.AppendUint32(nil, 5), "value"...)

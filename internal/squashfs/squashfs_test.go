@@ -20,7 +20,7 @@ import (
 	"hookbuild/test/treetest"
 )
 
-// samples gives trees to judge a writer by.
+// samples returns trees to test a writer with.
 func samples(t testing.TB) map[string]*initramfs.Tree {
 	all := map[string]*initramfs.Tree{"empty": {}, "everything": everything(t), "wide": wide(t, 3000)}
 	for seed := range uint64(4) {
@@ -29,7 +29,7 @@ func samples(t testing.TB) map[string]*initramfs.Tree {
 	return all
 }
 
-// options lists what images are made with.
+// options returns the options of the images.
 func options() map[string]Options {
 	return map[string]Options{
 		"gzip":   {ModTime: time.Unix(1e9, 0)},
@@ -42,8 +42,8 @@ func options() map[string]Options {
 	}
 }
 
-// judged runs judge on an image of every sample, written and joined, and on
-// every kind of image.
+// judged runs judge on an image of every sample, written and joined, with all
+// options.
 func judged(t *testing.T, judge func(t *testing.T, tree *initramfs.Tree, image []byte)) {
 	for name, tree := range samples(t) {
 		t.Run(name, func(t *testing.T) { judge(t, tree, made(t, tree, Options{})) })
@@ -102,8 +102,8 @@ func TestKernelMounts(t *testing.T) {
 	})
 }
 
-// TestDiskfsReads compares what go-diskfs can tell: it knows neither setuid bits
-// nor device numbers nor links, nor the name spaces of attributes.
+// TestDiskfsReads compares what go-diskfs can read: it knows neither setuid
+// bits nor device numbers nor links, nor the name spaces of attributes.
 func TestDiskfsReads(t *testing.T) {
 	judged(t, func(t *testing.T, tree *initramfs.Tree, image []byte) {
 		f, err := os.Open(onDisk(t, image))
@@ -169,7 +169,7 @@ func diskfsLine(t *testing.T, e initramfs.Entry) string {
 	var attrs []string
 	for name, value := range e.Xattrs {
 		if len(e.Xattrs) > 2 {
-			break // it takes the third and later ones from wrong places
+			break // it reads the third and later ones from wrong positions
 		}
 		for _, space := range xattrPrefixes() {
 			name = strings.TrimPrefix(name, space)
@@ -217,7 +217,7 @@ func TestReadsOthers(t *testing.T) {
 	}
 }
 
-// TestJobsDoNotMatter proves that the image depends on the tree alone.
+// TestJobsDoNotMatter proves that the image depends only on the tree.
 func TestJobsDoNotMatter(t *testing.T) {
 	for name, o := range options() {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestJobsDoNotMatter(t *testing.T) {
 			for _, jobs := range []int{2, 3, 40} {
 				o.Jobs = jobs
 				if !bytes.Equal(want, made(t, tree, o)) {
-					t.Errorf("%d jobs give another image", jobs)
+					t.Errorf("%d jobs produce another image", jobs)
 				}
 			}
 		})

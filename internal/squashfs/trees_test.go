@@ -37,7 +37,7 @@ func add(t testing.TB, tree *initramfs.Tree, entries ...initramfs.Entry) {
 	}
 }
 
-// made gives the image of a tree.
+// made returns the image of a tree.
 func made(t testing.TB, tree *initramfs.Tree, o Options) []byte {
 	t.Helper()
 	var m memory
@@ -71,7 +71,7 @@ func same(t testing.TB, want, got *initramfs.Tree) {
 	}
 }
 
-// onDisk puts an image into a file.
+// onDisk writes an image to a file.
 func onDisk(t testing.TB, image []byte) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "image.squashfs")
@@ -81,7 +81,7 @@ func onDisk(t testing.TB, image []byte) string {
 	return name
 }
 
-// file is a regular file of the size, each byte of which depends on kind.
+// file returns a regular file of the size, whose bytes depend on kind.
 func file(name string, size int, kind string) initramfs.Entry {
 	return initramfs.Entry{
 		Path: name, Mode: 0o644, ModTime: time.Unix(1700000000, 5), Size: int64(size), Origin: "here",
@@ -89,8 +89,8 @@ func file(name string, size int, kind string) initramfs.Entry {
 	}
 }
 
-// pattern is content without memory: zeros, text, noise, or a hole between
-// blocks of noise.
+// pattern is content that takes no memory: zeros, text, noise, or a hole
+// between blocks of noise.
 type pattern struct {
 	left, at int
 	kind     string
@@ -120,7 +120,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// everything is a tree with one of all that an image can hold.
+// everything returns a tree with one of everything that an image can hold.
 func everything(t testing.TB) *initramfs.Tree {
 	t.Helper()
 	at := time.Unix(1234567890, 0)
@@ -158,8 +158,8 @@ func everything(t testing.TB) *initramfs.Tree {
 	return tree
 }
 
-// wide has directories whose listings span many metadata blocks, and more inodes
-// than a run of entries can tell apart.
+// wide returns a tree with directories whose listings span many metadata
+// blocks, and more inodes than fit into a run of entries.
 func wide(t testing.TB, n int) *initramfs.Tree {
 	t.Helper()
 	tree := &initramfs.Tree{}
@@ -177,7 +177,7 @@ func wide(t testing.TB, n int) *initramfs.Tree {
 	return tree
 }
 
-// grown is a tree that nobody thought of.
+// grown returns a random tree.
 func grown(seed uint64) *initramfs.Tree {
 	rnd := rand.New(rand.NewPCG(seed, 9))
 	tree := &initramfs.Tree{}
@@ -206,10 +206,10 @@ func grown(seed uint64) *initramfs.Tree {
 			}
 		}
 		if e.Type == initramfs.Symlink || e.Type == initramfs.CharDevice {
-			delete(e.Xattrs, "user.long") // Linux has them on files and directories only
+			delete(e.Xattrs, "user.long") // Linux supports them on files and directories only
 		}
 		if e.Type == initramfs.Symlink {
-			e.Mode = 0o777 // as always on Linux
+			e.Mode = 0o777 // always so on Linux
 		}
 		if err := tree.Add(e); err != nil {
 			panic(err)

@@ -13,28 +13,29 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Options says how [Write] writes. The zero value is good for most.
+// Options specify how [Write] writes. The zero value suits most uses.
 type Options struct {
-	// Compression is Gzip when empty, which every kernel with squashfs reads.
+	// Compression is the compression; empty means Gzip, which every kernel with
+	// squashfs reads.
 	Compression Compression
-	// Level is the compressor's: 1 to 9 for gzip, 1 to 22 for zstd; 0 is the
-	// default. XZ has none.
+	// Level is the compressor's: 1 to 9 for gzip, 1 to 22 for zstd; 0 means the
+	// default. XZ has no levels.
 	Level int
-	// BlockSize is how much content is compressed at a time: a power of two
-	// from 4 KiB to 1 MiB, 128 KiB when 0. Larger blocks pack better and are
-	// slower to read from.
+	// BlockSize is the amount of content compressed at a time: a power of two
+	// from 4 KiB to 1 MiB; 0 means 128 KiB. Larger blocks compress better and
+	// are slower to read from.
 	BlockSize int
-	// Jobs is the number of goroutines that compress, 0 for one a core. The
+	// Jobs is the number of compressing goroutines; 0 means one per core. The
 	// image does not depend on it.
 	Jobs int
-	// Distinct says that no two files are equal, so that Write need not look.
+	// Distinct says that no two files are equal, so that Write need not check.
 	Distinct bool
-	// ModTime is the time of the image and of its root directory, 1970 when
-	// zero.
+	// ModTime is the time of the image and of its root directory; the zero
+	// value means 1970.
 	ModTime time.Time
 }
 
-// mostJobs bounds the memory on machines with many cores.
+// mostJobs limits the memory on machines with many cores.
 const mostJobs = 32
 
 func (o Options) fill() (Options, error) {
@@ -51,7 +52,7 @@ func (o Options) fill() (Options, error) {
 	return o, checkBlockSize(o.BlockSize)
 }
 
-// Check refuses options that [Write] cannot follow.
+// Check rejects options that [Write] cannot follow.
 func (o Options) Check() error {
 	o, err := o.fill()
 	if err == nil {
@@ -60,25 +61,25 @@ func (o Options) Check() error {
 	return err
 }
 
-// Stats tells what an image holds.
+// Stats describes the content of an image.
 type Stats struct {
-	// Inodes counts files of all types, the root directory included and names
-	// of one file once.
+	// Inodes counts files of all types, including the root directory. The names
+	// of one file count once.
 	Inodes int
-	// Content is the size of all regular files, Stored of those whose content
-	// was stored: the rest had a twin.
+	// Content is the size of all regular files, Stored that of the files whose
+	// content was stored: the others are duplicates.
 	Content, Stored int64
 	// Size is the image's length in bytes, padded to 4 KiB.
 	Size int64
 }
 
-// Write writes t to w, from offset 0, as a squashfs image. What the tree says is
-// kept exactly: types, modes, owners, times (in seconds), hard links, devices
-// and attributes (user.*, trusted.* and security.*). Contents are read one file
-// after the other and those of equal files stored once.
+// Write writes t to w, from offset 0, as a squashfs image. It preserves types,
+// modes, owners, times (in seconds), hard links, devices and attributes
+// (user.*, trusted.* and security.*). Contents are read one file after the
+// other, and equal files are stored once.
 //
-// An entry that the format cannot hold is an error that names it and its
-// origin. On any error w holds no image.
+// An entry that the format cannot represent is an error that names it and its
+// origin. After any error w holds no valid image.
 func Write(ctx context.Context, w io.WriterAt, t *initramfs.Tree, o Options) (Stats, error) {
 	o, err := o.fill()
 	if err != nil {
@@ -103,7 +104,7 @@ func Write(ctx context.Context, w io.WriterAt, t *initramfs.Tree, o Options) (St
 	return iw.stats(stored), nil
 }
 
-// imageWriter writes the parts of an image in their order.
+// imageWriter writes the parts of an image in order.
 type imageWriter struct {
 	plan    *plan
 	options Options
@@ -127,7 +128,7 @@ func (w *imageWriter) write(ctx context.Context, stored []*node) error {
 	return w.out.finish(head)
 }
 
-// describe writes all that follows the contents and gives the superblock.
+// describe writes everything after the contents and returns the superblock.
 func (w *imageWriter) describe(fragments []*fragment) (head []byte, err error) {
 	xattrs := newXattrWriter(w.comp)
 	if err := w.writeInodes(xattrs); err != nil {
@@ -139,7 +140,7 @@ func (w *imageWriter) describe(fragments []*fragment) (head []byte, err error) {
 	return w.finish(len(fragments), len(xattrs.known) > 0)
 }
 
-// writeInodes writes the inode and the directory table.
+// writeInodes writes the inode table and the directory table.
 func (w *imageWriter) writeInodes(xattrs *xattrWriter) error {
 	inodes, dirs := &metadataWriter{comp: w.comp}, &metadataWriter{comp: w.comp}
 	for _, n := range w.plan.inodes {
@@ -163,7 +164,7 @@ func (w *imageWriter) writeInodes(xattrs *xattrWriter) error {
 	return nil
 }
 
-// write adds an inode, a directory's listing before it.
+// write writes an inode, preceded by a directory's listing.
 func (n *node) write(inodes, dirs *metadataWriter, xattrs *xattrWriter) error {
 	xattr, err := xattrs.add(n.entry.Xattrs)
 	if err != nil {
@@ -179,7 +180,7 @@ func (n *node) write(inodes, dirs *metadataWriter, xattrs *xattrWriter) error {
 	return inodes.append(inodeOf(n, xattr)...)
 }
 
-// listed gives a directory's children as its listing has them.
+// listed returns a directory's children as entries of its listing.
 func (n *node) listed() []child {
 	children := make([]child, len(n.children))
 	for i, c := range n.children {
@@ -188,8 +189,8 @@ func (n *node) listed() []child {
 	return children
 }
 
-// writeTables writes what follows the directories. The kernel checks that each
-// table ends where the next begins.
+// writeTables writes the tables after the directories. The kernel checks that
+// each table ends where the next begins.
 func (w *imageWriter) writeTables(fragments []*fragment, xattrs *xattrWriter) error {
 	var content []byte
 	var err error
@@ -231,8 +232,8 @@ func (w *imageWriter) writeTable(content []byte, at *uint64) error {
 	return w.out.write(all)
 }
 
-// finish pads the image, so that a loop device shows all of it, and gives the
-// superblock, which is to be written last: until then it is no image.
+// finish pads the image, so that a loop device shows all of it, and returns the
+// superblock, which must be written last: until then the image is invalid.
 func (w *imageWriter) finish(fragments int, xattrs bool) (head []byte, err error) {
 	const padding = 4 << 10
 	modTime, err := seconds(w.options.ModTime)

@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// The most bytes that the kernel takes as an attribute's value
-// (XATTR_SIZE_MAX) and name (XATTR_NAME_MAX).
+// The largest value (XATTR_SIZE_MAX) and name (XATTR_NAME_MAX) of an attribute
+// that the kernel accepts, in bytes.
 const (
 	mostXattrValue = 64 << 10
 	mostXattrName  = 255
 )
 
-// xattrPrefixes lists the name spaces that the format knows, by number.
+// xattrPrefixes returns the name spaces of the format, by number.
 func xattrPrefixes() []string { return []string{"user.", "trusted.", "security."} }
 
-// xattrWriter collects the sets of attributes that inodes have; equal sets are
-// kept once.
+// xattrWriter collects the sets of attributes of inodes; equal sets are stored
+// once.
 type xattrWriter struct {
 	pairs *metadataWriter
-	ids   []byte // the table of sets: where, how many, how long
+	ids   []byte // the table of sets: position, count, length
 	known map[string]uint32
 }
 
@@ -30,7 +30,7 @@ func newXattrWriter(comp compressor) *xattrWriter {
 	return &xattrWriter{pairs: &metadataWriter{comp: comp}, known: map[string]uint32{}}
 }
 
-// add gives the number of the set.
+// add returns the number of the set, adding it if necessary.
 func (x *xattrWriter) add(set map[string]string) (uint32, error) {
 	if len(set) == 0 {
 		return noXattr, nil
@@ -55,12 +55,12 @@ func packXattrs(set map[string]string) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		space := slices.IndexFunc(xattrPrefixes(), func(p string) bool { return strings.HasPrefix(name, p) })
 		if space < 0 {
-			return nil, fmt.Errorf("its attribute %q is none of %s", name, strings.Join(xattrPrefixes(), "*, ")+"*, which squashfs can hold")
+			return nil, fmt.Errorf("squashfs cannot hold its attribute %q, only %s*", name, strings.Join(xattrPrefixes(), "*, "))
 		}
 		rest := strings.TrimPrefix(name, xattrPrefixes()[space])
 		value := set[name]
 		if rest == "" || len(name) > mostXattrName || len(value) > mostXattrValue {
-			return nil, fmt.Errorf("its attribute %q of %d bytes is none that Linux takes", name, len(value))
+			return nil, fmt.Errorf("its attribute %q of %d bytes is not valid on Linux", name, len(value))
 		}
 		raw = binary.LittleEndian.AppendUint16(raw, uint16(space))
 		raw = binary.LittleEndian.AppendUint16(raw, uint16(len(rest)))
@@ -71,9 +71,9 @@ func packXattrs(set map[string]string) ([]byte, error) {
 	return raw, nil
 }
 
-// table gives all of it as it stands at offset at of the image, and where the
-// part begins that the superblock names; noTable when there is no attribute.
-// The kernel wants it to be the last of the image.
+// table returns the complete table as it is at offset at of the image, and the
+// position of the part to which the superblock refers, or noTable if there are
+// no attributes. The kernel requires it to be the last table.
 func (x *xattrWriter) table(comp compressor, at uint64) (all []byte, index uint64, err error) {
 	if len(x.known) == 0 {
 		return nil, noTable, nil

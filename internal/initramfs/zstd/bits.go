@@ -2,21 +2,21 @@ package zstd
 
 import "encoding/binary"
 
-// bitWriter writes numbers least significant bit first.
+// bitWriter writes numbers, least significant bit first.
 type bitWriter struct {
 	out  []byte
 	acc  uint64
 	used uint // bits in acc
 }
 
-// add writes the low n bits of v, whose other bits are 0. Between two calls of
-// flush at most 57 bits have room.
+// add writes the low n bits of v, whose other bits must be 0. At most 57 bits
+// may be added between two calls of flush.
 func (w *bitWriter) add(v uint64, n uint) {
 	w.acc |= v << w.used
 	w.used += n
 }
 
-// flush moves whole bytes out.
+// flush moves complete bytes out.
 func (w *bitWriter) flush() {
 	w.out = binary.LittleEndian.AppendUint64(w.out, w.acc)
 	whole := w.used >> 3

@@ -7,11 +7,11 @@ import (
 	"github.com/klauspost/compress/huff0"
 )
 
-// blockWriter writes blocks (RFC 8878, 3.1.1.2), each with the tables of the one
-// before where that is shorter.
+// blockWriter writes blocks (RFC 8878, 3.1.1.2). Each reuses the tables of the
+// previous one if that is shorter.
 type blockWriter struct {
 	huff      *huff0.Scratch
-	huffKnown bool // whoever reads has huff's table
+	huffKnown bool // the decoder has huff's table
 	lengths   *codec
 	offsets   *codec
 	copies    *codec
@@ -27,7 +27,7 @@ func newBlockWriter() *blockWriter {
 	}
 }
 
-// forget is called where a reader's tables are not ours.
+// forget is called when the decoder's tables are not known.
 func (b *blockWriter) forget() {
 	b.huffKnown = false
 	for _, c := range []*codec{b.lengths, b.offsets, b.copies} {
@@ -35,7 +35,7 @@ func (b *blockWriter) forget() {
 	}
 }
 
-// The types of a block, in its header behind the bit for the last one.
+// The types of blocks, in the header after the bit for the last one.
 const (
 	rawBlock        = 0
 	compressedBlock = 2
@@ -49,8 +49,8 @@ func appendHeader(out []byte, last bool, kind, size int) []byte {
 	return append(out, byte(header), byte(header>>8), byte(header>>16))
 }
 
-// write appends the block that says src by literals and sequences. It reports
-// whether it did: where that is longer, src stands there as it is.
+// write appends src as a block of literals and sequences. It reports whether it
+// did; if that is not shorter, it appends src as a raw block.
 func (b *blockWriter) write(out, src, literals []byte, sequences []sequence, last bool) ([]byte, bool) {
 	begin := len(out)
 	out = appendHeader(out, last, compressedBlock, 0)
@@ -113,7 +113,7 @@ func appendPlainHeader(out []byte, kind, size int) []byte {
 }
 
 func appendHuffHeader(out []byte, kind, size, compressed int, oneStream bool) []byte {
-	// format stands for the number of streams and the width of the sizes.
+	// format encodes the number of streams and the width of the sizes.
 	format, width := 3, 18
 	switch {
 	case oneStream:
@@ -153,7 +153,7 @@ func (b *blockWriter) appendSequences(out []byte, sequences []sequence) []byte {
 	return b.appendStream(out, sequences)
 }
 
-// encodeLengths notes the codes of each sequence.
+// encodeLengths records the codes of each sequence.
 func (b *blockWriter) encodeLengths(sequences []sequence) {
 	b.lengths.reset()
 	b.offsets.reset()
@@ -165,8 +165,8 @@ func (b *blockWriter) encodeLengths(sequences []sequence) {
 	}
 }
 
-// appendStream writes the sequences from the last to the first, as they are
-// read the other way round.
+// appendStream writes the sequences from last to first, because they are read
+// backwards.
 func (b *blockWriter) appendStream(out []byte, sequences []sequence) []byte {
 	w := bitWriter{out: out}
 	i := len(sequences) - 1
@@ -190,7 +190,7 @@ func (b *blockWriter) appendStream(out []byte, sequences []sequence) []byte {
 	return w.out
 }
 
-// addExtra writes what the codes of a sequence leave open.
+// addExtra writes the extra bits of a sequence's codes.
 func (b *blockWriter) addExtra(w *bitWriter, s sequence, i int) {
 	b.llCodes.add(w, b.lengths.codes[i], s.literals)
 	b.mlCodes.add(w, b.copies.codes[i], s.length-leastCopy)

@@ -5,15 +5,15 @@ import "math/bits"
 // codec collects the codes of one kind in a block and chooses the table for
 // them.
 type codec struct {
-	most  uint // the largest logarithm of a table
+	most  uint // the largest accuracy log of a table
 	usual table
-	table table // the one of the last block
-	known bool  // whoever reads has table too
+	table table // the table of the last block
+	known bool  // the decoder has table too
 	codes []byte
 	often [mostCodes]uint32
 }
 
-// The ways to say which table is used (RFC 8878, 3.1.1.3.2.1).
+// The compression modes, which say which table is used (RFC 8878, 3.1.1.3.2.1).
 const (
 	usualTable = iota
 	oneCode
@@ -41,8 +41,8 @@ func (c *codec) note(code byte) {
 	c.often[code]++
 }
 
-// choose sets the table that makes the block shortest, appends its description
-// and gives the mode.
+// choose selects the table that makes the block shortest, appends its
+// description and returns the mode.
 func (c *codec) choose(out []byte) ([]byte, byte) {
 	kinds, highest := 0, 0
 	for code, n := range c.often {
@@ -82,8 +82,8 @@ func (c *codec) choose(out []byte) ([]byte, byte) {
 
 const tooMuch = 1 << 60
 
-// cost is about how much the codes take with the table of these shares, in 256th
-// of a bit. Whole numbers only: the result decides what is written, and must be
+// cost estimates the size of the codes with a table of these shares, in 1/256
+// bit. It uses integers only: the result decides what is written, and must be
 // the same on every machine.
 func (c *codec) cost(counts []int16, log uint) int {
 	sum := 0
@@ -100,13 +100,13 @@ func (c *codec) cost(counts []int16, log uint) int {
 	return sum
 }
 
-// log256 is about 256 times the logarithm of n to base 2.
+// log256 returns about 256 times the binary logarithm of n.
 func log256(n uint) int {
 	whole := bits.Len(n) - 1
 	return whole<<8 + int(n<<8>>whole) - 256
 }
 
-// The shares of the tables that need no description (RFC 8878, 3.1.1.3.2.2).
+// The shares of the predefined tables (RFC 8878, 3.1.1.3.2.2).
 
 func usualLiterals() []int16 {
 	return []int16{4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1, -1, -1}

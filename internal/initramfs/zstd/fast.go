@@ -1,17 +1,17 @@
 package zstd
 
-// fastFinder finds copies nearby for the levels that look at most at two earlier
-// places: the last one with the same eight bytes, and the last one with the same
-// five.
+// fastFinder finds nearby matches for the levels that look at no more than two
+// earlier positions: the last one with the same eight bytes, and the last one
+// with the same five.
 type fastFinder struct {
 	reach  int
 	stride uint
-	long   *[1 << longBits]uint32 // positions by the hash of eight bytes; 0 is none
+	long   *[1 << longBits]uint32 // positions by the hash of eight bytes; 0 means none
 	short  *[1 << shortBits]uint32
 }
 
 const (
-	// The tables of a worker stay in a core's own cache.
+	// The tables of a worker fit in a core's own cache.
 	longBits  = 17
 	shortBits = 17
 )
@@ -23,7 +23,7 @@ func newFastFinder(e effort, reach int) *fastFinder {
 func hashLong(v uint64) uint32  { return uint32(v * 0xcf1bbcdcb7a56463 >> (64 - longBits)) }
 func hashShort(v uint64) uint32 { return uint32(v << 24 * 889523592379 >> (64 - shortBits)) }
 
-// reset forgets what was found. Some of what lies before from may be copied.
+// reset starts over with data. Matches may reach back before from.
 func (f *fastFinder) reset(data []byte, from int) {
 	clear(f.long[:])
 	clear(f.short[:])
@@ -36,7 +36,7 @@ func (f *fastFinder) reset(data []byte, from int) {
 
 const primed = 4
 
-// parseFast divides data[pos:end], which no long repetition begins in.
+// parseFast divides data[pos:end], where no long match begins.
 func (p *parser) parseFast(pos, end int) {
 	data, f := p.data[:end], p.fast
 	long, short := f.long, f.short
@@ -49,7 +49,7 @@ func (p *parser) parseFast(pos, end int) {
 		var m copyOf
 		switch rep := p.recent[0]; {
 		case rep > 0 && rep <= pos && load32(data, pos+1-rep) == uint32(here>>8):
-			// A distance used before costs next to nothing to say.
+			// A recent distance costs next to nothing to encode.
 			at, m = pos+1, copyOf{4 + common(data[pos+5-rep:], data[pos+5:]), rep}
 			p.literals = append(p.literals, data[p.anchor:at]...)
 			p.sequences = append(p.sequences, sequence{uint32(at - p.anchor), uint32(m.length), 1})
@@ -72,11 +72,12 @@ func (p *parser) parseFast(pos, end int) {
 	}
 }
 
-// reaches reports whether a copy at pos may be from at, where 0 is no place.
+// reaches reports whether a match at pos may refer to at, where 0 means no
+// position.
 func (f *fastFinder) reaches(at, pos int) bool { return at > 0 && pos-at <= f.reach }
 
-// longer returns a copy of eight bytes at the position behind pos, where there is
-// one, else the one at pos from at.
+// longer returns a match of eight bytes at the position after pos, if there is
+// one, and otherwise the match at pos with at.
 func (f *fastFinder) longer(data []byte, pos, at int) (int, copyOf) {
 	next := load64(data, pos+1)
 	l := hashLong(next)
@@ -88,8 +89,8 @@ func (f *fastFinder) longer(data []byte, pos, at int) (int, copyOf) {
 	return pos, copyOf{4 + common(data[at+4:], data[pos+4:]), pos - at}
 }
 
-// note remembers places near both ends of a copy that was found at pos: they are
-// likely to come again.
+// note records positions near both ends of a match that was found at pos: they
+// are likely to match again.
 func (f *fastFinder) note(data []byte, pos, end, last int) {
 	if end >= last {
 		return
@@ -100,8 +101,8 @@ func (f *fastFinder) note(data []byte, pos, end, last int) {
 	f.short[hashShort(load64(data, end-1))] = uint32(end - 1)
 }
 
-// repeat copies by the distance before the last one as long as that goes on right
-// behind a copy, and returns where it ends.
+// repeat matches at the distance before last, as long as such matches follow
+// directly, and returns where they end.
 func (p *parser) repeat(pos, last int) int {
 	data, f := p.data, p.fast
 	for pos < last {

@@ -4,21 +4,21 @@ import "math/bits"
 
 // table encodes the codes of one kind by finite state entropy (RFC 8878, 4.1).
 type table struct {
-	log    uint    // the states are 1<<log
-	counts []int16 // each code's share of the states; -1 is less than one
+	log    uint    // there are 1<<log states
+	counts []int16 // each code's share of the states; -1 means less than one
 	next   []uint16
 	steps  []step
 }
 
-// step is how a code is encoded.
+// step describes how a code is encoded.
 type step struct {
-	bits  uint32 // the number of bits to write, in 16.16, less the state
-	first int32  // into next
+	bits  uint32 // number of bits to write, in 16.16, minus the state
+	first int32  // index into next
 }
 
 const mostCodes = 64
 
-// set builds the table of the given shares, which sum up to 1<<log.
+// set builds the table of the given shares, whose sum is 1<<log.
 func (t *table) set(counts []int16, log uint) {
 	t.log = log
 	t.counts = append(t.counts[:0], counts...)
@@ -42,7 +42,7 @@ func (t *table) set(counts []int16, log uint) {
 	}
 }
 
-// spread gives each state its code, as the format demands.
+// spread assigns a code to each state, as the format requires.
 func (t *table) spread(size int) (symbols [1 << 9]byte) {
 	last := size - 1
 	for code, share := range t.counts {
@@ -74,7 +74,7 @@ func stepOf(share int16, log uint, total int) step {
 	return step{bits: uint32(most)<<16 - uint32(share)<<most, first: int32(total) - int32(share)}
 }
 
-// begin gives the state that stands for the code without writing anything.
+// begin returns the state of the first code, which is encoded without output.
 func (t *table) begin(code byte) uint32 {
 	s := t.steps[code]
 	n := (s.bits + 1<<15) >> 16
@@ -82,7 +82,8 @@ func (t *table) begin(code byte) uint32 {
 	return uint32(t.next[int32(value>>n)+s.first])
 }
 
-// encode writes what leads back to state, and gives the state for the code.
+// encode writes the bits that lead back to state, and returns the state for the
+// code.
 func (t *table) encode(w *bitWriter, state uint32, code byte) uint32 {
 	s := t.steps[code]
 	n := (state + s.bits) >> 16
@@ -94,8 +95,8 @@ func (t *table) finish(w *bitWriter, state uint32) {
 	w.add(uint64(state&(1<<t.log-1)), t.log)
 }
 
-// shares scales how often each code comes to shares of 1<<log states. At least
-// two codes come.
+// shares scales the frequencies of the codes to shares of 1<<log states. At
+// least two codes must occur.
 func shares(often []uint32, total int, log uint) []int16 {
 	counts := make([]int16, len(often))
 	left := 1 << log
@@ -118,8 +119,8 @@ func shares(often []uint32, total int, log uint) []int16 {
 	return counts
 }
 
-// worst finds the code whose share is the furthest too small, or, when states
-// are wanting, too large.
+// worst returns the code whose share is too small by most, or too large by most
+// if states must be given up.
 func worst(counts []int16, often []uint32, left int) int {
 	found := -1
 	for code, share := range counts {
@@ -127,7 +128,7 @@ func worst(counts []int16, often []uint32, left int) int {
 			continue
 		}
 		if found >= 0 {
-			// often/share, compared without dividing.
+			// Compare often/share without dividing.
 			here, there := int64(often[code])*int64(counts[found]), int64(often[found])*int64(share)
 			if left > 0 && here <= there || left < 0 && here >= there {
 				continue
@@ -138,7 +139,7 @@ func worst(counts []int16, often []uint32, left int) int {
 	return found
 }
 
-// logFor chooses how fine a table is: finer ones cost more to describe.
+// logFor chooses the accuracy of a table: a finer one costs more to describe.
 func logFor(codes, total int, most uint) uint {
 	log := uint(max(bits.Len(uint(total))-2, bits.Len(uint(codes))+1, 5))
 	return min(log, most)
@@ -166,8 +167,8 @@ func writeCounts(w *bitWriter, counts []int16, log uint) {
 	w.pad()
 }
 
-// writeShare writes one share of those that are left, in as few bits as can
-// say it: small values save one.
+// writeShare writes one share out of those left, in as few bits as possible:
+// small values save one.
 func writeShare(w *bitWriter, share, left int) {
 	width := uint(bits.Len(uint(left)))
 	value, short := share+1, 1<<width-1-left
@@ -181,7 +182,8 @@ func writeShare(w *bitWriter, share, left int) {
 	}
 }
 
-// writeZeros writes how many further codes have no share, three at a time.
+// writeZeros writes the number of further codes without a share, three at a
+// time.
 func writeZeros(w *bitWriter, n int) {
 	for ; n >= 3; n -= 3 {
 		w.add(3, 2)

@@ -7,48 +7,47 @@ import (
 	"unsafe"
 )
 
-// copied is a stretch that stands earlier in the buffer too: [start, end)
-// equals what lies distance bytes before.
+// copied is a match in the buffer: [start, end) equals the bytes at the given
+// distance before it.
 type copied struct{ start, end, distance int }
 
 const (
-	// leastLong is what a long repetition has, in bytes, and also how many
-	// bytes decide whether a position is chosen.
+	// leastLong is the shortest long match in bytes, and also the number of
+	// bytes whose hash decides whether a position is sampled.
 	leastLong = 64
-	// chosenBits make one in 64 positions a chosen one.
+	// chosenBits makes one in 64 positions a sampled one.
 	chosenBits = 6
-	// bucket is how many places with one hash are remembered.
+	// bucket is the number of positions remembered for one hash.
 	bucket = 4
 )
 
-// longFinder finds long repetitions over the whole window. It remembers chosen
-// positions only: those where a hash of the bytes before, that is carried along,
-// has certain bits. So the same bytes bring the same positions wherever they
-// are.
+// longFinder finds long matches over the whole window. It remembers only
+// sampled positions: those where a rolling hash of the preceding bytes has
+// certain bits set. So equal bytes lead to the same samples wherever they are.
 type longFinder struct {
 	window  int
 	rolls   [256]uint64
 	hash    uint64
 	shift   uint
 	memory  buffer  // of places
-	places  []place // buckets, the latest place first
+	places  []place // buckets, latest place first
 	last    copied
 	dropped int // bytes of the frame before the buffer
 	chosen  []choice
 	found   []copied
-	// touched keeps reads whose value does not matter from being left out.
+	// touched keeps the compiler from removing reads whose value is not needed.
 	touched place
 }
 
-// place is a chosen position, counted from the frame's beginning, in its low
-// placeBits, and more of its hash above them.
+// place is a sampled position, counted from the beginning of the frame, in its
+// low placeBits, with more of its hash above them.
 type place uint32
 
-const placeBits = 28 // more than a window has
+const placeBits = 28 // exceeds any window
 
 func newLongFinder(window int) *longFinder {
 	f := &longFinder{window: window}
-	// Any numbers that look random (splitmix64).
+	// Any random-looking numbers do (splitmix64).
 	seed := uint64(0)
 	for i := range f.rolls {
 		seed += 0x9e3779b97f4a7c15
@@ -65,11 +64,10 @@ func newLongFinder(window int) *longFinder {
 	return f
 }
 
-// find gives the repetitions in data[from:], which follows what was seen
-// before, in order.
+// find returns the long matches in data[from:]. It must be called in order.
 func (f *longFinder) find(data []byte, from int) []copied {
 	f.found = nil
-	done := from // up to here repetitions are known
+	done := from // matches are known up to here
 	if f.last.end == from && from > 0 {
 		if end := from + common(data[from-f.last.distance:], data[from:]); end > from {
 			f.last = copied{from, end, f.last.distance}
@@ -79,8 +77,8 @@ func (f *longFinder) find(data []byte, from int) []copied {
 	}
 	f.choose(data, from)
 	for group := range slices.Chunk(f.chosen, together) {
-		// The buckets lie far from all that was used before. Reading them one right
-		// after the other lets the processor fetch all of them at once.
+		// The buckets are not in the processor's cache. Reading them one right
+		// after the other lets it fetch all of them at once.
 		var sum place
 		for _, c := range group {
 			sum += f.places[c.at]
@@ -96,8 +94,8 @@ func (f *longFinder) find(data []byte, from int) []copied {
 // together is how many buckets are read at once.
 const together = 16
 
-// look finds the longest repetition at a chosen position, unless that lies before
-// done, and remembers the position. It returns the end of what is found so far.
+// look finds the longest match at a sampled position, unless that is before
+// done, and remembers the position. It returns the end of the matches so far.
 func (f *longFinder) look(data []byte, c choice, done int) int {
 	places, end := f.places[c.at:c.at+bucket], int(c.end)
 	self := place(c.end+uint32(f.dropped))&(1<<placeBits-1) | place(c.check)<<placeBits
@@ -112,7 +110,7 @@ func (f *longFinder) look(data []byte, c choice, done int) int {
 	return done
 }
 
-// choose lists the chosen positions behind from.
+// choose lists the sampled positions after from.
 func (f *longFinder) choose(data []byte, from int) {
 	f.chosen = f.chosen[:0]
 	hash := f.hash
@@ -129,10 +127,10 @@ func (f *longFinder) choose(data []byte, from int) {
 	f.hash = hash
 }
 
-// choice is a chosen position, where its bucket begins, and more of its hash.
+// choice is a sampled position, the index of its bucket, and more of its hash.
 type choice struct{ end, at, check uint32 }
 
-// longest gives the longest repetition around the bytes before end.
+// longest returns the longest match around the bytes before end.
 func (f *longFinder) longest(data []byte, places []place, self place, end, done int) copied {
 	var best copied
 	start := end - leastLong
@@ -160,14 +158,14 @@ func (f *longFinder) longest(data []byte, places []place, self place, end, done 
 	return best
 }
 
-// slide follows when the first n bytes of the buffer are dropped.
+// slide adjusts f after the first n bytes of the buffer are dropped.
 func (f *longFinder) slide(n int) {
 	f.dropped += n
 	f.last.start -= n
 	f.last.end -= n
 }
 
-// common counts the bytes with which both begin, at most those of b.
+// common returns the length of the common prefix of a and b, at most len(b).
 func common(a, b []byte) int {
 	n := 0
 	a = a[:len(b)]
@@ -183,7 +181,7 @@ func common(a, b []byte) int {
 	return n
 }
 
-// free ends the finder's use.
+// free releases the finder's memory.
 func (f *longFinder) free() {
 	f.places = nil
 	f.memory.free()

@@ -14,21 +14,21 @@ func newChainFinder(e effort, window, within, reach int) *chainFinder {
 }
 
 const (
-	// nearby is how far back copies are from, at most.
+	// nearby is the largest distance of a match.
 	nearby = 1 << 21
-	// smallWindow is one in which all copies are so near that those of four bytes
+	// smallWindow is a window in which all matches are so near that four bytes
 	// pay, too.
 	smallWindow = 1 << 20
-	// leastNear is the shortest copy that is worth its sequence.
+	// leastNear is the shortest match that is worth a sequence.
 	leastNear = 4
-	// wide is what is read at once.
+	// wide is the number of bytes read at once.
 	wide = 8
 )
 
-// copyOf is a copy that could be made; none has the length 0.
+// copyOf is a possible match; length 0 means none.
 type copyOf struct{ length, distance int }
 
-// worth weighs a copy against what it costs to say.
+// worth weighs a match against the cost of encoding it.
 func (m copyOf) worth() int { return m.length*4 - bits.Len(uint(m.distance)) }
 
 func load64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
@@ -40,21 +40,21 @@ func hashOf(v uint64, length, width uint) uint32 {
 	return uint32(v << (64 - 8*length) * 889523592379 >> (64 - width))
 }
 
-// chainFinder finds copies nearby for the levels that compare several places. It
-// keeps, for each hash, the chain of all positions that have it.
+// chainFinder finds nearby matches for the levels that compare several
+// positions. For each hash it keeps the chain of all positions with that hash.
 type chainFinder struct {
 	effort
 	reach  int
-	hashed uint // the bytes that a hash is of
+	hashed uint // number of bytes hashed
 	data   []byte
 	heads  []uint32
-	chain  []uint32 // by position, cut to its length: the one before; 0 ends it
-	next   int      // the first position that is not in yet
+	chain  []uint32 // by position modulo length: the previous position; 0 ends it
+	next   int      // the first position not yet inserted
 }
 
 const chainBits = 18
 
-// reset begins with data; what is before from may be copied.
+// reset starts over with data; matches may reach back before from.
 func (f *chainFinder) reset(data []byte, from int) {
 	clear(f.heads)
 	f.data = data
@@ -62,7 +62,7 @@ func (f *chainFinder) reset(data []byte, from int) {
 	f.insert(from)
 }
 
-// insert enters the positions before to.
+// insert inserts the positions before to.
 func (f *chainFinder) insert(to int) {
 	to = min(to, len(f.data)-wide)
 	for ; f.next < to; f.next++ {
@@ -72,13 +72,13 @@ func (f *chainFinder) insert(to int) {
 	}
 }
 
-// skip says that the bytes before to are copies from far.
+// skip tells the finder that the bytes before to are long matches.
 func (f *chainFinder) skip(to int) {
-	const few = 256 // what follows is the likeliest to be copied
+	const few = 256 // the end is the likeliest to match
 	f.next = max(f.next, to-few)
 }
 
-// find returns a copy at pos that is before end, where there is one. Calls come
+// find returns a match at pos that ends before end, if there is one. Calls come
 // with growing positions, at least 2*wide before end.
 func (f *chainFinder) find(pos, end int) copyOf {
 	f.insert(pos + 1)
@@ -87,7 +87,8 @@ func (f *chainFinder) find(pos, end int) copyOf {
 	at := int(f.chain[pos&(len(f.chain)-1)])
 	low := max(pos-f.reach, 1)
 	for tries := f.depth; tries > 0 && at >= low; tries-- {
-		// The last bytes tell most places apart that do not beat the best.
+		// Comparing the last bytes excludes most positions that do not beat the
+		// best.
 		if tail := best.length - 3; load32(data, at+tail) == load32(here, tail) {
 			if n := common(data[at:], here); n > best.length {
 				best = copyOf{n, pos - at}

@@ -5,16 +5,16 @@ type parser struct {
 	effort
 	near   *chainFinder // nil for the levels that use fast
 	fast   *fastFinder
-	data   []byte // the buffer up to the end of what is compressed
+	data   []byte // the buffer, up to the end of what is compressed
 	recent recent
-	// far are the long repetitions that are still to come.
+	// far are the long matches still to come.
 	far       []copied
 	sequences []sequence
 	literals  []byte
-	anchor    int // up to here everything is said
+	anchor    int // everything before is encoded
 }
 
-// blockSize is the most that a block holds.
+// blockSize is the largest size of a block.
 const blockSize = 1 << 17
 
 // parse divides data[from:to], one block.
@@ -40,7 +40,7 @@ func (p *parser) parse(from, to int) {
 	p.literals = append(p.literals, p.data[p.anchor:to]...)
 }
 
-// takeFar copies the part of c from pos to the block's end.
+// takeFar uses the part of c from pos to the end of the block.
 func (p *parser) takeFar(c copied, pos, to int) int {
 	end := min(c.end, to)
 	if end-pos >= 2*wide {
@@ -58,7 +58,7 @@ func (p *parser) takeFar(c copied, pos, to int) int {
 	return pos
 }
 
-// parseNear finds one copy in data[pos:end], or gives up some positions as
+// parseNear finds one match in data[pos:end], or skips some positions as
 // literals.
 func (p *parser) parseNear(pos, end int) int {
 	if end-pos < 2*wide {
@@ -82,8 +82,8 @@ func (p *parser) parseNear(pos, end int) int {
 	return at + best.length
 }
 
-// best is the copy at pos that is worth most. A distance used before costs next
-// to nothing to say.
+// best returns the most valuable match at pos. A recent distance costs next to
+// nothing to encode.
 func (p *parser) best(pos, end int) copyOf {
 	again := p.again(pos, end)
 	if again.length >= p.nice {
@@ -96,7 +96,7 @@ func (p *parser) best(pos, end int) copyOf {
 	return m
 }
 
-// again is the longest copy by a distance that was used before.
+// again returns the longest match at a recent distance.
 func (p *parser) again(pos, end int) copyOf {
 	data := p.data
 	choices := p.recent
@@ -116,7 +116,7 @@ func (p *parser) again(pos, end int) copyOf {
 	return best
 }
 
-// extend moves a copy's start back over literals that are equal too.
+// extend moves a match's start back over literals that are equal too.
 func (p *parser) extend(at int, m copyOf) (int, copyOf) {
 	data := p.data
 	for at > p.anchor && at > m.distance && data[at-1] == data[at-m.distance-1] {

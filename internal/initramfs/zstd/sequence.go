@@ -2,24 +2,24 @@ package zstd
 
 import "math/bits"
 
-// sequence is some literals followed by a copy of earlier bytes.
+// sequence is a run of literals followed by a match.
 type sequence struct {
 	literals uint32
-	length   uint32 // of the copy, leastCopy at least
-	// offset is the distance of the copy plus 3, or 1 to 3 for a distance that
-	// was used before.
+	length   uint32 // of the match, at least leastCopy
+	// offset is the distance of the match plus 3, or 1 to 3 for a recent
+	// distance.
 	offset uint32
 }
 
 const leastCopy = 3
 
-// recent are the last three distances of the copies, as whoever reads the frame
-// keeps them. One that is not known is 0.
+// recent holds the last three distances, as the decoder keeps them. One that is
+// not known is 0.
 type recent [3]int
 
-// use gives what says the distance after that many literals, and keeps it.
-// Right behind a copy the same distance makes no sense, so the meanings differ
-// there (RFC 8878, 3.1.1.5).
+// use returns the encoding of the distance after that many literals, and
+// records it. Directly after a match the same distance would be pointless, so
+// the meanings differ there (RFC 8878, 3.1.1.5).
 func (r *recent) use(distance, literals int) uint32 {
 	choices := [3]int{r[0], r[1], r[2]}
 	if literals == 0 {
@@ -54,12 +54,12 @@ var (
 	copyBits     = [53]byte{32: 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 )
 
-// lengthCodes says lengths by codes.
+// lengthCodes maps lengths to codes.
 type lengthCodes struct {
-	small []byte // the codes of the smallest lengths
-	large int    // what the codes of larger ones are above their logarithm
-	extra []byte // bits by code
-	first []int  // the smallest length by code
+	small []byte // codes of the smallest lengths
+	large int    // for larger lengths, code minus logarithm
+	extra []byte // extra bits by code
+	first []int  // smallest length by code
 }
 
 func newLengthCodes(extra []byte, small, large int) *lengthCodes {
@@ -82,7 +82,7 @@ func (c *lengthCodes) code(length uint32) byte {
 	return byte(bits.Len32(length) - 1 + c.large)
 }
 
-// add writes the bits that the code leaves open.
+// add writes the extra bits of a code.
 func (c *lengthCodes) add(w *bitWriter, code byte, length uint32) {
 	w.add(uint64(length)-uint64(c.first[code]), uint(c.extra[code]))
 }

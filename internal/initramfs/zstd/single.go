@@ -2,23 +2,23 @@ package zstd
 
 import "encoding/binary"
 
-// Encoder compresses contents that lie in memory, each into a frame that says
-// its size. It is not safe for concurrent use.
+// Encoder compresses contents in memory, each into a frame that states its
+// size. It is not safe for concurrent use.
 type Encoder struct{ w *worker }
 
-// NewEncoder makes an encoder of contents of at most size bytes. The level is as
-// in [Options].
+// NewEncoder returns an encoder of contents of up to size bytes. The level is
+// that of [Options].
 func NewEncoder(level, size int) *Encoder {
 	return &Encoder{newWorker(Options{Level: level, Window: max(size, 1)})}
 }
 
-// Encode appends the frame of src to dst. Whoever decompresses needs no more
-// memory than src takes.
+// Encode appends the frame of src to dst. Decompressing it needs no more memory
+// than src takes.
 func (e *Encoder) Encode(dst, src []byte) []byte {
 	return e.w.compress(appendSizedHeader(dst, len(src)), job{data: src, first: true, last: true})
 }
 
-// appendSizedHeader begins a frame the window of which is its content (RFC 8878,
+// appendSizedHeader begins a frame whose window is its content (RFC 8878,
 // 3.1.1.1.1).
 func appendSizedHeader(out []byte, size int) []byte {
 	const single = 1 << 5

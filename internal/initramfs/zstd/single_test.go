@@ -35,7 +35,7 @@ func TestEncoderMakesFramesOfTheirOwn(t *testing.T) {
 			frame := e.Encode([]byte("before"), mixed[size:][:size])[len("before"):]
 			checkSized(t, frame, mixed[size:][:size])
 			if other := zstd.NewEncoder(level, 1<<20).Encode(nil, mixed[size:][:size]); !bytes.Equal(other, frame) {
-				t.Errorf("level %d, %d bytes: what was encoded before decides the bytes", level, size)
+				t.Errorf("level %d, %d bytes: the output depends on what was encoded before", level, size)
 			}
 			cmd := exec.Command(tool, "-d", "-c")
 			cmd.Stdin = bytes.NewReader(frame)

@@ -2,8 +2,8 @@ package zstd
 
 import "math/bits"
 
-// job is a part of the content that is compressed without knowing what becomes
-// of the parts before it.
+// job is a part of the content that is compressed without knowing the output of
+// the parts before it.
 type job struct {
 	data        []byte // the buffer up to the job's end
 	from        int
@@ -29,8 +29,8 @@ func newWorker(o Options) *worker {
 	return w
 }
 
-// compress appends the blocks of the job, without anything that depends on
-// tables or distances of the blocks before.
+// compress appends the blocks of the job, independent of tables or distances of
+// the blocks before.
 func (w *worker) compress(out []byte, j job) []byte {
 	w.blocks.forget()
 	if w.parser.fast != nil {
@@ -41,7 +41,7 @@ func (w *worker) compress(out []byte, j job) []byte {
 	w.parser.data, w.parser.far = j.data, j.far
 	w.parser.recent = recent{}
 	if j.first {
-		w.parser.recent = recent{1, 4, 8} // what a frame begins with
+		w.parser.recent = recent{1, 4, 8} // the initial values of a frame
 	}
 	if j.from == len(j.data) {
 		return appendHeader(out, j.last, rawBlock, 0)

@@ -9,40 +9,40 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// jobSize is what a goroutine compresses at a time, in bytes. It decides the
-// bytes that come out.
+// jobSize is the number of bytes that a goroutine compresses at a time. The
+// output depends on it.
 const jobSize = 4 << 20
 
-// Writer compresses what is written to it into one frame. Its memory is the
-// window, an eighth of it as an index, and some 8 MiB for each of its jobs.
+// Writer compresses what is written to it into one frame. It needs memory for
+// the window, an eighth of it for an index, and about 8 MiB for each job.
 type Writer struct {
 	w       io.Writer
 	options Options
 	// memory has room for two windows and what is being compressed, so that its
-	// content moves seldom. Only the last window and what is being compressed
+	// content rarely moves. Only the last window and what is being compressed
 	// take memory.
 	memory   buffer
-	buffer   []byte // memory's beginning, up to what was written last
-	begun    int    // up to here the buffer was given to goroutines
-	released int    // up to here its memory was given back
-	// started and finished count jobs; those that run are the last ones.
+	buffer   []byte // beginning of memory, up to the last byte written
+	begun    int    // bytes handed to goroutines so far
+	released int    // bytes whose memory was released so far
+	// started and finished count jobs; the last ones may be running.
 	started  int
 	finished atomic.Int64
 	far      *longFinder
 	sum      *xxhash.Digest
-	first    bool // no job has begun
+	first    bool // no job has started
 
-	idle    chan *worker     // those that have nothing to do; nil is one that was not made yet
-	spare   chan []byte      // results that were written, to be used again
-	results chan chan []byte // what they make, in order
-	done    chan struct{}    // closed when all of it was written
+	idle    chan *worker     // workers without a job; nil stands for one not yet created
+	spare   chan []byte      // written results, for reuse
+	results chan chan []byte // the results of the jobs, in order
+	done    chan struct{}    // closed when everything is written
 	failed  chan struct{}    // closed when writing failed, with err
 	err     error
 	closed  bool
 }
 
-// NewWriter begins a frame. Close must be called, even after an error: it ends
-// the frame and the goroutines.
+// NewWriter returns a writer of one frame. Close must be called, even after an
+// error: it ends the frame and the goroutines.
 func NewWriter(w io.Writer, o Options) *Writer {
 	o.Jobs = max(o.Jobs, 1)
 	var descriptor byte
@@ -62,11 +62,11 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	return z
 }
 
-// ErrClosed is what writing gives after [Writer.Close].
+// ErrClosed is the error of writing after [Writer.Close].
 var ErrClosed = errors.New("the zstd frame is complete")
 
-// Write compresses p. The error is one of the underlying writer, which may be
-// of an earlier call.
+// Write compresses p. The error is from the underlying writer, possibly from an
+// earlier call.
 func (z *Writer) Write(p []byte) (int, error) {
 	if z.closed {
 		return 0, ErrClosed
@@ -91,12 +91,12 @@ func (z *Writer) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// makeRoom drops what is older than the window, when the buffer is full.
+// makeRoom drops what is older than the window if the buffer is full.
 func (z *Writer) makeRoom() {
 	if len(z.buffer)+jobSize <= cap(z.buffer) {
 		return
 	}
-	// Nobody may be reading.
+	// Wait until no goroutine reads the buffer.
 	var all []*worker
 	for range z.options.Jobs {
 		all = append(all, <-z.idle)
@@ -110,8 +110,8 @@ func (z *Writer) makeRoom() {
 	}
 }
 
-// moveWindow moves the window from old to the buffer's beginning, which is free.
-// It does so in parts, so that never two windows take memory.
+// moveWindow moves the window from old to the free beginning of the buffer, in
+// parts, so that two windows never take memory at once.
 func (z *Writer) moveWindow(old int) {
 	window := z.options.Window
 	z.released = max(z.released, window)
@@ -123,7 +123,7 @@ func (z *Writer) moveWindow(old int) {
 	z.buffer, z.released = z.buffer[:window], 0
 }
 
-// begin lets a goroutine compress what the buffer has got.
+// begin starts a job for the bytes that arrived since the last one.
 func (z *Writer) begin(last bool) error {
 	j := job{data: z.buffer, from: z.begun, far: z.far.find(z.buffer, z.begun), first: z.first, last: last}
 	z.begun, z.first = len(z.buffer), false
@@ -147,8 +147,8 @@ func (z *Writer) begin(last bool) error {
 	}
 }
 
-// release gives back the memory of what is older than the window of every job
-// that runs.
+// release releases the memory of what is older than the window of every running
+// job.
 func (z *Writer) release() {
 	running := z.started - int(z.finished.Load())
 	z.releaseTo(z.begun - running*jobSize - z.options.Window)
@@ -161,8 +161,8 @@ func (z *Writer) releaseTo(old int) {
 	}
 }
 
-// spareResult gives room for a job's blocks, of one that was written if there
-// is one.
+// spareResult returns a buffer for a job's blocks, reusing a written one if
+// possible.
 func (z *Writer) spareResult() []byte {
 	select {
 	case p := <-z.spare:
@@ -174,7 +174,7 @@ func (z *Writer) spareResult() []byte {
 
 const magic = 0xfd2fb528
 
-// writeResults writes the frame, but for the checksum at its end.
+// writeResults writes the frame, except the checksum at its end.
 func (z *Writer) writeResults(window byte) {
 	defer close(z.done)
 	const checksum = 1 << 2

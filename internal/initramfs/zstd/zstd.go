@@ -1,55 +1,54 @@
 // Package zstd compresses a stream into exactly one Zstandard frame (RFC 8878)
-// with a window as large as the kernel takes, on all cores.
+// with a window as large as the kernel accepts, on all cores.
 //
-// It exists because a root file system is a few large programs that share what
-// they were compiled from: the copies lie tens of MiB apart. klauspost/compress
-// finds such distant repetitions at its slowest level alone, if at all, and what
-// it makes in the time that a build has is larger than what `zstd -9` makes.
-// Here a first pass finds long repetitions over the whole window by hashes of a
-// few chosen positions, while the second, in parallel, looks for short ones
-// nearby. It writes no dictionaries and reads nothing; reading is what the
-// library is for.
+// It exists because a root file system consists of a few large programs that
+// share code: the matches lie tens of MiB apart. klauspost/compress finds such
+// distant matches only at its slowest level, if at all, and its output in the
+// time that a build has is larger than that of `zstd -9`. Here a first pass
+// finds long matches over the whole window by hashes of sampled positions,
+// while a second, in parallel, looks for short ones nearby. The package writes
+// no dictionaries and does not decompress; the library does that.
 //
-// The bytes depend on the content and the [Options] other than Jobs.
+// The output depends on the content and the [Options] other than Jobs.
 package zstd
 
 import "math/bits"
 
-// The bounds of a window, in bytes, that [Options] may ask for. Larger ones are
-// refused by kernels.
+// The bounds of [Options.Window], in bytes. Kernels reject larger windows.
 const (
 	MinWindow = 1 << 17
 	MaxWindow = 1 << 27
 )
 
-// DefaultWindow is the window that pays for root file systems: of the
-// demonstration's 295 MB, 64 MiB leave 81.2 MB, 88 MiB 78.4 and 128 MiB 77.5.
+// DefaultWindow is the window that pays for root file systems: the
+// demonstration's 295 MB compress to 81.2 MB with 64 MiB, to 78.4 MB with 88 MiB
+// and to 77.5 MB with 128 MiB.
 const DefaultWindow = 88 << 20
 
-// MaxLevel is the level that looks the longest.
+// MaxLevel is the slowest level.
 const MaxLevel = 19
 
-// DefaultLevel is the one for 0.
+// DefaultLevel is the level used for 0.
 const DefaultLevel = 3
 
-// Options say how a [Writer] compresses.
+// Options specify how a [Writer] compresses.
 type Options struct {
-	// Level is from 1 to MaxLevel, as the zstd tool's: higher ones are taken
-	// for MaxLevel, 0 for DefaultLevel.
+	// Level is from 1 to MaxLevel, as for the zstd tool: higher levels are
+	// treated as MaxLevel, 0 as DefaultLevel.
 	Level int
-	// Window is how far back repetitions are found, in bytes. It is rounded up
-	// by an eighth at most; whoever decompresses needs as much memory.
+	// Window is how far back matches are found, in bytes. It is rounded up by
+	// at most an eighth; decompressing needs as much memory.
 	Window int
-	// Jobs is the number of goroutines that compress, 1 at least.
+	// Jobs is the number of compressing goroutines, at least 1.
 	Jobs int
 }
 
-// effort is what a level means.
+// effort is the meaning of a level.
 type effort struct {
-	depth  int  // how many earlier places are compared; 0: at most two, see fastFinder
-	ahead  int  // how many positions may bring something better; not for depth 0
-	nice   int  // a copy of this many bytes is taken at once; not for depth 0
-	stride uint // every 1<<stride bytes without copies the steps become longer
+	depth  int  // number of earlier positions compared; 0: at most two, see fastFinder
+	ahead  int  // number of following positions tried for a better match; not for depth 0
+	nice   int  // a match of this many bytes is taken at once; not for depth 0
+	stride uint // the step grows after every 1<<stride bytes without a match
 }
 
 func (o Options) effort() effort {
@@ -65,8 +64,9 @@ func (o Options) effort() effort {
 	return efforts[min(max(level, 1), MaxLevel)-1]
 }
 
-// window gives the size that the frame's header can say for what was asked for,
-// and the byte there: a power of 2 and eighths of it (RFC 8878, 3.1.1.1.2).
+// window returns the smallest size in a frame header that covers the one asked
+// for, and its descriptor: a power of 2 plus eighths of it (RFC 8878,
+// 3.1.1.1.2).
 func (o Options) window() (size int, descriptor byte) {
 	asked := min(max(o.Window, MinWindow), MaxWindow)
 	log := bits.Len(uint(asked)) - 1

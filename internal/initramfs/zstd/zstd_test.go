@@ -15,7 +15,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// contents are what compresses in different ways.
+// contents returns contents that compress in different ways.
 func contents() map[string][]byte {
 	all := map[string][]byte{
 		"empty":     nil,
@@ -26,9 +26,9 @@ func contents() map[string][]byte {
 		"words":     words(5<<20, 2),
 		"one job":   words(4<<20, 3),
 	}
-	// Repetitions that only a large window reaches.
+	// Matches that only a large window reaches.
 	all["far"] = bytes.Join([][]byte{noise(3<<20, 4), words(1<<20, 5), noise(3<<20, 4)}, nil)
-	// Blocks of every kind after one another, cut at odd places.
+	// Blocks of every kind in sequence, cut at odd positions.
 	var mixed []byte
 	for i := range 60 {
 		mixed = append(mixed, noise(1000+i*1777, uint64(i%5))...)
@@ -131,7 +131,7 @@ func TestWindowIsKept(t *testing.T) {
 		t.Error("the content differs with a large window")
 	}
 	if len(large) > len(small)*6/10 {
-		t.Errorf("a window over everything gives %d bytes, a small one %d", len(large), len(small))
+		t.Errorf("%d bytes with a window over everything, %d with a small one", len(large), len(small))
 	}
 }
 
@@ -141,7 +141,7 @@ func TestJobsDoNotDecideTheBytes(t *testing.T) {
 		one := compress(t, content, zstd.Options{Window: window, Jobs: 1})
 		for _, jobs := range []int{2, 7} {
 			if !bytes.Equal(one, compress(t, content, zstd.Options{Window: window, Jobs: jobs})) {
-				t.Errorf("window %d: %d jobs give other bytes than one", window, jobs)
+				t.Errorf("window %d: the output of %d jobs differs from that of one", window, jobs)
 			}
 		}
 	}
@@ -165,7 +165,7 @@ func TestSmallerThanTheLibrary(t *testing.T) {
 	}
 }
 
-// fullDisk takes some bytes and no more.
+// fullDisk accepts a number of bytes and no more.
 type fullDisk struct{ left int }
 
 var errFull = errors.New("no space left")
@@ -182,10 +182,10 @@ func TestWriteErrorsComeBack(t *testing.T) {
 		w := zstd.NewWriter(&fullDisk{left}, zstd.Options{Jobs: 2})
 		_, err := w.Write(noise(40<<20, 1))
 		if cerr := w.Close(); !errors.Is(cerr, errFull) {
-			t.Errorf("%d bytes of room: closing gives %v", left, cerr)
+			t.Errorf("%d bytes of room: closing returned %v", left, cerr)
 		}
 		if err != nil && !errors.Is(err, errFull) {
-			t.Errorf("%d bytes of room: writing gives %v", left, err)
+			t.Errorf("%d bytes of room: writing returned %v", left, err)
 		}
 	}
 }
@@ -196,10 +196,10 @@ func TestClosedWriterRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := w.Write([]byte("x")); !errors.Is(err, zstd.ErrClosed) {
-		t.Errorf("writing gives %v", err)
+		t.Errorf("writing returned %v", err)
 	}
 	if err := w.Close(); !errors.Is(err, zstd.ErrClosed) {
-		t.Errorf("closing again gives %v", err)
+		t.Errorf("closing again returned %v", err)
 	}
 }
 
@@ -210,7 +210,7 @@ func FuzzRoundTrip(f *testing.F) {
 		f.Add(noise(500, uint64(level)), level, uint16(900))
 	}
 	f.Fuzz(func(t *testing.T, seed []byte, level byte, times uint16) {
-		// Repeated with changes, so that blocks, jobs and copies come about.
+		// Repeated with changes, so that blocks, jobs and matches occur.
 		var content []byte
 		for i := range int(times) {
 			content = append(content, seed...)
@@ -226,8 +226,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// Beside the library on what a root file system is like: programs with shared
-// parts far apart.
+// BenchmarkWriter compares with the library on content like a root file
+// system's: programs with shared parts far apart.
 func BenchmarkWriter(b *testing.B) {
 	content := bytes.Join([][]byte{words(8<<20, 1), noise(8<<20, 2), words(8<<20, 1), noise(8<<20, 2)}, nil)
 	b.Run("hookbuild", func(b *testing.B) {

@@ -1,5 +1,5 @@
-// Bootinit is the /init of a machine that tells what its kernel unpacked: a line
-// a file, as boot_test.go expects them, then it powers off.
+// Bootinit is the /init of a machine that lists what its kernel unpacked, a
+// file per line in the format that boot_test.go expects, and then powers off.
 package main
 
 import (
