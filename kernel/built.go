@@ -43,7 +43,7 @@ func defaultSource() source {
 }
 
 // pointRelease returns the last number of the release that was requested or
-// that the checkout's lock pins, or "" if there is none.
+// that the checkout's lock pins, or "" if neither specifies one.
 func (o OpenOptions) pointRelease() (string, error) {
 	r := o.Plan
 	if r.Flavor.Method != flavor.Source || r.PointRelease != "" {

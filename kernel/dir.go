@@ -32,10 +32,11 @@ func dirSource() source {
 	}
 }
 
-// FromDir reads a kernel from a directory, which has one of two forms:
-//   - what make install, modules_install and dtbs_install leave: one file named
-//     vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/), lib/modules
-//     or usr/lib/modules, and optionally dtbs/, config* and
+// FromDir reads a kernel from a directory in one of two forms:
+//
+//   - the output of make install, modules_install and dtbs_install: one file
+//     named vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/),
+//     lib/modules or usr/lib/modules, and optionally dtbs/, config* and
 //     System.map*;
 //   - the files of a kernel image: kernel, kernel.tar, dtbs.tar.gz and so on.
 //
@@ -71,7 +72,7 @@ func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string, o Op
 	return m.fillFromInstalled(files)
 }
 
-// fillFromInstalled reads what the kernel's make install left.
+// fillFromInstalled reads the output of the kernel's make install.
 func (m *Image) fillFromInstalled(files *initramfs.Tree) error {
 	var kernels []string
 	for e := range files.All() {
@@ -84,7 +85,7 @@ func (m *Image) fillFromInstalled(files *initramfs.Tree) error {
 		}
 	}
 	if len(kernels) != 1 {
-		return invalid("reading a kernel from %q: the directory should hold one of vmlinuz, bzImage, Image or kernel and holds %s", m.Source, listOr(kernels, "none"))
+		return invalid("reading a kernel from %q: the directory must have one of vmlinuz, bzImage, Image or kernel, but it has %s", m.Source, listOr(kernels, "none"))
 	}
 	return nil
 }
@@ -114,7 +115,8 @@ func listOr(names []string, none string) string {
 	return strings.Join(names, ", ")
 }
 
-// isKernelName reports whether a file is the kernel, by its place and name.
+// isKernelName reports whether a file is the kernel, judging by its directory
+// and name.
 func isKernelName(e initramfs.Entry) bool {
 	base := strings.TrimPrefix(e.Path, "boot/")
 	if e.Type != initramfs.Regular || strings.Contains(base, "/") {
@@ -137,8 +139,8 @@ func (m *Image) addDirFile(e initramfs.Entry) error {
 	return addModule(m.Modules, e)
 }
 
-// dirEntry makes the entry for one file; owner and mode are made root's and
-// plain, since those of a user's directory mean nothing in a system.
+// dirEntry returns the entry for one file. It is owned by root and has plain
+// permissions, because those of a user's directory mean nothing in a system.
 func dirEntry(root *os.Root, name string, d fs.DirEntry, origin string) (initramfs.Entry, error) {
 	if name == "." {
 		return initramfs.Entry{}, nil
@@ -158,12 +160,12 @@ func dirEntry(root *os.Root, name string, d fs.DirEntry, origin string) (initram
 		e.Type, e.Mode = initramfs.Symlink, 0o777
 		e.Target, err = root.Readlink(name)
 	default:
-		return e, invalid("%q is a %s; a kernel's directory has none", name, info.Mode().Type())
+		return e, invalid("%q is a %s, which a kernel's directory cannot contain", name, info.Mode().Type())
 	}
 	return e, err
 }
 
-// contentDigest hashes names and contents of all files.
+// contentDigest hashes the names and contents of all files.
 func contentDigest(files *initramfs.Tree) (string, error) {
 	h := sha256.New()
 	for e := range files.All() {
@@ -187,12 +189,12 @@ func copyContent(w io.Writer, e initramfs.Entry) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	n, err := io.Copy(w, r)
 	if err == nil && n != e.Size {
-		err = fmt.Errorf("reading %q of %s: it has %d bytes and had %d (did it change meanwhile?)", e.Path, e.Origin, n, e.Size)
+		err = fmt.Errorf("reading %q of %s: it has %d bytes but had %d (did it change meanwhile?)", e.Path, e.Origin, n, e.Size)
 	}
 	return err
 }
 
-// DirTree returns all files of a directory as a tree, for firmware.
+// DirTree returns all files of a directory as a tree, for use as firmware.
 func DirTree(ctx context.Context, dir string) (*initramfs.Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

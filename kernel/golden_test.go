@@ -8,7 +8,7 @@ import (
 )
 
 // TestPackIsPinned compares a packed kernel's image with that of earlier
-// versions: equal kernels keep the ID that sites know them by.
+// versions: equal kernels keep their ID, by which sites identify them.
 func TestPackIsPinned(t *testing.T) {
 	m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
 	m.Source = "build:registry.example/hook-kernel:6.6.32-12345678"
@@ -33,8 +33,8 @@ func TestPackIsPinned(t *testing.T) {
 	}
 }
 
-// TestKeysArePinned compares cache keys: a changed one throws away what users'
-// caches hold.
+// TestKeysArePinned compares cache keys: changing one invalidates users'
+// caches.
 func TestKeysArePinned(t *testing.T) {
 	const empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	for want, inputs := range map[string][]string{

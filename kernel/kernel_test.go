@@ -47,7 +47,7 @@ func paths(t *initramfs.Tree) []string {
 	return all
 }
 
-// TestDebianPackages reads Debian's kernels whole.
+// TestDebianPackages reads Debian's kernels completely.
 func TestDebianPackages(t *testing.T) {
 	o := options(t)
 	for debArch, arch := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
@@ -108,7 +108,8 @@ func TestMetaPackage(t *testing.T) {
 	}
 }
 
-// ubuntu gives packages in Ubuntu's form: kernel and modules apart.
+// ubuntu returns packages in Ubuntu's form: kernel and modules in separate
+// packages.
 func ubuntu(t *testing.T) (image, modules string) {
 	dir := t.TempDir()
 	image = write(t, filepath.Join(dir, "linux-image.deb"), kerneltest.MakeDeb(t,
@@ -288,7 +289,7 @@ func TestLatest(t *testing.T) {
 	}
 }
 
-// TestLatestOfOwnInputs looks for the kernels of one configuration alone.
+// TestLatestOfOwnInputs looks only for the kernels of one configuration.
 func TestLatestOfOwnInputs(t *testing.T) {
 	repo := tags{"6.6.100-bbbbbbbb", "6.6.99-aaaaaaaa", "6.6.98-aaaaaaaa", "5.10.1-aaaaaaaa"}
 	w := Wanted{Repository: "r/k", Series: "6.6", Hash: "aaaaaaaa", HashOnly: true}

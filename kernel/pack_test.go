@@ -32,7 +32,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// installed gives a kernel read from a directory.
+// installed returns a kernel read from a directory.
 func installed(t *testing.T, release string, image []byte) *Image {
 	t.Helper()
 	dir := t.TempDir()
@@ -60,7 +60,7 @@ func startRegistry(t *testing.T) (host string, client *oci.Client) {
 	return host, oci.NewClient(oci.Options{Cache: options(t).Cache, Insecure: []string{host}})
 }
 
-// TestPackAndRead sends a kernel the whole way: packed, pushed, pulled, read.
+// TestPackAndRead packs, pushes, pulls and reads a kernel.
 func TestPackAndRead(t *testing.T) {
 	for arch, kernel := range map[string][]byte{"amd64": kerneltest.BzImage(t, "6.6.32", ""), "arm64": kerneltest.Arm64Image("6.6.32")} {
 		t.Run(arch, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestPackIsReproducible(t *testing.T) {
 	for i := range 2 {
 		m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
 		m.Source = "dir:same"
-		for i > 0 && time.Now().Unix() == packed { // files of another second
+		for i > 0 && time.Now().Unix() == packed { // so that files get another time
 			time.Sleep(10 * time.Millisecond)
 		}
 		packed = time.Now().Unix()
@@ -173,7 +173,7 @@ func TestWrongLabel(t *testing.T) {
 	}
 }
 
-// TestExport reads what was exported by our own reader and by skopeo.
+// TestExport reads exports with our own reader and with skopeo.
 func TestExport(t *testing.T) {
 	m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
 	image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
@@ -183,7 +183,7 @@ func TestExport(t *testing.T) {
 	dir := t.TempDir()
 	_, client := startRegistry(t)
 	for path, source := range map[string]string{"layout": "oci:" + dir + "/layout:k:1", "image.tar.gz": "docker-archive:" + dir + "/image.tar.gz"} {
-		for range 2 { // a second time replaces the first
+		for range 2 { // the second export replaces the first
 			o := deliver.Options{NoLoad: true, Offline: true, Force: true, Export: filepath.Join(dir, path)}
 			err := deliver.Deliver(t.Context(), "k:1", o, func(context.Context) (*deliver.Made, error) {
 				return &deliver.Made{Image: image, Discard: func() error { return nil }}, nil
@@ -209,8 +209,8 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestOpenExported opens exported kernels of either architecture without being
-// told which.
+// TestOpenExported opens exported kernels of either architecture without
+// specifying which.
 func TestOpenExported(t *testing.T) {
 	for arch, kernel := range map[string][]byte{"x86_64": kerneltest.BzImage(t, "6.6.32", ""), "aarch64": kerneltest.Arm64Image("6.6.32")} {
 		m := installed(t, "6.6.32", kernel)
@@ -245,7 +245,7 @@ func TestOpenExported(t *testing.T) {
 	}
 }
 
-// TestReferences: what is wrong with a reference is found before any work.
+// TestReferences: errors in a reference are found before any work.
 func TestReferences(t *testing.T) {
 	source, err := flavor.Upstream().Find("hook-latest-lts-amd64")
 	if err != nil {
@@ -282,7 +282,7 @@ func TestReferences(t *testing.T) {
 	}
 }
 
-// TestArmbian makes an artifact as Armbian's are and reads its kernel.
+// TestArmbian builds an artifact like Armbian's and reads its kernel.
 func TestArmbian(t *testing.T) {
 	host, client := startRegistry(t)
 	package_ := kerneltest.MakeDeb(t, "Package: linux-image-edge-x86\nVersion: 24\nArchitecture: amd64\n", map[string]string{
@@ -335,7 +335,7 @@ func push(t *testing.T, ref string, image v1.Image) {
 	}
 }
 
-// TestSelect leaves a few modules of a real kernel and adds their firmware.
+// TestSelect keeps a few modules of a real kernel and adds their firmware.
 func TestSelect(t *testing.T) {
 	o := options(t)
 	m, err := FromDeb(t.Context(), []string{kerneltest.CloudKernel(t, "amd64")}, o)

@@ -25,8 +25,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// packedKernel is a directory with Debian's cloud kernel whose modules are
-// compressed, in turn by zstd, xz and gzip.
+// packedKernel returns a directory with Debian's cloud kernel whose modules are
+// compressed, in turn with zstd, xz and gzip.
 func packedKernel(t *testing.T) (dir, release string) {
 	t.Helper()
 	files := kerneltest.Unpacked(t, kerneltest.CloudKernel(t, "amd64"))
@@ -92,9 +92,9 @@ func packed(t *testing.T, suffix string, plain []byte) []byte {
 	return out.Bytes()
 }
 
-// TestPackedModules unpacks compressed modules, has depmod judge the indexes, and
-// boots a machine whose busybox loads squashfs from them. The same machine with
-// the modules as they came must fail, or the boot would prove nothing.
+// TestPackedModules unpacks compressed modules, checks the indexes with depmod,
+// and boots a machine whose busybox loads squashfs from them. The same machine
+// with the original modules must fail, or the boot would prove nothing.
 func TestPackedModules(t *testing.T) {
 	dir, release := packedKernel(t)
 	c, err := cache.Open(t.TempDir(), nil)

@@ -90,8 +90,8 @@ func ComparePaths(a, b string) int {
 	return len(a) - len(b)
 }
 
-// file returns the entry at name, or the one to which a HardLink there refers;
-// nil if there is none.
+// file returns the entry at name, or the one to which a HardLink there refers. It
+// returns nil if name does not exist.
 func (t *Tree) file(name string) *Entry {
 	e := t.entries[name]
 	if e != nil && e.Type == HardLink {

@@ -35,7 +35,7 @@ func (p place) String() string {
 	return p.host
 }
 
-// orMirror adds the advice to use a mirror if there is none.
+// orMirror adds the advice to use a mirror unless the place has one.
 func (p place) orMirror(advice string) string {
 	if p.mirrored {
 		return advice

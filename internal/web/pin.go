@@ -11,7 +11,7 @@ const pinPrefix = "sha256="
 
 // Split splits a URL given by a user into the address and the required checksum
 // of the content: "https://site/x.deb#sha256=HEX". The checksum is empty if
-// there is none; a path is returned unchanged. A fragment is never sent to a
+// the URL has none; a path is returned unchanged. A fragment is never sent to a
 // server, so Split rejects any other fragment as a mistyped checksum.
 func Split(source string) (address, sha256 string, err error) {
 	address, fragment, found := strings.Cut(source, "#")

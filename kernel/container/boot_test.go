@@ -18,7 +18,7 @@ import (
 )
 
 // boot starts a compiled kernel in QEMU, with an initramfs compressed by zstd,
-// and wants it to reach userspace.
+// and requires it to reach userspace.
 func boot(t *testing.T, arch, vmlinuz, release string) {
 	t.Helper()
 	testneed.Tool(t, lab.Emulator(arch))
@@ -61,8 +61,8 @@ func boot(t *testing.T, arch, vmlinuz, release string) {
 	}
 }
 
-// releaseOf reads a compiled kernel's release, and looks at its architecture,
-// its configuration and its modules.
+// releaseOf returns a compiled kernel's release, after checking its
+// architecture, configuration and modules.
 func releaseOf(t *testing.T, dir, arch string) string {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "kernel"))

@@ -11,7 +11,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// record keeps what a builder reports.
+// record stores what a builder reports.
 type record struct {
 	sync.Mutex
 	t      *testing.T
@@ -40,7 +40,7 @@ func (r *record) has(text string) bool {
 	return false
 }
 
-// started counts the tasks whose names begin so.
+// started counts the tasks whose names begin with task.
 func (r *record) started(task string) int {
 	r.Lock()
 	defer r.Unlock()

@@ -25,7 +25,8 @@ import (
 	"hookbuild/test/kerneltest"
 )
 
-// tiny is a kernel that compiles in minutes and has all that a HookOS needs.
+// tiny is a kernel that compiles in minutes and has everything that HookOS
+// needs.
 func tiny(t *testing.T, flavor string) Target {
 	t.Helper()
 	archive := kerneltest.LinuxSource(t, "6.1")
@@ -146,7 +147,7 @@ func sums(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// compareOutputs wants the same bytes from the same inputs.
+// compareOutputs requires the same bytes from the same inputs.
 func compareOutputs(t *testing.T, when string, want, got map[string]string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(want)) {
@@ -165,7 +166,7 @@ func removeObjects(t *testing.T, b *Builder, target Target) {
 	}
 }
 
-// TestTurns interrupts a build for which another waits.
+// TestTurns interrupts a build while another waits.
 func TestTurns(t *testing.T) {
 	b, r := open(t)
 	target := tiny(t, "test-turns")

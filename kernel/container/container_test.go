@@ -44,7 +44,7 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// TestTailKeepsErrors has other compilers go on after one that failed.
+// TestTailKeepsErrors: other compilers continue after one has failed.
 func TestTailKeepsErrors(t *testing.T) {
 	lines := &tail{task: progress.Start(&record{t: t}, 0, "work")}
 	for i := range 100 {
@@ -152,8 +152,8 @@ func TestNoDocker(t *testing.T) {
 	}
 }
 
-// sourceTar packs a source with one header file and, unless it is to be no
-// Linux, a file Kbuild.
+// sourceTar packs a source with one header file and, unless it is meant to be
+// invalid, a file Kbuild.
 func sourceTar(t *testing.T, when time.Time, names ...string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "linux.tar")
@@ -177,8 +177,8 @@ func sourceTar(t *testing.T, when time.Time, names ...string) string {
 	return name
 }
 
-// cheap gives a builder whose builder image is a plain Debian: enough to
-// unpack. The targets' volumes go with the test.
+// cheap returns a builder whose builder image is a plain Debian, which suffices
+// for unpacking. The targets' volumes are removed after the test.
 func cheap(t *testing.T, targets ...Target) (*Builder, *record) {
 	t.Helper()
 	b, r := open(t)
@@ -198,12 +198,12 @@ func cheap(t *testing.T, targets ...Target) (*Builder, *record) {
 
 const setup = "arch/x86/include/asm/setup.h"
 
-// TestUnpack puts a source into a volume and looks at it there.
+// TestUnpack unpacks a source into a volume and checks it there.
 func TestUnpack(t *testing.T) {
 	when := time.Unix(1_700_000_000, 0)
 	target := Target{Flavor: "test-unpack", Arch: "x86_64", Source: Source{Archive: sourceTar(t, when, "Kbuild", setup), SHA256: "feed0123beef4567"}}
 	b, r := cheap(t, target)
-	for range 2 { // the second time it is there
+	for range 2 { // the second time the volume has it
 		if err := b.ensureSource(t.Context(), target, kerneltest.BaseImage); err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// fileIn reads a file of a target's volumes.
+// fileIn returns a file of a target's volumes, and its time.
 func (b *Builder) fileIn(t *testing.T, target Target, name string) (string, time.Time) {
 	t.Helper()
 	id, err := b.create(t.Context(), job{target: target, step: "look", script: unpackScript, image: kerneltest.BaseImage})
@@ -247,7 +247,7 @@ func (b *Builder) fileIn(t *testing.T, target Target, name string) (string, time
 }
 
 // TestUnpackDir copies a directory twice, changed in between, as two commands
-// do; within one it is copied once.
+// do; a single command copies it once.
 func TestUnpackDir(t *testing.T) {
 	dir := t.TempDir()
 	kerneltest.WriteFile(t, filepath.Join(dir, "Kbuild"), nil)
@@ -294,11 +294,11 @@ func TestUnpackNoLinux(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	if err := b.ensureSource(t.Context(), target, kerneltest.BaseImage); err == nil {
-		t.Error("the second time, what is no source is taken for one")
+		t.Error("the second time, an invalid source was accepted")
 	}
 }
 
-// TestTurn holds a container while another wants its volumes.
+// TestTurn holds a container while another build needs its volumes.
 func TestTurn(t *testing.T) {
 	archive := sourceTar(t, time.Now(), "Kbuild")
 	target := Target{Flavor: "test-turn", Arch: "x86_64", Source: Source{Archive: archive, SHA256: "cafe0123beef4567"}}
@@ -338,8 +338,8 @@ func TestTurn(t *testing.T) {
 	}
 }
 
-// TestSourcesMeet: a flavor that compiles does not keep another from its source,
-// and an archive that is there already is left alone.
+// TestSourcesMeet: a flavor that compiles does not block the source of another,
+// and an archive that is already there is left alone.
 func TestSourcesMeet(t *testing.T) {
 	source := Source{Archive: sourceTar(t, time.Now(), "Kbuild", "a.c"), SHA256: "beef0123cafe4567"}
 	target := Target{Flavor: "test-meet", Arch: "x86_64", Source: source}
@@ -369,7 +369,7 @@ func TestSourcesMeet(t *testing.T) {
 	}
 }
 
-// TestCancelled interrupts while another holds the container.
+// TestCancelled interrupts a build while another holds the container.
 func TestCancelled(t *testing.T) {
 	target := Target{Flavor: "test-cancel", Arch: "x86_64", Source: Source{Archive: sourceTar(t, time.Now(), "Kbuild"), SHA256: "dead0123beef4567"}}
 	b, _ := cheap(t, target)
@@ -387,8 +387,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestImageWithoutTools: an image that cannot compile is named before a source
-// is sent there.
+// TestImageWithoutTools: an image that cannot compile is rejected before a
+// source is sent to it.
 func TestImageWithoutTools(t *testing.T) {
 	target := Target{Flavor: "test-no-tools", Arch: "aarch64", Source: Source{Archive: sourceTar(t, time.Now(), "Kbuild"), SHA256: "f00d0123beef4567"}, Defconfig: []byte("CONFIG_A=y\n")}
 	b, r := cheap(t, target)

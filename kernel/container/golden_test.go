@@ -12,11 +12,11 @@ import (
 	"hookbuild/test/kerneltest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestNamesArePinned compares the names of builder images, containers and
-// volumes, and the variables that decide a kernel's bytes, with those of earlier
-// versions: users have such images and volumes in their engines.
+// volumes, and the variables that determine a kernel's bytes, with those of
+// earlier versions: users have such images and volumes in their engines.
 func TestNamesArePinned(t *testing.T) {
 	var got strings.Builder
 	for _, arch := range []string{"x86_64", "aarch64"} {
@@ -41,7 +41,7 @@ func TestNamesArePinned(t *testing.T) {
 	const name = "testdata/names.golden"
 	if *update {
 		kerneltest.WriteFile(t, name, []byte(got.String()))
-		t.Fatalf("%s was written anew; run the test again without -update", name)
+		t.Fatalf("%s was rewritten; run the test again without -update", name)
 	}
 	want, err := os.ReadFile(name)
 	if err != nil {

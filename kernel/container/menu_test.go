@@ -1,7 +1,7 @@
 //go:build e2e
 
-// The menu needs the builder image and a kernel's source, which takes minutes to
-// make; so these tests are for go test -tags e2e.
+// The menu needs the builder image and a kernel's source, which take minutes to
+// prepare, so these tests are for go test -tags e2e.
 
 package container
 
@@ -18,11 +18,11 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// menuEnv asks the test binary to be the program on the terminal; it names the
-// file for the result.
+// menuEnv tells the test binary to act as the program on the terminal; it names
+// the file for the result.
 const menuEnv = "HOOKBUILD_TEST_MENU"
 
-// TestMenuProgram is not a test: it is what [screen] runs in tmux.
+// TestMenuProgram is not a test: [screen] runs it in tmux.
 func TestMenuProgram(t *testing.T) {
 	result := os.Getenv(menuEnv)
 	if result == "" {
@@ -93,14 +93,14 @@ func (s *screen) keys(keys ...string) {
 	s.t.Helper()
 	for _, key := range keys {
 		s.run("send-keys", key)
-		time.Sleep(300 * time.Millisecond) // as a person types: Escape alone is told by time
+		time.Sleep(300 * time.Millisecond) // as a person types: only its timing identifies Escape
 	}
 }
 
 func (s *screen) text() string { return s.run("capture-pane", "-p") }
 
 // await waits until the screen shows a text. The first time, the engine may
-// have to unpack the source before.
+// have to unpack the source first.
 func (s *screen) await(want string) {
 	s.t.Helper()
 	limit := time.Minute
@@ -116,8 +116,8 @@ func (s *screen) await(want string) {
 	s.t.Fatalf("the screen never shows %q:\n%s", want, s.text())
 }
 
-// ends gives what the program wrote, after checking that the terminal is as it
-// was: a line discipline with echo.
+// ends returns what the program wrote, after checking that the terminal is
+// restored: a line discipline with echo.
 func (s *screen) ends() string {
 	s.t.Helper()
 	s.await("icanon")
@@ -162,8 +162,8 @@ func TestMenuconfig(t *testing.T) {
 	}
 }
 
-// TestMenuconfigInterrupted changes an option, presses Ctrl-C and says no to
-// saving.
+// TestMenuconfigInterrupted changes an option, presses Ctrl-C and declines to
+// save.
 func TestMenuconfigInterrupted(t *testing.T) {
 	testneed.Docker(t)
 	kerneltest.Base(t)

@@ -35,8 +35,8 @@ func openTerminal(t *testing.T) (user, terminal *os.File) {
 	return user, terminal
 }
 
-// waiting counts the keys that the next program would read. Those of a line
-// that is not finished count only in raw mode.
+// waiting counts the keys that the next program would read. Those of an
+// unfinished line count only in raw mode.
 func waiting(t *testing.T, terminal *os.File) int {
 	t.Helper()
 	old, err := term.MakeRaw(int(terminal.Fd()))
@@ -53,7 +53,7 @@ func waiting(t *testing.T, terminal *os.File) int {
 	return n
 }
 
-// TestDiscard types a command and half of another while nothing reads.
+// TestDiscard types a command and half of another while no program reads.
 func TestDiscard(t *testing.T) {
 	user, tty := openTerminal(t)
 	terminal, err := NewTerminal(tty, tty, "")

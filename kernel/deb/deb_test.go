@@ -102,8 +102,8 @@ func TestBadPackages(t *testing.T) {
 	}
 }
 
-// TestAgainstDpkg compares the data archive of a real package with what
-// dpkg-deb unpacks, both read in parallel and in order.
+// TestAgainstDpkg compares the data archive of a real package with the output
+// of dpkg-deb, reading both in parallel and in order.
 func TestAgainstDpkg(t *testing.T) {
 	path := kerneltest.CloudKernel(t, "amd64")
 	out, err := exec.Command(testneed.Tool(t, "dpkg-deb"), "--fsys-tarfile", path).Output()
@@ -173,14 +173,14 @@ func TestXZBlocks(t *testing.T) {
 		}
 	}
 	if _, err := read(packed[:len(packed)-40]); !errors.Is(err, errNotSimple) {
-		t.Errorf("a cut stream gives %v", err)
+		t.Errorf("reading a cut stream: %v", err)
 	}
 	if _, err := read(append(bytes.Clone(packed), packed...)); !errors.Is(err, errNotSimple) {
-		t.Errorf("two streams give %v", err)
+		t.Errorf("reading two streams: %v", err)
 	}
 }
 
-// TestEmptyBlocks has more empty blocks than are unpacked at once.
+// TestEmptyBlocks uses more empty blocks than are unpacked at once.
 func TestEmptyBlocks(t *testing.T) {
 	r := &xzReader{done: make(chan struct{})}
 	for _, content := range []string{"", "", "", "", "", "x", "", "y", ""} {
@@ -209,7 +209,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		defer r.Close()
 		if n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20)); err == nil && n > int64(len(content))*2000 {
-			t.Errorf("%d bytes give %d", len(content), n)
+			t.Errorf("%d bytes became %d", len(content), n)
 		}
 	})
 }

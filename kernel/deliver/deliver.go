@@ -41,7 +41,8 @@ type Options struct {
 	// Client finds and reads images in registries, with their mirrors. It must
 	// be set unless Offline or Force is, and Push is not.
 	Client *oci.Client
-	// Web sends images to registries; nil is a client with the default limits.
+	// Web sends images to registries; nil means a client with the default
+	// limits.
 	Web *web.Client
 	// Insecure lists registries that may use plain HTTP.
 	Insecure []string

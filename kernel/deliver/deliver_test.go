@@ -55,7 +55,7 @@ func (m *maker) id(t *testing.T) string {
 	return id.String()
 }
 
-// notes keeps what the user is told.
+// notes records what the user is told.
 type notes struct {
 	sync.Mutex
 	text string
@@ -85,7 +85,7 @@ func imagesFrom(t *testing.T, mirrors ...oci.Mirror) *oci.Client {
 }
 
 // A kernel that only the mirror has is exported from there, unchanged; for a
-// push the registry itself counts.
+// push only the registry itself counts.
 func TestMirror(t *testing.T) {
 	noDocker(t)
 	m, told := newMaker(t), &notes{}
@@ -113,7 +113,7 @@ func noDocker(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/none.sock")
 }
 
-// archiveID returns the ID of the image ref in an archive; "" when the archive
+// archiveID returns the ID of the image ref in an archive, or "" if the archive
 // lacks it.
 func archiveID(t *testing.T, path, ref string) string {
 	t.Helper()
@@ -135,8 +135,8 @@ func archiveID(t *testing.T, path, ref string) string {
 	return id.String()
 }
 
-// TestDeliver sends one image to one place after the other: it is made once,
-// and each place gets the same.
+// TestDeliver puts one image into one place after the other: it is made once,
+// and each place gets the same image.
 func TestDeliver(t *testing.T) {
 	noDocker(t)
 	m, told := newMaker(t), &notes{}
@@ -194,8 +194,8 @@ func TestNowhere(t *testing.T) {
 	}
 }
 
-// TestDocker exports what Docker has: Docker keeps it as it is, and the export
-// has its ID.
+// TestDocker exports an image that Docker has: Docker's copy is unchanged, and
+// the export has its ID.
 func TestDocker(t *testing.T) {
 	testneed.Docker(t)
 	m := newMaker(t)
@@ -260,7 +260,7 @@ func layoutID(t *testing.T, dir string) string {
 	return id.String()
 }
 
-// TestOtherArchive exports to an archive that has another image.
+// TestOtherArchive exports to an archive that contains another image.
 func TestOtherArchive(t *testing.T) {
 	noDocker(t)
 	path := filepath.Join(t.TempDir(), "k.tar")
@@ -276,7 +276,7 @@ func TestOtherArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.made != 1 || archiveID(t, path, "k:1") == "" {
-		t.Error("an archive with another image is taken for one with this image")
+		t.Error("an archive with another image counts as one with this image")
 	}
 }
 

@@ -24,7 +24,7 @@ type Registry struct {
 	// Itself looks for images in the registry itself and not in its mirror, as a
 	// push requires.
 	Itself bool
-	// Web sends images; nil is a client with the default limits.
+	// Web sends images; nil means a client with the default limits.
 	Web *web.Client
 	// Insecure lists hosts that may use plain HTTP.
 	Insecure []string

@@ -42,7 +42,7 @@ func TestTable(t *testing.T) {
 		{"pci", "8086:1452", "6.12.1", "idpf", "CONFIG_IDPF"},
 		{"pci", "103c:323b", "6.6.1", "hpsa", "CONFIG_SCSI_HPSA"},
 		{"pci", "103c:3239", "6.6.1", "hpsa", "CONFIG_SCSI_HPSA"},
-		{"pci", "19e5:a222", "6.6.1", "hns3", "CONFIG_HNS3_ENET"}, // arm64 alone has it
+		{"pci", "19e5:a222", "6.6.1", "hns3", "CONFIG_HNS3_ENET"}, // only on arm64
 		{"pci", "144d:a80a:0108", "6.6.1", "nvme", "CONFIG_BLK_DEV_NVME"},
 		{"usb", "0bda:8153", "6.6.1", "r8152", "CONFIG_USB_RTL8152"},
 	} {
@@ -63,7 +63,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestAge says of each kernel whether its series has a driver.
+// TestAge checks, for each kernel, the remark on whether its series has a
+// driver.
 func TestAge(t *testing.T) {
 	all := &Table{Kernels: []Kernel{{Version: "7.3.4"}, {Version: "6.12.1"}, {Version: "6.1.1"}}}
 	for _, c := range []struct {
@@ -108,7 +109,7 @@ func TestParseList(t *testing.T) {
 		t.Errorf("the third is %+v", list[2])
 	}
 	all := table(t)
-	for _, i := range []int{2, 3} { // by class alone
+	for _, i := range []int{2, 3} { // by class only
 		found := all.Find(list[i])
 		if !slices.ContainsFunc(found, func(m *Match) bool { return m.Module == "nvme" }) {
 			t.Errorf("no nvme for %s", list[i])
@@ -120,12 +121,12 @@ func TestParseList(t *testing.T) {
 	}
 	for _, text := range []string{"", "01:00.0 Ethernet controller: Intel Corporation E810\n", "<html>"} {
 		if _, err := ParseList(strings.NewReader(text), "x"); err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "-nn") {
-			t.Errorf("%q gives %v", text, err)
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 	for _, text := range []string{"8086", "8086:xyz", "8086:15920", ":", "", "8086:1592:zz", "8086:1592:0200:1"} {
 		if _, err := Parse("pci", text); err == nil || fault.KindOf(err) != fault.Usage {
-			t.Errorf("%q gives %v", text, err)
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
@@ -184,8 +185,8 @@ func TestFindInKernel(t *testing.T) {
 	}
 }
 
-// TestUnknownIsNotMissing asks about a vmlinuz alone, whose modules nobody has
-// seen.
+// TestUnknownIsNotMissing looks up drivers for a vmlinuz alone, whose modules
+// are not known.
 func TestUnknownIsNotMissing(t *testing.T) {
 	config, err := kconfig.Parse(strings.NewReader("CONFIG_ICE=m\nCONFIG_E1000E=y\n# CONFIG_ENIC is not set\n"), "test")
 	if err != nil {
@@ -217,7 +218,8 @@ func TestUnknownIsNotMissing(t *testing.T) {
 	}
 }
 
-// TestNeededFirmware wants the firmware of the modules that a driver needs.
+// TestNeededFirmware checks that the firmware of a driver's dependencies is
+// included.
 func TestNeededFirmware(t *testing.T) {
 	qede := bare("pci", 0x1077, 0x8070)
 	in := NewInventory(Sources{Modules: &modules.Catalog{}, Table: table(t), Release: "6.12.1"})
@@ -230,7 +232,8 @@ func TestNeededFirmware(t *testing.T) {
 	}
 }
 
-// TestUSBControllers have one driver each where anything tells which.
+// TestUSBControllers checks that each controller has one driver if anything
+// identifies it.
 func TestUSBControllers(t *testing.T) {
 	in := NewInventory(Sources{Modules: &modules.Catalog{}, Table: table(t)})
 	for line, want := range map[string][]string{
@@ -312,7 +315,7 @@ func TestAgainstModprobe(t *testing.T) {
 	}
 }
 
-// exact returns a device that fits an alias, all numbers known.
+// exact returns a device that matches an alias, with all numbers known.
 func exact(a alias) Device {
 	number := func(name string) int {
 		text := strings.Trim(a.fields[slices.Index(fieldNames(a.bus), name)], "*")

@@ -13,18 +13,18 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// table.zst is made by package gen (refresh.sh runs it) from the full kernels of
-// a distribution. Its lines:
+// table.zst is written by package gen (run by refresh.sh) from the full kernels
+// of a distribution. Its lines:
 //
 //	# DATE                  of the newest kernel, as 2026-11-15
-//	k VERSION ARCH,ARCH     a kernel, the newest first
+//	k VERSION ARCH,ARCH     a kernel, newest first
 //	m MODULE
-//	o KERNELS OPTION        that makes the module
-//	n KERNELS MODULE        that the module needs and that asks for firmware
-//	f KERNELS FIRMWARE      that the module, or one that it needs, asks for
+//	o KERNELS OPTION        that builds the module
+//	n KERNELS MODULE        that the module needs and that requests firmware
+//	f KERNELS FIRMWARE      that the module, or one that it needs, requests
 //	a KERNELS ALIAS
 //
-// KERNELS has a bit for each kernel that the line holds for, 1 for the first.
+// KERNELS has a bit for each kernel to which the line applies, 1 for the first.
 //
 //go:embed table.zst
 var packedTable []byte

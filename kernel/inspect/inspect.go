@@ -37,8 +37,8 @@ type Image struct {
 	// Compression of the payload: "gzip", "bzip2", "lzma", "xz", "lzo", "lz4",
 	// "zstd" or "none".
 	Compression string
-	// Release is what uname -r says ("6.6.32"), when the header tells it: only
-	// that of a bzImage does. [Image.Scan] tells it for all.
+	// Release is the output of uname -r ("6.6.32") if the header has it: only
+	// that of a bzImage does. [Image.Scan] returns it for all formats.
 	Release string
 
 	payload *io.SectionReader

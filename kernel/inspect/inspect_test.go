@@ -19,7 +19,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// body is an unpacked kernel with a banner and a configuration, among decoys.
+// body returns an unpacked kernel with a banner and a configuration, among
+// decoys.
 func body(t testing.TB, config string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -95,7 +96,7 @@ func pack(t *testing.T, plain []byte, tool string, args ...string) []byte {
 	return packed
 }
 
-// TestCompressions packs a kernel by every method that the kernel's build
+// TestCompressions packs a kernel with every method that the kernel's build
 // offers, with the tools and arguments it uses, in every format.
 func TestCompressions(t *testing.T) {
 	const config = "CONFIG_ENIC=m\n# CONFIG_ICE is not set\n"
@@ -184,7 +185,7 @@ func TestNotKernels(t *testing.T) {
 	}
 }
 
-// TestDamagedPayload wants an error, not half a kernel.
+// TestDamagedPayload requires an error rather than half a kernel.
 func TestDamagedPayload(t *testing.T) {
 	packed := pack(t, body(t, "CONFIG_A=y\n"), "gzip", "-n")
 	packed[len(packed)/2] ^= 0xff
@@ -193,11 +194,11 @@ func TestDamagedPayload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := image.Scan(t.Context()); err == nil || !strings.Contains(err.Error(), "vmlinuz") {
-		t.Errorf("a damaged payload gives %v", err)
+		t.Errorf("reading a damaged payload: %v", err)
 	}
 }
 
-// TestDebianKernels reads real kernels; dpkg-deb unpacks them.
+// TestDebianKernels reads real kernels, unpacked by dpkg-deb.
 func TestDebianKernels(t *testing.T) {
 	for arch, want := range map[string]Image{
 		"amd64": {Format: "bzImage", Arch: X86_64},

@@ -104,7 +104,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// files is a small kernel's Kconfig.
+// files returns a small kernel's Kconfig files.
 func files() fstest.MapFS {
 	return fstest.MapFS{
 		"Kconfig": {Data: []byte("mainmenu \"Linux/$(ARCH)\"\n\nsource \"arch/$(SRCARCH)/Kconfig\"\nsource \"drivers/Kconfig\"\nosource \"missing/Kconfig\"\nsource \"$(KCONFIG_EXT)\"\n")},
@@ -238,7 +238,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestLost: of a file's lines those are named that the source did not take.
+// TestLost: of a file's lines, only those that the source did not accept are
+// named.
 func TestLost(t *testing.T) {
 	tree, err := ReadTree(files().ReadFile, "x86")
 	if err != nil {
@@ -257,7 +258,7 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestUnmetLines has a line for each option.
+// TestUnmetLines: the error has a line for each option.
 func TestUnmetLines(t *testing.T) {
 	tree := &Tree{}
 	err := Check([]Request{{"CONFIG_A", "y", "a"}, {"CONFIG_B", "y", "b"}}, New(), tree)

@@ -11,8 +11,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// options.zst lists the options of some kernels, a name a line, sorted. Package
-// devices/gen makes it together with the table of drivers.
+// options.zst lists the options of some kernels, one name per line, sorted.
+// Package devices/gen writes it together with the table of drivers.
 //
 //go:embed options.zst
 var packedOptions []byte

@@ -17,8 +17,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// realModules returns the modules of Debian's cloud kernel as a tree, our reading
-// of them, and a directory with the indexes that depmod made.
+// realModules returns the modules of Debian's cloud kernel as a tree, the Set
+// read from it, and a directory with the indexes that depmod wrote.
 func realModules(t *testing.T, arch string) (dir string, tree *initramfs.Tree, set *Set) {
 	t.Helper()
 	depmod := testneed.Tool(t, "depmod")
@@ -41,7 +41,7 @@ func realModules(t *testing.T, arch string) (dir string, tree *initramfs.Tree, s
 	return dir, tree, set
 }
 
-// linkAll makes the directory to with a link to everything in from.
+// linkAll creates the directory to with a link to everything in from.
 func linkAll(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.MkdirAll(to, 0o755); err != nil {
@@ -89,14 +89,14 @@ func TestRealModules(t *testing.T) {
 	}
 }
 
-// compareIndexes compares every file with what kmod's depmod writes for the
+// compareIndexes compares every file with the output of kmod's depmod for the
 // same modules.
 func compareIndexes(t *testing.T, dir string, tree *initramfs.Tree, set *Set) {
 	for _, f := range indexFiles() {
 		name := path.Join(Root(set.Release), f.name)
 		want, err := os.ReadFile(filepath.Join(dir, name))
 		if os.IsNotExist(err) && f.name == "modules.weakdep" {
-			continue // kmod has it since version 33
+			continue // kmod writes it since version 33
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -105,9 +105,9 @@ func compareIndexes(t *testing.T, dir string, tree *initramfs.Tree, set *Set) {
 	}
 }
 
-// compareIndex wants equal bytes, with two liberties: the order of
-// modules.symbols is that of depmod's hash table, and that of a binary index's
-// nodes changed between versions of kmod.
+// compareIndex requires equal bytes, with two exceptions: the order of
+// modules.symbols is that of depmod's hash table, and the order of a binary
+// index's nodes changed between versions of kmod.
 func compareIndex(t *testing.T, name string, got, want []byte) {
 	t.Helper()
 	switch {
@@ -131,7 +131,7 @@ func sortedLines(text []byte) []string {
 	return slices.Sorted(strings.Lines(string(text)))
 }
 
-// askModprobe puts questions to kmod's modprobe, the reader that matters.
+// askModprobe queries kmod's modprobe, the reader that matters.
 func askModprobe(t *testing.T, dir string, set *Set) []string {
 	t.Helper()
 	modprobe := testneed.Tool(t, "modprobe")
@@ -150,7 +150,8 @@ func askModprobe(t *testing.T, dir string, set *Set) []string {
 	return answers
 }
 
-// compressedModules packs some modules by each method and reads them again.
+// compressedModules compresses some modules with each method and reads them
+// again.
 func compressedModules(t *testing.T, tree *initramfs.Tree, set *Set) {
 	suffixes := map[string]string{"gzip": ".gz", "xz": ".xz", "zstd": ".zst"}
 	for i, tool := range []string{"gzip", "xz", "zstd"} {
@@ -181,8 +182,8 @@ func compressedModules(t *testing.T, tree *initramfs.Tree, set *Set) {
 	}
 }
 
-// pruned keeps some modules with what they need and has depmod and modprobe
-// judge what is left.
+// pruned keeps some modules and their dependencies, and checks the result with
+// depmod and modprobe.
 func pruned(t *testing.T, tree *initramfs.Tree, set *Set) {
 	kept, err := set.Choose(Choice{Include: []string{"btrfs", "fs/overlayfs", "drivers/net/veth", "net/netfilter/nf_conntrack*"}, Exclude: []string{"raid6_pq", "nf_conntrack_ftp"}})
 	if err != nil {
@@ -234,7 +235,8 @@ func pruned(t *testing.T, tree *initramfs.Tree, set *Set) {
 	}
 }
 
-// catalogOf wants the indexes to tell the same as the modules.
+// catalogOf checks that the indexes contain the same information as the
+// modules.
 func catalogOf(t *testing.T, tree *initramfs.Tree, set *Set) {
 	got, complete, err := catalogFromIndexes(tree, set.Release)
 	if err != nil || !complete {

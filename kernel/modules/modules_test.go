@@ -11,8 +11,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// decodeTrie reads a binary index as libkmod does and lists "key priority
-// value" in the order of keys; values of one key keep theirs.
+// decodeTrie reads a binary index as libkmod does and returns "key priority
+// value" in the order of keys; values of one key keep their order.
 func decodeTrie(t *testing.T, index []byte) []string {
 	t.Helper()
 	word := func(at uint32) uint32 { return binary.BigEndian.Uint32(index[at:]) }
@@ -99,7 +99,7 @@ func TestNormalizeAlias(t *testing.T) {
 	}
 }
 
-// made gives a set of modules with these exports and needs ("name exports
+// made returns a set of modules with these exports and needs ("name exports
 // needs", lists with commas).
 func made(t *testing.T, lines ...string) (*Set, error) {
 	t.Helper()

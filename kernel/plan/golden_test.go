@@ -15,9 +15,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestReferencesArePinned compares the names of kernel images with those that
-// earlier versions gave: under these names sites have published kernels. A
-// name may change only together with the kernel that it stands for.
+// TestReferencesArePinned compares the names of kernel images with those of
+// earlier versions, under which sites have published kernels. A name may change
+// only together with the kernel that it identifies.
 func TestReferencesArePinned(t *testing.T) {
 	archive := sourceArchive(t, "32")
 	var got strings.Builder

@@ -39,7 +39,7 @@ func TestLockPins(t *testing.T) {
 	for point, want := range map[string]struct{ version, sum string }{
 		"":   {"6.6.30", sumA},
 		"30": {"6.6.30", sumA},
-		"31": {"6.6.31", ""}, // what was asked for wins, and the lock knows nothing of it
+		"31": {"6.6.31", ""}, // the requested release wins, and the lock does not have it
 	} {
 		r.PointRelease, r.Download.Offline = point, true
 		p, err := Resolve(t.Context(), r)
@@ -88,7 +88,7 @@ func pin(t *testing.T, version, sum string) Pin {
 	return Pin{v, sum}
 }
 
-// TestLockWith changes one line and keeps the others as people wrote them.
+// TestLockWith changes one line and keeps the others unchanged.
 func TestLockWith(t *testing.T) {
 	l, err := parseLock("# ours\n5.10.1 sha256:" + sumA + "\n\n# 6.6.40 breaks our NIC\n  6.6.30   sha256:" + sumA + "\n")
 	if err != nil {

@@ -53,8 +53,8 @@ type Request struct {
 	// Firmware names the firmware that will be added, for the image's tag: a
 	// directory or "image:REF"; empty means none.
 	Firmware string
-	// Download says where sources come from and where they are kept. Its keys
-	// come from the workspace when it has none.
+	// Download specifies where sources are fetched from and kept. If it has no
+	// keys, those of the workspace are used.
 	Download source.Options
 }
 

@@ -21,7 +21,7 @@ import (
 
 const defconfig = "CONFIG_SQUASHFS=y\n# CONFIG_ENIC is not set\n"
 
-// sourceArchive writes a source of Linux, as far as its version goes.
+// sourceArchive writes a minimal source of Linux with a version.
 func sourceArchive(t *testing.T, point string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "linux.tar")
@@ -32,7 +32,7 @@ func sourceArchive(t *testing.T, point string) string {
 	return name
 }
 
-// checkout makes the part of a Hook checkout that kernels need.
+// checkout creates the part of a Hook checkout that kernels need.
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -69,7 +69,7 @@ func TestReferenceIsUpstreams(t *testing.T) {
 }
 
 // TestReferenceNamesInputs changes one input at a time: each must change the
-// tag, and none may give upstream's.
+// tag, and none may result in upstream's.
 func TestReferenceNamesInputs(t *testing.T) {
 	fragment := filepath.Join(t.TempDir(), "cisco.config")
 	kerneltest.WriteFile(t, fragment, []byte("# Cisco UCS\nCONFIG_FCOE_FNIC=y\n"))
@@ -104,14 +104,14 @@ func TestReferenceNamesInputs(t *testing.T) {
 	}
 }
 
-// own adds a fragment of its own to the request's flavor.
+// own adds another fragment to the request's flavor.
 func own(t *testing.T, r *Request, text string) {
 	t.Helper()
 	r.Flavor.Fragments = []string{"kernel/fragments/own.config"}
 	kerneltest.WriteFile(t, filepath.Join(r.HookDir, "kernel/fragments/own.config"), []byte(text))
 }
 
-// TestReferenceIsOfContents asks for one kernel in several ways: its name must
+// TestReferenceIsOfContents requests one kernel in several ways: its name must
 // not depend on where files are, or on the machine.
 func TestReferenceIsOfContents(t *testing.T) {
 	fragment := func(text string) string {
@@ -160,7 +160,8 @@ func TestReferenceIsOfContents(t *testing.T) {
 	}
 }
 
-// TestCertain: what changes under its name is never taken for built.
+// TestCertain: an image whose content may change under its name never counts as
+// already built.
 func TestCertain(t *testing.T) {
 	tree := t.TempDir()
 	kerneltest.WriteFile(t, filepath.Join(tree, "Makefile"), []byte("VERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 32\n"))
@@ -198,7 +199,7 @@ func TestOwnFragmentErrors(t *testing.T) {
 	}
 }
 
-// TestTagHash is what looks for published kernels goes by.
+// TestTagHash checks the hash by which published kernels are found.
 func TestTagHash(t *testing.T) {
 	r := request(t)
 	own(t, &r, "CONFIG_ENIC=y\n")
@@ -242,7 +243,7 @@ func TestResolveErrors(t *testing.T) {
 	}
 }
 
-// TestVersionOfSource: the Makefile tells the version that is in the tag.
+// TestVersionOfSource: the version in the tag comes from the Makefile.
 func TestVersionOfSource(t *testing.T) {
 	dir := t.TempDir()
 	kerneltest.WriteFile(t, filepath.Join(dir, "Makefile"), []byte("# SPDX\nVERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 40\nEXTRAVERSION = -rc1\nVERSION_TEXT = x\n"))
@@ -250,7 +251,7 @@ func TestVersionOfSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packed := filepath.Join(t.TempDir(), "linux-6.6.1.tar.gz") // a name that does not tell the truth
+	packed := filepath.Join(t.TempDir(), "linux-6.6.1.tar.gz") // a misleading name
 	kerneltest.WriteFile(t, packed, kerneltest.Gzip(t, text))
 	server := httptest.NewServer(http.FileServerFS(os.DirFS(filepath.Dir(packed))))
 	defer server.Close()
@@ -276,7 +277,7 @@ func TestVersionOfSource(t *testing.T) {
 	}
 }
 
-// TestOtherSource refuses sources that cannot be meant.
+// TestOtherSource rejects sources of another release or series.
 func TestOtherSource(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "linux-6.6.32.tar.xz")
 	kerneltest.WriteFile(t, text, []byte("<html>"))
@@ -401,8 +402,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestCheckLost: lines that the source does not take stop an edit, unless that
-// is accepted.
+// TestCheckLost: lines that the source does not accept prevent an edit, unless
+// the request allows losing them.
 func TestCheckLost(t *testing.T) {
 	p, err := Resolve(t.Context(), request(t))
 	if err != nil {

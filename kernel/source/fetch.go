@@ -99,7 +99,7 @@ func (o Options) checkPinned(sum string) error {
 	if o.SHA256 == "" || strings.ToLower(o.SHA256) == sum {
 		return nil
 	}
-	return fault.Invalidf("its sha256 is %s; it should be %s: %w", sum, o.SHA256, ErrPinned)
+	return fault.Invalidf("its sha256 is %s, want %s: %w", sum, o.SHA256, ErrPinned)
 }
 
 // keptArchive returns the archive if it was verified before and has not
@@ -179,7 +179,7 @@ func checkSum(file, want string) error {
 		return err
 	}
 	if got != strings.ToLower(want) {
-		return fmt.Errorf("its sha256 is %s; it should be %s: %w", got, want, ErrVerify)
+		return fmt.Errorf("its sha256 is %s, want %s: %w", got, want, ErrVerify)
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func FromFile(name, sum string) (*Archive, error) {
 		return nil, fault.Invalidf("reading the kernel's source: %w", err)
 	}
 	if sum != "" && got != strings.ToLower(sum) {
-		return nil, fault.Invalidf("checking the kernel's source %q: its sha256 is %s; it should be %s", name, got, sum)
+		return nil, fault.Invalidf("checking the kernel's source %q: its sha256 is %s, want %s", name, got, sum)
 	}
 	return &Archive{name, got}, nil
 }

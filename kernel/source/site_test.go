@@ -23,7 +23,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// site is a kernel.org in the test process, signed by a key made for it.
+// site is a kernel.org in the test process, with its own signing key.
 type site struct {
 	*httptest.Server
 	t       *testing.T
@@ -84,7 +84,7 @@ func (s *site) options() Options {
 	return Options{Dir: s.t.TempDir(), Mirrors: []string{s.URL}, ReleasesURL: s.URL + "/releases.json", Keys: armoured(s.t, s.signer), Web: quick()}
 }
 
-// quick is a client with which a test does not wait.
+// quick returns a client with which a test does not wait.
 func quick() *web.Client {
 	return web.New(web.Options{Limits: web.Limits{Header: 200 * time.Millisecond, Idle: 200 * time.Millisecond, Tries: 4, Pause: time.Millisecond}})
 }

@@ -22,8 +22,8 @@ import (
 
 // Options specify where sources come from and where they are stored.
 type Options struct {
-	// Dir keeps the archives, what came of interrupted downloads, and the last
-	// known releases.
+	// Dir keeps the archives, the partial files of interrupted downloads, and
+	// the last known releases.
 	Dir string
 	// Mirrors are base URLs that have v6.x/linux-6.6.32.tar.xz below them,
 	// tried in order; empty means [Mirrors].
@@ -36,7 +36,7 @@ type Options struct {
 	// SHA256 is the checksum that an archive of [Fetch] must have in addition;
 	// empty checks nothing.
 	SHA256 string
-	// Web fetches; nil is a client with the default limits.
+	// Web fetches; nil means a client with the default limits.
 	Web *web.Client
 	// Offline forbids the network; what is in Dir still works.
 	Offline  bool

@@ -29,7 +29,7 @@ var wanted = Version{6, 6, 32}
 func TestFetch(t *testing.T) {
 	s := newSite(t)
 	o := s.options()
-	o.Keys = armoured(t, newSigner(t), s.signer) // several blocks, as upstream's file has
+	o.Keys = armoured(t, newSigner(t), s.signer) // several blocks, as in upstream's file
 	archive, err := Fetch(t.Context(), wanted, o)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestPinned fetches an archive whose checksum is known as well.
+// TestPinned fetches an archive whose checksum is known.
 func TestPinned(t *testing.T) {
 	s := newSite(t)
 	o := s.options()
@@ -168,7 +168,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// newExpired gives a key that was made ten days ago for one day.
+// newExpired returns a key that was created ten days ago with a validity of one
+// day.
 func newExpired(t *testing.T) *openpgp.Entity {
 	t.Helper()
 	then := func() time.Time { return time.Now().Add(-240 * time.Hour) }
@@ -179,12 +180,12 @@ func newExpired(t *testing.T) *openpgp.Entity {
 	return key
 }
 
-// resign signs the checksums anew.
+// resign signs the checksums again.
 func (s *site) resign(signer *openpgp.Entity) {
 	s.files["/v6.x/sha256sums.asc"] = clearSigned(s.t, signer, fmt.Sprintf("%x  linux-6.6.32.tar.xz\n", sha256.Sum256(s.files["/v6.x/linux-6.6.32.tar.xz"])))
 }
 
-// TestGPGSigned has GnuPG make the key and the signatures.
+// TestGPGSigned uses GnuPG for the key and the signatures.
 func TestGPGSigned(t *testing.T) {
 	gpg := testneed.Tool(t, "gpg")
 	home := t.TempDir()
@@ -239,7 +240,7 @@ func TestLatest(t *testing.T) {
 		}
 	}
 	latest("6.6", "6.6.32", 1)
-	latest("5.10", "5.10.217", 0) // from what was kept
+	latest("5.10", "5.10.217", 0) // from the stored list
 	s.files["/releases.json"] = []byte(`{"releases":[{"version":"6.6.40"},{"version":"6.6.9"}]}`)
 	now = now.Add(119 * time.Minute)
 	latest("6.6", "6.6.32", 0)
@@ -296,7 +297,7 @@ func TestLatestWithNothing(t *testing.T) {
 	}
 }
 
-// TestArchiveThatStalls begins an archive and then is silent.
+// TestArchiveThatStalls starts sending an archive and stops.
 func TestArchiveThatStalls(t *testing.T) {
 	stalled := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000")

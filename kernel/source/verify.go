@@ -60,7 +60,7 @@ func badKeys(err error) error {
 
 func (o Options) pgpConfig() *packet.Config { return &packet.Config{Time: o.now} }
 
-// wholeList rejects a truncated list of checksums, or a response that is no
+// wholeList rejects a truncated list of checksums, or a response that is not a
 // list, before its signature is checked.
 func wholeList(text []byte) error {
 	if block, _ := clearsign.Decode(text); block == nil {

@@ -66,7 +66,8 @@ func makePlan() (*netboot.Plan, error) {
 	return netboot.New(o, machines)
 }
 
-// The combinations to try: each server and each kind of firmware once.
+// ways returns the combinations to try: each server and each kind of firmware
+// once.
 func ways() []way {
 	uefi := []string{"-machine", "q35", "-bios", ovmf}
 	noPXE := []string{

@@ -72,7 +72,7 @@ func TestServersOwnCheckers(t *testing.T) {
 	}
 }
 
-// The checks find each change, one at a time, and describe what is wrong.
+// The checks find each change, one at a time, and describe the problem.
 func TestSpoiltFiles(t *testing.T) {
 	p := nettest.Plan(t, netboot.Options{})
 	for what, spoil := range map[string]struct {
@@ -164,7 +164,7 @@ func TestFirmwareThatCounts(t *testing.T) {
 	}
 }
 
-// What cannot be evaluated is not known, and not wrong.
+// What cannot be evaluated is not known, rather than wrong.
 func TestUnevaluated(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	name := write(t, dhcpd.Server{}, p, func(text string) string {

@@ -75,7 +75,7 @@ type dhcpdGrammar struct {
 	arch string
 }
 
-// settings makes statements that may stand anywhere, each in one of n cases.
+// settings returns statements that may be anywhere, each in one of n cases.
 func (g *dhcpdGrammar) settings(n int) string {
 	return maybe(g.Rand, n, "next-server 192.0.2.9;\n") +
 		maybe(g.Rand, 3*n, pick(g.Rand, "filename \"pxelinux.0\";\n", "server-name \"boot.example\";\n", "option tftp-server-name \"192.0.2.9\";\n", "option bootfile-name \"other.efi\";\n", "option vendor-class-identifier \"HTTPClient\";\n", "option domain-name \"example.net\";\n", "default bootfile-name \"default.efi\";\n", "supersede host-name = \"all\";\n"))
@@ -108,7 +108,7 @@ func (g *dhcpdGrammar) class() string {
 	)
 }
 
-// boot makes the choice of a boot file.
+// boot returns statements that choose a boot file.
 func (g *dhcpdGrammar) boot() string {
 	r := g.Rand
 	tink := pick(r, `exists user-class and option user-class = "Tinkerbell"`, `option user-class = "Tinkerbell"`, `option user-class ~= "Tinker"`, `option user-class ~~ "tinkerbell"`,

@@ -41,9 +41,9 @@ func TestOwnConfigurationIsFaultless(t *testing.T) {
 	}
 }
 
-// A proxy tells what to boot, and only the machines; another server gives the
-// addresses. UEFI firmware is first sent to port 4011 (package chain proves
-// the whole way with real firmware).
+// A proxy only says what to boot, and only to the machines; another server
+// assigns the addresses. UEFI firmware is first sent to port 4011 (package
+// chain tests the complete boot with real firmware).
 func TestProxy(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	files := nettest.GoldenRender(t, Server{}, p, netboot.Proxy)
@@ -67,7 +67,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// Names that dnsmasq would take for something else are refused.
+// Names that dnsmasq would misread are refused.
 func TestRefusedNames(t *testing.T) {
 	for name, ok := range map[string]bool{"12h": false, "infinite": false, "10": false, "a1h": true, "h": true, "cp.other": false, "cp.example.net": true} {
 		p := nettest.PlanOf(t, netboot.Options{Domain: "example.net"}, nettest.OneSubnetCSV)

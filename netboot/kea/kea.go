@@ -212,7 +212,7 @@ func renderClasses(p *netboot.Plan) []class {
 		userClasses = append(userClasses, fmt.Sprintf("option[77].hex == '%s'", c))
 	}
 	list := []class{
-		{Name: p.Tag, Comment: "The machines of hardware.csv: their reservations name this class, and all that follows holds for it alone."},
+		{Name: p.Tag, Comment: "The machines of hardware.csv: their reservations name this class, and everything below applies only to it."},
 		{
 			Name: p.Tag + "-ipxe", Comment: "Second step: iPXE loads the script.",
 			Test: ours + " and " + anyOf(userClasses), BootFile: p.ScriptURL,

@@ -48,8 +48,8 @@ type series struct {
 	// trees hold the modules by release.
 	trees map[string]*initramfs.Tree
 	date  time.Time
-	// makes maps a module's path without ".ko" to its option; options are all
-	// that the source has.
+	// makes maps a module's path without ".ko" to its option; options lists all
+	// options of the source.
 	makes   map[string]string
 	options []string
 }
@@ -84,7 +84,7 @@ func parseArgs(args []string) ([]*series, error) {
 			continue
 		}
 		if i+1 == len(args) || !strings.HasSuffix(args[i+1], ".tar.xz") {
-			return nil, fmt.Errorf("reading the arguments: %q should be a version, with the source behind it", args[i])
+			return nil, fmt.Errorf("reading the arguments: %q is not a version followed by a source", args[i])
 		}
 		list = append(list, &series{version: args[i], source: args[i+1], trees: map[string]*initramfs.Tree{}, makes: map[string]string{}})
 		i++
@@ -166,8 +166,8 @@ var (
 	optionRule = regexp.MustCompile(`(?m)^\s*(?:menu)?config\s+([A-Za-z0-9_]+)\s*$`)
 )
 
-// readSource reads the Makefiles of a source archive, which say which option
-// makes which module, and the Kconfig files, which say what options there are.
+// readSource reads the Makefiles of a source archive, which map options to
+// modules, and its Kconfig files, which define the options.
 func (s *series) readSource() error {
 	f, err := os.Open(s.source)
 	if err != nil {
@@ -252,7 +252,7 @@ func writeTable(ctx context.Context, list []*series, name string) error {
 	return writePacked(name, text.Bytes())
 }
 
-// addModules adds the drivers of one release. Nearly all come as modules of a
+// addModules adds the drivers of one release. Nearly all are modules in a
 // distribution's kernel; a few are built in.
 func (s *series) addModules(table *devices.Table, at int, set *modules.Set) {
 	for _, m := range set.Modules {
@@ -277,7 +277,7 @@ func (s *series) addModules(table *devices.Table, at int, set *modules.Set) {
 	}
 }
 
-// writeOptions writes the names of all options, a line each.
+// writeOptions writes the names of all options, one per line.
 func writeOptions(list []*series, name string) error {
 	var all []string
 	for _, s := range list {

@@ -1,4 +1,4 @@
-// Command init is the only program of a machine that proves a kernel: it says
+// Command init is the only program of a machine that tests a kernel: it prints
 // which kernel runs it, loads nothing, and resets the machine.
 package main
 
@@ -26,7 +26,7 @@ func main() {
 	select {}
 }
 
-// text is a C string; its characters are signed on some architectures.
+// text converts a C string, whose characters are signed on some architectures.
 func text[T int8 | uint8](field []T) string {
 	var out []byte
 	for _, c := range field {
