@@ -1,7 +1,7 @@
-// Package doctor examines whether a machine can do what hookbuild is asked to:
+// Package doctor examines whether a machine can do what hookbuild needs:
 // memory, cores and disk, Docker, the terminal, the registries and servers that
-// a build talks to, the clock, and QEMU. It changes nothing. Each finding states
-// what was seen; what could not be looked at is a warning that says so.
+// a build contacts, the clock, and QEMU. It changes nothing. Each finding
+// states what was seen; what could not be checked is a warning that says so.
 package doctor
 
 import (
@@ -31,43 +31,44 @@ const (
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
-	// Found is what was seen, Remedy what to do about it; the remedy of an OK
-	// check is empty.
+	// Found is what was seen, Remedy what to do about it. An OK check has no
+	// remedy.
 	Found  string `json:"found"`
 	Remedy string `json:"remedy,omitempty"`
-	// Breaks names what does not work while the check fails.
+	// Breaks names the commands that do not work while the check fails.
 	Breaks string `json:"breaks,omitempty"`
 }
 
-// Options say what is examined.
+// Options specify what is examined.
 type Options struct {
-	// Out and Cache are the directories that a build writes to.
+	// Out and Cache are the directories to which a build writes.
 	Out, Cache string
-	// Registries are the hosts that a build pulls from, Servers the URLs that it
-	// asks for lists and sources, by what they are for.
+	// Registries are the hosts from which a build pulls, Servers the web
+	// servers from which it fetches lists and sources.
 	Registries []string
 	Servers    []Server
 	Keychain   authn.Keychain
 	Web        *web.Client
-	// Insecure lists registries that are asked over plain HTTP.
+	// Insecure lists registries that are contacted over plain HTTP.
 	Insecure []string
 	// Docker connects to the Docker Engine.
 	Docker func(context.Context) (*client.Client, error)
 	// Stdin and Stdout are the streams that the kernel's menu would use.
 	Stdin  io.Reader
 	Stdout io.Writer
-	// Offline leaves the network out.
+	// Offline skips all checks of the network.
 	Offline bool
 	Now     func() time.Time
-	// Patience is how long a machine of one boot sector may take; 0 is 5 s.
+	// Patience is how long a machine with only a boot sector may take; 0 means
+	// 5 s.
 	Patience time.Duration
 }
 
 // Server is a web server that a build needs.
 type Server struct{ Name, URL, Breaks string }
 
-// Run makes all checks, those that wait concurrently, and returns them in a
-// fixed order.
+// Run runs all checks, the slow ones concurrently, and returns them in a fixed
+// order.
 func Run(ctx context.Context, o Options) []Check {
 	checks := []func(context.Context) Check{
 		func(context.Context) Check { return memory() },

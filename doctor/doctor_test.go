@@ -20,8 +20,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// options are those of a machine whose registry and server are at addresses of
-// this process.
+// options returns the options of a machine whose registry and server are at
+// addresses of this process.
 func options(t *testing.T, registry, server string) Options {
 	t.Helper()
 	return Options{
@@ -125,7 +125,8 @@ func TestOffline(t *testing.T) {
 
 func TestUnwritable(t *testing.T) {
 	if os.Getuid() == 0 {
-		// Root may write anywhere but into what is no directory of a disk.
+		// Root may write everywhere except where there is no directory on a
+		// disk.
 		if c := disk("disk", "/proc/sys/kernel"); c.Status == OK {
 			t.Errorf("%+v", c)
 		}
@@ -147,8 +148,8 @@ func TestDocker(t *testing.T) {
 	}
 }
 
-// A machine that emulates runs the program; an accelerator that does not exist
-// is an error with QEMU's own words.
+// An emulated machine runs the program; an accelerator that does not exist is
+// an error that quotes QEMU.
 func TestTry(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
 	if err := machine.Try(t.Context(), "tcg", time.Minute); err != nil {

@@ -17,12 +17,12 @@ import (
 	"hookbuild/machine"
 )
 
-// What a build of a whole HookOS with a kernel wants.
+// The requirements for building a complete HookOS with a kernel.
 const (
 	wantMemory = 2_000_000_000
 	wantCores  = 4
 	wantDisk   = 20_000_000_000
-	// leastDisk is what embedding images alone takes.
+	// leastDisk is the requirement for embedding images only, in bytes.
 	leastDisk = 2_000_000_000
 )
 
@@ -44,12 +44,12 @@ func memory() Check {
 func cores() Check {
 	n := runtime.NumCPU()
 	if n < wantCores {
-		return Check{Name: "cores", Status: Warn, Found: words.Count(n, "core"), Remedy: "kernels compile slowly with fewer than 4 cores; take a published one with --kernel latest"}
+		return Check{Name: "cores", Status: Warn, Found: words.Count(n, "core"), Remedy: "kernels compile slowly with fewer than 4 cores; use a published one with --kernel latest"}
 	}
 	return Check{Name: "cores", Status: OK, Found: words.Count(n, "core")}
 }
 
-// disk looks at the file system that dir is on, or will be on once it is made.
+// disk examines the file system of dir, or of its nearest existing parent.
 func disk(name, dir string) Check {
 	c := Check{Name: name}
 	at, err := existing(dir)
@@ -66,10 +66,10 @@ func disk(name, dir string) Check {
 	c.Status, c.Found = OK, fmt.Sprintf("%s free in %s", words.Bytes(free), dir)
 	switch {
 	case unix.Access(at, unix.W_OK) != nil:
-		c.Status, c.Remedy, c.Breaks = Fail, "make it writable, or name another place with --out or --cache-dir", "all that writes there"
+		c.Status, c.Remedy, c.Breaks = Fail, "make it writable, or choose another place with --out or --cache-dir", "every command that writes there"
 		c.Found = dir + " is not writable"
 	case free < leastDisk:
-		c.Status, c.Remedy, c.Breaks = Fail, "make room (`hookbuild cache prune`), or name another place with --out or --cache-dir", "all, embed, linuxkit, kernel"
+		c.Status, c.Remedy, c.Breaks = Fail, "make room (`hookbuild cache prune`), or choose another place with --out or --cache-dir", "all, embed, linuxkit, kernel"
 	case free < wantDisk:
 		c.Status, c.Remedy = Warn, "less than 20 GB may not be enough to compile a kernel; `hookbuild cache prune` makes room"
 	}
@@ -101,7 +101,7 @@ func terminal(o Options) Check {
 	return Check{Name: "terminal", Status: OK, Found: "standard input and output are a terminal"}
 }
 
-// patience is how long a machine of one boot sector may take.
+// patience is how long a machine with only a boot sector may take.
 const patience = 5 * time.Second
 
 func qemu(ctx context.Context, limit time.Duration) Check {

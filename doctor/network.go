@@ -14,7 +14,7 @@ import (
 	"hookbuild/internal/web"
 )
 
-// docker looks for the engine that compiles kernels and containers.
+// docker checks the engine that compiles kernels and containers.
 func docker(ctx context.Context, o Options) Check {
 	c := Check{Name: "Docker", Breaks: "kernel, kernel-config, containers, all --kernel build"}
 	engine, err := o.Docker(ctx)
@@ -33,7 +33,7 @@ func docker(ctx context.Context, o Options) Check {
 	return c
 }
 
-// registry asks a registry whether it is one, and whether docker login left
+// registry checks that a host is a registry, and whether docker login left
 // credentials for it.
 func registry(ctx context.Context, o Options, host string, clock *clock) Check {
 	c := Check{Name: "registry " + host, Breaks: "pulling images from " + host}
@@ -43,7 +43,7 @@ func registry(ctx context.Context, o Options, host string, clock *clock) Check {
 	}
 	if err := reach(ctx, o, scheme+"://"+host+"/v2/", clock); err != nil {
 		c.Status, c.Found = Fail, err.Error()
-		c.Remedy = "check the network, HTTPS_PROXY and --insecure-registry, or name a copy with --mirror " + host + "=HOST"
+		c.Remedy = "check the network, HTTPS_PROXY and --insecure-registry, or use a mirror with --mirror " + host + "=HOST"
 		return c
 	}
 	c.Status, c.Breaks = OK, ""
@@ -54,7 +54,7 @@ func registry(ctx context.Context, o Options, host string, clock *clock) Check {
 func credentials(keychain authn.Keychain, host string) string {
 	registry, err := name.NewRegistry(host)
 	if err != nil {
-		return fmt.Sprintf("credentials are not known: %v", err)
+		return fmt.Sprintf("its credentials are not known: %v", err)
 	}
 	auth, err := keychain.Resolve(registry)
 	switch {
@@ -76,9 +76,9 @@ func server(ctx context.Context, o Options, s Server, clock *clock) Check {
 	return c
 }
 
-// reach asks for the head of url. Any answer of the server itself counts, since
-// registries answer 401 to those who did not log in; a server that fails, or a
-// proxy that refuses, does not.
+// reach sends a HEAD request to url. Any answer from the server itself is a
+// success, because registries answer 401 to clients without a login; a failing
+// server or a refusing proxy is not.
 func reach(ctx context.Context, o Options, url string, clock *clock) error {
 	header, _, err := o.Web.Head(ctx, web.Request{URL: url})
 	var status *web.StatusError
@@ -91,7 +91,7 @@ func reach(ctx context.Context, o Options, url string, clock *clock) error {
 	return err
 }
 
-// clock compares this machine's time with what servers say.
+// clock compares this machine's time with that of servers.
 type clock struct {
 	now func() time.Time
 
@@ -100,8 +100,8 @@ type clock struct {
 	off  time.Duration
 }
 
-// mostOff is how wrong a clock may be before certificates and signatures are
-// judged wrongly.
+// mostOff is the largest error of a clock with which certificates and
+// signatures are still validated correctly.
 const mostOff = 5 * time.Minute
 
 func (c *clock) saw(from string, header http.Header) {
@@ -122,11 +122,11 @@ func (c *clock) check() Check {
 	defer c.mu.Unlock()
 	switch {
 	case c.from == "":
-		return Check{Name: "clock", Status: Warn, Found: "not compared: no server said the time", Remedy: "compare `date -u` with a clock"}
+		return Check{Name: "clock", Status: Warn, Found: "not compared: no server sent its time", Remedy: "compare `date -u` with a clock"}
 	case c.off.Abs() > mostOff:
 		return Check{
 			Name: "clock", Status: Fail, Found: fmt.Sprintf("off by %s from %s", c.off.Round(time.Second), c.from),
-			Remedy: "set the clock: certificates and signatures are judged by it", Breaks: "everything over https",
+			Remedy: "set the clock: certificates and signatures are validated against it", Breaks: "everything over https",
 		}
 	}
 	return Check{Name: "clock", Status: OK, Found: fmt.Sprintf("within %s of %s", max(c.off.Abs().Round(time.Second), time.Second), c.from)}

@@ -8,12 +8,12 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// apkDatabase is where Alpine's package manager keeps what is installed. Each
-// init image has its own; the system's is their union, so that scanners find
-// every package.
+// apkDatabase is the list of installed packages of Alpine's package manager.
+// Each init image has its own; the system's is their union, so that scanners
+// find every package.
 const apkDatabase = "lib/apk/db/installed"
 
-// packageDatabase returns an image's database, if it has one.
+// packageDatabase returns an image's package database, if it has one.
 func packageDatabase(tree *initramfs.Tree) (initramfs.Entry, bool) {
 	return regularFile(tree, apkDatabase)
 }
@@ -31,8 +31,8 @@ func regularFile(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
 	return e, ok && e.Type == initramfs.Regular
 }
 
-// uniteDatabases puts the union of more than one database: each with an empty
-// line after it, as records are separated.
+// uniteDatabases adds the union of several databases. It adds an empty line
+// after each, because empty lines separate records.
 func (l *layout) uniteDatabases(databases []initramfs.Entry) error {
 	if len(databases) < 2 {
 		return nil
@@ -47,7 +47,8 @@ func (l *layout) uniteDatabases(databases []initramfs.Entry) error {
 	return s.add(s.own(united))
 }
 
-// openAll opens the contents one after the other, the separator after each.
+// openAll opens the concatenation of the contents, with the separator after
+// each.
 func openAll(files []initramfs.Entry, separator string) (io.ReadCloser, error) {
 	all := &joined{}
 	var readers []io.Reader
@@ -71,7 +72,7 @@ type joined struct {
 	closers []io.Closer
 }
 
-// Close closes all of them, whatever goes wrong with one.
+// Close closes all files, even if closing one fails.
 func (j *joined) Close() error {
 	var errs []error
 	for _, c := range j.closers {

@@ -15,7 +15,7 @@ import (
 // Assemble loads the document's images and lays out the root file system, in
 // LinuxKit's order: init images, kernel modules under them, volumes, onboot,
 // onshutdown, services, files; then the options' extra trees. The result does
-// not depend on Jobs. Contents are opened only when the result's are read.
+// not depend on Jobs. Contents are opened only when the result is read.
 func Assemble(ctx context.Context, doc *Document, o Options) (*Result, error) {
 	if err := o.check(doc); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func assemble(ctx context.Context, doc *Document, o Options, images map[string]*
 	return res, nil
 }
 
-// check finds options that would silently have no effect.
+// check rejects options that would silently have no effect.
 func (o Options) check(doc *Document) error {
 	init := map[string]bool{}
 	for _, ref := range doc.Init {
@@ -76,7 +76,7 @@ func (o Options) check(doc *Document) error {
 	return nil
 }
 
-// replacements is Replace by long reference.
+// replacements returns Replace, keyed by long reference.
 func (o Options) replacements() map[string]*initramfs.Tree {
 	long := map[string]*initramfs.Tree{}
 	for ref, tree := range o.Replace {
@@ -125,8 +125,8 @@ func (l *layout) addExtra(o Options) error {
 	return nil
 }
 
-// splitBoot moves what is in boot/ out of the tree: the boot loader has the
-// kernel already, and in an initramfs it would only take memory. The directory
+// splitBoot moves the content of boot/ out of the tree: the boot loader already
+// has the kernel, and in an initramfs it would only take memory. The directory
 // stays.
 func splitBoot(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	boot := &initramfs.Tree{}
@@ -145,7 +145,7 @@ func splitBoot(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	}
 	for _, e := range links {
 		if _, ok := boot.Lookup(e.Target); !ok {
-			content, _ := tree.Lookup(e.Target) // a link's target is always there
+			content, _ := tree.Lookup(e.Target) // a link's target always exists
 			content.Path = e.Path
 			e = content
 		}

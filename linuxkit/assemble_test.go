@@ -58,8 +58,8 @@ func TestAssembleParts(t *testing.T) {
 	}
 }
 
-// The same bytes whatever the number of jobs: the tree does not depend on the
-// order in which images arrive.
+// The result is the same for any number of jobs: the tree does not depend on
+// the order in which images arrive.
 func TestAssembleIsDeterministic(t *testing.T) {
 	one := mustAssemble(t, func(_ *Document, o *Options) { o.Jobs = 1 })
 	for range 5 {
@@ -150,7 +150,7 @@ func TestAssembleGivenKernel(t *testing.T) {
 }
 
 // A base with a merged /usr: the modules go through its symlink, the files of
-// the base stay, and what both have is the base's.
+// the base stay, and where both have a file, the base's is kept.
 func TestAssembleModulesThroughSymlink(t *testing.T) {
 	res := mustAssemble(t, func(_ *Document, o *Options) {
 		o.Images.(images)["docker.io/linuxkit/init:1"] = image(t, "usr/lib/modules/1/b.ko=base", "lib->usr/lib", "usr/lib/os=x")
@@ -212,7 +212,7 @@ func TestAssembleFaults(t *testing.T) {
 			d.Volumes = []*Volume{{Name: "v", Image: "x", Format: "oci", Line: 3}}
 		}, []string{`volume "v"`, "format filesystem"}},
 		{"missing source", func(d *Document, _ *Options) { d.Files = []*File{{Path: "a", Source: "not/there", Line: 5}} }, []string{`"a"`, "line 5", "not/there", "optional: true"}},
-		{"directory as a source", func(d *Document, _ *Options) { d.Files = []*File{{Path: "a", Source: "testdata", Line: 5}} }, []string{"no regular file"}},
+		{"directory as a source", func(d *Document, _ *Options) { d.Files = []*File{{Path: "a", Source: "testdata", Line: 5}} }, []string{"not a regular file"}},
 		{"unknown owner", func(d *Document, _ *Options) {
 			d.Files = []*File{{Path: "a", Directory: true, UID: &ID{Name: "nobody"}, Line: 5}}
 		}, []string{`no container is named "nobody"`, "getty sysctl"}},
@@ -241,7 +241,7 @@ func TestAssembleStopsWhenCancelled(t *testing.T) {
 	}
 }
 
-// The hard links of a file that is left out keep its content.
+// The hard links of an omitted file keep its content.
 func TestFilterKeepsLinks(t *testing.T) {
 	res := mustAssemble(t, func(_ *Document, o *Options) {
 		o.Images.(images)["docker.io/linuxkit/init:1"] = image(t, "etc/hostname=name", "etc/other=>etc/hostname", "etc/hosts=h", "etc/hosts2=>etc/hosts")
@@ -253,7 +253,7 @@ func TestFilterKeepsLinks(t *testing.T) {
 	}
 }
 
-// layouts is a source that also has a whole index.
+// layouts is a source that can also return a whole index.
 type layouts struct {
 	images
 	asked []string
@@ -279,7 +279,7 @@ func TestAssembleLayoutVolume(t *testing.T) {
 	}
 }
 
-// An image may be used several times, so its tree is only read.
+// An image may be used several times, so its tree is never modified.
 func TestAssembleLeavesImagesAlone(t *testing.T) {
 	source := smallImages(t)
 	before := listing(t, source["docker.io/linuxkit/init:1"].Tree)

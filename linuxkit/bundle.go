@@ -53,8 +53,8 @@ func (s *source) addContainer(doc *Document, dir string, c *Container, img *Imag
 	return s.json(dir+"/runtime.json", runtime)
 }
 
-// addRoot puts the image's file system, unless another container has it
-// already, and the empty directories that the root is mounted on. It returns the
+// addRoot adds the image's file system, unless another container already has
+// it, and the empty directories on which the root is mounted. It returns the
 // directory that has the file system.
 func (s *source) addRoot(dir, ref string, img *initramfs.Tree, readonly bool, roots map[string]string) (string, error) {
 	if _, ok := roots[ref]; !ok {
@@ -77,8 +77,9 @@ func (s *source) addRoot(dir, ref string, img *initramfs.Tree, readonly bool, ro
 	return roots[ref], s.directory(dir + "/rootfs")
 }
 
-// rootMounts makes a container's root file system: an overlay whose changes
-// are in memory, or a read-only one that is bound to make it a mount point.
+// rootMounts returns the mounts of a container's root file system: an overlay
+// whose changes are in memory, or a read-only one that is bind-mounted to make
+// it a mount point.
 func rootMounts(dir, root string, readonly bool) []specs.Mount {
 	rootfs := "/" + dir + "/rootfs"
 	if readonly {
@@ -87,7 +88,7 @@ func rootMounts(dir, root string, readonly bool) []specs.Mount {
 	tmp := "/" + dir + "/tmp"
 	return []specs.Mount{
 		{Type: "tmpfs", Source: "tmpfs", Destination: tmp},
-		// nothing else is to see the layers
+		// nothing else may see the layers
 		{Destination: tmp, Options: []string{"remount", "private"}},
 		{Type: "overlay", Source: "overlay", Destination: rootfs, Options: []string{
 			"lowerdir=/" + root, "upperdir=" + tmp + "/upper", "workdir=" + tmp + "/work",
@@ -103,8 +104,8 @@ func (s *source) json(name string, value any) error {
 	return s.file(name, content)
 }
 
-// addVolumes puts each volume's image in lower, and the directories tmp and
-// merged that init mounts on.
+// addVolumes adds each volume's image as lower, and the directories tmp and
+// merged on which init mounts.
 func (l *layout) addVolumes(ctx context.Context, doc *Document, o Options, images map[string]*Image) error {
 	for i, v := range doc.Volumes {
 		long := ""
@@ -139,7 +140,7 @@ func (s *source) addVolumeImage(ctx context.Context, v *Volume, long string, o O
 	}
 	layouts, ok := o.Images.(LayoutSource)
 	if !ok {
-		return fault.Invalidf("volume %q (%s): the format oci needs a source of whole image indexes, which this one does not; use the format filesystem", v.Name, place(v.Line, v.from))
+		return fault.Invalidf("volume %q (%s): the format oci needs a source of whole image indexes, which this one is not; use the format filesystem", v.Name, place(v.Line, v.from))
 	}
 	layout, err := layouts.Layout(ctx, long, v.Platforms)
 	if err != nil {

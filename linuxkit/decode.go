@@ -13,17 +13,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds on a document. An alias counts each time it is used, so that a few
-// lines cannot stand for billions of values.
+// Limits of a document. An alias counts each time it is used, so that a few
+// lines cannot expand to billions of values.
 const (
 	maxValues = 200_000
 	maxDepth  = 64
 )
 
-// decodeNode stores n in the struct that target points to, by the names in the
-// `yaml` tags or else the `json` tags of its fields. It is strict: a key that
-// no field has, or has been given already, and a value of another kind than
-// the field's are errors. A field Line is set to the line of its struct.
+// decodeNode stores n in the struct that target points to, matching keys with
+// the `yaml` tags or else the `json` tags of its fields. It is strict: an
+// unknown or repeated key and a value of the wrong kind are errors. A field
+// Line is set to the line of its struct.
 func decodeNode(n *yaml.Node, target any, where string) error {
 	d := decoder{left: maxValues}
 	return d.value(n, reflect.ValueOf(target).Elem(), where, 0)
@@ -31,7 +31,7 @@ func decodeNode(n *yaml.Node, target any, where string) error {
 
 type decoder struct{ left int }
 
-// customNode is what a type implements that has more than one form in YAML.
+// customNode is implemented by types that have more than one form in YAML.
 type customNode interface {
 	decode(n *yaml.Node, where string) error
 }
@@ -103,8 +103,8 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, where string, depth i
 	return nil
 }
 
-// pairs calls use for every key of a mapping, its own before those that it
-// merges in with "<<", which do not replace it.
+// pairs calls use for every key of a mapping: first its own keys, then those
+// merged in with "<<", which do not override them.
 func (d *decoder) pairs(n *yaml.Node, where string, depth int, use func(key, value *yaml.Node) error) error {
 	return d.mergedPairs(n, where, depth, map[string]int{}, use)
 }
@@ -124,18 +124,18 @@ func (d *decoder) mergedPairs(n *yaml.Node, where string, depth int, seen map[st
 	for i := 0; i < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode {
-			return faultAt(key.Line, where, "a key has to be a plain word")
+			return faultAt(key.Line, where, "a key must be a plain word")
 		}
 		if key.Tag == "!!merge" {
 			merged = append(merged, value)
 			continue
 		}
 		if own[key.Value] {
-			return faultAt(key.Line, where, "the key %q is given twice, in line %d first", key.Value, seen[key.Value])
+			return faultAt(key.Line, where, "the key %q is repeated; it is first in line %d", key.Value, seen[key.Value])
 		}
 		own[key.Value] = true
 		if seen[key.Value] > 0 {
-			continue // the mapping that merges this one in has the key itself
+			continue // the mapping that merges this one has the key itself
 		}
 		seen[key.Value] = key.Line
 		if err := use(key, value); err != nil {
@@ -150,8 +150,8 @@ func (d *decoder) mergedPairs(n *yaml.Node, where string, depth int, seen map[st
 	return nil
 }
 
-// merge handles the value of "<<": a mapping, or a list of them of which the
-// first counts most.
+// merge handles the value of "<<": a mapping, or a list of mappings of which
+// the first takes precedence.
 func (d *decoder) merge(n *yaml.Node, where string, depth int, seen map[string]int, use func(key, value *yaml.Node) error) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -167,17 +167,17 @@ func (d *decoder) merge(n *yaml.Node, where string, depth int, seen map[string]i
 	return nil
 }
 
-// field is a place for a key's value. Where exact is false the letters' case
-// does not matter: LinuxKit's schema and the runtime specification disagree
-// about it ("blockio" and "blockIO").
+// field is the destination of a key's value. If exact is false, case does not
+// matter: LinuxKit's schema and the runtime specification disagree about it
+// ("blockio" and "blockIO").
 type field struct {
 	name  string
 	exact bool
 	value reflect.Value
 }
 
-// fieldsOf returns a struct's fields, and those of the structs embedded in it, by
-// the lower case form of their keys.
+// fieldsOf returns the fields of a struct and of its embedded structs, by the
+// lower-case form of their keys.
 func fieldsOf(v reflect.Value) map[string]field {
 	fields := map[string]field{}
 	ours := v.Type().PkgPath() == reflect.TypeFor[Document]().PkgPath()
@@ -264,7 +264,7 @@ func (r *ImageRef) decode(n *yaml.Node, where string) error {
 	return scalar(n, reflect.ValueOf(&r.Name).Elem(), where)
 }
 
-// decode takes a number or a name. A number in quotes is a name, as it is for
+// decode accepts a number or a name. A quoted number is a name, as it is for
 // the linuxkit tool.
 func (id *ID) decode(n *yaml.Node, where string) error {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!int" {
@@ -290,7 +290,7 @@ func join(where, key string) string {
 }
 
 func wrongKind(n *yaml.Node, where, want string) error {
-	return faultAt(n.Line, where, "has to be %s, is %s", want, nodeName(n))
+	return faultAt(n.Line, where, "is %s, but must be %s", nodeName(n), want)
 }
 
 func nodeName(n *yaml.Node) string {

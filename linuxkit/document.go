@@ -7,8 +7,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Document is a LinuxKit document. In its lists and pointers nil means that
-// the key is absent, which differs from an empty list.
+// Document is a LinuxKit document. A nil list or pointer means that the key is
+// absent, which differs from an empty list.
 type Document struct {
 	Kernel     KernelConfig `json:"kernel"`
 	Init       []ImageRef   `json:"init"`
@@ -17,11 +17,11 @@ type Document struct {
 	Services   []*Container `json:"services"`
 	Files      []*File      `json:"files"`
 	Volumes    []*Volume    `json:"volumes"`
-	// Trust is accepted, and ignored as the linuxkit tool ignores it.
+	// Trust is accepted but ignored, as by the linuxkit tool.
 	Trust *Trust `yaml:"trust" json:"-"`
 }
 
-// ImageRef is an image reference and where the document has it.
+// ImageRef is an image reference and its line in the document.
 type ImageRef struct {
 	Name string
 	Line int
@@ -31,14 +31,14 @@ type ImageRef struct {
 // MarshalJSON returns the reference as a string.
 func (r ImageRef) MarshalJSON() ([]byte, error) { return json.Marshal(r.Name) }
 
-// KernelConfig says where the kernel comes from.
+// KernelConfig specifies the kernel.
 type KernelConfig struct {
 	Image   string `json:"image"`
 	Cmdline string `json:"cmdline,omitempty"`
 	// Binary is the kernel's path in the image; empty means "kernel".
 	Binary string `json:"binary,omitempty"`
-	// Tar is the path of the tar with the modules; nil means "kernel.tar",
-	// "none" that it has no modules.
+	// Tar is the path of the tar with the modules; nil means "kernel.tar", and
+	// "none" means that there are no modules.
 	Tar *string `json:"tar,omitempty"`
 	// UCode is the path of a cpio with processor microcode; nil means none.
 	UCode *string `json:"ucode,omitempty"`
@@ -47,7 +47,7 @@ type KernelConfig struct {
 	from string // the overlay that has its image, "" for the document
 }
 
-// Trust is Docker content trust's part of a document.
+// Trust is the configuration of Docker content trust.
 type Trust struct {
 	Image []string `json:"image"`
 	Org   []string `json:"org"`
@@ -60,7 +60,7 @@ type File struct {
 	Symlink   string  `json:"symlink,omitempty"`
 	Contents  *string `json:"contents,omitempty"`
 	Source    string  `json:"source,omitempty"`
-	// Metadata asks for the document itself, as "json" or "yaml".
+	// Metadata makes the document itself the content, as "json" or "yaml".
 	Metadata string `json:"metadata,omitempty"`
 	Optional bool   `json:"optional"`
 	// Mode is octal; empty means 0600, or 0700 for a directory.
@@ -88,7 +88,7 @@ type Volume struct {
 	Name     string `json:"name"`
 	Image    string `json:"image,omitempty"`
 	ReadOnly bool   `json:"readonly,omitempty"`
-	// Format is "filesystem" (also when empty) or "oci", an OCI image layout.
+	// Format is "filesystem" (the default) or "oci", an OCI image layout.
 	Format    string   `json:"format,omitempty"`
 	Platforms []string `json:"platforms,omitempty"`
 	Line      int      `yaml:"-" json:"-"`
@@ -106,8 +106,8 @@ type Container struct {
 	from string // the overlay that has its image, "" for the document
 }
 
-// ContainerConfig holds what both a document and an image's label
-// org.mobyproject.config may say about a container.
+// ContainerConfig holds the settings of a container that both a document and an
+// image's label org.mobyproject.config may contain.
 type ContainerConfig struct {
 	Capabilities      []string               `json:"capabilities,omitzero"`
 	CapabilitiesAdd   []string               `json:"capabilities.add,omitzero"`
@@ -151,7 +151,7 @@ type ContainerConfig struct {
 	MountsAdd  []specs.Mount `yaml:"-" json:"mounts.add,omitzero"`
 }
 
-// Device is a device that a container may use. The path "all" stands for every
+// Device is a device that a container may use. The path "all" means every
 // device of the type.
 type Device struct {
 	Path  string `json:"path"`
@@ -172,7 +172,7 @@ type Runtime struct {
 	Namespace  *string       `json:"namespace,omitempty"`
 }
 
-// Namespaces are the paths that a container's namespaces are bound to.
+// Namespaces are the paths to which a container's namespaces are bound.
 type Namespaces struct {
 	Cgroup *string `json:"cgroup,omitempty"`
 	Ipc    *string `json:"ipc,omitempty"`
@@ -183,7 +183,7 @@ type Namespaces struct {
 	Uts    *string `json:"uts,omitempty"`
 }
 
-// Interface is a network interface that a container is given.
+// Interface is a network interface for a container.
 type Interface struct {
 	Name         string `json:"name,omitempty"`
 	Add          string `json:"add,omitempty"`
@@ -197,7 +197,7 @@ type ID struct {
 	Number uint32
 }
 
-// MarshalJSON returns the form that the document has.
+// MarshalJSON returns the form used in the document.
 func (id ID) MarshalJSON() ([]byte, error) {
 	if id.Name != "" {
 		return json.Marshal(id.Name)
@@ -205,15 +205,16 @@ func (id ID) MarshalJSON() ([]byte, error) {
 	return json.Marshal(id.Number)
 }
 
-// sections lists the containers with the directory each section has below
-// containers/, in the order that they are laid out.
+// sections returns the containers with the directory of each section below
+// containers/, in the order of layout.
 func (d *Document) sections() []section {
 	return []section{{"onboot", true, d.Onboot}, {"onshutdown", true, d.Onshutdown}, {"services", false, d.Services}}
 }
 
 type section struct {
 	name string
-	// numbered sections run one after the other: their directories sort so.
+	// numbered sections run one container after the other, in the order of
+	// their directories.
 	numbered   bool
 	containers []*Container
 }

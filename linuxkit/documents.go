@@ -2,9 +2,9 @@ package linuxkit
 
 import "slices"
 
-// Merge returns the documents as one, as the linuxkit tool merges the files
-// that it is given: of the kernel a later document's values count where it has
-// any, and lists are appended in order. The documents do not change.
+// Merge merges the documents into one, as the linuxkit tool does: the kernel
+// settings of a later document override those of earlier ones, and lists are
+// appended in order. The documents do not change.
 func Merge(docs ...*Document) (*Document, error) {
 	merged := &Document{}
 	for _, d := range docs {
@@ -22,7 +22,7 @@ func Merge(docs ...*Document) (*Document, error) {
 	return merged, nil
 }
 
-// add takes over what other says.
+// add overrides k with the values that other sets.
 func (k *KernelConfig) add(other KernelConfig) {
 	if other.Image != "" {
 		k.Image, k.Line, k.from = other.Image, other.Line, other.from

@@ -37,7 +37,7 @@ func TestMerge(t *testing.T) {
 	if len(docs[0].Init) != 1 || docs[0].Kernel.Cmdline != "first" {
 		t.Error("the first document changed")
 	}
-	if _, err := Merge(docs[0], docs[0]); err == nil || !strings.Contains(err.Error(), `"s" is the name of the service`) {
+	if _, err := Merge(docs[0], docs[0]); err == nil || !strings.Contains(err.Error(), `"s" is also the name of the service`) {
 		t.Errorf("a service twice: %v", err)
 	}
 }

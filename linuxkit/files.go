@@ -19,9 +19,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// addFiles puts the files that the document has itself. A directory above them
-// takes its mode and owner from the first of the files in it, as the linuxkit
-// tool has it, even when an image holds that directory.
+// addFiles adds the document's own files. Their parent directory takes its mode
+// and owner from the first of the files in it, as with the linuxkit tool, even
+// if an image has that directory.
 func (l *layout) addFiles(doc *Document, o Options) error {
 	ids := doc.containerIDs()
 	done := map[string]bool{}
@@ -61,8 +61,8 @@ func (s *source) addParents(e initramfs.Entry, done map[string]bool) error {
 	return nil
 }
 
-// directoryMode lets those enter a directory who may do anything with the file
-// in it.
+// directoryMode returns the mode of a directory that everyone with any
+// permission on the file in it can enter.
 func directoryMode(file uint32) uint32 {
 	for _, bits := range []uint32{0o700, 0o070, 0o007} {
 		if file&bits != 0 {
@@ -72,8 +72,8 @@ func directoryMode(file uint32) uint32 {
 	return file
 }
 
-// fileEntry makes the entry for f. It is not present when its source is
-// missing and it is optional.
+// fileEntry returns the entry for f. Present is false if the file is optional
+// and its source does not exist.
 func (l *layout) fileEntry(doc *Document, f *File, o Options, ids map[string]uint32) (e initramfs.Entry, present bool, err error) {
 	if len(f.Edits) > 0 && !f.hasContent() {
 		e, err = l.editedEntry(f)
@@ -90,7 +90,7 @@ func (l *layout) fileEntry(doc *Document, f *File, o Options, ids map[string]uin
 	return e, true, edit(&e, f.Edits)
 }
 
-// setOwner sets what f says about mode and owner.
+// setOwner sets the mode and owner that f specifies.
 func setOwner(e *initramfs.Entry, f *File, ids map[string]uint32) (err error) {
 	if f.Mode != "" {
 		if e.Mode, err = parseMode(f.Mode); err != nil {
@@ -110,7 +110,7 @@ func setOwner(e *initramfs.Entry, f *File, ids map[string]uint32) (err error) {
 	return nil
 }
 
-// ownEntry makes the entry for a file whose content the document has.
+// ownEntry returns the entry for a file whose content is in the document.
 func ownEntry(doc *Document, f *File, o Options) (e initramfs.Entry, present bool, err error) {
 	e = initramfs.Entry{Path: cleanFilePath(f.Path), Type: initramfs.Regular, Mode: 0o600}
 	if f.Directory {
@@ -143,7 +143,7 @@ func setContent(e *initramfs.Entry, content []byte) {
 	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
 }
 
-// setSource takes the content from a file of the machine that builds.
+// setSource sets the content to a file on the build machine.
 func setSource(e initramfs.Entry, f *File, o Options) (initramfs.Entry, bool, error) {
 	name, info, err := o.findSource(f)
 	if info == nil || err != nil {
@@ -154,7 +154,8 @@ func setSource(e initramfs.Entry, f *File, o Options) (initramfs.Entry, bool, er
 	return e, true, nil
 }
 
-// findSource returns a file's source; no info when it is optional and missing.
+// findSource returns a file's source; info is nil if it is optional and does
+// not exist.
 func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) {
 	if name, err = o.sourcePath(f); err != nil {
 		return "", nil, err
@@ -162,13 +163,13 @@ func (o Options) findSource(f *File) (name string, info fs.FileInfo, err error) 
 	info, err = os.Stat(name)
 	switch {
 	case f.Optional && err != nil:
-		return "", nil, nil //nolint:nilerr // linuxkit takes any error for a missing optional file
+		return "", nil, nil //nolint:nilerr // the linuxkit tool treats any error as a missing optional file
 	case errors.Is(err, fs.ErrNotExist):
-		return "", nil, invalid("the source %q does not exist: create it, or set optional: true", name)
+		return "", nil, invalid("the source %q does not exist; create it, or set optional: true", name)
 	case err != nil:
 		return "", nil, invalid("reading the source: %w", err)
 	case !info.Mode().IsRegular():
-		return "", nil, invalid("the source %q is no regular file", name)
+		return "", nil, invalid("the source %q is not a regular file", name)
 	}
 	return name, info, nil
 }
@@ -192,13 +193,13 @@ func (o Options) sourcePath(f *File) (string, error) {
 }
 
 // metadata returns the document with its references in the long form, as "json"
-// or "yaml". What is left of a template's comments and anchors is gone.
+// or "yaml". A template's comments and anchors are not preserved.
 func (d *Document) metadata(format string) ([]byte, error) {
 	text, err := json.MarshalIndent(d.withLongReferences(), "", "    ")
 	if err != nil || format == "json" {
 		return text, err
 	}
-	// JSON is YAML already; only its style is not what a reader expects.
+	// JSON is valid YAML; only its style is not what a reader expects.
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		return nil, fmt.Errorf("writing the metadata: %w", err)
@@ -214,8 +215,8 @@ func (d *Document) metadata(format string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// blockStyle makes n look as YAML usually does. An absent list is an empty one
-// there, and bindNS is left out where nothing is bound.
+// blockStyle gives n the usual style of YAML. An absent list becomes an empty
+// one, and bindNS is omitted if nothing is bound.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
 	if n.Tag == "!!null" {

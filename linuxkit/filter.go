@@ -6,9 +6,9 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// The fixed contents that LinuxKit gives an image's file system. A container
-// engine puts its own in their place in every running container, so that an
-// image cannot be relied on to have useful ones.
+// The fixed contents of some files in an image's file system, as LinuxKit sets
+// them. A container engine replaces them in every running container, so an
+// image's own are not necessarily useful.
 const (
 	hostsContent = `127.0.0.1       localhost
 ::1     localhost ip6-localhost ip6-loopback
@@ -18,14 +18,14 @@ ff02::1 ip6-allnodes
 ff02::2 ip6-allrouters
 `
 	resolvContent = "\n# no resolv.conf configured\n"
-	// resolvTarget is what /etc/resolv.conf of the root file system points to,
-	// since the DHCP client can write there.
+	// resolvTarget is the target of /etc/resolv.conf of the root file system,
+	// because the DHCP client can write there.
 	resolvTarget = "/run/resolvconf/resolv.conf"
 )
 
-// addImage puts an image's file system below the directory at, without what a
-// container engine leaves in it and with what LinuxKit wants in it. Where
-// rootFS is true it is (part of) the system's own root.
+// addImage adds an image's file system below the directory at, without the
+// files that a container engine leaves in it and with those that LinuxKit
+// wants. RootFS reports whether it is (part of) the system's own root.
 func (s *source) addImage(at string, img *initramfs.Tree, rootFS bool) error {
 	filtered, err := s.labelled(img)
 	if err != nil {
@@ -43,7 +43,8 @@ func (s *source) addImage(at string, img *initramfs.Tree, rootFS bool) error {
 	return s.tree.Graft(at, filtered)
 }
 
-// standardFiles are what every file system has, whatever its image had there.
+// standardFiles returns the files that every file system gets, whatever its
+// image has there.
 func standardFiles(img *initramfs.Tree, rootFS bool) []initramfs.Entry {
 	var files []initramfs.Entry
 	for _, dir := range []string{"dev", "dev/pts", "dev/shm", "etc", "proc", "sys"} {
@@ -63,8 +64,8 @@ func symlink(name, target string) initramfs.Entry {
 	return initramfs.Entry{Path: name, Type: initramfs.Symlink, Mode: 0o777, Target: target}
 }
 
-// lookup finds what is at name; symlinks on the way are followed, name
-// itself is not.
+// lookup returns the entry at name. It follows symlinks on the way, but not
+// name itself.
 func lookup(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
 	dir, ok := tree.Resolve(path.Dir(name))
 	if !ok {

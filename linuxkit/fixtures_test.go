@@ -22,7 +22,7 @@ func (m images) Image(_ context.Context, ref string) (*Image, error) {
 	return nil, fmt.Errorf("no image %q", ref)
 }
 
-// tree makes a tree of "path" (directory), "path=content" and "path->target".
+// tree returns a tree of "path" (directory), "path=content" and "path->target".
 func tree(t testing.TB, files ...string) *initramfs.Tree {
 	t.Helper()
 	out := &initramfs.Tree{}

@@ -18,9 +18,9 @@ import (
 )
 
 // TestGolden assembles every document of testdata/golden from the corpus and
-// compares the tree with the one that the linuxkit tool made of it (.golden,
-// written by `go run ./test/peertest/compare -record -corpus`).
-// Where the two are meant to differ, .differs has the lines and the reasons.
+// compares the tree with that of the linuxkit tool (.golden, written by `go run
+// ./test/peertest/compare -record -corpus`). Intended differences are listed
+// with their reasons in .differs.
 func TestGolden(t *testing.T) {
 	images := corpus(t)
 	documents, err := filepath.Glob("testdata/golden/*.yaml")
@@ -78,8 +78,8 @@ func assembleFile(t *testing.T, document string, images linuxkit.ImageSource) pe
 	return listing
 }
 
-// wanted reads a list of differences, without its comments. No file is no
-// difference.
+// wanted reads a list of differences, without its comments. If the file does
+// not exist, there are none.
 func wanted(t *testing.T, name string) []string {
 	t.Helper()
 	text, err := os.ReadFile(name)

@@ -13,9 +13,9 @@ import (
 	"hookbuild/internal/tarball"
 )
 
-// addKernel puts boot/ and the modules, and fills in the result's kernel. The
+// addKernel adds boot/ and the modules, and sets the result's kernel. The
 // modules go under the init images' files: the linuxkit tool unpacks them
-// first, which comes to the same but for a base whose /lib is a symlink.
+// first, with the same result except for a base whose /lib is a symlink.
 func (l *layout) addKernel(doc *Document, o Options, images map[string]*Image, res *Result) error {
 	conf := doc.Kernel
 	part := Part{Where: "kernel", Line: conf.Line}
@@ -40,7 +40,7 @@ func (s *source) addGivenKernel(k Kernel, conf KernelConfig, res *Result) error 
 	switch {
 	case deref(conf.UCode) == "":
 	case k.Microcode == nil:
-		return invalid("kernel.ucode (line %d): the kernel %q comes without a file %q: take kernel.ucode out of the document, or use a kernel image or directory that has it", conf.Line, k.Origin, *conf.UCode)
+		return invalid("kernel.ucode (line %d): the kernel %q has no file %q; remove kernel.ucode from the document, or use a kernel image or directory that has it", conf.Line, k.Origin, *conf.UCode)
 	default:
 		if err := s.addMicrocode(*k.Microcode, res); err != nil {
 			return err
@@ -71,7 +71,8 @@ func (s *source) addKernelImage(conf KernelConfig, img *initramfs.Tree, tempDir 
 	return s.addBoot(kernel, conf.Cmdline, res)
 }
 
-// tarName is the module archive's name in the kernel image, "" for none.
+// tarName returns the name of the module archive in the kernel image, "" for
+// none.
 func tarName(conf KernelConfig) string {
 	switch {
 	case conf.Tar == nil:
@@ -82,17 +83,17 @@ func tarName(conf KernelConfig) string {
 	return *conf.Tar
 }
 
-// imageFile looks up a file of the kernel image that key names.
+// imageFile returns the file of the kernel image that key names.
 func imageFile(img *initramfs.Tree, conf KernelConfig, name, key string) (initramfs.Entry, error) {
 	e, ok := regularFile(img, cleanFilePath(name))
 	if !ok {
-		err := fmt.Errorf("reading the kernel image %q (line %d): it has no file %q; its root has %s: set %s in the document", conf.Image, conf.Line, name, rootNames(img), key)
+		err := fmt.Errorf("reading the kernel image %q (line %d): it has no file %q; its root has %s; set %s in the document", conf.Image, conf.Line, name, rootNames(img), key)
 		return e, fault.Mark(err, fault.Invalid)
 	}
 	return e, nil
 }
 
-// rootNames lists a tree's root for a message.
+// rootNames lists the files in a tree's root, for messages.
 func rootNames(tree *initramfs.Tree) string {
 	var names []string
 	for e := range tree.All() {
@@ -142,7 +143,7 @@ func bootFile(e initramfs.Entry, name string) initramfs.Entry {
 
 // addModules unpacks the archive of modules at the root.
 func (s *source) addModules(img *initramfs.Tree, conf KernelConfig, name, tempDir string) error {
-	e, err := imageFile(img, conf, name, `kernel.tar (to "none" when there are no modules)`)
+	e, err := imageFile(img, conf, name, `kernel.tar (to "none" if there are no modules)`)
 	if err != nil {
 		return err
 	}
@@ -163,9 +164,9 @@ func (s *source) addModules(img *initramfs.Tree, conf KernelConfig, name, tempDi
 	return s.graftUnder(&modules)
 }
 
-// randomAccess returns a file's content to read at any offset: its own reader
-// when that can, else a copy in a file that has no name any more and goes with
-// the last reference to it.
+// randomAccess returns a reader of a file's content at any offset: its own
+// reader if that supports it, otherwise a copy in an unnamed file that
+// disappears with the last reference to it.
 func randomAccess(e initramfs.Entry, tempDir string) (io.ReaderAt, error) {
 	if e.Open == nil {
 		return strings.NewReader(""), nil

@@ -7,13 +7,14 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// layout is the root file system while it grows, and who gave what to it.
+// layout is the root file system under construction, with the origin of each
+// part.
 type layout struct {
 	tree    initramfs.Tree
 	modTime time.Time
 	parts   []Part
-	// owner finds the part by the origin of an entry. Every origin begins
-	// with its part, so that it belongs to one only.
+	// owner maps the origin of an entry to its part. Every origin begins with
+	// its part, so it belongs to only one.
 	owner map[string]int
 }
 
@@ -21,8 +22,8 @@ type layout struct {
 type source struct {
 	*layout
 	part int
-	// origins keeps the origins made so far: images have thousands of files
-	// and a few layers.
+	// origins caches the origins: images have thousands of files but few
+	// layers.
 	origins map[string]string
 }
 
@@ -33,7 +34,7 @@ func newLayout(modTime time.Time) *layout {
 	return &layout{modTime: modTime, owner: map[string]int{}}
 }
 
-// begin opens a part.
+// begin starts a part.
 func (l *layout) begin(p Part) *source {
 	l.parts = append(l.parts, p)
 	return &source{layout: l, part: len(l.parts) - 1, origins: map[string]string{}}
@@ -59,13 +60,13 @@ func (s *source) origin(inner string) string {
 	return made
 }
 
-// add puts one entry.
+// add adds one entry.
 func (s *source) add(e initramfs.Entry) error {
 	e.Origin = s.origin(e.Origin)
 	return s.tree.Add(e)
 }
 
-// directory puts a directory of our own, and those above it.
+// directory adds a directory of LinuxKit's own, with its parents.
 func (s *source) directory(name string) error {
 	for i, c := range name + "/" {
 		if c != '/' {
@@ -78,18 +79,18 @@ func (s *source) directory(name string) error {
 	return nil
 }
 
-// file puts a file of our own, mode 0644.
+// file adds a file of LinuxKit's own, mode 0644.
 func (s *source) file(name string, content []byte) error {
 	return s.add(initramfs.BytesFile(name, content, s.modTime))
 }
 
-// own returns e with the time of files that no image holds.
+// own returns e with the time of generated files.
 func (s *source) own(e initramfs.Entry) initramfs.Entry {
 	e.ModTime = s.modTime
 	return e
 }
 
-// graft puts all of tree below the directory at.
+// graft adds all of tree below the directory at.
 func (s *source) graft(at string, tree *initramfs.Tree) error {
 	ours, err := s.labelled(tree)
 	if err != nil {
@@ -120,9 +121,9 @@ func (s *source) labelled(tree *initramfs.Tree) (*initramfs.Tree, error) {
 	return ours, nil
 }
 
-// graftUnder puts what tree has and the root file system has not: the same as
-// if tree had been there first, except that a directory of tree goes through a
-// symlink that is there.
+// graftUnder adds what tree has and the root file system lacks. The result is
+// the same as if tree had been added first, except that a directory of tree
+// goes through an existing symlink.
 func (s *source) graftUnder(tree *initramfs.Tree) error {
 	var links []initramfs.Entry
 	for e := range tree.All() {
@@ -141,7 +142,7 @@ func (s *source) graftUnder(tree *initramfs.Tree) error {
 		if target, ok := tree.Lookup(e.Target); ok && s.covers(e.Target) && !s.isOurs(e.Target) {
 			name := e.Path
 			e = target
-			e.Path = name // the file that it was a name of is another's now
+			e.Path = name // the name that it linked to belongs to another file now
 		}
 		if err := s.add(e); err != nil {
 			return err
@@ -162,7 +163,7 @@ func (s *source) isOurs(name string) bool {
 	return ok && known && part == s.part
 }
 
-// count fills in what each part gave to the tree in its end.
+// count records what each part contributed to the finished tree.
 func (l *layout) count(tree *initramfs.Tree) {
 	for e := range tree.All() {
 		if i, ok := l.owner[e.Origin]; ok && e.Type != initramfs.Dir {

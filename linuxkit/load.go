@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// loadImages loads every image that the document's file systems come from,
-// each once, by its long reference.
+// loadImages loads every image with a file system for the document, each once,
+// by its long reference.
 func loadImages(ctx context.Context, doc *Document, o Options) (map[string]*Image, error) {
 	wanted := doc.wantedImages(o)
 	if len(wanted) > 0 && o.Images == nil {
-		return nil, errors.New("assembling the document: it names images, and there is no source of images")
+		return nil, errors.New("assembling the document: it names images, but there is no source of images")
 	}
 	jobs := o.Jobs
 	if jobs < 1 {
@@ -44,7 +44,7 @@ func loadImages(ctx context.Context, doc *Document, o Options) (map[string]*Imag
 	return images, nil
 }
 
-// wantedImages returns the long references with the place that has each first.
+// wantedImages returns the long references with the first place of each.
 func (d *Document) wantedImages(o Options) map[string]string {
 	wanted := map[string]string{}
 	want := func(ref, what, line string) {

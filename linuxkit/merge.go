@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// mergeConfig lays what the document says over what an image's label says. A
-// list of the document takes the place of the label's; only `binds.add` and
+// mergeConfig overrides the settings of an image's label with those of the
+// document. A list of the document replaces the label's; only `binds.add` and
 // `capabilities.add` add to it.
 func mergeConfig(label, doc ContainerConfig) ContainerConfig {
 	return ContainerConfig{
@@ -67,8 +67,8 @@ func mergeRuntime(label, doc *Runtime) *Runtime {
 	}
 }
 
-// completeRuntime returns r with every key set, which is the form that LinuxKit's
-// init is used to.
+// completeRuntime returns r with every key set, which is the form that
+// LinuxKit's init expects.
 func completeRuntime(r *Runtime) *Runtime {
 	if r == nil {
 		r = &Runtime{}
@@ -92,7 +92,7 @@ func completeRuntime(r *Runtime) *Runtime {
 	}
 }
 
-// pick returns first unless its key was absent.
+// pick returns first unless its key is absent.
 func pick[T any](first, second []T) []T {
 	if first != nil {
 		return first
@@ -107,7 +107,7 @@ func pickMap(first, second map[string]string) map[string]string {
 	return second
 }
 
-// concat returns both lists, or nil when the keys of both were absent.
+// concat returns both lists, or nil if the keys of both are absent.
 func concat(a, b []string) []string {
 	if a == nil && b == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Two init images whose files meet. What want does not list was replaced.
+// Two init images whose files overlap. What want does not list was replaced.
 func TestInitImagesMeet(t *testing.T) {
 	merged := []string{"usr", "usr/bin", "usr/lib", "usr/lib/os=x", "bin->usr/bin", "lib->usr/lib", "sbin->/usr/bin"}
 	tests := map[string]struct{ first, second, want []string }{
@@ -48,7 +48,7 @@ func TestInitImagesMeet(t *testing.T) {
 	}
 }
 
-// What would lose files names both images, in whichever order they come.
+// An error about lost files names both images, in whichever order they come.
 func TestInitImagesThatCannotMeet(t *testing.T) {
 	for name, files := range map[string][2][]string{
 		"file over a filled directory":             {{"a/b=1"}, {"a=2"}},
@@ -86,8 +86,8 @@ func meet(t *testing.T, first, second []string) (*Result, error) {
 	})
 }
 
-// ownFiles lists the result in the notation of tree, without what every root
-// file system has.
+// ownFiles lists the result in the notation of tree, without the files that
+// every root file system has.
 func ownFiles(t *testing.T, res *Result) []string {
 	t.Helper()
 	var out []string

@@ -9,9 +9,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// specMounts returns a container's mounts: the usual ones, then tmpfs, binds and
-// mounts, of which a later one replaces an earlier one with its destination.
-// Sorted by destination, so that /dev comes before /dev/pts.
+// specMounts returns a container's mounts: the defaults, then tmpfs, binds and
+// mounts, where a later one replaces an earlier one with the same destination.
+// They are sorted by destination, so that /dev comes before /dev/pts.
 func specMounts(conf ContainerConfig) ([]specs.Mount, error) {
 	mounts := defaultMounts(isTrue(conf.Readonly))
 	for _, text := range conf.Tmpfs {
@@ -42,8 +42,8 @@ func specMounts(conf ContainerConfig) ([]specs.Mount, error) {
 	return sorted, nil
 }
 
-// defaultMounts are those that Docker gives a container, without /dev/shm and
-// /dev/mqueue.
+// defaultMounts returns the mounts that Docker gives a container, without
+// /dev/shm and /dev/mqueue.
 func defaultMounts(readonly bool) map[string]specs.Mount {
 	dev := []string{"nosuid", "strictatime", "mode=755", "size=65536k"}
 	sys := []string{"nosuid", "noexec", "nodev"}
@@ -64,11 +64,11 @@ func defaultMounts(readonly bool) map[string]specs.Mount {
 	return mounts
 }
 
-// parseTmpfs reads "destination[:option,...]".
+// parseTmpfs parses "destination[:option,...]".
 func parseTmpfs(text string) (specs.Mount, error) {
 	destination, options, given := strings.Cut(text, ":")
 	if strings.Contains(options, ":") {
-		return specs.Mount{}, fmt.Errorf("tmpfs %q has too many colons: write DESTINATION[:OPTION,...]", text)
+		return specs.Mount{}, fmt.Errorf("tmpfs %q has too many colons; write DESTINATION[:OPTION,...]", text)
 	}
 	m := specs.Mount{Destination: destination, Type: "tmpfs", Source: "tmpfs"}
 	if given {
@@ -77,7 +77,7 @@ func parseTmpfs(text string) (specs.Mount, error) {
 	return m, nil
 }
 
-// parseBind reads "source:destination[:option,...]".
+// parseBind parses "source:destination[:option,...]".
 func parseBind(text string) (specs.Mount, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) < 2 || len(parts) > 3 {
@@ -90,8 +90,8 @@ func parseBind(text string) (specs.Mount, error) {
 	return m, nil
 }
 
-// completeMount fills in what a mount's source, type and destination say about
-// one another.
+// completeMount sets the fields of a mount that follow from its source, type or
+// destination.
 func completeMount(m specs.Mount) (specs.Mount, error) {
 	if m.Type == "" {
 		switch {

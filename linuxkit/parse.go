@@ -16,13 +16,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxDocument is the most bytes that a document may have.
+// MaxDocument is the largest size of a document in bytes.
 const MaxDocument = 4 << 20
 
-// SyntaxError is a fault of a document, at a line.
+// SyntaxError is an error in a document, with its line.
 type SyntaxError struct {
 	Line int
-	// Where is the place by keys: "services[2].binds".
+	// Where is the path of keys: "services[2].binds".
 	Where   string
 	Problem string
 }
@@ -38,9 +38,9 @@ func faultAt(line int, where, format string, args ...any) error {
 	return fault.Mark(&SyntaxError{Line: line, Where: where, Problem: fmt.Sprintf(format, args...)}, fault.Invalid)
 }
 
-// Parse reads a document and checks it: unknown keys, values of the wrong
-// kind, names given twice and what else cannot become a system are a
-// [SyntaxError]. References stay as they are written.
+// Parse parses and checks a document: unknown keys, values of the wrong kind,
+// repeated names and whatever else cannot become a system are reported as a
+// [SyntaxError]. References are left as they are written.
 func Parse(data []byte) (*Document, error) {
 	root, err := parseYAML(data)
 	if err != nil {
@@ -56,10 +56,10 @@ func Parse(data []byte) (*Document, error) {
 	return doc, nil
 }
 
-// parseYAML returns the root node of the one document that data must hold.
+// parseYAML returns the root node of the one document in data.
 func parseYAML(data []byte) (*yaml.Node, error) {
 	if len(data) > MaxDocument {
-		return nil, faultAt(1, "", "the document has %d bytes; at most %d are read", len(data), MaxDocument)
+		return nil, faultAt(1, "", "the document has %d bytes, more than %d", len(data), MaxDocument)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var file yaml.Node
@@ -77,7 +77,7 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	return file.Content[0], nil
 }
 
-// yamlFault takes the line out of the parser's message, which has it as text.
+// yamlFault extracts the line from the parser's message.
 func yamlFault(err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
@@ -88,10 +88,10 @@ func yamlFault(err error) error {
 			}
 		}
 	}
-	return faultAt(line, "", "not YAML: %s", text)
+	return faultAt(line, "", "not valid YAML: %s", text)
 }
 
-// check finds what the shape of the values does not show.
+// check finds faults that do not show in the shape of the values.
 func (d *Document) check() error {
 	checks := []func() error{d.checkImages, d.checkContainers, d.checkVolumes, d.checkFiles}
 	for _, check := range checks {
@@ -124,10 +124,10 @@ func (d *Document) checkContainers() error {
 			if err := checkElement(c.Name, c.Line, where+".name"); err != nil {
 				return err
 			}
-			// A numbered container has a directory of its own whatever its
-			// name: LinuxKit's examples run one thing twice.
+			// Each numbered container has its own directory whatever its name:
+			// LinuxKit's examples run one thing twice.
 			if first, ok := seen[c.Name]; ok && !s.numbered {
-				return faultAt(c.Line, where+".name", "%q is the name of the service in line %d too", c.Name, first)
+				return faultAt(c.Line, where+".name", "%q is also the name of the service in line %d", c.Name, first)
 			}
 			seen[c.Name] = c.Line
 			if err := checkReference(c.Image, c.Line, where+".image"); err != nil {
@@ -138,7 +138,7 @@ func (d *Document) checkContainers() error {
 	return nil
 }
 
-// volumeName is what the linuxkit tool allows.
+// volumeName matches the names that the linuxkit tool allows.
 var volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 
 func (d *Document) checkVolumes() error {
@@ -146,14 +146,14 @@ func (d *Document) checkVolumes() error {
 	for i, v := range d.Volumes {
 		where := fmt.Sprintf("volumes[%d]", i)
 		if !volumeName.MatchString(v.Name) {
-			return faultAt(v.Line, where+".name", "%q is no volume name: use small letters, digits, - and _", v.Name)
+			return faultAt(v.Line, where+".name", "%q is not a volume name; use lower-case letters, digits, - and _", v.Name)
 		}
 		if first, ok := seen[v.Name]; ok {
-			return faultAt(v.Line, where+".name", "%q is the name of the volume in line %d too", v.Name, first)
+			return faultAt(v.Line, where+".name", "%q is also the name of the volume in line %d", v.Name, first)
 		}
 		seen[v.Name] = v.Line
 		if !slices.Contains([]string{"", "filesystem", "oci"}, v.Format) {
-			return faultAt(v.Line, where+".format", "%q is no format: use filesystem or oci", v.Format)
+			return faultAt(v.Line, where+".format", "%q is not a format; use filesystem or oci", v.Format)
 		}
 		if v.Image == "" {
 			if v.Format == "oci" {
@@ -176,14 +176,14 @@ func (d *Document) checkFiles() error {
 		}
 		if f.Mode != "" {
 			if _, err := parseMode(f.Mode); err != nil {
-				return faultAt(f.Line, where+".mode", "%q is no octal mode such as \"0644\"", f.Mode)
+				return faultAt(f.Line, where+".mode", "%q is not an octal mode such as \"0644\"", f.Mode)
 			}
 		}
 	}
 	return nil
 }
 
-// problem says what is wrong with f as a whole, or nothing.
+// problem returns what is wrong with f as a whole, or "".
 func (f *File) problem() string {
 	given := 0
 	for _, set := range []bool{f.Directory, f.Symlink != "", f.Contents != nil, f.Source != "", f.Metadata != ""} {
@@ -194,24 +194,25 @@ func (f *File) problem() string {
 	editable := !f.Directory && f.Symlink == ""
 	switch {
 	case cleanFilePath(f.Path) == "":
-		return fmt.Sprintf("the path %q names no file", f.Path)
+		return fmt.Sprintf("the path %q does not name a file", f.Path)
 	case slices.Contains(strings.Split(f.Path, "/"), ".."):
-		return fmt.Sprintf("the path %q must not have \"..\" in it", f.Path)
+		return fmt.Sprintf("the path %q must not contain \"..\"", f.Path)
 	case strings.ContainsRune(f.Path, 0):
-		return fmt.Sprintf("the path %q must not have a NUL in it", f.Path)
+		return fmt.Sprintf("the path %q must not contain a NUL", f.Path)
 	case given == 0 && len(f.Edits) == 0:
-		return fmt.Sprintf("%q has no content: give one of directory, symlink, contents, source and metadata", f.Path)
+		return fmt.Sprintf("%q has no content; set one of directory, symlink, contents, source and metadata", f.Path)
 	case len(f.Edits) > 0 && !editable:
 		return fmt.Sprintf("%q has no text; append and replace are for files", f.Path)
 	case given > 1:
-		return fmt.Sprintf("%q has more than one content: give only one of directory, symlink, contents, source and metadata", f.Path)
+		return fmt.Sprintf("%q has more than one content; set only one of directory, symlink, contents, source and metadata", f.Path)
 	case f.Metadata != "" && f.Metadata != "json" && f.Metadata != "yaml":
-		return fmt.Sprintf("%q is no metadata: use json or yaml", f.Metadata)
+		return fmt.Sprintf("%q is not a form of metadata; use json or yaml", f.Metadata)
 	}
 	return ""
 }
 
-// cleanFilePath returns a file's path relative to the root; "" where it has no path.
+// cleanFilePath returns a file's path relative to the root, or "" if it has
+// none.
 func cleanFilePath(p string) string {
 	return strings.TrimPrefix(path.Clean("/"+p), "/")
 }
@@ -221,7 +222,7 @@ func parseMode(s string) (uint32, error) {
 	return uint32(mode), err
 }
 
-// checkElement refuses a name that is not one element of a path.
+// checkElement rejects a name that is not a single path element.
 func checkElement(name string, line int, where string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return faultAt(line, where, "%q cannot be the name of a directory", name)

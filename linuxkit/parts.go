@@ -6,9 +6,9 @@ import (
 	"hookbuild/linuxkit/size"
 )
 
-// SizeParts returns what the result is made of for a size report. Images go by
-// their repositories, without tags, so that one can be compared with its next
-// version; all files of the document are one part.
+// SizeParts returns the parts of the result for a size report. Images are named
+// by their repositories, without tags, so that they can be compared with their
+// next version; all files of the document are one part.
 func (r *Result) SizeParts() []size.Part {
 	var parts []size.Part
 	for _, p := range r.Parts {
@@ -26,7 +26,7 @@ func (r *Result) SizeParts() []size.Part {
 	return parts
 }
 
-// repository is a reference without its tag and digest.
+// repository returns a reference without its tag and digest.
 func repository(ref string) string {
 	ref, _, _ = strings.Cut(ref, "@")
 	if colon := strings.LastIndexByte(ref, ':'); colon > strings.LastIndexByte(ref, '/') {

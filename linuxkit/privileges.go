@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// capabilityNames returns every capability of Linux by number, as
-// include/uapi/linux/capability.h has them up to Linux 6.x.
+// capabilityNames returns every capability of Linux by number, from
+// include/uapi/linux/capability.h up to Linux 6.x.
 func capabilityNames() []string {
 	names := strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
 		LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE
@@ -23,7 +23,7 @@ func capabilityNames() []string {
 	return names
 }
 
-// specCapabilities returns the five sets. Effective is the list as it is given;
+// specCapabilities returns the five sets. Effective is the given list;
 // bounding, inheritable and permitted are its union with ambient.
 func specCapabilities(conf ContainerConfig) (*specs.LinuxCapabilities, error) {
 	effective, err := expandCapabilities(conf.Capabilities)
@@ -40,7 +40,7 @@ func specCapabilities(conf ContainerConfig) (*specs.LinuxCapabilities, error) {
 	return &specs.LinuxCapabilities{Bounding: union, Effective: effective, Inheritable: union, Permitted: union, Ambient: ambient}, nil
 }
 
-// expandCapabilities replaces a lone "all" or "none", in any case, and refuses
+// expandCapabilities expands a lone "all" or "none", in any case, and rejects
 // unknown names.
 func expandCapabilities(list []string) ([]string, error) {
 	all := capabilityNames()
@@ -55,7 +55,7 @@ func expandCapabilities(list []string) ([]string, error) {
 			continue
 		}
 		if strings.EqualFold(name, "all") || strings.EqualFold(name, "none") {
-			return nil, fmt.Errorf("%q must be alone, and is in the list %v (of the image's label and the document's capabilities.add)", name, list)
+			return nil, fmt.Errorf("%q must be alone, but is in the list %v (of the image's label and the document's capabilities.add)", name, list)
 		}
 		return nil, fmt.Errorf("%q is not a capability: use names such as CAP_NET_ADMIN, all or none", name)
 	}
@@ -74,7 +74,7 @@ func specRlimits(texts []string) ([]specs.POSIXRlimit, error) {
 	return limits, nil
 }
 
-// parseRlimit reads "name,soft,hard", the name with or without RLIMIT_.
+// parseRlimit parses "name,soft,hard", the name with or without RLIMIT_.
 func parseRlimit(text string) (limit specs.POSIXRlimit, err error) {
 	parts := strings.SplitN(text, ",", 3)
 	if len(parts) != 3 {
@@ -83,7 +83,7 @@ func parseRlimit(text string) (limit specs.POSIXRlimit, err error) {
 	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(parts[0])), "RLIMIT_")
 	known := []string{"AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE", "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK"}
 	if !slices.Contains(known, name) {
-		return limit, fmt.Errorf("%q is no limit; known are %s", name, strings.Join(known, ", "))
+		return limit, fmt.Errorf("%q is not a limit; the limits are %s", name, strings.Join(known, ", "))
 	}
 	limit.Type = "RLIMIT_" + name
 	if limit.Soft, err = parseLimit(parts[1]); err != nil {

@@ -7,9 +7,9 @@ import (
 )
 
 // ExpandReference returns the long form of an image reference as Docker
-// understands the short one: "linuxkit/init:v1" is
-// "docker.io/linuxkit/init:v1", "redis" is "docker.io/library/redis". A tag
-// that is not there is not added.
+// interprets the short one: "linuxkit/init:v1" becomes
+// "docker.io/linuxkit/init:v1", "redis" becomes "docker.io/library/redis". It
+// adds no tag.
 func ExpandReference(ref string) string {
 	first, _, found := strings.Cut(ref, "/")
 	switch {
@@ -21,16 +21,16 @@ func ExpandReference(ref string) string {
 	return "docker.io/" + ref
 }
 
-// checkReference refuses what no registry could know.
+// checkReference rejects a reference that no registry could resolve.
 func checkReference(ref string, line int, where string) error {
 	switch {
 	case ref == "":
 		return faultAt(line, where, "the image reference is empty")
 	case strings.HasPrefix(ref, "@pkg:"):
-		return faultAt(line, where, "%q names a package of LinuxKit's source tree: give the reference of its image", ref)
+		return faultAt(line, where, "%q names a package of LinuxKit's source tree; use the reference of its image", ref)
 	}
 	if _, err := name.ParseReference(ExpandReference(ref)); err != nil {
-		return faultAt(line, where, "%q is no image reference: %v", ref, err)
+		return faultAt(line, where, "%q is not an image reference: %v", ref, err)
 	}
 	return nil
 }

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// References lists the images that assembling d with o loads, by their long
+// References returns the images that assembling d with o loads, by their long
 // references, sorted.
 func (d *Document) References(o Options) []string {
 	return slices.Sorted(maps.Keys(d.wantedImages(o)))
 }
 
-// Sources maps the path of each of the document's files that has a `source:` to
-// what assembling d with o reads; optional ones that do not exist are left out.
+// Sources maps the path of each of the document's files with a `source:` to the
+// path that assembling d with o reads. It omits optional files that do not exist.
 func (d *Document) Sources(o Options) (map[string]string, error) {
 	paths := map[string]string{}
 	for _, f := range d.Files {

@@ -9,7 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Registry returns the images that client finds for the platform p.
+// Registry returns a source of the images that client finds for the platform p.
 func Registry(client *oci.Client, p v1.Platform) ImageSource {
 	return &registry{client, p}
 }
@@ -39,7 +39,7 @@ func (r *registry) Layout(ctx context.Context, ref string, platforms []string) (
 	return index.Tree, index.Fetch(ctx)
 }
 
-// FromOCI reads an image's file system, with all layers fetched at once.
+// FromOCI reads an image's file system, fetching all layers at once.
 func FromOCI(ctx context.Context, img *oci.Image) (*Image, error) {
 	if err := img.Fetch(ctx); err != nil {
 		return nil, err

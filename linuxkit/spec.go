@@ -12,17 +12,17 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// specVersion is the version of the OCI runtime specification that config.json
-// is written for. Only what this version has is used, although the Go types
-// are newer; it is what the linuxkit tool writes.
+// specVersion is the version of the OCI runtime specification of config.json,
+// the same as the linuxkit tool's. Only features of this version are used,
+// although the Go types are newer.
 const specVersion = "1.2.1"
 
-// configLabel is the image label that says how LinuxKit is to run the image.
+// configLabel is the image label that tells LinuxKit how to run the image.
 const configLabel = "org.mobyproject.config"
 
 // containerSpec returns the config.json and the runtime part of a container:
-// what the document says over what the image's label says over what the image
-// itself says. ids are the numbers that names stand for.
+// the document overrides the image's label, which overrides the image's own
+// configuration. ids maps container names to numbers.
 func containerSpec(c *Container, image v1.Config, ids map[string]uint32) (*specs.Spec, *Runtime, error) {
 	label, err := parseLabel(image.Labels[configLabel])
 	if err != nil {
@@ -125,7 +125,7 @@ func specUser(conf ContainerConfig, ids map[string]uint32) (specs.User, error) {
 	return user, nil
 }
 
-// number returns the numeric id; nil, "" and "root" are 0.
+// number returns the numeric id; nil, "" and "root" mean 0.
 func (id *ID) number(ids map[string]uint32) (uint32, error) {
 	switch {
 	case id == nil || id.Name == "root":
@@ -140,8 +140,8 @@ func (id *ID) number(ids map[string]uint32) (uint32, error) {
 	return number, nil
 }
 
-// containerIDs numbers the containers from 100 in document order. Of
-// containers with one name the last counts.
+// containerIDs numbers the containers from 100 in document order. Of containers
+// with the same name the last counts.
 func (d *Document) containerIDs() map[string]uint32 {
 	ids := map[string]uint32{}
 	next := uint32(100)
@@ -179,8 +179,9 @@ func specLinux(conf ContainerConfig) (*specs.Linux, error) {
 	}, nil
 }
 
-// specDevices returns the nodes to make and the rules of the device cgroup that
-// let them be used. "all" is a rule for a class of devices, without a node.
+// specDevices returns the nodes to create and the rules of the device cgroup
+// that allow their use. "all" becomes a rule for a class of devices, without a
+// node.
 func specDevices(devices []Device) (nodes []specs.LinuxDevice, rules []specs.LinuxDeviceCgroup, err error) {
 	for _, d := range devices {
 		rule := specs.LinuxDeviceCgroup{Allow: true, Type: d.Type, Access: "rwm"}
@@ -198,8 +199,8 @@ func specDevices(devices []Device) (nodes []specs.LinuxDevice, rules []specs.Lin
 	return nodes, rules, nil
 }
 
-// specNamespaces returns the namespaces that are not the host's. Pid is a new one
-// unless said otherwise, the mount namespace always is.
+// specNamespaces returns the namespaces that differ from the host's. Pid is a
+// new one unless configured otherwise, the mount namespace always is.
 func specNamespaces(conf ContainerConfig) []specs.LinuxNamespace {
 	kinds := []struct {
 		kind         specs.LinuxNamespaceType

@@ -7,8 +7,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// What a container's config.json holds is compared with linuxkit's own in
-// TestGolden; here is what must not become one.
+// TestGolden compares a container's config.json with linuxkit's own; here are
+// configurations that must be rejected.
 func TestContainerSpecFaults(t *testing.T) {
 	tests := []struct{ name, keys, want string }{
 		{"tmpfs", `tmpfs: ["/a:b:c"]`, `tmpfs "/a:b:c" has too many colons`},
@@ -20,7 +20,7 @@ func TestContainerSpecFaults(t *testing.T) {
 		{"all among others", `capabilities: [CAP_CHOWN, all]`, `"all" must be alone`},
 		{"ambient", `ambient: [CAP_NOTHING]`, `ambient: "CAP_NOTHING"`},
 		{"short rlimit", `rlimits: ["nofile,1"]`, `rlimit "nofile,1": it is not NAME,SOFT,HARD`},
-		{"unknown rlimit", `rlimits: ["files,1,2"]`, `"FILES" is no limit`},
+		{"unknown rlimit", `rlimits: ["files,1,2"]`, `"FILES" is not a limit`},
 		{"rlimit value", `rlimits: ["nofile,1,many"]`, `"many" is neither a number`},
 		{"rlimit range", `rlimits: ["nofile,1,99999999999999999999"]`, "is neither a number"},
 		{"uid", `uid: "5"`, `uid: no container is named "5"`},
@@ -39,7 +39,7 @@ func TestContainerSpecFaults(t *testing.T) {
 	}
 }
 
-// An image is not changed by the containers that run it.
+// The containers that run an image do not change it.
 func TestContainerSpecLeavesInputAlone(t *testing.T) {
 	doc := mustParse(t, "services:\n  - {name: a, image: b, resources: {devices: [{allow: false}]}, devices: [{path: all, type: b}]}\n")
 	for range 2 {

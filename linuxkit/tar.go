@@ -12,10 +12,10 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// WriteTar writes the whole system as a tar archive in PAX format, boot/ with
-// the kernel and its command line included, sorted by path. The first of a
-// file's names has its content and the others are hard links to it. Times after
-// latest become latest, unless that is zero.
+// WriteTar writes the whole system as a tar archive in PAX format, including
+// boot/ with the kernel and its command line, sorted by path. The first of a
+// file's names carries the content and the others are hard links to it. Times
+// after latest become latest, unless that is zero.
 func (r *Result) WriteTar(ctx context.Context, w io.Writer, latest time.Time) error {
 	tree, err := r.whole()
 	if err != nil {
@@ -38,7 +38,7 @@ func (r *Result) WriteTar(ctx context.Context, w io.Writer, latest time.Time) er
 }
 
 // WriteFileList writes a line for each entry of [Result.WriteTar]'s archive, as
-// `tar --list` prints it: the path, with a slash after a directory's, and
+// `tar --list` prints it: the path, with a slash after directories, and with
 // control characters and backslashes escaped.
 func (r *Result) WriteFileList(w io.Writer) error {
 	tree, err := r.whole()
@@ -57,7 +57,7 @@ func (r *Result) WriteFileList(w io.Writer) error {
 	return nil
 }
 
-// whole is the root file system with boot/ filled.
+// whole returns the root file system with the content of boot/.
 func (r *Result) whole() (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}
 	for _, part := range []*initramfs.Tree{r.Tree, r.Boot} {
@@ -69,11 +69,11 @@ func (r *Result) whole() (*initramfs.Tree, error) {
 }
 
 // byFirstName makes the first of a file's names the file, and the others links
-// to it: an unpacker needs what a link points to before the link.
+// to it: an unpacker needs the target of a link before the link.
 func byFirstName(tree *initramfs.Tree, e initramfs.Entry) initramfs.Entry {
 	file := e
 	if e.Type == initramfs.HardLink {
-		file, _ = tree.Lookup(e.Target) // a link's target is always there
+		file, _ = tree.Lookup(e.Target) // a link's target always exists
 	}
 	names := append(tree.Names(file.Path), file.Path)
 	if len(names) == 1 {
@@ -94,7 +94,7 @@ func writeEntry(tw *tar.Writer, e initramfs.Entry) error {
 	}
 	typeflag, ok := types[e.Type]
 	if !ok {
-		return fmt.Errorf("a %s has no place in an archive", e.Type)
+		return fmt.Errorf("an archive cannot carry a %s", e.Type)
 	}
 	hdr := &tar.Header{
 		Typeflag: typeflag, Name: e.Path, Linkname: e.Target, Size: e.Size, Mode: int64(e.Mode), Uid: int(e.UID), Gid: int(e.GID),
@@ -117,7 +117,7 @@ func writeEntry(tw *tar.Writer, e initramfs.Entry) error {
 	return errors.Join(err, r.Close())
 }
 
-// quoteName escapes as GNU tar does by default.
+// quoteName escapes names as GNU tar does by default.
 func quoteName(name string) string {
 	named := map[byte]string{'\a': `\a`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\v': `\v`, '\\': `\\`, 0x7f: `\177`}
 	out := make([]byte, 0, len(name))

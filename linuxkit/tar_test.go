@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// odd is a result with every kind of file and odd names.
+// odd returns a result with every kind of file and odd names.
 func odd(t *testing.T) *linuxkit.Result {
 	t.Helper()
 	later := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -72,7 +72,7 @@ func TestWriteTar(t *testing.T) {
 	}
 }
 
-// GNU tar reads the archive, and lists it as our file list does.
+// GNU tar reads the archive, and lists the same files as our file list.
 func TestFileListIsTars(t *testing.T) {
 	program := testneed.Tool(t, "tar")
 	res := odd(t)

@@ -8,12 +8,12 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// directory is the volume's place in the root file system: below it are lower
-// (the image's files), tmp and merged (what containers see).
+// directory returns the volume's path in the root file system. Below it are
+// lower (the image's files), tmp and merged (what containers see).
 func (v *Volume) directory() string { return "containers/volumes/" + v.Name }
 
-// withVolumes returns c with the volumes' paths in the place of their names in
-// binds and bind mounts. Sources that begin with a slash are no volumes.
+// withVolumes returns c with the names of volumes in binds and bind mounts
+// replaced by their paths. Sources that begin with a slash are not volumes.
 func (d *Document) withVolumes(c *Container) (*Container, error) {
 	out := *c
 	var err error

@@ -25,16 +25,16 @@ const exitDevice = "isa-debug-exit,iobase=0xf4,iosize=0x04"
 //	out 0xf4, al
 //	hlt
 //
-// proofCode is the exit code that QEMU makes of it.
+// proofCode is the resulting exit code of QEMU.
 func proof() []byte { return []byte{0xb0, 0x10, 0xe6, 0xf4, 0xf4} }
 
 const proofCode = 0x10<<1 | 1
 
-// ErrStuck is wrapped by the error about a machine that starts and then runs
-// nothing.
+// ErrStuck is wrapped by the error about a machine that starts but does not run
+// its program.
 var ErrStuck = errors.New("a machine starts, but does not run")
 
-// Try boots a machine of one boot sector on this host's processor with the
+// Try boots a machine with only a boot sector on this host's processor with the
 // accelerator, and returns nil if its program ran within limit. It proves what
 // the presence of a device such as /dev/kvm only suggests.
 func Try(ctx context.Context, accel string, limit time.Duration) error {
@@ -79,12 +79,12 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 	return fmt.Errorf("trying QEMU with the accelerator %s: %w: %s", accel, err, strings.TrimSpace(string(said)))
 }
 
-// tryLimit is how long a machine of one boot sector may take.
+// tryLimit is how long a machine with only a boot sector may take.
 const tryLimit = 5 * time.Second
 
-// ChooseAccel returns the accelerator that want stands for on this host, for
-// machines of arch. For "auto" it is "kvm" where a machine runs with it, else
-// "tcg", and why says what kvm lacks. Other names are returned as they are.
+// ChooseAccel returns the accelerator for machines of arch on this host. "auto"
+// becomes "kvm" if a machine runs with it, else "tcg", and why says why kvm is
+// not used. Other names are returned unchanged.
 func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err error) {
 	if want != "auto" {
 		return want, "", nil
@@ -94,14 +94,14 @@ func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err
 		return "tcg", "kvm is tried for x86_64 on x86_64 only", nil
 	}
 	if _, err := os.Stat(device); err != nil {
-		return "tcg", "this host has no " + device, nil //nolint:nilerr // a device that cannot be seen is why
+		return "tcg", "this host has no " + device, nil //nolint:nilerr // a device that cannot be seen is the reason
 	}
 	err = Try(ctx, "kvm", tryLimit)
 	switch {
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case err != nil:
-		return "tcg", err.Error(), nil //nolint:nilerr // why KVM is not chosen, not a fault
+		return "tcg", err.Error(), nil //nolint:nilerr // the reason for not using KVM, not a fault
 	}
 	return "kvm", "", nil
 }

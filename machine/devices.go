@@ -21,8 +21,8 @@ func nics() map[string]string {
 // NICs returns the models of a network card, sorted.
 func NICs() []string { return slices.Sorted(maps.Keys(nics())) }
 
-// controllers maps the controllers of a disk to QEMU's devices. Where drive is
-// "", the controller is the disk too; else it is the device of a disk on it.
+// controllers maps the controllers of a disk to QEMU's devices. If drive is "",
+// the controller is also the disk; otherwise it is the device of a disk on it.
 func controllers() map[string]struct{ device, drive string } {
 	return map[string]struct{ device, drive string }{
 		"megasas":     {"megasas", "scsi-hd"},
@@ -33,11 +33,11 @@ func controllers() map[string]struct{ device, drive string } {
 	}
 }
 
-// Controllers returns the controllers that a disk may be attached to, sorted.
+// Controllers returns the controllers to which a disk may be attached, sorted.
 func Controllers() []string { return slices.Sorted(maps.Keys(controllers())) }
 
-// card returns the network card, without the option ROM, which is in another
-// package.
+// card returns the arguments for the network card, without the option ROM,
+// which is in another package.
 func (m Machine) card() string {
 	card := nics()[cmp.Or(m.NIC, "virtio")] + ",netdev=net,romfile="
 	if m.MAC != nil {
@@ -61,8 +61,8 @@ func (m Machine) diskArguments() []string {
 // escape quotes a value in a list of QEMU's options.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
-// checkDevices reports a model that is not known here, or that the installed
-// QEMU lacks.
+// checkDevices reports a model that is unknown, or that the installed QEMU
+// lacks.
 func (m Machine) checkDevices(ctx context.Context, program string) error {
 	var wanted []string
 	if m.NIC != "" {
@@ -96,8 +96,8 @@ func (m Machine) checkDevices(ctx context.Context, program string) error {
 	return nil
 }
 
-// uefiFiles lists where the distributions keep UEFI firmware that a kernel can
-// be started from, and Debian's package of it.
+// uefiFiles lists the paths of UEFI firmware in the distributions from which a
+// kernel can be started, and Debian's package of it.
 func uefiFiles() map[string]struct {
 	debian string
 	files  []string
@@ -136,7 +136,7 @@ func (m Machine) firmware() ([]string, error) {
 	return nil, fault.Outsidef("booting %q: no UEFI firmware is installed; Debian has it in the package %s (looked for %s)", m.Kernel, known.debian, strings.Join(known.files, ", "))
 }
 
-// String returns the machine in a few words, for people.
+// String returns a short description of the machine, for people.
 func (m Machine) String() string {
 	text := fmt.Sprintf("%s, %s, network card %s", m.Arch, cmp.Or(m.Accel, "tcg"), cmp.Or(m.NIC, "virtio"))
 	if m.Disk != "" || m.Controller != "" {

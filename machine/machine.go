@@ -1,8 +1,8 @@
 // Package machine boots a kernel and an initramfs in QEMU, on the console of
-// the caller. QEMU is a separate program that must be installed. A machine has the
-// devices that a HookOS is tried with: a serial console, a network card of a chosen
-// model behind the host's network, a source of random numbers, and an optional
-// disk on a chosen controller.
+// the caller. QEMU is a separate program that must be installed. A machine has
+// the devices with which a HookOS is tried: a serial console, a network card of
+// a chosen model behind the host's network, a source of random numbers, and an
+// optional disk on a chosen controller.
 package machine
 
 import (
@@ -26,38 +26,38 @@ import (
 type Machine struct {
 	Arch              string // "x86_64" or "aarch64"
 	Kernel, Initramfs string // the files
-	// Cmdline is added to the kernel's command line, which names the console.
+	// Cmdline is added to the kernel's command line, which sets the console.
 	Cmdline string
 	// NIC is the model of the network card, one of [NICs]; "" means "virtio".
 	NIC string
-	// MAC is the address of the network card; nil is QEMU's choice.
+	// MAC is the address of the network card; nil means QEMU's choice.
 	MAC net.HardwareAddr
-	// Capture is a file that QEMU writes the network's frames to, in the format
-	// of pcap; "" means no capture.
+	// Capture is the file to which QEMU writes the network's frames, in pcap
+	// format; "" means no capture.
 	Capture string
 	// Disk is a raw image of a disk; "" means no disk.
 	Disk string
-	// Controller is what the disk is attached to, one of [Controllers]; "" means
-	// "virtio-scsi", which makes it /dev/sda.
+	// Controller is the controller of the disk, one of [Controllers]; "" means
+	// "virtio-scsi", which makes the disk /dev/sda.
 	Controller string
-	// Firmware is "bios" or "uefi"; "" means the machine's usual one, which is
-	// BIOS on x86_64 and none on aarch64, where QEMU starts the kernel itself.
+	// Firmware is "bios" or "uefi"; "" means the usual one, which is BIOS on
+	// x86_64 and none on aarch64, where QEMU starts the kernel itself.
 	Firmware string
-	// Accel is QEMU's accelerator: "tcg", which emulates and works everywhere,
-	// also when it is empty; "kvm", "hvf" and others where the host has them.
-	// [ChooseAccel] resolves "auto".
+	// Accel is QEMU's accelerator: "tcg", the default, which emulates and works
+	// everywhere; "kvm", "hvf" and others if the host has them. [ChooseAccel]
+	// resolves "auto".
 	Accel    string
 	MemoryMB int // 0 means 2048
 	CPUs     int // 0 means 2
 }
 
-// kind is what differs between the architectures.
+// kind holds the differences between the architectures.
 type kind struct {
 	program, debian string // QEMU's program and its package in Debian
 	machine         string
 	emulated        string // the processor under tcg
 	console         string // of the kernel
-	// kernel are parameters that an emulated machine needs.
+	// kernel holds parameters that an emulated machine needs.
 	kernel string
 }
 
@@ -65,8 +65,8 @@ func kinds() map[string]kind {
 	return map[string]kind{
 		"x86_64": {
 			program: "qemu-system-x86_64", debian: "qemu-system-x86", machine: "q35", console: "ttyS0",
-			// QEMU 7.2 spoils the flags at a cmpxchg16b now and then, and moves
-			// strings byte by byte where the processor says it is good at that.
+			// QEMU 7.2 sometimes corrupts the flags at a cmpxchg16b, and moves
+			// strings byte by byte if the processor claims to be good at that.
 			emulated: "max,erms=off,fsrm=off,cx16=off",
 			// On a busy host an emulated timer ticks too late for the kernel's
 			// test of it, which then panics.
@@ -85,7 +85,7 @@ func kinds() map[string]kind {
 func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 	k, ok := kinds()[m.Arch]
 	if !ok {
-		return nil, fault.Usagef("booting a machine of %q: only x86_64 and aarch64 are known", m.Arch)
+		return nil, fault.Usagef("booting a machine of %q: only x86_64 and aarch64 are supported", m.Arch)
 	}
 	program, err := exec.LookPath(k.program)
 	if errors.Is(err, exec.ErrNotFound) {
@@ -115,7 +115,7 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 
 func (m Machine) arguments(k kind) []string {
 	accel, processor := cmp.Or(m.Accel, "tcg"), "host"
-	// The last console is the one that programs write to.
+	// Programs write to the last console.
 	cmdline := []string{m.Cmdline, "console=" + k.console}
 	if accel == "tcg" {
 		processor = k.emulated

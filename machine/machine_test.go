@@ -49,7 +49,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// QEMU itself takes the arguments of both architectures.
+// QEMU itself accepts the arguments of both architectures.
 func TestQEMUKnowsTheArguments(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk,1")
 	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {

@@ -213,7 +213,7 @@ func TestMicrocodeOfAGivenKernel(t *testing.T) {
 		}
 	}
 	got := p.run(3, "linuxkit", "--yaml", doc, "--kernel", "image:"+p.site.Host+"/kernel:without", "--name", "x")
-	if !strings.Contains(got.stderr, `kernel:without" comes without a file "ucode.cpio"`) {
+	if !strings.Contains(got.stderr, `kernel:without" has no file "ucode.cpio"`) {
 		t.Errorf("got %s", got.stderr)
 	}
 }
@@ -296,7 +296,7 @@ func TestOutputForms(t *testing.T) {
 			t.Errorf("the image lacks %.20q", part)
 		}
 	}
-	for _, said := range []string{"What it is made of", p.site.Host + "/init", "stored once"} {
+	for _, said := range []string{"What it consists of", p.site.Host + "/init", "stored once"} {
 		if !strings.Contains(got.stderr, said) {
 			t.Errorf("no %q in\n%s", said, got.stderr)
 		}

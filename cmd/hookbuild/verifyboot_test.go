@@ -62,7 +62,7 @@ func TestVerifyBoots(t *testing.T) {
 	if status(silent, verdict.Init) != verdict.Passed || status(silent, verdict.Worker) != verdict.NotSeen || status(silent, verdict.NIC) != verdict.NotSeen {
 		t.Errorf("without a call: %+v", silent)
 	}
-	if !slices.ContainsFunc(silent.Console, func(line string) bool { return strings.Contains(line, "nobody to call") }) {
+	if !slices.ContainsFunc(silent.Console, func(line string) bool { return strings.Contains(line, "there is no address to call") }) {
 		t.Errorf("the last lines are %q", silent.Console)
 	}
 	if text := readFile(t, junit); !strings.Contains(text, `failures="2"`) || !strings.Contains(text, "not seen") {

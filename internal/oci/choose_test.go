@@ -60,7 +60,7 @@ func TestConfigurationsThatDoNotFit(t *testing.T) {
 	layer := hashOf([]byte("x"))
 	for text, want := range map[string]string{
 		"{": "unexpected",
-		fmt.Sprintf(`{"rootfs":{"diff_ids":[%q,%q]}}`, layer, layer): "2 layers and the manifest 1",
+		fmt.Sprintf(`{"rootfs":{"diff_ids":[%q,%q]}}`, layer, layer): "2 layers, but the manifest 1",
 		`{}`:                                     "0 layers",
 		`{"rootfs":{"diff_ids":["sha256:123"]}}`: "123",
 	} {

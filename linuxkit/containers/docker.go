@@ -15,8 +15,8 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// isLocal reports whether the Engine has the container's image, for the right
-// architecture. Without an Engine it has not.
+// isLocal reports whether the engine has the container's image for the right
+// architecture. It returns false if there is no engine.
 func (e *ensurer) isLocal(ctx context.Context, c Container) (bool, error) {
 	docker, err := e.docker(ctx)
 	if err != nil {
@@ -29,14 +29,14 @@ func (e *ensurer) isLocal(ctx context.Context, c Container) (bool, error) {
 	case err != nil:
 		return false, fault.Outsidef("looking for %q in the Docker Engine: %w", c.Reference, err)
 	case info.Architecture != e.Arch:
-		progress.Warnf(e.Progress, "the Docker Engine's %s is for %s and not %s: it is left alone", c.Reference, info.Architecture, e.Arch)
+		progress.Warnf(e.Progress, "the Docker Engine's %s is for %s, not %s; ignoring it", c.Reference, info.Architecture, e.Arch)
 		return false, nil
 	}
 	return true, nil
 }
 
-// build makes the image from the container's directory, or from the one line
-// that a wrapped image consists of.
+// build builds the image from the container's directory, or from the one-line
+// Dockerfile of a wrapped image.
 func (e *ensurer) build(ctx context.Context, c Container) error {
 	docker, err := e.docker(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func (e *ensurer) push(ctx context.Context, c Container) error {
 	task := progress.Start(e.Progress, 0, "push %s", c.Reference)
 	err = engine.Push(ctx, docker, c.Reference, e.Keychain, task)
 	if err != nil {
-		err = fmt.Errorf("pushing %q: %w: check `docker login` for its registry", c.Reference, err)
+		err = fmt.Errorf("pushing %q: %w; check `docker login` for its registry", c.Reference, err)
 	}
 	return task.End(err, "")
 }

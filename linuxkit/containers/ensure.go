@@ -20,57 +20,58 @@ import (
 // How says where a container's image was found.
 type How string
 
-// The places, in the order that they are looked at.
+// The places, in the order in which they are searched.
 const (
 	Local     How = "local"     // in the Docker Engine
 	Published How = "published" // in the registry that its reference names
-	Built     How = "built"     // nowhere; in the Docker Engine now
+	Built     How = "built"     // was nowhere; now in the Docker Engine
 )
 
 // Found is a container whose image exists.
 type Found struct {
 	Container
 	How How
-	// Source is what [oci.Client.Image] takes the image from.
+	// Source is the argument for [oci.Client.Image].
 	Source string
 }
 
-// Images finds images. [oci.Client] does.
+// Images finds images. [oci.Client] implements it.
 type Images interface {
 	Image(ctx context.Context, src string, p v1.Platform) (*oci.Image, error)
 }
 
 var _ Images = (*oci.Client)(nil)
 
-// Options say how [Ensure] gets at images.
+// Options specify how [Ensure] finds and builds images.
 type Options struct {
-	// Checkout has the directories that images are built from.
+	// Checkout has the directories from which images are built.
 	Checkout fs.FS
 	// Arch is amd64 or arm64.
 	Arch   string
 	Images Images
-	// Connect reaches the Docker Engine. It is called once at most; when it
-	// fails, that matters only where something has to be built or pushed. Nil
-	// means that there is no Engine.
+	// Connect connects to the Docker Engine. It is called at most once; its
+	// failure matters only if something has to be built or pushed. Nil means
+	// that there is no engine.
 	Connect func(context.Context) (*client.Client, error)
-	// NoBuild makes an image that would have to be built an error.
+	// NoBuild makes it an error if an image would have to be built.
 	NoBuild bool
-	// Push sends images that are in the Engine to their registry. What is
-	// published already stays as it is.
+	// Push pushes images in the engine to their registry. Published images are
+	// left unchanged.
 	Push bool
-	// ExportDir is where each image is written to, as what `docker load`
-	// reads, when it is not empty. See [Export].
+	// ExportDir, if not empty, is the directory to which each image is written
+	// in the format of `docker load`. See [Export].
 	ExportDir string
-	// Keychain knows the registry logins for building and pushing; nil is the
+	// Keychain has the registry logins for building and pushing; nil means the
 	// user's own.
 	Keychain authn.Keychain
-	// Jobs limits how many images are looked up at once; 0 is 4.
+	// Jobs is the number of images searched for at once; 0 means 4.
 	Jobs     int
 	Progress progress.Sink
 }
 
 // Ensure finds the image of every container in the list: in the Docker Engine,
-// else in the registry, else by building it. The result has the list's order.
+// else in the registry, else by building it. The result is in the order of the
+// list.
 func Ensure(ctx context.Context, list []Container, o Options) ([]Found, error) {
 	e := &ensurer{Options: o}
 	found := make([]Found, len(list))
@@ -102,8 +103,8 @@ type ensurer struct {
 	engine *client.Client
 	noDock error // why there is no engine
 
-	// building lets one build run at a time: each uses all cores, and their
-	// outputs would mix.
+	// building serialises builds: each uses all cores, and their output would
+	// be mixed.
 	building sync.Mutex
 }
 
@@ -149,7 +150,7 @@ func (e *ensurer) ensure(ctx context.Context, c Container) (Found, error) {
 	return found, err
 }
 
-// find looks at the three places in turn.
+// find tries the three places in turn.
 func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 	found := Found{Container: c, How: Local, Source: "daemon:" + c.Reference}
 	if local, err := e.isLocal(ctx, c); err != nil || local {
@@ -163,14 +164,14 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 		return Found{Container: c, How: Published, Source: c.Reference}, nil
 	}
 	if e.NoBuild {
-		err := fmt.Errorf("%w; building it is switched off (DO_BUILD_LK_CONTAINERS=no): build it by `hookbuild containers` first", missing)
+		err := fmt.Errorf("%w; building is switched off (DO_BUILD_LK_CONTAINERS=no); build it with `hookbuild containers` first", missing)
 		return found, fault.Mark(err, fault.Outside)
 	}
 	if _, err := e.docker(ctx); err != nil {
-		err := fmt.Errorf("it is not published (%w), and building it takes Docker (%w); `hookbuild containers --push` publishes it from a machine that has one", missing, err)
+		err := fmt.Errorf("it is not published (%w), and building it needs Docker (%w); `hookbuild containers --push` publishes it from a machine that has one", missing, err)
 		return found, fault.Mark(err, fault.Outside)
 	}
-	progress.Notef(e.Progress, "%s is not published, so it is built here: %v", c.Reference, missing)
+	progress.Notef(e.Progress, "%s is not published; building it here: %v", c.Reference, missing)
 	found.How = Built
 	return found, e.build(ctx, c)
 }

@@ -33,7 +33,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// serve starts a registry that wants the login user/secret, and gives its host.
+// serve starts a registry that requires the login user/secret, and returns its
+// host.
 func serve(t *testing.T) string {
 	t.Helper()
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
@@ -56,7 +57,7 @@ func (keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
 	return &authn.Basic{Username: "user", Password: "secret"}, nil
 }
 
-// publish puts an image for amd64 at ref.
+// publish pushes an image for amd64 to ref.
 func publish(t *testing.T, ref string) {
 	t.Helper()
 	img, err := random.Image(100, 1)
@@ -91,7 +92,7 @@ func images(t *testing.T) *oci.Client {
 	return oci.NewClient(oci.Options{Cache: c, Keychain: keychain{}})
 }
 
-// recorder keeps what was reported.
+// recorder stores what is reported.
 type recorder struct {
 	mu   sync.Mutex
 	text []string
@@ -109,7 +110,8 @@ func (r *recorder) has(text string) bool {
 	return strings.Contains(strings.Join(r.text, "\n"), text)
 }
 
-// checkout has one directory with a Dockerfile and one wrapped image.
+// checkout returns a checkout with one directory with a Dockerfile and one
+// wrapped image.
 func checkout(host string) fstest.MapFS {
 	return fstest.MapFS{
 		"images/hook-one/Dockerfile":    {Data: []byte("FROM scratch\nARG TARGETARCH\nCOPY . /files/\nLABEL arch=$TARGETARCH\n")},
@@ -152,8 +154,8 @@ func hows(found []Found) map[string]How {
 	return out
 }
 
-// The whole life of two containers: built, found in the engine, pushed, found
-// in the registry when the engine has forgotten them, exported, loaded.
+// The life cycle of two containers: built, found in the engine, pushed, found
+// in the registry after the engine has lost them, exported, loaded.
 func TestEnsureWithDocker(t *testing.T) {
 	docker := engineOf(t)
 	host := serve(t)
@@ -217,8 +219,8 @@ func removeAll(t *testing.T, docker *client.Client, list []Container) {
 	}
 }
 
-// checkExport compares what was exported from the engine and from the registry,
-// and loads it.
+// checkExport compares the exports from the engine and from the registry, and
+// loads one.
 func checkExport(t *testing.T, docker *client.Client, c Container, dirs ...string) {
 	t.Helper()
 	base := strings.ReplaceAll(c.Reference[strings.LastIndex(c.Reference, "/")+1:], ":", "-") + ".tar.gz"
@@ -251,7 +253,7 @@ func checkExport(t *testing.T, docker *client.Client, c Container, dirs ...strin
 	}
 }
 
-// What a build leaves out, sends, and builds for another platform.
+// What a build omits and sends, and a build for another platform.
 func TestBuildForAnotherPlatform(t *testing.T) {
 	docker := engineOf(t)
 	host := serve(t)
@@ -306,8 +308,8 @@ func TestBuildFailureNamesTheStep(t *testing.T) {
 	}
 }
 
-// Without an engine, what is published is found all the same; what is not
-// published says both why it was looked for and why it cannot be built.
+// Without an engine, published images are still found; the error for others
+// says both why it looked and why it cannot build.
 func TestEnsureWithoutDocker(t *testing.T) {
 	host := serve(t)
 	files := checkout(host)

@@ -21,10 +21,10 @@ import (
 	"github.com/klauspost/pgzip"
 )
 
-// Export writes an image to a gzip-compressed file in dir that `docker load`
-// reads, under the name that build.sh gives it: the last element of the
-// reference with a dash for the colon. The bytes depend on the image and the
-// reference only. It returns the file's path.
+// Export writes an image to a gzip-compressed file in dir in the format of
+// `docker load`, under the name that build.sh uses: the last element of the
+// reference with a dash instead of the colon. The content depends only on the
+// image and the reference. Export returns the file's path.
 func Export(ctx context.Context, img *oci.Image, reference, dir string, s progress.Sink) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("exporting %q: %w", reference, err)
@@ -41,7 +41,7 @@ func Export(ctx context.Context, img *oci.Image, reference, dir string, s progre
 	return name, task.End(err, name)
 }
 
-// archiveManifest is manifest.json of the format that docker save writes.
+// archiveManifest is the manifest.json of docker save's format.
 type archiveManifest struct {
 	Config   string
 	RepoTags []string

@@ -1,5 +1,5 @@
-// Package containers knows the images that a Hook checkout's template is made
-// of: the directories images/hook-* and the linuxkit/* images that the checkout
+// Package containers finds and builds the images in a Hook checkout's template:
+// the directories images/hook-* and the linuxkit/* images that the checkout
 // wraps in its own registry. It names each by the hash of its content, as
 // build.sh does, so that published ones are found.
 package containers
@@ -21,24 +21,25 @@ import (
 
 // Container is one image of the checkout.
 type Container struct {
-	// Name is the directory's: "hook-docker", "hook-linuxkit-init".
+	// Name is the name of the directory: "hook-docker", "hook-linuxkit-init".
 	Name string
-	// Variable is what the template calls it: "HOOK_CONTAINER_DOCKER_IMAGE".
+	// Variable is the template's name for it: "HOOK_CONTAINER_DOCKER_IMAGE".
 	Variable string
-	// Wraps is the image behind a proxy ("linuxkit/init:abc"); empty for a
-	// directory of the checkout.
+	// Wraps is the wrapped image ("linuxkit/init:abc"); empty for a directory
+	// of the checkout.
 	Wraps string
-	// Reference is where the image is published for one architecture.
+	// Reference is the name under which the image is published for one
+	// architecture.
 	Reference string
 }
 
-// proxyList is the file of a checkout that names the wrapped images.
+// proxyList is the checkout's file that lists the wrapped images.
 const proxyList = "bash/hook-lk-containers.sh"
 
 const proxyPrefix = "hook-linuxkit-"
 
-// List returns the checkout's containers, sorted by name. Base is what their
-// references begin with, as HOOK_LK_CONTAINERS_OCI_BASE; dockerArch is amd64 or
+// List returns the checkout's containers, sorted by name. Base is the prefix of
+// their references, like HOOK_LK_CONTAINERS_OCI_BASE; dockerArch is amd64 or
 // arm64.
 func List(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	dirs, err := fs.Glob(checkout, "images/hook-*/Dockerfile")
@@ -49,7 +50,7 @@ func List(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	for _, dockerfile := range dirs {
 		name := path.Base(path.Dir(dockerfile))
 		if strings.HasPrefix(name, proxyPrefix) {
-			continue // build.sh writes these anew from the list below
+			continue // build.sh rewrites these from the list below
 		}
 		hash, err := hashDirectory(checkout, "images/"+name)
 		if err != nil {
@@ -88,7 +89,7 @@ func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	}
 	found := proxyLine.FindAllSubmatch(script, -1)
 	if len(found) == 0 {
-		return nil, fault.Invalidf("reading %q: no wrapped image is named there, although a Hook checkout has its linuxkit images in this file; compare it with upstream's", proxyList)
+		return nil, fault.Invalidf("reading %q: it names no wrapped image, but a Hook checkout lists its linuxkit images in this file; compare it with upstream's", proxyList)
 	}
 	var all []Container
 	for _, m := range found {
@@ -100,7 +101,7 @@ func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	return all, nil
 }
 
-// proxyDockerfile is all that the directory of a wrapped image holds.
+// proxyDockerfile is the whole content of a wrapped image's directory.
 func proxyDockerfile(wraps string) string { return "FROM --platform=${TARGETARCH} " + wraps + "\n" }
 
 type hashedFile struct {
@@ -108,8 +109,8 @@ type hashedFile struct {
 	sum  [sha256.Size]byte
 }
 
-// hashDirectory is the hash of a directory's regular files: what
-// `find DIR -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints.
+// hashDirectory returns the hash of a directory's regular files, as printed by
+// `find DIR -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`.
 func hashDirectory(checkout fs.FS, dir string) (string, error) {
 	var files []hashedFile
 	err := fs.WalkDir(checkout, dir, func(name string, d fs.DirEntry, err error) error {
@@ -146,8 +147,8 @@ func hashFiles(files ...hashedFile) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// sumLine is a line of sha256sum's output; it escapes such names and says so
-// by a backslash in front.
+// sumLine returns a line of sha256sum's output. Special names are escaped,
+// which a leading backslash indicates.
 func sumLine(f hashedFile) string {
 	line := hex.EncodeToString(f.sum[:]) + "  " + f.path
 	if strings.ContainsAny(f.path, "\\\n\r") {

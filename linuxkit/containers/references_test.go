@@ -23,7 +23,7 @@ func write(t *testing.T, dir, name, content string) {
 	}
 }
 
-// The oracle is the shell's own sha256sum.
+// shellHash uses the shell's own sha256sum.
 func shellHash(t *testing.T, dir, container string) string {
 	t.Helper()
 	testneed.Tool(t, "sha256sum")

@@ -19,8 +19,8 @@ import (
 type machine struct {
 	arch, emulator string
 	arguments      []string
-	// firmware and variables are the files of a flash; grub is the package
-	// with the boot loader.
+	// firmware and variables are flash images; grub is the package with the
+	// boot loader.
 	firmware, variables, grub string
 	console                   string
 }
@@ -39,7 +39,7 @@ func machines() []machine {
 }
 
 // TestBoot boots an image as a management controller would present it, after
-// its placeholder was overwritten as Tinkerbell does it, on real firmware with
+// overwriting its placeholder as Tinkerbell does, on real firmware with
 // Debian's boot loader and kernel.
 func TestBoot(t *testing.T) {
 	for _, m := range machines() {
@@ -61,7 +61,7 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-// bootable makes an image with a kernel, the boot loader and an /init.
+// bootable returns an image with a kernel, the boot loader and an /init.
 func bootable(t *testing.T, m machine) Image {
 	t.Helper()
 	kernel := kerneltest.Tree(t, kerneltest.Unpacked(t, kerneltest.CloudKernel(t, m.arch)))

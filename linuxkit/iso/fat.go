@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// The layout of the FAT12 image, per Microsoft's "FAT: General Overview of
-// On-Disk Format": boot sector, two tables, a root directory of fixed size,
-// clusters. Firmware takes the number of clusters for the kind of FAT: fewer
-// than 4085 make FAT12.
+// The layout of the FAT12 image, according to Microsoft's "FAT: General
+// Overview of On-Disk Format": boot sector, two tables, a root directory of
+// fixed size, clusters. Firmware determines the kind of FAT by the number of
+// clusters: fewer than 4085 mean FAT12.
 const (
 	fatSector      = 512
 	fatRootEntries = 112 // seven sectors
@@ -29,11 +29,11 @@ type fatVolume struct {
 	sectorsPerTable   int
 	clusters          int
 	time              time.Time
-	table             []uint16 // the first two entries are no clusters
+	table             []uint16 // the first two entries are not clusters
 	data              []byte
 }
 
-// fatImage makes an image that has the file EFI/BOOT/name.
+// fatImage returns an image that contains the file EFI/BOOT/name.
 func fatImage(name string, content []byte, t time.Time) ([]byte, error) {
 	f, err := newFAT12(len(content), t)
 	if err != nil {
@@ -48,7 +48,8 @@ func fatImage(name string, content []byte, t time.Time) ([]byte, error) {
 	return f.image(rootDir), nil
 }
 
-// newFAT12 finds the smallest clusters that hold size bytes and two directories.
+// newFAT12 returns a volume with the smallest clusters that can hold size bytes
+// and two directories.
 func newFAT12(size int, t time.Time) (*fatVolume, error) {
 	for perCluster := 1; perCluster <= 64; perCluster *= 2 {
 		bytes := perCluster * fatSector
@@ -74,7 +75,7 @@ func (f *fatVolume) directory(cluster, parent int, entry []byte) {
 	f.store(cluster, append(content, entry...))
 }
 
-// store puts content into clusters in a row.
+// store stores content in consecutive clusters.
 func (f *fatVolume) store(cluster int, content []byte) {
 	bytes := f.sectorsPerCluster * fatSector
 	copy(f.data[(cluster-2)*bytes:], content)
@@ -85,7 +86,7 @@ func (f *fatVolume) store(cluster int, content []byte) {
 	f.table[cluster+count-1] = fatLastCluster
 }
 
-// entry makes a directory entry for a name of the form 8.3.
+// entry returns a directory entry for a name of the form 8.3.
 func (f *fatVolume) entry(name string, attributes byte, cluster, size int) []byte {
 	e := make([]byte, fatEntrySize)
 	base, ext, _ := strings.Cut(name, ".")
@@ -97,7 +98,7 @@ func (f *fatVolume) entry(name string, attributes byte, cluster, size int) []byt
 	date := uint16(f.time.Year()-1980)<<9 | uint16(f.time.Month())<<5 | uint16(f.time.Day())
 	clock := uint16(f.time.Hour())<<11 | uint16(f.time.Minute())<<5 | uint16(f.time.Second()/2)
 	le := binary.LittleEndian
-	le.PutUint16(e[14:], clock) // made
+	le.PutUint16(e[14:], clock) // created
 	le.PutUint16(e[16:], date)
 	le.PutUint16(e[18:], date)  // read
 	le.PutUint16(e[22:], clock) // written
@@ -150,10 +151,10 @@ func (f *fatVolume) bootSector() []byte {
 	}
 	b[21] = fatMedia
 	le.PutUint16(b[22:], uint16(f.sectorsPerTable))
-	le.PutUint16(b[24:], 32) // sectors per track and heads: any geometry does
+	le.PutUint16(b[24:], 32) // sectors per track and heads: any geometry works
 	le.PutUint16(b[26:], 64)
 	b[36] = 0x80                        // drive
-	b[38] = 0x29                        // the next three fields are there
+	b[38] = 0x29                        // the next three fields are present
 	le.PutUint32(b[39:], 0x484f4f4b)    // serial number
 	copy(b[43:], "HOOKOS     FAT12   ") // label, kind
 	le.PutUint16(b[510:], 0xaa55)

@@ -6,19 +6,20 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// forwardConfig sends a GRUB that looks for its configuration elsewhere to the
-// one file that has the command line: it must not be there twice.
+// forwardConfig makes a GRUB that looks for its configuration elsewhere read
+// the one file that has the command line, which must not exist twice.
 const forwardConfig = "configfile /EFI/BOOT/grub.cfg\n"
 
-// forwarders are where the distributions' GRUBs look: Debian's and Ubuntu's for
-// CDs in boot/grub, on the volume that has .disk/info; the others in a
-// directory of their own.
+// forwarders returns where the distributions' GRUBs look: Debian's and Ubuntu's
+// for CDs in boot/grub, on the volume that has .disk/info; the others in their
+// own directories.
 func forwarders() []string {
 	return []string{"boot/grub/grub.cfg", "EFI/debian/grub.cfg", "EFI/ubuntu/grub.cfg", "EFI/fedora/grub.cfg"}
 }
 
-// grubConfig boots the kernel at once. It is at most a sector long: a file
-// begins with a sector, so the command line lies in the same 2048 bytes.
+// grubConfig returns a configuration that boots the kernel at once. It is at
+// most a sector long: a file begins with a sector, so the command line is
+// within the same 2048 bytes.
 func grubConfig(cmdline string) ([]byte, error) {
 	escaped, err := escape(cmdline)
 	if err != nil {
@@ -31,16 +32,16 @@ func grubConfig(cmdline string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// escape protects what has a meaning in a GRUB script. GRUB cannot hand quotes
-// and backslashes to a kernel as they are.
+// escape escapes characters with a meaning in a GRUB script. GRUB cannot pass
+// quotes and backslashes unchanged to a kernel.
 func escape(cmdline string) (string, error) {
 	var b strings.Builder
 	for _, c := range cmdline {
 		switch {
 		case strings.ContainsRune("\\\"'", c):
-			return "", fault.Invalidf("the kernel command line has %q in it, which GRUB cannot give to a kernel: leave it out", string(c))
+			return "", fault.Invalidf("the kernel command line contains %q, which GRUB cannot pass to a kernel; remove it", string(c))
 		case c < ' ' || c == 0x7f:
-			return "", fault.Invalidf("the kernel command line has the control character %q in it: leave it out", c)
+			return "", fault.Invalidf("the kernel command line contains the control character %q; remove it", c)
 		case strings.ContainsRune("$;&|<>{}#", c):
 			b.WriteByte('\\')
 		}

@@ -2,15 +2,15 @@
 // to boot HookOS by UEFI: a boot loader in a small FAT image, and kernel,
 // initramfs and the boot loader's configuration as files.
 //
-// The configuration holds the kernel's command line as it is, uncompressed and
+// The configuration holds the kernel's command line unchanged, uncompressed and
 // within one sector, so that Tinkerbell can overwrite the placeholder in it
 // while it sends the image to a machine.
 //
-// The writers for ISO 9660 and FAT12 are small ones of our own: they write just
-// this, in one pass and the same bytes each time. The libraries there are put
-// the time of day and what a temporary directory's files happen to be like into
-// the image, which they need as a second copy. Left out on purpose: booting by
-// BIOS, and a partition table for USB sticks.
+// The writers for ISO 9660 and FAT12 are small and our own: they write only
+// what is needed, in one pass and reproducibly. Existing libraries include the
+// time of day and properties of a temporary directory's files, and need a
+// second copy of all files. Deliberately left out: booting by BIOS, and a
+// partition table for USB sticks.
 package iso
 
 import (
@@ -31,30 +31,31 @@ import (
 type Content struct {
 	// Size is the file's length in bytes.
 	Size int64
-	// Open opens it, to read exactly Size bytes.
+	// Open opens the file, which has exactly Size bytes.
 	Open func() (io.ReadCloser, error)
 }
 
-// Bytes is a file in memory.
+// Bytes returns a file in memory.
 func Bytes(b []byte) Content {
 	return Content{Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
 
-// Image is what to write.
+// Image is the content of an ISO image.
 type Image struct {
 	// Arch is amd64 or arm64.
 	Arch      string
 	Kernel    Content
 	Initramfs Content
-	// Loader is GRUB as an EFI program, with the modules iso9660, linux, normal
-	// and configfile in it. [FindLoader] knows where distributions have one.
+	// Loader is GRUB as an EFI program with the built-in modules iso9660,
+	// linux, normal and configfile. [FindLoader] knows the paths of those in
+	// distributions.
 	Loader Content
 	// Cmdline is the kernel's command line.
 	Cmdline string
-	// Label is the volume's name, in capital letters; empty is "HOOKOS".
+	// Label is the volume's name, in capital letters; empty means "HOOKOS".
 	Label string
-	// ModTime is the time of everything in the image; zero is 1980, the
-	// beginning of time for FAT.
+	// ModTime is the time of everything in the image; the zero time means 1980,
+	// the earliest time in FAT.
 	ModTime time.Time
 }
 
@@ -73,7 +74,7 @@ func Write(ctx context.Context, w io.Writer, img Image) error {
 func write(ctx context.Context, w io.Writer, img Image) error {
 	loaderName, ok := map[string]string{"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}[img.Arch]
 	if !ok {
-		return fault.Invalidf("the architecture %q has no name for its boot loader: use amd64 or arm64", img.Arch)
+		return fault.Invalidf("the architecture %q has no boot loader; use amd64 or arm64", img.Arch)
 	}
 	img.ModTime = img.ModTime.UTC()
 	if earliest := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC); img.ModTime.Before(earliest) {
@@ -117,13 +118,13 @@ func (v *volume) addFiles(img Image, config []byte) error {
 	return nil
 }
 
-// maxLoader is the most bytes that a boot loader may have: the boot catalog
-// counts its image in half kilobytes with 16 bits.
+// maxLoader is the largest size of a boot loader in bytes: the boot catalog
+// counts its image in units of 512 bytes with 16 bits.
 const maxLoader = 30 << 20
 
 func readLoader(c Content) ([]byte, error) {
 	if c.Open == nil || c.Size == 0 {
-		return nil, fault.Invalidf("there is no boot loader: name one, or install the distribution's GRUB for EFI (Debian: grub-efi-amd64-bin, grub-efi-arm64-bin)")
+		return nil, fault.Invalidf("there is no boot loader; name one, or install the distribution's GRUB for EFI (Debian: grub-efi-amd64-bin, grub-efi-arm64-bin)")
 	}
 	if c.Size > maxLoader {
 		return nil, fault.Invalidf("the boot loader has %d bytes; at most %d fit", c.Size, maxLoader)
@@ -134,12 +135,12 @@ func readLoader(c Content) ([]byte, error) {
 	}
 	// An EFI program is a PE file; a shell script or a package is not.
 	if !bytes.HasPrefix(buf.Bytes(), []byte("MZ")) {
-		return nil, fault.Invalidf("the boot loader is no EFI program: it does not begin with MZ")
+		return nil, fault.Invalidf("the boot loader is not an EFI program: it does not begin with MZ")
 	}
 	return buf.Bytes(), nil
 }
 
-// copyContent writes a file, which must have the size that it claims.
+// copyContent writes a file and checks its size.
 func copyContent(w io.Writer, c Content) error {
 	if c.Size == 0 {
 		return nil
@@ -150,7 +151,7 @@ func copyContent(w io.Writer, c Content) error {
 	}
 	n, err := io.Copy(w, io.LimitReader(r, min(c.Size, math.MaxInt64-1)+1))
 	if err == nil && n != c.Size {
-		err = fmt.Errorf("it has not the %d bytes that were announced: it changed meanwhile", c.Size)
+		err = fmt.Errorf("it does not have %d bytes: it changed meanwhile", c.Size)
 	}
 	return errors.Join(err, r.Close())
 }

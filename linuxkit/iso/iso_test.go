@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// placeholder is what Tinkerbell looks for: 1024 small letters and digits.
+// placeholder is what Tinkerbell looks for: 1024 lower-case letters and digits.
 var placeholder = strings.Repeat("464vn90e7rbj08xb", 64)
 
 func sample() Image {
@@ -64,8 +64,8 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// Tinkerbell overwrites the placeholder in each 32 KiB of the stream that has
-// it whole.
+// Tinkerbell overwrites the placeholder if it is completely within 32 KiB of
+// the stream.
 func TestPlaceholderCanBeReplaced(t *testing.T) {
 	image := build(t, sample())
 	if n := bytes.Count(image, []byte(placeholder)); n != 1 {
@@ -136,7 +136,8 @@ func sortedCopy(list []string) []string {
 	return out
 }
 
-// libisofs checks the structure as it loads the image, and knows El Torito.
+// libisofs checks the structure when it loads the image, and supports El
+// Torito.
 func TestReadByXorriso(t *testing.T) {
 	name := save(t, build(t, sample()))
 	report := output(t, "xorriso", "-abort_on", "WARNING", "-indev", name, "-report_el_torito", "plain", "-find", "/", "-exec", "report_lba", "--")
@@ -201,7 +202,7 @@ func TestCmdline(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{
-		"a=\"b\"": "GRUB cannot give", "a='b'": "GRUB cannot give", `a\b`: "GRUB cannot give", "a\nb": "control character", strings.Repeat("x", 2000): "2000 characters",
+		"a=\"b\"": "GRUB cannot pass", "a='b'": "GRUB cannot pass", `a\b`: "GRUB cannot pass", "a\nb": "control character", strings.Repeat("x", 2000): "2000 characters",
 	} {
 		if _, err := grubConfig(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v; want %q", in, err, want)
@@ -219,7 +220,7 @@ func TestWriteFaults(t *testing.T) {
 		"no loader":       {func(i *Image) { i.Loader = Content{} }, "grub-efi-amd64-bin"},
 		"large loader":    {func(i *Image) { i.Loader.Size = maxLoader + 1 }, "at most"},
 		"script":          {func(i *Image) { i.Loader = Bytes([]byte("#!/bin/sh")) }, "MZ"},
-		"large initramfs": {func(i *Image) { i.Initramfs.Size = 1 << 32 }, "less than 4 GiB"},
+		"large initramfs": {func(i *Image) { i.Initramfs.Size = 1 << 32 }, "smaller than 4 GiB"},
 		"shorter":         {func(i *Image) { i.Kernel.Size++ }, `"kernel"`},
 		"longer":          {func(i *Image) { i.Kernel.Size-- }, `"kernel"`},
 		"unreadable":      {func(i *Image) { i.Kernel.Open = func() (io.ReadCloser, error) { return nil, broken } }, "broken disk"},
@@ -242,7 +243,7 @@ func TestWriteFaults(t *testing.T) {
 
 var errFull = errors.New("no space left")
 
-// fullDisk takes 100 kB.
+// fullDisk accepts 100 kB.
 type fullDisk struct{ n int }
 
 func (d *fullDisk) Write(p []byte) (int, error) {

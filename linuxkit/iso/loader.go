@@ -12,9 +12,9 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// loaderPaths are where GRUB's EFI program is, the best first: in an image such
-// as linuxkit/grub, and in the packages of Debian and Ubuntu, where the one for
-// CDs has all modules in it.
+// loaderPaths returns the paths of GRUB's EFI program, best first: in an image
+// such as linuxkit/grub, and in the packages of Debian and Ubuntu, where the
+// one for CDs includes all modules.
 func loaderPaths(arch string) []string {
 	boot, grub, suffix := "BOOTX64.EFI", "x86_64-efi", "x64.efi"
 	if arch == "arm64" {
@@ -30,7 +30,8 @@ func loaderPaths(arch string) []string {
 }
 
 // FindLoader finds a boot loader for arch (amd64, arm64) in the file system of
-// an image or a distribution's package, and returns its path there.
+// an image or a distribution's package. It returns the loader and its path
+// there.
 func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
 	for _, path := range loaderPaths(arch) {
 		at, ok := tree.Resolve(path)
@@ -48,8 +49,9 @@ func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
 	return Content{}, "", missingLoader("there", arch)
 }
 
-// LocalLoader finds the boot loader that this machine's distribution has for
-// arch, in the file system root ([os.DirFS] of "/"), and returns its path.
+// LocalLoader finds this machine's boot loader for arch, as installed by its
+// distribution, in the file system root ([os.DirFS] of "/"). It returns the
+// loader and its path.
 func LocalLoader(root fs.FS, arch string) (Content, string, error) {
 	content, path, err := findIn(root, loaderPaths(arch)[3:])
 	if err == nil && path == "" {
@@ -59,7 +61,7 @@ func LocalLoader(root fs.FS, arch string) (Content, string, error) {
 }
 
 // DirLoader finds a boot loader for arch in a directory: an EFI program itself,
-// or an unpacked package or image. It returns its path there.
+// or an unpacked package or image. It returns the loader and its path there.
 func DirLoader(dir fs.FS, arch string) (Content, string, error) {
 	content, path, err := findIn(dir, loaderPaths(arch))
 	if err == nil && path == "" {
@@ -68,7 +70,7 @@ func DirLoader(dir fs.FS, arch string) (Content, string, error) {
 	return content, path, err
 }
 
-// findIn returns the first of the paths that is there; "" when none of them is.
+// findIn returns the first of the paths that exists, or "" if none does.
 func findIn(root fs.FS, paths []string) (Content, string, error) {
 	for _, path := range paths {
 		info, err := fs.Stat(root, path)
@@ -84,6 +86,6 @@ func findIn(root fs.FS, paths []string) (Content, string, error) {
 }
 
 func missingLoader(where, arch string) error {
-	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s): install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
+	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s); install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
 		arch, where, strings.Join(loaderPaths(arch), ", "), arch)
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Numbers in ISO 9660 stand in both byte orders, one after the other.
+// Numbers in ISO 9660 are in both byte orders, one after the other.
 
 func put32(b []byte, n uint32) {
 	binary.LittleEndian.PutUint32(b, n)
@@ -29,7 +29,7 @@ func putText(b []byte, text string) {
 	copy(b, text+strings.Repeat(" ", max(0, len(b)-len(text))))
 }
 
-// primaryDescriptor is the volume descriptor (ECMA-119, 8.4).
+// primaryDescriptor returns the volume descriptor (ECMA-119, 8.4).
 func (v *volume) primaryDescriptor() []byte {
 	b := make([]byte, sectorSize)
 	copy(b, "\x01CD001\x01")
@@ -45,7 +45,7 @@ func (v *volume) primaryDescriptor() []byte {
 	copy(b[156:], v.record(v.root, "\x00", nil))
 	putText(b[190:813], "") // publisher, preparer, application, files
 	stamp := v.time.Format("20060102150405") + "00\x00"
-	for _, at := range []int{813, 830, 864} { // made, changed, usable from
+	for _, at := range []int{813, 830, 864} { // created, changed, usable from
 		copy(b[at:], stamp)
 	}
 	copy(b[847:], "0000000000000000\x00") // usable to: for ever
@@ -53,7 +53,8 @@ func (v *volume) primaryDescriptor() []byte {
 	return b
 }
 
-// bootRecord points to the boot catalog (El Torito, 2.0).
+// bootRecord returns the boot record, which refers to the boot catalog (El
+// Torito, 2.0).
 func bootRecord() []byte {
 	b := make([]byte, sectorSize)
 	copy(b, "\x00CD001\x01EL TORITO SPECIFICATION")
@@ -61,7 +62,8 @@ func bootRecord() []byte {
 	return b
 }
 
-// bootCatalog names one image for UEFI firmware, without emulation of a floppy.
+// bootCatalog returns a catalog of one image for UEFI firmware, without floppy
+// emulation.
 func (v *volume) bootCatalog() []byte {
 	const efi = 0xef
 	b := make([]byte, sectorSize)
@@ -71,7 +73,7 @@ func (v *volume) bootCatalog() []byte {
 	for i := 0; i < 32; i += 2 {
 		sum += binary.LittleEndian.Uint16(b[i:])
 	}
-	binary.LittleEndian.PutUint16(b[28:], -sum) // the entry's words add up to 0
+	binary.LittleEndian.PutUint16(b[28:], -sum) // the sum of the entry's words is 0
 	entry := b[32:]
 	entry[0] = 0x88 // bootable
 	binary.LittleEndian.PutUint16(entry[6:], uint16((v.boot.Size+fatSector-1)/fatSector))
@@ -79,8 +81,8 @@ func (v *volume) bootCatalog() []byte {
 	return b
 }
 
-// pathTable lists the directories (ECMA-119, 9.4). A few of them fit into the
-// one sector that it has.
+// pathTable returns the list of directories (ECMA-119, 9.4). The few
+// directories fit into its one sector.
 func (v *volume) pathTable(order binary.AppendByteOrder) []byte {
 	var b []byte
 	for _, d := range v.directories() {
@@ -95,8 +97,8 @@ func (v *volume) pathTable(order binary.AppendByteOrder) []byte {
 	return b
 }
 
-// directory is a directory's content: records, none of which crosses the end
-// of a sector.
+// directory returns a directory's content: records, none of which crosses the
+// end of a sector.
 func (v *volume) directory(d *node) []byte {
 	self := posix(d)
 	if d == v.root {
@@ -116,7 +118,7 @@ func (v *volume) directory(d *node) []byte {
 	return append(b, make([]byte, (sectorSize-len(b)%sectorSize)%sectorSize)...)
 }
 
-// record is a directory record (ECMA-119, 9.1) with a system use area.
+// record returns a directory record (ECMA-119, 9.1) with a system use area.
 func (v *volume) record(n *node, id string, systemUse []byte) []byte {
 	b := make([]byte, 33, 255)
 	put32(b[2:], n.sector)
@@ -143,10 +145,12 @@ func recordTime(t time.Time) []byte {
 	return []byte{byte(t.Year() - 1900), byte(t.Month()), byte(t.Day()), byte(t.Hour()), byte(t.Minute()), byte(t.Second()), 0}
 }
 
-// sharingProtocol says that system use areas hold what follows (SUSP, 5.3).
+// sharingProtocol returns the record that announces system use areas (SUSP,
+// 5.3).
 func sharingProtocol() []byte { return []byte("SP\x07\x01\xbe\xef\x00") }
 
-// continuationArea says where the rest of the root's area is (SUSP, 5.1).
+// continuationArea returns the location of the rest of the root's area (SUSP,
+// 5.1).
 func (v *volume) continuationArea() []byte {
 	b := []byte("CE\x1c\x01")
 	b = append(b, both32(v.continuation)...)
@@ -154,7 +158,8 @@ func (v *volume) continuationArea() []byte {
 	return append(b, both32(uint32(len(extensionReference())))...)
 }
 
-// extensionReference names Rock Ridge as the extension in use (RRIP, 4.3).
+// extensionReference returns the record that names Rock Ridge as the extension
+// in use (RRIP, 4.3).
 func extensionReference() []byte {
 	const (
 		id          = "RRIP_1991A"
@@ -179,7 +184,7 @@ func posix(n *node) []byte {
 	return b
 }
 
-// alternateName is the name as it was given (RRIP, 4.1.4).
+// alternateName returns the record of the original name (RRIP, 4.1.4).
 func alternateName(name string) []byte {
 	return append([]byte{'N', 'M', byte(5 + len(name)), 1, 0}, name...)
 }

@@ -13,8 +13,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// The fixed places of an ISO 9660 volume (ECMA-119), in sectors. The boot
-// record's place is El Torito's rule.
+// The fixed positions of an ISO 9660 volume (ECMA-119), in sectors. That of the
+// boot record is a rule of El Torito.
 const (
 	sectorSize      = 2048
 	primarySector   = 16
@@ -33,16 +33,16 @@ type volume struct {
 	root  *node
 	boot  Content
 
-	// Where the layout puts what no directory has.
+	// The locations of the parts that are in no directory.
 	continuation uint32 // of the root's system use area
 	bootAt       uint32
-	sectors      uint32 // all of them
+	sectors      uint32 // of the whole volume
 }
 
 // node is a file or directory.
 type node struct {
-	name     string // as Rock Ridge has it
-	id       string // as ISO 9660 has it
+	name     string // in Rock Ridge
+	id       string // in ISO 9660
 	parent   *node
 	children []*node // of a directory, by id
 	isDir    bool
@@ -61,10 +61,10 @@ func newVolume(label string, t time.Time) *volume {
 	return &volume{label: label, time: t.UTC(), root: root}
 }
 
-// add puts a file into the volume, and the directories above it.
+// add adds a file to the volume, with its parent directories.
 func (v *volume) add(path string, c Content) error {
 	if c.Size > math.MaxUint32 {
-		return fault.Invalidf("%q has %d bytes; a file of an ISO image has less than 4 GiB", path, c.Size)
+		return fault.Invalidf("%q has %d bytes; a file of an ISO image must be smaller than 4 GiB", path, c.Size)
 	}
 	dir := v.root
 	parts := strings.Split(path, "/")
@@ -76,7 +76,7 @@ func (v *volume) add(path string, c Content) error {
 	return nil
 }
 
-// child finds or makes the entry for name.
+// child returns the entry for name, creating it if necessary.
 func (n *node) child(name string, isDir bool) *node {
 	id := identifier(name, isDir)
 	at, found := slices.BinarySearchFunc(n.children, id, func(c *node, id string) int { return strings.Compare(c.id, id) })
@@ -86,8 +86,8 @@ func (n *node) child(name string, isDir bool) *node {
 	return n.children[at]
 }
 
-// identifier returns the plain ISO 9660 form of a name: "grub.cfg" is
-// "GRUB.CFG;1", ".disk" is "_DISK".
+// identifier returns the plain ISO 9660 form of a name: "grub.cfg" becomes
+// "GRUB.CFG;1", ".disk" becomes "_DISK".
 func identifier(name string, isDir bool) string {
 	base, ext, _ := strings.Cut(name, ".")
 	if isDir {
@@ -106,8 +106,8 @@ func identifier(name string, isDir bool) string {
 	return base + "." + strings.Map(allowed, strings.ToUpper(ext)) + ";1"
 }
 
-// directories returns all directories as the path table has them: by depth, then
-// by the parent's number, then by id.
+// directories returns all directories in the order of the path table: by depth,
+// then by the parent's number, then by id.
 func (v *volume) directories() []*node {
 	list := []*node{v.root}
 	for i := 0; i < len(list); i++ {
@@ -121,8 +121,8 @@ func (v *volume) directories() []*node {
 	return list
 }
 
-// layout assigns everything its place: directories, the continuation area, the
-// boot image, the files, small ones first.
+// layout assigns positions: directories, the continuation area, the boot image,
+// the files, small ones first.
 func (v *volume) layout() (files []*node, err error) {
 	next := uint64(firstDirectory)
 	take := func(size int64) uint32 {
@@ -181,7 +181,7 @@ func (v *volume) write(ctx context.Context, w io.Writer) error {
 	return out.err
 }
 
-// sectorWriter writes what fills sectors. After an error it does nothing.
+// sectorWriter writes data padded to sectors. After an error it does nothing.
 type sectorWriter struct {
 	w   io.Writer
 	err error

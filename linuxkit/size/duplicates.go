@@ -1,6 +1,6 @@
-// Package size looks at what a root file system weighs: in the initramfs file,
-// in memory, by directory and by what put it there. It finds files that are
-// there more than once, and can make them one.
+// Package size reports the size of a root file system: in the initramfs file,
+// in memory, by directory and by origin. It finds duplicate files, and can
+// merge them.
 package size
 
 import (
@@ -20,20 +20,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Duplicate is one content that several files have.
+// Duplicate is a content that several files have.
 type Duplicate struct {
 	// Size is the content's length in bytes.
 	Size int64 `json:"size"`
-	// Paths are the files, sorted. Hard links to one file count as one, by
-	// their first name.
+	// Paths are the files, sorted. Hard links to one file count as one, under
+	// its first name.
 	Paths []string `json:"paths"`
 }
 
-// page is the unit in which a tmpfs takes memory, in bytes.
+// page is the unit of a tmpfs's memory, in bytes.
 const page = 4096
 
-// FindDuplicates finds equal contents in files that have at least the given
-// size, the largest waste first. Only files that share their size are read.
+// FindDuplicates finds equal contents of files with at least the given size, in
+// the order of wasted bytes, largest first. It reads only files that share
+// their size.
 func FindDuplicates(ctx context.Context, t *initramfs.Tree, least int64) ([]Duplicate, error) {
 	groups := map[int64][]initramfs.Entry{}
 	for e := range t.All() {
@@ -61,21 +62,21 @@ func byWaste(a, b Duplicate) int {
 	return cmp.Or(cmp.Compare(b.Waste(), a.Waste()), strings.Compare(a.Paths[0], b.Paths[0]))
 }
 
-// Waste is how many bytes one copy would save.
+// Waste returns the number of bytes that keeping a single copy would save.
 func (d Duplicate) Waste() int64 { return d.Size * int64(len(d.Paths)-1) }
 
-// Link makes files that are equal in every respect (content, mode, owner, time
-// and extended attributes) hard links to one of them, and returns how many and
-// what that saves in the archive, in bytes.
+// Link replaces files that are equal in every respect (content, mode, owner,
+// time and extended attributes) by hard links to one of them. It returns the
+// number of files replaced and how many bytes that saves in the archive.
 //
-// In the initramfs, and in the memory that the kernel unpacks it to, each
-// content is there once then. LinuxKit's init copies every name by itself to
-// the tmpfs that becomes the root, so there each is a file of its own again:
-// one can be changed without the other, and the memory is as it was. An init
-// that stays on the first file system has real links, through which a change
-// to one file would change the other; that is why files that can be expected to
-// be written are left alone: those in etc/, var/, root/, home/, run/ and tmp/ of
-// the system itself. What is in containers/ is only read, below an overlay.
+// The initramfs, and the memory into which the kernel unpacks it, then contain
+// each content once. LinuxKit's init copies every name separately to the tmpfs
+// that becomes the root, so there each is a separate file again: one can be
+// changed without the other, and memory use is unchanged. An init that stays on
+// the first file system has real links, through which a change to one file
+// would change the other. Therefore Link leaves files alone that may be
+// written: those in etc/, var/, root/, home/, run/ and tmp/ of the system
+// itself. Files in containers/ are only read, below an overlay.
 func Link(ctx context.Context, t *initramfs.Tree) (files int, saved int64, err error) {
 	groups := map[string][]initramfs.Entry{}
 	for e := range t.All() {
@@ -116,7 +117,8 @@ func writable(name string) bool {
 	return slices.Contains([]string{"etc", "var", "root", "home", "run", "tmp"}, top)
 }
 
-// likeness is equal for files that may be one, if their contents are.
+// likeness returns a string that is equal for files that may be merged if their
+// contents are equal.
 func likeness(e initramfs.Entry) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %o %d:%d %d", e.Size, e.Mode, e.UID, e.GID, e.ModTime.UnixNano())
@@ -126,8 +128,8 @@ func likeness(e initramfs.Entry) string {
 	return b.String()
 }
 
-// equalFiles splits groups of files into those of equal content, several only,
-// each and all sorted by path.
+// equalFiles splits groups of files into those of equal content with more than
+// one file. The groups and their files are sorted by path.
 func equalFiles[K comparable](ctx context.Context, groups map[K][]initramfs.Entry) ([][]initramfs.Entry, error) {
 	var candidates []initramfs.Entry
 	for _, g := range groups {

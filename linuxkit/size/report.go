@@ -12,50 +12,50 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Report says what an initramfs weighs and why. All sizes are bytes.
+// Report describes the size of an initramfs. All sizes are in bytes.
 type Report struct {
 	// Compressed is the initramfs file's size.
 	Compressed int64 `json:"compressed"`
-	// Unpacked is the sum of the contents, each file once.
+	// Unpacked is the sum of the contents, counting each file once.
 	Unpacked int64 `json:"unpacked"`
-	// RAM is what the files take on LinuxKit's tmpfs: whole pages, and every
-	// hard link a copy. A machine needs at least twice as much to boot.
+	// RAM is the memory that the files take on LinuxKit's tmpfs: whole pages,
+	// with a copy for every hard link. A machine needs at least twice as much
+	// to boot.
 	RAM   int64 `json:"ram"`
 	Files int   `json:"files"`
-	// Parts are what was put together, the heaviest first.
+	// Parts are the sources of the files, largest first.
 	Parts []Part `json:"parts"`
-	// Directories are the heaviest, a directory with all that is in it.
+	// Directories are the largest directories, with everything below them.
 	Directories []Directory `json:"directories"`
-	// Duplicates are contents that are there more than once, the largest
-	// waste first, and Wasted is what all of them waste.
+	// Duplicates are contents that occur more than once, largest waste first,
+	// and Wasted is their total waste.
 	Duplicates []Duplicate `json:"duplicates"`
 	Wasted     int64       `json:"wasted"`
 }
 
-// Part is something that files come from: an image, the kernel, a store.
+// Part is a source of files: an image, the kernel, a store.
 type Part struct {
-	// Name identifies it from build to build: it has no version in it where
-	// that can be.
+	// Name identifies it across builds: it has no version, if possible.
 	Name  string `json:"name"`
 	Files int    `json:"files"`
 	Bytes int64  `json:"bytes"`
 }
 
-// Directory is a directory and what lies below it.
+// Directory is a directory with everything below it.
 type Directory struct {
 	Path  string `json:"path"`
 	Files int    `json:"files"`
 	Bytes int64  `json:"bytes"`
 }
 
-// Options say how much a report goes into.
+// Options specify the detail of a report.
 type Options struct {
-	// Top limits the lists of directories and duplicates; 0 is 40.
+	// Top limits the lists of directories and duplicates; 0 means 40.
 	Top int
-	// Depth limits how deep the listed directories lie; 0 is 5.
+	// Depth limits the depth of the listed directories; 0 means 5.
 	Depth int
-	// LeastDuplicate is the smallest content, in bytes, that is looked for in
-	// several places; 0 is 512 KiB.
+	// LeastDuplicate is the smallest content considered as a duplicate, in
+	// bytes; 0 means 512 KiB.
 	LeastDuplicate int64
 }
 
@@ -66,8 +66,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// New looks at a root file system that was put together from parts, and is
-// compressed to so many bytes.
+// New reports on a root file system that consists of parts and whose compressed
+// size is given.
 func New(ctx context.Context, t *initramfs.Tree, parts []Part, compressed int64, o Options) (*Report, error) {
 	o = o.withDefaults()
 	r := &Report{Compressed: compressed, Parts: mergeParts(parts)}
@@ -88,8 +88,8 @@ func New(ctx context.Context, t *initramfs.Tree, parts []Part, compressed int64,
 	return r, nil
 }
 
-// Add adds what another part of the same initramfs weighs. The compressed size
-// stays: it is that of the whole.
+// Add adds another tree of the same initramfs. The compressed size stays: it is
+// that of the whole.
 func (r *Report) Add(other *Report) {
 	r.Unpacked += other.Unpacked
 	r.RAM += other.RAM
@@ -116,7 +116,7 @@ func (r *Report) count(t *initramfs.Tree, e initramfs.Entry) {
 	r.RAM += pages(e.Size)
 }
 
-// pages rounds up to what memory is given out in.
+// pages rounds up to whole pages of memory.
 func pages(n int64) int64 { return (n + page - 1) / page * page }
 
 func countAbove(directories map[string]*Directory, e initramfs.Entry, depth int) {
@@ -151,7 +151,7 @@ func byWeight(a, b Directory) int {
 	return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), initramfs.ComparePaths(a.Path, b.Path))
 }
 
-// mergeParts sums up the parts of one name, the heaviest first.
+// mergeParts adds up the parts of the same name, largest first.
 func mergeParts(parts []Part) []Part {
 	byName := map[string]*Part{}
 	for _, p := range parts {
@@ -173,9 +173,9 @@ func mergeParts(parts []Part) []Part {
 	return merged
 }
 
-// Check is an error when the initramfs has more than limit bytes. It names the
-// heaviest parts, and with the report of an earlier build (nil for none) what
-// has grown since.
+// Check returns an error if the initramfs has more than limit bytes. It names
+// the largest parts and, with the report of an earlier build (nil for none),
+// what has grown since.
 func (r *Report) Check(limit int64, before *Report) error {
 	if r.Compressed <= limit {
 		return nil
@@ -185,11 +185,12 @@ func (r *Report) Check(limit int64, before *Report) error {
 		text += "; grown since the earlier build: " + describe(grown, "+")
 	}
 	text += "; heaviest unpacked: " + describe(r.Parts, "")
-	return fault.Failedf("%s: leave something out, or raise the budget", text)
+	return fault.Failedf("%s; leave something out, or raise the budget", text)
 }
 
-// Grown returns the parts that have more bytes than in the report before, which
-// may be nil, with how many more; new ones with all of theirs. The most first.
+// Grown returns the parts that have grown since the report before, which may be
+// nil, and by how much; new parts have grown by all of their bytes. The largest
+// comes first.
 func (r *Report) Grown(before *Report) []Part {
 	if before == nil {
 		return nil
@@ -217,8 +218,8 @@ func describe(parts []Part, sign string) string {
 	return strings.Join(texts, ", ")
 }
 
-// Text returns a number of bytes as people read it: "12.3 MB". Units are powers
-// of 1000.
+// Text formats a number of bytes for people: "12.3 MB". Units are powers of
+// 1000.
 func Text(bytes int64) string {
 	units := []string{"B", "kB", "MB", "GB", "TB"}
 	n, i := float64(bytes), 0

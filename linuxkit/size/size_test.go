@@ -39,7 +39,7 @@ func TestLink(t *testing.T) {
 	add(t, tree, file("containers/d/lower/bin/x", big("b"))) // another content
 	add(t, tree, file("small/one", "tiny"))
 	add(t, tree, file("small/two", "tiny"))
-	add(t, tree, file("etc/config", big("a"))) // might be written
+	add(t, tree, file("etc/config", big("a"))) // may be written
 	change("usr/mode", func(e *initramfs.Entry) { e.Mode = 0o755 })
 	change("usr/owner", func(e *initramfs.Entry) { e.UID = 1 })
 	change("usr/group", func(e *initramfs.Entry) { e.GID = 1 })
@@ -154,7 +154,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("within the budget: %v", err)
 	}
 	err := r.Check(1_500_000, before)
-	want := "the initramfs has 2.0 MB, which is 500.0 kB over the budget of 1.5 MB; grown since the earlier build: new +500 B, b +10 B; heaviest unpacked: c 900 B, new 500 B, b 310 B: leave something out, or raise the budget"
+	want := "the initramfs has 2.0 MB, which is 500.0 kB over the budget of 1.5 MB; grown since the earlier build: new +500 B, b +10 B; heaviest unpacked: c 900 B, new 500 B, b 310 B; leave something out, or raise the budget"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

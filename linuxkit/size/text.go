@@ -11,7 +11,7 @@ import (
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "initramfs: %s, unpacked %s, in memory %s, %d files\n", Text(r.Compressed), Text(r.Unpacked), Text(r.RAM), r.Files)
-	if err := table(&b, "\nWhat it is made of", partRows(r.Parts)); err != nil {
+	if err := table(&b, "\nWhat it consists of", partRows(r.Parts)); err != nil {
 		return err
 	}
 	var rows []string
@@ -40,8 +40,8 @@ func partRows(parts []Part) []string {
 	return rows
 }
 
-// table writes rows of cells that tabs separate, with a title, or nothing when
-// there are no rows.
+// table writes rows of tab-separated cells with a title, or nothing if there
+// are no rows.
 func table(w io.Writer, title string, rows []string) error {
 	if len(rows) == 0 {
 		return nil

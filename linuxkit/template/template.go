@@ -1,5 +1,5 @@
-// Package template fills a HookOS template: upstream's envsubst with a list of
-// variables, and nothing else. Shell text in the template keeps its dollars.
+// Package template expands a HookOS template as upstream does with envsubst and
+// a list of variables. Shell text in the template keeps its dollars.
 package template
 
 import (
@@ -11,22 +11,22 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// variable matches what envsubst takes for a variable.
+// variable matches what envsubst considers a variable.
 var variable = regexp.MustCompile(`\$(?:\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*)`)
 
-// leftover matches a HOOK_ variable in any form that a shell knows.
+// leftover matches a HOOK_ variable in any form that a shell accepts.
 var leftover = regexp.MustCompile(`\$\{?(HOOK_[A-Za-z0-9_]*)`)
 
-// MaxSize is the most bytes that a template may have.
+// MaxSize is the largest size of a template in bytes.
 const MaxSize = 4 << 20
 
-// Expand replaces $NAME and ${NAME} by the value of every name that is in vars,
-// and leaves every other one as it is. A HOOK_ variable that is not in vars, or
-// is empty there, is an error that names it and its line, unless it is in a
-// line that is a comment; so is a value that does not fit into one line.
+// Expand replaces $NAME and ${NAME} by the value of every name in vars, and
+// leaves all others unchanged. A HOOK_ variable that is not in vars, or is
+// empty there, is an error that names it and its line, unless the line is a
+// comment. A value of more than one line is an error too.
 func Expand(template []byte, vars map[string]string) ([]byte, error) {
 	if len(template) > MaxSize {
-		return nil, invalid("the template has %d bytes; at most %d are read", len(template), MaxSize)
+		return nil, invalid("the template has %d bytes, more than %d", len(template), MaxSize)
 	}
 	var out bytes.Buffer
 	number := 0
@@ -41,9 +41,8 @@ func Expand(template []byte, vars map[string]string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// expandLine fills one line. What is left of it without the variables that were
-// filled must not hold another HOOK_ variable; what a value brings in is not
-// looked at again.
+// expandLine expands one line. Apart from the expanded variables, the line must
+// not contain another HOOK_ variable; values are not expanded again.
 func expandLine(line string, number int, vars map[string]string) (string, error) {
 	comment := strings.HasPrefix(strings.TrimLeft(line, " \t"), "#")
 	var out, rest strings.Builder
@@ -63,7 +62,7 @@ func expandLine(line string, number int, vars map[string]string) (string, error)
 	}
 	rest.WriteString(line[end:])
 	if m := leftover.FindStringSubmatch(rest.String()); m != nil && !comment {
-		return "", invalid("line %d: the variable %s has no value: set it, or take it out of the template", number, m[1])
+		return "", invalid("line %d: the variable %s has no value; set it, or remove it from the template", number, m[1])
 	}
 	return out.String() + line[end:], nil
 }
@@ -73,7 +72,7 @@ func checkValue(name, value string, comment bool) error {
 	case strings.ContainsAny(value, "\n\r"):
 		return fmt.Errorf("the value of %s has more than one line", name)
 	case value == "" && !comment && strings.HasPrefix(name, "HOOK_"):
-		return fmt.Errorf("the variable %s is empty: give it a value", name)
+		return fmt.Errorf("the variable %s is empty; set its value", name)
 	}
 	return nil
 }

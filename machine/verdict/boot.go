@@ -20,31 +20,31 @@ import (
 	"hookbuild/machine"
 )
 
-// Options says what to boot and what must be seen.
+// Options specify what to boot and what must be seen.
 type Options struct {
-	// Machine is booted with a disk, an address, a capture and a command line of
-	// its own; its Cmdline is added to that.
+	// Machine is booted with its own disk, address, capture and command line;
+	// its Cmdline is added to that.
 	Machine machine.Machine
 	// WorkerImage is the image that the machine is told to run as its worker.
 	WorkerImage string
-	// Required are the names of the checks that must pass. The boot ends as soon
-	// as they have.
+	// Required are the names of the checks that must pass. The boot ends as
+	// soon as they have.
 	Required []string
-	// Timeout is how long to look; it must be positive.
+	// Timeout limits the boot; it must be positive.
 	Timeout time.Duration
-	// Console gets what the machine writes; it may be nil.
+	// Console receives the machine's console; it may be nil.
 	Console io.Writer
 }
 
 // hostAddress is the host in QEMU's user network.
 const hostAddress = "10.0.2.2"
 
-// address returns the MAC address of the machine, of those that QEMU uses.
+// address returns the MAC address of the machine, from QEMU's range.
 func address() net.HardwareAddr { return net.HardwareAddr{0x52, 0x54, 0x00, 0x48, 0x4f, 0x4b} }
 
-// Boot boots the machine until all that is required was seen, something failed,
-// the machine ended or the time is over. An error says that it could not be
-// tried; what was not right is in the report.
+// Boot boots the machine until everything required was seen, something failed,
+// the machine ended or the time ran out. An error means that the machine could
+// not be tried; a bad boot is in the report.
 func Boot(ctx context.Context, o Options) (_ *Report, err error) {
 	dir, err := os.MkdirTemp("", "hookbuild-boot-")
 	if err != nil {
@@ -76,8 +76,9 @@ func Boot(ctx context.Context, o Options) (_ *Report, err error) {
 	return report, nil
 }
 
-// cmdline returns what Tinkerbell tells a machine, and that the kernel writes
-// all of its messages with their time and ends the machine when it panics.
+// cmdline returns the parameters that Tinkerbell sets, and others that make the
+// kernel write all of its messages with their time and end the machine on a
+// panic.
 func (b *boot) cmdline(port int) string {
 	id := address().String()
 	words := []string{
@@ -91,12 +92,12 @@ func (b *boot) cmdline(port int) string {
 	return strings.Join(words, " ")
 }
 
-// boot is one that runs.
+// boot is a boot in progress.
 type boot struct {
 	Options
 	start time.Time
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	reader  *Reader
 	network Network
 	skip    int64 // bytes of the capture from before the kernel, the firmware's
@@ -132,7 +133,7 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 	end, alone, err := b.watch(ctx, ended)
 	if !alone {
 		stop()
-		<-ended //nolint:errcheck // it says that QEMU was stopped, as asked
+		<-ended //nolint:errcheck // it says that QEMU was stopped, as requested
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -143,11 +144,11 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 	return b.report(end)
 }
 
-// settle is how long a machine in which something failed may go on: the lines
-// after a panic say where it came from.
+// settle is how long a machine may run on after a failure: the lines after a
+// panic say where it came from.
 const settle = 2 * time.Second
 
-// watch returns why it looks no longer, and whether QEMU ended alone.
+// watch returns why it stopped watching, and whether QEMU ended by itself.
 func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone bool, err error) {
 	const often = 200 * time.Millisecond
 	ticker, timeout := time.NewTicker(often), time.NewTimer(b.Timeout)
@@ -161,7 +162,7 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 		case <-ctx.Done():
 			return "", false, nil
 		case <-timeout.C:
-			return fmt.Sprintf("the time limit of %s is over", b.Timeout), false, nil
+			return fmt.Sprintf("the time limit of %s was reached", b.Timeout), false, nil
 		case now := <-ticker.C:
 			checks, err := b.look()
 			switch {
@@ -175,7 +176,7 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 					return "something failed", false, nil
 				}
 			case !slices.ContainsFunc(checks, Check.bad):
-				return "all that was required was seen", false, nil
+				return "everything required was seen", false, nil
 			}
 		}
 	}
@@ -198,7 +199,7 @@ func (b *boot) report(end string) (*Report, error) {
 	return r, nil
 }
 
-// look judges what came until now.
+// look judges what was seen so far.
 func (b *boot) look() ([]Check, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -210,8 +211,8 @@ func (b *boot) look() ([]Check, error) {
 	return Judge(&b.reader.Console, b.network, b.WorkerImage, b.Required), nil
 }
 
-// lookAtFrames looks for a frame from the machine. What is captured before the
-// kernel's first line is the firmware's.
+// lookAtFrames looks for a frame from the machine. Frames captured before the
+// kernel's first line are the firmware's.
 func (b *boot) lookAtFrames() error {
 	capture, err := os.ReadFile(b.Machine.Capture)
 	if errors.Is(err, os.ErrNotExist) {
@@ -230,8 +231,9 @@ func (b *boot) lookAtFrames() error {
 	return nil
 }
 
-// sentBy reports whether a capture in pcap's format has, at or after the offset,
-// a whole frame whose source is mac. QEMU writes it in the host's byte order.
+// sentBy reports whether a capture in pcap format has, at or after the offset,
+// a complete frame whose source is mac. QEMU writes it in the host's byte
+// order.
 func sentBy(capture []byte, offset int64, mac net.HardwareAddr) bool {
 	const fileHeader, frameHeader, source = 24, 16, 6
 	for at := fileHeader; at+frameHeader <= len(capture); {
@@ -248,7 +250,7 @@ func sentBy(capture []byte, offset int64, mac net.HardwareAddr) bool {
 	return false
 }
 
-// makeDisk writes a disk with one partition, whose name the kernel writes when
+// makeDisk writes a disk with one partition, whose name the kernel prints when
 // its driver has read the table.
 func makeDisk(name string) error {
 	const sector, size, first = 512, 1 << 30, 2048

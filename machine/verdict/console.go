@@ -21,7 +21,7 @@ type sight struct {
 
 func (s *sight) seen() bool { return s.text != "" }
 
-// note keeps the first of several sights.
+// note stores the first of several sights.
 func (s *sight) note(at time.Duration, text string) {
 	if !s.seen() {
 		*s = sight{at, text}
@@ -29,15 +29,15 @@ func (s *sight) note(at time.Duration, text string) {
 }
 
 // Console reads a machine's serial console line by line. It keeps what [Judge]
-// needs and the last lines, so that its size does not grow with the console's.
+// needs and the last lines, so that its size stays bounded.
 type Console struct {
 	kernel, init, user, disk, nic, memory sight
 	panicked, unpacking, exhausted        sight
 	last                                  []string
 }
 
-// patterns are what the kernel and LinuxKit's init write. A kernel's line begins
-// with its time in brackets, since the command line has printk.time=1.
+// patterns match lines of the kernel and of LinuxKit's init. A kernel's line
+// begins with its time in brackets, because the command line has printk.time=1.
 type patterns struct {
 	kernel, init, ours, disk, nic, memory, panicked, unpacking, exhausted, escapes *regexp.Regexp
 }
@@ -49,18 +49,19 @@ func newPatterns() patterns {
 		kernel: regexp.MustCompile(ours + `(Linux version \S+)`),
 		init:   regexp.MustCompile(ours + `(Run /\S+ as init process)`),
 		memory: regexp.MustCompile(ours + `Memory: (\d+K/\d+K available)`),
-		// The partition that makeDisk writes, or the size that SCSI and virtio tell.
+		// The partition that makeDisk writes, or the size that SCSI and virtio
+		// drivers print.
 		disk:      regexp.MustCompile(ours + `(.*(?:\bsd[a-z]: sd[a-z]1\b|\bvd[a-z]: vd[a-z]1\b|\bnvme\d+n\d+: p1\b|\[[sv]d[a-z]\] \d+ \d+-byte logical blocks).*)`),
 		nic:       regexp.MustCompile(ours + `((?:e1000e|igb|vmxnet3|virtio_net) \S+?:? (?:eth\d|en[a-z]\S*|added PHC on \S+|renamed from|\(unnamed net_device\)).*)`),
 		panicked:  regexp.MustCompile(ours + `(Kernel panic - not syncing: .*)`),
 		unpacking: regexp.MustCompile(ours + `(Initramfs unpacking failed: .*)`),
 		exhausted: regexp.MustCompile(`((?:Out of memory: Killed process|System is deadlocked on memory|.*[Nn]o space left on device).*)`),
-		// Escape sequences of terminals, which firmware writes many of.
+		// Escape sequences of terminals, of which firmware writes many.
 		escapes: regexp.MustCompile("\x1b(?:\\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>78cM])"),
 	}
 }
 
-// Reader turns what a console sends into lines.
+// Reader splits a console into lines.
 type Reader struct {
 	Console Console
 	now     func() time.Duration
@@ -68,7 +69,7 @@ type Reader struct {
 	p       patterns
 }
 
-// NewReader returns a reader whose lines come at now.
+// NewReader returns a reader that timestamps its lines with now.
 func NewReader(now func() time.Duration) *Reader { return &Reader{now: now, p: newPatterns()} }
 
 // Write implements io.Writer. It never fails.
@@ -84,7 +85,7 @@ func (r *Reader) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Flush takes what came since the last end of a line, such as a prompt, as a line.
+// Flush treats the text since the last line end, such as a prompt, as a line.
 func (r *Reader) Flush() {
 	line := r.p.escapes.ReplaceAllString(string(r.rest), "")
 	line = strings.Map(func(c rune) rune {
@@ -152,7 +153,7 @@ func (c *Console) judgeMemory() Check {
 	case c.exhausted.seen():
 		return failed(Memory, c.exhausted)
 	case c.user.seen() && c.memory.seen():
-		return passed(Memory, c.user.at, "init runs, and nothing said that it ran out; the kernel began with %s", c.memory.text)
+		return passed(Memory, c.user.at, "init runs, and nothing reported a lack of memory; the kernel began with %s", c.memory.text)
 	}
 	return notSeen(Memory, "init was not seen running")
 }

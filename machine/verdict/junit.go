@@ -31,7 +31,7 @@ type junitMessage struct {
 }
 
 // WriteJUnit writes the report as JUnit XML. A check that was not seen is a
-// failure where it is required, and skipped where it is not.
+// failure if it is required, and skipped otherwise.
 func (r *Report) WriteJUnit(w io.Writer) error {
 	suite := junitSuite{Name: "boot: " + r.Machine, Tests: len(r.Checks), Time: seconds(r.Seconds), Out: printable(strings.Join(r.Console, "\n"))}
 	for _, c := range r.Checks {
@@ -57,7 +57,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 
 func seconds(s float64) string { return fmt.Sprintf("%.3f", s) }
 
-// printable removes what XML cannot hold.
+// printable removes characters that XML cannot represent.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' && c != '\n' && c != '\t' || c == 0xfffe || c == 0xffff {

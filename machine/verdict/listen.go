@@ -11,8 +11,8 @@ import (
 // preface is what every HTTP/2 client sends first (RFC 9113, 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// listen stands for Tinkerbell's server: it takes connections until l is closed,
-// reads how each begins, and answers nothing.
+// listen plays Tinkerbell's server: it accepts connections until l is closed,
+// reads how each begins, and never answers.
 func (b *boot) listen(l net.Listener, serving *sync.WaitGroup) {
 	for {
 		conn, err := l.Accept()
@@ -23,12 +23,12 @@ func (b *boot) listen(l net.Listener, serving *sync.WaitGroup) {
 	}
 }
 
-// greet notes how a connection begins, and closes it.
+// greet records how a connection begins, and closes it.
 func (b *boot) greet(conn net.Conn) {
 	const patience = 5 * time.Second
 	defer conn.Close() // nothing is written
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return // it is closed by the other side already
+		return // the other side has already closed it
 	}
 	begin := make([]byte, len(preface))
 	n, err := io.ReadFull(conn, begin)

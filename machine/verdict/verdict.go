@@ -4,10 +4,10 @@
 //	captured frames   -> nic
 //	a listening port  -> worker, and what its call implies: store, dockerd
 //
-// It looks from the outside only. HookOS needs nothing for it but what upstream's
-// template has: a serial console, the kernel's command line, DHCP and the worker
-// that its bootkit starts. Nobody logs in. What did not show itself is "not seen",
-// which is not a proof that it is missing.
+// It looks only from the outside. HookOS needs nothing beyond what upstream's
+// template has: a serial console, the kernel's command line, DHCP and the
+// worker that its bootkit starts. Nobody logs in. What did not show is "not
+// seen", which does not prove that it is missing.
 package verdict
 
 import (
@@ -30,63 +30,63 @@ const (
 // The names of the checks, in the order of a report.
 const (
 	Kernel  = "kernel"  // the kernel runs
-	Init    = "init"    // it unpacked the initramfs and started init, whose programs write to the console
-	Memory  = "memory"  // nothing ran out of it
+	Init    = "init"    // init was started from the initramfs, and its programs write to the console
+	Memory  = "memory"  // nothing ran out of memory
 	Disk    = "disk"    // a driver read the disk's partition table
 	NIC     = "nic"     // a driver sent frames through the network card, or named it
-	Store   = "store"   // the images on board are where dockerd looks
-	Dockerd = "dockerd" // it runs containers
-	Worker  = "worker"  // its first call reached the Tinkerbell that it was told
+	Store   = "store"   // the embedded images are where dockerd looks
+	Dockerd = "dockerd" // dockerd runs containers
+	Worker  = "worker"  // its first call reached the Tinkerbell in its command line
 )
 
 // Names returns the names of all checks, in the order of a report.
 func Names() []string { return []string{Kernel, Init, Memory, Disk, NIC, Store, Dockerd, Worker} }
 
-// Check is one thing that a boot shows.
+// Check is one property of a boot.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	// Required checks must pass for the boot to pass.
 	Required bool `json:"required"`
-	// Seconds is when it was seen, since QEMU started.
+	// Seconds is the time since the start of QEMU at which it was seen.
 	Seconds float64 `json:"seconds,omitempty"`
-	// Found is what showed it, or where it was looked for.
+	// Found is the evidence, or where it was looked for.
 	Found string `json:"found"`
 }
 
 // bad reports whether the check makes its boot fail.
 func (c Check) bad() bool { return c.Status == Failed || c.Required && c.Status != Passed }
 
-// Report is what was seen of a boot.
+// Report describes what was seen of a boot.
 type Report struct {
 	Machine  string  `json:"machine"`
 	MemoryMB int     `json:"memoryMiB"`
 	Seconds  float64 `json:"seconds"`
-	// End is why the machine was looked at no longer.
+	// End is why watching the machine ended.
 	End    string  `json:"end"`
 	Checks []Check `json:"checks"`
 	// Console holds the last lines of a boot that failed.
 	Console []string `json:"console,omitempty"`
 }
 
-// Bad returns the checks that make the boot fail; none when it passed.
+// Bad returns the checks that make the boot fail; none if it passed.
 func (r *Report) Bad() []Check {
 	return slices.DeleteFunc(slices.Clone(r.Checks), func(c Check) bool { return !c.bad() })
 }
 
-// Network is what the host saw of the machine's network.
+// Network describes what the host saw of the machine's network.
 type Network struct {
 	// Sent is when the machine had sent its first frame; 0 means never.
 	Sent time.Duration
-	// Called is when a connection to Tinkerbell's port had brought the preface of
+	// Called is when a connection to Tinkerbell's port had sent the preface of
 	// HTTP/2, with which every gRPC client begins; 0 means never.
 	Called time.Duration
-	// Other describes the last connection that brought something else.
+	// Other describes the last connection that sent something else.
 	Other string
 }
 
-// Judge returns the checks of a boot with that console and network, of a machine
-// that was told to run the worker's image. It does nothing but compare.
+// Judge returns the checks of a boot with that console and network, of a
+// machine that was told to run the worker's image. It only compares.
 func Judge(c *Console, n Network, workerImage string, required []string) []Check {
 	checks := []Check{
 		c.judgeKernel(), c.judgeInit(), c.judgeMemory(), c.judgeDisk(), judgeNIC(c, n),

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// read returns the console that a file under testdata recorded.
+// read returns the console recorded in a file under testdata.
 func read(t *testing.T, name string) *Console {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -65,7 +65,7 @@ func TestRecordedConsoles(t *testing.T) {
 	}
 }
 
-// Lines that kernels write, each for the check that it decides.
+// Lines that kernels write, each with the check that it decides.
 func TestLines(t *testing.T) {
 	const started = "[    4.6] Run /init as init process\n"
 	for line, want := range map[string]map[string]Status{
@@ -160,13 +160,13 @@ func TestListener(t *testing.T) {
 		if _, err := io.WriteString(conn, sent); err != nil {
 			t.Fatal(err)
 		}
-		// After a whole preface's bytes the listener closes; before, it waits.
+		// The listener closes after a complete preface; before, it waits.
 		if len(sent) < len(preface) {
 			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := io.Copy(io.Discard, conn); err != nil && len(sent) <= len(preface) { // with bytes unread it is reset
+		if _, err := io.Copy(io.Discard, conn); err != nil && len(sent) <= len(preface) { // with unread bytes it is reset
 			t.Errorf("%q: %v", sent, err)
 		}
 		_ = conn.Close()

@@ -1,5 +1,5 @@
-// Init is what the boot test's machine runs: it says what it was started with
-// and powers off.
+// Init runs on the boot test's machine: it prints the command line of its
+// kernel and powers off.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Init is what the boot test's machine runs in the place of a HookOS: it loads
-// the drivers of its network card, takes an address of QEMU's network and calls
-// the address in grpc_authority as a worker does.
+// Init runs on the boot test's machine instead of a HookOS: it loads the
+// drivers of its network card, takes an address of QEMU's network and calls the
+// address in grpc_authority as a worker does.
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Println("init:", err)
 	}
-	time.Sleep(time.Hour) // a HookOS stays
+	time.Sleep(time.Hour) // a HookOS keeps running
 }
 
 func run() error {
@@ -29,7 +29,7 @@ func run() error {
 	}
 	authority := parameter("grpc_authority")
 	if parameter("test.call") == "no" || authority == "" {
-		return errors.New("nobody to call")
+		return errors.New("there is no address to call")
 	}
 	if err := load("virtio_pci", "virtio_net", "virtio_scsi", "sd_mod"); err != nil {
 		return err
@@ -65,8 +65,8 @@ func parameter(name string) (value string) {
 	return value
 }
 
-// load inserts modules after those that they need. What the kernel has built in
-// is not in the list.
+// load inserts modules after their dependencies. Modules that are built in are
+// not in the list.
 func load(names ...string) error {
 	lists, err := filepath.Glob("/lib/modules/*/modules.dep")
 	if err != nil || len(lists) != 1 {
@@ -113,7 +113,7 @@ func insert(file string) error {
 	return nil
 }
 
-// address waits for the interface, which a driver may still make.
+// address waits for the interface, which a driver may still create.
 func address(name, ip, mask string) error {
 	var err error
 	for range 50 {
