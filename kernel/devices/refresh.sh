@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes kernel/devices/table.zst and kernel/kconfig/options.zst anew from the
+# Rewrites kernel/devices/table.zst and kernel/kconfig/options.zst from the
 # newest kernel of each Debian release that still has one, for amd64 and arm64.
-# It runs on Debian, as anyone, from the root of this repository, leaves the
-# machine's own package lists alone, and downloads some 1.3 GB.
+# It runs on Debian, as any user, from the root of this repository. It does not
+# change the machine's own package lists, and downloads about 1.3 GB.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -10,8 +10,8 @@ keys=/usr/share/keyrings/debian-archive-keyring.gpg
 mirror=${MIRROR:-http://deb.debian.org}
 
 # newest SUITE ARCHIVE... prints gen's arguments: the version, the source, and
-# the packages with the modules. A package that the mirror no longer has is left
-# out with a word.
+# the packages with the modules. A package that the mirror no longer has is
+# reported and left out.
 newest() {
 	suite=$1 lists=$dir/$1
 	shift

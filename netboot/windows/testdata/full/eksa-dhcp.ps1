@@ -1,9 +1,9 @@
 # Windows Server DHCP: network boot of EKS Anywhere machines, written by hookbuild dhcp windows.
 # Release v0.26, phase bootstrap: the machines boot from 192.0.2.9, in phase cluster from 192.0.2.10.
 #
-# Run it with -WhatIf first. It can be run again at any time: what is as it should be stays, what
-# belongs to a machine that left the list goes. The scopes must exist; their leases and all other
-# clients keep what they have.
+# Run it with -WhatIf first. It can be run again at any time: settings that are right stay, and
+# those of machines that have left the list are removed. The scopes must exist; their leases and all
+# other clients are not affected.
 
 #Requires -RunAsAdministrator
 #Requires -Modules DhcpServer
@@ -12,7 +12,7 @@ param()
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# A module's commands do not see the preferences of a script: each is told.
+# A module's commands do not see the preferences of a script, so each gets them.
 $change = @{ ErrorAction = 'Stop'; WhatIf = [bool]$WhatIfPreference; Confirm = $false }
 
 # --- What to boot. A machine's firmware loads the file of its kind, iPXE the script. ---
@@ -75,7 +75,7 @@ foreach ($group in ($machines | Group-Object -Property Scope)) {
         if (($r.Description -eq $mark) -and ($ips -notcontains $ip)) {
             Remove-DhcpServerv4Reservation -IPAddress $ip @change
         } elseif (($macs -contains $r.ClientId) -and ($ips -notcontains $ip)) {
-            throw ('The MAC ' + $r.ClientId + ' is reserved already, for ' + $ip + ': remove that reservation or change hardware.csv')
+            throw ('The MAC ' + $r.ClientId + ' is already reserved for ' + $ip + ': remove that reservation or change hardware.csv')
         }
     }
     foreach ($m in $group.Group) {
@@ -83,9 +83,9 @@ foreach ($group in ($machines | Group-Object -Property Scope)) {
         if ($have.Count -eq 0) {
             Add-DhcpServerv4Reservation -ScopeId $scope -IPAddress $m.Ip -ClientId $m.Mac -Name $m.Name -Type Dhcp -Description $mark @change
         } elseif ($have[0].ClientId -ne $m.Mac) {
-            throw ('The address ' + $m.Ip + ' is reserved already, for ' + $have[0].ClientId + ': remove that reservation or change hardware.csv')
+            throw ('The address ' + $m.Ip + ' is already reserved for ' + $have[0].ClientId + ': remove that reservation or change hardware.csv')
         }
-        # -Force: do not insist on reaching the name servers from here.
+        # -Force: do not check that the name servers can be reached from here.
         Set-DhcpServerv4OptionValue -ReservedIP $m.Ip -Router $m.Router -DnsServer $m.Dns -Force @change
         Set-DhcpServerv4OptionValue -ReservedIP $m.Ip -OptionId 12 -Value $m.Name @change
         Set-DhcpServerv4OptionValue -ReservedIP $m.Ip -OptionId 15 -Value 'example.net' @change
@@ -95,7 +95,7 @@ foreach ($group in ($machines | Group-Object -Property Scope)) {
         }
     }
 
-    # --- Policies: these machines alone, the script before the programs ---
+    # --- Policies: only for these machines, the script before the programs ---
     $policies = @(Get-DhcpServerv4Policy -ScopeId $scope -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
     $isMachine = @('EQ') + $macs
     $isIpxe = @('EQ') + @($userClasses | ForEach-Object { $_.Name })
@@ -110,8 +110,8 @@ foreach ($group in ($machines | Group-Object -Property Scope)) {
     Set-DhcpServerv4OptionValue -ScopeId $scope -PolicyName $name -OptionId 67 -Value $scriptUrl @change
 
     foreach ($k in $kinds) {
-        # The condition names the class, not its data; the asterisk makes it a comparison of the
-        # beginning, for option 60 goes on with the version of UNDI.
+        # The condition names the class, not its data; the asterisk makes it compare the
+        # beginning, because option 60 continues with the version of UNDI.
         $isKind = @('EQ', ($k.Name + '*'))
         if ($policies -contains $k.Name) {
             Set-DhcpServerv4Policy -Name $k.Name -ScopeId $scope -Condition And -VendorClass $isKind -UserClass $isFirmware -MacAddress $isMachine @change
