@@ -7,13 +7,14 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// isACL reports whether an attribute is how Linux shows an access control list of
-// POSIX. A squashfs has no place for attributes of that name space.
+// isACL reports whether an attribute is the form in which Linux presents a
+// POSIX access control list. A squashfs cannot hold attributes of that name
+// space.
 func isACL(name, _ string) bool {
 	return name == "system.posix_acl_access" || name == "system.posix_acl_default"
 }
 
-// withoutACLs returns the files without access control lists, and lists those
+// withoutACLs returns the files without access control lists, and the files
 // that had one.
 func (d *overlayDiff) withoutACLs() (_ *overlayDiff, had []initramfs.Entry, err error) {
 	for _, e := range d.files.Xattrs() {
@@ -39,8 +40,8 @@ func (d *overlayDiff) withoutACLs() (_ *overlayDiff, had []initramfs.Entry, err 
 	return plain, had, nil
 }
 
-// warnOfACLs says which files lack their access control lists. Nothing can be
-// done about it but in the image; docker save and push give them back, out of
+// warnOfACLs reports the files that lost their access control lists. Only
+// changing the image would help; docker save and push restore the lists from
 // the tar-split data.
 func warnOfACLs(sink progress.Sink, files []initramfs.Entry) {
 	if len(files) == 0 {

@@ -10,12 +10,12 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// listed is an access control list as getxattr(2) gives it: the owner reads and
-// writes, user 7 reads, all others do nothing.
+// listed is an access control list as getxattr(2) returns it: the owner reads
+// and writes, user 7 reads, all others have no access.
 const listed = "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\x07\x00\x00\x00\x04\x00\x00\x00\xff\xff\xff\xff\x10\x00\x04\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff"
 
-// A squashfs holds no access control lists. The image is embedded without them,
-// and a warning says so; everything else of the files stays.
+// A squashfs cannot hold access control lists. The image is embedded without
+// them, with a warning; everything else about the files stays.
 func TestPackedLayoutWithoutACLs(t *testing.T) {
 	both := withAttr(aFile("etc/secret", "secret", 0o640), "system.posix_acl_access", listed)
 	both.PAXRecords["SCHILY.xattr.user.note"] = "kept"

@@ -34,7 +34,7 @@ var hostileNames = []string{
 	"latin1-\xe9", strings.Repeat("n", 255), "deep/" + strings.Repeat("long-directory-name/", 20) + "file",
 }
 
-// everything is a layer with all that booting breaks.
+// everything returns a layer with everything that booting breaks.
 func everything() []initramfs.Entry {
 	day := func(n int64) time.Time { return time.Unix(n*86400, 0) }
 	file := func(name, content string, mode uint32) initramfs.Entry {
@@ -75,7 +75,7 @@ func everything() []initramfs.Entry {
 	return list
 }
 
-// storeOf makes a store of layers that come from no image, the lowest first.
+// storeOf returns a store of layers that come from no image, lowest first.
 func storeOf(t *testing.T, layers ...[]initramfs.Entry) *store {
 	t.Helper()
 	c := newCache(t)
@@ -112,8 +112,8 @@ func (s *store) withScript(t *testing.T) *initramfs.Tree {
 	return tree
 }
 
-// The diff directory of a booted machine is compared with the same files made
-// directly, as an unpacker without losses makes them.
+// The diff directory of a booted machine is compared with the same files
+// created directly, as a lossless unpacker would.
 func TestDirectoryLayoutSurvivesBooting(t *testing.T) {
 	if !privateMounts(t) {
 		return
@@ -148,8 +148,8 @@ func (m *machine) differs(t *testing.T, want, store string, l *layer) string {
 	return cmp.Diff(strings.Split(describe(t, want, nothing), "\n"), strings.Split(describe(t, got, nothing), "\n"))
 }
 
-// unpackExactly writes the layer's files as they are, with opaque directories
-// spelled out.
+// unpackExactly writes the layer's files unchanged, with opaque directories
+// expressed as whiteouts.
 func unpackExactly(t *testing.T, dir string, l *layer) {
 	t.Helper()
 	d, err := spellOut(l)
@@ -202,8 +202,8 @@ func TestBootScriptWithoutStore(t *testing.T) {
 	}
 }
 
-// A store that cannot be mounted is not left there half: without it Docker can
-// at least pull.
+// A store that cannot be mounted must not be left half-mounted: without it
+// Docker can at least pull.
 func TestBootScriptWithDamagedLayers(t *testing.T) {
 	if !privateMounts(t) {
 		return
@@ -232,7 +232,7 @@ func attributed() []initramfs.Entry {
 	}
 }
 
-// busybox cannot set attributes: the boot goes on and says so.
+// busybox cannot set attributes: the boot continues with a message.
 func TestBootScriptWithoutSetfattr(t *testing.T) {
 	if !privateMounts(t) {
 		return

@@ -71,7 +71,7 @@ func owned(m member, uid, gid int) member {
 	return m
 }
 
-// theLayer is a layer of the files, gzip-compressed.
+// theLayer returns a layer of the files, gzip-compressed.
 func theLayer(t *testing.T, members ...member) v1.Layer {
 	t.Helper()
 	var body bytes.Buffer
@@ -115,8 +115,8 @@ func theImage(t *testing.T, layers ...v1.Layer) v1.Image {
 	return im
 }
 
-// corpus is a set of small images with all that layers are made of. All but
-// "empty" can run /bin/busybox.
+// corpus returns a set of small images with everything that occurs in layers.
+// All but "empty" can run /bin/busybox.
 func corpus(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	busybox, err := os.ReadFile(testneed.Tool(t, "busybox"))
@@ -151,7 +151,7 @@ func corpus(t *testing.T) map[string]v1.Image {
 	}
 }
 
-// hub is a registry with the corpus in it.
+// hub is a registry that serves the corpus.
 type hub struct {
 	host   string
 	client *oci.Client
@@ -197,13 +197,13 @@ func (h *hub) pull(t *testing.T, image string) *oci.Image {
 	return im
 }
 
-// embedded are the corpus' images that go into the store.
+// embedded are the images of the corpus that go into the store.
 var embedded = []string{"base", "changed", "repeats", "empty"}
 
 // runnable are those with layers.
 var runnable = embedded[:3]
 
-// items returns them a HookOS name and their own.
+// items returns those images with a HookOS name and their own.
 func (h *hub) items(t *testing.T) []Item {
 	t.Helper()
 	var items []Item

@@ -11,10 +11,10 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// How a layer's tar says that files of the layers below are gone (OCI image
+// How a layer's tar marks files of the layers below as deleted (OCI image
 // specification, layer.md) and how overlayfs does (Linux,
-// Documentation/filesystems/overlayfs.rst). Names that start with .wh..wh. are
-// left over from AUFS and mean nothing else.
+// Documentation/filesystems/overlayfs.rst). Other names that start with
+// .wh..wh. are left over from AUFS and have no meaning.
 const (
 	whiteoutPrefix = ".wh."
 	whiteoutMeta   = ".wh..wh."
@@ -36,8 +36,8 @@ type overlayDiff struct {
 }
 
 // newOverlayDiff unpacks a layer's entries as dockerd does: a later entry
-// replaces an earlier one of the same path, whatever it is, and only a
-// directory over a directory keeps what is in it.
+// replaces an earlier one of the same path, whatever its type, except that a
+// directory over a directory keeps the content.
 func newOverlayDiff(entries []initramfs.Entry) (*overlayDiff, error) {
 	d := &overlayDiff{files: &initramfs.Tree{}, changes: changes{}}
 	opaque := map[string]initramfs.Entry{}
@@ -81,8 +81,9 @@ func (d *overlayDiff) put(e initramfs.Entry) error {
 	return nil
 }
 
-// takeAttributes sets a file to the mode, owner, time and xattrs of the hard link
-// just made to it: they are one inode, and dockerd sets them with every name.
+// takeAttributes sets a file's mode, owner, time and xattrs to those of the
+// hard link just made to it: they are one inode, and dockerd sets them with
+// every name.
 func (d *overlayDiff) takeAttributes(link initramfs.Entry) error {
 	made, ok := d.files.Lookup(link.Path)
 	if !ok || made.Type != initramfs.HardLink {
@@ -103,8 +104,8 @@ func (d *overlayDiff) takeAttributes(link initramfs.Entry) error {
 	return d.replace(file)
 }
 
-// replace puts a changed entry in the place of the old one, which keeps its
-// hard links and children.
+// replace puts a changed entry in place of the old one, which keeps its hard
+// links and children.
 func (d *overlayDiff) replace(e initramfs.Entry) error {
 	if e.Type == initramfs.Dir {
 		return d.files.Add(e)
@@ -127,8 +128,8 @@ func (d *overlayDiff) replace(e initramfs.Entry) error {
 	return nil
 }
 
-// whiteOut takes in an entry whose name starts with .wh., and collects the
-// markers of opaque directories: the directory's own entry may come later.
+// whiteOut adds an entry whose name starts with .wh., and collects the markers
+// of opaque directories: the directory's own entry may come later.
 func (d *overlayDiff) whiteOut(e initramfs.Entry, opaque map[string]initramfs.Entry) error {
 	dir, base := path.Split(e.Path)
 	switch {
@@ -144,7 +145,7 @@ func (d *overlayDiff) whiteOut(e initramfs.Entry, opaque map[string]initramfs.En
 	}
 	at := dir + name
 	if _, exists := d.files.Lookup(at); exists {
-		return fmt.Errorf("%q takes away a file of the same layer, which Docker refuses: build the image anew", e.Path)
+		return fmt.Errorf("%q deletes a file of the same layer, which Docker refuses; rebuild the image", e.Path)
 	}
 	return d.files.Add(whiteout(at, e.UID, e.GID, e.ModTime, e.Origin))
 }

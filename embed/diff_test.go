@@ -12,7 +12,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// entries reads a layer's tar in shorthand, a member a word: "d/" is a
+// entries parses a layer's tar in shorthand, one member per word: "d/" is a
 // directory, "a" a file, "l=a" a hard link, "l>a" a symlink.
 func entries(shorthand string) []initramfs.Entry {
 	var list []initramfs.Entry
@@ -30,7 +30,7 @@ func entries(shorthand string) []initramfs.Entry {
 	return list
 }
 
-// show writes a diff directory in a like shorthand: "d!/" is opaque, "a-" a
+// show returns a diff directory in a similar shorthand: "d!/" is opaque, "a-" a
 // whiteout.
 func show(d *overlayDiff) string {
 	var words []string
@@ -113,8 +113,7 @@ func TestHardLinkTakesAttributes(t *testing.T) {
 	}
 }
 
-// stack makes layers of the shorthands, the lowest first, and gives them in
-// that order.
+// stack returns layers of the shorthands, lowest first.
 func stack(t *testing.T, shorthands ...string) []*layer {
 	t.Helper()
 	var layers []*layer

@@ -10,7 +10,7 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// What a newc archive cannot carry, or LinuxKit's /init cannot copy to /mnt.
+// Limits of a newc archive, and of LinuxKit's /init when it copies to /mnt.
 const (
 	largestFile = 1<<32 - 1
 	longestPath = 4096 - len("\x00") - len("/mnt/")
@@ -46,7 +46,7 @@ func (s *store) directory(ctx context.Context, sink progress.Sink) (*initramfs.T
 	return root.tree, nil
 }
 
-// unpack puts a layer's files into its diff directory.
+// unpack adds a layer's files to its diff directory.
 func (r *dataRoot) unpack(l *layer, lost *repair) error {
 	diff, err := spellOut(l)
 	if err != nil {
@@ -79,18 +79,18 @@ func carriable(e initramfs.Entry) error {
 	const remedy = "use the packed layout (--layout packed)"
 	switch whole := path.Join(StorePath, e.Path); {
 	case e.Type == initramfs.Regular && e.Size > largestFile:
-		return fmt.Errorf("%q has %d bytes, and an initramfs holds no file of 4 GiB or more: %s", e.Path, e.Size, remedy)
+		return fmt.Errorf("%q has %d bytes, but an initramfs cannot hold a file of 4 GiB or more; %s", e.Path, e.Size, remedy)
 	case len(whole) > longestPath:
-		return fmt.Errorf("the path %q... has %d bytes, and an initramfs holds %d at most: %s", whole[:64], len(whole), longestPath, remedy)
+		return fmt.Errorf("the path %q... has %d bytes, but an initramfs allows %d; %s", whole[:64], len(whole), longestPath, remedy)
 	case e.Type == initramfs.Socket:
-		return fmt.Errorf("%q is a socket, which LinuxKit's init cannot copy: %s", e.Path, remedy)
+		return fmt.Errorf("%q is a socket, which LinuxKit's init cannot copy; %s", e.Path, remedy)
 	}
 	return nil
 }
 
-// warnOfAttrs says which files will lack their extended attributes on a
-// machine that cannot set them. An xattr needs a program that HookOS does not
-// have, and cpio has no place for them.
+// warnOfAttrs reports the files that will lack their extended attributes on a
+// machine that cannot set them. Setting them needs a program that HookOS does
+// not have, and cpio cannot carry them.
 func warnOfAttrs(sink progress.Sink, files []initramfs.Entry) {
 	if len(files) == 0 {
 		return

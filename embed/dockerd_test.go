@@ -19,8 +19,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// What a dockerd shows of the store that it finds is compared with what the
-// same dockerd shows after it has pulled the same images itself.
+// What a dockerd shows of the store is compared with what the same dockerd
+// shows after pulling the same images itself.
 func TestDockerdTakesTheStore(t *testing.T) {
 	testneed.Tool(t, "dockerd")
 	if !privateMounts(t) {
@@ -38,7 +38,7 @@ func TestDockerdTakesTheStore(t *testing.T) {
 	})
 }
 
-// deepest puts layers on an image until it has as many as Docker can run.
+// deepest adds layers to an image until it has as many as Docker can run.
 func deepest(t *testing.T, im v1.Image) v1.Image {
 	t.Helper()
 	for i := range mostLayers - 1 {
@@ -76,8 +76,8 @@ func pullWithDockerd(t *testing.T, h *hub) *pulledCorpus {
 
 var timeOf = regexp.MustCompile(`@(\d+)`)
 
-// maskTimes hides the times of directories that no layer has an entry for:
-// they are as old as the pull.
+// maskTimes hides the times of directories without an entry in any layer: they
+// have the time of the pull.
 func maskTimes(listing string, began time.Time) []string {
 	lines := strings.Split(listing, "\n")
 	for i, line := range lines {
@@ -122,7 +122,7 @@ func (p *pulledCorpus) compare(t *testing.T, h *hub, o Options) {
 	loadExtracted(t, h, e, r.Tree)
 }
 
-// loadExtracted has docker load an image that was taken out of the store.
+// loadExtracted loads an image extracted from the store with docker load.
 func loadExtracted(t *testing.T, h *hub, e *engine, tree *initramfs.Tree) {
 	t.Helper()
 	const image = "127.0.0.1/embedded/repeats:latest" // the engine has removed it
@@ -147,7 +147,7 @@ func loadExtracted(t *testing.T, h *hub, e *engine, tree *initramfs.Tree) {
 	}
 }
 
-// hideTimes hides the time of each line for which it is hidden in like.
+// hideTimes hides the time of each line whose time is hidden in like.
 func hideTimes(like []string, listing string) []string {
 	hidden := map[string]bool{}
 	for _, line := range like {
@@ -164,7 +164,7 @@ func hideTimes(like []string, listing string) []string {
 	return lines
 }
 
-// useStore does what a machine does with its images later on.
+// useStore uses the images as a machine does later on.
 func useStore(t *testing.T, h *hub, e *engine) {
 	t.Helper()
 	said := e.do(t, "run", "--rm", "--network=none", "127.0.0.1/embedded/changed", "/bin/sh", "-c", "cat data/sub/both; echo; echo x >etc/passwd; cat etc/passwd")

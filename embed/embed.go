@@ -1,7 +1,7 @@
 // Package embed makes the Docker image store that a HookOS carries: the data
 // root that dockerd finds at boot, filled as if it had pulled the images
-// itself, and the script that puts it in its place. It also reads such a store
-// back out of an initramfs.
+// itself, and the script that puts it in place. It also reads such a store back
+// out of an initramfs.
 //
 // Images come in as [oci.Image], the store goes out as an [initramfs.Tree]:
 //
@@ -13,11 +13,11 @@
 //	         of what booting breaks                     (directory.go, share.go, repair.go)
 //	      -> and the boot script                        (images-mount.sh)
 //
-// In the other direction [Open] reads a store and [Store.Extract] writes an image
-// as an archive for docker load.
+// In the other direction [Open] reads a store and [Store.Extract] writes an
+// image as an archive for docker load.
 //
-// The store is that of the overlay2 driver, which HookOS runs. Left out on
-// purpose: Docker's newer store in containerd, and any other graph driver.
+// The store is that of the overlay2 driver, which HookOS runs. Deliberately
+// left out: Docker's newer store in containerd, and any other graph driver.
 package embed
 
 import (
@@ -34,34 +34,35 @@ import (
 )
 
 // Item is an image and the names under which dockerd lists it. Names are
-// references as "docker tag" takes them: without a tag they mean :latest.
-// A name with a digest ("alpine@sha256:...") becomes one of the image's
-// RepoDigests. The name that the image was pulled by is not kept unless it is
-// in Names.
+// references in the form of "docker tag": without a tag they mean :latest. A
+// name with a digest ("alpine@sha256:...") becomes one of the image's
+// RepoDigests. The name under which the image was pulled is not kept unless it
+// is in Names.
 type Item struct {
 	Image *oci.Image
 	Names []string
-	// Digests are further RepoDigests ("alpine@sha256:..."), taken as they are.
+	// Digests are further RepoDigests ("alpine@sha256:..."), used unchanged.
 	Digests []string
 }
 
-// Options say how the store is made.
+// Options specify how the store is made.
 type Options struct {
-	// Layout of the store; empty is [Packed].
+	// Layout is the layout of the store; empty means [Packed].
 	Layout Layout
-	// Arch is the machine's architecture as Go and Docker name it ("amd64",
-	// "arm64"). An image for another one is an error. Empty allows any.
+	// Arch is the machine's architecture in the terms of Go and Docker
+	// ("amd64", "arm64"). An image for another architecture is an error. Empty
+	// allows any.
 	Arch string
-	// Cache keeps what is made of a layer, by its diffID. It is required.
+	// Cache keeps what is made from a layer, by its diffID. It is required.
 	Cache *cache.Cache
-	// Kernel says what the machine's kernel can mount.
+	// Kernel describes what the machine's kernel can mount.
 	Kernel Capabilities
-	// Packing says how the packed layout packs.
+	// Packing specifies how the packed layout is packed.
 	Packing Packing
-	// Jobs is the most layers, or blocks of them, that are worked on at once; 0 = the
-	// number of processors.
+	// Jobs is the number of layers, or blocks of them, processed at once; 0
+	// means the number of processors.
 	Jobs int
-	// Progress receives what is being done; nil = nothing is reported.
+	// Progress receives progress reports; it may be nil.
 	Progress progress.Sink
 }
 
@@ -69,17 +70,20 @@ type Options struct {
 type Result struct {
 	// Tree holds the store below [StorePath] and the boot script [ScriptPath].
 	Tree *initramfs.Tree
-	// Layout is the one that was made: [Packed] or [Directory].
+	// Layout is the layout used: [Packed] or [Directory].
 	Layout Layout
-	// Images lists what was embedded, in the order of the items, equal images once.
+	// Images lists the embedded images in the order of the items; equal images
+	// are listed once.
 	Images []Embedded
 	// Layers counts the distinct layers, Converted those of them that had to be
-	// packed: the others were in the cache. The directory layout packs none.
+	// packed because they were not in the cache. The directory layout packs
+	// none.
 	Layers, Converted int
 
-	// packedAs names the content of the squashfs.
+	// packedAs identifies the content of the squashfs.
 	packedAs string
-	// shared has the files of the directory layout that are one, under several names.
+	// shared holds the files of the directory layout that are one file with
+	// several names.
 	shared map[string]bool
 }
 
@@ -97,13 +101,13 @@ const (
 	ScriptPath = "etc/init.d/001-images-mount.sh"
 )
 
-// Tree makes the store that holds the items, and the boot script. Layers that
-// are not in the cache are fetched; the files' contents are opened only when
-// the tree is written.
+// Tree makes the store of the items, and the boot script. Layers that are not
+// in the cache are fetched; the files' contents are opened only when the tree
+// is written.
 //
 // An item that dockerd could not use (another architecture, an invalid name, a
-// name given twice, a layer that is not what the configuration says) is an
-// error of kind [fault.Invalid].
+// repeated name, a layer that differs from the configuration) is an error of
+// kind [fault.Invalid].
 func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	task := progress.Start(o.Progress, 0, "put %d images into a Docker store", len(items))
 	r, err := makeTree(ctx, items, o)

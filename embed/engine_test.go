@@ -25,7 +25,7 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// engine is a dockerd that nobody here wrote, working on a data root.
+// engine is a real dockerd, working on a data root.
 type engine struct {
 	socket string
 	docker string // the client
@@ -33,14 +33,15 @@ type engine struct {
 }
 
 // startEngine starts the machine's dockerd on the data root, which must be a
-// mount point (dockerd would make it one, and hide what is mounted below).
+// mount point (dockerd would otherwise make it one, and hide what is mounted
+// below).
 func startEngine(t *testing.T, dataRoot string) *engine {
 	t.Helper()
 	return startDockerd(t, testneed.Tool(t, "dockerd"), dataRoot, "--storage-driver=overlay2")
 }
 
-// startDockerd starts a dockerd on the data root with what keeps it apart from
-// the machine's own, and further flags.
+// startDockerd starts a dockerd on the data root, with the flags that isolate
+// it from the machine's own, and further flags.
 func startDockerd(t *testing.T, program, dataRoot string, flags ...string) *engine {
 	t.Helper()
 	dir := t.TempDir()
@@ -108,7 +109,7 @@ func (e *engine) do(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// images lists what the engine has: names, digests, ids and sizes.
+// images lists the engine's images: names, digests, ids and sizes.
 func (e *engine) images(t *testing.T) []string {
 	t.Helper()
 	format := "{{.Id}} {{json .RepoTags}} {{json .RepoDigests}} {{.Size}} {{json .RootFS}}"
@@ -171,7 +172,7 @@ func readSaved(t *testing.T, r io.Reader) (sums map[string]string, layers []stri
 	return sums, layers
 }
 
-// container starts one and describes all files that it sees.
+// container starts a container and describes all files that it sees.
 func (e *engine) container(t *testing.T, image string) string {
 	t.Helper()
 	id := strings.TrimSpace(e.do(t, "run", "--detach", "--network=none", image, "/bin/busybox", "sleep", "1000"))
@@ -192,7 +193,7 @@ func (e *engine) container(t *testing.T, image string) string {
 	return line + "\n" + describe(t, root, madeByDocker)
 }
 
-// madeByDocker is true for what every container has of its own.
+// madeByDocker reports whether every container has its own file of that name.
 func madeByDocker(name string) bool {
 	switch name {
 	case ".dockerenv", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab":
@@ -201,7 +202,7 @@ func madeByDocker(name string) bool {
 	return false
 }
 
-// diffIDs lists an image's layers as its configuration has them.
+// diffIDs returns an image's layers from its configuration.
 func (e *engine) diffIDs(t *testing.T, image string) []string {
 	t.Helper()
 	var list []string

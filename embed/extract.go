@@ -16,25 +16,25 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Extracted says what [Store.Extract] wrote.
+// Extracted describes what [Store.Extract] wrote.
 type Extracted struct {
-	// ID is the image's: the stored one's, unless Notes say otherwise.
+	// ID is the image's ID: the stored one, unless Notes say otherwise.
 	ID    v1.Hash
 	Names []string
-	// Notes tell what could not be given back as it was, for the user.
+	// Notes tell the user what could not be restored exactly.
 	Notes []string
 }
 
-// layerKind is where [oci.Layer] keeps uncompressed layers in the cache: what
-// was put together here needs no pulling there.
+// layerKind is the kind under which [oci.Layer] keeps uncompressed layers in
+// the cache: a layer reassembled here need not be pulled there.
 const layerKind = "layers"
 
-// Extract writes the image called name (see "docker images", or its ID) to w,
-// as an archive that "docker load" takes.
+// Extract writes the image with that name (see "docker images", or its ID) to
+// w, as an archive for "docker load".
 //
-// A layer whose files the store has changed (upstream's pipeline does that)
-// and that can therefore not be put together as it was is archived anew from
-// the files that are there: the image gets another ID, and Notes say so.
+// A layer whose files have changed in the store (upstream's pipeline does
+// that), so that it cannot be reassembled exactly, is archived from the files
+// that are there: the image gets another ID, and Notes say so.
 func (s *Store) Extract(ctx context.Context, name string, w io.Writer) (*Extracted, error) {
 	im, err := s.find(name)
 	if err != nil {
@@ -86,7 +86,8 @@ func (x *extraction) image(ctx context.Context, im *storedImage) (*Extracted, er
 	return &Extracted{ID: id, Names: names, Notes: x.notes}, x.archive.Close()
 }
 
-// layer writes a layer's tar and returns its diffID and its name in the archive.
+// layer writes a layer's tar and returns its diffID and its name in the
+// archive.
 func (x *extraction) layer(ctx context.Context, l *storedLayer) (v1.Hash, string, error) {
 	diffID := l.diffID
 	content, err := x.store.cache.PutBlob(ctx, layerKind, l.diffID, func(w io.Writer) error { return x.store.tar(ctx, l, w) })
@@ -110,19 +111,19 @@ func (x *extraction) layer(ctx context.Context, l *storedLayer) (v1.Hash, string
 	return diffID, file, errors.Join(err, content.Close())
 }
 
-// again archives the files of a layer that cannot be put together as it was.
+// again archives the files of a layer that cannot be reassembled exactly.
 func (x *extraction) again(ctx context.Context, l *storedLayer, cause error) (*cache.File, v1.Hash, error) {
 	if x.store.made() {
-		return nil, v1.Hash{}, fault.Invalidf("putting together the layer %s: the store is damaged: %w", l.diffID, cause)
+		return nil, v1.Hash{}, fault.Invalidf("reassembling the layer %s: the store is damaged: %w", l.diffID, cause)
 	}
-	// Once to know the digest, once to keep it.
+	// Once for the digest, once to store it.
 	sum := sha256.New()
 	if err := x.store.archiveFiles(ctx, l, sum); err != nil {
 		return nil, v1.Hash{}, err
 	}
 	diffID := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}
 	content, err := x.store.cache.PutBlob(ctx, layerKind, diffID, func(w io.Writer) error { return x.store.archiveFiles(ctx, l, w) })
-	x.notes = append(x.notes, fmt.Sprintf("the layer %s could not be put together as it was (%v): it was archived anew from the files in the store, as %s", l.diffID, cause, diffID))
+	x.notes = append(x.notes, fmt.Sprintf("the layer %s could not be reassembled exactly (%v); it was archived again from the files in the store, as %s", l.diffID, cause, diffID))
 	return content, diffID, err
 }
 
@@ -152,7 +153,7 @@ func (x *extraction) header(name string, size int64) error {
 	return x.archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644})
 }
 
-// withDiffIDs returns the configuration with other layers in it.
+// withDiffIDs returns the configuration with other layers.
 func withDiffIDs(config []byte, diffIDs []v1.Hash) ([]byte, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(config, &all); err != nil {

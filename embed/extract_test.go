@@ -24,7 +24,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// layouts are those that a store can have.
+// layouts are the possible layouts of a store.
 var layouts = []Layout{Directory, Packed}
 
 // throughArchive writes the tree as an initramfs and reads it back.
@@ -137,7 +137,7 @@ func TestOpenWithoutStore(t *testing.T) {
 	}
 }
 
-// upstream does to a store what upstream's pipeline does: owners are lost,
+// upstream changes a store as upstream's pipeline does: owners are lost,
 // whiteouts become empty files, files of equal content symlinks.
 func upstream(t *testing.T, tree *initramfs.Tree) *initramfs.Tree {
 	t.Helper()
@@ -187,7 +187,7 @@ func TestExtractFromUpstreamsStore(t *testing.T) {
 	}
 }
 
-// A layer that lacks a file, or its tar-split data, is archived anew.
+// A layer that lacks a file, or its tar-split data, is archived again.
 func TestExtractAgain(t *testing.T) {
 	lossy := upstreamStore(t)
 	for e := range lossy.All() {
@@ -220,7 +220,7 @@ func TestExtractAgain(t *testing.T) {
 	}
 }
 
-// addOddFiles puts what is no regular file into a layer of a store.
+// addOddFiles adds files other than regular ones to a layer of a store.
 func addOddFiles(t *testing.T, tree *initramfs.Tree, diff string) {
 	t.Helper()
 	for _, e := range []initramfs.Entry{
@@ -271,7 +271,7 @@ func filesOfLayer(t *testing.T, im v1.Image) map[string]string {
 	}
 }
 
-// Damage to a store of our own is no reason to change the image.
+// Damage to a store made by hookbuild is no reason to change the image.
 func TestExtractFromDamagedStore(t *testing.T) {
 	h := startHub(t, smallCorpus(t))
 	tree := treeOf(t, h, Options{Layout: Directory}, "one").Tree

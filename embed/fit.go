@@ -15,50 +15,50 @@ import (
 	"hookbuild/internal/words"
 )
 
-// longestDiffPath is the longest path in a layer that dockerd can look at:
-// PATH_MAX less "/var/lib/docker/overlay2/<64 characters>/diff/".
+// longestDiffPath is the longest path in a layer that dockerd can access:
+// PATH_MAX minus "/var/lib/docker/overlay2/<64 characters>/diff/".
 const longestDiffPath = 4000
 
-// The most bytes that Linux takes as an extended attribute's name
-// (XATTR_NAME_MAX) and value (XATTR_SIZE_MAX).
+// The largest name (XATTR_NAME_MAX) and value (XATTR_SIZE_MAX) of an extended
+// attribute on Linux, in bytes.
 const (
 	longestAttrName  = 255
 	longestAttrValue = 64 << 10
 )
 
 // change describes how a store's files differ from the layer's, in words that
-// follow the number of files. What dockerd does with such a layer depends on its
-// version, and it mentions a change in its log at most.
+// follow the number of files. What dockerd does with such a layer depends on
+// its version, and at most it mentions a change in its log.
 type change string
 
-// The changes. dockerd 20.10 passes over EPERM and ENOTSUP from setxattr(2); 28
-// and 29 pass over EPERM, but refuse a layer at ENOTSUP, which an attribute of a
-// foreign name space gets (moby/go-archive, createTarFile).
+// The changes. dockerd 20.10 ignores EPERM and ENOTSUP from setxattr(2); 28 and
+// 29 ignore EPERM, but refuse a layer on ENOTSUP, which an attribute of a
+// foreign name space causes (moby/go-archive, createTarFile).
 const (
 	foreignAttrs  change = "with extended attributes of a name space that Linux does not have: the attributes are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
-	symlinkACLs   change = "that are symbolic links with access control lists, which Linux does not take there: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
-	misplacedUser change = "that are neither files nor directories and have user.* attributes, which Linux does not take there: the attributes are left out, as Docker 20.10 and 28 do"
+	symlinkACLs   change = "that are symbolic links with access control lists, which Linux does not support there: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
+	misplacedUser change = "that are neither files nor directories and have user.* attributes, which Linux does not support there: the attributes are left out, as Docker 20.10 and 28 do"
 	outOfTime     change = "with times before 1970 or after 2262: the times become 1970, as in Docker"
 	beyond2106    change = "with times after 2106, which neither a squashfs nor an initramfs holds: the times become 2106"
 )
 
-// changes collects the files that were changed.
+// changes collects the changed files.
 type changes map[change][]string
 
 func (c changes) add(what change, e initramfs.Entry) { c[what] = append(c[what], e.Path) }
 
-// warn reports the changes of a layer, a line for each kind.
+// warn reports the changes of a layer, with a line for each kind.
 func (c changes) warn(sink progress.Sink, l *layer) {
 	for _, what := range slices.Sorted(maps.Keys(c)) {
 		progress.Warnf(sink, "%s has %s %s; the first is %q", l.src, words.Count(len(c[what]), "file"), what, c[what][0])
 	}
 }
 
-// fit returns the entry as Linux takes it. What Linux refuses is an error, where
+// fit returns the entry as Linux accepts it. What Linux rejects is an error if
 // it is one for dockerd.
 func (d *overlayDiff) fit(e initramfs.Entry) (initramfs.Entry, error) {
 	if len(e.Path) > longestDiffPath {
-		return e, fmt.Errorf("the path %q... has %d bytes, Docker takes %d", e.Path[:64], len(e.Path), longestDiffPath)
+		return e, fmt.Errorf("the path %q... has %d bytes, but Docker allows %d", e.Path[:64], len(e.Path), longestDiffPath)
 	}
 	e.ModTime = d.boundTime(e)
 	if e.Type == initramfs.HardLink {
@@ -67,9 +67,9 @@ func (d *overlayDiff) fit(e initramfs.Entry) (initramfs.Entry, error) {
 	return d.fitAttrs(e)
 }
 
-// boundTime cuts a time to what an initramfs and a squashfs can carry: whole
-// seconds of 1970 to 2106. dockerd takes 1970 for what lies before, and for what
-// lies beyond the year 2262 (moby, chtimes).
+// boundTime limits a time to what an initramfs and a squashfs can carry: whole
+// seconds from 1970 to 2106. For earlier times, and for times after the year
+// 2262, dockerd uses 1970 (moby, chtimes).
 func (d *overlayDiff) boundTime(e initramfs.Entry) time.Time {
 	const last, lastOfDocker = 1<<32 - 1, (1<<63 - 1) / 1_000_000_000
 	switch second := e.ModTime.Unix(); {
@@ -85,8 +85,8 @@ func (d *overlayDiff) boundTime(e initramfs.Entry) time.Time {
 }
 
 // fitAttrs drops the extended attributes for which Linux's setxattr(2) returns
-// EPERM or ENOTSUP on a file of this type. dockerd 20.10 passes over both errors;
-// 28 and 29 pass over EPERM and refuse the layer at ENOTSUP. An image whose only
+// EPERM or ENOTSUP on a file of this type. dockerd 20.10 ignores both errors;
+// 28 and 29 ignore EPERM and refuse the layer on ENOTSUP. An image whose only
 // defect is an attribute that no kernel can store stays usable here.
 func (d *overlayDiff) fitAttrs(e initramfs.Entry) (initramfs.Entry, error) {
 	kept := map[string]string{}
@@ -107,16 +107,16 @@ func (d *overlayDiff) fitAttrs(e initramfs.Entry) (initramfs.Entry, error) {
 	return e, nil
 }
 
-// checkAttr returns what Linux's setxattr(2) would do: dropped is the change
-// where it would return EPERM or ENOTSUP, err any other error.
+// checkAttr returns what Linux's setxattr(2) would do: dropped is the change if
+// it would return EPERM or ENOTSUP, err any other error.
 func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error) {
 	space, rest, _ := strings.Cut(name, ".")
 	ordinary := e.Type == initramfs.Regular || e.Type == initramfs.Dir
 	switch {
 	case name == "" || len(name) > longestAttrName:
-		return "", fmt.Errorf("its name has %d bytes, Linux takes 1 to %d", len(name), longestAttrName)
+		return "", fmt.Errorf("its name has %d bytes, but Linux allows 1 to %d", len(name), longestAttrName)
 	case len(value) > longestAttrValue:
-		return "", fmt.Errorf("it has %d bytes, Linux takes %d", len(value), longestAttrValue)
+		return "", fmt.Errorf("it has %d bytes, but Linux allows %d", len(value), longestAttrValue)
 	case isACL(name, ""):
 		if e.Type == initramfs.Symlink {
 			return symlinkACLs, nil
@@ -134,7 +134,7 @@ func checkAttr(e initramfs.Entry, name, value string) (dropped change, err error
 	return "", nil
 }
 
-// checkACL checks the form of an access control list (Linux,
+// checkACL checks the format of an access control list (Linux,
 // include/uapi/linux/posix_acl_xattr.h).
 func checkACL(value string) error {
 	const version, header, entry = 2, 4, 8
@@ -144,8 +144,8 @@ func checkACL(value string) error {
 	return nil
 }
 
-// checkCapability checks the form of a file's capabilities, of which Linux
-// takes revisions 2 and 3 (include/uapi/linux/capability.h).
+// checkCapability checks the format of a file's capabilities, of which Linux
+// accepts revisions 2 and 3 (include/uapi/linux/capability.h).
 func checkCapability(value string) error {
 	sizes := map[uint32]int{2: 20, 3: 24}
 	if len(value) < 4 || sizes[binary.LittleEndian.Uint32([]byte(value))>>24] != len(value) {
@@ -154,12 +154,12 @@ func checkCapability(value string) error {
 	return nil
 }
 
-// warnOfChanges reports what became of the layers' files.
+// warnOfChanges reports the changes of the layers' files.
 func (s *store) warnOfChanges(sink progress.Sink) {
 	for _, l := range s.layers.all {
 		l.diff.changes.warn(sink, l)
 	}
 }
 
-// invalidLayer marks what is wrong with a layer's content.
+// invalidLayer returns the error about a layer's content.
 func invalidLayer(l *layer, err error) error { return fault.Invalidf("unpacking %s: %w", l.src, err) }

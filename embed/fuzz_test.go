@@ -13,9 +13,9 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Whatever a layer's tar lists, it is refused or becomes a directory that has no
-// whiteout in AUFS's form, no link to nothing, and looks the same when it is
-// spelled out over nothing.
+// Whatever a layer's tar lists, it is rejected or becomes a directory without a
+// whiteout in AUFS's form and without a dangling hard link, which looks the
+// same when its opaque directories are expressed as whiteouts over nothing.
 func FuzzOverlayDiff(f *testing.F) {
 	for _, s := range []string{"a b=a .wh.c d/.wh..wh..opq", "a/ a .wh.a a/b", ".wh..wh..opq .wh..wh.x", "a=b b", "a>b b/ a/"} {
 		f.Add(s)
@@ -24,7 +24,7 @@ func FuzzOverlayDiff(f *testing.F) {
 		layerEntries := entries(shorthand)
 		for _, e := range layerEntries {
 			if clean, err := initramfs.CleanPath(e.Path); err != nil || clean != e.Path {
-				return // not a path that an [initramfs.Entry] has
+				return // not a valid path of an [initramfs.Entry]
 			}
 		}
 		d, err := newOverlayDiff(layerEntries)
@@ -54,8 +54,8 @@ func FuzzOverlayDiff(f *testing.F) {
 	})
 }
 
-// A store from somewhere may hold anything: it is refused with a fault of the
-// right kind, or works.
+// A store from elsewhere may contain anything: it is rejected with a fault of
+// the right kind, or works.
 func FuzzOpen(f *testing.F) {
 	config := `{"rootfs":{"type":"layers","diff_ids":["sha256:` + strings.Repeat("a", 64) + `"]}}`
 	split := `{"type":2,"payload":"eA==","position":0}`

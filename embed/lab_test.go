@@ -21,9 +21,9 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// privateMounts runs the rest of the test in a mount namespace of its own, in
-// a process started for it: what it mounts vanishes with it. It is true in
-// that process; the other one is done when it returns.
+// privateMounts runs the rest of the test in a new mount namespace, in a
+// process started for it: its mounts disappear with it. It returns true in that
+// process; the other one is done when it returns.
 func privateMounts(t *testing.T) bool {
 	t.Helper()
 	testneed.Root(t)
@@ -51,11 +51,11 @@ func privateMounts(t *testing.T) bool {
 	return false
 }
 
-// machine is a directory that serves as the root of a machine that has just
+// machine is a directory that acts as the root of a machine that has just
 // booted: LinuxKit's /init has copied the initramfs, and a busybox is there.
 type machine struct{ root string }
 
-// boot makes a machine whose initramfs holds the tree.
+// boot returns a machine whose initramfs holds the tree.
 func boot(t *testing.T, tree *initramfs.Tree) *machine {
 	t.Helper()
 	m := &machine{root: t.TempDir()}
@@ -104,8 +104,8 @@ func (m *machine) installBusybox(t *testing.T) {
 	m.run(t, "/bin/busybox", "--install", "-s", "/bin")
 }
 
-// installSetfattr lends the machine this one's setfattr, which HookOS does not
-// have, and its libraries.
+// installSetfattr installs this machine's setfattr, which HookOS does not have,
+// and its libraries.
 func (m *machine) installSetfattr(t *testing.T) {
 	t.Helper()
 	program := testneed.Tool(t, "setfattr")
@@ -139,9 +139,10 @@ func (m *machine) run(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// copyAsInit unpacks the tree with all that the kernel's cpio and LinuxKit's
-// /init do to it: no xattrs, times in seconds, hard links copied, device nodes
-// made regular files, directories made (and dated) before they are filled.
+// copyAsInit unpacks the tree with everything that the kernel's cpio and
+// LinuxKit's /init do to it: no xattrs, times in seconds, hard links copied,
+// device nodes turned into regular files, directories created (and dated)
+// before they are filled.
 func (m *machine) copyAsInit(t *testing.T, tree *initramfs.Tree) {
 	t.Helper()
 	all := slices.Collect(tree.All())
@@ -220,16 +221,15 @@ func setMetadata(t *testing.T, at string, e initramfs.Entry) {
 	}
 }
 
-// startUp runs the boot script as LinuxKit does and gives what it says on the
-// console.
+// startUp runs the boot script as LinuxKit does and returns its console output.
 func (m *machine) startUp(t *testing.T) string {
 	t.Helper()
 	return m.run(t, "/"+ScriptPath)
 }
 
-// describe lists the files below dir, a line each, with all that can be told
-// of them. Names of one file are a group: the first one has the attributes.
-// What skip is true for is left out.
+// describe lists the files below dir, one per line, with all their properties.
+// The names of one file are a group: the first one has the attributes. Files
+// for which skip returns true are omitted.
 func describe(t *testing.T, dir string, skip func(name string) bool) string {
 	t.Helper()
 	var lines []string

@@ -16,32 +16,32 @@ import (
 	"hookbuild/internal/oci"
 )
 
-// mostLayers is how many layers an image may have for dockerd to pull or load it
-// (moby, daemon/internal/layer, maxLayerDepth).
+// mostLayers is the largest number of layers of an image that dockerd can pull
+// or load (moby, daemon/internal/layer, maxLayerDepth).
 const mostLayers = 125
 
-// layer is an image's layer on top of all layers below it: what dockerd stores
-// and shares between images. Its identity is the chain ID.
+// layer is an image's layer on top of all layers below it: the unit that
+// dockerd stores and shares between images. Its identity is the chain ID.
 type layer struct {
 	src    *oci.Layer
 	origin string // an image that has it, for messages
 	chain  v1.Hash
 	parent *layer // nil for the lowest
 	depth  int    // 1 for the lowest
-	// sources says where the layer's blob was pulled from.
+	// sources lists where the layer's blob was pulled from.
 	sources []blobSource
 
-	// What [layer.read] finds out:
+	// Set by [layer.read]:
 
 	diff     *overlayDiff
 	tarSplit *cache.File
 
-	// held is what its regular files hold, in their order; the packed layout
-	// asks for it.
+	// held is the content of its regular files, in order, for the packed
+	// layout.
 	held []*content
 }
 
-// chainID names a layer together with those below it, as the OCI image
+// chainID identifies a layer together with those below it, as the OCI image
 // specification defines it (config.md, "Layer ChainID").
 func chainID(parent *layer, diffID v1.Hash) v1.Hash {
 	if parent == nil {
@@ -51,18 +51,19 @@ func chainID(parent *layer, diffID v1.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
 }
 
-// cacheID names the layer's directory below overlay2/. Docker draws it by lot;
-// any unique name serves, and this one is the same in every build.
+// cacheID returns the name of the layer's directory below overlay2/. Docker
+// picks it at random; any unique name works, and this one is the same in every
+// build.
 func (l *layer) cacheID() string { return l.chain.Hex }
 
-// link is the layer's short name, which keeps the mount options of a deep
-// image within a page: 26 characters of A-Z2-7, drawn by lot in Docker.
+// link returns the layer's short name, which keeps the mount options of a deep
+// image within a page: 26 characters of A-Z2-7, which Docker picks at random.
 func (l *layer) link() string {
 	sum := sha256.Sum256([]byte("link " + l.chain.String()))
 	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }
 
-// below lists the layers under l, the nearest first.
+// below returns the layers under l, nearest first.
 func (l *layer) below() []*layer {
 	var under []*layer
 	for at := l.parent; at != nil; at = at.parent {
@@ -86,8 +87,8 @@ func (l *layer) read(ctx context.Context, c *cache.Cache) error {
 	return nil
 }
 
-// size is what dockerd counts as the layer's size: regular files once however
-// many names they have, and the length of symlinks.
+// size returns the size of the layer as dockerd counts it: each regular file
+// once, however many names it has, and the length of symlinks.
 func (l *layer) size() int64 {
 	var sum int64
 	for e := range l.diff.files.All() {
@@ -107,7 +108,7 @@ type layerSet struct {
 	byChain map[v1.Hash]*layer
 }
 
-// add puts an image's layers into the set and returns the topmost, nil for an
+// add adds an image's layers to the set and returns the topmost, or nil for an
 // image without layers.
 func (s *layerSet) add(im *oci.Image) (*layer, error) {
 	if err := checkLayers(im); err != nil {
@@ -138,7 +139,7 @@ func (s *layerSet) get(im *oci.Image, src *oci.Layer, parent *layer) *layer {
 	return l
 }
 
-// chains lists the layers' chain IDs.
+// chains returns the layers' chain IDs.
 func (s *layerSet) chains() []string {
 	var ids []string
 	for _, l := range s.all {
@@ -153,14 +154,14 @@ func checkLayers(im *oci.Image) error {
 	}
 	diffIDs := im.Config.RootFS.DiffIDs
 	if len(diffIDs) != len(im.Layers) {
-		return fmt.Errorf("its configuration lists %d layers and its manifest %d", len(diffIDs), len(im.Layers))
+		return fmt.Errorf("its configuration lists %d layers, but its manifest %d", len(diffIDs), len(im.Layers))
 	}
 	if len(im.Layers) > mostLayers {
-		return fmt.Errorf("it has %d layers, and Docker takes %d at most: squash it", len(im.Layers), mostLayers)
+		return fmt.Errorf("it has %d layers, but Docker allows %d; squash it", len(im.Layers), mostLayers)
 	}
 	for i, l := range im.Layers {
 		if l.DiffID != diffIDs[i] {
-			return fmt.Errorf("its layer %d is %s, but its configuration wants %s", i+1, l.DiffID, diffIDs[i])
+			return fmt.Errorf("its layer %d is %s, but its configuration says %s", i+1, l.DiffID, diffIDs[i])
 		}
 	}
 	return nil

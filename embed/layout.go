@@ -8,21 +8,22 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// Layout is the form that a store has inside the initramfs.
+// Layout is the form of a store inside the initramfs.
 type Layout string
 
 const (
-	// Packed keeps all layers in one squashfs, which the boot script mounts: the
-	// smallest in RAM, exact, but the kernel needs squashfs, loop and overlay.
+	// Packed keeps all layers in one squashfs, which the boot script mounts: it
+	// needs the least RAM and is exact, but the kernel needs squashfs, loop and
+	// overlay.
 	Packed Layout = "packed"
 	// Directory unpacks all layers into the initramfs: any kernel with overlay
-	// will do.
+	// works.
 	Directory Layout = "directory"
-	// Auto is Packed where the kernel can mount it and Directory elsewhere.
+	// Auto is Packed if the kernel can mount it and Directory otherwise.
 	Auto Layout = "auto"
 )
 
-// ParseLayout reads a layout's name as a user writes it.
+// ParseLayout parses the name of a layout.
 func ParseLayout(s string) (Layout, error) {
 	switch l := Layout(s); l {
 	case Packed, Directory, Auto:
@@ -31,21 +32,22 @@ func ParseLayout(s string) (Layout, error) {
 	return "", fault.Usagef("choosing the layout %q: it must be packed, directory or auto", s)
 }
 
-// Packing says how the squashfs of the packed layout is made. The zero value is
-// good for most.
+// Packing specifies how the squashfs of the packed layout is made. The zero
+// value suits most uses.
 type Packing struct {
-	// Compression is the best that the kernel reads, xz last, when empty.
+	// Compression is the compression; empty means the best that the kernel
+	// reads, with xz as the last choice.
 	Compression squashfs.Compression
-	// BlockSize is how many bytes are compressed at a time, 128 KiB when 0.
+	// BlockSize is the number of bytes compressed at a time; 0 means 128 KiB.
 	BlockSize int
 }
 
-// Check refuses what no squashfs can be made with.
+// Check rejects options with which no squashfs can be made.
 func (p Packing) Check() error {
 	return squashfs.Options{Compression: p.Compression, BlockSize: p.BlockSize}.Check()
 }
 
-// Support says how a kernel offers a feature.
+// Support is how a kernel provides a feature.
 type Support int
 
 // The kinds of support.
@@ -55,9 +57,10 @@ const (
 	BuiltIn
 )
 
-// Capabilities is what the machine's kernel can do for a store. The zero value
-// means that nothing is known about the kernel; then it is taken for one of
-// HookOS's own, which have everything but zstd built in.
+// Capabilities describes the features of the machine's kernel that a store
+// needs. The zero value means that nothing is known about the kernel; it is
+// then assumed to be one of HookOS's own, which have everything but zstd built
+// in.
 type Capabilities struct {
 	// Squashfs, Loop and Overlay are CONFIG_SQUASHFS, CONFIG_BLK_DEV_LOOP and
 	// CONFIG_OVERLAY_FS.
@@ -72,7 +75,7 @@ func hookKernel() Capabilities {
 	return Capabilities{Squashfs: BuiltIn, Loop: BuiltIn, Overlay: BuiltIn, SquashfsXattr: true, SquashfsGzip: true, SquashfsXZ: true}
 }
 
-// missing lists the options that the kernel lacks for the packed layout.
+// missing returns the options that the kernel lacks for the packed layout.
 func (c Capabilities) missing() []string {
 	var options []string
 	for _, need := range []struct {
@@ -91,15 +94,15 @@ func (c Capabilities) missing() []string {
 	return options
 }
 
-// chooseLayout settles what the options leave open. A kernel that cannot do
-// what is asked is an error that names its option.
+// chooseLayout resolves what the options leave open. If the kernel cannot do
+// what is requested, the error names its option.
 func chooseLayout(o Options) (Layout, Capabilities, error) {
 	kernel := o.Kernel
 	if kernel == (Capabilities{}) {
 		kernel = hookKernel()
 	}
 	if kernel.Overlay == Missing {
-		return "", kernel, fault.Invalidf("making the image store: the kernel has no CONFIG_OVERLAY_FS, which Docker needs: build it with that, or choose another kernel")
+		return "", kernel, fault.Invalidf("making the image store: the kernel has no CONFIG_OVERLAY_FS, which Docker needs; build it with that option, or choose another kernel")
 	}
 	missing := strings.Join(kernel.missing(), ", ")
 	switch {
@@ -111,5 +114,5 @@ func chooseLayout(o Options) (Layout, Capabilities, error) {
 		progress.Notef(o.Progress, "the images are laid out as directories: for the packed layout the kernel lacks %s", missing)
 		return Directory, kernel, nil
 	}
-	return "", kernel, fault.Invalidf("choosing the packed layout: the kernel has no %s: build it with that, or allow the directory layout (--layout auto)", missing)
+	return "", kernel, fault.Invalidf("choosing the packed layout: the kernel has no %s; build it with that option, or allow the directory layout (--layout auto)", missing)
 }

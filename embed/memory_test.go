@@ -7,8 +7,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// The sizes were found with QEMU: the smallest RAM, in steps of 8 MiB, in which
-// Debian's 6.1 kernel boots 106 MiB of files into LinuxKit's init.
+// The sizes were determined with QEMU: the smallest RAM, in steps of 8 MiB,
+// with which Debian's 6.1 kernel boots 106 MiB of files into LinuxKit's init.
 func TestMemoryToBoot(t *testing.T) {
 	const mib = 1 << 20
 	var files []initramfs.Entry

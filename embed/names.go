@@ -13,13 +13,13 @@ import (
 	"hookbuild/internal/oci"
 )
 
-// nameTable is what dockerd keeps in repositories.json: which image each name
-// means. Names are in the familiar form, the one that "docker images"
+// nameTable is the content of dockerd's repositories.json: which image each
+// name means. Names are in the familiar form, the one that "docker images"
 // prints, because dockerd looks them up literally.
 type nameTable struct {
 	// Repositories maps repository to reference ("alpine:3", "alpine@sha256:...") to image ID.
 	Repositories map[string]map[string]string
-	// givenBy remembers which source each reference came with.
+	// givenBy maps each reference to the source that it came with.
 	givenBy map[string]string
 }
 
@@ -27,9 +27,9 @@ func newNameTable() *nameTable {
 	return &nameTable{Repositories: map[string]map[string]string{}, givenBy: map[string]string{}}
 }
 
-// Name returns the form that dockerd stores and prints a name in: without the
-// default registry, with the tag :latest where it has none. A name that dockerd
-// would refuse is an error.
+// Name returns the form in which dockerd stores and prints a name: without the
+// default registry, and with the tag :latest if it has none. A name that
+// dockerd would refuse is an error.
 func Name(name string) (string, error) {
 	ref, err := parseName(name)
 	if err != nil {
@@ -49,8 +49,8 @@ func parseName(name string) (reference.Named, error) {
 	return ref, nil
 }
 
-// add records a name of the image, and the digest that belongs to the name when the
-// image was pulled by it.
+// add records a name of the image, and the digest for that name if the image
+// was pulled under it.
 func (t *nameTable) add(im *oci.Image, name string) error {
 	ref, err := parseName(name)
 	if err != nil {
@@ -90,8 +90,8 @@ func (t *nameTable) addDigest(im *oci.Image, name string) error {
 	return t.set(repository, repository+"@"+digested.Digest().String(), im)
 }
 
-// digestOf is the digest that dockerd would keep beside the name: the one that
-// the image's own reference resolved to, when the name is of the repository
+// digestOf returns the digest that dockerd would keep with the name: the one
+// that the image's own reference resolved to, if the name is of the repository
 // that the image came from. A digest in the name itself must be the image's.
 func digestOf(im *oci.Image, name string, ref reference.Named) (string, error) {
 	given, hasDigest := ref.(reference.Digested)
@@ -108,15 +108,15 @@ func digestOf(im *oci.Image, name string, ref reference.Named) (string, error) {
 	return digest, nil
 }
 
-// sourceRepository is the full name ("docker.io/library/alpine") of the
-// repository that the image came from, "" when it came from a file.
+// sourceRepository returns the full name ("docker.io/library/alpine") of the
+// repository that the image came from, or "" if it came from a file.
 func sourceRepository(im *oci.Image) string {
 	if im.Reference == nil {
 		return ""
 	}
 	ref, err := reference.ParseNormalizedNamed(im.Reference.Context().Name())
 	if err != nil {
-		return "" // a registry that dockerd could not name: it has no digests to keep
+		return "" // a registry that dockerd could not name has no digests to keep
 	}
 	return ref.Name()
 }
@@ -136,7 +136,7 @@ func (t *nameTable) set(repository, ref string, im *oci.Image) error {
 	return nil
 }
 
-// of lists the image's names and digests, sorted.
+// of returns the image's names and digests, sorted.
 func (t *nameTable) of(id v1.Hash) (names, digests []string) {
 	for _, refs := range t.Repositories {
 		for ref, has := range refs {

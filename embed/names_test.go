@@ -16,7 +16,7 @@ func hashOf(digit string) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: strings.Repeat(digit, 64)}
 }
 
-// pulled is an image as it comes from a registry.
+// pulled returns an image as it comes from a registry.
 func pulled(t *testing.T, source, id string) *oci.Image {
 	t.Helper()
 	ref, err := name.ParseReference(source)
@@ -140,7 +140,8 @@ func TestNameTableEncode(t *testing.T) {
 	}
 }
 
-// What dockerd finds is told, and nothing by a name that only looks alike.
+// Lookup finds what dockerd finds, and nothing by a name that only looks
+// similar.
 func TestLookup(t *testing.T) {
 	names := newNameTable()
 	one, other := pulled(t, "alpine:3", "1"), pulled(t, "quay.io/x/cexec:v1", "2")

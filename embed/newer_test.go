@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// HookOS runs dockerd 28. It and its successor are built from the source in the
-// module proxy, because Debian has neither.
+// HookOS runs dockerd 28. This version and its successor are built from the
+// source in the module proxy, because Debian has neither.
 
 func TestDockerd28TakesThePackedStore(t *testing.T) {
 	takesThePackedStore(t, buildDockerd(t, "28.5.2", fetchDocker28), func(e *engine) {
@@ -30,8 +30,9 @@ func TestDockerd29TakesThePackedStore(t *testing.T) {
 }
 
 // takesThePackedStore starts the dockerd on a packed store, without a flag that
-// chooses a driver, and checks that it finds every image and every layer; then it
-// tries more. It runs no containers: the machine's runc may be too old for that.
+// selects a driver, and checks that it finds every image and every layer; then
+// it calls more. It runs no containers: the machine's runc may be too old for
+// that.
 func takesThePackedStore(t *testing.T, dockerd string, more func(*engine)) {
 	t.Helper()
 	if !privateMounts(t) {
@@ -68,7 +69,8 @@ func takesThePackedStore(t *testing.T, dockerd string, more func(*engine)) {
 	seesNothingInContainerd(t, dockerd, root)
 }
 
-// refusesForeignAttrs is what fit.go and docs/embedding.md say of 28 and 29.
+// refusesForeignAttrs checks what fit.go and docs/embedding.md say about 28 and
+// 29.
 func refusesForeignAttrs(t *testing.T, e *engine) {
 	t.Helper()
 	for _, odd := range []oddLayer{
@@ -81,8 +83,8 @@ func refusesForeignAttrs(t *testing.T, e *engine) {
 	}
 }
 
-// dropsMisplacedAttrs is what fit.go says of 28. (29 sets the attribute on what
-// the symbolic link names.)
+// dropsMisplacedAttrs checks what fit.go says about 28. (29 sets the attribute
+// on the target of the symbolic link.)
 func dropsMisplacedAttrs(t *testing.T, e *engine) {
 	t.Helper()
 	odd := oddLayer{name: "misplaced", members: []member{withAttr(aSymlink("s", "x"), "user.a", "x")}}
@@ -91,8 +93,8 @@ func dropsMisplacedAttrs(t *testing.T, e *engine) {
 	}
 }
 
-// seesNothingInContainerd is what docs/embedding.md says of dockerd's other image
-// store.
+// seesNothingInContainerd checks what docs/embedding.md says about dockerd's
+// other image store.
 func seesNothingInContainerd(t *testing.T, dockerd, root string) {
 	t.Helper()
 	e := startDockerd(t, dockerd, root, "--feature", "containerd-snapshotter=true")
@@ -101,11 +103,11 @@ func seesNothingInContainerd(t *testing.T, dockerd, root string) {
 	}
 }
 
-// buildDockerd returns a dockerd of the version, from the user's cache directory
-// if it was built before. fetch puts a main module into dir and returns the
-// package to build there. Where the build fails, for want of a network say, the
-// test is skipped even if HOOKBUILD_TEST_REQUIRE lists everything: the source is
-// somebody else's and may vanish.
+// buildDockerd returns a dockerd of the version, from the user's cache
+// directory if it was built before. fetch puts a main module into dir and
+// returns the package to build there. If the build fails, for example without a
+// network, the test is skipped even if HOOKBUILD_TEST_REQUIRE lists everything:
+// the source belongs to another project and may disappear.
 func buildDockerd(t *testing.T, version string, fetch func(dir string) (pkg string, err error)) (program string) {
 	t.Helper()
 	cacheDir, err := os.UserCacheDir()
@@ -131,8 +133,8 @@ func buildDockerd(t *testing.T, version string, fetch func(dir string) (pkg stri
 	return program
 }
 
-// fetchDocker28 copies the source, which has its dependencies listed in
-// vendor.mod where a module has go.mod.
+// fetchDocker28 copies the source, whose dependencies are listed in vendor.mod
+// instead of go.mod.
 func fetchDocker28(dir string) (pkg string, err error) {
 	said, err := runGo(dir, "mod", "download", "-json", "github.com/docker/docker@v28.5.2+incompatible")
 	if err != nil {

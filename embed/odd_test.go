@@ -25,19 +25,19 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// oddLayer is a layer that some builder made, or that an attacker would make.
+// oddLayer is a layer made by an unusual builder or by an attacker.
 type oddLayer struct {
 	name    string
 	members []member
 	// after follows the layer's gzip stream.
 	after string
-	// layers is how often the layer is in the image, once when 0.
+	// layers is the number of times the layer is in the image; 0 means once.
 	layers int
-	// unlike says why our verdict or files are other than dockerd's.
+	// unlike says why our verdict or files differ from dockerd's.
 	unlike string
 }
 
-// at returns a file the time in seconds.
+// at returns m with the time in seconds.
 func at(second int64, m member) member {
 	m.ModTime = time.Unix(second, 0)
 	return m
@@ -217,8 +217,9 @@ func (o oddLayer) tag() string {
 	return strings.NewReplacer(" ", "-", ",", "", "<<", "", "'", "").Replace(strings.ToLower(o.name)) + ":latest"
 }
 
-// What dockerd takes is taken, and unpacks to the same files; what it refuses is
-// refused. Where we differ, the table says why, and that is still so.
+// What dockerd accepts is accepted, and unpacks to the same files; what it
+// refuses is refused. The table gives the reason for each difference, and the
+// test checks that it still exists.
 func TestOddLayersAreTakenAsDockerdTakesThem(t *testing.T) {
 	testneed.Tool(t, "dockerd")
 	if !privateMounts(t) {
@@ -260,7 +261,7 @@ func TestOddLayersAreTakenAsDockerdTakesThem(t *testing.T) {
 	}
 }
 
-// tryLoad reports whether dockerd loads the archive, and what it says.
+// tryLoad reports whether dockerd loads the archive, and its output.
 func (e *engine) tryLoad(file string) (ok bool, said string) {
 	out, err := exec.Command(e.docker, "--host", "unix://"+e.socket, "load", "--input", file).CombinedOutput()
 	return err == nil, string(out)

@@ -9,8 +9,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// merged is what a stack of layers shows: a directory's children by name, nil
-// for anything that is no directory.
+// merged is the view of a stack of layers: a directory's children by name, nil
+// for anything that is not a directory.
 type merged struct{ children map[string]*merged }
 
 func mergedDir() *merged { return &merged{children: map[string]*merged{}} }
@@ -43,7 +43,7 @@ func (m *merged) put(e initramfs.Entry) {
 	}
 }
 
-// at returns what is at name, nil for nothing.
+// at returns the file at name, or nil.
 func (m *merged) at(name string) *merged {
 	if name == "." {
 		return m
@@ -58,10 +58,10 @@ func (m *merged) at(name string) *merged {
 }
 
 // spellOut returns the layer's files with every opaque directory expressed by
-// whiteouts alone: one for each name that the layers below show there and this
-// layer does not replace. It is for places where xattrs do not survive.
-// A directory that was opaque then shows as merged, which a container sees in
-// its link count only.
+// whiteouts: one for each name that the layers below show there and this layer
+// does not replace. It is for places where xattrs do not survive. A directory
+// that was opaque then shows as merged, which a container sees only in its link
+// count.
 func spellOut(l *layer) (*overlayDiff, error) {
 	var opaque []initramfs.Entry
 	for e := range l.diff.files.All() {
@@ -88,7 +88,7 @@ func spellOut(l *layer) (*overlayDiff, error) {
 	return spelled, nil
 }
 
-// hide whites out what is below the directory dir.
+// hide adds whiteouts for what is below the directory dir.
 func (d *overlayDiff) hide(dir initramfs.Entry, below *merged) error {
 	if !below.isDir() {
 		return nil
@@ -112,8 +112,8 @@ func (d *overlayDiff) hide(dir initramfs.Entry, below *merged) error {
 	return nil
 }
 
-// withXattr returns e with one more extended attribute; the entry that e was
-// copied from keeps its own.
+// withXattr returns e with one more extended attribute; the original's
+// attributes are not modified.
 func withXattr(e initramfs.Entry, name, value string) initramfs.Entry {
 	attrs := map[string]string{name: value}
 	for k, v := range e.Xattrs {

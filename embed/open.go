@@ -22,16 +22,16 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Bounds of what is read from a store that somebody else may have made.
+// Limits for reading a store from elsewhere.
 const (
-	largestConfig = 8 << 20 // as Docker bounds an image's configuration
+	largestConfig = 8 << 20 // Docker's own limit for an image's configuration
 	largestNames  = 16 << 20
 	largestField  = 4 << 10
 )
 
-// Store is a Docker data root found in an initramfs: one of this package, in
-// either layout, or one copied from a dockerd with the overlay2 driver, as
-// upstream's HookOS carries it.
+// Store is a Docker data root found in an initramfs: one made by this package,
+// in either layout, or one copied from a dockerd with the overlay2 driver, as
+// in upstream's HookOS.
 type Store struct {
 	tree   *initramfs.Tree
 	cache  *cache.Cache
@@ -40,14 +40,14 @@ type Store struct {
 	names  *nameTable
 
 	opening sync.Mutex
-	packed  *initramfs.Tree // what the squashfs holds, once it was opened
+	packed  *initramfs.Tree // the content of the squashfs, once it is open
 }
 
-// storedImage is an image that the store has.
+// storedImage is an image in the store.
 type storedImage struct {
 	id     v1.Hash
 	config []byte
-	layers []*storedLayer // the lowest first
+	layers []*storedLayer // lowest first
 }
 
 // storedLayer is a layer as the layer database describes it.
@@ -57,10 +57,11 @@ type storedLayer struct {
 	size          int64
 }
 
-// Open reads the store of an initramfs; layers that are taken out of it pass
-// through the cache. Where the initramfs has no store, the error wraps [fs.ErrNotExist]; one
-// that dockerd could not use as a whole is of kind [fault.Invalid]. Contents of
-// layers are not looked at: see [Store.Verify].
+// Open reads the store of an initramfs; layers extracted from it pass through
+// the cache. If the initramfs has no store, the error wraps [fs.ErrNotExist];
+// if dockerd could not use the store as a whole, the error has the kind
+// [fault.Invalid]. Open does not read the contents of layers: see
+// [Store.Verify].
 func Open(tree *initramfs.Tree, c *cache.Cache) (*Store, error) {
 	if _, found := tree.Lookup(path.Join(StorePath, imageDir, "repositories.json")); !found {
 		return nil, fmt.Errorf("looking for embedded images in %q: %w", StorePath, fs.ErrNotExist)
@@ -124,7 +125,7 @@ func (im *storedImage) parse() (*v1.ConfigFile, error) {
 	return &config, nil
 }
 
-// loadLayer reads the layer database's account of a layer.
+// loadLayer reads the layer database's record of a layer.
 func (s *Store) loadLayer(chain, diffID v1.Hash) (*storedLayer, error) {
 	if l, known := s.layers[chain]; known {
 		return l, nil
@@ -178,8 +179,8 @@ func (s *Store) read(name string, most int64) ([]byte, error) {
 // open opens a regular file of the initramfs.
 func (s *Store) open(at string) (io.ReadCloser, error) { return openFile(s.tree, at) }
 
-// openFile opens a regular file of a tree. Upstream's tools make hard links
-// symlinks, so those are followed.
+// openFile opens a regular file of a tree. It follows symlinks, because
+// upstream's tools replace hard links by them.
 func openFile(tree *initramfs.Tree, at string) (io.ReadCloser, error) {
 	target, found := tree.Resolve(at)
 	if !found {
@@ -198,7 +199,7 @@ func openFile(tree *initramfs.Tree, at string) (io.ReadCloser, error) {
 	return e.Open()
 }
 
-// children lists the names in a directory of the data root.
+// children returns the names in a directory of the data root.
 func (s *Store) children(dir string) []string {
 	prefix := path.Join(StorePath, dir) + "/"
 	var names []string
@@ -210,7 +211,7 @@ func (s *Store) children(dir string) []string {
 	return names
 }
 
-// Layout says how the store is laid out.
+// Layout returns the layout of the store.
 func (s *Store) Layout() Layout {
 	if _, packed := s.tree.Lookup(path.Join(StorePath, layersFile)); packed {
 		return Packed
@@ -218,7 +219,7 @@ func (s *Store) Layout() Layout {
 	return Directory
 }
 
-// Images lists the images, by name, those without one last.
+// Images returns the images by name; those without one come last.
 func (s *Store) Images() []Embedded {
 	var list []Embedded
 	for _, im := range s.images {
@@ -237,9 +238,9 @@ func (s *Store) embedded(im *storedImage) Embedded {
 	return e
 }
 
-// Lookup returns the image that dockerd takes when a container asks for it by
-// name, with :latest where that has no tag; of a tag and a digest the digest
-// counts alone. It is false when dockerd would have to pull it.
+// Lookup returns the image that dockerd uses when a container asks for it by
+// name; without a tag the name means :latest, and with both a tag and a digest
+// only the digest counts. Ok is false if dockerd would have to pull it.
 func (s *Store) Lookup(name string) (id v1.Hash, ok bool, err error) {
 	ref, err := parseName(name)
 	if err != nil {
@@ -262,8 +263,8 @@ func (e Embedded) sortKey() string {
 	return strings.Join(append(append(slices.Clone(e.Names), e.Digests...), "\xff"+e.ID.Hex), " ")
 }
 
-// find returns the image that name means: a name or digest as dockerd takes it,
-// or an image ID, which may be cut short.
+// find returns the image that name means: a name or digest as dockerd accepts
+// it, or an image ID, which may be abbreviated.
 func (s *Store) find(name string) (*storedImage, error) {
 	wanted := ""
 	if ref, err := Name(name); err == nil {

@@ -13,14 +13,14 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// packedVersion changes whenever [store.packed] would make other bytes of the
-// same layers.
+// packedVersion changes whenever [store.packed] would produce different output
+// for the same layers.
 const packedVersion = "packed layers 4"
 
-// packed lays the store out with the contents of all layers in one squashfs.
-// Of a layer's directory in overlay2/ only the diff is elsewhere: a symlink
-// leads to it. The mount point is outside overlay2/, because dockerd binds
-// that directory over itself and so hides what is mounted below it.
+// packed lays the store out with the contents of all layers in one squashfs. Of
+// a layer's directory in overlay2/ only the diff is elsewhere: a symlink leads
+// to it. The mount point is outside overlay2/, because dockerd bind-mounts that
+// directory over itself and so hides what is mounted below it.
 func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*initramfs.Tree, error) {
 	compression, err := chooseCompression(o.Packing.Compression, kernel)
 	if err != nil {
@@ -42,15 +42,16 @@ func (s *store) packed(ctx context.Context, o Options, kernel Capabilities) (*in
 		}
 	}
 	if image.Size() > largestFile {
-		return nil, fault.Invalidf("packing the images: together they take %d bytes, and an initramfs holds no file of 4 GiB or more: embed fewer images", image.Size())
+		return nil, fault.Invalidf("packing the images: together they take %d bytes, but an initramfs cannot hold a file of 4 GiB or more; embed fewer images", image.Size())
 	}
 	return root.tree, errors.Join(root.dir(layersDir, 0o755), root.put(initramfs.Entry{
 		Path: layersFile, Type: initramfs.Regular, Mode: 0o644, ModTime: initramfs.Epoch(), Size: image.Size(), Open: image.Open,
 	}))
 }
 
-// chooseCompression settles how the squashfs is compressed: zstd packs as well
-// as gzip and is read several times faster; xz packs best and is read slowest.
+// chooseCompression chooses the compression of the squashfs: zstd packs as well
+// as gzip and is several times faster to read; xz packs best and is slowest to
+// read.
 func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashfs.Compression, error) {
 	for _, c := range []struct {
 		name   squashfs.Compression
@@ -68,20 +69,21 @@ func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashf
 			return c.name, nil
 		}
 		if asked != "" {
-			return "", fault.Invalidf("packing the images with %s: the kernel has no %s, so it could not read them: choose another compression", asked, c.option)
+			return "", fault.Invalidf("packing the images with %s: the kernel has no %s, so it could not read them; choose another compression", asked, c.option)
 		}
 	}
 	return "", fault.Usagef("packing the images with %q: it must be zstd, gzip or xz", asked)
 }
 
-// squash returns the squashfs of all layers' files, a directory each.
+// squash returns the squashfs of all layers' files, with a directory for each
+// layer.
 func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
 	task := progress.Start(o.Progress, 0, "pack %d layers", len(s.layers.all))
 	image, err := s.joinPieces(ctx, o, kernel, c)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d of them anew", image.Size()>>20, c, s.converted))
+	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d of them packed now", image.Size()>>20, c, s.converted))
 }
 
 func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
@@ -98,7 +100,7 @@ func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, 
 	return p.join(s.layers.all, tree)
 }
 
-// layersTree puts the layers' files side by side.
+// layersTree returns a tree with the files of all layers side by side.
 func (s *store) layersTree(kernel Capabilities, sink progress.Sink) (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}
 	var lost []initramfs.Entry
@@ -120,8 +122,8 @@ func (s *store) layersTree(kernel Capabilities, sink progress.Sink) (*initramfs.
 	return tree, nil
 }
 
-// filesFor returns the layer's files as the kernel can read them from a squashfs,
-// and those that lost their access control lists by it.
+// filesFor returns the layer's files in a form that the kernel can read from a
+// squashfs, and those that lost their access control lists.
 func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []initramfs.Entry, err error) {
 	d := l.diff
 	if !kernel.SquashfsXattr {
@@ -136,7 +138,7 @@ func (l *layer) filesFor(kernel Capabilities) (files *initramfs.Tree, lost []ini
 		return d.files, lost, nil
 	}
 	for _, e := range d.files.Xattrs() {
-		return nil, nil, fault.Invalidf("packing %s: %q has extended attributes, and the kernel has no CONFIG_SQUASHFS_XATTR: build it with that", l.src, e.Path)
+		return nil, nil, fault.Invalidf("packing %s: %q has extended attributes, but the kernel has no CONFIG_SQUASHFS_XATTR; build it with that option", l.src, e.Path)
 	}
 	return d.files, lost, nil
 }

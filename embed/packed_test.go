@@ -57,7 +57,7 @@ func TestPackedLayout(t *testing.T) {
 	}
 }
 
-// What unsquashfs lists is what the layers hold.
+// unsquashfs lists the files of the layers.
 func TestUnsquashfsListsTheLayers(t *testing.T) {
 	unsquashfs := testneed.Tool(t, "unsquashfs")
 	h := startHub(t, smallCorpus(t))
@@ -77,7 +77,7 @@ func TestUnsquashfsListsTheLayers(t *testing.T) {
 	}
 }
 
-// A second store that has the same layers finds them packed.
+// A second store with the same layers finds them packed.
 func TestPackedLayersAreCached(t *testing.T) {
 	h := startHub(t, smallCorpus(t))
 	first := treeOf(t, h, Options{Layout: Packed}, "one", "two")

@@ -7,21 +7,21 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// Part is a piece of a store that can be an initramfs segment of its own: all
+// Part is a piece of a store that can be a separate initramfs segment: all
 // parts of a store, written one after the other, unpack to its tree.
 type Part struct {
-	// Key names what the part is made of, for [cache.Cache.Derived], if it is
-	// worth keeping: the same layer has the same key in every store. It is
-	// empty for the part that differs from store to store, which is small.
+	// Key identifies the inputs of the part, for [cache.Cache.Derived], if it
+	// is worth caching: the same layer has the same key in every store. It is
+	// empty for the part that differs between stores, which is small.
 	Key string
-	// Compressed says that nearly all of the part is compressed already.
+	// Compressed reports whether nearly all of the part is already compressed.
 	Compressed bool
 
 	whole *initramfs.Tree
 	paths []string
 }
 
-// partVersion changes whenever the parts of the same layers would be others.
+// partVersion changes whenever the parts of the same layers would differ.
 const partVersion = "part 3"
 
 // Tree returns the part's files, with their parent directories.
@@ -50,13 +50,13 @@ func (p Part) addParents(tree *initramfs.Tree, dir string) error {
 	return tree.Add(e)
 }
 
-// sharedPiece is the part with the files that are one under several names: the
-// kernel knows hard links within an archive only.
+// sharedPiece is the part with the files that have several names: the kernel
+// recognises hard links only within one archive.
 const sharedPiece = "shared"
 
-// Parts divides the store: a part for each layer, or for all of them where they
+// Parts divides the store: a part for each layer, or for all of them if they
 // are packed, one for the files that layers share, and the rest, which comes
-// first. Trees are made when they are asked for.
+// first. Trees are built on demand.
 func (r *Result) Parts() []Part {
 	parts := []Part{{whole: r.Tree}}
 	at := map[string]int{}
@@ -88,8 +88,8 @@ func isLayerFile(name string) bool {
 	return piece != "" && piece != layersFile
 }
 
-// pieceOf returns the part that a file belongs to: a layer's, by its chain ID, that
-// of the packed layers, or the rest ("").
+// pieceOf returns the part to which a file belongs: a layer's, by its chain ID,
+// that of the packed layers, or the rest ("").
 func pieceOf(name string) (piece string, compressed bool) {
 	inStore, ok := strings.CutPrefix(name, StorePath+"/")
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// The parts, one unpacked over the other, are the whole.
+// The parts, unpacked over one another, make up the whole.
 func TestParts(t *testing.T) {
 	h := startHub(t, smallCorpus(t))
 	for _, layout := range layouts {

@@ -17,36 +17,34 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// pieceVersion changes whenever the same layer would give other bytes for another
-// reason than its compressor.
+// pieceVersion changes whenever the same layer would produce different output
+// for another reason than its compressor.
 const pieceVersion = "piece 3"
 
-// piece is the squashfs of those contents of a layer that no layer before it
-// has. Compressing them is what packing takes its time for, so pieces are kept
-// in the cache, and one more image makes no more than its own. The whole is
-// joined from them.
+// piece is the squashfs of those contents of a layer that no earlier layer has.
+// Compressing them takes most of the time of packing, so pieces are cached, and
+// one more image adds only its own. The whole is joined from them.
 //
-// What a layer before it has is left out of a piece. Layers come in the order
-// of the images, so an image that is added behind the others leaves their
-// pieces as they are.
+// Layers come in the order of the images, so an image that is added after the
+// others leaves their pieces unchanged.
 type piece struct {
 	layer *layer
 	files *initramfs.Tree
-	// leftOut lists, by their number among the layer's, the files that are not
+	// leftOut lists, by their number within the layer, the files that are not
 	// in the piece.
 	leftOut strings.Builder
-	// made is false when the piece was in the cache.
+	// made is false if the piece was in the cache.
 	made   bool
 	packed map[string]squashfs.Packed
 }
 
-// content is what a regular file of a layer holds.
+// content is the content of a regular file of a layer.
 type content struct {
 	layer *layer
 	path  string
 	size  int64
-	piece *piece // that has it
-	// sum is known of contents that are not alone with their size.
+	piece *piece // the piece with the content
+	// sum is set for contents that share their size with another.
 	sum *[sha256.Size]byte
 }
 
@@ -55,28 +53,28 @@ func (c *content) file() initramfs.Entry {
 	return e
 }
 
-// identity tells contents of one size apart.
+// identity distinguishes contents of one size.
 type identity struct {
 	size int64
 	sum  [sha256.Size]byte
 }
 
-// pieces is what a store's squashfs is joined from.
+// pieces are the parts from which a store's squashfs is joined.
 type pieces struct {
 	all     []*piece
 	options squashfs.Options
-	// alone holds the contents that are alone with their size, nil for a size
-	// that several have; those are in summed.
+	// alone holds the contents with a unique size, nil for a size that several
+	// have; those are in summed.
 	alone  map[int64]*content
 	summed map[identity]*content
 }
 
-// packPieces reads the layers and makes their pieces, or takes them out of the
-// cache. A layer is packed while those behind it are still on their way.
+// packPieces reads the layers and makes their pieces, or takes them from the
+// cache. A layer is packed while later ones are still being fetched.
 func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Options) (*pieces, error) {
 	p := &pieces{options: o, alone: map[int64]*content{}, summed: map[identity]*content{}}
 	group, ctx := errgroup.WithContext(ctx)
-	packers := make(chan struct{}, 2) // one is kept while the next is made; each uses all processors
+	packers := make(chan struct{}, 2) // one is stored while the next is made; each uses all processors
 	group.Go(func() error {
 		return s.read(ctx, c, o.Jobs, func(l *layer) error {
 			piece, err := p.divide(ctx, l)
@@ -98,7 +96,8 @@ func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Optio
 	return p, group.Wait()
 }
 
-// contents lists what a layer's regular files hold, hard links once.
+// contents returns the contents of a layer's regular files, counting hard links
+// once.
 func (l *layer) contents() []*content {
 	var all []*content
 	for e := range l.diff.files.All() {
@@ -109,12 +108,12 @@ func (l *layer) contents() []*content {
 	return all
 }
 
-// divide makes the layer's piece of the contents that are new with it, nil when
-// there are none.
+// divide makes the layer's piece of the contents that are new in it, or nil if
+// none are.
 func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
 	l.held = l.contents()
 	if err := p.sumUp(ctx, l.held); err != nil {
-		return nil, fmt.Errorf("summing up %s: %w", l.src, err)
+		return nil, fmt.Errorf("hashing the contents of %s: %w", l.src, err)
 	}
 	made := &piece{layer: l, files: &initramfs.Tree{}}
 	for i, c := range l.held {
@@ -135,8 +134,8 @@ func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
 	return made, nil
 }
 
-// sumUp identifies what another content, of these or of a layer before, is as
-// long as.
+// sumUp hashes the contents that share their size with another, of these or of
+// an earlier layer.
 func (p *pieces) sumUp(ctx context.Context, held []*content) error {
 	var twins []*content
 	for _, c := range held {
@@ -164,7 +163,7 @@ func (p *pieces) sumUp(ctx context.Context, held []*content) error {
 	return nil
 }
 
-// first is the content that equals c and came before it, else c.
+// first returns the earlier content that equals c, or else c.
 func (p *pieces) first(c *content) *content {
 	if c.sum == nil {
 		return c
@@ -185,7 +184,7 @@ func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) er
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", p.layer.src, err)
 	}
-	p.made, p.files = !hit, nil // they take room
+	p.made, p.files = !hit, nil // they take memory
 	image, err := squashfs.Open(file, file.Size())
 	if err == nil {
 		p.packed, err = image.Packed(ctx, p.layer.src.String())
@@ -193,8 +192,8 @@ func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) er
 	return err
 }
 
-// join returns the squashfs of the tree, which has each layer's files in a
-// directory of its own.
+// join returns the squashfs of the tree, in which each layer's files are in a
+// separate directory.
 func (p *pieces) join(layers []*layer, tree *initramfs.Tree) (*squashfs.Joined, error) {
 	contents := map[string]squashfs.Packed{}
 	for _, l := range layers {
@@ -207,7 +206,7 @@ func (p *pieces) join(layers []*layer, tree *initramfs.Tree) (*squashfs.Joined, 
 	return squashfs.Join(tree, contents, p.options)
 }
 
-// made counts the pieces that were not in the cache.
+// made returns the number of pieces that were not in the cache.
 func (p *pieces) made() int {
 	n := 0
 	for _, piece := range p.all {
@@ -218,8 +217,8 @@ func (p *pieces) made() int {
 	return n
 }
 
-// writeSquashfs streams a squashfs to w. The writer needs a file to go back to
-// its beginning in, which is made in dir and has no name.
+// writeSquashfs streams a squashfs to w. The writer needs a file in which it
+// can go back to the beginning; the file is unnamed, in dir.
 func writeSquashfs(ctx context.Context, w io.Writer, dir string, tree *initramfs.Tree, o squashfs.Options) (err error) {
 	f, err := os.CreateTemp(dir, ".tmp-squashfs-")
 	if err != nil {

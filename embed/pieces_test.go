@@ -15,13 +15,13 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// noise is content that no compressor makes smaller; the same name has the
-// same.
+// noise returns content that no compressor makes smaller; equal names have
+// equal content.
 func noise(name string, size int) string {
 	b := make([]byte, size)
 	source := rand.NewChaCha8(sha256.Sum256([]byte(name)))
 	if _, err := source.Read(b); err != nil {
-		panic(err) // it has none to give
+		panic(err) // an error here cannot happen
 	}
 	return string(b)
 }
@@ -38,7 +38,7 @@ func kindred(t *testing.T) map[string]v1.Image {
 	}
 }
 
-// coldly makes the store with a cache of its own.
+// coldly makes the store with an empty cache.
 func coldly(t *testing.T, h *hub, o Options, names ...string) *Result {
 	t.Helper()
 	return treeOf(t, h.again(t, t.TempDir(), nil), o, names...)
@@ -49,8 +49,8 @@ func squashed(t *testing.T, r *Result) string {
 	return contentOf(t, r.Tree, StorePath+"/"+layersFile)
 }
 
-// One more image packs its own layers only, and what comes out is what a cold
-// cache gives.
+// One more image packs only its own layers, and the result is the same as with
+// an empty cache.
 func TestOneMoreImageConvertsOnlyItsLayers(t *testing.T) {
 	h := startHub(t, kindred(t))
 	o := Options{Layout: Packed}
@@ -84,7 +84,7 @@ func TestLayersShareContents(t *testing.T) {
 	}
 }
 
-// A damaged piece is thrown away with a warning, and made again.
+// A damaged piece is removed with a warning, and made again.
 func TestDamagedPiece(t *testing.T) {
 	h := startHub(t, kindred(t))
 	want := squashed(t, treeOf(t, h, Options{Layout: Packed}, "first", "second"))
@@ -110,7 +110,7 @@ func TestDamagedPiece(t *testing.T) {
 	}
 }
 
-// again is the hub as another process with the cache in dir sees it.
+// again returns the hub as another process with the cache in dir sees it.
 func (h *hub) again(t *testing.T, dir string, sink progress.Sink) *hub {
 	t.Helper()
 	c, err := cache.Open(dir, sink)
@@ -120,7 +120,7 @@ func (h *hub) again(t *testing.T, dir string, sink progress.Sink) *hub {
 	return &hub{host: h.host, cache: c, client: oci.NewClient(oci.Options{Cache: c})}
 }
 
-// warnings collects them.
+// warnings collects warnings.
 type warnings struct{ text []string }
 
 // Report implements [progress.Sink].

@@ -12,14 +12,15 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// made is true for a store made by this package, which holds everything that
-// its layers had.
+// made reports whether the store was made by this package, so that it has
+// everything that its layers had.
 func (s *Store) made() bool {
 	_, lists := s.tree.Lookup(path.Join(StorePath, repairDir))
 	return lists || s.Layout() == Packed
 }
 
-// below walks a layer's files in the initramfs, by their paths in the layer.
+// below iterates over a layer's files in the initramfs, by their paths in the
+// layer.
 func (s *Store) below(l *storedLayer) func(yield func(initramfs.Entry) bool) {
 	prefix := path.Join(StorePath, graphDir, l.cacheID, "diff") + "/"
 	return func(yield func(initramfs.Entry) bool) {
@@ -43,8 +44,9 @@ func (s *Store) below(l *storedLayer) func(yield func(initramfs.Entry) bool) {
 	}
 }
 
-// unlinked returns the file behind a link out of its layer, with the link's path:
-// upstream's tools and [share] make one of a file whose content another one has too.
+// unlinked returns the file behind a link out of its layer, with the link's
+// path: upstream's tools and [share] replace a file by such a link if another
+// file has the same content.
 func (s *Store) unlinked(link initramfs.Entry) initramfs.Entry {
 	target, found := s.tree.Resolve(link.Path)
 	if !found {

@@ -39,8 +39,8 @@ func (f treeFiles) Get(name string) (io.ReadCloser, error) {
 	return openFile(f.tree, path.Join(f.dir, clean))
 }
 
-// tar writes the layer's tar as it was when the image was pulled, put together
-// from its tar-split data and its files.
+// tar writes the layer's original tar, reassembled from its tar-split data and
+// its files.
 func (s *Store) tar(ctx context.Context, l *storedLayer, w io.Writer) (err error) {
 	packed, err := s.open(path.Join(StorePath, layerDB, "sha256", l.chain.Hex, "tar-split.json.gz"))
 	if err != nil {
@@ -75,8 +75,8 @@ func (s *Store) filesOf(ctx context.Context, l *storedLayer) (layerFiles, error)
 	return treeFiles{s.packed, l.cacheID}, nil
 }
 
-// openLayers reads the squashfs of a packed store, which has to be copied to a
-// file of its own to be read in any order.
+// openLayers reads the squashfs of a packed store, which must be copied to a
+// file to be read in any order.
 func (s *Store) openLayers(ctx context.Context) (*initramfs.Tree, error) {
 	file, err := s.cache.Scratch(ctx, func(w io.Writer) error {
 		content, err := s.open(path.Join(StorePath, layersFile))
@@ -111,10 +111,11 @@ func (c *contextWriter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// errDiffID says that what the store holds is not the layer it claims to be.
-var errDiffID = errors.New("the layer cannot be put together as it was")
+// errDiffID reports a layer whose content in the store does not match its
+// diffID.
+var errDiffID = errors.New("the layer cannot be reassembled exactly")
 
-// verify puts a layer together and compares it with its diffID.
+// verify reassembles a layer and compares it with its diffID.
 func (s *Store) verify(ctx context.Context, l *storedLayer) error {
 	sum := sha256.New()
 	if err := s.tar(ctx, l, sum); err != nil {
@@ -126,10 +127,10 @@ func (s *Store) verify(ctx context.Context, l *storedLayer) error {
 	return nil
 }
 
-// Verify puts every layer of every image together, byte for byte, and compares
-// it with the digest in the image's configuration. That "docker save" works
-// afterwards is proof that no file is missing or changed. The error is of kind
-// [fault.Invalid] and names every layer that is wrong.
+// Verify reassembles every layer of every image, byte for byte, and compares it
+// with the digest in the image's configuration. Success proves that "docker
+// save" works and that no file is missing or changed. The error has the kind
+// [fault.Invalid] and names every wrong layer.
 func (s *Store) Verify(ctx context.Context) error {
 	var wrong []error
 	done := map[v1.Hash]bool{}

@@ -14,11 +14,11 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// repairDir is where the boot script finds what it has to put right, in the
-// data root. It deletes the directory afterwards.
+// repairDir is the directory in the data root with the boot script's lists. The
+// script deletes it afterwards.
 const repairDir = "repair"
 
-// mostLinks is how many hard links go into one archive: busybox tar keeps the
+// mostLinks is the number of hard links in one archive: busybox tar keeps the
 // links of an archive in a list that it walks for every further one.
 const mostLinks = 4096
 
@@ -30,19 +30,19 @@ const mostLinks = 4096
 //   - /init copies a hard-linked file once for every name;
 //   - /init sets a directory's time before it fills the directory.
 //
-// Regular files, symlinks and fifos arrive as they were, with owner, mode
-// (setuid included) and time. (LinuxKit pkg/init/cmd/init/init.go, copyFS.)
+// Regular files, symlinks and fifos arrive unchanged, with owner, mode (setuid
+// included) and time. (LinuxKit pkg/init/cmd/init/init.go, copyFS.)
 //
-// Nodes and links are left out of the archive altogether, so that they cost
-// nothing while booting, and made by the boot script from tar archives, which
-// take any name and need one process for thousands of files.
+// Nodes and links are left out of the archive completely, so that they cost
+// nothing while booting. The boot script creates them from tar archives, which
+// allow any name and need one process for thousands of files.
 type repair struct {
 	nodes, links, dirs []tar.Header
 	attrs              []initramfs.Entry
 }
 
-// take remembers what has to be repaired of e, whose path is relative to the
-// data root. It is false when e is for the boot script alone to make.
+// take records what has to be repaired of e, whose path is relative to the data
+// root. It returns false if the boot script alone creates e.
 func (r *repair) take(e initramfs.Entry) (archive bool) {
 	if len(e.Xattrs) > 0 {
 		r.attrs = append(r.attrs, e)
@@ -60,7 +60,7 @@ func (r *repair) take(e initramfs.Entry) (archive bool) {
 	return true
 }
 
-// header returns e as the member of a tar archive. User and group have no names:
+// header returns e as a member of a tar archive. User and group have no names:
 // busybox would look them up in the machine's own files.
 func header(e initramfs.Entry) tar.Header {
 	h := tar.Header{
@@ -81,9 +81,9 @@ func header(e initramfs.Entry) tar.Header {
 	return h
 }
 
-// files makes the files that the boot script works through in the order of
-// their names. Directories come last: making a file changes its directory's
-// time. Where nothing has to be repaired there are no files.
+// files returns the files that the boot script processes in the order of their
+// names. Directories come last: creating a file changes its directory's time.
+// If nothing has to be repaired, there are no files.
 func (r *repair) files() ([]initramfs.Entry, error) {
 	var files []initramfs.Entry
 	add := func(name string, members []tar.Header) error {
@@ -127,7 +127,7 @@ func archiveOf(members []tar.Header) ([]byte, error) {
 }
 
 // writeHeader writes a member in the oldest format that can hold it; busybox
-// reads USTAR and GNU, and of PAX the names only.
+// reads USTAR and GNU, and of PAX only the names.
 func writeHeader(w *tar.Writer, h tar.Header) error {
 	h.Format = tar.FormatUSTAR
 	if err := w.WriteHeader(&h); err == nil {
@@ -137,8 +137,8 @@ func writeHeader(w *tar.Writer, h tar.Header) error {
 	return w.WriteHeader(&h)
 }
 
-// attrDump lists extended attributes as getfattr --dump does, for setfattr
-// --restore.
+// attrDump lists extended attributes in the format of getfattr --dump, for
+// setfattr --restore.
 func attrDump(files []initramfs.Entry) []byte {
 	var dump bytes.Buffer
 	for _, e := range files {

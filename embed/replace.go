@@ -15,8 +15,8 @@ import (
 )
 
 // Strip removes the store and its boot script from an initramfs, to make room
-// for another, and is true when there was one. Dockerd reads one store only, so
-// a second one that is merely appended would mix with the first.
+// for another, and reports whether there was one. Dockerd reads only one store,
+// so a second one that is merely appended would mix with the first.
 func Strip(tree *initramfs.Tree) bool {
 	_, found := tree.Lookup(StorePath)
 	tree.Remove(StorePath)
@@ -24,10 +24,10 @@ func Strip(tree *initramfs.Tree) bool {
 	return found
 }
 
-// Items takes all images out of the store as items for another, with all their
+// Items returns all images of the store as items for another, with all their
 // names and digests. Each passes through an archive in dir, which must be kept
-// until the items have been used. The notes tell what could not be taken over
-// as it was: see [Store.Extract].
+// until the items have been used. The notes list what could not be preserved
+// exactly: see [Store.Extract].
 func (s *Store) Items(ctx context.Context, client *oci.Client, dir string) (items []Item, notes []string, err error) {
 	for _, im := range s.Images() {
 		it, said, err := s.item(ctx, client, dir, im)
@@ -42,7 +42,7 @@ func (s *Store) Items(ctx context.Context, client *oci.Client, dir string) (item
 	return items, notes, nil
 }
 
-// label names the image for messages.
+// label returns the image's name for messages.
 func (e Embedded) label() string {
 	return slices.Concat(e.Names, e.Digests, []string{e.ID.String()})[0]
 }
@@ -72,7 +72,7 @@ func (s *Store) item(ctx context.Context, client *oci.Client, dir string, im Emb
 	image.Source = "the store's " + im.label()
 	digests := im.Digests
 	if x.ID != im.ID {
-		digests = nil // they are of the image as it was
+		digests = nil // they are the digests of the unchanged image
 	}
 	return Item{Image: image, Names: im.Names, Digests: digests}, x.Notes, nil
 }

@@ -9,8 +9,8 @@ import (
 //go:embed images-mount.sh
 var bootScript []byte
 
-// script is the file in /etc/init.d that LinuxKit runs before it starts the
-// services: it puts right what booting broke and mounts the store where
+// script returns the file in /etc/init.d that LinuxKit runs before it starts
+// the services: it repairs what booting broke and mounts the store where
 // hook-docker looks for it. It serves both layouts.
 func script() initramfs.Entry {
 	e := initramfs.BytesFile(ScriptPath, bootScript, initramfs.Epoch())

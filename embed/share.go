@@ -10,8 +10,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// twin is what files must have in common, beyond their content, to be one file
-// with several names in a cpio archive: all that an inode holds.
+// twin holds what files must have in common, beyond their content, to become
+// one file with several names in a cpio archive: everything in the inode.
 type twin struct {
 	size     int64
 	mode     uint32
@@ -19,14 +19,14 @@ type twin struct {
 	modTime  int64
 }
 
-// share makes one file of those in the directory layout that are equal in
-// content, mode, owner and time: a hard link for every one but the first. It
-// returns the paths of them all, which have to be in one archive.
+// share merges files in the directory layout that are equal in content, mode,
+// owner and time: all but the first become hard links. It returns the paths of
+// all these files, which must be in one archive.
 //
 // The links end with the boot: LinuxKit's /init copies a file once for every
-// name, so each layer has a file of its own again when dockerd starts, with the
-// link count that the image has. What they save is space in the initramfs. Files
-// with extended attributes are left alone.
+// name, so each layer has a separate file again when dockerd starts, with the
+// link count of the image. They save space in the initramfs. Files with
+// extended attributes are left alone.
 func share(ctx context.Context, tree *initramfs.Tree, attrs []initramfs.Entry) (shared map[string]bool, err error) {
 	with := map[string]bool{}
 	for _, e := range attrs {

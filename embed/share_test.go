@@ -17,8 +17,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// twins is two images whose layers have the same program, and files that differ
-// from it in one respect.
+// twins returns two images whose layers have the same program, and files that
+// differ from it in one respect.
 func twins(t *testing.T) (images map[string]v1.Image, program string) {
 	t.Helper()
 	noise := make([]byte, 100_000)
@@ -33,8 +33,8 @@ func twins(t *testing.T) (images map[string]v1.Image, program string) {
 	return map[string]v1.Image{"one": theImage(t, one), "two": theImage(t, two)}, program
 }
 
-// write returns the initramfs that the parts make, and its largest segment that
-// has hard links.
+// write returns the initramfs of the parts, and its largest segment with hard
+// links.
 func write(t *testing.T, r *Result) (whole, links []byte) {
 	t.Helper()
 	var all bytes.Buffer
@@ -59,8 +59,8 @@ func write(t *testing.T, r *Result) (whole, links []byte) {
 	return all.Bytes(), links
 }
 
-// The directory layout holds what is equal in different layers once, and every
-// layer can be put together from it.
+// The directory layout stores what is equal in different layers once, and every
+// layer can be reassembled from it.
 func TestEqualFilesAreSharedByLayers(t *testing.T) {
 	images, program := twins(t)
 	h := startHub(t, images)
@@ -99,7 +99,7 @@ func TestEqualFilesAreSharedByLayers(t *testing.T) {
 	}
 }
 
-// GNU cpio makes one file of the shared ones.
+// GNU cpio extracts the shared files as one.
 func TestSharedFilesAreHardLinks(t *testing.T) {
 	cpio := testneed.Tool(t, "cpio")
 	images, program := twins(t)

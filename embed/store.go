@@ -23,8 +23,8 @@ import (
 )
 
 // Directories of the data root, as dockerd with the overlay2 driver lays it
-// out. The format has been the same since Docker 1.10 (moby, daemon/internal/layer,
-// image and refstore; daemon/graphdriver/overlay2).
+// out. The format has not changed since Docker 1.10 (moby,
+// daemon/internal/layer, image and refstore; daemon/graphdriver/overlay2).
 const (
 	imageDir        = "image/overlay2"
 	imageDB         = imageDir + "/imagedb"
@@ -32,22 +32,24 @@ const (
 	distributionDir = imageDir + "/distribution"
 	graphDir        = "overlay2"
 	linkDir         = graphDir + "/l"
-	// layersFile is the squashfs of the packed layout, layersDir its mount point.
+	// layersFile is the squashfs of the packed layout, layersDir its mount
+	// point.
 	layersFile = "layers.squashfs"
 	layersDir  = "layers"
 )
 
-// store is a Docker data root under construction: what goes into it, each thing once.
+// store is a Docker data root under construction, without duplicates.
 type store struct {
 	images []*oci.Image // by ID, in the order given
 	top    map[v1.Hash]*layer
 	layers layerSet
 	names  *nameTable
-	// packedAs names the content of the squashfs, once it is made; converted
-	// counts the layers that had to be packed for it.
+	// packedAs identifies the content of the squashfs, once it is made;
+	// converted counts the layers that had to be packed for it.
 	packedAs  string
 	converted int
-	// shared has the files of the directory layout that are one, under several names.
+	// shared holds the files of the directory layout that are one file with
+	// several names.
 	shared map[string]bool
 }
 
@@ -67,7 +69,7 @@ func (s *store) add(it Item, arch string) error {
 		return fault.Invalidf("embedding %q: %w", im.Source, err)
 	}
 	if len(it.Names)+len(it.Digests) == 0 {
-		return fault.Invalidf("embedding %q: it has no name, so nothing could ever start it: give it one", im.Source)
+		return fault.Invalidf("embedding %q: it has no name, so nothing could ever start it; give it one", im.Source)
 	}
 	for _, n := range it.Names {
 		if err := s.names.add(im, n); err != nil {
@@ -90,8 +92,8 @@ func (s *store) add(it Item, arch string) error {
 	return nil
 }
 
-// checkImage refuses what dockerd would skip or could not run, which it says
-// in its log only.
+// checkImage rejects what dockerd would skip or could not run, which it reports
+// only in its log.
 func checkImage(im *oci.Image, arch string) error {
 	sum := sha256.Sum256(im.RawConfig)
 	if got := hex.EncodeToString(sum[:]); got != im.ID.Hex {
@@ -115,8 +117,8 @@ func checkImage(im *oci.Image, arch string) error {
 	return nil
 }
 
-// read fetches and takes in all layers, jobs at once. Each goes to next, in
-// their order, as soon as it and those before it are there.
+// read fetches and reads all layers, jobs at once. It passes each to next, in
+// order, as soon as it and the earlier ones are read.
 func (s *store) read(ctx context.Context, c *cache.Cache, jobs int, next func(*layer) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(jobs + 1)
@@ -163,8 +165,8 @@ func (s *store) embedded() []Embedded {
 	return list
 }
 
-// dataRoot collects the files of a data root, at its place in the initramfs.
-// Their paths are given relative to the data root.
+// dataRoot collects the files of a data root at its location in the initramfs.
+// Paths are relative to the data root.
 type dataRoot struct{ tree *initramfs.Tree }
 
 func (r *dataRoot) put(e initramfs.Entry) error {
@@ -188,7 +190,7 @@ func (r *dataRoot) file(name string, mode uint32, content string) error {
 	return r.put(e)
 }
 
-// skeleton makes everything of the data root but the layers' files.
+// skeleton creates everything of the data root except the layers' files.
 func (s *store) skeleton() (*dataRoot, error) {
 	r := &dataRoot{tree: &initramfs.Tree{}}
 	names, err := s.names.encode()
@@ -205,7 +207,7 @@ func (s *store) skeleton() (*dataRoot, error) {
 	return r, errors.Join(err, r.distribution(s.layers.all))
 }
 
-// frame makes the directories that dockerd makes when it first starts.
+// frame creates the directories that dockerd creates when it first starts.
 func (r *dataRoot) frame() error {
 	var err error
 	for _, d := range []struct {
@@ -233,7 +235,7 @@ func (r *dataRoot) frame() error {
 	return err
 }
 
-// layerRecord makes the layer database's account of a layer.
+// layerRecord creates the layer database's record of a layer.
 func (r *dataRoot) layerRecord(l *layer) error {
 	at := path.Join(layerDB, "sha256", l.chain.Hex)
 	err := errors.Join(
@@ -257,7 +259,7 @@ func cached(at string, f *cache.File) initramfs.Entry {
 	}
 }
 
-// graphRecord makes the graph driver's account of a layer. All layers are
+// graphRecord creates the graph driver's record of a layer. All layers are
 // marked as committed: the driver then never mounts one for writing.
 func (r *dataRoot) graphRecord(l *layer) error {
 	at := path.Join(graphDir, l.cacheID())
@@ -274,7 +276,7 @@ func (r *dataRoot) graphRecord(l *layer) error {
 	return errors.Join(err, r.dir(at+"/work", 0o700), r.file(at+"/lower", 0o644, strings.Join(lower, ":")))
 }
 
-// blobSource says where a layer's compressed blob was found.
+// blobSource is a location of a layer's compressed blob.
 type blobSource struct {
 	digest     v1.Hash
 	repository string // "docker.io/library/alpine"; "" for a file
@@ -285,9 +287,9 @@ type blobRecord struct {
 	Digest, SourceRepository, HMAC string
 }
 
-// distribution makes the maps between a layer and the blobs that it is known
-// to come from. By them a later pull recognises a layer that is already there,
-// and a push mounts it from another repository.
+// distribution creates the maps between a layer and the blobs that it is known
+// to come from. With them a later pull recognises a layer that is already
+// there, and a push mounts it from another repository.
 func (r *dataRoot) distribution(layers []*layer) error {
 	records := map[v1.Hash][]blobRecord{}
 	for _, l := range layers {

@@ -18,7 +18,7 @@ import (
 	"hookbuild/internal/oci"
 )
 
-// smallCorpus is a set of images that needs no tools.
+// smallCorpus returns a set of images that needs no tools.
 func smallCorpus(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	base := theLayer(t, aDir("bin", 0o755), aFile("bin/a", "program", 0o755), aLink("bin/b", "bin/a", 0o755), aFile("etc/gone", "gone", 0o644))
@@ -99,7 +99,7 @@ func TestStoreSkeleton(t *testing.T) {
 	}
 }
 
-// listing writes a tree with all its contents.
+// listing lists a tree with all its contents.
 func listing(t *testing.T, tree *initramfs.Tree) string {
 	t.Helper()
 	var all strings.Builder
@@ -195,7 +195,7 @@ func TestTreeRefusesTooManyLayers(t *testing.T) {
 	}
 }
 
-// A path that is there twice is fine for tar, but not for dockerd.
+// tar allows a path twice, but dockerd does not.
 func TestTreeRefusesDuplicatePaths(t *testing.T) {
 	h := startHub(t, map[string]v1.Image{"twice": theImage(t, theLayer(t, aFile("a", "1", 0o644), aFile("./a", "2", 0o644)))})
 	_, err := Tree(t.Context(), []Item{{Image: h.pull(t, "twice"), Names: []string{"x"}}}, Options{Layout: Directory, Cache: h.cache})

@@ -17,8 +17,8 @@ import (
 	"hookbuild/internal/oci"
 )
 
-// tarSplitVersion changes whenever [tarSplit] would make other bytes of the
-// same layer.
+// tarSplitVersion changes whenever [tarSplit] would produce different output
+// for the same layer.
 const tarSplitVersion = "tar-split 1"
 
 // tarSplit returns the layer's tar-split.json.gz: the framing of its tar, from
@@ -38,7 +38,7 @@ func tarSplit(ctx context.Context, c *cache.Cache, l *oci.Layer) (*cache.File, e
 
 func writeTarSplit(w io.Writer, tar io.Reader) error {
 	packed := gzip.NewWriter(w)
-	// The putter is nil: file contents are only summed up, not kept.
+	// The putter is nil: file contents are only hashed, not stored.
 	stream, done, err := asm.NewInputTarStreamWithDone(tar, storage.NewJSONPacker(packed), nil)
 	if err != nil {
 		return fmt.Errorf("starting tar-split: %w", err)
@@ -47,14 +47,15 @@ func writeTarSplit(w io.Writer, tar io.Reader) error {
 	_, err = io.Copy(io.Discard, stream)
 	if err := errors.Join(err, <-done); err != nil {
 		if errors.Is(err, storage.ErrDuplicatePath) {
-			return fault.Invalidf("its tar holds one path twice, which Docker refuses: build the image anew")
+			return fault.Invalidf("its tar holds one path twice, which Docker refuses; rebuild the image")
 		}
 		return fmt.Errorf("splitting the tar: %w", err)
 	}
 	return packed.Close()
 }
 
-// derivedKey names what was made from the inputs, for [cache.Cache.Derived].
+// derivedKey returns the key of what was made from the inputs, for
+// [cache.Cache.Derived].
 func derivedKey(inputs ...string) string {
 	sum := sha256.New()
 	for _, in := range inputs {

@@ -360,7 +360,7 @@ func TestVerifyFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}), []string{"the kernel is 6.6.1 and its modules are for 6.6.9"}},
-		"a dead layer": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "/diff/bin/cexec") })), []string{"embedded image 127.0.0.1/embedded/cexec:latest: the layer cannot be put together as it was"}},
+		"a dead layer": {repacked(swap(func(path string) bool { return strings.HasSuffix(path, "/diff/bin/cexec") })), []string{"embedded image 127.0.0.1/embedded/cexec:latest: the layer cannot be reassembled exactly"}},
 		"no images":    {repacked(without("etc/embedded-images")), []string{"initramfs-x86_64: it has no embedded images, but manifest.json lists 1"}},
 		"no names": {repacked(func(t *testing.T, tree *initramfs.Tree) {
 			names, _ := tree.Lookup("etc/embedded-images/image/overlay2/repositories.json")
