@@ -17,7 +17,7 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// TestMain lets this program be a launcher too.
+// TestMain lets this program also act as a launcher.
 func TestMain(m *testing.M) {
 	if code, yes := launched(); yes {
 		os.Exit(code)
@@ -76,8 +76,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// Each task has a row, and the old way's costs are those of the steps that
-// belong to it.
+// Each task has a row, and the old way's costs are those of its steps.
 func TestTable(t *testing.T) {
 	r := results{ours: make([][]outcome, len(tasks())), sizes: []oldSizes{{embed: 7e6, all: 9e6}}}
 	for i := range r.ours {
@@ -127,7 +126,7 @@ func TestCommandFails(t *testing.T) {
 	}
 }
 
-// A small program stays small, whatever this one has.
+// A small program's peak stays small, however large this one is.
 func TestPeakIsTheProgramsOwn(t *testing.T) {
 	ballast := bytes.Repeat([]byte("x"), 200*mib)
 	spent, err := command{args: []string{"true"}}.run(t.Context())
@@ -169,7 +168,7 @@ func TestReadTree(t *testing.T) {
 	}
 }
 
-// A synthetic image has the size that was asked for, twice the same bytes, and
+// A synthetic image has the requested size, is the same twice, and has its
 // blobs where the registry looks for them.
 func TestSynthesize(t *testing.T) {
 	var digests []string
@@ -194,7 +193,7 @@ func TestSynthesize(t *testing.T) {
 	}
 }
 
-// What an encoder of the comparison writes unpacks to what it read.
+// What an encoder of the comparison writes decompresses to its input.
 func TestEncode(t *testing.T) {
 	content := strings.Repeat("some content, ", 10000)
 	for _, e := range encoders() {

@@ -14,22 +14,22 @@ import (
 // machineMB is the RAM of the machines that are booted, in MiB.
 const machineMB = 3072
 
-// booted is what a machine tells of itself. Sizes are in bytes.
+// booted is what a machine reports about itself. Sizes are in bytes.
 type booted struct {
 	initramfs      int64
 	mounted, ready time.Duration // since the kernel's start; ready: dockerd answers
 	used, files    int64         // RAM in use with dockerd ready, and by tmpfs alone
 }
 
-// The forms of the store whose boots are compared, but for the layouts.
+// The forms of the store whose boots are compared, except the layouts.
 const (
 	packedXZ = "packed, xz"
 	byOldWay = "the old way's"
 	without  = "no images"
 )
 
-// compareBoots boots one HookOS without images, with the seven in each form, and
-// with the data root that the old way makes of them.
+// compareBoots boots one HookOS without images, with the seven in each form,
+// and with the data root that the old way makes from them.
 func compareBoots(ctx context.Context, b *bench) (string, error) {
 	p, err := openPlace(ctx, b)
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *place) embedOldWay(ctx context.Context, file string) error {
 	return o.end()
 }
 
-// boot boots an initramfs until dockerd is ready and a little more.
+// boot boots an initramfs until dockerd is ready and a little longer.
 func (p *place) boot(ctx context.Context, file string) (m booted, err error) {
 	console, err := lab.Boot(ctx, lab.Machine{
 		Arch: p.arch, Kernel: p.vmlinuz, Initramfs: []string{file}, MemoryMB: machineMB, Timeout: 10 * time.Minute,
@@ -106,7 +106,7 @@ func (p *place) boot(ctx context.Context, file string) (m booted, err error) {
 		return m, err
 	}
 	report := lab.ParseConsole(console)
-	mounted, ok := report.Event("init.d", "") // the first script mounts the store, where there is one
+	mounted, ok := report.Event("init.d", "") // the first script mounts the store, if there is one
 	ready, also := report.Event("dockerd-ready", "")
 	if !ok || !also {
 		return m, fmt.Errorf("booting %q: its console does not tell when the store was mounted and dockerd ready: %s", file, tail(console))
@@ -126,8 +126,8 @@ func medianBoot(rounds []booted) booted {
 	}
 }
 
-// bootTable shows each figure with what the images add to it, and what the packed
-// forms add as shares of what the layout directory adds.
+// bootTable shows each figure with what the images add to it, and what the
+// packed forms add in relation to the directory layout.
 func bootTable(m map[string]booted) string {
 	var s strings.Builder
 	s.WriteString("| store | initramfs | store mounted | dockerd ready | RAM in use then | of it files |\n|---|--:|--:|--:|--:|--:|\n")

@@ -17,19 +17,19 @@ import (
 // command is a program to run and measure.
 type command struct {
 	args []string
-	env  []string  // beside the environment
-	dir  string    // "" is this process's
-	said io.Writer // standard output and error, beside what errors quote; may be nil
-	// during, when set, is called with the program's process while it runs.
+	env  []string  // in addition to the environment
+	dir  string    // "" means this process's
+	said io.Writer // receives standard output and error, which errors also quote; may be nil
+	// during, if set, is called with the program's process while it runs.
 	during func(pid int)
 }
 
-// script is a command that runs lines of bash, which find args as $1, $2...
+// script returns a command that runs lines of bash, which get args as $1, $2...
 func script(lines string, args ...string) command {
 	return command{args: append([]string{"bash", "-euo", "pipefail", "-c", lines, "bash"}, args...)}
 }
 
-// run runs a program and those that it starts, to their end.
+// run runs a program, including those that it starts, to its end.
 func (c command) run(ctx context.Context) (cost, error) {
 	var text tailWriter
 	cmd := exec.CommandContext(ctx, c.args[0])
@@ -44,7 +44,7 @@ func (c command) run(ctx context.Context) (cost, error) {
 		cmd.Stdout = io.MultiWriter(&text, c.said)
 		cmd.Stderr = cmd.Stdout
 	}
-	// A group of its own, so that all of a pipe can be ended.
+	// A separate process group, so that all of a pipe can be ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -77,8 +77,8 @@ func (c command) run(ctx context.Context) (cost, error) {
 	return spent, nil
 }
 
-// costOf returns the CPU time of a process that ended, with all that it waited
-// for.
+// costOf returns the CPU time of a process that ended, including its
+// children's.
 func costOf(s *os.ProcessState) cost { return cost{cpu: s.UserTime() + s.SystemTime()} }
 
 // tailWriter keeps the end of what is written to it.
@@ -96,12 +96,12 @@ func (t *tailWriter) Write(p []byte) (int, error) {
 
 func (t *tailWriter) String() string { return string(bytes.TrimSpace(t.text)) }
 
-// tail is the end of a text, for messages.
+// tail returns the end of a text, for messages.
 func tail(text string) string {
 	var t tailWriter
 	_, _ = t.Write([]byte(text)) // never fails
 	return t.String()
 }
 
-// settle has what earlier work wrote on the disk before the next is measured.
+// settle writes the data of earlier work to disk before the next is measured.
 func settle() { syscall.Sync() }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// compare is the main comparison: hookbuild beside the old way.
+// compare is the main comparison: hookbuild and the old way.
 func compare(ctx context.Context, b *bench) (string, error) {
 	p, err := openPlace(ctx, b)
 	if err != nil {
@@ -41,7 +41,7 @@ type results struct {
 	sizes []oldSizes  // by round
 }
 
-// oldOutcomes gives, for each round, what the old way takes for a task.
+// oldOutcomes returns, for each round, the cost of a task with the old way.
 func (r results) oldOutcomes(t task) []outcome {
 	var rounds []outcome
 	for i, costs := range r.old {
@@ -59,7 +59,7 @@ func (r results) oldOutcomes(t task) []outcome {
 	return rounds
 }
 
-// belongs tells whether the old way goes the step for a task.
+// belongs reports whether a step belongs to a task.
 func (s step) belongs(t task) bool {
 	if t.command == embedCommand {
 		return s.embed
@@ -67,7 +67,7 @@ func (s step) belongs(t task) bool {
 	return s.all && (!s.once || !t.warm)
 }
 
-// table is the comparison.
+// table returns the comparison.
 func (r results) table() string {
 	var s strings.Builder
 	s.WriteString("| hookbuild | layout | | wall | old | times | CPU | old | times | peak RSS | old | times | initramfs | old |\n")
@@ -81,7 +81,7 @@ func (r results) table() string {
 	return s.String()
 }
 
-// stepsTable says where the old way's time goes.
+// stepsTable shows how the old way spends its time.
 func (r results) stepsTable() string {
 	var s strings.Builder
 	s.WriteString("| step of the old way | embed | all | all, warm | wall | CPU | peak RSS |\n|---|---|---|---|--:|--:|--:|\n")

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// cost is what a piece of work took. Peak is the resident memory, in bytes, of
-// the largest process that took part.
+// cost is the cost of a piece of work. Peak is the resident memory, in bytes,
+// of its largest process.
 type cost struct {
 	wall, cpu time.Duration
 	peak      int64
 }
 
-// then is the cost of one piece of work after another.
+// then returns the cost of one piece of work after another.
 func (c cost) then(next cost) cost {
 	return cost{c.wall + next.wall, c.cpu + next.cpu, max(c.peak, next.peak)}
 }
 
-// outcome is a cost and the size, in bytes, of what was made.
+// outcome is a cost and the size, in bytes, of the result.
 type outcome struct {
 	cost
 	size int64
 }
 
-// median takes each figure's median over the rounds.
+// median returns the median of each figure over the rounds.
 func median(rounds []outcome) outcome {
 	return outcome{
 		cost: cost{
@@ -36,7 +36,7 @@ func median(rounds []outcome) outcome {
 	}
 }
 
-// medianOf returns the middle figure, the larger of two; of none it is zero.
+// medianOf returns the middle figure, the larger of two, or zero for none.
 func medianOf[R any, T cmp.Ordered](rounds []R, figure func(R) T) T {
 	var zero T
 	if len(rounds) == 0 {

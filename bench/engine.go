@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// engine is a dockerd of this run's own. So it begins without images whatever
-// the machine's has, its processor time and memory are those of the work that
-// is measured, and it takes everything with it when it goes.
+// engine is a dockerd for this run only. So it starts without images whatever
+// the machine's has, its processor time and memory are those of the measured
+// work, and nothing of it remains when it ends.
 type engine struct {
 	socket string
 	log    string
@@ -41,7 +41,7 @@ func startEngine(ctx context.Context, dir, root string, flags ...string) (*engin
 			"--host", "unix://" + e.socket, "--bridge=none", "--iptables=false",
 		}, flags...)...)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
-	// Out of reach of a terminal's Ctrl-C: it is stopped in its turn.
+	// Protect it from a terminal's Ctrl-C: it is stopped in its turn.
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	err = e.cmd.Start()
 	if err = errors.Join(err, log.Close()); err != nil {
@@ -57,7 +57,7 @@ func startEngine(ctx context.Context, dir, root string, flags ...string) (*engin
 	return e, nil
 }
 
-// await asks until the engine answers.
+// await waits until the engine answers.
 func (e *engine) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it does not answer within a minute"))
 	defer cancel()
@@ -91,7 +91,7 @@ func (e *engine) answers(ctx context.Context) bool {
 	return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
 }
 
-// said is the end of the engine's log.
+// said returns the end of the engine's log.
 func (e *engine) said() string {
 	content, err := os.ReadFile(e.log)
 	if err != nil {
@@ -100,13 +100,13 @@ func (e *engine) said() string {
 	return tail(string(content))
 }
 
-// use has a command's docker talk to this engine and nobody's configuration.
+// use makes a command's docker use this engine and an empty configuration.
 func (e *engine) use(c command) command {
 	c.env = append(c.env, "DOCKER_HOST=unix://"+e.socket, "DOCKER_CONFIG="+filepath.Dir(e.socket), "DOCKER_CONTEXT=", "DOCKER_BUILDKIT=0")
 	return c
 }
 
-// usage is what the engine and its processes have cost so far.
+// usage returns the cost of the engine and its processes so far.
 func (e *engine) usage() (cost, error) {
 	select {
 	case <-e.ended:

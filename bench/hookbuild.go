@@ -20,10 +20,10 @@ const (
 	allCommand   = "all"
 )
 
-// task is what hookbuild is measured at.
+// task is a measured command.
 type task struct {
 	command, layout string
-	warm            bool // the same has been done before
+	warm            bool // the same was done before
 }
 
 // tasks lists all, each cold one before its warm one.
@@ -46,7 +46,7 @@ func (t task) state() string {
 
 func (p *place) flavor() string { return "hook-latest-lts-" + p.arch }
 
-// command is a run of hookbuild.
+// command returns a run of hookbuild.
 func (p *place) command(cache string, args ...string) command {
 	return command{
 		args: append([]string{p.hookbuild, "--cache-dir", cache, "--insecure-registry", p.registry.Addr(), "--progress", "plain"}, args...),
@@ -54,19 +54,20 @@ func (p *place) command(cache string, args ...string) command {
 	}
 }
 
-// embed is the run that embeds the bundle's images into the HookOS without any.
+// embed returns the run that embeds the bundle's images into the HookOS without
+// any.
 func (p *place) embed(cache, layout, output string, more ...string) command {
 	args := []string{embedCommand, "--initramfs", p.initramfs, "-o", output, "--from-bundle", "--bundle", p.bundle, "--layout", layout}
 	return p.command(cache, append(args, more...)...)
 }
 
-// all is the run that makes a HookOS with the bundle's images.
+// all returns the run that makes a HookOS with the bundle's images.
 func (p *place) all(cache, layout, out string) command {
 	return p.command(cache, allCommand, p.flavor(), "--hook-dir", p.checkout, "--kernel", "deb:"+p.deb,
 		"--embed-from-bundle", "--bundle", p.bundle, "--layout", layout, "--out", out)
 }
 
-// measureHookbuild does each task once and returns the outcomes in their order.
+// measureHookbuild runs each task once and returns the outcomes in order.
 func measureHookbuild(ctx context.Context, p *place) (outcomes []outcome, err error) {
 	var dir string // of a cold task and the warm one that follows it
 	for _, t := range tasks() {
@@ -88,7 +89,7 @@ func measureHookbuild(ctx context.Context, p *place) (outcomes []outcome, err er
 	return outcomes, os.RemoveAll(dir)
 }
 
-// measure does a task with the cache and the artifacts in dir.
+// measure runs a task with the cache and the artifacts in dir.
 func (p *place) measure(ctx context.Context, t task, dir string) (o outcome, err error) {
 	cache, out := filepath.Join(dir, "cache"), filepath.Join(dir, "out")
 	c, result := p.embed(cache, t.layout, out), out

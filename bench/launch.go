@@ -12,25 +12,25 @@ import (
 	"syscall"
 )
 
-// The kernel counts a process's peak memory from its fork, so what a large
-// process starts seems to be as large. Programs are therefore started by this
-// program running again, which is small: a launcher. It tells of the program
-// through a pipe.
+// The kernel measures a process's peak memory from its fork, so a program
+// started by a large process seems to be as large. Programs are therefore
+// started by a second run of this program, which is small: a launcher. It
+// reports on the program through a pipe.
 
 // launchVariable makes this program a launcher; its value is the number of the
-// file that reports go to.
+// file to which reports go.
 const launchVariable = "HOOKBUILD_BENCH_LAUNCH"
 
-// report is what a launcher tells: first which process it started, then, when
-// that ended, the resident memory of the largest process, in bytes.
+// report is what a launcher reports: first the process it started, then, after
+// its end, the resident memory of the largest process, in bytes.
 type report struct {
 	PID  int   `json:"pid,omitempty"`
 	Peak int64 `json:"peak,omitempty"`
 }
 
-// launcher returns the command that runs args by a launcher, and the file that
-// the launcher's reports are read from. started must be called when the command
-// was started.
+// launcher returns the command that runs args by a launcher, and the file from
+// which to read the launcher's reports. started must be called after the
+// command was started.
 func launcher(cmd *exec.Cmd, args []string) (reports *os.File, started func() error, err error) {
 	own, err := os.Executable()
 	if err != nil {
@@ -48,7 +48,7 @@ func launcher(cmd *exec.Cmd, args []string) (reports *os.File, started func() er
 }
 
 // launched reports whether this process is a launcher. If it is, it has run the
-// program, and code is what to exit with.
+// program, and code is the exit code.
 func launched() (code int, yes bool) {
 	number, err := strconv.Atoi(os.Getenv(launchVariable))
 	if err != nil {
@@ -66,8 +66,8 @@ func launched() (code int, yes bool) {
 	return 0, true
 }
 
-// launch runs a program with this process's standard files. Signals are left to
-// the program, which gets them too, being in the same process group.
+// launch runs a program with this process's standard files. It leaves signals
+// to the program, which gets them too, being in the same process group.
 func launch(reports io.Writer, args []string) error {
 	if err := os.Unsetenv(launchVariable); err != nil {
 		return err

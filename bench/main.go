@@ -1,6 +1,6 @@
 // Command bench compares hookbuild with the tools that it replaces, on the
-// demonstration's images, and prints tables in Markdown. README.md says how to
-// read them.
+// demonstration's images, and prints tables in Markdown. README.md describes
+// how to read them.
 //
 //	go run ./bench           embed and all, beside Docker, cpio, rdfind and zstd
 //	go run ./bench -memory   the memory that hookbuild takes for a 3 GiB image
@@ -8,11 +8,11 @@
 //	go run ./bench -zstd     our zstd encoder beside klauspost's and the zstd program
 //	go run ./bench -boot     what an embedded store costs the machine that boots
 //
-// All that is compared is measured in one run, one after the other, on the same
-// files; figures of different machines or runs are not to be mixed. Every figure
-// is the median of -n rounds. Left out on purpose: downloading (everything
-// comes from a registry on loopback, which runs in this process and is counted
-// for neither side) and compiling a kernel.
+// Everything that is compared is measured in one run, one after the other, on
+// the same files; figures of different machines or runs must not be mixed.
+// Every figure is the median of -n rounds. Deliberately left out: downloading
+// (everything comes from a registry on loopback, which runs in this process and
+// is counted for neither side) and compiling a kernel.
 package main
 
 import (
@@ -66,10 +66,10 @@ func parse(args []string, said io.Writer) (o options, err error) {
 	flags.StringVar(&o.checkout, "hook-dir", "testdata/hook", "the Hook checkout to build, a `DIR`")
 	flags.StringVar(&o.hookbuild, "hookbuild", "", "measure this hookbuild, a `FILE` (default: compile it)")
 	flags.BoolVar(&o.memory, "memory", false, "measure hookbuild's memory on a large image instead")
-	flags.IntVar(&o.mib, "mib", 3072, "size of the image that -memory makes, in `MiB`")
+	flags.IntVar(&o.mib, "mib", 3072, "the size of the image for -memory, in `MiB`")
 	flags.BoolVar(&o.pack, "pack", false, "compare our squashfs writer with mksquashfs instead")
 	flags.BoolVar(&o.zstd, "zstd", false, "compare our zstd encoder with klauspost's and the zstd program instead")
-	flags.StringVar(&o.root, "root", "", "let -zstd compress this archive, a `FILE` (default: that of the HookOS built for comparing)")
+	flags.StringVar(&o.root, "root", "", "compress this archive with -zstd, a `FILE` (default: that of the HookOS built for the comparison)")
 	flags.BoolVar(&o.boot, "boot", false, "boot the layouts in QEMU and compare them instead")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -95,7 +95,7 @@ func (o options) check(rest []string) error {
 	return nil
 }
 
-// run measures what the command line asks for and prints a table to out.
+// run runs the requested comparison and prints a table to out.
 func run(ctx context.Context, args []string, out, said io.Writer) (err error) {
 	o, err := parse(args, said)
 	if err != nil {
@@ -134,11 +134,11 @@ type bench struct {
 	options
 	*scratch
 	said io.Writer
-	// exceeded says which figure is over its limit; the table is printed before.
+	// exceeded says which figure exceeds its limit; the table is printed first.
 	exceeded error
 }
 
-// say tells what is being done.
+// say reports what is being done.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.said, format+"\n", args...)
 }

@@ -20,12 +20,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// memoryLimit is what hookbuild may take, whatever the images' size.
+// memoryLimit is the largest permitted memory of hookbuild, whatever the
+// images' size.
 const memoryLimit = 200 * mib
 
-// watchMemory embeds a large image, in each layout with a cold cache, and tells
-// how much memory hookbuild had resident at most. More than the limit is an
-// error, after the table.
+// watchMemory embeds a large image, in each layout with a cold cache, and
+// reports hookbuild's peak of resident memory. Exceeding the limit is an error,
+// after the table.
 func watchMemory(ctx context.Context, b *bench) (string, error) {
 	p, err := openPlace(ctx, b)
 	if err != nil {
@@ -54,7 +55,7 @@ func watchMemory(ctx context.Context, b *bench) (string, error) {
 	return s.String(), nil
 }
 
-// serveSynthetic has a registry of its own serve the image.
+// serveSynthetic serves the image from a new registry.
 func serveSynthetic(ctx context.Context, b *bench) (reference string, err error) {
 	blobs := filepath.Join(b.dir, "blobs")
 	image, err := synthesize(ctx, blobs, runtime.GOARCH, int64(b.mib)*mib)
@@ -82,7 +83,7 @@ func serveSynthetic(ctx context.Context, b *bench) (reference string, err error)
 func push(ctx context.Context, reference string, image v1.Image) (string, error) {
 	ref, err := name.ParseReference(reference)
 	if err == nil {
-		err = remote.Write(ref, image, remote.WithContext(ctx)) // the layers are there
+		err = remote.Write(ref, image, remote.WithContext(ctx)) // the registry already has the layers
 	}
 	if err != nil {
 		return "", fmt.Errorf("pushing %q: %w", reference, err)

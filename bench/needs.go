@@ -10,17 +10,17 @@ import (
 	"hookbuild/test/lab"
 )
 
-// needs is what a comparison cannot do without.
+// needs are the requirements of a comparison.
 type needs struct {
-	what string // what it is about, for the message
+	what string // the subject of the message
 	root bool
-	// tools maps programs to the Debian packages that they come from.
+	// tools maps programs to their Debian packages.
 	tools []tool
 }
 
 type tool struct{ program, debian string }
 
-// labTools make the demonstration's images.
+// labTools are the tools for the demonstration's images.
 func labTools() []tool {
 	return []tool{{"go", "golang"}, {"apt-get", "apt"}, {"dpkg-deb", "dpkg"}}
 }
@@ -40,7 +40,8 @@ func packing() needs {
 	return needs{"comparing with mksquashfs", true, append(append(labTools(), dockerTools()...), tool{"mksquashfs", "squashfs-tools"})}
 }
 
-// encoding needs what makes a HookOS, unless its root file system is given.
+// encoding returns the requirements for making a HookOS, unless its root file
+// system is given.
 func encoding(given bool) needs {
 	own := []tool{{"zstd", "zstd"}, {"bash", "bash"}}
 	if !given {
@@ -55,7 +56,7 @@ func booting() needs {
 	return needs{"comparing boots", true, append(append(labTools(), dockerTools()...), own...)}
 }
 
-// check says in one sentence all that is missing.
+// check returns one error about everything that is missing.
 func (n needs) check() error {
 	var programs, packages []string
 	for _, t := range n.tools {
@@ -67,7 +68,7 @@ func (n needs) check() error {
 		return fmt.Errorf("%s needs %s: apt-get install %s", n.what, strings.Join(programs, ", "), strings.Join(packages, " "))
 	}
 	if n.root && os.Geteuid() != 0 {
-		return fmt.Errorf("%s needs root, for dockerd and the owners of files: run it as root", n.what)
+		return fmt.Errorf("%s needs root, for dockerd and the owners of files; run it as root", n.what)
 	}
 	return nil
 }

@@ -13,22 +13,22 @@ import (
 	"hookbuild/test/corpus"
 )
 
-// oldWay makes the same by the tools that build.sh and pull-images.sh run, one
-// after the other as those do. Where they start a container only to have the
-// tools in it, the machine's are used, and what they install is there: that
-// spares the old way minutes.
+// oldWay produces the same result with the tools that build.sh and
+// pull-images.sh run, one after the other as those do. Where they start a
+// container only to have the tools in it, the machine's tools are used, and
+// what they install is already there: that saves the old way minutes.
 type oldWay struct {
 	*place
 	dir             string
 	builder, second *engine
-	spent           cost // by the programs of the step at hand
+	spent           cost // by the programs of the current step
 }
 
 // step is a part of the old way.
 type step struct {
 	name string
-	// embed and all tell what it is a part of; once, that a second run of all
-	// finds it done.
+	// embed and all say which tasks the step belongs to; once, that a second
+	// run of all finds it done.
 	embed, all, once bool
 	do               func(*oldWay, context.Context) error
 }
@@ -54,8 +54,8 @@ func oldSteps() []step {
 	}
 }
 
-// measureOldWay goes all steps and gives what each cost, in their order, and
-// the sizes of the two results.
+// measureOldWay runs all steps and returns what each cost, in order, and the
+// sizes of the two results.
 func measureOldWay(ctx context.Context, p *place) (costs []cost, sizes oldSizes, err error) {
 	o, err := beginOldWay(ctx, p)
 	if err != nil {
@@ -94,7 +94,7 @@ func (o *oldWay) end() error {
 	return o.discard(o.dir)
 }
 
-// oldSizes are the bytes of the initramfs files that the old way makes.
+// oldSizes are the sizes in bytes of the old way's initramfs files.
 type oldSizes struct{ embed, all int64 }
 
 func (o *oldWay) sizes() (s oldSizes, err error) {
@@ -105,18 +105,19 @@ func (o *oldWay) sizes() (s oldSizes, err error) {
 	return s, err
 }
 
-// path is a file of the old way's.
+// path returns the path of a file of the old way.
 func (o *oldWay) path(name string) string { return filepath.Join(o.dir, name) }
 
-// pullImages does as pull-images.sh, which removes an image before it pulls it,
-// lest it be of another architecture: a second run pulls all again.
+// pullImages does the same as pull-images.sh, which removes an image before
+// pulling it, in case it is of another architecture: a second run pulls
+// everything again.
 func (o *oldWay) pullImages(ctx context.Context) error {
 	const lines = `platform=$1; shift
 		for image; do docker rmi "$image" 2>/dev/null || true; docker pull --quiet --platform "$platform" "$image"; done`
 	return o.docker(ctx, o.builder, lines, append([]string{"linux/" + o.arch}, o.references()...)...)
 }
 
-// references names the seven images.
+// references returns the references of the seven images.
 func (o *oldWay) references() []string {
 	var all []string
 	for _, name := range corpus.Names() {
@@ -172,14 +173,14 @@ func (o *oldWay) buildImage(ctx context.Context) error {
 	return o.docker(ctx, o.builder, `docker build -t "$1" "$2"`, o.embedded().Reference, o.path("context"))
 }
 
-// packStore makes the segment that hookbuild embed adds. Names may hold any
+// packStore makes the segment that hookbuild embed adds. Names may contain any
 // byte, therefore -print0.
 func (o *oldWay) packStore(ctx context.Context) error {
 	return o.shell(ctx, `cd "$1"; find . -print0 | cpio --quiet -0 -o -H newc | zstd -q -9 -T0 -o "$2"`, o.path("context/images"), o.path("store.zst"))
 }
 
-// packBootable makes the archive of the container hook-embedded, with which a
-// HookOS without images becomes one with them.
+// packBootable makes the archive of the container hook-embedded, which turns a
+// HookOS without images into one with them.
 func (o *oldWay) packBootable(ctx context.Context) error {
 	const lines = `mkdir -p "$1/etc/init.d"; mv "$2" "$1/etc/embedded-images"; install -m 755 "$3" "$1/etc/init.d/001-images-mount.sh"
 		cd "$1"; find . -print0 | cpio --quiet -0 -o -H newc | zstd -q -9 -T0 -o "$4"`
@@ -187,7 +188,7 @@ func (o *oldWay) packBootable(ctx context.Context) error {
 	return o.shell(ctx, lines, o.path("bootable"), o.path("context/images"), script, o.path("bootable.zst"))
 }
 
-// embedded is the container of the checkout that holds the store.
+// embedded returns the container of the checkout that holds the store.
 func (o *oldWay) embedded() containers.Container {
 	return o.containers[slices.IndexFunc(o.containers, isEmbedded)]
 }
@@ -204,8 +205,8 @@ func (o *oldWay) pullContainers(ctx context.Context) error {
 	return o.docker(ctx, o.builder, `for image; do docker pull --quiet "$image"; done`, references...)
 }
 
-// exportRoot does as linuxkit build --docker: each image's files are exported
-// from a container that is never started.
+// exportRoot does the same as linuxkit build --docker: each image's files are
+// exported from a container that is never started.
 func (o *oldWay) exportRoot(ctx context.Context) error {
 	const lines = `while (($#)); do
 		mkdir -p "$2"; id=$(docker create "$1" /none); docker export "$id" | tar -x -C "$2"; docker rm "$id" >/dev/null; shift 2; done`
@@ -226,7 +227,8 @@ func (o *oldWay) unpackKernel(ctx context.Context) error {
 	return o.shell(ctx, lines, o.deb, o.path("root"), o.path("out"))
 }
 
-// firstInitramfs is what the linuxkit tool writes; it compresses as pigz does.
+// firstInitramfs writes what the linuxkit tool writes; it compresses as pigz
+// does.
 func (o *oldWay) firstInitramfs(ctx context.Context) error {
 	return o.shell(ctx, `cd "$1"; find . -print0 | cpio --quiet -0 -o -H newc | pigz >"$2"`, o.path("root"), o.path("initrd.img"))
 }

@@ -16,8 +16,8 @@ import (
 	"hookbuild/internal/squashfs"
 )
 
-// comparePackers packs the same store by our writer and by mksquashfs, with the
-// same compressor, block size and number of processors. The store is what a
+// comparePackers packs the same store with our writer and with mksquashfs, with
+// the same compressor, block size and number of processors. The store is what a
 // dockerd unpacked when it pulled the seven images.
 func comparePackers(ctx context.Context, b *bench) (string, error) {
 	store, err := unpackStore(ctx, b)
@@ -68,7 +68,7 @@ func unpackStore(ctx context.Context, b *bench) (string, error) {
 	return store, err
 }
 
-// packers is how many processors both may use.
+// packers returns the number of processors that both may use.
 func packers() int { return min(2, runtime.NumCPU()) }
 
 // packOurs measures [squashfs.Write] in this process.

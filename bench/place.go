@@ -28,7 +28,7 @@ type place struct {
 	deb, bundle, initramfs, vmlinuz string
 }
 
-// openPlace makes the place; the scratch takes it away.
+// openPlace makes the place; the scratch removes it.
 func openPlace(ctx context.Context, b *bench) (*place, error) {
 	p := &place{bench: b, arch: runtime.GOARCH, bundle: filepath.Join(b.dir, "bundle.yaml")}
 	b.say("preparing images, kernel and hookbuild")
@@ -55,19 +55,19 @@ func openPlace(ctx context.Context, b *bench) (*place, error) {
 	return p, p.buildBase(ctx)
 }
 
-// copyCheckout makes the comparison safe from changes in the checkout meanwhile: its
+// copyCheckout protects the comparison from changes in the checkout: its
 // containers are named by the hash of their files.
 func (p *place) copyCheckout() error {
 	copied := filepath.Join(p.dir, "checkout")
 	if err := os.CopyFS(copied, os.DirFS(p.checkout)); err != nil {
-		return fmt.Errorf("copying the checkout: %w; name another by -hook-dir", err)
+		return fmt.Errorf("copying the checkout: %w; choose another with -hook-dir", err)
 	}
 	p.checkout = copied
 	return nil
 }
 
-// openRegistry serves the seven images, whose layers the lab keeps from run to
-// run. They have no zstd layers: Docker before 23.0 could not pull them.
+// openRegistry serves the seven images, whose layers the lab keeps between
+// runs. They have no zstd layers: Docker before 23.0 cannot pull them.
 func (p *place) openRegistry(ctx context.Context, l *lab.Lab) (err error) {
 	p.registry, err = corpus.Start(ctx, filepath.Join(l.Dir(), "bench"), corpus.Options{
 		Arches: []string{p.arch}, Packages: l.Packages, Checker: corpus.BuildChecker(p.dir), GzipOnly: true,
@@ -79,7 +79,7 @@ func (p *place) openRegistry(ctx context.Context, l *lab.Lab) (err error) {
 	return nil
 }
 
-// base begins the references of the HookOS images.
+// base returns the prefix of the references of the HookOS images.
 func (p *place) base() string { return p.registry.Addr() + "/hook/" }
 
 func (p *place) pushContainers(ctx context.Context, l *lab.Lab) error {
@@ -115,9 +115,10 @@ func (p *place) compile(ctx context.Context) error {
 	return nil
 }
 
-// buildBase makes the HookOS without images. Its initramfs does not stay beside
-// the kernel: Debian's does not say what it can mount, and hookbuild embed would
-// refuse to guess; without one it takes a kernel as HookOS has for granted.
+// buildBase makes the HookOS without images. Its initramfs does not stay next
+// to the kernel: Debian's kernel does not say what it can mount, and hookbuild
+// embed would refuse to guess; without a kernel it assumes one like HookOS's
+// own.
 func (p *place) buildBase(ctx context.Context) error {
 	out := filepath.Join(p.dir, "base")
 	c := p.command(filepath.Join(p.dir, "base-cache"), "linuxkit", p.flavor(), "--hook-dir", p.checkout, "--kernel", "deb:"+p.deb, "--out", out)
@@ -132,15 +133,15 @@ func (p *place) buildBase(ctx context.Context) error {
 	return os.Rename(initramfs, p.initramfs)
 }
 
-// packAsReleased compresses the HookOS that images are embedded into as build.sh
-// does: what users have is released in that form.
+// packAsReleased compresses the HookOS that images are embedded into as
+// build.sh does, because users have releases in that form.
 func (p *place) packAsReleased(ctx context.Context) error {
 	_, err := script(`zstd -q -d --long=27 -c "$1" | zstd -q -9 -T0 -o "$1.released"; mv "$1.released" "$1"`, p.initramfs).run(ctx)
 	return err
 }
 
-// artifacts returns the two files in the directory given as --out, by the names
-// that EKS Anywhere asks for.
+// artifacts returns the two files in the directory given as --out, under the
+// names that EKS Anywhere requests.
 func artifacts(out string) (initramfs, vmlinuz string, err error) {
 	for name, file := range map[string]*string{"initramfs": &initramfs, "vmlinuz": &vmlinuz} {
 		found, err := filepath.Glob(filepath.Join(out, "hook", name+"-*"))

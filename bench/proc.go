@@ -16,14 +16,14 @@ import (
 // architecture that Go runs on.
 const tick = time.Second / 100
 
-// process is what /proc/PID/stat says: cpu with that of the children that ended.
+// process holds values of /proc/PID/stat; cpu includes the children that ended.
 type process struct {
 	pid, parent int
 	cpu         time.Duration
 }
 
-// parseStat reads the line that proc(5) describes under /proc/PID/stat. The
-// second field is the program's name in parentheses and may hold anything.
+// parseStat parses the line that proc(5) describes under /proc/PID/stat. The
+// second field is the program's name in parentheses and may contain anything.
 func parseStat(stat []byte) (p process, err error) {
 	end := bytes.LastIndexByte(stat, ')')
 	start := bytes.IndexByte(stat, ' ')
@@ -47,7 +47,7 @@ func parseStat(stat []byte) (p process, err error) {
 	return p, err
 }
 
-// family returns a process and all that descend from it.
+// family returns a process and all its descendants.
 func family(pid int) ([]process, error) {
 	all, err := processes()
 	if err != nil {
@@ -97,13 +97,14 @@ func processes() ([]process, error) {
 	return all, nil
 }
 
-// gone reports that a process ended while its figures were being read.
+// gone reports whether a process ended while its figures were being read.
 func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-// memoryOf returns a line of /proc/PID/status in bytes: "VmHWM", the most that was
-// resident so far, or "VmRSS", what is now. Of a process that ended it is 0.
+// memoryOf returns a line of /proc/PID/status in bytes: "VmHWM", the peak of
+// resident memory, or "VmRSS", its present size. It is 0 for a process that
+// ended.
 func memoryOf(pid int, line string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if gone(err) {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch is a directory for all that a run makes, and what else has to be put
-// back when it ends.
+// scratch is a directory for everything that a run makes, with a list of what
+// else must be undone at its end.
 type scratch struct {
 	dir    string
 	ending []func() error
@@ -22,16 +22,16 @@ type scratch struct {
 func openScratch(below string) (*scratch, error) {
 	dir, err := os.MkdirTemp(below, "hookbuild-bench-")
 	if err != nil {
-		return nil, fmt.Errorf("making a directory for temporary files: %w; choose another by -work", err)
+		return nil, fmt.Errorf("making a directory for temporary files: %w; choose another with -work", err)
 	}
 	dir, err = filepath.Abs(dir)
 	return &scratch{dir: dir}, err
 }
 
-// atEnd has f called by Close, the last one first.
+// atEnd registers f to be called by Close, last one first.
 func (s *scratch) atEnd(f func() error) { s.ending = append(s.ending, f) }
 
-// sub makes a new directory.
+// sub creates a directory.
 func (s *scratch) sub(name string) (string, error) {
 	return os.MkdirTemp(s.dir, name+"-")
 }
@@ -44,7 +44,7 @@ func (s *scratch) Close() error {
 		all = errors.Join(all, f())
 	}
 	if err := unmountBelow(s.dir); err != nil {
-		return errors.Join(all, err) // removing would go into what is mounted
+		return errors.Join(all, err) // removing would delete what is mounted
 	}
 	return errors.Join(all, os.RemoveAll(s.dir))
 }
@@ -76,8 +76,8 @@ func unmountBelow(dir string) error {
 	return nil
 }
 
-// mountsBelow reads mount points out of lines as proc(5) describes them under
-// mountinfo.
+// mountsBelow returns the mount points in lines of the format that proc(5)
+// describes under mountinfo.
 func mountsBelow(lines *bufio.Scanner, dir string) ([]string, error) {
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	var points []string

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// measure goes a step: what its programs cost, and the dockerds meanwhile.
+// measure runs a step and returns the cost of its programs and of the dockerds
+// meanwhile.
 func (o *oldWay) measure(ctx context.Context, s step) (cost, error) {
 	settle()
 	before, err := o.engines()
@@ -25,7 +26,7 @@ func (o *oldWay) measure(ctx context.Context, s step) (cost, error) {
 	return cost{wall: wall, cpu: o.spent.cpu + max(0, after.cpu-before.cpu), peak: max(o.spent.peak, after.peak)}, nil
 }
 
-// engines is what the dockerds have cost so far.
+// engines returns the cost of the dockerds so far.
 func (o *oldWay) engines() (all cost, err error) {
 	for _, e := range []*engine{o.builder, o.second} {
 		if e == nil {
@@ -45,7 +46,7 @@ func (o *oldWay) shell(ctx context.Context, lines string, args ...string) error 
 	return o.add(script(lines, args...).run(ctx))
 }
 
-// docker is shell with an engine at hand.
+// docker is shell with DOCKER_HOST set to an engine.
 func (o *oldWay) docker(ctx context.Context, e *engine, lines string, args ...string) error {
 	return o.add(e.use(script(lines, args...)).run(ctx))
 }

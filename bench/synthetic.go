@@ -22,7 +22,7 @@ import (
 	"github.com/klauspost/pgzip"
 )
 
-// sizes of what a synthetic image is made of.
+// The sizes of the parts of a synthetic image.
 const (
 	mib       = 1 << 20
 	smallFile = 16 << 10
@@ -30,9 +30,9 @@ const (
 )
 
 // synthesize makes an image of two layers with mib MiB of files: half of it
-// large files of noise and half small ones of words, no two alike. Its blobs are
-// written to a directory as [registry.NewDiskBlobHandler] has them, front to
-// back, and never held in memory.
+// large files of noise and half small ones of words, no two alike. Its blobs
+// are written front to back to a directory in the layout of
+// [registry.NewDiskBlobHandler], and never held in memory.
 func synthesize(ctx context.Context, blobs, arch string, size int64) (v1.Image, error) {
 	noise, err := writeLayer(ctx, blobs, func(w *tar.Writer) error {
 		return writeFiles(ctx, w, "noise", size/2, largeFile, func(n uint64) io.Reader { return newNoise(n) })
@@ -59,7 +59,7 @@ func synthesize(ctx context.Context, blobs, arch string, size int64) (v1.Image, 
 	return mutate.ConfigFile(image, config)
 }
 
-// writeFiles adds files that have size bytes together, each of up to each.
+// writeFiles adds files with a total size of size bytes, each of up to each.
 func writeFiles(ctx context.Context, w *tar.Writer, kind string, size, each int64, content func(n uint64) io.Reader) error {
 	const perDirectory = 1000
 	for n := uint64(0); size > 0 && ctx.Err() == nil; n++ {
@@ -76,14 +76,14 @@ func writeFiles(ctx context.Context, w *tar.Writer, kind string, size, each int6
 	return ctx.Err()
 }
 
-// newNoise gives bytes that no compressor makes smaller, others for each n.
+// newNoise returns incompressible bytes, different for each n.
 func newNoise(n uint64) *rand.ChaCha8 {
 	var seed [32]byte
 	copy(seed[:], fmt.Sprintf("hookbuild bench %d", n))
 	return rand.NewChaCha8(seed)
 }
 
-// words gives bytes of which a compressor leaves about half.
+// words returns bytes that compress to about half.
 type words struct{ noise *rand.ChaCha8 }
 
 // Read implements io.Reader.
@@ -120,7 +120,7 @@ func (l *diskLayer) MediaType() (types.MediaType, error) { return types.DockerLa
 // Compressed implements [v1.Layer].
 func (l *diskLayer) Compressed() (io.ReadCloser, error) { return os.Open(l.file) }
 
-// Uncompressed implements [v1.Layer]. Nobody asks for it.
+// Uncompressed implements [v1.Layer]. It is not used.
 func (l *diskLayer) Uncompressed() (io.ReadCloser, error) {
 	return nil, errors.New("a synthetic layer is served compressed only")
 }

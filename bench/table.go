@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// seconds, megabytes and mark are the cells of tables.
+// seconds, megabytes and mark format cells of tables.
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
@@ -17,7 +17,7 @@ func mark(yes bool) string {
 	return ""
 }
 
-// ratio says how many times ours the other figure is.
+// ratio formats theirs divided by ours.
 func ratio[T ~int64](ours, other T) string {
 	if ours == 0 {
 		return "-"
@@ -25,7 +25,7 @@ func ratio[T ~int64](ours, other T) string {
 	return fmt.Sprintf("%.1f", float64(other)/float64(ours))
 }
 
-// pair is three cells: ours, the other figure, and how many times ours it is.
+// pair formats three cells: ours, the other figure, and their ratio.
 func pair[T ~int64](show func(T) string, ours, other T) string {
 	return show(ours) + " | " + show(other) + " | " + ratio(ours, other)
 }

@@ -16,8 +16,8 @@ import (
 	"hookbuild/internal/initramfs"
 )
 
-// readTree returns the files below a directory as they are: owners, hard links,
-// devices and attributes too. Contents are opened when they are read.
+// readTree returns the files below a directory with owners, hard links, devices
+// and attributes. Contents are opened when they are read.
 func readTree(root string) (*initramfs.Tree, error) {
 	tree := &initramfs.Tree{}
 	first := map[inode]string{} // the first name of a file with several
@@ -104,7 +104,7 @@ func readXattrs(name string) (map[string]string, error) {
 	return attributes, nil
 }
 
-// grow calls a system call that tells the length it needs, then fills it.
+// grow calls a system call first for the required length, then to fill it.
 func grow(get func([]byte) (int, error)) ([]byte, error) {
 	n, err := get(nil)
 	if err != nil || n == 0 {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// watch follows the resident memory of a process and what it says meanwhile. It
-// looks now and then: the exact peak is the kernel's, this tells when.
+// watch follows the resident memory of a process and its messages. It samples:
+// the exact peak is the kernel's, this shows when it occurred.
 type watch struct {
 	mu    sync.Mutex
 	last  string // the last line that the process printed
@@ -31,7 +31,7 @@ func (w *watch) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// follow looks until ended is closed.
+// follow samples until ended is closed.
 func (w *watch) follow(pid int, ended <-chan struct{}) {
 	began := time.Now()
 	every := time.NewTicker(20 * time.Millisecond)

@@ -18,7 +18,7 @@ import (
 
 // encodeVariable makes this program compress standard input to standard output
 // and end; its value is the name of an encoder below. So each encoder runs in a
-// process of its own, measured like any program.
+// separate process, measured like any program.
 const encodeVariable = "HOOKBUILD_BENCH_ENCODE"
 
 // encoder is a way to compress a root file system.
@@ -30,7 +30,7 @@ type encoder struct {
 	window, jobs int
 }
 
-// ourWindows are those of the table of windows.
+// ourWindows are the windows of the table of windows.
 func ourWindows() []int {
 	return []int{8, 16, 32, 64, 80, zstd.DefaultWindow >> 20, 96, zstd.MaxWindow >> 20}
 }
@@ -51,7 +51,7 @@ func encoders() []encoder {
 	return all
 }
 
-// programs are the zstd program's levels to compare with.
+// programs returns the levels of the zstd program to compare with.
 func programs() [][]string {
 	return [][]string{{"-3", "--long=27", "-T1"}, {"-3", "-T1"}, {"-9", "--long=27", "-T1"}}
 }
@@ -88,8 +88,8 @@ func (e encoder) writer(out io.Writer) (io.WriteCloser, error) {
 		library.WithWindowSize(e.window<<20), library.WithEncoderConcurrency(e.jobs))
 }
 
-// compareEncoders compresses the root file system of the miniature HookOS by our
-// encoder, by klauspost's and by the zstd program, one after the other.
+// compareEncoders compresses the root file system of the miniature HookOS with
+// our encoder, with klauspost's and with the zstd program, one after the other.
 func compareEncoders(ctx context.Context, b *bench) (string, error) {
 	root, err := b.rootArchive(ctx)
 	if err != nil {
@@ -148,8 +148,8 @@ func (b *bench) encodeRounds(ctx context.Context, c command) (outcome, error) {
 	return median(rounds), nil
 }
 
-// rootArchive returns a file with the root file system as one archive, not
-// compressed: the one given, or that of the HookOS that is built for comparing.
+// rootArchive returns a file with the root file system as one uncompressed
+// archive: the given one, or that of the HookOS built for the comparison.
 func (b *bench) rootArchive(ctx context.Context) (string, error) {
 	if b.root != "" {
 		return b.root, nil
@@ -171,8 +171,8 @@ func (b *bench) rootArchive(ctx context.Context) (string, error) {
 	return name, errors.Join(unpackFirst(ctx, in, out), out.Close())
 }
 
-// unpackFirst writes what the first segment of an initramfs holds, which is the
-// root file system's archive.
+// unpackFirst writes the content of the first segment of an initramfs, which is
+// the root file system's archive.
 func unpackFirst(ctx context.Context, in *os.File, out io.Writer) error {
 	segments, err := initramfs.ReadSegments(ctx, in, initramfs.Limits{})
 	if err != nil {

@@ -16,7 +16,7 @@ type task struct {
 	ours, old func(*place, context.Context) error
 }
 
-// tasks are in the order in which they are done.
+// tasks returns the tasks in the order in which they are run.
 func tasks() []task {
 	return []task{
 		{"one option changed", (*place).compileOurs, (*place).buildOld},
@@ -25,16 +25,16 @@ func tasks() []task {
 	}
 }
 
-// switches are options that go on one after the other, one in each round, so that no
-// round repeats what an earlier one compiled. Each belongs to one file or few,
-// as a driver's does.
+// switches returns options that are turned on one after the other, one in each
+// round, so that no round repeats what an earlier one compiled. Each belongs to
+// one file or few, as a driver's does.
 func switches() []string {
 	return []string{
 		"CONFIG_SQUASHFS_LZ4", "CONFIG_SQUASHFS_LZO", "CONFIG_SQUASHFS_XZ", "CONFIG_VFAT_FS", "CONFIG_MINIX_FS", "CONFIG_ROMFS_FS", "CONFIG_TUN",
 	}
 }
 
-// compare does every task in each round, and prints the table.
+// compare runs every task in each round, and prints the table.
 func (p *place) compare(ctx context.Context) error {
 	say("the first builds, which are not measured")
 	if err := p.compileOurs(ctx); err != nil {
@@ -92,12 +92,13 @@ func (p *place) switchOn(option string) error {
 	return os.WriteFile(p.checkout(configFile), append(text, option+"=y\n"...), 0o644)
 }
 
-// askOurs is the command that a user gives, whatever there is.
+// askOurs runs the command that a user would run, whether or not the kernel
+// exists.
 func (p *place) askOurs(ctx context.Context) error {
 	return p.kernel(ctx)
 }
 
-// compileOurs has the kernel made also where there is one.
+// compileOurs builds the kernel even if it exists.
 func (p *place) compileOurs(ctx context.Context) error {
 	return p.kernel(ctx, "--force")
 }

@@ -1,12 +1,12 @@
-// Command kernel compares `hookbuild kernel` with upstream's form of building a
-// kernel: a Dockerfile one layer of which unpacks the source, configures it and
-// compiles everything.
+// Command kernel compares `hookbuild kernel` with upstream's way to build a
+// kernel: a Dockerfile with one layer that unpacks the source, configures it
+// and compiles everything.
 //
 //	go run ./bench/kernel
 //
 // Both compile the same small kernel from Debian's source in containers of the
-// same image, on the machine's Docker Engine, in one run. What is measured is the
-// next build: with one option changed, and with nothing changed.
+// same image, on the machine's Docker Engine, in one run. The next build is
+// measured: with one option changed, and with nothing changed.
 package main
 
 import (
@@ -44,14 +44,14 @@ func run(ctx context.Context, args []string) (err error) {
 	flags.StringVar(&o.hookbuild, "hookbuild", "", "measure this hookbuild, a `FILE` (default: compile it)")
 	flags.StringVar(&o.work, "work", os.TempDir(), "make temporary files below `DIR`")
 	flags.StringVar(&o.source, "source", "", "compile this source of Linux 6.1, a `FILE` (default: Debian's linux-source-6.1)")
-	flags.StringVar(&o.base, "base", "debian:stable", "make the image that compiles on the Debian `REF`")
-	flags.StringVar(&o.network, "network", "", "the Docker network to make that image in, such as `host`")
+	flags.StringVar(&o.base, "base", "debian:stable", "base the compiling image on the Debian `REF`")
+	flags.StringVar(&o.network, "network", "", "build that image in this Docker `NETWORK`, such as host")
 	flags.IntVar(&o.rounds, "n", 3, "measure `N` times and print medians")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if most := len(switches()); o.rounds < 1 || o.rounds > most {
-		return fmt.Errorf("-n is %d; give 1 to %d", o.rounds, most)
+		return fmt.Errorf("-n is %d; use 1 to %d", o.rounds, most)
 	}
 	dir, err := os.MkdirTemp(o.work, "bench-kernel-")
 	if err != nil {

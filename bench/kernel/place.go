@@ -20,7 +20,7 @@ type place struct {
 	dir string
 }
 
-// The flavor and what is made in the Docker Engine.
+// The flavor and the names of images in the Docker Engine.
 const (
 	flavorID    = "bench-kernel"
 	compiler    = "hookbuild-bench/compiler" // both sides compile in it
@@ -60,7 +60,7 @@ func (p *place) prepare(ctx context.Context) error {
 	return nil
 }
 
-// noteVolumes lists the volumes that were there before.
+// noteVolumes lists the existing volumes.
 func (p *place) noteVolumes(ctx context.Context) error {
 	return p.command(ctx, nil, "sh", "-c", `docker volume ls -q -f name=hookbuild- >"$1"`, "sh", p.volumes())
 }
@@ -77,7 +77,7 @@ func (p *place) compile(ctx context.Context) error {
 	return p.command(ctx, nil, "go", "build", "-trimpath", "-o", p.hookbuild, "hookbuild/cmd/hookbuild")
 }
 
-// fetchSource takes Debian's package of the source.
+// fetchSource fetches Debian's package of the source.
 func (p *place) fetchSource(ctx context.Context) error {
 	if p.source != "" {
 		return nil
@@ -97,7 +97,7 @@ func (p *place) fetchSource(ctx context.Context) error {
 			return p.command(ctx, nil, "dpkg-deb", "-x", deb, filepath.Join(p.dir, "deb"))
 		}
 	}
-	return fmt.Errorf("finding the kernel's source among %q: Debian has none of 6.1 here; give -source FILE", packages)
+	return fmt.Errorf("finding the kernel's source among %q: Debian has no 6.1 here; use -source FILE", packages)
 }
 
 func (p *place) writeCheckout(context.Context) error {
@@ -114,9 +114,9 @@ func (p *place) writeCheckout(context.Context) error {
 
 func (p *place) checkout(name string) string { return filepath.Join(p.dir, "hook", name) }
 
-// buildImages makes the image that compiles, and the old way's with the source.
+// buildImages builds the compiling image, and the old way's with the source.
 func (p *place) buildImages(ctx context.Context) error {
-	say("make the images that compile")
+	say("build the compiling images")
 	args := []string{"--build-arg", "BASE=" + p.base, "--build-arg", "COMPILER=gcc-x86-64-linux-gnu"}
 	if p.network != "" {
 		args = append(args, "--network", p.network)
@@ -127,8 +127,8 @@ func (p *place) buildImages(ctx context.Context) error {
 	return p.image(ctx, withSource, "FROM "+compiler+"\nCOPY linux.tar.xz /\n", map[string]string{"linux.tar.xz": p.source}, "--network", "none")
 }
 
-// image has Docker build a Dockerfile, with files beside it under the names that
-// it knows.
+// image has Docker build a Dockerfile, with files next to it under the names
+// that it uses.
 func (p *place) image(ctx context.Context, tag, dockerfile string, files map[string]string, args ...string) error {
 	dir, err := os.MkdirTemp(p.dir, "context-")
 	if err != nil {
@@ -146,7 +146,7 @@ func (p *place) image(ctx context.Context, tag, dockerfile string, files map[str
 	return errors.Join(p.command(ctx, []string{"DOCKER_BUILDKIT=0"}, "docker", args...), os.RemoveAll(dir))
 }
 
-// command runs a program and shows what it said when it fails.
+// command runs a program and shows its output if it fails.
 func (p *place) command(ctx context.Context, env []string, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
@@ -156,7 +156,7 @@ func (p *place) command(ctx context.Context, env []string, program string, args 
 	return nil
 }
 
-// close takes what was made out of the Docker Engine. The layers of images that
+// close removes what was made in the Docker Engine. The layers of images that
 // others share stay.
 func (p *place) close() error {
 	const script = `docker images -q hookbuild-bench/'*' | sort -u | xargs -r docker rmi -f

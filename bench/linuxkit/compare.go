@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// measured is what one way took and made.
+// measured is the cost and result of one way.
 type measured struct {
-	build, repack []time.Duration // repack: only of the old way
+	build, repack []time.Duration // repack: only for the old way
 	size          int64
 	sums          [][sha256.Size]byte // distinct
 }
@@ -60,7 +60,7 @@ func (p *place) linuxkitBuild(ctx context.Context) error {
 		"--cache", filepath.Join(p.dir, "linuxkit"), "--mirror", "docker.io=http://"+p.host, "--dir", out, p.document)
 }
 
-// repacking is build.sh's, step by step, in its directory.
+// repacking does the same as build.sh, step by step, in its directory.
 const repacking = `set -e
 rm -rf root repacked.cpio initramfs
 mkdir root
@@ -90,7 +90,7 @@ func (p *place) hookbuildRun(ctx context.Context, more ...string) error {
 		"--cache-dir", filepath.Join(p.dir, "cache"), "--mirror", "docker.io=" + p.host, "--out", p.dir, "--progress", "plain"}, more...)...)
 }
 
-// cold takes everything from hookbuild's cache but what was fetched.
+// cold removes everything from hookbuild's cache except downloads.
 func (p *place) cold(ctx context.Context, m *measured, more ...string) error {
 	for _, kind := range []string{"segments", "boot", "reports"} {
 		if err := os.RemoveAll(filepath.Join(p.dir, "cache", kind)); err != nil {
@@ -110,7 +110,7 @@ func (p *place) unchanged(ctx context.Context, m *measured, more ...string) erro
 	return m.result(filepath.Join(p.dir, "new", "initramfs-"+architectures[runtime.GOARCH]))
 }
 
-// result notes the size and the hash of what was made.
+// result records the size and the hash of the result.
 func (m *measured) result(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

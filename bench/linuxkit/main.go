@@ -1,13 +1,13 @@
 // Command linuxkit compares `hookbuild linuxkit` with the way it replaces: the
-// linuxkit tool's `build --format kernel+initrd`, followed by what build.sh does
-// to its initramfs (gunzip, cpio, rdfind, cpio, zstd -9).
+// linuxkit tool's `build --format kernel+initrd`, followed by build.sh's
+// repacking of its initramfs (gunzip, cpio, rdfind, cpio, zstd -9).
 //
 //	go run ./bench/linuxkit -linuxkit PROGRAM
 //
-// Both assemble the miniature HookOS of testdata/hook from the same document, on
-// the same images, in one run. Downloads are counted for neither: before the
-// rounds each side has its images in its own cache, and "cold" means that
-// hookbuild has nothing but those. Left out in the old way's favour: its Docker
+// Both assemble the miniature HookOS of testdata/hook from the same document,
+// with the same images, in one run. Downloads are not counted for either:
+// before the rounds each side has its images in its own cache, and "cold" means
+// that hookbuild has nothing else. Left out in the old way's favour: its Docker
 // container for the repacking, and the report that it prints.
 package main
 
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	if o.rounds < 1 {
-		return fmt.Errorf("-n is %d; give 1 or more", o.rounds)
+		return fmt.Errorf("-n is %d; use 1 or more", o.rounds)
 	}
 	dir, err := os.MkdirTemp(o.work, "bench-linuxkit-")
 	if err != nil {

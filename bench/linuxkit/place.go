@@ -24,7 +24,7 @@ import (
 	"hookbuild/test/lab"
 )
 
-// place is where both sides work: a registry that stands for Docker Hub, and a
+// place is where both sides work: a registry in place of Docker Hub, and a
 // document whose images are there.
 type place struct {
 	options
@@ -34,14 +34,15 @@ type place struct {
 	server   *httptest.Server
 }
 
-// hub begins the images' references; both programs are told where it is.
+// hub is the prefix of the images' references; both programs are told where it
+// is.
 const hub = "docker.io/hook/"
 
 func openPlace(ctx context.Context, o options, dir string) (*place, error) {
 	p := &place{options: o, dir: dir, document: filepath.Join(dir, "hook.yaml")}
 	for _, program := range []string{o.linuxkit, "gzip", "cpio", "rdfind", "zstd"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("%w: install it, or name linuxkit by -linuxkit", err)
+			return nil, fmt.Errorf("%w: install it, or name linuxkit with -linuxkit", err)
 		}
 	}
 	p.server = httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -70,7 +71,7 @@ func (p *place) pushContainers(ctx context.Context, l *lab.Lab) error {
 	return images.Push(ctx, p.host+"/hook/")
 }
 
-// pushKernel makes a kernel image of the distribution's package.
+// pushKernel makes a kernel image from the distribution's package.
 func (p *place) pushKernel(ctx context.Context, l *lab.Lab) (err error) {
 	deb, err := l.Kernel(ctx, runtime.GOARCH)
 	if err != nil {
@@ -96,7 +97,7 @@ func (p *place) pushKernel(ctx context.Context, l *lab.Lab) (err error) {
 	return remote.Write(ref, image, remote.WithContext(ctx))
 }
 
-// writeDocument fills the checkout's template, without the place of the
+// writeDocument fills the checkout's template, without the line for the
 // embedded images.
 func (p *place) writeDocument(context.Context, *lab.Lab) error {
 	text, err := os.ReadFile(filepath.Join(p.checkout, "linuxkit-templates/hook.template.yaml"))

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Layout is how a bundle manifest names images; it changed between releases of
-// EKS Anywhere.
+// Layout is the way a bundle manifest names images; it changed between releases
+// of EKS Anywhere.
 type Layout string
 
 // The layouts: actions below tinkerbell/hub with a worker (up to v0.22.6),
@@ -19,10 +19,10 @@ const (
 	Agent   Layout = "agent"
 )
 
-// Layouts lists all.
+// Layouts returns all layouts.
 func Layouts() []Layout { return []Layout{Hub, Actions, Agent} }
 
-// release is an EKS Anywhere release whose bundle has the layout.
+// release returns an EKS Anywhere release whose bundle has the layout.
 func (l Layout) release() string {
 	switch l {
 	case Hub:
@@ -33,7 +33,7 @@ func (l Layout) release() string {
 	return "v0.26.1"
 }
 
-// key is an action's name in a manifest.
+// key returns an action's name in a manifest.
 func key(image string) string {
 	switch image {
 	case "image2disk":
@@ -49,7 +49,7 @@ func key(image string) string {
 // bundleNumber is part of every tag in a bundle.
 const bundleNumber = 4242
 
-// Reference names an image in the registry, by tag.
+// Reference returns the reference of an image in the registry, by tag.
 func (r *Registry) Reference(image string, l Layout) string {
 	repository := "tinkerbell/actions/" + image
 	switch {

@@ -5,19 +5,18 @@
 //	r, err := corpus.Start(ctx, dir, corpus.Options{Packages: source})
 //	err = r.Bundle(file, corpus.Actions)   // for --bundle
 //
-// The images share layers and hold what is easily lost on the way from a
-// registry to a machine that booted: deleted files and directories, opaque
-// directories, hard links, set-id bits, owners, capabilities, devices, names
-// of any bytes, empty layers, times to the nanosecond. Every image carries a
-// description of each of its files and, where a [Options.Checker] was given,
-// the program that compares them: running the image prints "corpus ok: ..." or
-// what was lost.
+// The images share layers and contain what is easily lost between a registry
+// and a machine that booted: deleted files and directories, opaque directories,
+// hard links, set-id bits, owners, capabilities, devices, names of any bytes,
+// empty layers, times to the nanosecond. Every image carries a description of
+// each of its files and, if [Options.Checker] is set, the program that compares
+// them: running the image prints "corpus ok: ..." or what was lost.
 //
-// With a [PackageSource] the programs are real ones from Debian, and the
-// images have some 60 MB for an architecture; without, they are noise and have
-// less than 1 MB. Images are indexes over the architectures with attestations,
-// as BuildKit pushes them; layers are compressed by gzip, by zstd and not at
-// all. Digests depend on the inputs alone.
+// With a [PackageSource] the programs are real ones from Debian, and the images
+// have about 60 MB per architecture; without, they are noise and have less than
+// 1 MB. Images are indexes over the architectures with attestations, as
+// BuildKit pushes them; layers are compressed with gzip, with zstd and not at
+// all. Digests depend only on the inputs.
 //
 // Layers are made once and kept by digest, so that a second start is quick;
 // none is held in memory.
@@ -36,18 +35,18 @@ import (
 	"hookbuild/test/corpus/expect"
 )
 
-// Options say what to make.
+// Options specify what to make.
 type Options struct {
-	// Arches are the architectures, as Docker names them; nil is amd64 and
+	// Arches are the architectures, as Docker names them; nil means amd64 and
 	// arm64.
 	Arches []string
-	// Packages gives Debian's packages for the real programs; nil makes the
+	// Packages returns Debian's packages for the real programs; nil means the
 	// small corpus.
 	Packages PackageSource
-	// Checker returns the program that checks an image, for an architecture, such
-	// as [BuildChecker]; nil leaves it out, and then no image can be run.
+	// Checker returns the program that checks an image, for an architecture,
+	// such as [BuildChecker]; nil leaves it out, and then no image can be run.
 	Checker func(ctx context.Context, arch string) (string, error)
-	// GzipOnly makes no zstd layers: Docker before 23.0 reads none.
+	// GzipOnly makes no zstd layers, which Docker before 23.0 cannot read.
 	GzipOnly bool
 }
 
@@ -71,7 +70,7 @@ type image struct {
 	docker   bool
 }
 
-// Build makes the images below dir, or finds their layers made.
+// Build makes the images below dir, reusing layers made earlier.
 func Build(ctx context.Context, dir string, o Options) (*Corpus, error) {
 	s, err := openStore(dir)
 	if err != nil {
@@ -119,8 +118,8 @@ func (o Options) ingredients(ctx context.Context, arch string) (ingredients, err
 	return debianIngredients(ctx, o.Packages, arch, program)
 }
 
-// assemble makes the layers of an image, one more that describes them, and the
-// image of all.
+// assemble makes the layers of an image, another layer that describes them, and
+// the image.
 func (c *Corpus) assemble(ctx context.Context, name, arch string, r imageRecipe, gzipOnly bool) (*image, error) {
 	var layers []*layer
 	for _, part := range r.layers {
@@ -147,7 +146,7 @@ func (c *Corpus) assemble(ctx context.Context, name, arch string, r imageRecipe,
 	return &image{img, document, r.docker}, err
 }
 
-// describing is the layer with the document.
+// describing returns the layer with the document.
 func describing(name string, d *expect.Document) (recipe, error) {
 	var content bytes.Buffer
 	if err := d.Write(&content); err != nil {
@@ -180,7 +179,7 @@ func join(arch string, layers []*layer, r imageRecipe) (v1.Image, error) {
 	return img, nil
 }
 
-// Image gives one image of the corpus.
+// Image returns one image of the corpus.
 func (c *Corpus) Image(name, arch string) (v1.Image, error) {
 	img, err := c.find(name, arch)
 	if err != nil {
@@ -189,7 +188,7 @@ func (c *Corpus) Image(name, arch string) (v1.Image, error) {
 	return img.Image, nil
 }
 
-// Document says what a container of the image sees.
+// Document describes what a container of the image sees.
 func (c *Corpus) Document(name, arch string) (*expect.Document, error) {
 	img, err := c.find(name, arch)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"hookbuild/test/corpus/expect"
 )
 
-// flatten says what a container of these layers sees, as the OCI image
-// specification and overlayfs have it. It is written for the corpus alone, so
-// that it can judge what the product makes of the same layers.
+// flatten returns what a container of these layers sees, according to the OCI
+// image specification and overlayfs. It is used only by the corpus, so that it
+// can judge the product's result for the same layers.
 func flatten(layers []*layer) (files []expect.File, deleted, opaque []expect.Name) {
 	t := tree{}
 	for i, l := range layers {
@@ -28,14 +28,14 @@ func flatten(layers []*layer) (files []expect.File, deleted, opaque []expect.Nam
 
 type tree map[expect.Name]node
 
-// node is a file and its inode: the layer and path that it was made in.
+// node is a file and its inode: the layer and path in which it was created.
 type node struct {
 	expect.File
 	layer int
 	inode expect.Name
 }
 
-// apply lays one layer over the tree and gives what it took away.
+// apply applies one layer to the tree and returns what it deleted.
 func (t tree) apply(number int, facts []fact) (deleted []expect.Name) {
 	for _, f := range facts { // these see lower layers only
 		if f.Whiteout || f.Opaque {
@@ -63,7 +63,8 @@ func (t tree) put(number int, f expect.File) {
 	t[f.Path] = n
 }
 
-// remove takes a path away with all below it, or with keep only what is below.
+// remove deletes a path with everything below it, or with keep only what is
+// below.
 func (t tree) remove(path expect.Name, keep bool) (removed []expect.Name) {
 	for p := range t {
 		if p == path && !keep || strings.HasPrefix(string(p), string(path)+"/") {

@@ -22,7 +22,7 @@ import (
 	"hookbuild/test/corpus/expect"
 )
 
-// format is part of what names a layer: raise it when recipes change.
+// format is part of a layer's key: increment it when recipes change.
 const format = "1"
 
 // Compressions of layers.
@@ -45,7 +45,7 @@ type recipe struct {
 	inputs []string
 }
 
-// layer is a layer that was made; it lies among the blobs of the store.
+// layer is a finished layer; it is among the blobs of the store.
 type layer struct {
 	Digest, DiffID v1.Hash
 	Bytes          int64
@@ -61,7 +61,7 @@ type fact struct {
 	Opaque   bool `json:",omitempty"`
 }
 
-// layer returns the layer of a recipe, made or found made.
+// layer returns the layer of a recipe, reusing an existing one.
 func (s *store) layer(ctx context.Context, r recipe) (*layer, error) {
 	key, err := r.key()
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *store) layer(ctx context.Context, r recipe) (*layer, error) {
 	return l, nil
 }
 
-// key names what the layer holds.
+// key identifies the content of the layer.
 func (r recipe) key() (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s %q %q %d %q", format, r.name, r.compression, r.tarFormat, r.inputs)
@@ -139,7 +139,7 @@ func writeFile(name string, data []byte) error {
 	return os.Rename(tmp.Name(), name)
 }
 
-// pack writes the layer into w and gives all that is known of it.
+// pack writes the layer to w and returns everything known about it.
 func (r recipe) pack(ctx context.Context, w io.Writer) (*layer, error) {
 	blob := &counter{w: w, h: sha256.New()}
 	z, err := r.compressor(blob)

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// The layers here hold what image builders, archives and overlays are known to
-// stumble over.
+// The layers here contain what image builders, archives and overlays are known
+// to stumble over.
 
 // skeleton is the lowest layer of every image: the merged directories that
-// Debian's programs expect, and what a container runtime mounts over.
+// Debian's programs expect, and the mount points of a container runtime.
 func skeleton() recipe {
 	files := []file{}
 	for _, d := range []string{"corpus", "dev", "etc", "proc", "root", "run", "sys", "usr", "usr/bin", "usr/lib", "usr/lib64", "usr/sbin", "var", "var/tmp"} {
@@ -26,11 +26,12 @@ func skeleton() recipe {
 	return recipe{name: "skeleton", compression: gzipped, files: files}
 }
 
-// nothing is an empty archive, as "docker build" makes it of a step without
+// nothing is an empty archive, as "docker build" makes for a step without
 // effect.
 func nothing() recipe { return recipe{name: "nothing", compression: gzipped} }
 
-// before holds what [after] changes. Images share it and change it differently.
+// before contains what [after] changes. Images share it and change it
+// differently.
 func before() recipe {
 	files := []file{
 		dir("corpus/change", 0o755),
@@ -55,8 +56,8 @@ func before() recipe {
 	return recipe{name: "before", compression: gzipped, files: files}
 }
 
-// after deletes, hides and replaces what [before] made. The marks stand among
-// the files in every order that the specification allows.
+// after deletes, hides and replaces what [before] made. The markers are among
+// the files in every order that the specification permits.
 func after() recipe {
 	return recipe{name: "after", compression: gzipped, files: []file{
 		dir("corpus/change", 0o755),
@@ -80,7 +81,7 @@ func after() recipe {
 	}}
 }
 
-// again makes anew what [after] deleted.
+// again recreates what [after] deleted.
 func again() recipe {
 	return recipe{name: "again", compression: zstded, files: []file{
 		dir("corpus/change", 0o755),
@@ -89,7 +90,7 @@ func again() recipe {
 	}}
 }
 
-// names holds names that scripts, lists and parsers break on.
+// names contains names that break scripts, lists and parsers.
 func names() recipe {
 	files := []file{dir("corpus/names", 0o755)}
 	for i, n := range oddNames() {
@@ -117,7 +118,8 @@ func oddNames() []string {
 	}
 }
 
-// rawNames holds names that are no UTF-8, which only GNU's form of tar carries.
+// rawNames contains names that are not UTF-8, which only GNU's form of tar can
+// carry.
 func rawNames() recipe {
 	return recipe{name: "raw names", compression: gzipped, tarFormat: tar.FormatGNU, files: []file{
 		dir("corpus/raw", 0o755),
@@ -149,15 +151,15 @@ func attributes() recipe {
 	return recipe{name: "attributes", compression: gzipped, files: files}
 }
 
-// uncompressed is a layer that is stored as it is.
+// uncompressed is a layer that is stored uncompressed.
 func uncompressed() recipe {
 	return recipe{name: "uncompressed", compression: plain, files: []file{
 		dir("corpus/plain", 0o755), text("corpus/plain/zeros", strings.Repeat("\x00", 1<<20), 0o644), text("corpus/plain/one", "1", 0o644),
 	}}
 }
 
-// noise is a layer of content that compresses badly, of about the given bytes.
-// It stands in for programs where Debian's packages are not at hand.
+// noise is a layer of about the given number of bytes that compress badly. It
+// replaces programs if Debian's packages are not available.
 func noise(name, compression string, size int) recipe {
 	random := rand.New(rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%-32.32s", name)))))
 	files := []file{dir("usr/lib/"+name, 0o755)}

@@ -14,8 +14,8 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// CacheEnv names the variable with the directory that keeps downloads; without
-// it hookbuild-test in the user's cache directory does.
+// CacheEnv names the variable with the directory for downloads; the default is
+// hookbuild-test in the user's cache directory.
 const CacheEnv = "HOOKBUILD_TEST_CACHE"
 
 // Dir returns a directory below the test cache.
@@ -43,16 +43,17 @@ func CloudKernel(t testing.TB, arch string) string {
 	return Deb(t, "linux-image-[0-9]*-cloud-"+arch, "linux-image-cloud-"+arch, arch)
 }
 
-// MetaKernel returns the path of the package that only depends on the one that
-// holds the kernel.
+// MetaKernel returns the path of the metapackage, which only depends on the
+// package with the kernel.
 func MetaKernel(t testing.TB, arch string) string {
 	t.Helper()
 	return Deb(t, "linux-image-cloud-"+arch, "", arch)
 }
 
-// Deb returns the path of a Debian package whose name matches the pattern. The
-// newest in the test cache is taken; else apt fetches it: the package itself
-// when meta is "", else what meta depends on. The test ends where apt cannot.
+// Deb returns the path of a Debian package whose name matches the pattern, the
+// newest in the test cache. If the cache has none, apt fetches it: the package
+// itself if meta is "", otherwise what meta depends on. The test ends if apt
+// cannot.
 func Deb(t testing.TB, pattern, meta, arch string) string {
 	t.Helper()
 	dir := Dir(t, "apt")
@@ -89,8 +90,8 @@ func find(t testing.TB, dir, pattern, arch string) string {
 	return found[len(found)-1]
 }
 
-// apt runs apt with package lists of its own for a foreign architecture, so
-// that the machine's are left alone.
+// apt runs apt with separate package lists for a foreign architecture, without
+// changing the machine's.
 type apt struct {
 	t         testing.TB
 	dir, arch string
@@ -148,8 +149,8 @@ func (a apt) update() {
 	}
 }
 
-// download fetches into a directory of its own and renames, since several test
-// binaries may want the same package.
+// download fetches into a temporary directory and renames, because several test
+// binaries may need the same package.
 func (a apt) download(name string) {
 	a.t.Helper()
 	dir, err := os.MkdirTemp(a.dir, "part-")

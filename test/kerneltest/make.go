@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// BzImage makes a file with a bzImage's headers and a payload that says that
-// it is the given release; config, unless empty, is its IKCONFIG. It is right
-// for everything that reads kernels and boots nowhere.
+// BzImage returns a file with a bzImage's headers and a payload that claims the
+// given release; config, unless empty, is its IKCONFIG. It suffices for
+// everything that reads kernels, but does not boot.
 func BzImage(t testing.TB, release, config string) []byte {
 	t.Helper()
 	var plain bytes.Buffer
@@ -38,7 +38,7 @@ func BzImage(t testing.TB, release, config string) []byte {
 	return slices.Concat(head, payload)
 }
 
-// Arm64Image makes a file with a raw arm64 Image's header, as [BzImage] does.
+// Arm64Image returns a file with a raw arm64 Image's header, like [BzImage].
 func Arm64Image(release string) []byte {
 	head := make([]byte, 64)
 	copy(head[0x38:], "ARM\x64")
@@ -59,8 +59,8 @@ func Gzip(t testing.TB, plain []byte) []byte {
 	return out.Bytes()
 }
 
-// Tar packs files by name; a content of "-> TARGET" makes a symlink, and a
-// name that ends in "/" a directory.
+// Tar packs files by name; a content of "-> TARGET" makes a symlink, and a name
+// that ends in "/" a directory.
 func Tar(t testing.TB, files map[string]string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -89,7 +89,7 @@ func Tar(t testing.TB, files map[string]string) []byte {
 	return out.Bytes()
 }
 
-// MakeDeb makes a package with the given control file and content.
+// MakeDeb returns a package with the given control file and content.
 func MakeDeb(t testing.TB, control string, files map[string]string) []byte {
 	t.Helper()
 	out := []byte("!<arch>\n")

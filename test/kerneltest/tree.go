@@ -14,7 +14,7 @@ import (
 )
 
 // Unpacked returns a directory with the package's files, extracted once by
-// Debian's own dpkg-deb. Tests share it and must not write into it.
+// Debian's own dpkg-deb. Tests share it and must not write to it.
 func Unpacked(t testing.TB, deb string) string {
 	t.Helper()
 	all := Dir(t, "unpacked")
@@ -39,7 +39,7 @@ func Unpacked(t testing.TB, deb string) string {
 	return dir
 }
 
-// Tree makes a file tree of what lies in dir, modes and owners aside.
+// Tree returns a file tree of what is in dir, ignoring modes and owners.
 func Tree(t testing.TB, dir string) *initramfs.Tree {
 	t.Helper()
 	tree := &initramfs.Tree{}
@@ -104,7 +104,7 @@ func Content(t testing.TB, tree *initramfs.Tree, name string) []byte {
 	return content
 }
 
-// WriteFile writes a file and makes its directory.
+// WriteFile writes a file and creates its directory.
 func WriteFile(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

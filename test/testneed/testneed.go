@@ -1,6 +1,6 @@
-// Package testneed lets a test ask for a tool or service that a machine may
-// lack. A missing one skips the test and says what was missing; where
-// HOOKBUILD_TEST_REQUIRE lists it (CI lists them all), it fails the test.
+// Package testneed lets a test require a tool or service that a machine may
+// lack. If it is missing, the test is skipped with a message; if
+// HOOKBUILD_TEST_REQUIRE lists it (CI lists everything), the test fails.
 package testneed
 
 import (
@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Env names the variable that lists, separated by commas, what must be there.
-// "all" stands for everything.
+// Env names the variable that lists the requirements that must be available,
+// separated by commas. "all" means everything.
 const Env = "HOOKBUILD_TEST_REQUIRE"
 
 // Tool returns the path of a program, or ends the test.
@@ -48,8 +48,8 @@ func Docker(t testing.TB) string {
 	return "unix://" + socket
 }
 
-// Missing ends the test for want of need: a skip, or a failure when [Env]
-// lists it.
+// Missing ends the test for lack of need: it skips it, or fails it if [Env]
+// lists the need.
 func Missing(t testing.TB, need, why string) {
 	t.Helper()
 	required := strings.Split(os.Getenv(Env), ",")

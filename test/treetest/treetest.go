@@ -1,5 +1,5 @@
 // Package treetest helps tests to compare file trees: with one another, and
-// with what a tool of others made of them on a disk.
+// with the output of other tools on disk.
 package treetest
 
 import (
@@ -23,7 +23,7 @@ import (
 )
 
 // FromDir reads a directory of this machine, with hard links, devices and
-// attributes. Contents are opened where they are.
+// attributes. Contents are opened in place.
 func FromDir(t testing.TB, root string) *initramfs.Tree {
 	t.Helper()
 	tree := &initramfs.Tree{}
@@ -104,8 +104,8 @@ func xattrs(name string) (map[string]string, error) {
 	return all, nil
 }
 
-// Lines writes a tree down, a line an entry, such that two trees have the same
-// lines when no program could tell them apart: type, mode, owner, time in
+// Lines lists a tree, one line per entry, such that two trees have the same
+// lines if no program could distinguish them: type, mode, owner, time in
 // seconds, target, device, attributes, names, size and checksum.
 func Lines(t testing.TB, tree *initramfs.Tree) []string {
 	t.Helper()
@@ -143,8 +143,8 @@ func shorten(value string) string {
 	return fmt.Sprintf("%d:%08x", len(value), crc32.ChecksumIEEE([]byte(value)))
 }
 
-// Sum gives size and checksum of a regular file, and ends the test when the
-// content cannot be read or is not of the entry's size.
+// Sum returns size and checksum of a regular file, and ends the test if the
+// content cannot be read or does not have the entry's size.
 func Sum(t testing.TB, e initramfs.Entry) string {
 	t.Helper()
 	h := crc32.NewIEEE()

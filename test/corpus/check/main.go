@@ -1,7 +1,7 @@
-// Command check is the program inside of the corpus' images: it compares the
-// image's file system with what /corpus/expect.json says of it and prints one
-// line that begins with "corpus ok:", or what is wrong. It exits 0 only for
-// the former.
+// Command check is the program inside the corpus's images: it compares the
+// image's file system with /corpus/expect.json and prints one line that begins
+// with "corpus ok:", or the differences. It exits with 0 only in the former
+// case.
 package main
 
 import (
@@ -91,7 +91,7 @@ func report(out io.Writer, d *expect.Document, problems []string) bool {
 	return false
 }
 
-// runAll runs the commands and gives what is wrong with them.
+// runAll runs the commands and returns the problems.
 func runAll(runs []expect.Run) []string {
 	var problems []string
 	for _, r := range runs {

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Times says how exactly times of last change are compared. Directories are
-// left out but at Nanoseconds: adding a file changes theirs.
+// Times is how exactly times of last change are compared. Directories are
+// compared only with Nanoseconds: adding a file changes theirs.
 type Times int
 
 // The choices.
@@ -29,9 +29,9 @@ const (
 // Options of [Check].
 type Options struct {
 	Times Times
-	// NoXattrs leaves capabilities out.
+	// NoXattrs ignores capabilities.
 	NoXattrs bool
-	// Skip lists paths that are not looked at, nor anything below them.
+	// Skip lists paths that are ignored, with everything below them.
 	Skip []string
 }
 
@@ -40,8 +40,8 @@ func Container() []string {
 	return []string{"proc", "sys", "dev", "worker", ".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab", DocumentPath}
 }
 
-// Check compares the file system below root with what is described and gives
-// every difference as a sentence.
+// Check compares the file system below root with the description and returns a
+// sentence for every difference.
 func Check(root string, d *Document, o Options) ([]string, error) {
 	c := checker{root: root, options: o, want: map[string]File{}, seen: map[string]bool{}, inodes: map[Name]uint64{}}
 	for _, f := range d.Files {

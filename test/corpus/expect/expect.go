@@ -1,7 +1,7 @@
 // Package expect describes a file system to the last attribute and compares a
 // real one with the description. An image of the corpus carries its own
 // description and the program that checks it, so that running the image proves
-// that every file arrived as it was made, wherever the image went meanwhile.
+// that every file arrived unchanged, wherever the image went meanwhile.
 package expect
 
 import (
@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Name is a path or link target. It is text for programs that know bytes only:
-// any byte but NUL may be in it, so that its JSON form is a Go string literal.
+// Name is a path or link target. It may contain any byte but NUL, so that its
+// JSON form is a Go string literal.
 type Name string
 
 // MarshalText implements encoding.TextMarshaler.
@@ -64,27 +64,27 @@ type File struct {
 	Capability []byte `json:"capability,omitempty"`
 }
 
-// Run is a command that must work, and what its output holds.
+// Run is a command that must succeed, and a part of its output.
 type Run struct {
 	Args     []string `json:"args"`
 	Contains string   `json:"contains"`
 }
 
-// Document is what an image says of itself.
+// Document is an image's description of itself.
 type Document struct {
 	Image string `json:"image"`
 	Arch  string `json:"arch"`
 	// Files lists everything, sorted by path, but the document itself and the
 	// root directory.
 	Files []File `json:"files"`
-	// Deleted lists what lower layers held and upper ones took away.
+	// Deleted lists the files of lower layers that upper ones deleted.
 	Deleted []Name `json:"deleted"`
 	// Opaque lists directories whose content in lower layers was hidden.
 	Opaque []Name `json:"opaque"`
 	Runs   []Run  `json:"runs,omitempty"`
 }
 
-// DocumentPath is where an image keeps its [Document].
+// DocumentPath is the path of an image's [Document].
 const DocumentPath = "corpus/expect.json"
 
 // Read reads a document.
