@@ -29,6 +29,14 @@ func oldWords() []oldWord {
 		{`stands`, `stands (in )?for|as it stands`}, // "~ stands for the home directory"
 		{`taken for granted`, ``},
 		{`besides`, ``},
+		{`it is no`, `it is no longer`},
+		{`that is no`, `that is no longer`},
+		{`shall`, ``},
+		{`ought`, ``},
+		{`what came`, ``},
+		{`drawn by lot`, ``},
+		{`has it that`, ``},
+		{`to be had`, ``},
 	}
 }
 

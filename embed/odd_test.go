@@ -218,7 +218,7 @@ func (o oddLayer) tag() string {
 }
 
 // What dockerd accepts is accepted, and unpacks to the same files; what it
-// refuses is refused. The table gives the reason for each difference, and the
+// refuses is refused. The table states the reason for each difference, and the
 // test checks that it still exists.
 func TestOddLayersAreTakenAsDockerdTakesThem(t *testing.T) {
 	testneed.Tool(t, "dockerd")

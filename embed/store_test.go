@@ -44,7 +44,7 @@ func contentOf(t *testing.T, tree *initramfs.Tree, name string) string {
 	t.Helper()
 	e, ok := tree.Lookup(name)
 	if !ok || e.Type != initramfs.Regular {
-		t.Fatalf("%q is no file: %v", name, e.Type)
+		t.Fatalf("%q is not a file: %v", name, e.Type)
 	}
 	if e.Open == nil {
 		return ""

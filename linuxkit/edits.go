@@ -29,7 +29,7 @@ func (l *layout) editedEntry(f *File) (initramfs.Entry, error) {
 	case !ok:
 		return e, invalid("neither the document nor an image has this file to append to or replace text in; give contents for a new one")
 	case e.Type != initramfs.Regular:
-		return e, invalid("it is no regular file in the image, so its text cannot be changed; give contents to put a file in its place")
+		return e, invalid("it is not a regular file in the image, so its text cannot be changed; set contents to replace it")
 	}
 	e.Origin = ""
 	return e, nil
@@ -50,7 +50,7 @@ func edit(e *initramfs.Entry, edits []FileEdit) error {
 			continue
 		}
 		if !bytes.Contains(content, []byte(change.Text)) {
-			return invalid("it does not have the text %q that is to be replaced", change.Text)
+			return invalid("it does not contain the text %q to replace", change.Text)
 		}
 		content = bytes.ReplaceAll(content, []byte(change.Text), []byte(change.With))
 	}

@@ -195,8 +195,8 @@ func TestOverlayFaults(t *testing.T) {
 		{"remove: {volumes: [dta]}\n", append(both, `did you mean "data"?`)},
 		{"remove: {files: [etc/old, /etc/old]}\n", append(both, `"etc/old" is removed in line 1 too`)},
 		{"init: [\"linuxkit/init:1\"]\n", append(both, `"linuxkit/init:1" is among the init images already`)},
-		{"init: [\"a b\"]\n", append(both, "is no image reference")},
-		{"services: [{name: new, image: \"a b\"}]\n", append(both, "services[0].image", "is no image reference")},
+		{"init: [\"a b\"]\n", append(both, "is not an image reference")},
+		{"services: [{name: new, image: \"a b\"}]\n", append(both, "services[0].image", "is not an image reference")},
 		{"services: [{name: getty, env.remove: [INSECUR]}]\n", append(both, `did you mean "INSECURE"?`)},
 		{"services: [{name: getty, env.add: [X]}]\n", append(both, `"X" is not NAME=VALUE`)},
 		{"services: [{name: getty, binds.remove: [/etc/mot]}]\n", append(both, `services[0].binds.remove[0]`, `did you mean "/etc/motd"?`)},
@@ -208,7 +208,7 @@ func TestOverlayFaults(t *testing.T) {
 		{"files: [{path: etc/motd}]\n", append(both, `"etc/motd" is in the document, and nothing of it is changed`)},
 		{"files: [{path: etc/new}]\n", append(both, `"etc/new" has no content`)},
 		{"files: [{path: etc/new, directory: true, append: x}]\n", append(both, "append and replace are for files")},
-		{"files: [{path: ../x, append: x}]\n", append(both, `must not have ".."`)},
+		{"files: [{path: ../x, append: x}]\n", append(both, `must not contain ".."`)},
 		// What is wrong with the overlay itself.
 		{"service: []\n", []string{`reading the overlay "site.yaml": line 1: unknown key "service"; did you mean "services"?`}},
 		{"trust: {org: [a]}\n", []string{`unknown key "trust"`}},
@@ -220,7 +220,7 @@ func TestOverlayFaults(t *testing.T) {
 		{"files: [{path: a, replace: [{text: \"\", with: x}]}]\n", []string{"files[0].replace[0].text: it is empty"}},
 		{"services: [{name: a, before: b}]\n", []string{"services start together"}},
 		{"onboot: [{name: a, before: b, after: c}]\n", []string{"before and after exclude one another"}},
-		{"remove: {services: [5]}\n", []string{"remove.services[0]: has to be text"}},
+		{"remove: {services: [5]}\n", []string{"remove.services[0]: is 5, but must be text"}},
 	} {
 		_, err := overlay(t, tt.text)
 		if err == nil {
@@ -283,8 +283,8 @@ func TestOverlayEditsFiles(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"files: [{path: etc/none, append: x}]":                       `file "etc/none" (line 1 of site.yaml): neither the document nor an image has this file`,
-		"files: [{path: etc/motd, replace: [{text: bye, with: x}]}]": `it does not have the text "bye"`,
-		"files: [{path: bin, append: x}]":                            "it is no regular file",
+		"files: [{path: etc/motd, replace: [{text: bye, with: x}]}]": `it does not contain the text "bye"`,
+		"files: [{path: bin, append: x}]":                            "it is not a regular file",
 		"files: [{path: etc/x, source: none.txt}]":                   filepath.Join(dir, "none.txt"),
 		"services: [{name: new, image: none}]":                       `services[1] (line 1 of site.yaml)`,
 	} {

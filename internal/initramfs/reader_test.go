@@ -184,7 +184,7 @@ func TestUnpacksAsTheKernel(t *testing.T) {
 		lost    string
 	}{
 		{"absolute and dotted names", []rawHeader{{name: ".", mode: dir}, {name: "/a", mode: dir}, {name: "./a/b", mode: reg, body: "1"}}, []string{"a directory 755", "a/b file 1"}, ""},
-		{"no parent", []rawHeader{{name: "a/b", mode: reg, body: "1"}}, nil, `no directory "a" there is no directory "a" before it`},
+		{"no parent", []rawHeader{{name: "a/b", mode: reg, body: "1"}}, nil, `there is no directory "a" before it`},
 		{"parent is a file", []rawHeader{{name: "a", mode: reg}, {name: "a/b", mode: reg, body: "1"}}, []string{"a file "}, `no directory "a"`},
 		{"through a symlink", []rawHeader{{name: "d", mode: dir}, {name: "s", mode: link, body: "/d"}, {name: "s/f", mode: reg, body: "1"}}, []string{"d directory 755", "d/f file 1", "s symlink /d"}, ""},
 		{"directory replaces symlink", []rawHeader{{name: "d", mode: dir}, {name: "s", mode: link, body: "d"}, {name: "s", mode: dir}}, []string{"d directory 755", "s directory 755"}, ""},

@@ -124,8 +124,8 @@ func (t *Task) Output(line string) { t.report(Output, line, nil) }
 func (t *Task) Reader(r io.Reader) io.Reader { return &countingReader{r, t} }
 
 // End reports the task as finished, as failed when err is not nil, or as
-// cancelled when err is only that. It returns err. Result may say what came of
-// it.
+// cancelled when err is only that. It returns err. Result may describe the
+// outcome.
 func (t *Task) End(err error, result string) error {
 	switch {
 	case err == nil:

@@ -57,7 +57,7 @@ func (l *lister) entry(h *tar.Header) (initramfs.Entry, error) {
 }
 
 // rootEntry passes over an entry for the root. dockerd passes over a "." of any
-// type; a "/" that is no directory it fails at.
+// type; it fails at a "/" that is not a directory.
 func rootEntry(h *tar.Header, kind initramfs.Type) error {
 	if strings.HasPrefix(h.Name, "/") && kind != initramfs.Dir {
 		return fmt.Errorf("%q: a %s in the place of the root directory: %w", h.Name, kind, initramfs.ErrUnsafePath)

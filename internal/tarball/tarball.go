@@ -7,7 +7,7 @@
 // The formats are those that archive/tar reads: v7, ustar, PAX and GNU with
 // long names, large numbers, times in nanoseconds, extended attributes
 // (SCHILY.xattr records) and all forms of sparse files. Archives may be hostile:
-// a name that leads out of the tree or through something that is no directory,
+// a name that leads out of the tree or through something that is not a directory,
 // more names than any image has, or sparse files of more bytes than allowed end
 // the reading.
 //

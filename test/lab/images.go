@@ -254,7 +254,7 @@ func writeTarFile(t *tar.Writer, f file) error {
 }
 
 // Push puts the images where the checkout's template looks for them in a
-// registry: base is what HOOK_LK_CONTAINERS_OCI_BASE is to be,
+// registry: base is the value for HOOK_LK_CONTAINERS_OCI_BASE,
 // "127.0.0.1:5000/hook/".
 func (s *Images) Push(ctx context.Context, base string, options ...remote.Option) error {
 	all, err := containers.List(s.checkout, base, s.arch)

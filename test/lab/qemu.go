@@ -65,7 +65,7 @@ func Boot(ctx context.Context, m Machine) (_ string, err error) {
 	return console, err
 }
 
-// emulate runs QEMU and gives what came out of the machine and out of QEMU.
+// emulate runs QEMU and returns the output of the machine and of QEMU.
 func (m Machine) emulate(ctx context.Context, initramfs string) (console, problems string, err error) {
 	args := m.arguments(initramfs)
 	running, end := context.WithCancel(ctx)

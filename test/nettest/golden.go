@@ -16,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 // Golden compares text with a file, or writes the file with -update, and then
-// fails: an update is to be looked at, not to pass for a test.
+// fails: an update must be reviewed, not count as a passed test.
 func Golden(t testing.TB, name, text string) {
 	t.Helper()
 	if *update {

@@ -16,7 +16,7 @@ import (
 
 const runc = "/usr/bin/runc"
 
-// runtimeConfig is LinuxKit's runtime.json: what is to be done on the machine
+// runtimeConfig is LinuxKit's runtime.json: what must be done on the machine
 // before a container is made. Interfaces would need netlink; a container that
 // asks for one is refused.
 type runtimeConfig struct {
