@@ -118,7 +118,7 @@ func TestPinned(t *testing.T) {
 	}
 	s.content, s.tag = "another", `"2"`
 	_, err := Open(t.Context(), pin("third"), o)
-	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), s.URL+"/file") || !strings.Contains(err.Error(), "should be") {
+	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), s.URL+"/file") || !strings.Contains(err.Error(), ", want ") {
 		t.Errorf("another content: %v", err)
 	}
 	s.Close()

@@ -320,7 +320,7 @@ func TestTarget(t *testing.T) {
 		t.Errorf("the target is %+v, %v", target, err)
 	}
 	p.Request.SHA256, p.archive = strings.Repeat("0", 64), nil
-	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "should be 000") {
+	if _, err := p.Target(t.Context()); err == nil || !strings.Contains(err.Error(), "want 000") {
 		t.Errorf("a wrong sum gives %v", err)
 	}
 	p.Request.Source = t.TempDir()

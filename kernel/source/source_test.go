@@ -349,7 +349,7 @@ func TestLocalAndOtherSources(t *testing.T) {
 	if len(warnings.text) != 1 || !strings.Contains(warnings.text[0], "--sha256") {
 		t.Errorf("the warnings are %q", warnings.text)
 	}
-	if _, err := FromFile(local, wrong); err == nil || !strings.Contains(err.Error(), "should be 000") {
+	if _, err := FromFile(local, wrong); err == nil || !strings.Contains(err.Error(), "want 000") {
 		t.Errorf("a wrong sum of a file gives %v", err)
 	}
 	pinned := strings.Replace(s.URL, "http://", "http://me:secret@", 1) + "/v6.x/linux-6.6.32.tar.xz?sig=secret#sha256="
