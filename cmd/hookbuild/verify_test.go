@@ -343,9 +343,9 @@ func TestVerifyFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(t, filepath.Join(dir, "initramfs-x86_64"), func(b []byte) []byte { return append(b, more.String()...) })
-		}), []string{`the kernel silently drops "etc": a directory that is not empty`}},
+		}), []string{`the kernel silently drops "etc": a non-empty directory`}},
 		"no init": {repacked(without("init")), []string{"initramfs-x86_64: it has no /init"}},
-		"an init that is no program": {repacked(func(t *testing.T, tree *initramfs.Tree) {
+		"an init that is not a program": {repacked(func(t *testing.T, tree *initramfs.Tree) {
 			t.Helper()
 			init, _ := tree.Lookup("init")
 			init.Mode = 0o644
