@@ -24,11 +24,13 @@ test:
 	$(GO) test -timeout 30m ./...
 
 # The proof that kernels compile: a small one is built in a container, one option
-# of it is switched on, in the menu and by a flag, and a HookOS with it boots to
+# of it is switched on, in the menu and by a flag, drivers from outside are built
+# for it and for a distribution's kernel and loaded, and a HookOS with it boots to
 # its embedded images. It takes some ten minutes on two cores.
 kernels:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestMenuconfig.*)$$' ./kernel/container
+	$(GO) test -tags e2e -timeout 60m -run '^Test.*Drivers' ./kernel
 	$(GO) test -tags e2e -timeout 60m -run '^TestCompiledKernel$$' ./cmd/hookdemo
 
 # What must hold of every commit, beside the tests. The linters are compiled the
@@ -36,7 +38,7 @@ kernels:
 check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./embed ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) vet -tags e2e ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }
 	$(GO) run $(ACTIONLINT)
@@ -49,7 +51,7 @@ check:
 e2e:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
-	$(GO) test -tags e2e -timeout 90m ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) test -tags e2e -timeout 90m ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
 

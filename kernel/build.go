@@ -8,6 +8,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/kernel/container"
+	"hookbuild/kernel/driver"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/plan"
 )
@@ -25,13 +26,29 @@ func buildSource() source {
 		},
 		pin: func(ctx context.Context, _, _ string, o OpenOptions) (*Pinned, error) { return o.pinBuild(ctx) },
 		open: func(ctx context.Context, _, _ string, o OpenOptions) (*Image, error) {
-			p, err := plan.Resolve(ctx, o.Plan)
+			p, err := o.resolve(ctx)
 			if err != nil {
 				return nil, err
 			}
 			return o.compile(ctx, p)
 		},
 	}
+}
+
+// resolve returns the plan of the flavor's kernel with its drivers.
+func (o OpenOptions) resolve(ctx context.Context) (*plan.Plan, error) {
+	drivers, err := o.openDrivers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := o.Plan
+	for _, d := range drivers {
+		r.ModuleSources = append(r.ModuleSources, d.Digest)
+	}
+	if err := driver.CloseAll(drivers); err != nil {
+		return nil, err
+	}
+	return plan.Resolve(ctx, r)
 }
 
 // compile builds the plan's kernel. It returns an error before compiling
@@ -65,6 +82,7 @@ func (o OpenOptions) compile(ctx context.Context, p *plan.Plan) (_ *Image, err e
 		return nil, err
 	}
 	image.Source = "build:" + p.Reference
+	image.compiled = &compiled{target: target, drivers: p.Request.ModuleSources}
 	return image, nil
 }
 

@@ -136,6 +136,9 @@ func (m *Image) addDebFile(e initramfs.Entry) error {
 	case boot && strings.HasPrefix(base, "System.map"):
 		m.SystemMap = renamed(e, ociSystemMap)
 	}
+	if isHeader(e.Path) {
+		return m.addHeader(e)
+	}
 	if name, ok := dtbPath(e.Path); ok && (e.Type == initramfs.Regular || e.Type == initramfs.Dir) {
 		e.Path = name
 		return m.DTBs.Add(e)

@@ -60,6 +60,10 @@ type Image struct {
 	// others.
 	root  *initramfs.Tree
 	files []io.Closer
+	// headers has the files of kernel headers that came with a package.
+	headers *initramfs.Tree
+	// compiled is set if the kernel was compiled here.
+	compiled *compiled
 }
 
 // File returns a regular file that lies next to the kernel in its image or

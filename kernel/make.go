@@ -9,7 +9,6 @@ import (
 
 	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/flavor"
-	"hookbuild/kernel/plan"
 )
 
 // Make puts the kernel image of the flavor in o.Plan into the places that d
@@ -38,7 +37,7 @@ func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, er
 // sourceKernel returns the image name of a kernel that is compiled. Certain is
 // false if the name does not identify the content; see [plan.Plan.Certain].
 func (o OpenOptions) sourceKernel(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
-	p, err := plan.Resolve(ctx, o.Plan)
+	p, err := o.resolve(ctx)
 	if err != nil {
 		return "", false, nil, err
 	}
@@ -54,7 +53,7 @@ func (o OpenOptions) armbianKernel(ctx context.Context) (ref string, certain boo
 	}
 	tag := artifact[strings.LastIndex(artifact, ":")+1:]
 	ref = fmt.Sprintf("%s-armbian:%s-%s", o.Plan.ImageRepository(), tag, strings.TrimPrefix(o.Plan.Flavor.ID, "armbian-"))
-	chosen := len(o.Plan.Modules.Include) + len(o.Plan.Modules.Exclude) + len(o.Plan.Firmware)
+	chosen := len(o.Drivers) + len(o.Plan.Modules.Include) + len(o.Plan.Modules.Exclude) + len(o.Plan.Firmware)
 	return ref, chosen == 0, func() (*Image, error) { return FromArmbian(ctx, o.Client, artifact, o.Options) }, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/kernel/container"
+	"hookbuild/kernel/driver"
 	"hookbuild/kernel/plan"
 )
 
@@ -30,6 +31,9 @@ type OpenOptions struct {
 	// zero value for references that do not need one. Modules and Firmware
 	// apply to every kernel.
 	Plan plan.Request
+	// Drivers are the sources of modules from outside the kernel's source that
+	// are built for any kernel and added to its modules.
+	Drivers []driver.Spec
 	// Armbian selects the source of the kernels of Armbian's flavors.
 	Armbian Armbian
 	// Container compiles kernels. Built holds the compiled ones in one
@@ -134,18 +138,31 @@ func Open(ctx context.Context, ref string, o OpenOptions) (*Image, error) {
 	return o.selected(ctx, func() (*Image, error) { return s.open(ctx, name, rest, o) })
 }
 
-// selected opens a kernel and reduces it to the modules that o chooses, with
-// the firmware that o adds. It opens the firmware first, so that a wrong name
-// is reported before a kernel is compiled.
+// selected opens a kernel, adds the modules of o's drivers, and reduces it to the
+// modules that o chooses, with the firmware that o adds. It opens the drivers and
+// the firmware first, so that a wrong name is reported before a kernel is
+// compiled.
 func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) (*Image, error) {
-	firmware, err := o.firmware(ctx)
+	drivers, err := o.openDrivers(ctx)
 	if err != nil {
 		return nil, err
 	}
+	firmware, err := o.firmware(ctx)
+	if err != nil {
+		return nil, errors.Join(err, driver.CloseAll(drivers))
+	}
 	m, err := open()
+	if err != nil {
+		return nil, errors.Join(err, driver.CloseAll(drivers))
+	}
+	if len(drivers) > 0 {
+		if err := o.addDrivers(ctx, m, drivers); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+	}
 	choice := o.Plan.Modules
-	if err != nil || firmware == nil && len(choice.Include)+len(choice.Exclude) == 0 {
-		return m, err
+	if firmware == nil && len(choice.Include)+len(choice.Exclude) == 0 {
+		return m, nil
 	}
 	if _, err := m.Select(ctx, choice, firmware, o.Options); err != nil {
 		return nil, errors.Join(err, m.Close())

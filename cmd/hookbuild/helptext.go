@@ -32,10 +32,10 @@ func optionGroups() []nameGroup {
 		{"The Tinkerbell worker", []string{"worker-image", "worker-from", "no-worker"}},
 		{"The lock", []string{"locked", "lock-file"}},
 		{"The kernel", []string{
-			"kernel", "kernel-version", "source", "sha256", "accept-lost", "source-mirror",
+			"kernel", "kernel-version", "source", "sha256", "accept-lost", "source-mirror", "patch",
 		}},
 		{"Kernel options", []string{"set", "fragment"}},
-		{"Kernel modules and firmware", []string{"modules", "without-modules", "firmware", "no-strip"}},
+		{"Kernel modules and firmware", []string{"module-source", "modules", "without-modules", "firmware", "no-strip"}},
 		{"The container that compiles", []string{"builder-image", "builder-base", "builder-network"}},
 		{"Storage of the images", []string{"layout", "pack-compression", "pack-block"}},
 		{"The initramfs and other outputs", []string{

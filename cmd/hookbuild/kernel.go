@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +15,7 @@ import (
 	"hookbuild/kernel"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/deliver"
+	"hookbuild/kernel/driver"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/modules"
 	"hookbuild/kernel/plan"
@@ -44,6 +46,7 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "source", Usage: "take the source from `FILE|DIR|URL` instead of kernel.org"},
 		&cli.StringFlag{Name: "sha256", Usage: "require the checksum `HEX` of the file of --source"},
 		&cli.BoolFlag{Name: "accept-lost", Usage: "accept a source of another series, or one that lacks options of the flavor's configuration"},
+		&cli.StringSliceFlag{Name: "patch", Usage: "apply the patch in `FILE` to the source (repeatable, in order)"},
 		&cli.StringSliceFlag{Name: "source-mirror", Usage: "fetch from the copy of kernel.org's pub/linux/kernel at `URL` (repeatable)"},
 	}
 }
@@ -69,6 +72,7 @@ func moduleFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "modules", Usage: "keep only the modules that match `PATTERN`, and those they need (repeatable)"},
 		&cli.StringSliceFlag{Name: "without-modules", Usage: "leave out the modules that match `PATTERN` (repeatable)"},
+		&cli.GenericFlag{Name: "module-source", Value: &texts{}, Usage: "build and add the modules of `SOURCE`: a directory, archive, -dkms package or URL[#sha256=HEX], then ,name=NAME ,dir=DIR ,sha256=HEX ,make=ARG ,patch=FILE as needed (repeatable)"},
 		noStripFlag(),
 		&cli.StringFlag{Name: "firmware", Usage: "add the firmware that the modules ask for from `DIR` or image:REF"},
 	}
@@ -128,7 +132,7 @@ func (a *app) kernelFlavorOf(c *cli.Context) (flavor.Flavor, error) {
 
 // buildOnly returns the names of the flags that have no effect without a build.
 func buildOnly() []string {
-	names := []string{"force", "push", "export", "no-load"}
+	names := []string{"force", "push", "export", "no-load", "patch"}
 	for _, flag := range concat(optionFlags(), builderFlags(), moduleFlags()) {
 		names = append(names, flag.Names()[0])
 	}
@@ -182,6 +186,9 @@ func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions
 	if o.Container, err = a.containerOptions(c); err != nil {
 		return o, err
 	}
+	if o.Drivers, err = moduleSources(c); err != nil {
+		return o, err
+	}
 	if o.Time, err = a.sourceDate(); err != nil {
 		return o, err
 	}
@@ -204,7 +211,7 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	r.Flavor, r.HookDir, r.Repository = f, workspace.Dir, a.variable("HOOK_KERNEL_OCI_BASE")
 	r.PointRelease = a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")
 	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
-	r.Fragments, r.Sets = c.StringSlice("fragment"), c.StringSlice("set")
+	r.Fragments, r.Sets, r.Patches = c.StringSlice("fragment"), c.StringSlice("set"), c.StringSlice("patch")
 	client, webErr := a.webClient(c)
 	r.Download = source.Options{
 		Web: client,
@@ -212,6 +219,36 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 		Offline: c.Bool("offline"), Progress: a.sink(),
 	}
 	return r, errors.Join(err, webErr)
+}
+
+// texts collects the values of a flag that is given several times. Unlike those
+// of [cli.StringSliceFlag], a value may contain commas.
+type texts struct{ all []string }
+
+// Set implements [cli.Generic].
+func (t *texts) Set(value string) error {
+	t.all = append(t.all, value)
+	return nil
+}
+
+// String implements [cli.Generic].
+func (t *texts) String() string { return strings.Join(t.all, " ") }
+
+// moduleSources returns the sources that --module-source names.
+func moduleSources(c *cli.Context) ([]driver.Spec, error) {
+	given, ok := c.Generic("module-source").(*texts)
+	if !ok {
+		return nil, nil // the command does not have the flag
+	}
+	var all []driver.Spec
+	for _, text := range given.all {
+		s, err := driver.ParseSpec(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // modulePlan returns which modules and firmware the flags choose, for any kernel.

@@ -10,9 +10,14 @@ func buildKernelFlags() []cli.Flag {
 	return concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags())
 }
 
-// refuseBuildFlags rejects flags that apply only to a kernel that is built.
+// refuseBuildFlags rejects flags that apply only to a kernel that is built, or to
+// modules that are built for another one.
 func refuseBuildFlags(c *cli.Context, instead string) error {
-	for _, flag := range append(concat(sourceFlags(), optionFlags(), builderFlags()), noStripFlag()) {
+	refused := concat(sourceFlags(), optionFlags())
+	if !c.IsSet("module-source") {
+		refused = append(concat(refused, builderFlags()), noStripFlag())
+	}
+	for _, flag := range refused {
 		if name := flag.Names()[0]; c.IsSet(name) {
 			return usagef("--%s changes how a kernel is built, but %s", name, instead)
 		}
@@ -20,7 +25,7 @@ func refuseBuildFlags(c *cli.Context, instead string) error {
 	return nil
 }
 
-// choosesModules reports whether a flag selects modules or adds firmware.
+// choosesModules reports whether a flag selects or adds modules or firmware.
 func choosesModules(c *cli.Context) bool {
-	return c.IsSet("modules") || c.IsSet("without-modules") || c.IsSet("firmware")
+	return c.IsSet("module-source") || c.IsSet("modules") || c.IsSet("without-modules") || c.IsSet("firmware")
 }

@@ -43,7 +43,7 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 		return r, err
 	}
 	if choosesModules(c) && !c.IsSet("kernel") {
-		return r, usagef("--modules, --without-modules and --firmware apply only to a kernel named by --kernel; the document's own is used unchanged")
+		return r, usagef("--modules, --without-modules, --module-source and --firmware apply only to a kernel named by --kernel; the document's own is used unchanged")
 	}
 	arch, err := a.dockerArch(c)
 	if err != nil {
@@ -62,7 +62,11 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	}
 	r.OutputID = orDefault(a.variable("FORCE_OUTPUT_ID"), r.Flavor.Arch)
 	r.KernelOptions.Plan = modulePlan(c)
-	return r, nil
+	if r.KernelOptions.Drivers, err = moduleSources(c); err != nil {
+		return r, err
+	}
+	r.KernelOptions.Container, err = a.containerOptions(c)
+	return r, err
 }
 
 // readOverlays reads the files of --overlay.

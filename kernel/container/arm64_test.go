@@ -24,5 +24,5 @@ func TestArm64(t *testing.T) {
 	if _, err := b.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
 		t.Fatal(err)
 	}
-	boot(t, "arm64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "arm64"))
+	boot(t, "arm64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "arm64"), nil)
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // boot starts a compiled kernel in QEMU, with an initramfs compressed by zstd,
-// and requires it to reach userspace.
-func boot(t *testing.T, arch, vmlinuz, release string) {
+// and requires it to reach userspace and to load the modules.
+func boot(t *testing.T, arch, vmlinuz, release string, modules map[string][]byte) {
 	t.Helper()
 	testneed.Tool(t, lab.Emulator(arch))
 	dir := t.TempDir()
@@ -34,6 +34,11 @@ func boot(t *testing.T, arch, vmlinuz, release string) {
 		t.Fatal(err)
 	}
 	var tree initramfs.Tree
+	for name, content := range modules {
+		if err := tree.Add(initramfs.BytesFile("modules/"+name, content, initramfs.Epoch())); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, e := range []initramfs.Entry{
 		{Path: "proc", Type: initramfs.Dir, Mode: 0o755},
 		{Path: "dev", Type: initramfs.Dir, Mode: 0o755},
@@ -58,6 +63,11 @@ func boot(t *testing.T, arch, vmlinuz, release string) {
 	console, err := lab.Boot(t.Context(), lab.Machine{Arch: arch, Kernel: vmlinuz, Initramfs: []string{packed}, MemoryMB: 512, Timeout: 5 * time.Minute})
 	if err != nil || !strings.Contains(console, "userspace runs on Linux "+release) || strings.Contains(console, "its configuration has 0 bytes") {
 		t.Errorf("%v\n%s", err, console)
+	}
+	for name := range modules {
+		if !strings.Contains(console, "/modules/"+name+" is loaded: <nil>") || !strings.Contains(console, "the taint is 4096") {
+			t.Errorf("%s is not loaded, or does not taint the kernel:\n%s", name, console)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/kernel/patch"
 )
 
 // Options configure how kernels are built.
@@ -90,6 +91,8 @@ type Target struct {
 	Source Source
 	// Defconfig is the configuration, a defconfig or a whole .config.
 	Defconfig []byte
+	// Patches are applied to the source, in order.
+	Patches []*patch.Patch
 }
 
 // Source is the location of a kernel's source. Either Archive or Dir is set.
@@ -144,12 +147,29 @@ func (b *Builder) jobs() int {
 
 // sourceVolume returns the volume of the source. A directory has one per
 // flavor: it is copied for each build, which must not happen during another
-// build.
+// build. So has a patched source, whose files change with the patches.
 func (t Target) sourceVolume() string {
-	if t.Source.Dir != "" {
-		return "hookbuild-source-" + t.Flavor + "-" + t.Source.id()
+	if t.Source.Dir != "" || len(t.Patches) > 0 {
+		return "hookbuild-source-" + t.Flavor + "-" + t.Source.id() + t.patched()
 	}
 	return "hookbuild-source-" + t.Source.id()
+}
+
+// patched ends the names of the volumes of patched kernels.
+func (t Target) patched() string {
+	if len(t.Patches) > 0 {
+		return "-patched"
+	}
+	return ""
+}
+
+// PatchesID identifies the patches. It is empty if there are none.
+func (t Target) PatchesID() string {
+	var all []string
+	for _, p := range t.Patches {
+		all = append(all, p.Digest)
+	}
+	return strings.Join(all, " ")
 }
 
 // container returns the name of the container that works on the flavor's
@@ -159,7 +179,7 @@ func (t Target) container() string { return "hookbuild-" + t.Flavor + "-" + t.So
 // unpacker returns the name of the container that fills the volume of the
 // source.
 func (t Target) unpacker() string {
-	if t.Source.Dir != "" {
+	if t.Source.Dir != "" || len(t.Patches) > 0 {
 		return t.container()
 	}
 	return t.sourceVolume()
@@ -169,7 +189,7 @@ func (t Target) unpacker() string {
 func (t Target) volumes() map[string]string {
 	return map[string]string{
 		"/src":    t.sourceVolume(),
-		"/obj":    "hookbuild-objects-" + t.Flavor + "-" + t.Source.id(),
+		"/obj":    "hookbuild-objects-" + t.Flavor + "-" + t.Source.id() + t.patched(),
 		"/ccache": "hookbuild-ccache",
 	}
 }

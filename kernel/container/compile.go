@@ -105,5 +105,9 @@ func (o CompileOptions) environment() []string {
 
 // stamp identifies the inputs of the .config in the objects' volume.
 func stamp(t Target, image string) []byte {
-	return fmt.Appendf(nil, "%x %s\n", sha256.Sum256(t.Defconfig), image)
+	text := fmt.Appendf(nil, "%x %s\n", sha256.Sum256(t.Defconfig), image)
+	if len(t.Patches) > 0 {
+		text = fmt.Appendf(text, "%s\n", t.PatchesID())
+	}
+	return text
 }

@@ -21,6 +21,8 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"hookbuild/internal/cache"
+	"hookbuild/kernel/driver"
 	"hookbuild/kernel/kconfig"
 	"hookbuild/test/kerneltest"
 )
@@ -99,7 +101,8 @@ func TestKernel(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	boot(t, "amd64", filepath.Join(dir, "kernel"), releaseOf(t, dir, "amd64"))
+	release := releaseOf(t, dir, "amd64")
+	boot(t, "amd64", filepath.Join(dir, "kernel"), release, buildModule(t, b, target, release))
 	outputs, plain := sums(t, dir), target.Defconfig
 	t.Logf("the checksums, for a comparison with another engine's: %v", outputs)
 	compile("nothing changed")
@@ -130,6 +133,38 @@ func TestKernel(t *testing.T) {
 	if r.has("another hookbuild") {
 		t.Error("a build waited for itself")
 	}
+}
+
+// buildModule builds one of Debian's -dkms packages for the kernel that was
+// compiled last.
+func buildModule(t *testing.T, b *Builder, target Target, release string) map[string][]byte {
+	t.Helper()
+	c, err := cache.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := driver.Open(t.Context(), driver.Spec{Source: kerneltest.Deb(t, "vpoll-dkms", "", "amd64")}, driver.Options{Cache: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	modules := map[string][]byte{}
+	err = b.BuildModule(t.Context(), Against{Target: target, Release: release}, d, CompileOptions{Strip: true}, nil, func(name string, _ int64, content io.Reader) (err error) {
+		if name != Symvers {
+			modules[name], err = io.ReadAll(content)
+		}
+		return err
+	})
+	if err != nil || len(modules) != 1 {
+		t.Fatalf("the modules are %v, %v", slices.Collect(maps.Keys(modules)), err)
+	}
+	other := target
+	other.Defconfig = []byte("CONFIG_OTHER=y\n")
+	err = b.BuildModule(t.Context(), Against{Target: other, Release: release}, d, CompileOptions{}, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "another hookbuild compiled this flavor in another configuration") {
+		t.Errorf("for a kernel that was not compiled last: %v", err)
+	}
+	return modules
 }
 
 // sums returns the checksums of what a compilation left.

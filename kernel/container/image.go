@@ -201,7 +201,7 @@ const (
 
 // isError reports whether a line is an error of a compiler or linker.
 func isError(line string) bool {
-	return strings.Contains(line, "error: ") || strings.Contains(line, "undefined reference to") || strings.Contains(line, "*** [")
+	return strings.Contains(line, "error: ") || strings.Contains(line, "ERROR: modpost: ") || strings.Contains(line, "undefined reference to") || strings.Contains(line, "*** [")
 }
 
 // Write implements [io.Writer].

@@ -32,12 +32,15 @@ const (
 // job is one run of a script in a container.
 type job struct {
 	target Target
-	// step is a verb for messages: "compile".
-	step string
+	// step is a verb for messages: "compile". What is its object; empty means
+	// the kernel of the target's flavor.
+	step, what string
 	// script is the script in files/ that runs.
 	script string
 	image  string
 	env    []string
+	// volumes are mounted; nil means those of the target.
+	volumes map[string]string
 	// files are written to /job; prepare puts large ones into the container.
 	files   map[string][]byte
 	prepare func(ctx context.Context, id string) error
@@ -45,6 +48,14 @@ type job struct {
 	terminal *Terminal
 	// collect reads the script's results after it succeeded.
 	collect func(ctx context.Context, id string) error
+}
+
+// object returns what the step works on, for messages.
+func (j job) object() string {
+	if j.what != "" {
+		return j.what
+	}
+	return "the kernel of " + j.target.Flavor
 }
 
 // run creates the container, waits for its turn, runs the script, and removes
@@ -77,7 +88,10 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 		name = j.target.unpacker()
 	}
 	var mounts []mount.Mount
-	volumes := j.target.volumes()
+	volumes := j.volumes
+	if volumes == nil {
+		volumes = j.target.volumes()
+	}
 	for _, at := range sortedKeys(volumes) {
 		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: volumes[at], Target: at})
 	}
@@ -97,7 +111,7 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 		case err == nil:
 			return created.ID, nil
 		case !errdefs.IsConflict(err):
-			return "", outside("creating a container to %s %s in: %w", j.step, j.target.Flavor, err)
+			return "", outside("creating a container to %s %s in: %w", j.step, j.object(), err)
 		}
 		if err := wait.next(ctx); err != nil {
 			return "", err
@@ -108,7 +122,7 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 // remove removes a container. It works even after an interruption, when ctx has
 // ended.
 func (b *Builder) remove(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	err := b.docker.ContainerRemove(ctx, id, container.RemoveOptions{Force: true})
 	if err != nil && !errdefs.IsNotFound(err) {
@@ -135,7 +149,7 @@ func (b *Builder) copyIn(ctx context.Context, id string, j job) error {
 		return err
 	}
 	if err := b.docker.CopyToContainer(ctx, id, "/", archive, container.CopyToContainerOptions{}); err != nil {
-		return outside("sending the files to %s %s: %w", j.step, j.target.Flavor, err)
+		return outside("sending the files to %s %s: %w", j.step, j.object(), err)
 	}
 	if j.prepare == nil {
 		return nil
@@ -150,7 +164,7 @@ func (b *Builder) follow(ctx context.Context, id string, j job) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	task := progress.Start(b.o.Progress, 0, "%s the kernel of %s", j.step, j.target.Flavor)
+	task := progress.Start(b.o.Progress, 0, "%s %s", j.step, j.object())
 	lines := &tail{task: task, log: log}
 	code, err := b.start(ctx, id, lines)
 	if err == nil && code != 0 {
@@ -201,6 +215,9 @@ func (b *Builder) openLog(j job) (*os.File, error) {
 		return nil, fmt.Errorf("creating the directory for the logs: %w", err)
 	}
 	step, _, _ := strings.Cut(j.step, " ")
+	if j.what != "" {
+		step += "-" + strings.ReplaceAll(strings.TrimPrefix(j.what, "the "), " ", "-")
+	}
 	log, err := os.Create(filepath.Join(b.o.LogDir, fmt.Sprintf("kernel-%s-%s.log", j.target.Flavor, step)))
 	if err != nil {
 		return nil, fmt.Errorf("creating the log: %w", err)
@@ -217,7 +234,9 @@ func (j job) failed(code int64, lines *tail, log string) error {
 		remedy = "; the engine's disk is full: `docker system df` shows what fills it, `docker volume rm` removes hookbuild's volumes"
 	case code == 137:
 		remedy = "; it was killed, probably for lack of memory: try fewer --jobs"
+	case j.what != "" && strings.Contains(text, "Permission denied"):
+		remedy = "; the source's programs may write only below their own directory and /tmp"
 	}
-	return fault.Failedf("trying to %s the kernel of %s: the build ended with exit code %d%s; the complete output is in %s, its last lines are:\n%s",
-		j.step, j.target.Flavor, code, remedy, log, text)
+	return fault.Failedf("trying to %s %s: the build ended with exit code %d%s; the complete output is in %s, its last lines are:\n%s",
+		j.step, j.object(), code, remedy, log, text)
 }

@@ -21,9 +21,16 @@ import (
 // at once.
 const unpackScript = "unpack.sh"
 
-// ensureSource puts the target's source into its volume unless it is already
-// there.
+// ensureSource puts the target's source into its volume, with its patches,
+// unless it is already there.
 func (b *Builder) ensureSource(ctx context.Context, t Target, image string) error {
+	if err := b.ensureUnpacked(ctx, t, image); err != nil || len(t.Patches) == 0 {
+		return err
+	}
+	return b.ensurePatched(ctx, t, image)
+}
+
+func (b *Builder) ensureUnpacked(ctx context.Context, t Target, image string) error {
 	there, err := b.hasSource(ctx, t, image)
 	if err != nil || there {
 		return err
@@ -152,7 +159,7 @@ func (b *Builder) send(ctx context.Context, id, to string, fill func(*tar.Writer
 	}()
 	err := b.docker.CopyToContainer(ctx, id, to, reader, container.CopyToContainerOptions{})
 	if err != nil {
-		err = outside("sending the kernel's source to the Docker engine: %w", err)
+		err = outside("sending files to the Docker engine: %w", err)
 	}
 	_ = reader.CloseWithError(err)
 	return err

@@ -42,12 +42,15 @@ func (s *Set) Firmware() []FirmwareUse {
 	return slices.Compact(uses)
 }
 
+// Updates is where the kernel looks for firmware first.
+const Updates = "lib/firmware/updates"
+
 // firmwareRoots returns the directories that hold firmware in packages and
 // images.
-func firmwareRoots() []string { return []string{"lib/firmware", "usr/lib/firmware", ""} }
+func firmwareRoots() []string { return []string{Updates, "lib/firmware", "usr/lib/firmware", ""} }
 
-// FindFirmware looks up a name in a file tree: in lib/firmware, in
-// usr/lib/firmware and in the tree's root, plain or in a compression that the
+// FindFirmware looks up a name in a file tree: in lib/firmware/updates,
+// in lib/firmware, in usr/lib/firmware and in the tree's root, plain or in a compression that the
 // kernel can unpack (.zst, .xz). It returns the paths of the files found.
 func FindFirmware(from *initramfs.Tree, name string) []string {
 	for _, root := range firmwareRoots() {
@@ -84,7 +87,7 @@ func (s *Set) AddFirmware(to, from *initramfs.Tree) (missing []FirmwareUse, err 
 	done := map[string]bool{}
 	for _, use := range s.Firmware() {
 		found := FindFirmware(from, use.Name)
-		if len(found) == 0 {
+		if len(found) == 0 && len(FindFirmware(to, use.Name)) == 0 {
 			missing = append(missing, use)
 		}
 		for _, name := range found {

@@ -33,8 +33,8 @@ type Module struct {
 	// Aliases, SoftDeps, WeakDeps and Firmware are the values of those fields
 	// of .modinfo in order.
 	Aliases, SoftDeps, WeakDeps, Firmware []string
-	// Description and Vermagic are the fields of those names.
-	Description, Vermagic string
+	// Description, Vermagic, License and Version are the fields of those names.
+	Description, Vermagic, License, Version string
 	// Requires lists the modules in the field "depends".
 	Requires []string
 

@@ -103,6 +103,10 @@ func (m *Module) addInfo(field string) {
 		m.Description = value
 	case "vermagic":
 		m.Vermagic = value
+	case "license":
+		m.License = value
+	case "version":
+		m.Version = value
 	case "depends":
 		m.Requires = strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
 	}

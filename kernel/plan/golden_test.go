@@ -40,6 +40,9 @@ func TestReferencesArePinned(t *testing.T) {
 		{"checked URL", func(r *Request) { r.Source, r.SHA256 = "https://e/linux-6.6.32.tar.xz", strings.Repeat("ab", 32) }},
 		{"symbols kept", func(r *Request) { r.Strip = false }},
 		{"modules", func(r *Request) { r.Modules = modules.Choice{Include: []string{"ice"}, Exclude: []string{"sound"}} }},
+		{"patch", func(r *Request) { r.Patches = []string{patchFile(t, "x")} }},
+		{"two patches", func(r *Request) { r.Patches = []string{patchFile(t, "x"), patchFile(t, "y")} }},
+		{"module source", func(r *Request) { r.ModuleSources = []string{"abc"} }},
 		{"firmware", func(r *Request) { r.Firmware = "image:registry.example/fw:1" }},
 	} {
 		r := request(t)
@@ -51,6 +54,14 @@ func TestReferencesArePinned(t *testing.T) {
 		fmt.Fprintf(&got, "%s: %s\n", c.name, p.Reference)
 	}
 	compareGolden(t, "testdata/references.golden", got.String())
+}
+
+// patchFile writes a patch that adds a file of this content.
+func patchFile(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "add.patch")
+	kerneltest.WriteFile(t, name, []byte("--- /dev/null\n+++ b/"+content+"\n@@ -0,0 +1 @@\n+"+content+"\n"))
+	return name
 }
 
 func compareGolden(t *testing.T, name, got string) {

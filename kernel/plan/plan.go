@@ -21,6 +21,7 @@ import (
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/kconfig"
 	"hookbuild/kernel/modules"
+	"hookbuild/kernel/patch"
 	"hookbuild/kernel/source"
 )
 
@@ -46,6 +47,11 @@ type Request struct {
 	// Fragments are configuration files, and Sets arguments of --set, that
 	// are merged for this build.
 	Fragments, Sets []string
+	// Patches are files that are applied to the source, in order.
+	Patches []string
+	// ModuleSources holds the digests of the module sources that are built with
+	// the kernel, for the image's tag.
+	ModuleSources []string
 	// Modules chooses the modules of the image. Strip removes debugging
 	// symbols.
 	Modules modules.Choice
@@ -67,6 +73,8 @@ type Plan struct {
 	// Base are the options of the flavor's own fragments, Requests those of the
 	// request's fragments and sets, each in their order.
 	Base, Requests []kconfig.Request
+	// Patches are the request's patches.
+	Patches []*patch.Patch
 	// Pinned is the version's pin in the workspace's lock, or nil.
 	Pinned *Pin
 	// Reference is the name of the kernel image.
@@ -111,6 +119,9 @@ func prepare(r Request) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Request: r}
+	if p.Patches, err = patch.ReadAll(r.Patches); err != nil {
+		return nil, err
+	}
 	if p.Defconfig, err = readDefconfig(r); err != nil {
 		return nil, err
 	}
@@ -257,6 +268,12 @@ func (p *Plan) hash() (string, error) {
 		fmt.Fprintf(h, "\x00%s=%s", o.Option, o.Value)
 	}
 	fmt.Fprintf(h, "\x00\x00%q\x00%q %q %t\x00%q\x00%s", p.sourceID(), r.Modules.Include, r.Modules.Exclude, r.Strip, r.Firmware, container.Dockerfile())
+	for _, patch := range p.Patches {
+		fmt.Fprintf(h, "\x00patch %s", patch.Digest)
+	}
+	for _, source := range r.ModuleSources {
+		fmt.Fprintf(h, "\x00modules %s", source)
+	}
 	return hex.EncodeToString(h.Sum(nil))[:8], nil
 }
 
@@ -264,7 +281,7 @@ func (p *Plan) hash() (string, error) {
 // kernel.org's source.
 func (p *Plan) plain() bool {
 	r := p.Request
-	return len(p.Base) == 0 && len(p.Requests) == 0 && r.Source == "" && r.Strip && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.Firmware == ""
+	return len(p.Base) == 0 && len(p.Requests) == 0 && r.Source == "" && len(r.Patches) == 0 && len(r.ModuleSources) == 0 && r.Strip && len(r.Modules.Include) == 0 && len(r.Modules.Exclude) == 0 && r.Firmware == ""
 }
 
 // sourceID identifies the content of a given source as far as possible: an

@@ -21,7 +21,7 @@ func (p *Plan) Target(ctx context.Context) (container.Target, error) {
 	if err != nil {
 		return container.Target{}, err
 	}
-	return container.Target{Flavor: p.Request.Flavor.ID, Arch: p.Request.Flavor.Arch, Source: from, Defconfig: p.Defconfig}, nil
+	return container.Target{Flavor: p.Request.Flavor.ID, Arch: p.Request.Flavor.Arch, Source: from, Defconfig: p.Defconfig, Patches: p.Patches}, nil
 }
 
 func (p *Plan) fetch(ctx context.Context) (container.Source, error) {

@@ -30,6 +30,6 @@ for header in arch/x86/include/asm/setup.h arch/arm64/include/uapi/asm/setup.h; 
         mv header.new "linux.new/$header"
     fi
 done
-rm -rf linux
+rm -rf linux pristine created patched
 mv linux.new linux
 touch complete
