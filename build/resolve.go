@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -207,6 +208,11 @@ func (f *Resolved) Lock() lock.Build {
 	}
 	if f.loader != nil {
 		l.Images = append(l.Images, lockImage(r.ISO.Loader, f.loader))
+	}
+	if p := f.Kernel; p != nil {
+		for _, file := range slices.Concat(p.Drivers, p.Patches) {
+			l.Files = append(l.Files, lock.Input{Name: file.Name, SHA256: file.Digest})
+		}
 	}
 	if p := f.Kernel; p != nil && p.Firmware != nil {
 		if p.Firmware.Image != nil {

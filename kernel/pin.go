@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -12,6 +13,7 @@ import (
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/oci"
 	"hookbuild/kernel/container"
+	"hookbuild/kernel/driver"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/plan"
 )
@@ -28,6 +30,9 @@ type Pinned struct {
 	IsDir bool
 	// Firmware is the firmware that is added, or nil.
 	Firmware *PinnedFirmware
+	// Drivers are the module sources, with the digests of all that goes into
+	// them. Patches are those of the kernel's source.
+	Drivers, Patches []PinnedFile
 }
 
 // PinnedFile is a file and its digest.
@@ -66,8 +71,27 @@ func Pin(ctx context.Context, ref string, o OpenOptions) (*Pinned, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.Drivers, err = o.pinDrivers(ctx); err != nil {
+		return nil, err
+	}
 	p.Firmware, err = o.pinFirmware(ctx)
 	return p, err
+}
+
+func (o OpenOptions) pinDrivers(ctx context.Context) ([]PinnedFile, error) {
+	drivers, err := o.openDrivers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []PinnedFile
+	for _, d := range drivers {
+		name := d.Origin
+		if slices.ContainsFunc(all, func(f PinnedFile) bool { return f.Name == name }) {
+			name += ",name=" + d.Name // another directory of one source
+		}
+		all = append(all, PinnedFile{name, "sha256:" + d.Digest})
+	}
+	return all, driver.CloseAll(drivers)
 }
 
 func pinnedImage(image *oci.Image) *Pinned { return &Pinned{Image: image} }
@@ -91,7 +115,7 @@ func (o OpenOptions) pinLatest(ctx context.Context, ownOnly bool) (*Pinned, erro
 }
 
 func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
-	p, err := plan.Resolve(ctx, o.Plan)
+	p, err := o.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +123,11 @@ func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
 	if b.Archive, b.SHA256, err = p.Archive(ctx); err != nil {
 		return nil, err
 	}
-	err = o.pinBuilder(ctx, b)
-	return &Pinned{Build: b}, err
+	pinned := &Pinned{Build: b}
+	for _, patch := range p.Patches {
+		pinned.Patches = append(pinned.Patches, PinnedFile{patch.Name, patch.Digest})
+	}
+	return pinned, o.pinBuilder(ctx, b)
 }
 
 // pinBuilder finds the builder image: a user's in its registry, else in the

@@ -234,14 +234,17 @@ func (t *texts) Set(value string) error {
 // String implements [cli.Generic].
 func (t *texts) String() string { return strings.Join(t.all, " ") }
 
+// Get implements [flag.Getter].
+func (t *texts) Get() any { return t.all }
+
 // moduleSources returns the sources that --module-source names.
 func moduleSources(c *cli.Context) ([]driver.Spec, error) {
-	given, ok := c.Generic("module-source").(*texts)
+	given, ok := c.Value("module-source").([]string)
 	if !ok {
 		return nil, nil // the command does not have the flag
 	}
 	var all []driver.Spec
-	for _, text := range given.all {
+	for _, text := range given {
 		s, err := driver.ParseSpec(text)
 		if err != nil {
 			return nil, err

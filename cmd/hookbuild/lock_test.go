@@ -169,3 +169,28 @@ func TestLockedBuildNamesWhatDiffers(t *testing.T) {
 		t.Errorf("a lock changed by hand: %s", got.stderr)
 	}
 }
+
+// TestLockHoldsModuleSources: a module source is locked by its content, under the
+// options that it was given with.
+func TestLockHoldsModuleSources(t *testing.T) {
+	l := newLocker(t)
+	source := filepath.Join(t.TempDir(), "driver")
+	kerneltest.WriteFile(t, filepath.Join(source, "Kbuild"), []byte("obj-m := x.o\n"))
+	l.write("--module-source", source+",name=ours,make=CFLAGS_EXTRA=-Da,b", "--module-source", source+",name=other")
+	text := readFile(t, l.lock)
+	for _, want := range []string{"name: " + source, "module-source:", source + ",name=ours,make=CFLAGS_EXTRA=-Da,b", source + ",name=other"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the lock has no %q:\n%s", want, text)
+		}
+	}
+	if got := l.build(3); !strings.Contains(got.stderr, "the kernel comes without its headers") || !strings.Contains(got.stderr, "--kernel build") {
+		t.Errorf("the kernel has no headers, and the build ends with\n%s", got.stderr)
+	}
+	kerneltest.WriteFile(t, filepath.Join(source, "x.c"), []byte("/* new */\n"))
+	if got := l.build(3); !strings.Contains(got.stderr, "2 differences (lock -> found)") || !strings.Contains(got.stderr, source) {
+		t.Errorf("the source changed, and the build ends with\n%s", got.stderr)
+	}
+	if got := l.build(2, "--module-source", source+",name=ours"); !strings.Contains(got.stderr, "--module-source is") {
+		t.Errorf("another option than the lock's ends with\n%s", got.stderr)
+	}
+}

@@ -58,8 +58,11 @@ func optionValues(c *cli.Context, name string) lock.Values {
 
 // valuesOf returns an option's values as they would be written.
 func valuesOf(c *cli.Context, name string) lock.Values {
-	if list, ok := c.Value(name).(cli.StringSlice); ok {
+	switch list := c.Value(name).(type) {
+	case cli.StringSlice:
 		return list.Value()
+	case []string:
+		return list
 	}
 	return lock.Values{fmt.Sprint(c.Value(name))}
 }
@@ -188,8 +191,15 @@ func applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err er
 }
 
 func setOption(c *cli.Context, name string, values lock.Values) error {
-	if _, list := c.Value(name).(cli.StringSlice); list {
+	switch c.Value(name).(type) {
+	case cli.StringSlice:
 		return c.Set(name, cli.NewStringSlice(values...).Serialize())
+	case []string:
+		var errs []error
+		for _, value := range values {
+			errs = append(errs, c.Set(name, value))
+		}
+		return errors.Join(errs...)
 	}
 	if len(values) != 1 {
 		return errors.New("it takes one value")
@@ -203,6 +213,9 @@ func sameContext(c *cli.Context) (*cli.Context, error) {
 	set := flag.NewFlagSet(c.Command.Name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	for _, f := range c.Command.Flags {
+		if list, ok := f.(*cli.GenericFlag); ok {
+			f = &cli.GenericFlag{Name: list.Name, Value: &texts{}} // that of the flag has the values of c
+		}
 		if err := f.Apply(set); err != nil {
 			return nil, err
 		}

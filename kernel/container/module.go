@@ -161,7 +161,10 @@ func sendEntry(w *tar.Writer, e initramfs.Entry, task *progress.Task) (err error
 // builder image, as far as the options name it, and the scripts.
 func (o Options) Recipe() string {
 	image := o.Image
-	if image == "" {
+	switch {
+	case o.Pin != nil:
+		image = o.Pin.ID
+	case image == "":
 		image = Dockerfile() + "\x00" + cmp.Or(o.Base, defaultBase)
 	}
 	return digest.OfStrings(image, moduleScript, moduleBuildScript)
