@@ -80,7 +80,7 @@ func TestParseSpec(t *testing.T) {
 		"x,sha256=12":            "64 hexadecimal digits",
 		"x,make=-j1":             "neither VARIABLE=VALUE nor a target",
 		"x,make=A=b\nc":          "neither VARIABLE=VALUE nor a target",
-		"https://u:secret@e/x#y": "after # there must be sha256=",
+		"https://u:secret@e/x#y": "# must be followed by sha256=",
 		"https://e/x#sha256=" + sum + ",sha256=" + strings.Repeat("cd", 32): "different checksums",
 	} {
 		if _, err := ParseSpec(text); err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
