@@ -157,7 +157,7 @@ func sendEntry(w *tar.Writer, e initramfs.Entry, task *progress.Task) (err error
 	return err
 }
 
-// Recipe identifies what builds modules besides their source and the kernel: the
+// Recipe identifies what builds modules, apart from their source and the kernel: the
 // builder image, as far as the options name it, and the scripts.
 func (o Options) Recipe() string {
 	image := o.Image

@@ -149,7 +149,7 @@ func (d *Driver) applyPatches(patches []*patch.Patch) error {
 // mostPatched limits the size of a file that is patched or looked into.
 const mostPatched = 64 << 20
 
-// content returns the content of a file of the tree, or nil if there is none.
+// content returns the content of a file of the tree, or nil if it does not exist.
 func (d *Driver) content(name string) (_ *patch.Content, err error) {
 	e, ok := d.Tree.Lookup(name)
 	if ok && e.Type == initramfs.HardLink {

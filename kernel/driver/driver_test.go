@@ -282,7 +282,7 @@ func TestBadSources(t *testing.T) {
 	}
 }
 
-// TestMostFiles stops at a directory that is no source, such as a home directory.
+// TestMostFiles rejects a source that is too large.
 func TestMostFiles(t *testing.T) {
 	d := &Driver{Tree: &initramfs.Tree{}}
 	err := d.addArchive([]initramfs.Entry{{Path: "x/a", Size: mostBytes}, {Path: "x/b", Size: 1}})
