@@ -18,7 +18,7 @@ func newAllCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Flags:     concat(allFlags(), lockFlags()),
 		Action: func(c *cli.Context) error {
-			return a.eachLocked(c, func(c *cli.Context) error {
+			return a.eachBuild(c, func(c *cli.Context) error {
 				return a.buildHookOS(c, func(r *build.Request) error { return a.completeRequest(c, r) })
 			})
 		},
@@ -76,6 +76,10 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	}
 	id := orDefault(a.flavor, c.Args().First())
 	if id == "" {
+		id = a.siteFlavor()
+	}
+	byDefault := id == ""
+	if byDefault {
 		id = flavor.Default(orDefault(arch, "amd64"))
 	}
 	flavors, err := a.flavors(c)
@@ -84,9 +88,9 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	}
 	f, err := flavors.Find(id)
 	if err != nil {
-		return f, err
+		return f, a.explainFlavor(c, err)
 	}
-	if c.NArg() == 0 && a.flavor == "" {
+	if byDefault {
 		a.note("no flavor was named; building %s", f.ID)
 	}
 	if arch != "" && f.DockerArch() != arch {
@@ -98,11 +102,11 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 // flavors returns upstream's flavors and, if there is a checkout, its own.
 // Fetching Armbian's kernels needs no checkout.
 func (a *app) flavors(c *cli.Context) (flavor.Inventory, error) {
-	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
+	workspace, err := a.workspace(c)
 	switch {
 	case err == nil:
 		return flavor.Read(workspace.FS())
-	case c.String("hook-dir") != "":
+	case a.wantsCheckout(c):
 		return flavor.Inventory{}, err
 	}
 	return flavor.Upstream(), nil
@@ -150,7 +154,7 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	if r.Flavor, err = a.flavorOf(c); err != nil {
 		return r, err
 	}
-	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
+	if r.Workspace, err = a.workspace(c); err != nil {
 		return r, err
 	}
 	if r.Kernel, r.KernelOptions, err = a.kernelChoice(c, r.Flavor); err != nil {

@@ -22,6 +22,7 @@ import (
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/linuxkit/size"
+	"hookbuild/site/checkout"
 	"hookbuild/site/lock"
 )
 
@@ -35,14 +36,18 @@ type environment struct {
 // app holds what the commands share: streams, build.sh's variables, the face.
 type app struct {
 	environment
+	names     []string          // of the command and its subcommand
+	options   []string          // on the command line, without dashes
 	variables map[string]string // KEY=VALUE arguments
 	face      face.Face
 	warnings  warnings         // those shown so far
 	store     *cache.Cache     // the one that the command opened last
 	web       *web.Client      // nil until it is first asked for
 	cluster   *bundles.Cluster // nil until it is first asked for
-	flavor    string           // of several, the one at hand
-	locked    *lock.Build      // nil without --locked
+	site      *siteFile        // nil without a hookbuild.yaml
+	checkout  *checkout.Checkout
+	flavor    string      // of several, the one at hand
+	locked    *lock.Build // nil without --locked
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -57,7 +62,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	}
 	line, err := arrange(root, args)
 	if err == nil {
-		a.variables = line.variables
+		a.variables, a.names, a.options = line.variables, line.names, line.options
 		err = checkVariables(line.variables)
 	}
 	switch {
@@ -67,6 +72,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	default:
 		err = root.RunContext(ctx, append([]string{"hookbuild"}, line.sorted...))
 	}
+	err = a.explain(err)
 	if a.face != nil {
 		err = errors.Join(err, a.face.Settle())
 	}
@@ -100,7 +106,7 @@ func newRootCommand(a *app) *cli.App {
 		Usage:                  "build your own HookOS: kernel, initramfs and embedded action images",
 		Version:                version(),
 		Flags:                  globalFlags(),
-		Before:                 a.openFace,
+		Before:                 a.prepare,
 		After:                  a.trimCache,
 		Commands:               commands(a),
 		Writer:                 a.stdout,
@@ -138,6 +144,7 @@ func commands(a *app) []*cli.Command {
 		newLockCommand(a),
 		newCacheCommand(a),
 		newDoctorCommand(a),
+		newSchemaCommand(a),
 		newHelpCommand(a),
 		newCompletionCommand(a),
 		newManCommand(a),
@@ -153,6 +160,9 @@ func commands(a *app) []*cli.Command {
 func prepare(a *app, c *cli.Command) {
 	c.OnUsageError = usageError
 	c.HideHelp = true
+	if len(c.Subcommands) == 0 {
+		c.Before = a.applyToCommand
+	}
 	if c.Action == nil && len(c.Subcommands) > 0 {
 		c.Action = func(ctx *cli.Context) error { return writeHelp(a.results(), ctx.App, []string{c.Name}) }
 	}
@@ -171,6 +181,7 @@ func usagef(format string, args ...any) error {
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "take what the command line does not say from `FILE`; none uses no file (default: hookbuild.yaml in the current directory or its nearest parent that has one)"},
 		&cli.StringFlag{Name: "hook-dir", Usage: "use the Hook checkout in `DIR` (default: the current directory or its nearest parent that is one)"},
 		&cli.StringFlag{Name: "out", Value: "out", Usage: "write the artifacts to `DIR`"},
 		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 or arm64 (default: the flavor's, else amd64)"},
@@ -187,17 +198,30 @@ func globalFlags() []cli.Flag {
 	}
 }
 
-// openFace chooses the face that shows progress. It runs before any command.
-func (a *app) openFace(c *cli.Context) error {
+// prepare runs before any command: it opens the face, reads hookbuild.yaml and
+// checks the options that all commands have.
+func (a *app) prepare(c *cli.Context) error {
+	if err := a.openFace(c); err != nil {
+		return err
+	}
+	if err := a.readSite(c); err != nil {
+		return err
+	}
+	if err := a.applyGlobal(c); err != nil {
+		return err
+	}
 	if c.Int("jobs") < 1 {
 		return usagef("--jobs %d: it must be at least 1", c.Int("jobs"))
 	}
 	if _, err := cacheLimit(c); err != nil {
 		return err
 	}
-	if _, err := maxLayer(c); err != nil {
-		return err
-	}
+	_, err := maxLayer(c)
+	return err
+}
+
+// openFace chooses the face that shows progress.
+func (a *app) openFace(c *cli.Context) error {
 	kind := c.String("progress")
 	debug := c.Bool("debug") || truth(a.variable("DEBUG"))
 	f, err := face.New(kind, face.Options{Writer: a.stderr, Debug: debug, Getenv: a.getenv})
@@ -232,12 +256,12 @@ func (a *app) results() io.Writer {
 func (a *app) note(format string, args ...any) { progress.Notef(a.sink(), format, args...) }
 
 // variable returns the value of one of build.sh's variables, from a KEY=VALUE
-// argument or else the environment.
+// argument, else the environment, else hookbuild.yaml.
 func (a *app) variable(name string) string {
-	if v, ok := a.variables[name]; ok {
+	if v := a.given(name); v != "" {
 		return v
 	}
-	return a.getenv(name)
+	return a.siteVariable(name)
 }
 
 // flagOr returns the flag's value if the flag is set, else the variable's if that

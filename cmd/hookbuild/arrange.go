@@ -19,6 +19,7 @@ type commandLine struct {
 	names     []string          // of the command and its subcommand
 	words     []string          // its arguments
 	variables map[string]string // the KEY=VALUE words
+	options   []string          // the names of its options, without dashes
 	help      bool              // whether --help or -h is among the options
 }
 
@@ -31,7 +32,7 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	known := maps.Clone(global)
 	local := map[string]bool{}
 	sub := root.Commands
-	var globals, flags, given []string
+	var globals, flags []string
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
@@ -41,7 +42,7 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 			args = nil
 		case strings.HasPrefix(arg, "-") && arg != "-":
 			name, _, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-			given = append(given, name)
+			line.options = append(line.options, name)
 			taken := []string{arg}
 			takesValue, isLocal := local[name]
 			if !isLocal {
@@ -81,18 +82,18 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	if len(line.words) > 0 {
 		line.sorted = append(append(line.sorted, "--"), line.words...)
 	}
-	return line, line.check(sub, given, known)
+	return line, line.check(sub, known)
 }
 
 // check rejects commands and options that do not exist. If sub is not empty, the
-// first argument was meant to be one of these commands. Given are the names of the
-// options on the line, and known those that exist.
-func (l commandLine) check(sub []*cli.Command, given []string, known map[string]bool) error {
+// first argument was meant to be one of these commands. Known are the names of the
+// options that exist.
+func (l commandLine) check(sub []*cli.Command, known map[string]bool) error {
 	path := strings.Join(l.names, " ")
 	if len(sub) > 0 && len(l.words) > 0 {
 		return unknownCommand(sub, path, l.words[0])
 	}
-	for _, name := range given {
+	for _, name := range l.options {
 		if _, ok := known[name]; !ok {
 			return unknownFlag(path, "--"+name, known)
 		}

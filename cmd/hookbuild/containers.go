@@ -50,7 +50,7 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 		return r, err
 	}
 	r.DockerArch = orDefault(r.DockerArch, "amd64")
-	if r.Workspace, err = build.OpenWorkspace(c.String("hook-dir"), "."); err != nil {
+	if r.Workspace, err = a.workspace(c); err != nil {
 		return r, err
 	}
 	r.Base = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")

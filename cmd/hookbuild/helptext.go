@@ -12,6 +12,7 @@ type nameGroup struct {
 func commandGroups() []nameGroup {
 	return []nameGroup{
 		{"Build a HookOS", []string{"all", "embed", "linuxkit", "images", "flavors"}},
+		{"Keep a site's choices in a file", []string{"schema"}},
 		{"Build the same again", []string{"lock"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
@@ -73,6 +74,9 @@ func examples() map[string][]example {
 			{"Build the checkout's HookOS without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},
 			{"Change the template without a fork:", "hookbuild linuxkit --overlay site.yaml"},
 			{"Build any LinuxKit document, into out/try:", "hookbuild linuxkit --yaml machine.yaml --name try"},
+		},
+		"schema": {
+			{"Write the schema beside hookbuild.yaml, where its first line expects it:", "hookbuild schema > hookbuild.schema.json"},
 		},
 		"serve": {
 			{"Serve the newest build to machines and BMCs:", "hookbuild serve out/hook --listen :8080"},

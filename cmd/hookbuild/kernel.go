@@ -11,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
 	"hookbuild/kernel"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/deliver"
@@ -35,7 +34,9 @@ func newKernelCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "no-load", Usage: "do not put the image into the local Docker"},
 			&cli.BoolFlag{Name: "lock", Usage: "build nothing; pin the newest release of the series, or that of --kernel-version, in " + plan.LockFile},
 		}),
-		Action: a.kernel,
+		Action: func(c *cli.Context) error {
+			return a.eachFlavor(c, func() error { return a.kernel(c) })
+		},
 	}
 }
 
@@ -141,8 +142,11 @@ func buildOnly() []string {
 
 // lockKernel pins a release and prints its line in the lock.
 func (a *app) lockKernel(c *cli.Context, r plan.Request) error {
+	if a.isFetched(c) {
+		return usagef("--lock writes to the checkout, and %s has one fetched; set kernel.version there, or give --hook-dir DIR", a.site.Path)
+	}
 	for _, name := range buildOnly() {
-		if c.IsSet(name) {
+		if c.IsSet(name) && !a.fromSite(name) {
 			return usagef("--lock builds nothing; leave out --%s", name)
 		}
 	}
@@ -202,8 +206,8 @@ func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions
 // kernelRequest returns how the flags say to build the kernel. Armbian's kernels
 // need no checkout.
 func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, error) {
-	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
-	if err != nil && (f.Method != flavor.Armbian || c.IsSet("hook-dir")) {
+	workspace, err := a.workspace(c)
+	if err != nil && (f.Method != flavor.Armbian || a.wantsCheckout(c)) {
 		return plan.Request{}, err
 	}
 	dir, err := a.kernelDir(c)

@@ -23,7 +23,7 @@ func newLinuxKitCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(), lockFlags()),
 		Action: func(c *cli.Context) error {
-			return a.eachLocked(c, func(c *cli.Context) error {
+			return a.eachBuild(c, func(c *cli.Context) error {
 				return a.buildHookOS(c, func(*build.Request) error { return nil })
 			})
 		},

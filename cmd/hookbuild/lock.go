@@ -45,7 +45,9 @@ func (a *app) lock(c *cli.Context) error {
 	}
 	ids := c.Args().Slice()
 	if len(ids) == 0 {
-		ids = []string{""}
+		if ids, err = a.wantedFlavors(c); err != nil {
+			return err
+		}
 	}
 	var all []lockChange
 	for _, id := range ids {

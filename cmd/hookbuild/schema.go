@@ -1,0 +1,25 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/site"
+)
+
+func newSchemaCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:  "schema",
+		Usage: "print the JSON schema of hookbuild.yaml, by which editors complete and check it",
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return usagef("%q: the command takes no arguments", c.Args().First())
+			}
+			text, err := site.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = a.results().Write(text)
+			return err
+		},
+	}
+}

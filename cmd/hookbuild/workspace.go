@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/internal/fetch"
+	"hookbuild/site/checkout"
+)
+
+// workspace returns the Hook checkout: that of --hook-dir, else the one that
+// hookbuild.yaml names, else the nearest one.
+func (a *app) workspace(c *cli.Context) (build.Workspace, error) {
+	dir := c.String("hook-dir")
+	if dir == "" && a.namesCheckout() {
+		fetched, err := a.fetchCheckout(c)
+		if err != nil {
+			return build.Workspace{}, err
+		}
+		dir = fetched.Dir
+	}
+	return build.OpenWorkspace(dir, ".")
+}
+
+// wantsCheckout reports whether an option or hookbuild.yaml names a checkout, so
+// that one that cannot be opened is an error.
+func (a *app) wantsCheckout(c *cli.Context) bool {
+	return c.String("hook-dir") != "" || a.namesCheckout()
+}
+
+// namesCheckout reports whether hookbuild.yaml names a checkout to fetch.
+func (a *app) namesCheckout() bool {
+	return a.site != nil && a.site.Hook.URL+a.site.Hook.Archive != ""
+}
+
+// isFetched reports whether the checkout is one that hookbuild fetched, whose
+// files are those of an archive.
+func (a *app) isFetched(c *cli.Context) bool {
+	return c.String("hook-dir") == "" && a.namesCheckout()
+}
+
+func (a *app) fetchCheckout(c *cli.Context) (*checkout.Checkout, error) {
+	if a.checkout != nil {
+		return a.checkout, nil
+	}
+	store, err := a.openCache(c)
+	if err != nil {
+		return nil, err
+	}
+	client, err := a.webClient(c)
+	if err != nil {
+		return nil, err
+	}
+	h := a.site.Hook
+	a.checkout, err = checkout.Fetch(c.Context, checkout.Source{
+		Archive: a.site.Archive(), URL: h.URL, Commit: h.Commit, SHA256: h.SHA256,
+	}, fetch.Options{Cache: store, Web: client, Offline: c.Bool("offline"), Progress: a.sink()})
+	return a.checkout, err
+}
