@@ -127,6 +127,9 @@ func TestEveryOptionHasAKey(t *testing.T) {
 		"progress": "is about the terminal of who runs a build",
 		"debug":    "is about one run",
 		"jobs":     "is about the machine that builds",
+
+		"locked":    "is about one run, which builds what hookbuild.lock says",
+		"lock-file": "is beside the file",
 	}
 	keys := map[string]bool{}
 	for _, key := range site.Keys() {
