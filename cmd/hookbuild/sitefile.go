@@ -99,7 +99,7 @@ func optionFor(s site.Setting, command string, global bool) string {
 	return otherName(s.Key, s.Flag, command)
 }
 
-// applySite gives the options that the command line does not have the values of
+// applySite sets the options that the command line does not have to the values of
 // the file. The variables of build.sh go before the file.
 func (a *app) applySite(c *cli.Context, flags []cli.Flag, global bool) error {
 	if a.site == nil {
@@ -136,8 +136,8 @@ func setFlag(c *cli.Context, flag cli.Flag, values []string) error {
 	return c.Set(flag.Names()[0], values[0])
 }
 
-// replacedBy returns the option or variable that takes the place of a setting,
-// "" if there is none.
+// replacedBy returns the option or variable that replaces a setting,
+// or "".
 func (a *app) replacedBy(c *cli.Context, s site.Setting, name string, displaced map[string]string) string {
 	switch {
 	case c.IsSet(name):
@@ -267,7 +267,7 @@ func (a *app) explain(err error) error {
 	return fault.Invalidf("%s (%s)", err.Error(), text) // a new error, because the innermost kind counts
 }
 
-// keyOf returns the key for an option of this command, "" if there is none.
+// keyOf returns the key for an option of this command, "" if it has none.
 func (a *app) keyOf(option string) string {
 	global := slices.Contains(namesOf(globalFlags()), option)
 	for _, key := range site.Keys() {

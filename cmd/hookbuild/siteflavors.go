@@ -7,7 +7,7 @@ import (
 )
 
 // siteFlavor returns the flavor of hookbuild.yaml that a command takes without an
-// argument, "" if there is none.
+// argument, or "".
 func (a *app) siteFlavor() string {
 	if a.flavor != "" || a.site == nil || len(a.site.Flavors) == 0 {
 		return a.flavor
