@@ -182,10 +182,14 @@ func closeAll(files []*cache.File) {
 
 // packer returns the Packer of embedded images.
 func (b *Builder) packer() *onboard.Packer {
-	return &onboard.Packer{Cache: b.Cache, Client: b.Client, Progress: b.Progress, Jobs: b.Jobs, Salt: b.Salt}
+	p := &onboard.Packer{Cache: b.Cache, Client: b.Client, Progress: b.Progress, Jobs: b.Jobs, Salt: b.Salt}
+	p.Workers = remaster.Workers{Editor: b.editor(p)}
+	return p
 }
 
 // Editor returns an Editor of existing HookOS.
-func (b *Builder) Editor() *remaster.Editor {
-	return &remaster.Editor{Packer: b.packer(), Offline: b.Offline, Version: b.Version, Web: b.Web}
+func (b *Builder) Editor() *remaster.Editor { return b.editor(b.packer()) }
+
+func (b *Builder) editor(p *onboard.Packer) *remaster.Editor {
+	return &remaster.Editor{Packer: p, Offline: b.Offline, Version: b.Version, Web: b.Web}
 }

@@ -32,7 +32,7 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 		r.Options["layout"] = string(p.store.Layout)
 		r.Options["packCompression"], r.Options["packBlock"] = string(p.Packing.Compression), fmt.Sprint(p.Packing.BlockSize)
 		r.Embedded = p.store.Records()
-		r.Bundle = p.store.BundleRecord()
+		r.Bundle, r.Worker = p.store.BundleRecord(), p.store.WorkerRecord()
 	}
 	return r
 }

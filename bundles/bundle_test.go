@@ -170,9 +170,38 @@ func TestMissingWorkerOfAnOlderRelease(t *testing.T) {
 	for release, later := range map[string]bool{"v0.24.3": false, "v0.22.0": false, "v0.25.0": true, "v0.26.1": true} {
 		b := maker{release: release}.parse(t)
 		_, err := b.Images(Options{})
-		wantError(t, err, "no tink-worker", "--worker-image")
+		wantError(t, err, "it names no ", "--worker-image")
 		if strings.Contains(err.Error(), "v0.25.0") != later {
 			t.Errorf("%s: %v", release, err)
 		}
+	}
+}
+
+// TestWorkerNeed tells of the worker by release, and by layout where the
+// manifest names no release.
+func TestWorkerNeed(t *testing.T) {
+	const commit = "2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d"
+	agent, err := parseSample(t, "agent.yaml").Worker("arm64", "")
+	if err != nil || !agent.Agent || agent.Named || agent.Commit != commit || !strings.HasSuffix(agent.HookOS.URL, "initramfs-aarch64") || len(agent.HookOSKey) != 64 {
+		t.Errorf("%+v, %v", agent, err)
+	}
+	old, err := parseSample(t, "actions.yaml").Worker("amd64", "")
+	if err != nil || old.Agent || !old.Named || old.HookOSKey == agent.HookOSKey {
+		t.Errorf("%+v, %v", old, err)
+	}
+	for release, want := range map[string]bool{"v0.24.9": false, "v0.25.0": true, "v0.27.0-dev+build.3": true} {
+		need, err := maker{release: release}.parse(t).Worker("amd64", "")
+		if err != nil || need.Agent != want {
+			t.Errorf("%s: %+v, %v", release, need, err)
+		}
+	}
+	boots := func(_, entry string) string {
+		return entry + "        boots: {uri: \"r.example/tinkerbell/tinkerbell/tinkerbell:" + commit + "-eks-a-9\"}\n"
+	}
+	if need, err := (maker{edit: boots}).parse(t).Worker("amd64", ""); err != nil || !need.Agent || need.Commit != commit {
+		t.Errorf("by boots: %+v, %v", need, err)
+	}
+	if need, err := (maker{worker: "r.example/tink-worker:1", edit: boots}).parse(t).Worker("amd64", ""); err != nil || need.Agent {
+		t.Errorf("with a worker: %+v, %v", need, err)
 	}
 }

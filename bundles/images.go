@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/mod/semver"
 
 	"hookbuild/internal/fault"
 )
@@ -48,6 +47,15 @@ func (i Image) Reference() string {
 // KeepsSource reports whether the image has its source's name at boot.
 func (i Image) KeepsSource() bool { return slices.Contains(i.EmbedNames, withTag(i.Source)) }
 
+// The keys of the worker: the bundle's, and one that was given.
+const (
+	workerKey      = "tink.tinkWorker"
+	givenWorkerKey = "--worker-image"
+)
+
+// IsWorker reports whether the image is a bundle's worker, or takes its place.
+func (i Image) IsWorker() bool { return i.Key == workerKey || i.Key == givenWorkerKey }
+
 // SourceNames says whether images also keep the names that they have in the bundle.
 type SourceNames int
 
@@ -61,7 +69,8 @@ const (
 
 // Options are options for [Bundle.Images].
 type Options struct {
-	// WorkerImage is a reference that replaces the bundle's worker.
+	// WorkerImage is a reference, or another image source, that replaces the
+	// bundle's worker.
 	WorkerImage string
 	// NoWorker leaves out the worker. Such a HookOS can run workflows only if it
 	// can pull a worker from a registry.
@@ -116,15 +125,14 @@ func (b *Bundle) images(o Options) ([]Image, error) {
 
 // worker returns the image of the worker, or nothing with NoWorker.
 func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
-	const key = "tink.tinkWorker"
 	inBundle := s.Tink.Worker.URI
 	if o.NoWorker {
 		return nil, nil
 	}
 	if o.WorkerImage == "" && inBundle == "" {
-		return nil, b.missingWorker(s)
+		return nil, b.missingWorker()
 	}
-	img, err := s.Tink.Worker.image(key)
+	img, err := s.Tink.Worker.image(workerKey)
 	if o.WorkerImage != "" {
 		img, err = workerImage(o.WorkerImage)
 	}
@@ -136,25 +144,8 @@ func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
 	return []Image{img.named(embedPrefix+workerName+":latest", keep, inBundle, o.Mirrors)}, nil
 }
 
-// missingWorker returns the error for a bundle without a worker. The tag of boots is
-// the commit of the repository that tink-agent is built from.
-func (b *Bundle) missingWorker(s *stack) error {
-	if r := b.Release(); semver.IsValid(r) && semver.Compare(semver.MajorMinor(r), "v0.25") < 0 {
-		return fmt.Errorf("it names no tink-worker (tinkerbellStack.tink.tinkWorker), unlike the published manifest of %s; download the complete manifest again, "+
-			"or name the worker's image with --worker-image REF", r)
-	}
-	commit, image := "", "REF"
-	if tag := s.Boots.tag(); len(tag) >= 40 {
-		commit = fmt.Sprintf(", built from the same commit of tinkerbell/tinkerbell as boots, %s", tag[:40])
-		image = "ghcr.io/tinkerbell/tink-agent@DIGEST of that commit"
-	}
-	return fmt.Errorf("it names no tink-worker: since EKS Anywhere v0.25.0 the worker is tink-agent%s, which bundles do not name; "+
-		"add --worker-image %s (its name at boot is tink-worker), take it from the HookOS of the same release with --worker-from FILE|URL "+
-		"(a tink-worker of v0.24 or older never gets work from this release's server), or continue without it with --no-worker", commit, image)
-}
-
 func workerImage(ref string) (Image, error) {
-	img, err := artifact{URI: ref}.image("--worker-image")
+	img, err := artifact{URI: ref}.image(givenWorkerKey)
 	img.Name = workerName
 	return img, err
 }

@@ -103,7 +103,7 @@ func TestMixedEntriesUseTheOneWithAStack(t *testing.T) {
 func TestNoWorkerSinceV025(t *testing.T) {
 	b := parseSample(t, "agent.yaml")
 	_, err := b.Images(Options{})
-	wantError(t, err, "no tink-worker", "v0.25.0", "2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d", "--worker-image", "--no-worker")
+	wantError(t, err, "names no worker", "v0.25.0", "--worker-image", "--worker-from", "--no-worker")
 	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("kind %d", fault.KindOf(err))
 	}
@@ -176,7 +176,7 @@ func TestImagesErrors(t *testing.T) {
 		"bad worker":       {maker{}, Options{WorkerImage: "Not A Ref"}, []string{"--worker-image", "Not A Ref"}},
 		"no actions":       {maker{edit: func(_, e string) string { return e[:strings.Index(e, "actions:")] + "boots: {}\n" }}, Options{}, []string{"no action images", "bundle 7"}},
 		"no bare metal":    {maker{edit: func(k, _ string) string { return "  - kubeVersion: \"" + k + "\"\n" }}, Options{}, []string{"not for bare metal"}},
-		"worker of agents": {maker{}, Options{}, []string{"no tink-worker", "--worker-image"}},
+		"worker of agents": {maker{}, Options{}, []string{"it names no worker", "--worker-image"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

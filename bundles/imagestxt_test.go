@@ -153,7 +153,7 @@ func TestWriteJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := WriteJSON(&out, b, images); err != nil {
+	if err := WriteJSON(&out, b, nil, images); err != nil {
 		t.Fatal(err)
 	}
 	want := `{"bundle":{"origin":"test.yaml","number":7,"release":"v0.24.0"},"images":[{"key":"actions.imageToDisk","name":"image2disk","source":"r.example/tinkerbell/hub/image2disk:t1","digest":"` + digestA +

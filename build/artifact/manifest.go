@@ -41,6 +41,7 @@ type Build struct {
 	Overlays []Input   `json:"overlays,omitempty"`
 	Kernel   *Kernel   `json:"kernel,omitempty"`
 	Bundle   *Bundle   `json:"bundle,omitempty"`
+	Worker   *Worker   `json:"worker,omitempty"`
 	Embedded []OnBoard `json:"embedded,omitempty"`
 	Images   []Image   `json:"images,omitempty"`
 	// Options are the build's options by name.
@@ -79,12 +80,30 @@ type Bundle struct {
 	Release string `json:"release,omitempty"`
 }
 
+// Worker is the worker of a bundle's release that the initramfs carries.
+type Worker struct {
+	// From says in words where it is from: the bundle, a flag, the HookOS of the
+	// release, or upstream's image.
+	From string `json:"from"`
+	// Source is the image's reference, or the HookOS that it was taken out of,
+	// and Digest what that resolved to.
+	Source string `json:"source"`
+	Digest string `json:"digest,omitempty"`
+	ID     string `json:"id"` // under which dockerd lists it
+	// Program is tink-worker, tink-agent or unknown, and Because the evidence.
+	Program string `json:"program"`
+	Because string `json:"because"`
+}
+
 // OnBoard is an image that is embedded in the initramfs.
 type OnBoard struct {
-	Source string   `json:"source"`
-	Digest string   `json:"digest,omitempty"` // what the source resolved to
-	ID     string   `json:"id"`               // the ID that dockerd lists
-	Names  []string `json:"names"`
+	Source string `json:"source"`
+	Digest string `json:"digest,omitempty"` // what the source resolved to
+	// Asked is the digest that the bundle names, where the image is instead what
+	// a mirror had under the tag (--mirror-by-tag).
+	Asked string   `json:"asked,omitempty"`
+	ID    string   `json:"id"` // the ID that dockerd lists
+	Names []string `json:"names"`
 }
 
 // Image is an image that the root file system is made of.

@@ -37,6 +37,8 @@ type Packer struct {
 	// Salt is part of every cache key, so that different versions of hookbuild do
 	// not use each other's results.
 	Salt string
+	// Workers finds the workers that bundles do not name; nil finds none.
+	Workers WorkerSource
 }
 
 // Embed says which images to embed: those of the bundle and those of the list.
@@ -44,6 +46,9 @@ type Embed struct {
 	// Bundle is an EKS Anywhere bundle, or nil for none. Options choose its images.
 	Bundle  *bundles.Bundle
 	Options bundles.Options
+	// WorkerFrom is a HookOS, the path or URL of its initramfs, whose worker is
+	// taken in the place of the bundle's; "" for none.
+	WorkerFrom string
 	// List names further images, as images.txt does.
 	List bundles.List
 	// Files are the files that images were taken out of or listed in.
@@ -91,16 +96,27 @@ type Set struct {
 	// order.
 	Items  []embed.Item
 	Images []bundles.Image
+	// Worker is the worker among them; nil where the bundle's are not asked for.
+	Worker *Worker
 }
 
-// Find finds the images in their registries. It does not download their layers.
+// Find finds the images in their registries. It downloads no layers but those of
+// the worker, whose program it looks at.
 func (p *Packer) Find(ctx context.Context, w Wanted) (*Set, error) {
+	worker, err := p.findWorker(ctx, &w)
+	if err != nil {
+		return nil, err
+	}
 	images, err := w.Embed.Images()
 	if err != nil {
 		return nil, err
 	}
 	items, err := p.findAll(ctx, images, w.DockerArch)
-	return &Set{Wanted: w, Images: images, Items: items}, err
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{Wanted: w, Images: images, Items: items, Worker: worker}
+	return s, p.checkWorker(ctx, s)
 }
 
 func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch string) ([]embed.Item, error) {
@@ -265,9 +281,15 @@ func (s *Set) Records() []artifact.OnBoard {
 		r := artifact.OnBoard{Source: "base", ID: item.Image.ID.String(), Names: item.Names}
 		if i >= kept {
 			r.Source = SourceName(s.Images[i-kept].Source)
+			if s.Worker != nil && s.Worker.HookOS != "" && s.Images[i-kept].IsWorker() {
+				r.Source = s.Worker.HookOS
+			}
 		}
 		if item.Image.Reference != nil {
 			r.Digest = item.Image.IndexDigest.String()
+		}
+		if item.Image.Asked.Hex != "" {
+			r.Asked = item.Image.Asked.String()
 		}
 		all = append(all, r)
 	}

@@ -11,14 +11,11 @@ package remaster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"hookbuild/build/onboard"
-	"hookbuild/bundles"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
-	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/web"
@@ -68,30 +65,4 @@ func (e *Editor) extract(ctx context.Context, source, name string, w io.Writer) 
 		return nil, fault.Invalidf("extracting %q from %q: it has no embedded images", name, source)
 	}
 	return store.Extract(ctx, name, w)
-}
-
-// WorkerFrom extracts the worker from a released HookOS, named by path or URL, and
-// returns it as an image source. It is for newer bundles, which name no worker.
-func (e *Editor) WorkerFrom(ctx context.Context, source string) (_ string, err error) {
-	file, err := fetch.Open(ctx, source, e.fetchOptions())
-	if err != nil {
-		return "", fmt.Errorf("extracting the worker from a HookOS: %w", err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	content, err := fetch.Digest(file)
-	if err != nil {
-		return "", err
-	}
-	key, err := digest.Key(e.Salt, bundles.Worker, content)
-	if err != nil {
-		return "", err
-	}
-	archive, _, err := e.Cache.Derived(ctx, "workers", key, func(w io.Writer) error {
-		_, err := e.extract(ctx, source, bundles.Worker, w)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return "docker-archive:" + archive.Path(), archive.Close()
 }

@@ -96,6 +96,9 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 		return err
 	}
 	if s.store != nil {
+		if err := v.take(ctx, name, v.examineWorker(ctx, &s)); err != nil {
+			return err
+		}
 		if err := v.warnOfContainerd(name, contents.Tree); err != nil {
 			return v.take(ctx, name, err)
 		}

@@ -59,8 +59,17 @@ type System struct {
 	Files     int     `json:"files"`
 	Kernel    string  `json:"kernel,omitempty"` // the release; "" if it could not be read
 	Images    []Image `json:"images,omitempty"`
+	// Worker is which worker it has on board and how that was found out; nil
+	// without one.
+	Worker *Worker `json:"worker,omitempty"`
 
 	store *embed.Store // nil if no images are embedded
+}
+
+// Worker is the worker that a system has on board.
+type Worker struct {
+	Program string `json:"program"` // tink-worker, tink-agent or unknown
+	Because string `json:"because"`
 }
 
 // Image is an embedded image.

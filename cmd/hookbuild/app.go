@@ -189,6 +189,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
 		&cli.BoolFlag{Name: "offline", Usage: "use only what is in the cache; contact no registry or server"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "apply the mirror `FROM=TO`: pull images of registry FROM from TO (repeatable)"},
+		&cli.BoolFlag{Name: "mirror-by-tag", Usage: "take a mirror's image of the bundle's tag although nothing proves that it is the bundle's image; a warning names both digests"},
 		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "allow plain HTTP and unknown certificates for the registry at `HOST` (repeatable)"},
 		&cli.StringSliceFlag{Name: "ca-file", Usage: "also trust the certificate authorities in `FILE` (PEM) for everything that is fetched (repeatable)"},
 		&cli.StringFlag{Name: "max-layer", Usage: "refuse layers that unpack to more than `SIZE` (default: 1 GiB or 250 times the compressed size, whichever is more)"},
@@ -335,7 +336,7 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 		return nil, err
 	}
 	return oci.NewClient(oci.Options{
-		Web: client, Keychain: keychain, Cache: store, Mirrors: mirrors, Insecure: c.StringSlice("insecure-registry"),
+		Web: client, Keychain: keychain, Cache: store, Mirrors: mirrors, MirrorByTag: c.Bool("mirror-by-tag"), Insecure: c.StringSlice("insecure-registry"),
 		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
 		MostUnpacked: most,
 	}), nil

@@ -350,7 +350,7 @@ spec:
             cexec: {name: cexec, uri: "`+s.Host+`/actions/cexec:v1"}
 `)
 	args := []string{"embed", "--initramfs", in, "-o", out, "--from-bundle", "--bundle", bundle}
-	if got := e.run(3, args...); !strings.Contains(got.stderr, "--worker-from") {
+	if got := e.run(3, args...); !strings.Contains(got.stderr, "the bundle names no HookOS") || !strings.Contains(got.stderr, "--worker-from") {
 		t.Errorf("without a worker: %s", got.stderr)
 	}
 	e.run(0, append(args, "--worker-from", old)...)

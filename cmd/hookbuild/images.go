@@ -3,7 +3,9 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build/onboard"
 	"hookbuild/bundles"
+	"hookbuild/internal/web"
 )
 
 func newImagesCommand(a *app) *cli.Command {
@@ -24,14 +26,32 @@ func newImagesCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			images, err := request.Images()
+			arch, err := a.dockerArch(c)
 			if err != nil {
 				return err
 			}
+			images, need, err := request.Listed(orDefault(arch, "amd64"))
+			if err != nil {
+				return err
+			}
+			a.noteWorker(request, need)
 			if c.Bool("json") {
-				return bundles.WriteJSON(a.results(), request.Bundle, images)
+				return bundles.WriteJSON(a.results(), request.Bundle, need, images)
 			}
 			return bundles.ListOf(images, c.Bool("pinned")).Write(a.results())
 		},
+	}
+}
+
+// noteWorker says where the worker comes from that is not in the list.
+func (a *app) noteWorker(request *onboard.Embed, need *bundles.WorkerNeed) {
+	switch {
+	case need == nil:
+	case request.WorkerFrom != "":
+		a.note("the worker is not in this list: `all` and `embed` take it out of the HookOS %s", web.Show(request.WorkerFrom))
+	case need.Commit == "":
+		a.note("the worker is not in this list: `all` and `embed` take it out of the HookOS %s", web.Show(need.HookOS.URL))
+	default:
+		a.note("the worker is not in this list: `all` and `embed` take it out of the HookOS %s, else %s of commit %.12s", web.Show(need.HookOS.URL), bundles.Agent, need.Commit)
 	}
 }

@@ -101,11 +101,8 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	if e.Bundle, err = a.loadBundle(c); err != nil {
 		return nil, err
 	}
-	worker, err := a.workerSource(c)
-	if err != nil {
-		return nil, err
-	}
-	e.Options = bundles.Options{WorkerImage: worker, NoWorker: c.Bool("no-worker"), KubeVersion: c.String("kube-version")}
+	e.WorkerFrom = c.String("worker-from")
+	e.Options = bundles.Options{WorkerImage: c.String("worker-image"), NoWorker: c.Bool("no-worker"), KubeVersion: c.String("kube-version")}
 	if c.IsSet("keep-source-names") {
 		e.Options.SourceNames = bundles.Drop
 		if c.Bool("keep-source-names") {
@@ -122,7 +119,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	if a.cluster == nil {
 		return e, nil
 	}
-	images, err := e.Images()
+	images, _, err := e.Listed("amd64") // of names and digests, which are those of all architectures
 	if err != nil {
 		return nil, err
 	}
@@ -151,20 +148,6 @@ func checkBundleFlags(c *cli.Context) error {
 }
 
 var wholeVersion = regexp.MustCompile(`^v?\d+\.\d+\.\d+`)
-
-// workerSource returns the worker image that the flags name, or "" for the
-// bundle's.
-func (a *app) workerSource(c *cli.Context) (string, error) {
-	from := c.String("worker-from")
-	if from == "" {
-		return c.String("worker-image"), nil
-	}
-	b, err := a.newBuilder(c)
-	if err != nil {
-		return "", err
-	}
-	return b.Editor().WorkerFrom(c.Context, from)
-}
 
 // imageList returns the images of --images-file and --image.
 func imageList(c *cli.Context) (bundles.List, error) {

@@ -161,6 +161,9 @@ func printProven(w io.Writer, r *verify.Report) error {
 		for _, image := range s.Images {
 			fmt.Fprintf(table, "image\t%s\t%s\n", strings.Join(image.Names, " "), image.ID)
 		}
+		if w := s.Worker; w != nil {
+			fmt.Fprintf(table, "worker\t%s\t%s\n", w.Program, w.Because)
+		}
 	}
 	for _, action := range r.Actions {
 		state := "on board"

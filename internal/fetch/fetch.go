@@ -98,13 +98,21 @@ func download(ctx context.Context, source string, o Options) (File, error) {
 	return f, nil
 }
 
+func noteUnchecked(url string, o Options) {
+	progress.Notef(o.Progress, "%s is fetched over plain HTTP and not verified; add #sha256=HEX to the address", web.Show(url))
+}
+
 var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it")
 
 // pinned opens content by its checksum. The server is not asked for content
 // that the cache has.
 func pinned(ctx context.Context, r web.Request, sum string, o Options) (*cache.File, error) {
-	want := v1.Hash{Algorithm: "sha256", Hex: sum}
-	f, err := o.Cache.PutBlob(ctx, kind, want, func(w io.Writer) error { return get(ctx, w, r, o) })
+	return filled(ctx, sum, o, func(w io.Writer) error { return get(ctx, w, r, o) })
+}
+
+// filled opens content by its checksum; fill fetches it where the cache has none.
+func filled(ctx context.Context, sum string, o Options, fill func(io.Writer) error) (*cache.File, error) {
+	f, err := o.Cache.PutBlob(ctx, kind, v1.Hash{Algorithm: "sha256", Hex: sum}, fill)
 	var wrong *cache.DigestError
 	if errors.As(err, &wrong) {
 		return nil, fault.Invalidf("its sha256 is %s, want %s; check the address and the checksum", wrong.Got.Hex, sum)
@@ -116,7 +124,7 @@ func pinned(ctx context.Context, r web.Request, sum string, o Options) (*cache.F
 // when the server is unreachable or the client offline.
 func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.File, error) {
 	if web.IsPlain(r.URL) && !o.Offline {
-		progress.Notef(o.Progress, "%s is fetched over plain HTTP and not verified; add #sha256=HEX to the address", web.Show(r.URL))
+		noteUnchecked(r.URL, o)
 	}
 	var version string
 	var err error

@@ -42,6 +42,10 @@ type Mirror struct {
 type Options struct {
 	Cache   *cache.Cache
 	Mirrors []Mirror
+	// MirrorByTag takes a mirror's image of the tag of a reference whose digest
+	// the mirror lacks, where nothing can prove that it is the same image; a
+	// warning names both digests.
+	MirrorByTag bool
 	// Insecure lists hosts, with or without a port, that may use plain HTTP or
 	// an untrusted certificate. Loopback addresses may use plain HTTP without
 	// being listed.
@@ -70,6 +74,7 @@ type Client struct {
 	net     *network
 	mirrors []Mirror
 	pins    *Pins
+	byTag   bool // see Options.MirrorByTag
 	offline bool
 	// slots limits the layers being fetched, over all images.
 	slots        chan struct{}
@@ -85,7 +90,7 @@ func NewClient(o Options) *Client {
 		jobs = defaultJobs
 	}
 	return &Client{
-		cache: o.Cache, net: newNetwork(o), mirrors: o.Mirrors, pins: o.Pins, offline: o.Offline,
+		cache: o.Cache, net: newNetwork(o), mirrors: o.Mirrors, byTag: o.MirrorByTag, pins: o.Pins, offline: o.Offline,
 		slots: make(chan struct{}, jobs), sink: progress.Or(o.Progress), mostUnpacked: o.MostUnpacked,
 	}
 }

@@ -28,6 +28,10 @@ type Image struct {
 	// Digest if there is no index. Both are zero if there is no manifest, as in
 	// the output of docker save.
 	Digest, IndexDigest v1.Hash
+	// Asked is the digest that the reference names where the image is a mirror's
+	// of the same tag instead, which nothing proves to be the same
+	// ([Options.MirrorByTag]); zero otherwise.
+	Asked v1.Hash
 	// ID is the digest of RawConfig: Docker's image ID.
 	ID        v1.Hash
 	RawConfig []byte
@@ -79,7 +83,10 @@ func (c *Client) load(ctx context.Context, src string, s source, root v1.Hash, p
 		image.Layers = append(image.Layers, &Layer{
 			Digest: d.Digest, DiffID: config.RootFS.DiffIDs[i], Size: d.Size, MediaType: d.MediaType,
 			client: c, image: src, number: i + 1, count: len(m.Layers), host: hostOf(s),
-			open: func(ctx context.Context) (io.ReadCloser, error) { return s.blob(ctx, d) },
+			open: func(ctx context.Context) (io.ReadCloser, v1.Descriptor, error) {
+				r, err := s.blob(ctx, d)
+				return r, d, err
+			},
 		})
 	}
 	return image, nil

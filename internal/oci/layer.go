@@ -46,7 +46,9 @@ type Layer struct {
 	// host is the registry of the layer; empty for files and engines, where
 	// nothing is damaged in transit.
 	host string
-	open func(context.Context) (io.ReadCloser, error)
+	// open opens the layer as its source has it. The descriptor says what is
+	// read: Digest and Size, or those of a mirror that compressed the layer anew.
+	open func(context.Context) (io.ReadCloser, v1.Descriptor, error)
 }
 
 // Tar opens the layer's uncompressed tar archive, whose hash is DiffID. The
@@ -157,11 +159,11 @@ func (c *Client) untilWhole(ctx context.Context, host string, f func() error) er
 }
 
 func (l *Layer) unpack(ctx context.Context, w io.Writer, task *progress.Task) error {
-	blob, err := l.open(ctx)
+	blob, is, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
-	checked := newVerifier(task.Reader(blob), l.Digest, l.Size)
+	checked := newVerifier(task.Reader(blob), is.Digest, is.Size)
 	err = l.client.decompressTo(w, checked, func() {
 		progress.Warnf(l.client.sink, "%s: ignoring the data after its gzip stream, as Docker does", l)
 	})

@@ -22,6 +22,17 @@ func (n *network) parseReference(text string) (name.Reference, error) {
 	return ref, fault.Mark(err, fault.Invalid)
 }
 
+// tagBesideDigest returns the tag of "repo:tag@sha256:...", "" where there is no
+// tag or no digest.
+func tagBesideDigest(text string) string {
+	repository, _, digested := strings.Cut(text, "@")
+	_, tag, _ := strings.Cut(repository[strings.LastIndex(repository, "/")+1:], ":")
+	if !digested {
+		return ""
+	}
+	return tag
+}
+
 func (n *network) parseRepository(text string) (name.Repository, error) {
 	repo, err := name.NewRepository(text)
 	if err != nil {

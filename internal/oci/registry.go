@@ -31,6 +31,8 @@ const (
 type registrySource struct {
 	client *Client
 	ref    name.Reference
+	// tag is what the reference had beside its digest, "" for none.
+	tag    string
 	places []name.Repository
 }
 
@@ -41,9 +43,10 @@ func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platf
 	}
 	m, err := c.load(ctx, src, s, root, p)
 	if err != nil {
-		return nil, err
+		return s.byTag(ctx, root, p, err)
 	}
 	m.Reference = s.ref
+	s.standInFor(m)
 	return m, nil
 }
 
@@ -58,7 +61,7 @@ func (c *Client) find(ctx context.Context, text string) (*registrySource, v1.Has
 	if err != nil {
 		return nil, v1.Hash{}, err
 	}
-	s := &registrySource{client: c, ref: ref, places: places}
+	s := &registrySource{client: c, ref: ref, tag: tagBesideDigest(text), places: places}
 	root, err := s.root(ctx)
 	return s, root, err
 }
@@ -218,20 +221,13 @@ func (s *registrySource) try(ctx context.Context, ask func(*repository) error) e
 
 func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*repository) error) error {
 	var missing error
-	for i, at := range places {
-		from := place{host: at.RegistryStr(), mirrored: len(places) > 1, mirror: i < len(places)-1}
-		repo, err := c.net.repository(ctx, at)
-		if err == nil {
-			from.anonymous = repo.anonymous
-			err = ask(repo)
-		}
+	for i := range places {
+		notFound, err := c.tryPlace(ctx, places, i, ask)
 		if err == nil {
 			return nil
 		}
-		notFound := isNotFound(err)
-		err = explain(from, err)
 		if missing != nil { // the mirror's answer is reported too
-			err = fmt.Errorf("%w; %w", missing, err)
+			err = &lackingError{fmt.Errorf("%w; %w", missing, err)}
 		}
 		if !notFound {
 			return err
@@ -240,6 +236,24 @@ func (c *Client) try(ctx context.Context, places []name.Repository, ask func(*re
 	}
 	return missing
 }
+
+// tryPlace asks one of several places. NotFound reports whether it answered 404.
+func (c *Client) tryPlace(ctx context.Context, places []name.Repository, i int, ask func(*repository) error) (notFound bool, err error) {
+	from := place{host: places[i].RegistryStr(), mirrored: len(places) > 1, mirror: i < len(places)-1}
+	repo, err := c.net.repository(ctx, places[i])
+	if err == nil {
+		from.anonymous = repo.anonymous
+		err = ask(repo)
+	}
+	return isNotFound(err), explain(from, err)
+}
+
+// lackingError says that a mirror does not have what was asked for, and that the
+// original did not give it either.
+type lackingError struct{ error }
+
+// Unwrap returns what both answered.
+func (e *lackingError) Unwrap() error { return e.error }
 
 // offlineError says what must be fetched first.
 func (s *registrySource) offlineError() error {

@@ -97,7 +97,10 @@ func (c *Client) savedImage(src string, raw []byte, layers int, open func(ctx co
 		m.Layers = append(m.Layers, &Layer{
 			DiffID: diffID, MediaType: types.DockerUncompressedLayer,
 			client: c, image: src, number: i + 1, count: layers,
-			open: func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, i) },
+			open: func(ctx context.Context) (io.ReadCloser, v1.Descriptor, error) {
+				r, err := open(ctx, i)
+				return r, v1.Descriptor{}, err
+			},
 		})
 	}
 	return m, nil

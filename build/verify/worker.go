@@ -1,0 +1,59 @@
+package verify
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/worker"
+	"hookbuild/bundles"
+)
+
+// examineWorker finds out which worker a system has on board, and whether the
+// servers of the releases that are known can talk to it.
+func (v *verifier) examineWorker(ctx context.Context, s *System) error {
+	if found, err := s.lookup(bundles.Worker); err != nil || !found {
+		return err
+	}
+	config, err := s.store.Config(bundles.Worker)
+	if err != nil {
+		return err
+	}
+	open := func(path string) (io.ReadCloser, error) { return s.store.OpenFile(ctx, bundles.Worker, path) }
+	finding, err := worker.Examine(worker.Image{Config: config, Open: open, Names: s.namesOf(bundles.Worker)})
+	if err != nil {
+		return invalid("%w", err)
+	}
+	s.Worker = &Worker{Program: finding.Kind.String(), Because: finding.Because}
+	for _, at := range v.releasesOf(s.Initramfs) {
+		if agent, known := bundles.NeedsAgent(at.release); known && agent && finding.Kind == worker.TinkWorker {
+			v.wrong(s.Initramfs, "the worker on board is %s; the server of EKS Anywhere %s (%s) talks to tink-agent alone, so it would connect and never get work; embed that of the release's own HookOS", finding, at.release, at.says)
+		}
+	}
+	return nil
+}
+
+// namesOf lists the names of an image on board.
+func (s *System) namesOf(name string) []string {
+	for _, image := range s.Images {
+		if slices.Contains(image.Names, name+":latest") {
+			return image.Names
+		}
+	}
+	return nil
+}
+
+// said is a release and who says that it is the one.
+type said struct{ release, says string }
+
+// releasesOf lists the releases that a system is for, as far as that is known.
+func (v *verifier) releasesOf(name string) []said {
+	var all []said
+	for _, b := range v.listing.builds {
+		if b.Bundle != nil && slices.ContainsFunc(b.Artifacts, func(a artifact.File) bool { return a.Name == name }) {
+			all = append(all, said{b.Bundle.Release, artifact.ManifestFile})
+		}
+	}
+	return all
+}
