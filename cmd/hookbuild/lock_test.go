@@ -89,7 +89,7 @@ func TestLockedBuildAsksForNoTag(t *testing.T) {
 	l := newLocker(t)
 	l.write()
 	text := readFile(t, l.lock)
-	for _, want := range []string{"flavor: hook-latest-lts-amd64", "kernel: latest", "hook-kernel:6.6.7-12345678", "/actions/cexec:v1", "name: note.txt", "HOOK_KERNEL_OCI_BASE:"} {
+	for _, want := range []string{"flavor: hook-latest-lts-amd64", "kernel: latest", "hook-kernel:6.6.7-12345678", "/actions/cexec:v1", "name: etc/note", "HOOK_KERNEL_OCI_BASE:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the lock has no %q:\n%s", want, text)
 		}
@@ -144,7 +144,7 @@ func TestLockedBuildNamesWhatDiffers(t *testing.T) {
 	l.write()
 	note := filepath.Join(l.site.Dir, "note.txt")
 	site.WriteFile(t, note, "another note\n")
-	if got := l.build(3); !strings.Contains(got.stderr, "note.txt") || !strings.Contains(got.stderr, "lock --update") {
+	if got := l.build(3); !strings.Contains(got.stderr, "etc/note") || !strings.Contains(got.stderr, "lock --update") {
 		t.Errorf("a file that changed: %s", got.stderr)
 	}
 	if entries, err := os.ReadDir(l.out); err != nil || len(entries) > 0 {
