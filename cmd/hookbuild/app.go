@@ -23,6 +23,7 @@ import (
 	"hookbuild/internal/web"
 	"hookbuild/linuxkit/size"
 	"hookbuild/site/checkout"
+	"hookbuild/site/kit"
 	"hookbuild/site/lock"
 )
 
@@ -48,6 +49,7 @@ type app struct {
 	checkout  *checkout.Checkout
 	flavor    string      // of several, the one at hand
 	locked    *lock.Build // nil without --locked
+	kit       *kit.Kit    // nil until it is first asked for
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -142,6 +144,7 @@ func commands(a *app) []*cli.Command {
 		newNetbootCommand(a),
 		newFlavorsCommand(a),
 		newLockCommand(a),
+		newKitCommand(a),
 		newCacheCommand(a),
 		newDoctorCommand(a),
 		newSchemaCommand(a),
@@ -188,6 +191,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cache-dir", Usage: "keep downloads and converted layers in `DIR` (default: $CACHE_DIR, else hookbuild in the user's cache directory)"},
 		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
 		&cli.BoolFlag{Name: "offline", Usage: "use only what is in the cache; contact no registry or server"},
+		&cli.StringSliceFlag{Name: "kit", Usage: "take everything from the kit in `FILE` instead of the network (repeatable)"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "apply the mirror `FROM=TO`: pull images of registry FROM from TO (repeatable)"},
 		&cli.BoolFlag{Name: "mirror-by-tag", Usage: "take a mirror's image of the bundle's tag although nothing proves that it is the bundle's image; a warning names both digests"},
 		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "allow plain HTTP and unknown certificates for the registry at `HOST` (repeatable)"},
@@ -381,6 +385,6 @@ func (a *app) newBuilder(c *cli.Context) (*build.Builder, error) {
 	salt, err := salt()
 	return &build.Builder{
 		Cache: store, Client: client, Engine: dockerhost.Connect, Progress: a.sink(), Jobs: c.Int("jobs"),
-		Offline: c.Bool("offline"), Version: version(), Salt: salt, Web: a.web,
+		Offline: c.Bool("offline"), Kit: a.kit != nil, Version: version(), Salt: salt, Web: a.web,
 	}, err
 }

@@ -96,6 +96,11 @@ func (a *app) eachLocked(c *cli.Context, do func(*cli.Context) error) error {
 		return err
 	}
 	for _, b := range builds {
+		if err := a.checkKit(c, b); err != nil {
+			return err
+		}
+	}
+	for _, b := range builds {
 		if err := a.withLocked(c, b, do); err != nil {
 			return err
 		}
@@ -105,7 +110,7 @@ func (a *app) eachLocked(c *cli.Context, do func(*cli.Context) error) error {
 
 // lockedBuilds reads the lock and returns the builds that the command line means.
 func (a *app) lockedBuilds(c *cli.Context) ([]lock.Build, error) {
-	file, err := lock.Read(c.String("lock-file"))
+	file, path, err := a.readLock(c)
 	if err != nil {
 		return nil, err
 	}
@@ -113,15 +118,16 @@ func (a *app) lockedBuilds(c *cli.Context) ([]lock.Build, error) {
 	if err != nil {
 		return nil, err
 	}
-	builds := slices.DeleteFunc(file.Find(c.Args().First(), arch), func(b lock.Build) bool {
-		return (len(b.Options["yaml"]) > 0) != c.IsSet("yaml")
-	})
+	builds := file.Find(c.Args().First(), arch)
+	if c.Bool("locked") { // a document's build is not a flavor's
+		builds = slices.DeleteFunc(builds, func(b lock.Build) bool { return (len(b.Options["yaml"]) > 0) != c.IsSet("yaml") })
+	}
 	if len(builds) > 0 {
 		return builds, nil
 	}
 	wanted := strings.TrimSpace(c.Args().First() + " " + arch)
 	return nil, fault.Invalidf("reading the lock %q: it has no build for %s, but for %s; add one with `hookbuild lock FLAVOR`",
-		c.String("lock-file"), wanted, strings.Join(file.Flavors(), ", "))
+		path, wanted, strings.Join(file.Flavors(), ", "))
 }
 
 // withLocked runs do with the options and variables of a locked build. Those of

@@ -36,6 +36,13 @@ func (a *app) webClient(c *cli.Context) (*web.Client, error) {
 		return nil, err
 	}
 	o := web.Options{Insecure: c.StringSlice("insecure-registry"), Progress: a.sink()}
+	k, err := a.kitOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if k != nil {
+		o.Instead = k
+	}
 	applyCluster(cluster, &certificates, &o)
 	if proxy := a.siteProxy(); proxy != nil {
 		o.Proxy = proxy

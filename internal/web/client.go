@@ -79,6 +79,9 @@ type Options struct {
 	// Insecure lists hosts, with or without a port, whose certificates are not
 	// checked.
 	Insecure []string
+	// Instead answers every request in the place of the network; nil uses the
+	// network.
+	Instead http.RoundTripper
 	// Progress receives notes about servers that keep the client waiting.
 	Progress progress.Sink
 }
@@ -96,7 +99,11 @@ type Client struct {
 func New(o Options) *Client {
 	limits := o.Limits.withDefaults()
 	sink := progress.Or(o.Progress)
-	base := &repeater{limits, sink, &limiter{limits, sink, newPicker(limits, o)}}
+	var network http.RoundTripper = newPicker(limits, o)
+	if o.Instead != nil {
+		network = o.Instead
+	}
+	base := &repeater{limits, sink, &limiter{limits, sink, network}}
 	return &Client{options: o, limits: limits, sink: sink, base: base, http: &http.Client{Transport: base}}
 }
 

@@ -47,6 +47,12 @@ func (b *Builder) Identify(ctx context.Context, arch string) (Pin, error) {
 	return Pin{Name: ref, ID: info.ID}, nil
 }
 
+// Load makes sure that the engine has the pinned image.
+func (b *Builder) Load(ctx context.Context) error {
+	_, err := b.pinnedImage(ctx, *b.o.Pin)
+	return err
+}
+
 // Arch returns the engine's architecture: "x86_64" or "aarch64".
 func (b *Builder) Arch() string { return engineArch(b.arch) }
 

@@ -107,7 +107,16 @@ func (p *Plan) listed(ctx context.Context) (name, sum string, err error) {
 	default:
 		sum, err = source.Sum(ctx, p.Version, o)
 	}
-	return source.URL(p.Version, o), sum, err
+	return source.URL(p.Version), sum, err
+}
+
+// Files returns what fetching a release of kernel.org needs; see [source.Files].
+func (r Request) Files(ctx context.Context, v source.Version) ([]source.File, error) {
+	o, err := r.verified()
+	if err != nil {
+		return nil, err
+	}
+	return source.Files(ctx, v, o)
 }
 
 // verified returns the request's download options with the workspace's keys.

@@ -118,10 +118,8 @@ func (v Version) Compare(w Version) int {
 	return cmp.Or(cmp.Compare(v.Major, w.Major), cmp.Compare(v.Minor, w.Minor), cmp.Compare(v.Point, w.Point))
 }
 
-// URL returns the address of a release's archive on the first mirror.
-func URL(v Version, o Options) string {
-	return o.mirrors()[0] + "/" + v.directory() + "/" + v.file() + ".xz"
-}
+// URL returns the address of a release's archive on kernel.org.
+func URL(v Version) string { return Mirrors()[0] + "/" + v.directory() + "/" + v.file() + ".xz" }
 
 // directory returns the directory of the version on a mirror: "v6.x".
 func (v Version) directory() string { return fmt.Sprintf("v%d.x", v.Major) }

@@ -34,6 +34,15 @@ func Root(t testing.TB) {
 	}
 }
 
+// Namespaces ends the test unless it may make network namespaces, as root or as
+// another user.
+func Namespaces(t testing.TB) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), Tool(t, "unshare"), "-rn", "true").CombinedOutput(); err != nil {
+		Missing(t, "namespaces", strings.TrimSpace(string(out)))
+	}
+}
+
 // Docker returns the address of a Docker Engine's socket, or ends the test.
 func Docker(t testing.TB) string {
 	t.Helper()

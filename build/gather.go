@@ -1,0 +1,298 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/digest"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
+	"hookbuild/kernel/container"
+	kernelplan "hookbuild/kernel/plan"
+	"hookbuild/kernel/source"
+	"hookbuild/site/kit"
+	"hookbuild/site/lock"
+)
+
+// Gathered is what a kit holds of locked builds.
+type Gathered struct {
+	kit.Plan
+	// Local names the inputs that are files of this machine, such as the Hook
+	// checkout's, which a kit does not hold.
+	Local []string
+}
+
+// Gather finds the inputs of a locked build for a kit, each by its digest, and
+// adds them. Layers are not fetched; files and images of a Docker Engine are.
+// The kernel's source is verified as r says.
+func (b *Builder) Gather(ctx context.Context, g *Gathered, l lock.Build, r kernelplan.Request) (err error) {
+	task := progress.Start(b.Progress, 0, "gather what goes into %s", l.Flavor)
+	defer func() { err = task.End(err, "") }()
+	for _, image := range l.AllImages() {
+		if err := b.gatherImage(ctx, g, image, l.Arch); err != nil {
+			return err
+		}
+	}
+	if p := l.Kernel.Builder; p != nil {
+		if err := b.gatherImage(ctx, g, lock.Image{Reference: p.Name, Digest: p.Digest, ID: p.ID}, ""); err != nil {
+			return err
+		}
+	}
+	files := slices.Concat(l.Files, l.Kernel.Files)
+	if l.Bundle != nil {
+		files = append(files, lock.Input{Name: l.Bundle.Location, SHA256: l.Bundle.SHA256})
+	}
+	if l.Kernel.Source != nil {
+		fromKernelOrg, err := b.gatherRelease(ctx, g, l.Kernel, r)
+		if err != nil {
+			return err
+		}
+		if !fromKernelOrg {
+			files = append(files, *l.Kernel.Source)
+		}
+	}
+	for _, f := range files {
+		if err := b.gatherFile(ctx, g, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gatherImage adds an image. One that has no manifest is of the Docker Engine,
+// under its reference or ID.
+func (b *Builder) gatherImage(ctx context.Context, g *Gathered, image lock.Image, arch string) error {
+	if oci.IsLocal(image.Reference) {
+		if !isExtracted(image) {
+			g.Local = append(g.Local, image.Reference)
+		}
+		return nil
+	}
+	copied, err := b.copyImage(ctx, image, arch)
+	if err != nil {
+		return fmt.Errorf("gathering the image %q: %w", image.Reference, err)
+	}
+	g.Images = append(g.Images, kit.Image{Reference: image.Reference, Root: copied.Root})
+	for _, blob := range copied.Blobs {
+		g.Blobs = append(g.Blobs, kit.Blob{Digest: blob.Digest, Size: blob.Size, For: image.Reference, Open: blob.Open})
+	}
+	return nil
+}
+
+// isExtracted reports whether an image was taken out of a HookOS, which is an
+// input of its own.
+func isExtracted(image lock.Image) bool {
+	return strings.HasPrefix(image.Reference, "docker-archive:sha256-")
+}
+
+func (b *Builder) copyImage(ctx context.Context, image lock.Image, arch string) (*oci.Copy, error) {
+	if image.Digest != "" {
+		var only v1.Hash
+		if image.Manifest != "" {
+			var err error
+			if only, err = v1.NewHash(image.Manifest); err != nil {
+				return nil, fault.Mark(err, fault.Invalid)
+			}
+		}
+		return b.Client.Copy(ctx, image.Reference+"@"+image.Digest, only)
+	}
+	local, err := b.Client.Image(ctx, "daemon:"+image.ID, platformOf(arch))
+	if err != nil {
+		return nil, err
+	}
+	if got := local.ID.String(); got != image.ID {
+		return nil, fault.Invalidf("the Docker Engine's image has the ID %s and the lock says %s; lock it again with `hookbuild lock --update`", got, image.ID)
+	}
+	return local.CopyLocal(ctx)
+}
+
+// gatherRelease adds a release of kernel.org with its signatures. It reports
+// false if the source is another.
+func (b *Builder) gatherRelease(ctx context.Context, g *Gathered, k lock.Kernel, r kernelplan.Request) (bool, error) {
+	v, err := source.ParseVersion(k.Release)
+	if err != nil || k.Source.Name != source.URL(v) {
+		return false, err
+	}
+	r.Download.SHA256 = strings.TrimPrefix(k.Source.SHA256, "sha256:")
+	files, err := r.Files(ctx, v)
+	if err != nil {
+		return true, err
+	}
+	for _, f := range files {
+		open := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
+		size, sum := int64(len(f.Content)), digest.OfBytes(f.Content)
+		if f.Path != "" {
+			info, err := os.Stat(f.Path)
+			if err != nil {
+				return true, err
+			}
+			size, sum = info.Size(), k.Source.SHA256
+			open = func(context.Context) (io.ReadCloser, error) { return os.Open(f.Path) }
+		}
+		if err := g.addFile(f.URL, sum, size, open); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// gatherFile adds a file at a URL, which is fetched into the cache.
+func (b *Builder) gatherFile(ctx context.Context, g *Gathered, f lock.Input) error {
+	if !web.IsURL(f.Name) {
+		g.Local = append(g.Local, f.Name)
+		return nil
+	}
+	opened := func(ctx context.Context) (fetch.File, error) {
+		return fetch.Open(ctx, f.Name+"#"+strings.Replace(f.SHA256, ":", "=", 1), fetch.Options{Cache: b.Cache, Web: b.Web, Offline: b.Offline, Progress: b.Progress})
+	}
+	file, err := opened(ctx)
+	if err != nil {
+		return fmt.Errorf("gathering %q: %w", f.Name, err)
+	}
+	size := file.Size()
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return g.addFile(f.Name, f.SHA256, size, func(ctx context.Context) (io.ReadCloser, error) {
+		file, err := opened(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.NewSectionReader(file, 0, size), file}, nil
+	})
+}
+
+func (g *Gathered) addFile(url, sum string, size int64, open func(context.Context) (io.ReadCloser, error)) error {
+	h, err := v1.NewHash(sum)
+	if err != nil {
+		return fault.Invalidf("gathering %q: %w", url, err)
+	}
+	g.Files = append(g.Files, kit.File{URL: url, Digest: h, Size: size})
+	g.Blobs = append(g.Blobs, kit.Blob{Digest: h, Size: size, For: url, Open: open})
+	return nil
+}
+
+// Load brings everything that a kit has into the cache, so that what it was made
+// for can be built with --offline. The Builder's clients must answer from the
+// kit.
+func (b *Builder) Load(ctx context.Context, k *kit.Kit, l lock.Build) error {
+	pins, err := b.pins(l, nil)
+	if err != nil {
+		return err
+	}
+	client := b.Client.WithPins(pins)
+	for _, image := range l.AllImages() {
+		if err := b.loadImage(ctx, client, image, l); err != nil {
+			return fmt.Errorf("loading the image %q: %w", image.Reference, err)
+		}
+	}
+	for _, f := range k.Files() {
+		file, err := fetch.Open(ctx, f.URL+"#sha256="+f.Digest.Hex, fetch.Options{Cache: b.Cache, Web: b.Web, Progress: b.Progress})
+		if err != nil {
+			return fmt.Errorf("loading %q: %w", f.URL, err)
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LoadKernel verifies the kernel's source where builds keep it, and loads the
+// builder image into Docker.
+func (b *Builder) LoadKernel(ctx context.Context, l lock.Build, r kernelplan.Request) error {
+	if v, err := source.ParseVersion(l.Kernel.Release); err == nil && l.Kernel.Source.Name == source.URL(v) {
+		r.Download.SHA256 = strings.TrimPrefix(l.Kernel.Source.SHA256, "sha256:")
+		if _, err := r.Files(ctx, v); err != nil {
+			return err
+		}
+	}
+	p := l.Kernel.Builder
+	builder, err := container.Open(ctx, container.Options{
+		Pin: &container.Pin{Name: p.Name, Digest: p.Digest, ID: p.ID}, Images: b.Client, Progress: b.Progress,
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(builder.Load(ctx), builder.Close())
+}
+
+func (b *Builder) loadImage(ctx context.Context, client *oci.Client, image lock.Image, l lock.Build) error {
+	if oci.IsLocal(image.Reference) {
+		return nil
+	}
+	if l.Kernel.From == lock.FromArmbian && image.Reference == l.Kernel.Image.Reference {
+		artifact, err := client.Artifact(ctx, image.Reference)
+		if err != nil {
+			return err
+		}
+		for _, file := range artifact.Files {
+			f, err := file.Open(ctx)
+			if err != nil {
+				return err
+			}
+			if err := f.Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	found, err := client.Image(ctx, image.Reference, platformOf(l.Arch))
+	if err != nil {
+		return err
+	}
+	return found.Fetch(ctx)
+}
+
+// Lacks lists what a kit does not have of a locked build.
+func Lacks(k *kit.Kit, l lock.Build) []string {
+	var lacking []string
+	named := map[string]bool{}
+	for _, i := range k.Images() {
+		named[i.Reference] = true
+	}
+	has := func(sum string) bool {
+		h, err := v1.NewHash(sum)
+		return err == nil && k.Has(h)
+	}
+	images := l.AllImages()
+	if p := l.Kernel.Builder; p != nil {
+		images = append(images, lock.Image{Reference: p.Name, Digest: p.Digest, ID: p.ID})
+	}
+	for _, i := range images {
+		there := has(i.Digest) && (i.Manifest == "" || has(i.Manifest))
+		if i.Digest == "" {
+			there = named[i.Reference]
+		}
+		if !there && !oci.IsLocal(i.Reference) {
+			lacking = append(lacking, i.Reference)
+		}
+	}
+	files := slices.Concat(l.Files, l.Kernel.Files)
+	if l.Bundle != nil {
+		files = append(files, lock.Input{Name: l.Bundle.Location, SHA256: l.Bundle.SHA256})
+	}
+	if l.Kernel.Source != nil {
+		files = append(files, *l.Kernel.Source)
+	}
+	for _, f := range files {
+		if web.IsURL(f.Name) && !has(f.SHA256) {
+			lacking = append(lacking, f.Name)
+		}
+	}
+	return lacking
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
+)
+
+// saveKit locks the site's HookOS with an EKS Anywhere bundle at a URL and saves
+// a kit of it. It returns the kit and the initramfs that the network gives.
+func (l *locker) saveKit() (kit, initramfs string) {
+	l.t.Helper()
+	l.write()
+	l.build(0)
+	kit = filepath.Join(l.t.TempDir(), "kit.tar")
+	got := l.do(0, "kit", "save", "-o", kit)
+	if !strings.Contains(got.stderr, "kit.tar will have") || strings.TrimSpace(got.stdout) != kit {
+		l.t.Errorf("saving a kit: %s%s", got.stdout, got.stderr)
+	}
+	return kit, readFile(l.t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+}
+
+// inNamespace runs this program in a network namespace without interfaces.
+func (l *locker) inNamespace(args ...string) (string, error) {
+	l.t.Helper()
+	program := filepath.Join(l.t.TempDir(), "hookbuild")
+	self, err := os.Executable()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.Symlink(self, program); err != nil {
+		l.t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", append([]string{"-rn", program}, args...)...)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix:///nowhere/docker.sock", "HOOK_LK_CONTAINERS_OCI_BASE=")
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	err = cmd.Run()
+	return output.String(), err
+}
+
+// A HookOS is built from the lock and the kit where there is no network at all:
+// another machine, with an empty cache.
+func TestKitBuildsWithoutNetwork(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	kit, want := l.saveKit()
+	out, cache := t.TempDir(), t.TempDir()
+	args := []string{"all", "--locked", "--lock-file", l.lock, "--hook-dir", l.site.Dir, "--out", out, "--cache-dir", cache, "--progress", "plain"}
+	if said, err := l.inNamespace(args...); err == nil {
+		t.Errorf("without a kit the build works in a namespace without network:\n%s", said)
+	}
+	if entries, err := os.ReadDir(out); err != nil || len(entries) > 0 {
+		t.Errorf("the build that failed left %v %v", entries, err)
+	}
+	if said, err := l.inNamespace(append(args, "--kit", kit)...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
+		t.Error("the kit gives another initramfs than the network")
+	}
+}
+
+// After kit load the cache has everything, and the lock in the kit is enough.
+func TestKitLoad(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	kit, want := l.saveKit()
+	out, cache := t.TempDir(), t.TempDir()
+	common := []string{"--hook-dir", l.site.Dir, "--cache-dir", cache, "--progress", "plain"}
+	if said, err := l.inNamespace(append([]string{"kit", "load", kit}, common...)...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if said, err := l.inNamespace(append([]string{"all", "--locked", "--offline", "--lock-file", l.lock, "--out", out}, common...)...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
+		t.Error("what was loaded gives another initramfs than the network")
+	}
+}
+
+func TestKitIsReproducibleAndListed(t *testing.T) {
+	l := newLocker(t)
+	kit, _ := l.saveKit()
+	again := filepath.Join(t.TempDir(), "again.tar")
+	l.do(0, "kit", "save", "-o", again)
+	if readFile(t, kit) != readFile(t, again) {
+		t.Error("the same lock makes another kit")
+	}
+	got := l.run(0, "kit", "list", kit, "--progress", "plain")
+	for _, want := range []string{"/actions/cexec:v1", "hook-kernel:6.6.7-12345678", "hook-init:"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("the list has no %s:\n%s", want, got.stdout)
+		}
+	}
+	if got := l.run(0, "kit", "verify", kit, "--progress", "plain"); !strings.Contains(got.stderr, "is whole") {
+		t.Errorf("verifying: %s", got.stderr)
+	}
+}
+
+func TestBadKits(t *testing.T) {
+	l := newLocker(t)
+	kit, _ := l.saveKit()
+	content := readFile(t, kit)
+	file := func(content string) string {
+		path := filepath.Join(t.TempDir(), "kit.tar")
+		site.WriteFile(t, path, content)
+		return path
+	}
+	l.cache = t.TempDir() // knows nothing
+	out := t.TempDir()
+	build := func(kit string) outcome {
+		t.Helper()
+		return l.run(3, "all", "--locked", "--lock-file", l.lock, "--hook-dir", l.site.Dir, "--out", out, "--kit", kit, "--progress", "plain")
+	}
+	if got := build(file(content[:len(content)*2/3])); !strings.Contains(got.stderr, "copy it again") {
+		t.Errorf("a truncated kit: %s", got.stderr)
+	}
+	if got := build(file("no tar at all")); !strings.Contains(got.stderr, "not a tar archive") {
+		t.Errorf("no kit: %s", got.stderr)
+	}
+	at := strings.Index(content, "\x1f\x8b") + 40 // in a layer
+	damaged := file(content[:at] + string([]byte{content[at] ^ 1}) + content[at+1:])
+	if got := build(damaged); !strings.Contains(got.stderr, "is damaged") || !strings.Contains(got.stderr, "kit verify") {
+		t.Errorf("a damaged kit: %s", got.stderr)
+	}
+	if got := l.run(3, "kit", "verify", damaged, "--progress", "plain"); !strings.Contains(got.stdout, "it is damaged") || !strings.Contains(got.stdout, l.site.Host) {
+		t.Errorf("verifying a damaged kit: %s%s", got.stdout, got.stderr)
+	}
+	l.pushAction("a newer action")
+	l.do(0, "lock", "--update")
+	if got := build(kit); !strings.Contains(got.stderr, "made for another lock") || !strings.Contains(got.stderr, "/actions/cexec:v1") {
+		t.Errorf("the kit of another lock: %s", got.stderr)
+	}
+	if entries, err := os.ReadDir(out); err != nil || len(entries) > 0 {
+		t.Errorf("builds that failed left %v %v", entries, err)
+	}
+	newer := filepath.Join(t.TempDir(), "newer.tar")
+	l.do(0, "kit", "save", "-o", newer, "--since", kit)
+	if got := l.run(3, "kit", "verify", newer, "--progress", "plain"); !strings.Contains(got.stdout, "hook-kernel") {
+		t.Errorf("half of a kit: %s", got.stdout)
+	}
+	l.run(0, "kit", "verify", kit, newer, "--progress", "plain")
+	if len(readFile(t, newer)) >= len(content) {
+		t.Error("what is new is not less than everything")
+	}
+	l.run(0, "all", "--locked", "--lock-file", l.lock, "--hook-dir", l.site.Dir, "--out", out, "--kit", kit, "--kit", newer, "--progress", "plain")
+}
+
+// An interrupted save is continued: what is whole stays.
+func TestKitSaveContinues(t *testing.T) {
+	l := newLocker(t)
+	kit, _ := l.saveKit()
+	whole := readFile(t, kit)
+	again := filepath.Join(t.TempDir(), "kit.tar")
+	site.WriteFile(t, again+".partial", whole[:len(whole)/2])
+	got := l.do(0, "kit", "save", "-o", again)
+	if !strings.Contains(got.stderr, "files are whole") || strings.Contains(got.stderr, "0 of ") {
+		t.Errorf("continuing: %s", got.stderr)
+	}
+	if readFile(t, again) != whole {
+		t.Error("the continued kit is another one")
+	}
+	if _, err := os.Stat(again + ".partial"); err == nil {
+		t.Error("the partial file is left")
+	}
+}
