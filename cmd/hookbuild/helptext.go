@@ -13,7 +13,7 @@ func commandGroups() []nameGroup {
 	return []nameGroup{
 		{"Build a HookOS", []string{"all", "embed", "linuxkit", "images", "flavors"}},
 		{"Keep a site's choices in a file", []string{"schema"}},
-		{"Build the same again", []string{"lock"}},
+		{"Build the same again, also without a network", []string{"lock", "kit"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
 		{"Boot machines with it", []string{"serve", "dhcp", "netboot"}},
@@ -63,8 +63,24 @@ func examples() map[string][]example {
 		"all": {
 			{"Embed the images of one EKS Anywhere release:", "hookbuild all hook-latest-lts-amd64 --embed-from-bundle --eksa-version v0.24.1"},
 			{"Embed your own images, under the names that your templates use:", "hookbuild all --image registry.example/tools:1=127.0.0.1/embedded/tools"},
-			{"Build again exactly what hookbuild.lock says:", "hookbuild all --locked"},
+			{"Build again exactly what hookbuild.lock says, or build it from a kit without a network:", "hookbuild all --locked --kit kit.tar"},
 			{"Compile the kernel with an additional driver:", "hookbuild all --embed-from-bundle --kernel build --set CONFIG_ICE=m"},
+		},
+		"kit": {
+			{"Save every input of the lock:", "hookbuild kit save -o kit.tar"},
+			{"Check it at the site:", "hookbuild kit verify kit.tar"},
+		},
+		"kit save": {
+			{"Save what the lock has and an older kit has not:", "hookbuild kit save -o new.tar --since kit.tar"},
+		},
+		"kit load": {
+			{"Bring a kit and what continues it into the cache:", "hookbuild kit load kit.tar new.tar"},
+		},
+		"kit list": {
+			{"List what a kit has, as JSON:", "hookbuild kit list kit.tar --json"},
+		},
+		"kit verify": {
+			{"Check a kit and what continues it:", "hookbuild kit verify kit.tar new.tar"},
 		},
 		"lock": {
 			{"Write what goes into a HookOS; hookbuild all --locked builds exactly that:", "hookbuild lock hook-latest-lts-amd64 --embed-from-bundle"},

@@ -76,7 +76,7 @@ func (a *app) kitOf(c *cli.Context) (*kit.Kit, error) {
 	return a.kit, err
 }
 
-// readLock returns the lock of --lock-file or, where there is none, that of the
+// readLock returns the lock of --lock-file or, if no such file exists, that of the
 // kit.
 func (a *app) readLock(c *cli.Context) (*lock.File, string, error) {
 	path := c.String("lock-file")
@@ -117,7 +117,7 @@ func (a *app) saveKit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
+	workspace, err := a.workspace(c)
 	if err != nil && slices.ContainsFunc(builds, func(l lock.Build) bool { return l.Kernel.From == lock.FromSource }) {
 		return err
 	}
@@ -235,7 +235,7 @@ func (a *app) loadSource(c *cli.Context, b *build.Builder, l lock.Build) error {
 	if l.Kernel.From != lock.FromSource {
 		return nil
 	}
-	workspace, err := build.OpenWorkspace(c.String("hook-dir"), ".")
+	workspace, err := a.workspace(c)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 // Copy is an image or artifact as its source has it, blob by blob.
 type Copy struct {
-	// Root describes the index, or the manifest where there is none.
+	// Root describes the index, or the manifest of an image without an index.
 	Root v1.Descriptor
 	// Blobs are the index, the manifests, the configurations and the layers.
 	// The same blob may come twice.

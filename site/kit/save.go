@@ -241,7 +241,7 @@ func (w *writer) add(ctx context.Context, out *tar.Writer, e entry, task *progre
 	return nil
 }
 
-// publish gives the complete archive its name.
+// publish renames the complete archive.
 func (w *writer) publish(path string) error {
 	if err := w.file.Sync(); err != nil {
 		return fmt.Errorf("saving the kit %q: %w", path, err)
