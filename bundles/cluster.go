@@ -26,7 +26,10 @@ type Cluster struct {
 	// Proxy is the proxy, or nil without one.
 	Proxy *Proxy
 	// Actions are the actions of its TinkerbellTemplateConfigs.
-	Actions []Action
+	// HookImagesURL and HookISOURL are hookImagesURLPath and hookIsoURL of its
+	// TinkerbellDatacenterConfig; "" if it does not have them.
+	HookImagesURL, HookISOURL string
+	Actions                   []Action
 }
 
 // RegistryMirror is a registryMirrorConfiguration.
@@ -74,10 +77,15 @@ func parseCluster(data []byte) (*Cluster, error) {
 	}
 	var c *Cluster
 	var actions actionReader
-	for _, d := range documents {
+	var hook hookURLs
+	for _, d := range objects(documents) {
 		switch kind := text(d, "kind"); {
 		case kind == kindTemplateConfig:
 			if err := actions.object(d); err != nil {
+				return nil, err
+			}
+		case kind == kindDatacenterConfig:
+			if err := hook.read(d); err != nil {
 				return nil, err
 			}
 		case kind == "Cluster" && strings.HasPrefix(text(d, "apiVersion"), group+"/"):
@@ -92,8 +100,47 @@ func parseCluster(data []byte) (*Cluster, error) {
 	if c == nil {
 		return nil, fmt.Errorf("it has no object of kind Cluster with apiVersion %s/...; name the file of `eksctl anywhere create cluster -f`", group)
 	}
-	c.Actions = actions.All
+	c.Actions, c.HookImagesURL, c.HookISOURL = actions.All, hook.images, hook.iso
 	return c, nil
+}
+
+// objects returns the objects in documents, with those of lists.
+func objects(documents []*yaml.Node) []*yaml.Node {
+	var all []*yaml.Node
+	for _, d := range documents {
+		if text(d, "kind") == kindList {
+			all = append(all, items(values(d, "items"))...)
+			continue
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// hookURLs are the addresses of a site's HookOS.
+type hookURLs struct{ images, iso string }
+
+// read reads a TinkerbellDatacenterConfig.
+func (h *hookURLs) read(n *yaml.Node) error {
+	spec, err := field{kindDatacenterConfig, n}.get("spec")
+	if err != nil || spec == nil {
+		return err
+	}
+	spec.path = "spec"
+	for key, to := range map[string]*string{"hookImagesURLPath": &h.images, "hookIsoURL": &h.iso} {
+		value, at, err := spec.text(key)
+		if err != nil {
+			return err
+		}
+		if value == "" {
+			continue
+		}
+		if u, err := url.Parse(value); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return at.errorf("it is not an http:// or https:// address")
+		}
+		*to = value
+	}
+	return nil
 }
 
 // field is the value at a path of keys, which messages name.

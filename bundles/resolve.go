@@ -14,13 +14,16 @@ import (
 // ReleasesURL is the URL of AWS's list of releases.
 const ReleasesURL = "https://anywhere-assets.eks.amazonaws.com/releases/eks-a/manifest.yaml"
 
+// Latest is the version that stands for the latest release of a list.
+const Latest = "latest"
+
 // Ref names a bundle. The first field that is set counts. If none is set, it is the
 // bundle of the latest release.
 type Ref struct {
 	// Bundle is the manifest: a file, or an https:// or http:// URL, which may have
 	// a checksum (URL#sha256=HEX).
 	Bundle string
-	// EKSAVersion is a release, such as "v0.26.1".
+	// EKSAVersion is [Latest] or a release, such as "v0.26.1".
 	EKSAVersion string
 	// Eksctl is the standard output of "eksctl anywhere version".
 	Eksctl string
@@ -69,6 +72,8 @@ func (r *Resolver) locate(ctx context.Context, ref Ref) (string, error) {
 	switch {
 	case ref.Bundle != "":
 		return r.mirrored(ref.Bundle), nil
+	case ref.EKSAVersion == Latest:
+		return r.locateVersion(ctx, "", r.releasesURL(""))
 	case ref.EKSAVersion != "":
 		return r.locateVersion(ctx, ref.EKSAVersion, r.releasesURL(""))
 	case ref.Eksctl != "":

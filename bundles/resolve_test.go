@@ -223,7 +223,7 @@ func TestLoadErrors(t *testing.T) {
 		"unknown version": {Ref{EKSAVersion: "v0.25.9"}, fault.Invalid, []string{`"v0.25.9"`, "v0.25.2, v0.25.10"}},
 		"unknown line":    {Ref{EKSAVersion: "v0.99.0"}, fault.Invalid, []string{`"v0.99.0"`, "latest is v0.26.1"}},
 		"no dev builds":   {Ref{EKSAVersion: "v0.99.0-dev+latest"}, fault.Invalid, []string{"v0.99.0-dev+latest"}},
-		"not a version":   {Ref{EKSAVersion: "latest"}, fault.Usage, []string{`"latest"`, `"v0.26.1"`}},
+		"not a version":   {Ref{EKSAVersion: "newest"}, fault.Usage, []string{`"newest"`, `"v0.26.1"`}},
 		"eksctl broken":   {Ref{Eksctl: "Error: no"}, fault.Invalid, []string{"eksctl anywhere version"}},
 		"password":        {Ref{Bundle: withPassword + "/nowhere?sig=secret"}, fault.Outside, []string{s.URL + "/nowhere"}},
 		"unreachable":     {Ref{Bundle: "http://127.0.0.1:1/x"}, fault.Outside, []string{"127.0.0.1:1", "HTTPS_PROXY"}},

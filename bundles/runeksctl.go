@@ -23,33 +23,33 @@ type Eksctl struct {
 }
 
 // Version runs "eksctl anywhere version" and returns its standard output, or "" if
-// there is no eksctl. Without a network, the program fails after it has printed its
-// version. Known means that the list of releases comes from elsewhere, so that the
-// version is enough.
-func (e Eksctl) Version(ctx context.Context, known bool) (_ string, err error) {
+// there is no eksctl. Without a network, or for a version that the list of releases
+// does not have, the program fails after it has printed its version. That is enough,
+// because the list can be read here; the note then says why it failed.
+func (e Eksctl) Version(ctx context.Context) (output, note string, err error) {
 	path := e.Path
 	if path == "" {
 		path, err = exec.LookPath("eksctl")
 		if errors.Is(err, exec.ErrNotFound) {
-			return "", nil
+			return "", "", nil
 		}
 		if err != nil {
-			return "", fmt.Errorf("looking for eksctl: %w", err)
+			return "", "", fmt.Errorf("looking for eksctl: %w", err)
 		}
 	}
 	dir, err := os.MkdirTemp("", "eksctl-") // it leaves a directory of logs where it runs
 	if err != nil {
-		return "", fmt.Errorf("creating a directory for eksctl's logs: %w", err)
+		return "", "", fmt.Errorf("creating a directory for eksctl's logs: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	output, err := e.run(ctx, path, dir)
+	output, err = e.run(ctx, path, dir)
 	if err == nil {
-		return output, nil
+		return output, "", nil
 	}
-	if v, parseErr := ParseEksctl(output); known && ctx.Err() == nil && parseErr == nil && v.Version != "" {
-		return output, nil
+	if v, parseErr := ParseEksctl(output); ctx.Err() == nil && parseErr == nil {
+		return output, fmt.Sprintf("eksctl anywhere prints %s and no bundle (%v); looking for its bundle in the list of releases", v.Version, err), nil
 	}
-	return "", fault.Outsidef("running \"eksctl anywhere version\": %w; use --bundle FILE or --eksa-version instead", err)
+	return "", "", fault.Outsidef("running \"eksctl anywhere version\": %w; use --bundle FILE or --eksa-version instead", err)
 }
 
 // run returns the standard output, even with an error.

@@ -25,21 +25,22 @@ func TestEksctlVersion(t *testing.T) {
 	t.Setenv("TMPDIR", temporary)
 	const offline = "mkdir -p log/x && echo 'Version: v0.26.1'; echo 'Warning: x' >&2; echo 'Error: getting the manifest: no such host' >&2; exit 255"
 	for name, tc := range map[string]struct {
-		script string
-		known  bool
-		want   string
-		words  []string
+		script     string
+		want, note string
+		words      []string
 	}{
-		"online":                   {"mkdir log; [ \"$1 $2\" = 'anywhere version' ] && echo 'Version: v0.26.1'", false, "Version: v0.26.1\n", nil},
-		"offline, list known":      {offline, true, "Version: v0.26.1\n", nil},
-		"offline":                  {offline, false, "", []string{"exit status 255", "no such host", "--bundle"}},
-		"no plugin, list known":    {"echo 'unknown command \"anywhere\"' >&2; exit 1", true, "", []string{"unknown command"}},
-		"fails and says nothing":   {"exit 3", false, "", []string{"exit status 3"}},
-		"names no version, failed": {"echo nothing; exit 255", true, "", []string{"exit status 255"}},
+		"online":                   {"mkdir log; [ \"$1 $2\" = 'anywhere version' ] && echo 'Version: v0.26.1'", "Version: v0.26.1\n", "", nil},
+		"offline":                  {offline, "Version: v0.26.1\n", "exit status 255: Error: getting the manifest: no such host", nil},
+		"offline, JSON":            {"echo '{\"version\":\"v0.26.1\"}'; exit 255", "{\"version\":\"v0.26.1\"}\n", "prints v0.26.1 and no bundle", nil},
+		"offline, YAML":            {"echo 'version: v0.26.1'; echo; exit 255", "version: v0.26.1\n\n", "prints v0.26.1", nil},
+		"a bare version, failed":   {"echo v0.18.3; exit 1", "v0.18.3\n", "prints v0.18.3", nil},
+		"no plugin":                {"echo 'unknown command \"anywhere\"' >&2; exit 1", "", "", []string{"unknown command", "--bundle"}},
+		"fails and says nothing":   {"exit 3", "", "", []string{"exit status 3"}},
+		"names no version, failed": {"echo nothing; exit 255", "", "", []string{"exit status 255"}},
 	} {
-		got, err := eksctl(t, tc.script).Version(t.Context(), tc.known)
-		if got != tc.want || (err == nil) != (tc.words == nil) {
-			t.Errorf("%s: %q, %v", name, got, err)
+		got, note, err := eksctl(t, tc.script).Version(t.Context())
+		if got != tc.want || (err == nil) != (tc.words == nil) || !strings.Contains(note, tc.note) || (note == "") != (tc.note == "") {
+			t.Errorf("%s: %q, %q, %v", name, got, note, err)
 		}
 		if tc.words != nil {
 			wantError(t, err, append(tc.words, "eksctl anywhere version")...)
@@ -57,7 +58,7 @@ func TestEksctlThatDoesNotEnd(t *testing.T) {
 	e := eksctl(t, "sleep 60")
 	e.Patience = 100 * time.Millisecond
 	started := time.Now()
-	_, err := e.Version(t.Context(), true)
+	_, _, err := e.Version(t.Context())
 	wantError(t, err, "has not ended after 100ms", "--eksa-version")
 	if took := time.Since(started); took > 10*time.Second {
 		t.Errorf("it took %s", took)
@@ -66,7 +67,7 @@ func TestEksctlThatDoesNotEnd(t *testing.T) {
 
 func TestNoEksctl(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if got, err := (Eksctl{}).Version(t.Context(), false); got != "" || err != nil {
+	if got, _, err := (Eksctl{}).Version(t.Context()); got != "" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

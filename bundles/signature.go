@@ -49,6 +49,29 @@ func (b *Bundle) VerifySignature() (Verification, error) {
 	}, nil
 }
 
+// Verdict is what is known of a bundle's signature.
+type Verdict string
+
+// The verdicts.
+const (
+	SignatureValid  Verdict = "valid"
+	SignatureAbsent Verdict = "absent"
+	SignatureWrong  Verdict = "wrong"
+)
+
+// Signature returns the verdict on the bundle's signature, see
+// [Bundle.VerifySignature].
+func (b *Bundle) Signature() Verdict {
+	_, err := b.VerifySignature()
+	switch {
+	case err == nil:
+		return SignatureValid
+	case errors.Is(err, ErrUnsigned):
+		return SignatureAbsent
+	}
+	return SignatureWrong
+}
+
 func (b *Bundle) verify(key *ecdsa.PublicKey) error {
 	text := b.doc.Metadata.Annotations[signatureAnnotation]
 	if text == "" {

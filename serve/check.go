@@ -49,6 +49,36 @@ func Check(ctx context.Context, c *web.Client, base string, note func(string)) e
 	return errors.Join(wrong...)
 }
 
+// CheckBase checks what machines request below a hookImagesURLPath: the files in
+// checksums.txt, as [Check] does, and that the names exist.
+func CheckBase(ctx context.Context, c *web.Client, base string, names []string, note func(string)) error {
+	wrong := []error{Check(ctx, c, base, note)}
+	for _, name := range names {
+		address := strings.TrimSuffix(base, "/") + "/" + name
+		if _, _, err := c.Head(ctx, web.Request{URL: address, Pinned: true}); err != nil {
+			wrong = append(wrong, fmt.Errorf("checking %s, which machines request: %w", address, err))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// CheckISO checks that a server returns ranges of the ISO image at a hookIsoURL, as
+// BMCs request them.
+func CheckISO(ctx context.Context, c *web.Client, address string, note func(string)) error {
+	_, size, err := c.Head(ctx, web.Request{URL: address, Pinned: true})
+	if err == nil && size < 2 {
+		err = fault.Invalidf("HEAD says that it has %d bytes", size)
+	}
+	if err == nil {
+		err = checkRange(ctx, c, address, size)
+	}
+	if err != nil {
+		return fmt.Errorf("checking the ISO image %s: %w", address, err)
+	}
+	note(address + ": length and range")
+	return nil
+}
+
 func checkFile(ctx context.Context, c *web.Client, url, sum string) error {
 	_, size, err := c.Head(ctx, web.Request{URL: url, Pinned: true})
 	if err != nil {

@@ -78,6 +78,9 @@ type Kernel struct {
 type Bundle struct {
 	Number  int    `json:"number,omitempty"`
 	Release string `json:"release,omitempty"`
+	// Signature is the verdict on AWS's signature, valid or absent; a wrong one is
+	// an error. It covers no image: those are covered by Digest of OnBoard.
+	Signature string `json:"signature,omitempty"`
 }
 
 // Worker is the worker of a bundle's release that the initramfs carries.

@@ -301,7 +301,8 @@ func (s *Set) BundleRecord() *artifact.Bundle {
 	if s.Embed.Bundle == nil {
 		return nil
 	}
-	return &artifact.Bundle{Number: s.Embed.Bundle.Number(), Release: s.Embed.Bundle.Release()}
+	b := s.Embed.Bundle
+	return &artifact.Bundle{Number: b.Number(), Release: b.Release(), Signature: string(b.Signature())}
 }
 
 // SourceName returns a source without directories of this machine: "deb:x.deb" for

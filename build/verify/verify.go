@@ -22,6 +22,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/remaster"
+	"hookbuild/bundles"
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
@@ -40,6 +41,9 @@ type Request struct {
 	// Templates are files whose actions' images must be embedded, see
 	// [hookbuild/bundles.ReadActions].
 	Templates []string
+	// Cluster is the cluster specification that the artifacts are for; nil for none.
+	// Its file is also among Templates.
+	Cluster *bundles.Cluster
 }
 
 // Report lists what was verified, and the problems found.
@@ -47,6 +51,7 @@ type Report struct {
 	Dir       string          `json:"dir"`
 	Artifacts []artifact.File `json:"artifacts"`          // as found
 	Tarballs  []artifact.File `json:"tarballs,omitempty"` // next to Dir
+	Bundles   []Bundle        `json:"bundles,omitempty"`
 	Systems   []System        `json:"systems"`
 	Actions   []Action        `json:"actions,omitempty"`
 	Faults    []Fault         `json:"faults"`
@@ -64,6 +69,15 @@ type System struct {
 	Worker *Worker `json:"worker,omitempty"`
 
 	store *embed.Store // nil if no images are embedded
+}
+
+// Bundle is the EKS Anywhere bundle of a build, as manifest.json records it. The
+// signature is not verified again: the manifest of the bundle is not among the
+// artifacts.
+type Bundle struct {
+	Build     string `json:"build"` // its id
+	Text      string `json:"bundle"`
+	Signature string `json:"signature,omitempty"` // valid or absent; "" in older manifests
 }
 
 // Worker is the worker that a system has on board.
@@ -105,7 +119,7 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	}
 	v := newVerifier(e, r)
 	v.dir, v.files, v.report.Dir = dir, files, dir
-	for _, check := range []func(context.Context) error{v.checkFiles, v.checkTarballs, v.checkSystems, v.checkActions} {
+	for _, check := range []func(context.Context) error{v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkActions} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}

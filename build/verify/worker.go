@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 
@@ -55,5 +56,27 @@ func (v *verifier) releasesOf(name string) []said {
 			all = append(all, said{b.Bundle.Release, artifact.ManifestFile})
 		}
 	}
+	if c := v.request.Cluster; c != nil && c.Version != "" {
+		all = append(all, said{c.Version, c.File})
+	}
 	return all
+}
+
+// checkBundles reports the bundles of the builds, and those that are of another
+// release than the cluster.
+func (v *verifier) checkBundles(context.Context) error {
+	for _, b := range v.listing.builds {
+		if b.Bundle == nil {
+			continue
+		}
+		text := fmt.Sprintf("bundle %d", b.Bundle.Number)
+		if b.Bundle.Release != "" {
+			text += " of EKS Anywhere " + b.Bundle.Release
+		}
+		v.report.Bundles = append(v.report.Bundles, Bundle{b.ID, text, b.Bundle.Signature})
+		if c := v.request.Cluster; c != nil && c.Version != "" && b.Bundle.Release != "" && b.Bundle.Release != c.Version {
+			v.wrong(artifact.ManifestFile, "the images of %s are those of EKS Anywhere %s, and %s is for %s; build it again with --cluster", b.ID, b.Bundle.Release, c.File, c.Version)
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,6 +22,9 @@ import (
 // not set. The first call notes what is taken from it.
 func (a *app) clusterOf(c *cli.Context) (*bundles.Cluster, error) {
 	file := c.String("cluster")
+	if !takesBundle(c) {
+		return nil, nil // verify and serve only compare with it
+	}
 	if file == "" || a.cluster != nil {
 		return a.cluster, nil
 	}
@@ -51,6 +55,11 @@ func (a *app) mirrorAuthority(m *bundles.RegistryMirror) error {
 	}
 	m.CA = string(data)
 	return nil
+}
+
+// takesBundle reports whether the command has the flags of a bundle.
+func takesBundle(c *cli.Context) bool {
+	return c.Command != nil && slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "bundle" })
 }
 
 func (a *app) noteCluster(c *cli.Context, cluster *bundles.Cluster) {

@@ -79,7 +79,7 @@ func bundleFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "cluster", Usage: "take the EKS Anywhere release, the registry mirror, the proxy and the templates' images from the cluster specification `FILE`"},
 		&cli.StringFlag{Name: "bundle", Usage: "read the EKS Anywhere bundle manifest at `FILE|URL`"},
-		&cli.StringFlag{Name: "eksa-version", Usage: "use the bundle of EKS Anywhere `VERSION`, such as v0.24.1"},
+		&cli.StringFlag{Name: "eksa-version", Usage: "use the bundle of EKS Anywhere `VERSION`, such as v0.24.1, or latest"},
 		&cli.StringFlag{Name: "releases-url", Usage: "read the list of releases at `URL`, for sites with their own copy"},
 		&cli.StringFlag{Name: "kube-version", Usage: "choose the images for Kubernetes `VERSION` if the bundle has several"},
 		&cli.StringFlag{Name: "worker-image", Usage: "embed the worker image `REF` instead of the bundle's"},

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/bundles"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/serve"
 )
 
@@ -24,7 +29,8 @@ func newServeCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "tls-cert", Usage: "serve HTTPS with the certificates in `FILE` (PEM)"},
 			&cli.StringFlag{Name: "tls-key", Usage: "read the certificate's key from `FILE` (PEM)"},
 			&cli.DurationFlag{Name: "read-timeout", Value: serve.DefaultReadTimeout, Usage: "disconnect a client that sends or takes nothing for `TIME`"},
-			&cli.StringFlag{Name: "check", Usage: "serve nothing; request every file in the checksums.txt of the server at `URL`, whole and in ranges"},
+			&cli.StringFlag{Name: "check", Usage: "serve nothing; request every file in the checksums.txt of the server at `URL|FILE`, whole and in ranges; FILE is a cluster specification whose hookImagesURLPath and hookIsoURL are checked"},
+			&cli.StringFlag{Name: "cluster", Usage: "compare this server with hookImagesURLPath and hookIsoURL of the cluster specification `FILE` before serving"},
 		},
 		Action: a.serve,
 	}
@@ -38,6 +44,9 @@ func (a *app) serve(c *cli.Context) error {
 		client, err := a.webClient(c)
 		if err != nil {
 			return err
+		}
+		if !web.IsURL(url) {
+			return a.checkCluster(c, client, url)
 		}
 		return serve.Check(c.Context, client, url, func(line string) { a.note("%s", line) })
 	}
@@ -59,8 +68,12 @@ func (a *app) serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.clusterLines(c, listener.Addr(), files.Names()); err != nil {
-		return err
+	err = a.clusterLines(c, listener.Addr(), files.Names())
+	if err == nil && c.IsSet("cluster") {
+		err = a.compareCluster(c.String("cluster"), a.serverURL(c, listener.Addr()), files.Names())
+	}
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	return serve.Run(c.Context, serve.Options{
 		Listener: listener, Handler: files, Cert: c.String("tls-cert"), Key: c.String("tls-key"), ReadTimeout: c.Duration("read-timeout"),
@@ -69,13 +82,7 @@ func (a *app) serve(c *cli.Context) error {
 
 // clusterLines prints the lines of the cluster specification for this server.
 func (a *app) clusterLines(c *cli.Context, addr net.Addr, names []string) error {
-	base := strings.TrimSuffix(c.String("url"), "/")
-	if base == "" {
-		base = "http://" + reachable(addr)
-		if c.String("tls-cert") != "" {
-			base = "https://" + reachable(addr)
-		}
-	}
+	base := a.serverURL(c, addr)
 	lines := []string{"# TinkerbellDatacenterConfig, spec:", "hookImagesURLPath: " + base}
 	slices.Sort(names)
 	for _, name := range names {
@@ -85,6 +92,85 @@ func (a *app) clusterLines(c *cli.Context, addr net.Addr, names []string) error 
 	}
 	_, err := fmt.Fprintln(a.results(), strings.Join(lines, "\n"))
 	return err
+}
+
+// serverURL returns the address of this server, without a slash at its end.
+func (a *app) serverURL(c *cli.Context, addr net.Addr) string {
+	switch {
+	case c.String("url") != "":
+		return strings.TrimSuffix(c.String("url"), "/")
+	case c.String("tls-cert") != "":
+		return "https://" + reachable(addr)
+	}
+	return "http://" + reachable(addr)
+}
+
+// bootNames are the files that EKS Anywhere's machines request: those of x86_64,
+// unless the Hardware objects were edited.
+func bootNames() []string { return []string{"vmlinuz-x86_64", "initramfs-x86_64"} }
+
+// hookCluster reads the addresses of HookOS in a cluster specification.
+func hookCluster(file string) (*bundles.Cluster, error) {
+	cluster, err := bundles.ReadCluster(file)
+	if err != nil {
+		return nil, err
+	}
+	if cluster.HookImagesURL == "" && cluster.HookISOURL == "" {
+		return nil, fault.Invalidf("reading the cluster specification %q: its TinkerbellDatacenterConfig has neither hookImagesURLPath nor hookIsoURL, so machines boot the release's HookOS; add hookImagesURLPath", file)
+	}
+	return cluster, nil
+}
+
+// checkCluster checks the servers that a cluster specification names.
+func (a *app) checkCluster(c *cli.Context, client *web.Client, file string) error {
+	cluster, err := hookCluster(file)
+	if err != nil {
+		return err
+	}
+	note := func(line string) { a.note("%s", line) }
+	var wrong []error
+	if base := cluster.HookImagesURL; base != "" {
+		if strings.HasSuffix(base, "/") {
+			wrong = append(wrong, fault.Invalidf("hookImagesURLPath of %s ends in a slash, to which machines add another one; remove it", file))
+		}
+		wrong = append(wrong, serve.CheckBase(c.Context, client, base, bootNames(), note))
+	}
+	if cluster.HookISOURL != "" {
+		if !strings.HasSuffix(cluster.HookISOURL, ".iso") {
+			wrong = append(wrong, fault.Invalidf("hookIsoURL of %s does not end in .iso, which Tinkerbell requires", file))
+		}
+		wrong = append(wrong, serve.CheckISO(c.Context, client, cluster.HookISOURL, note))
+	}
+	return errors.Join(wrong...)
+}
+
+// compareCluster compares what is about to be served with a cluster specification. A
+// file that machines would not find is an error; another address may be that of a
+// proxy in front of this server.
+func (a *app) compareCluster(file, base string, names []string) error {
+	cluster, err := hookCluster(file)
+	if err != nil {
+		return err
+	}
+	if url := cluster.HookImagesURL; url != "" {
+		for _, name := range bootNames() {
+			if !slices.Contains(names, name) {
+				return fault.Invalidf("serving for %s: machines request %s/%s, which is not among the files; build it, or name another directory", file, url, name)
+			}
+		}
+		if url != base {
+			progress.Warnf(a.sink(), "hookImagesURLPath of %s is %s, and this server is %s", file, web.Show(url), base)
+		}
+	}
+	if url := cluster.HookISOURL; url != "" {
+		if name := path.Base(url); !slices.Contains(names, name) {
+			return fault.Invalidf("serving for %s: BMCs request %s, and %s is not among the files; build it with --iso, or name another directory", file, web.Show(url), name)
+		}
+		if !strings.HasPrefix(url, base+"/") {
+			progress.Warnf(a.sink(), "hookIsoURL of %s is %s, and this server is %s", file, web.Show(url), base)
+		}
+	}
+	return nil
 }
 
 // reachable returns an address with a host that machines can reach. If the server

@@ -31,9 +31,12 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 		ref.EKSAVersion = a.cluster.Version
 	}
 	if ref == (bundles.Ref{}) && a.locked == nil {
-		output, err := bundles.Eksctl{}.Version(c.Context, c.IsSet("releases-url"))
+		output, note, err := bundles.Eksctl{}.Version(c.Context)
 		if err != nil {
 			return nil, err
+		}
+		if note != "" {
+			a.note("%s", note)
 		}
 		ref.Eksctl = output
 	}
@@ -74,7 +77,7 @@ func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
 	case c.Bool("require-signature"):
 		return fault.Invalidf("%w; use a bundle of v0.22.0 or later as AWS publishes it, or leave out --require-signature", err)
 	}
-	a.note("%s has no signature", b)
+	a.note("%s has no signature, so only its source vouches for it. Each image is checked against the bundle's imageDigest as it is pulled", b)
 	return nil
 }
 
@@ -141,8 +144,8 @@ func checkBundleFlags(c *cli.Context) error {
 	if len(worker) > 1 {
 		return usagef("%s are mutually exclusive; use one of them", strings.Join(worker, " and "))
 	}
-	if version := c.String("eksa-version"); version != "" && !wholeVersion.MatchString(version) {
-		return usagef("--eksa-version %q is not a release such as v0.24.1", version)
+	if version := c.String("eksa-version"); version != "" && version != bundles.Latest && !wholeVersion.MatchString(version) {
+		return usagef("--eksa-version %q is neither a release such as v0.24.1 nor latest", version)
 	}
 	return nil
 }

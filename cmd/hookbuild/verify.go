@@ -13,6 +13,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/verify"
+	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
@@ -26,6 +27,7 @@ func newVerifyCommand(a *app) *cli.Command {
 		ArgsUsage: "[DIR | VMLINUZ INITRAMFS]",
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
+			&cli.StringFlag{Name: "cluster", Usage: "require what the machines of the cluster specification `FILE` need: the images of all actions, and the worker of its EKS Anywhere release"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, the worker's first call"},
 		}, bootFlags()...),
@@ -87,6 +89,14 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 	}
 	r.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
 	r.Templates = c.StringSlice("template")
+	if file := c.String("cluster"); file != "" {
+		cluster, err := bundles.ReadCluster(file)
+		if err != nil {
+			return r, err
+		}
+		r.Cluster = cluster
+		r.Templates = append(r.Templates, file)
+	}
 	switch args := c.Args().Slice(); len(args) {
 	case 0, 1:
 		r.Dir = orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName))
@@ -147,6 +157,17 @@ func (a *app) printProof(r proven, asJSON bool) error {
 	})
 }
 
+// signatureText returns what a recorded verdict on a bundle's signature means.
+func signatureText(verdict string) string {
+	switch bundles.Verdict(verdict) {
+	case bundles.SignatureValid:
+		return "its signature was valid: it covers number and versions, and no image; images are covered by their digests"
+	case bundles.SignatureAbsent:
+		return "it had no signature; images are covered by their digests"
+	}
+	return "its signature was not recorded"
+}
+
 // printProven writes what was verified. The table's Flush returns all errors.
 func printProven(w io.Writer, r *verify.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -155,6 +176,9 @@ func printProven(w io.Writer, r *verify.Report) error {
 	}
 	for _, t := range r.Tarballs {
 		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, words.Bytes(t.Size))
+	}
+	for _, b := range r.Bundles {
+		fmt.Fprintf(table, "bundle\t%s\t%s; %s\n", b.Build, b.Text, signatureText(b.Signature))
 	}
 	for _, s := range r.Systems {
 		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)

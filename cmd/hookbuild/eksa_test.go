@@ -1,0 +1,180 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"hookbuild/build/artifact"
+	"hookbuild/test/lab/site"
+	"hookbuild/test/release"
+)
+
+// TestClusterProxy sends what is fetched through the cluster's proxy, and nothing to
+// a host that noProxy names.
+func TestClusterProxy(t *testing.T) {
+	r := newReleases(t)
+	var mu sync.Mutex
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		mu.Lock()
+		asked = append(asked, request.URL.String())
+		mu.Unlock()
+		if request.URL.Host != "assets.invalid" {
+			http.Error(w, "unknown host", http.StatusBadGateway)
+			return
+		}
+		http.ServeFile(w, request, r.service.File(request.URL.Path))
+	}))
+	defer proxy.Close()
+	address := strings.TrimPrefix(proxy.URL, "http://")
+	file := filepath.Join(r.dir, "cluster.yaml")
+	site.WriteFile(t, file, "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec:\n  eksaVersion: v0.24.2\n"+
+		"  proxyConfiguration: {httpProxy: \""+address+"\", httpsProxy: \""+address+"\", noProxy: [direct.invalid]}\n")
+	list := "http://assets.invalid/releases/eks-a/manifest.yaml"
+	got := r.run(0, "images", "--cluster", file, "--releases-url", list)
+	says(t, got.stdout, "image2disk")
+	says(t, got.stderr, "proxy http://"+address)
+	if len(asked) != 1 || asked[0] != list {
+		t.Errorf("the proxy was asked for %q", asked)
+	}
+	asked = nil
+	r.run(4, "images", "--cluster", file, "--releases-url", "http://direct.invalid/manifest.yaml")
+	if len(asked) != 0 {
+		t.Errorf("the proxy was asked for %q", asked)
+	}
+}
+
+// TestLatestAndDevelopmentReleases names releases by a word and by a list of
+// development builds.
+func TestLatestAndDevelopmentReleases(t *testing.T) {
+	r := newReleases(t)
+	got := r.run(0, "images", "--eksa-version", "latest", "--releases-url", r.service.ReleasesURL())
+	says(t, got.stderr, "bundle 124 (EKS Anywhere v0.26.1)")
+	dev := filepath.Join(r.dir, "eks-a-release.yaml")
+	text := "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Release\nspec:\n  latestVersion: v0.27.0-dev+build.9\n  releases:\n"
+	for build, of := range map[string]string{"9": "v0.24.2", "10": "v0.25.3"} {
+		text += "  - {version: v0.27.0-dev+build." + build + ", number: 1, bundleManifestUrl: \"" + r.service.BundleURL(r.find(of)) + "\"}\n"
+	}
+	site.WriteFile(t, dev, text)
+	got = r.run(0, "images", "--eksa-version", "v0.27.0-dev+latest", "--releases-url", dev)
+	says(t, got.stderr, "bundle 123")
+	got = r.run(0, "images", "--eksa-version", "latest", "--releases-url", dev)
+	says(t, got.stderr, "bundle 110")
+	got = r.run(2, "images", "--eksa-version", "newest")
+	says(t, got.stderr, "neither a release such as v0.24.1 nor latest")
+}
+
+// TestWhatTheRecipeSwallows has a case for each failure that the documentation's shell
+// recipe does not notice.
+func TestWhatTheRecipeSwallows(t *testing.T) {
+	r := newReleases(t)
+	answer := func(part string, status int, body string) func(http.Handler) http.Handler {
+		return func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+				if !strings.Contains(request.URL.Path, part) {
+					h.ServeHTTP(w, request)
+					return
+				}
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte(body))
+			})
+		}
+	}
+	var broken sync.Map // by path
+	first := func(request *http.Request) int64 {
+		if _, before := broken.LoadOrStore(request.URL.Path, true); before {
+			return -1
+		}
+		return 100
+	}
+	bundle := readFile(t, r.service.File("/releases/bundles/110/manifest.yaml"))
+	for name, test := range map[string]struct {
+		wrap    func(http.Handler) http.Handler
+		version string
+		code    int
+		says    []string
+	}{
+		"an error page for the list":    {answer("/eks-a/", http.StatusForbidden, "<Error>AccessDenied</Error>"), "v0.24.2", 4, []string{"reading the list of releases", "403"}},
+		"a login page for the list":     {answer("/eks-a/", http.StatusOK, "<html>log in</html>"), "v0.24.2", 3, []string{"it is a web page"}},
+		"a release that is not there":   {nil, "v0.24.9", 3, []string{`no version "v0.24.9"`, "v0.24.2"}},
+		"an error page for the bundle":  {answer("/bundles/", http.StatusNotFound, "not found"), "v0.24.2", 4, []string{"reading bundle manifest", "404"}},
+		"a truncated bundle":            {answer("/110/manifest", http.StatusOK, strings.TrimSuffix(bundle, "status: {}\n")), "v0.24.2", 3, []string{"bundles/110", "status"}},
+		"a list in place of the bundle": {answer("/110/manifest", http.StatusOK, readFile(t, r.service.File("/releases/eks-a/manifest.yaml"))), "v0.24.2", 3, []string{"Release"}},
+		"an image that is not there":    {answer("/110/manifest", http.StatusOK, strings.Replace(bundle, "tinkerbell/actions/kexec", "tinkerbell/actions/lost", 2)), "v0.24.2", 4, []string{"tinkerbell/actions/lost", "404"}},
+		"a bundle without the worker":   {answer("/110/manifest", http.StatusOK, strings.ReplaceAll(bundle, "tinkWorker:", "lost:")), "v0.24.2", 3, []string{"names no tink-worker", "--worker-image"}},
+		"a digest of another image":     {answer("/110/manifest", http.StatusOK, strings.ReplaceAll(bundle, r.service.Images.Digest("cexec"), "sha256:"+strings.Repeat("0", 64))), "v0.24.2", 4, []string{"sha256:0000", "404"}},
+		"a HookOS that is a login page": {answer("/artifacts/", http.StatusOK, "<html>log in</html>"), "v0.26.1", 0, []string{"the response is a web page", "trying ghcr.io/tinkerbell/tink-agent instead"}},
+		"a HookOS without a worker":     {answer("/artifacts/", http.StatusOK, readFile(t, r.in)), "v0.26.1", 0, []string{"it has no embedded images", "trying ghcr.io"}},
+		"a connection that breaks once": {release.Broken(first), "v0.24.2", 0, nil},
+		"a slow server":                 {release.Slow(256), "v0.24.2", 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := r
+			r.t, r.embedding.t = t, t
+			r.service.Wrap(test.wrap)
+			defer r.service.Wrap(nil)
+			got := r.embed(test.code, test.version, "--cache-dir", t.TempDir())
+			says(t, got.stderr, test.says...)
+			if test.code != 0 && got.stdout != "" {
+				t.Errorf("standard output has %q", got.stdout)
+			}
+		})
+	}
+}
+
+// TestVerifyCluster compares the artifacts with the cluster that they are for.
+func TestVerifyCluster(t *testing.T) {
+	r := newReleases(t)
+	p := newSmallProof(t)
+	out := t.TempDir()
+	p.run(0, "embed", "--base", p.out, "--out", out, "--from-bundle", "--layout", "directory", "--releases-url", r.service.ReleasesURL(), "--eksa-version", "v0.24.2")
+	file := filepath.Join(r.dir, "cluster.yaml")
+	write := func(version string) {
+		site.WriteFile(t, file, "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec: {eksaVersion: "+version+"}\n---\n"+
+			"kind: TinkerbellTemplateConfig\nspec: {template: {tasks: [{name: x, actions: [{name: disk, image: 127.0.0.1/embedded/image2disk}]}]}}\n")
+	}
+	write("v0.24.2")
+	got := p.run(0, "verify", "--cluster", file, out)
+	says(t, got.stdout, "bundle 110 of EKS Anywhere v0.24.2; it had no signature", "on board")
+	write("v0.26.1")
+	got = p.run(3, "verify", "--cluster", file, out)
+	says(t, got.stdout, "are those of EKS Anywhere v0.24.2, and "+file+" is for v0.26.1", "the worker on board is tink-worker")
+	m, err := artifact.ReadManifest(filepath.Join(out, "hook", artifact.ManifestFile))
+	if err != nil || m.Builds[0].Bundle.Signature != "absent" {
+		t.Errorf("%+v, %v", m.Builds[0].Bundle, err)
+	}
+	got = p.run(3, "verify", "--cluster", filepath.Join(r.dir, "none.yaml"), out)
+	says(t, got.stderr, "none.yaml")
+}
+
+// TestServeCluster checks the servers that a cluster specification names.
+func TestServeCluster(t *testing.T) {
+	p := newSmallProof(t)
+	dir := filepath.Join(p.out, "hook")
+	site.WriteFile(t, filepath.Join(dir, "hook.iso"), "an image of a CD")
+	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "cluster.yaml")
+	write := func(images, iso string) {
+		text := "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec: {}\n---\nkind: TinkerbellDatacenterConfig\nspec: {tinkerbellIP: 192.0.2.1"
+		if images != "" {
+			text += ", hookImagesURLPath: \"" + images + "\""
+		}
+		if iso != "" {
+			text += ", hookIsoURL: \"" + iso + "\""
+		}
+		site.WriteFile(t, file, text+"}\n")
+	}
+	write(server.URL, server.URL+"/hook.iso")
+	says(t, p.run(0, "serve", "--check", file).stderr, "initramfs-x86_64: length, range", "hook.iso: length and range")
+	write(server.URL+"/", server.URL+"/hook.img")
+	says(t, p.run(3, "serve", "--check", file).stderr, "ends in a slash", "does not end in .iso", "404")
+	write("", "")
+	says(t, p.run(3, "serve", "--check", file).stderr, "has neither hookImagesURLPath nor hookIsoURL")
+	write(server.URL, server.URL+"/other.iso")
+	says(t, p.run(3, "serve", dir, "--listen", "127.0.0.1:0", "--cluster", file).stderr, "BMCs request "+server.URL+"/other.iso")
+}
