@@ -170,28 +170,11 @@ func contentDigest(files *initramfs.Tree) (string, error) {
 	h := sha256.New()
 	for e := range files.All() {
 		fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00", e.Path, e.Type, e.Target, e.Size)
-		if err := copyContent(h, e); err != nil {
+		if err := initramfs.CopyContent(h, e); err != nil {
 			return "", err
 		}
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// copyContent writes a file's content to w.
-func copyContent(w io.Writer, e initramfs.Entry) (err error) {
-	if e.Type != initramfs.Regular || e.Open == nil {
-		return nil
-	}
-	r, err := e.Open()
-	if err != nil {
-		return fmt.Errorf("opening %q of %s: %w", e.Path, e.Origin, err)
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	n, err := io.Copy(w, r)
-	if err == nil && n != e.Size {
-		err = fmt.Errorf("reading %q of %s: it has %d bytes but had %d (did it change meanwhile?)", e.Path, e.Origin, n, e.Size)
-	}
-	return err
 }
 
 // DirTree returns all files of a directory as a tree, for use as firmware.

@@ -90,7 +90,7 @@ func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
 		return nil, invalid("reading %q of %s: it has %d bytes; at most %d are expected", e.Path, e.Origin, e.Size, limit)
 	}
 	var content bytes.Buffer
-	if err := copyContent(&content, e); err != nil {
+	if err := initramfs.CopyContent(&content, e); err != nil {
 		return nil, err
 	}
 	return content.Bytes(), nil

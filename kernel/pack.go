@@ -90,7 +90,7 @@ func (m *Image) parts(o PackOptions) []part {
 }
 
 func fileWriter(e *initramfs.Entry) func(context.Context, io.Writer) error {
-	return func(_ context.Context, w io.Writer) error { return copyContent(w, *e) }
+	return func(_ context.Context, w io.Writer) error { return initramfs.CopyContent(w, *e) }
 }
 
 // writeLayer writes the layer's tar archive. It first writes each part to a
@@ -192,5 +192,5 @@ func addEntry(archive *tar.Writer, e initramfs.Entry, clamp time.Time) error {
 	if err := archive.WriteHeader(header); err != nil {
 		return fmt.Errorf("packing %q of %s: %w", e.Path, e.Origin, err)
 	}
-	return copyContent(archive, e)
+	return initramfs.CopyContent(archive, e)
 }

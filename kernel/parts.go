@@ -43,7 +43,7 @@ func (m *Image) fillFromFile(ctx context.Context, f *os.File) error {
 		Open: func() (io.ReadCloser, error) { return nopCloser{io.NewSectionReader(f, 0, info.Size())}, nil },
 	}
 	h := sha256.New()
-	if err := copyContent(h, m.Kernel); err != nil {
+	if err := initramfs.CopyContent(h, m.Kernel); err != nil {
 		return err
 	}
 	m.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))

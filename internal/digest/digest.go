@@ -43,11 +43,14 @@ func OfFile(path string) (_ string, err error) {
 	return OfReader(f)
 }
 
+// Hex returns a digest's hex digits, as checksum files have them.
+func Hex(digest string) string { return strings.TrimPrefix(digest, prefix) }
+
 // OfStrings returns the SHA-256 of texts in lower-case hex, without a prefix: the
 // key of content that a few names and digests decide. No text may hold a zero
 // byte.
 func OfStrings(parts ...string) string {
-	return OfBytes([]byte(strings.Join(parts, "\x00")))[len(prefix):]
+	return Hex(OfBytes([]byte(strings.Join(parts, "\x00"))))
 }
 
 // Key returns the name under which content made from parts is cached: the
@@ -58,5 +61,5 @@ func Key(parts ...any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("naming a cached result: %w", err)
 	}
-	return OfBytes(text)[len(prefix):], nil
+	return Hex(OfBytes(text)), nil
 }

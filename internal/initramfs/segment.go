@@ -287,5 +287,8 @@ func CopyContent(w io.Writer, e Entry) error {
 	if e.Type != Regular {
 		return nil
 	}
-	return copyContent(context.Background(), w, e)
+	if err := copyContent(context.Background(), w, e); err != nil {
+		return fmt.Errorf("reading %q of %s: %w", e.Path, orUnknown(e.Origin), err)
+	}
+	return nil
 }

@@ -11,10 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"hookbuild/internal/atomicfile"
-	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/web"
 )
@@ -54,15 +52,6 @@ func small(ctx context.Context, o Options, url string, most int64, check func([]
 
 // anything accepts all content. It is for content that a later step verifies.
 func anything([]byte) error { return nil }
-
-// hashFile returns a file's sha256 in hex.
-func hashFile(name string) (string, error) {
-	sum, err := digest.OfFile(name)
-	if err != nil {
-		return "", fmt.Errorf("reading %q: %w", name, err)
-	}
-	return strings.TrimPrefix(sum, "sha256:"), nil
-}
 
 // writeFile replaces a small file atomically.
 func writeFile(name string, content []byte) error {

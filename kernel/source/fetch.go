@@ -13,6 +13,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
@@ -113,12 +114,12 @@ func keptArchive(file string) (*Archive, error) {
 	if err != nil || !there {
 		return nil, err
 	}
-	sum, err := hashFile(file)
+	sum, err := digest.OfFile(file)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading %q: %w", file, err)
 	}
-	if sum == strings.TrimSpace(string(note)) {
-		return &Archive{file, sum}, nil
+	if digest.Hex(sum) == strings.TrimSpace(string(note)) {
+		return &Archive{file, digest.Hex(sum)}, nil
 	}
 	return nil, errors.Join(os.Remove(file), os.Remove(verifiedNote(file)))
 }
@@ -174,11 +175,11 @@ func verify(file string, signature []byte, keys openpgp.EntityList, o Options) e
 }
 
 func checkSum(file, want string) error {
-	got, err := hashFile(file)
+	sum, err := digest.OfFile(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading %q: %w", file, err)
 	}
-	if got != strings.ToLower(want) {
+	if got := digest.Hex(sum); got != strings.ToLower(want) {
 		return fmt.Errorf("its sha256 is %s, want %s: %w", got, want, ErrVerify)
 	}
 	return nil
@@ -187,10 +188,11 @@ func checkSum(file, want string) error {
 // FromFile returns a local archive. It compares the archive with sum unless sum
 // is empty.
 func FromFile(name, sum string) (*Archive, error) {
-	got, err := hashFile(name)
+	found, err := digest.OfFile(name)
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel's source: %w", err)
 	}
+	got := digest.Hex(found)
 	if sum != "" && got != strings.ToLower(sum) {
 		return nil, fault.Invalidf("checking the kernel's source %q: its sha256 is %s, want %s", name, got, sum)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/test/testneed"
@@ -91,7 +92,7 @@ func TestResume(t *testing.T) {
 	if len(s.started) != 2 || s.started[1] != "bytes=100-" {
 		t.Errorf("the requests had the ranges %q; the second should go on at byte 100", s.started)
 	}
-	if sum, err := hashFile(archive.Path); err != nil || sum != archive.SHA256 {
+	if sum, err := digest.OfFile(archive.Path); err != nil || digest.Hex(sum) != archive.SHA256 {
 		t.Errorf("the resumed archive has the sum %s, %v; want %s", sum, err, archive.SHA256)
 	}
 }

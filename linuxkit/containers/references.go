@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 )
 
@@ -95,7 +96,7 @@ func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	for _, m := range found {
 		key, wraps := string(m[1]), string(m[2])
 		name := proxyPrefix + key
-		hash := hashFiles(hashedFile{"images/" + name + "/Dockerfile", sha256.Sum256([]byte(proxyDockerfile(wraps)))})
+		hash := hashFiles(hashedFile{"images/" + name + "/Dockerfile", digest.OfBytes([]byte(proxyDockerfile(wraps)))})
 		all = append(all, newContainer(base, name, wraps, hash, dockerArch))
 	}
 	return all, nil
@@ -104,10 +105,7 @@ func listProxies(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 // proxyDockerfile is the whole content of a wrapped image's directory.
 func proxyDockerfile(wraps string) string { return "FROM --platform=${TARGETARCH} " + wraps + "\n" }
 
-type hashedFile struct {
-	path string
-	sum  [sha256.Size]byte
-}
+type hashedFile struct{ path, digest string }
 
 // hashDirectory returns the hash of a directory's regular files, as printed by
 // `find DIR -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`.
@@ -117,7 +115,7 @@ func hashDirectory(checkout fs.FS, dir string) (string, error) {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		sum, err := hashFile(checkout, name)
+		sum, err := digestOf(checkout, name)
 		files = append(files, hashedFile{name, sum})
 		return err
 	})
@@ -127,15 +125,13 @@ func hashDirectory(checkout fs.FS, dir string) (string, error) {
 	return hashFiles(files...), nil
 }
 
-func hashFile(checkout fs.FS, name string) (sum [sha256.Size]byte, err error) {
+func digestOf(checkout fs.FS, name string) (_ string, err error) {
 	f, err := checkout.Open(name)
 	if err != nil {
-		return sum, err
+		return "", err
 	}
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	h.Sum(sum[:0])
-	return sum, errors.Join(err, f.Close())
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return digest.OfReader(f)
 }
 
 func hashFiles(files ...hashedFile) string {
@@ -150,10 +146,10 @@ func hashFiles(files ...hashedFile) string {
 // sumLine returns a line of sha256sum's output. Special names are escaped,
 // which a leading backslash indicates.
 func sumLine(f hashedFile) string {
-	line := hex.EncodeToString(f.sum[:]) + "  " + f.path
+	line := digest.Hex(f.digest) + "  " + f.path
 	if strings.ContainsAny(f.path, "\\\n\r") {
 		escape := strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`)
-		line = `\` + hex.EncodeToString(f.sum[:]) + "  " + escape.Replace(f.path)
+		line = `\` + digest.Hex(f.digest) + "  " + escape.Replace(f.path)
 	}
 	return line + "\n"
 }

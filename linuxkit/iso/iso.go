@@ -16,15 +16,14 @@ package iso
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
 )
 
 // Content is a file of the image.
@@ -35,7 +34,12 @@ type Content struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// Bytes returns a file in memory.
+// copyTo writes the file, which must have exactly Size bytes.
+func (c Content) copyTo(w io.Writer, name string) error {
+	return initramfs.CopyContent(w, initramfs.Entry{Type: initramfs.Regular, Path: name, Origin: "the ISO image", Size: c.Size, Open: c.Open})
+}
+
+// Bytes is a file in memory.
 func Bytes(b []byte) Content {
 	return Content{Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
@@ -130,28 +134,12 @@ func readLoader(c Content) ([]byte, error) {
 		return nil, fault.Invalidf("the boot loader has %d bytes; at most %d fit", c.Size, maxLoader)
 	}
 	var buf bytes.Buffer
-	if err := copyContent(&buf, c); err != nil {
-		return nil, fmt.Errorf("reading the boot loader: %w", err)
+	if err := c.copyTo(&buf, "boot loader"); err != nil {
+		return nil, err
 	}
 	// An EFI program is a PE file; a shell script or a package is not.
 	if !bytes.HasPrefix(buf.Bytes(), []byte("MZ")) {
 		return nil, fault.Invalidf("the boot loader is not an EFI program: it does not begin with MZ")
 	}
 	return buf.Bytes(), nil
-}
-
-// copyContent writes a file and checks its size.
-func copyContent(w io.Writer, c Content) error {
-	if c.Size == 0 {
-		return nil
-	}
-	r, err := c.Open()
-	if err != nil {
-		return err
-	}
-	n, err := io.Copy(w, io.LimitReader(r, min(c.Size, math.MaxInt64-1)+1))
-	if err == nil && n != c.Size {
-		err = fmt.Errorf("it does not have %d bytes: it changed meanwhile", c.Size)
-	}
-	return errors.Join(err, r.Close())
 }

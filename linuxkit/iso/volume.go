@@ -3,7 +3,6 @@ package iso
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -198,9 +197,7 @@ func (s *sectorWriter) content(name string, c Content) {
 	if s.err != nil {
 		return
 	}
-	if err := copyContent(s.w, c); err != nil {
-		s.err = fmt.Errorf("adding %q: %w", name, err)
-	}
+	s.err = c.copyTo(s.w, name)
 	s.pad(c.Size)
 }
 
