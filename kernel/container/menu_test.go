@@ -92,8 +92,9 @@ func (s *screen) run(args ...string) string {
 func (s *screen) keys(keys ...string) {
 	s.t.Helper()
 	for _, key := range keys {
+		before := s.text()
 		s.run("send-keys", key)
-		time.Sleep(300 * time.Millisecond) // as a person types: only its timing identifies Escape
+		s.until("the screen changes after "+key, time.Minute, func() bool { return s.text() != before })
 	}
 }
 
@@ -107,13 +108,18 @@ func (s *screen) await(want string) {
 	if !s.shown {
 		limit = 10 * time.Minute
 	}
-	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(100 * time.Millisecond) {
-		if strings.Contains(s.text(), want) {
-			s.shown = true
-			return
+	s.until("the screen shows "+want, limit, func() bool { return strings.Contains(s.text(), want) })
+	s.shown = true
+}
+
+// until waits for what holds describes.
+func (s *screen) until(what string, limit time.Duration, holds func() bool) {
+	s.t.Helper()
+	for begun := time.Now(); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > limit {
+			s.t.Fatalf("waited %v until %s:\n%s", limit, what, s.text())
 		}
 	}
-	s.t.Fatalf("the screen never shows %q:\n%s", want, s.text())
 }
 
 // ends returns what the program wrote, after checking that the terminal is
@@ -145,14 +151,14 @@ func TestMenuconfig(t *testing.T) {
 	s.await("[ ]   Include support for LZ4")
 	s.keys("y")
 	s.await("[*]   Include support for LZ4")
-	for range 8 {
-		if strings.Contains(s.text(), "Do you wish to save") {
-			break
-		}
-		s.keys("Escape", "Escape")
-		time.Sleep(time.Second)
+	for !strings.Contains(s.text(), "Do you wish to save") {
+		before := s.text()
+		s.run("send-keys", "Escape", "Escape") // leaves a menu
+		s.until("the menu is left and drawn", time.Minute, func() bool {
+			now := s.text()
+			return now != before && now == s.text()
+		})
 	}
-	s.await("Do you wish to save")
 	if !strings.Contains(s.text(), strings.Repeat("\u2500", 105)) && !strings.Contains(s.text(), strings.Repeat("q", 105)) {
 		t.Errorf("the menu did not grow with the window:\n%s", s.text())
 	}
