@@ -25,8 +25,8 @@ func newDoctorCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
 		Usage: "check whether this machine has what hookbuild needs",
-		Description: "Doctor checks memory, cores, disk, Docker, the terminal, registries and servers, the clock and QEMU, and tells how to fix each problem. " +
-			"Warnings break nothing; each failure names the commands that do not work. The exit code is 1 if a check failed.",
+		Description: "Doctor checks memory, cores, disk, Docker, the terminal, registries and servers, the clock and QEMU, and prints how to fix each problem. " +
+			"Commands work in spite of warnings; each failure lists what is unavailable until it is fixed. The exit code is 1 if a check failed.",
 		Flags:  []cli.Flag{jsonFlag()},
 		Action: a.doctor,
 	}

@@ -21,14 +21,14 @@ import (
 type demo struct {
 	*story
 	arch, work, checkout, hookbuild, flavor, layout string
-	// kernel are hookbuild's words about the kernel; none stand for Debian's.
+	// kernel are hookbuild's options for the kernel. Empty means Debian's kernel.
 	kernel     []string
 	all, fresh bool
 	memory     int
 	lab        *lab.Lab
 }
 
-// play is the demonstration from the first step to the last.
+// play runs the demonstration from the first step to the last.
 func (d *demo) play(ctx context.Context) error {
 	if err := d.prepare(); err != nil {
 		return err
@@ -103,9 +103,9 @@ func (d *demo) prepare() (err error) {
 	return os.MkdirAll(d.work, 0o755)
 }
 
-// openRegistry makes the seven action images and serves them.
+// openRegistry builds the seven action images and serves them.
 func (d *demo) openRegistry(ctx context.Context) (registry *corpus.Registry, err error) {
-	err = d.step("Make seven action images and serve them on loopback", func() (string, error) {
+	err = d.step("Build seven action images and serve them on loopback", func() (string, error) {
 		registry, err = corpus.Start(ctx, filepath.Join(d.work, "corpus"), corpus.Options{
 			Arches: []string{d.arch}, Packages: d.lab.Packages, Checker: corpus.BuildChecker(d.work),
 		})
@@ -124,11 +124,11 @@ func (d *demo) openRegistry(ctx context.Context) (registry *corpus.Registry, err
 	return registry, err
 }
 
-// base is where the HookOS images are in the registry.
+// base returns the prefix of the HookOS images in the registry.
 func base(registry *corpus.Registry) string { return registry.Addr() + "/hook/" }
 
 func (d *demo) pushHookOS(ctx context.Context, registry *corpus.Registry) error {
-	return d.step("Make the images of a miniature HookOS: an init like LinuxKit's, Debian's dockerd, containerd, runc", func() (string, error) {
+	return d.step("Build the images of a miniature HookOS: an init like LinuxKit's, Debian's dockerd, containerd, runc", func() (string, error) {
 		images, err := d.lab.Images(ctx, d.arch, os.DirFS(d.checkout))
 		if err != nil {
 			return "", err
@@ -196,7 +196,7 @@ func (d *demo) artifact(name string) string {
 	return filepath.Join(d.out(), "hook", name+"-"+map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[d.arch])
 }
 
-// boot runs the two files and gives what the machine told.
+// boot boots the two files and returns what the machine reported.
 func (d *demo) boot(ctx context.Context) (report lab.Report, err error) {
 	arguments, err := d.checkArguments()
 	if err != nil {
@@ -228,7 +228,7 @@ func (d *demo) boot(ctx context.Context) (report lab.Report, err error) {
 	return report, err
 }
 
-// patience is how long an emulated machine on a busy one may take.
+// patience returns the time limit for an emulated machine on a busy host.
 func (d *demo) patience() time.Duration {
 	if d.all {
 		return 40 * time.Minute
@@ -236,9 +236,9 @@ func (d *demo) patience() time.Duration {
 	return 10 * time.Minute
 }
 
-// checkArguments are what the checking program in the images is told: in the
-// directory layout extended attributes get lost, since neither an initramfs nor
-// LinuxKit's init carries them and that system has no program to set them.
+// checkArguments returns the arguments for the checking program in the images. The
+// directory layout loses extended attributes, because neither an initramfs nor
+// LinuxKit's init keeps them, and that system has no program to set them.
 func (d *demo) checkArguments() (string, error) {
 	raw, err := os.ReadFile(filepath.Join(d.out(), "hook", artifact.ManifestFile))
 	if err != nil {

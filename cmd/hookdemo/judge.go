@@ -14,10 +14,10 @@ import (
 	"hookbuild/test/lab"
 )
 
-// embeddedName is how EKS Anywhere's templates call an image on board.
+// embeddedName returns the name of an embedded image in EKS Anywhere's templates.
 func embeddedName(image string) string { return "127.0.0.1/embedded/" + image }
 
-// forPeople rewrites the lab's own lines of a console.
+// forPeople rewrites the lab's lines on a console, or reports false to leave them out.
 func forPeople(line string) (string, bool) {
 	_, ours, found := strings.Cut(line, "@@lab ")
 	if !found {
@@ -31,9 +31,9 @@ func forPeople(line string) (string, bool) {
 	return fmt.Sprintf("[%6s s] %s", at, strings.Join(words[1:], " ")), true
 }
 
-// judge tells what the machine reported and what of it is wrong.
+// judge shows what the machine reported, and returns an error if it is wrong.
 func (d *demo) judge(r lab.Report) error {
-	return d.step("Look at what the machine said", func() (string, error) {
+	return d.step("Check what the machine reported", func() (string, error) {
 		d.figures(r)
 		return "", errors.Join(judgeImages(r), judgeRun(r, d.arch), d.judgeAll(r))
 	})
@@ -47,11 +47,11 @@ func (d *demo) figures(r lab.Report) {
 	d.say("dockerd: %s", strings.TrimSpace(r.Sections["driver"].Output))
 }
 
-// judgeImages wants exactly the seven names in dockerd's list.
+// judgeImages returns an error unless dockerd's list has exactly the seven names.
 func judgeImages(r lab.Report) error {
 	images, ok := r.Sections["images"]
 	if !ok {
-		return errors.New("the machine never came to list its images; its console is above")
+		return errors.New("the machine did not list its images; its console is above")
 	}
 	var got, want []string
 	for line := range strings.Lines(images.Output) {
@@ -70,7 +70,7 @@ func judgeImages(r lab.Report) error {
 	return nil
 }
 
-// judgeRun wants the worker's own word that each of its files is as it was made.
+// judgeRun returns an error unless the worker reported that its files are unchanged.
 func judgeRun(r lab.Report, arch string) error {
 	run := r.Sections["run"]
 	return judgeOutput(run.Output, run.Exit, corpus.Worker, arch)
@@ -79,12 +79,12 @@ func judgeRun(r lab.Report, arch string) error {
 func judgeOutput(output string, exit int, image, arch string) error {
 	want := "corpus ok: " + image + " (" + arch + ")"
 	if exit != 0 || !strings.Contains(output, want) {
-		return fmt.Errorf("running %q in the machine gave %q (exit code %d) instead of %q", embeddedName(image), strings.TrimSpace(output), exit, want)
+		return fmt.Errorf("running %q in the machine printed %q (exit code %d) instead of %q", embeddedName(image), strings.TrimSpace(output), exit, want)
 	}
 	return nil
 }
 
-// judgeAll looks at the images that the extra script ran.
+// judgeAll checks the images that the extra script ran.
 func (d *demo) judgeAll(r lab.Report) error {
 	if !d.all {
 		return nil
@@ -94,7 +94,7 @@ func (d *demo) judgeAll(r lab.Report) error {
 	for _, name := range corpus.Names() {
 		wrong = append(wrong, judgeOutput(check.Output, check.Exit, name, d.arch))
 		if !strings.Contains(check.Output, "saved ok: "+embeddedName(name)+"\n") {
-			wrong = append(wrong, fmt.Errorf("saving %q in the machine did not give the layers that it was made of", embeddedName(name)))
+			wrong = append(wrong, fmt.Errorf("saving %q in the machine did not restore its layers", embeddedName(name)))
 		}
 	}
 	return errors.Join(wrong...)
@@ -103,8 +103,8 @@ func (d *demo) judgeAll(r lab.Report) error {
 //go:embed check.sh
 var checkScript string
 
-// writeCheck writes an initramfs segment with a script that checks each of the
-// images in the machine.
+// writeCheck writes an initramfs segment with a script that checks each image in the
+// machine.
 func writeCheck(ctx context.Context, name string, images []string, arguments string) (err error) {
 	var embedded []string
 	for _, image := range images {

@@ -44,9 +44,8 @@ func workspace(t *testing.T) string {
 	return dir
 }
 
-// TestCompiledKernel goes a user's whole way with a kernel of their own: it is
-// compiled, an option is switched on, and a HookOS with it, compiled anew by
-// "all", boots to its embedded images.
+// TestCompiledKernel compiles a kernel, enables an option, and builds and boots a
+// HookOS with the kernel, which "all" compiles again.
 func TestCompiledKernel(t *testing.T) {
 	testneed.Docker(t)
 	testneed.Tool(t, lab.Emulator("amd64"))

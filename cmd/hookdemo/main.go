@@ -1,15 +1,14 @@
-// Command hookdemo shows hookbuild at work from end to end, with real parts
-// only: it serves seven action images and the images of a miniature HookOS from
-// a registry on loopback, has hookbuild build a HookOS that carries the actions,
-// boots the two files in QEMU, and has the dockerd inside show its images and
-// run one.
+// Command hookdemo demonstrates hookbuild from end to end, without mocks. It serves
+// seven action images and the images of a miniature HookOS from a registry on
+// loopback, runs hookbuild to build a HookOS with the actions embedded, boots the two
+// files in QEMU, and makes the dockerd inside list its images and run one.
 //
-// The kernel is Debian's, unless words of hookbuild's command line say which one:
+// The kernel is Debian's, unless options for hookbuild name another:
 //
 //	hookdemo -flavor ID -- --kernel build --set CONFIG_ICE=m
 //
-// It exits 0 only when dockerd has all seven under the names that EKS Anywhere
-// uses, and the image that ran found every one of its files as it was made.
+// It exits with 0 only if dockerd has all seven images under the names that EKS
+// Anywhere uses, and the image that ran found all of its files unchanged.
 package main
 
 import (
@@ -42,19 +41,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	d := demo{story: newStory(out)}
 	flags := flag.NewFlagSet("hookdemo", flag.ContinueOnError)
 	flags.StringVar(&d.arch, "arch", runtime.GOARCH, "build and boot for `amd64|arm64`")
-	flags.StringVar(&d.work, "work", ".demo", "keep what is made in `DIR`")
+	flags.StringVar(&d.work, "work", ".demo", "keep all files in `DIR`")
 	flags.StringVar(&d.checkout, "hook-dir", "testdata/hook", "the Hook checkout to build, a `DIR`")
 	flags.StringVar(&d.hookbuild, "hookbuild", "", "use this hookbuild, a `FILE` (default: compile it)")
 	flags.StringVar(&d.layout, "layout", "", "how hookbuild stores the images: directory or packed (default: hookbuild's)")
 	flags.BoolVar(&d.all, "all", false, "run and save every image in the machine, not only run the worker")
-	flags.BoolVar(&d.fresh, "fresh", false, "throw away all that earlier runs fetched and made")
+	flags.BoolVar(&d.fresh, "fresh", false, "remove everything that earlier runs fetched and built")
 	flags.StringVar(&d.flavor, "flavor", "", "build the flavor `ID` of the checkout (default: hook-latest-lts-<arch>)")
 	flags.IntVar(&d.memory, "memory", 3072, "give the machine `N` MiB of RAM")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 && !strings.HasPrefix(flags.Arg(0), "--kernel") {
-		return fmt.Errorf("unexpected argument %q; what goes to hookbuild begins with --kernel", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; options for hookbuild begin with --kernel", flags.Arg(0))
 	}
 	d.kernel = flags.Args()
 	if d.flavor == "" {

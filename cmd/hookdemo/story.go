@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// story tells what the demonstration does, with the times that it takes.
+// story prints what the demonstration does, and how long it takes.
 type story struct {
 	w     io.Writer
 	start time.Time
@@ -21,7 +21,7 @@ func newStory(w io.Writer) *story {
 	return &story{w: w, start: time.Now(), now: time.Now}
 }
 
-// step does one thing and tells how long it took.
+// step runs one step and prints its result and how long it took.
 func (s *story) step(title string, do func() (result string, err error)) error {
 	fmt.Fprintf(s.w, "\n== %s\n", title)
 	began := s.now()
@@ -42,16 +42,16 @@ func (s *story) say(format string, args ...any) {
 }
 
 func (s *story) end() {
-	fmt.Fprintf(s.w, "\nAll seven images are on board and run. %.0f s in all.\n", s.now().Sub(s.start).Seconds())
+	fmt.Fprintf(s.w, "\nAll seven images are embedded and usable. %.0f s in total.\n", s.now().Sub(s.start).Seconds())
 }
 
-// prefixed returns a writer that puts prefix before each line; change may rewrite
-// a line or, by ok == false, leave it out.
+// prefixed returns a writer that puts prefix before each line. Change may rewrite a
+// line, or return false to leave it out.
 func (s *story) prefixed(prefix string, change func(line string) (string, bool)) *lineWriter {
 	return &lineWriter{w: s.w, prefix: prefix, change: change}
 }
 
-// lineWriter hands lines on whole. The last one needs a Close.
+// lineWriter writes whole lines. Close writes the last one.
 type lineWriter struct {
 	mu     sync.Mutex
 	w      io.Writer
@@ -60,7 +60,7 @@ type lineWriter struct {
 	rest   []byte
 }
 
-// mostLine bounds a line that never ends.
+// mostLine is the length at which a line without an end is written.
 const mostLine = 64 << 10
 
 // Write implements io.Writer.
@@ -92,7 +92,7 @@ func (l *lineWriter) print(line string) error {
 	return err
 }
 
-// Close prints what has no end of line.
+// Close writes the last line if it has no end.
 func (l *lineWriter) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *lineWriter) Close() error {
 	return l.print(line)
 }
 
-// sizeOf returns a file's size for people.
+// sizeOf returns a file's size for messages.
 func sizeOf(name string) string {
 	info, err := os.Stat(name)
 	if err != nil {
