@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
@@ -18,6 +19,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
+	"hookbuild/internal/words"
 )
 
 // Existing is an existing initramfs, unpacked as the kernel would. Close it after
@@ -29,6 +31,7 @@ type Existing struct {
 	Contents *initramfs.File
 
 	file   fetch.File
+	limits initramfs.Limits
 	cache  *cache.Cache
 	spools []*os.File // what the trees read from
 }
@@ -55,7 +58,32 @@ func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
 	if file.Size() == 0 {
 		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is empty; name the initramfs of a HookOS", web.Show(source)), file.Close())
 	}
-	return &Existing{Name: web.Show(source), file: file, cache: e.Cache}, nil
+	x := &Existing{Name: web.Show(source), file: file, cache: e.Cache}
+	if x.limits, err = limitsOf(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the initramfs %q: %w", x.Name, err), file.Close())
+	}
+	return x, nil
+}
+
+// limitsOf returns how much a file may unpack to. A file with holes counts by
+// what it takes on the disk, where the file system tells.
+func limitsOf(file fetch.File) (initramfs.Limits, error) {
+	stored := file.Size()
+	if f, ok := file.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		info, err := f.Stat()
+		if err != nil {
+			return initramfs.Limits{}, err
+		}
+		const block = 512 // whatever the file system's is
+		if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Blocks > 0 {
+			stored = min(stored, s.Blocks*block)
+		}
+	}
+	limits := initramfs.LimitsFor(stored)
+	if file.Size() > limits.Unpacked {
+		return limits, fault.Invalidf("it has %s, of which %s are stored and the rest is a hole; name the initramfs of a HookOS", words.Bytes(file.Size()), words.Bytes(stored))
+	}
+	return limits, nil
 }
 
 // unpack sets x.Contents, in which only the wanted files can be opened. A nil
@@ -83,7 +111,7 @@ func (x *Existing) load(ctx context.Context, r io.Reader, wanted func(initramfs.
 	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("creating a temporary file for the contents of %q: %w", x.Name, err)
 	}
-	return initramfs.Load(ctx, r, spool, x.Name, initramfs.Limits{}, wanted)
+	return initramfs.Load(ctx, r, spool, x.Name, x.limits, wanted)
 }
 
 func (x *Existing) section(offset, size int64) *io.SectionReader {

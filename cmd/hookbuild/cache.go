@@ -193,7 +193,7 @@ func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
 // trimCache prunes the cache that the command used to --cache-limit. The command
 // has succeeded by then, so an error is only a warning.
 func (a *app) trimCache(c *cli.Context) error {
-	if a.store == nil {
+	if a.store == nil || c.Context.Err() != nil {
 		return nil
 	}
 	limit, err := cacheLimit(c)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +15,7 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/testneed"
 )
 
 // inspected runs inspect on a small kernel and its initramfs.
@@ -159,4 +163,52 @@ func TestInspectDiff(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s", name, code, stderr)
 		}
 	}
+}
+
+// A file with holes is refused before it is read, whatever its size.
+func TestInspectSparse(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sparse")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("070701")
+	if err := errors.Join(err, f.Truncate(30<<30), f.Close()); err != nil {
+		testneed.Missing(t, "sparse files", err.Error())
+	}
+	code, _, stderr := inspected(t, path)
+	if code != 3 || !strings.Contains(stderr, "32.21 GB, of which") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// An interruption ends inspect while it reads the file.
+func TestInspectInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "initramfs")
+	baseInitramfs(t, path, initramfs.Gzip)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stderr := &canceller{when: "read the initramfs", cancel: cancel}
+	env := environment{getenv: os.Getenv, stdin: strings.NewReader(""), stdout: io.Discard, stderr: stderr}
+	code := run(ctx, []string{"inspect", "--cache-dir", dir, "--progress", "json", path}, env)
+	if code != exitInterrupted || !strings.Contains(stderr.text.String(), `"cancelled"`) || strings.Contains(stderr.text.String(), "warning") {
+		t.Errorf("exit code %d\n%s", code, stderr.text.String())
+	}
+}
+
+// canceller cancels a context when it is told some text.
+type canceller struct {
+	when   string
+	cancel context.CancelFunc
+	text   bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (c *canceller) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(c.when)) {
+		c.cancel()
+	}
+	return c.text.Write(p)
 }

@@ -92,14 +92,17 @@ var errNotKept = errors.New("its content was not kept")
 // keep copies the reader's content to the spool and returns a function to open
 // it.
 func (u *unpacker) keep(e Entry) (func() (io.ReadCloser, error), error) {
-	if e.Type == Regular && e.Size > 0 && u.wanted != nil && !u.wanted(e) {
+	if e.Type != Regular || e.Size == 0 {
+		return nil, nil
+	}
+	if u.wanted != nil && !u.wanted(e) {
 		_, err := io.Copy(io.Discard, u.reader)
 		return func() (io.ReadCloser, error) { return nil, errNotKept }, err
 	}
 	n, err := io.Copy(u.out, u.reader)
 	start := u.kept
 	u.kept += n
-	if err != nil || e.Type != Regular || n == 0 {
+	if err != nil {
 		return nil, err
 	}
 	spool := u.spool

@@ -66,6 +66,18 @@ func (l Limits) fill() Limits {
 	return l
 }
 
+// LimitsFor returns the limits for an initramfs that takes stored bytes on a
+// disk: 250 times as many unpacked, and 4 GiB in any case. Files compress far
+// less than that; zeros and holes more.
+func LimitsFor(stored int64) Limits {
+	const mostRatio, always = 250, 4 << 30
+	most := Limits{}.fill().Unpacked
+	if stored < most/mostRatio {
+		most = max(stored*mostRatio, always)
+	}
+	return Limits{Unpacked: most}
+}
+
 // Reader reads an initramfs file front to back, as the kernel does
 // (init/initramfs.c): archives and compressed streams with zeros between them.
 // Its errors name the offset in the file and are marked [fault.Invalid] if the
@@ -122,16 +134,30 @@ func (r *Reader) Next() (Record, error) {
 		if r.err == nil {
 			r.segment().Entries++
 			r.entries++
-			if r.entries <= r.limits.Entries {
+			if r.err = r.checkLimits(rec); r.err == nil {
 				return rec, nil
 			}
-			r.err = fmt.Errorf("it holds more than %d files", r.limits.Entries)
 		}
 		if errors.Is(r.err, io.EOF) {
 			r.err = r.endArchive()
 		}
 	}
 	return Record{}, r.located()
+}
+
+// checkLimits refuses a file before its content is read.
+func (r *Reader) checkLimits(rec Record) error {
+	if r.entries > r.limits.Entries {
+		return fmt.Errorf("it holds more than %d files", r.limits.Entries)
+	}
+	before := r.unpacked + r.stream.position()
+	if r.closer == nil { // the stream is the file, and began with it
+		before = r.unpacked + r.stream.position() - r.segment().Offset
+	}
+	if rec.Size > r.limits.Unpacked-before {
+		return fmt.Errorf("with %q, of %d bytes, it unpacks to more than the %d bytes allowed", rec.Path, rec.Size, r.limits.Unpacked)
+	}
+	return nil
 }
 
 // Read reads the content of the file that Next advanced to.

@@ -337,6 +337,30 @@ func TestReaderLimits(t *testing.T) {
 	}
 }
 
+// A file beyond the limit is refused by its header, before its content is read.
+func TestReaderRefusesBeforeReading(t *testing.T) {
+	content := iotest.ErrReader(errors.New("the content was read"))
+	for name, before := range map[string][]byte{
+		"first":  nil,
+		"second": (&newc{}).add(rawHeader{name: "small", mode: 0o100644, body: strings.Repeat("s", 400)}).end(),
+	} {
+		file := append(before, (&newc{}).add(rawHeader{name: "big", mode: 0o100644, size: 700}).Bytes()...)
+		_, err := ReadSegments(t.Context(), io.MultiReader(bytes.NewReader(file), content), Limits{Unpacked: 1000})
+		refused := err != nil && strings.Contains(err.Error(), `with "big", of 700 bytes`)
+		if refused != (name == "second") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestLimitsFor(t *testing.T) {
+	for stored, want := range map[int64]int64{0: 4 << 30, 36 << 10: 4 << 30, 100 << 20: 25000 << 20, 1 << 30: 32 << 30, 1 << 62: 32 << 30} {
+		if got := LimitsFor(stored).Unpacked; got != want {
+			t.Errorf("%d bytes may unpack to %d, want %d", stored, got, want)
+		}
+	}
+}
+
 // TestReaderBlamesTheDisk checks that a file that cannot be read is not
 // reported as invalid.
 func TestReaderBlamesTheDisk(t *testing.T) {
