@@ -64,10 +64,8 @@ func NewStage(out, name string) (*Stage, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the output directory: %w", err)
 	}
-	for _, prefix := range []string{stagePrefix, atomicfile.Prefix} {
-		if err := atomicfile.Sweep(out, prefix); err != nil {
-			return nil, err
-		}
+	if err := sweep(out, name); err != nil {
+		return nil, err
 	}
 	root, lock, err := atomicfile.TempDir(out, stagePrefix)
 	if err != nil {
@@ -78,6 +76,13 @@ func NewStage(out, name string) (*Stage, error) {
 		return nil, errors.Join(fmt.Errorf("creating a directory for the artifacts: %w", err), s.Discard())
 	}
 	return s, nil
+}
+
+// sweep removes what killed runs left in out. One that was killed after it
+// exchanged the directories may still hold what a user made in OUT/NAME.
+func sweep(out, name string) error {
+	giveBack := func(stage string) error { return giveBack(filepath.Join(stage, name), filepath.Join(out, name)) }
+	return errors.Join(atomicfile.Sweep(out, stagePrefix, giveBack), atomicfile.Sweep(out, atomicfile.Prefix, nil))
 }
 
 func (s *Stage) makeDir() error {
@@ -260,7 +265,7 @@ func (s *Stage) appear(tarball string) error {
 	if err := exchange(s.dir, final); err != nil {
 		return fmt.Errorf("publishing the artifacts as %q: %w; the directory was not changed", final, err)
 	}
-	if err := s.giveBack(final); err != nil {
+	if err := giveBack(s.dir, final); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
@@ -269,16 +274,16 @@ func (s *Stage) appear(tarball string) error {
 	return atomicfile.SyncDir(s.out)
 }
 
-// giveBack moves what cannot be linked, such as directories that a user created in
-// OUT/hook, from the old directory to the new one.
-func (s *Stage) giveBack(final string) error {
-	left, err := os.ReadDir(s.dir)
+// giveBack moves what cannot be linked, such as directories that a user created
+// in OUT/hook, from the exchanged directory to the new one.
+func giveBack(exchanged, final string) error {
+	left, err := os.ReadDir(exchanged)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range left {
 		if !e.Type().IsRegular() {
-			err = errors.Join(err, os.Rename(filepath.Join(s.dir, e.Name()), filepath.Join(final, e.Name())))
+			err = errors.Join(err, os.Rename(filepath.Join(exchanged, e.Name()), filepath.Join(final, e.Name())))
 		}
 	}
 	if err != nil {

@@ -99,7 +99,7 @@ func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(i
 // load unpacks r. It writes the wanted files to a temporary file that Close
 // releases.
 func (x *Existing) load(ctx context.Context, r io.Reader, wanted func(initramfs.Entry) bool) (*initramfs.File, error) {
-	if err := atomicfile.Sweep(x.cache.Dir(), atomicfile.Prefix); err != nil {
+	if err := atomicfile.Sweep(x.cache.Dir(), atomicfile.Prefix, nil); err != nil {
 		return nil, err
 	}
 	spool, err := os.CreateTemp(x.cache.Dir(), atomicfile.Prefix)

@@ -150,7 +150,7 @@ func (t Target) create(name string) (*File, error) {
 	if path == "" {
 		f, err = os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
 	} else {
-		if err := Sweep(filepath.Dir(path), Prefix); err != nil {
+		if err := Sweep(filepath.Dir(path), Prefix, nil); err != nil {
 			return nil, wrap(name, err)
 		}
 		f, err = createLocked(filepath.Dir(path))

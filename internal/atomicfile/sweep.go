@@ -67,8 +67,9 @@ func lock(f *os.File) bool {
 }
 
 // Sweep removes the files and directories in dir whose names start with prefix
-// and that no process holds. What belongs to another user stays.
-func Sweep(dir, prefix string) error {
+// and that no process holds. What belongs to another user stays. Rescue, unless
+// nil, is called with the path of each before it is removed.
+func Sweep(dir, prefix string, rescue func(path string) error) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // files can be made in it all the same
@@ -80,7 +81,7 @@ func Sweep(dir, prefix string) error {
 		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() && !e.IsDir() {
 			continue
 		}
-		err := sweepOne(filepath.Join(dir, e.Name()))
+		err := sweepOne(filepath.Join(dir, e.Name()), rescue)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("removing what an interrupted run left: %w", err)
 		}
@@ -88,13 +89,18 @@ func Sweep(dir, prefix string) error {
 	return nil
 }
 
-func sweepOne(path string) error {
+func sweepOne(path string, rescue func(string) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-		err = os.RemoveAll(path)
+		if rescue != nil {
+			err = rescue(path)
+		}
+		if err == nil {
+			err = os.RemoveAll(path)
+		}
 	}
 	return errors.Join(err, f.Close())
 }
