@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"hookbuild/internal/cache"
@@ -125,11 +126,15 @@ func (m *Image) addDebFiles(entries []initramfs.Entry) error {
 func (m *Image) addDebFile(e initramfs.Entry) error {
 	dir, base := path.Split(e.Path)
 	boot := dir == "boot/" && e.Type == initramfs.Regular
+	isKernel := boot && strings.HasPrefix(base, "vmlinu")
+	name, beside := besideModules(e)
+	if m.Kernel.Path != "" && (isKernel || beside && name == "vmlinuz") {
+		return invalid("reading %s: it holds more than one kernel; name the packages of a single kernel", m.Source)
+	}
 	switch {
-	case boot && strings.HasPrefix(base, "vmlinu"):
-		if m.Kernel.Path != "" {
-			return invalid("reading %s: it holds more than one kernel in boot/; name the packages of a single kernel", m.Source)
-		}
+	case beside:
+		return m.addBeside(name, e)
+	case isKernel:
 		m.Kernel = *renamed(e, ociKernel)
 	case boot && strings.HasPrefix(base, "config-"):
 		m.Config = renamed(e, ociConfig)
@@ -166,6 +171,9 @@ func dtbPath(name string) (string, bool) {
 // checkDebs returns an error that explains why the packages do not make up a
 // whole kernel.
 func (m *Image) checkDebs(packages []*deb.Package) error {
+	if err := m.checkSplit(packages); err != nil {
+		return err
+	}
 	var names, kernels, modules []string
 	for _, p := range packages {
 		names = append(names, p.Name())
@@ -189,9 +197,39 @@ func (m *Image) checkDebs(packages []*deb.Package) error {
 	return nil
 }
 
+// splitDebs lists the packages that make up a kernel of Debian since Linux 7.3:
+// the kernel, its modules, and its configuration with the device trees.
+// linux-image-RELEASE only depends on them.
+func splitDebs(release string) []string {
+	return []string{"linux-binary-" + release, "linux-modules-" + release, "linux-base-" + release}
+}
+
+// checkSplit returns an error that names those of a kernel's packages that are
+// not given.
+func (m *Image) checkSplit(packages []*deb.Package) error {
+	given := map[string]bool{}
+	release := ""
+	for _, p := range packages {
+		given[p.Fields["Package"]] = true
+		for _, name := range append(p.Depends(), p.Fields["Package"]) {
+			for _, prefix := range []string{"linux-binary-", "linux-base-"} {
+				if rest, ok := strings.CutPrefix(name, prefix); ok {
+					release = rest
+				}
+			}
+		}
+	}
+	lacking := slices.DeleteFunc(splitDebs(release), func(name string) bool { return given[name] })
+	if release == "" || len(lacking) == 0 {
+		return nil
+	}
+	return invalid("reading %s: this kernel is in the packages %s; give all of them, separated by commas (not given: %s)",
+		m.Source, strings.Join(splitDebs(release), ", "), strings.Join(lacking, ", "))
+}
+
 func noKernel(packages string, depends []string) error {
 	if len(depends) > 0 {
 		return invalid("reading %s: it is a metapackage without a kernel; use the package %s, on which it depends", packages, depends[0])
 	}
-	return invalid("reading %s: it has no boot/vmlinuz*, so it holds no kernel; use a package named linux-image-RELEASE", packages)
+	return invalid("reading %s: it has no boot/vmlinuz* and no lib/modules/RELEASE/vmlinuz, so it holds no kernel; use a package named linux-image-RELEASE", packages)
 }

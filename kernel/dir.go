@@ -37,7 +37,7 @@ func dirSource() source {
 //   - the output of make install, modules_install and dtbs_install: one file
 //     named vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/),
 //     lib/modules or usr/lib/modules, and optionally dtbs/, config* and
-//     System.map*;
+//     System.map*; without such a file, the vmlinuz in lib/modules/RELEASE;
 //   - the files of a kernel image: kernel, kernel.tar, dtbs.tar.gz and so on.
 //
 // The files are read when they are used and must not change meanwhile.
@@ -84,6 +84,9 @@ func (m *Image) fillFromInstalled(files *initramfs.Tree) error {
 			return err
 		}
 	}
+	if len(kernels) == 0 && m.Kernel.Path != "" {
+		return nil
+	}
 	if len(kernels) != 1 {
 		return invalid("reading a kernel from %q: the directory must have one of vmlinuz, bzImage, Image or kernel, but it has %s", m.Source, listOr(kernels, "none"))
 	}
@@ -126,6 +129,9 @@ func isKernelName(e initramfs.Entry) bool {
 }
 
 func (m *Image) addDirFile(e initramfs.Entry) error {
+	if name, ok := besideModules(e); ok {
+		return m.addBeside(name, e)
+	}
 	base := strings.TrimPrefix(e.Path, "boot/")
 	switch {
 	case e.Type == initramfs.Regular && (base == ociConfig || strings.HasPrefix(base, "config-") && !strings.Contains(base, "/")):

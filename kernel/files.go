@@ -83,6 +83,39 @@ func modulePath(name string) (string, bool) {
 	return name, true
 }
 
+// besideModules returns the name of a file that a distribution keeps with the
+// modules but that is none of them: vmlinuz, config, System.map and the
+// directory dtb in lib/modules/RELEASE, as Debian does since Linux 7.3 and
+// Fedora.
+func besideModules(e initramfs.Entry) (name string, ok bool) {
+	place, ok := modulePath(e.Path)
+	parts := strings.SplitN(place, "/", 4) // lib, modules, RELEASE, name
+	if !ok || len(parts) < 4 {
+		return "", false
+	}
+	switch name = parts[3]; name {
+	case "vmlinuz", "config", ociSystemMap:
+		return name, e.Type == initramfs.Regular
+	}
+	return name, name == "dtb" || strings.HasPrefix(name, "dtb/")
+}
+
+// addBeside adds such a file, unless another was found in its usual place.
+func (m *Image) addBeside(name string, e initramfs.Entry) error {
+	switch {
+	case name == "vmlinuz" && m.Kernel.Path == "":
+		m.Kernel = *renamed(e, ociKernel)
+	case name == "config" && m.Config == nil:
+		m.Config = renamed(e, ociConfig)
+	case name == ociSystemMap && m.SystemMap == nil:
+		m.SystemMap = renamed(e, ociSystemMap)
+	case strings.HasPrefix(name, "dtb/") && (e.Type == initramfs.Regular || e.Type == initramfs.Dir):
+		e.Path = strings.TrimPrefix(name, "dtb/")
+		return m.DTBs.Add(e)
+	}
+	return nil
+}
+
 // addModule adds e to the tree if it is one of the modules' files.
 func addModule(t *initramfs.Tree, e initramfs.Entry) error {
 	name, ok := modulePath(e.Path)

@@ -148,6 +148,52 @@ func TestTwoPackages(t *testing.T) {
 	}
 }
 
+// Debian splits its kernels since Linux 7.3, and keeps all in lib/modules.
+func TestSplitPackages(t *testing.T) {
+	const release = "7.3.4+deb13-arm64"
+	dir := t.TempDir()
+	deb := func(name, depends string, files map[string]string) string {
+		control := "Package: " + name + release + "\nVersion: 7.3.4-1\nArchitecture: arm64\nDepends: kmod, " + depends + "\n"
+		placed := map[string]string{}
+		for path, content := range files {
+			placed["./usr/lib/modules/"+release+"/"+path] = content
+		}
+		return write(t, filepath.Join(dir, name+release+".deb"), kerneltest.MakeDeb(t, control, placed))
+	}
+	base := deb("linux-base-", "x", map[string]string{
+		"config": "CONFIG_SQUASHFS=y\n", "System.map": "map", "modules.builtin": "kernel/fs/squashfs/squashfs.ko\n", "dtb/a/b.dtb": "tree",
+	})
+	binary := deb("linux-binary-", "linux-base-"+release+" (= 7.3.4-1)", map[string]string{"vmlinuz": string(kerneltest.BzImage(t, release, ""))})
+	modules := deb("linux-modules-", "linux-base-"+release+" (= 7.3.4-1)", map[string]string{"modules.order": ""})
+	meta := deb("linux-image-", "linux-base-"+release+" (= 7.3.4-1), linux-binary-"+release+", linux-modules-"+release, nil)
+	for want, sources := range map[string][]string{
+		"(not given: linux-modules-" + release + ")":                            {binary, base},
+		"(not given: linux-base-" + release + ")":                               {binary, modules},
+		"(not given: linux-binary-" + release + ", linux-base-" + release + ")": {modules},
+		"linux-modules-" + release + ", linux-base-" + release + ")":            {meta},
+	} {
+		if _, err := FromDeb(t.Context(), sources, options(t)); err == nil || !strings.Contains(err.Error(), want) || fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%v: the error is %v; it should say %q", sources, err, want)
+		}
+	}
+	m, err := FromDeb(t.Context(), []string{binary, modules, base}, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if got := paths(m.DTBs); m.Release != release || !slices.Equal(got, []string{"a/b.dtb"}) {
+		t.Errorf("the release is %q, the device trees are %q", m.Release, got)
+	}
+	for _, path := range paths(m.Modules) {
+		if strings.Contains(path, "vmlinuz") || strings.HasSuffix(path, "/config") || strings.Contains(path, "dtb") {
+			t.Errorf("%q is among the modules", path)
+		}
+	}
+	if features, err := m.Features(t.Context()); err != nil || features.Option("SQUASHFS") != BuiltIn {
+		t.Errorf("the features are %+v, %v", features, err)
+	}
+}
+
 func TestBadSources(t *testing.T) {
 	image, modules := ubuntu(t)
 	content, err := os.ReadFile(image)
@@ -243,6 +289,13 @@ func TestFromDir(t *testing.T) {
 	if err != nil || features.Option("RD_ZSTD") != BuiltIn || features.Option("CONFIG_OVERLAY_FS") != Missing || !strings.Contains(features.Origin, "inside") {
 		t.Errorf("the features are %+v, %v", features, err)
 	}
+	// A file in its usual place counts before the one that is with the modules.
+	write(t, filepath.Join(dir, "usr/lib/modules/6.6.1/vmlinuz"), kerneltest.BzImage(t, "6.6.2", ""))
+	again, err := FromDir(t.Context(), dir, options(t))
+	if err != nil || again.Release != "6.6.1" {
+		t.Fatalf("with a vmlinuz among the modules: %+v, %v", again, err)
+	}
+	defer again.Close()
 	write(t, filepath.Join(dir, "bzImage"), kerneltest.BzImage(t, "6.6.1", ""))
 	if _, err := FromDir(t.Context(), dir, options(t)); err == nil || !strings.Contains(err.Error(), "boot/vmlinuz-6.6.1, bzImage") && !strings.Contains(err.Error(), "bzImage, boot/vmlinuz-6.6.1") {
 		t.Errorf("two kernels give %v", err)

@@ -9,9 +9,9 @@ trap 'rm -rf "$dir"' EXIT
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 mirror=${MIRROR:-http://deb.debian.org}
 
-# newest SUITE ARCHIVE... prints gen's arguments: the version, the source, and
-# the packages with the modules. A package that the mirror no longer has is
-# reported and left out.
+# newest SUITE ARCHIVE... prints gen's arguments for the kernel that the suite
+# installs by default: the version, the source, and the packages with the modules.
+# A package that the mirror no longer has is reported and left out.
 newest() {
 	suite=$1 lists=$dir/$1
 	shift
@@ -19,25 +19,34 @@ newest() {
 	for archive; do echo "deb [signed-by=$keys] $mirror/$archive main"; done >"$lists/sources.list"
 	apt="-oDir::State::Lists=$lists/lists -oDir::Cache=$lists/cache -oDir::Etc::SourceList=$lists/sources.list -oDir::Etc::SourceParts=/dev/null -oAPT::Architecture=amd64 -oAPT::Architectures=amd64,arm64"
 	apt-get $apt update >&2
-	source=$(apt-cache $apt search --names-only '^linux-source-[0-9]' | cut -d' ' -f1 | sort -V | tail -n1)
-	version=$(apt-cache $apt show "$source" | sed -n 's/^Version: \([0-9.]*\).*/\1/p' | sort -V | tail -n1)
+	image=$(image_for amd64)
+	source=$(echo "$image" | sed 's/^linux-image-\([0-9]*\.[0-9]*\).*/linux-source-\1/')
+	version=$(apt-cache $apt --no-all-versions show "$image:amd64" | sed -n 's/^Version: \([0-9.]*\).*/\1/p')
 	(
 		cd "$lists"
 		apt-get $apt download "$source" >&2
 		dpkg-deb -x "$source"_*.deb source
 		for arch in amd64 arm64; do
-			image=$(apt-cache $apt search --names-only "^linux-image-${source#linux-source-}[0-9.+a-z-]*-$arch\$" | cut -d' ' -f1 | grep -Ev 'cloud|rt|unsigned' | sort -V | tail -n1)
+			image=$(image_for "$arch")
+			apt-get $apt download "$image:$arch" >&2 || echo "$suite has no $image for $arch" >&2
 			# Since Linux 7.3 the image package only depends on others.
-			for package in "$image" "linux-modules-${image#linux-image-}" "linux-base-${image#linux-image-}"; do
-				apt-get $apt download "$package:$arch" >&2 || echo "$suite has no $package for $arch" >&2
+			for package in "linux-modules-${image#linux-image-}" "linux-base-${image#linux-image-}"; do
+				if apt-cache $apt show "$package:$arch" >/dev/null 2>&1; then
+					apt-get $apt download "$package:$arch" >&2
+				fi
 			done
 		done
 	)
 	echo "$version $lists/source/usr/src/$source.tar.xz $(ls "$lists"/linux-image-*.deb "$lists"/linux-modules-*.deb "$lists"/linux-base-*.deb 2>/dev/null | tr '\n' ' ')"
 }
 
-go run ./kernel/devices/gen \
-	$(newest trixie-backports "debian trixie-backports") \
-	$(newest trixie "debian trixie") \
-	$(newest bookworm "debian bookworm" "debian-security bookworm-security") \
-	$(newest bullseye "debian bullseye" "debian-security bullseye-security")
+# image_for ARCH prints the package of the kernel for an architecture.
+image_for() {
+	apt-cache $apt --no-all-versions show "linux-image-$1:$1" | sed -n 's/^Depends: .*\(linux-image-[^ ,]*\).*/\1/p'
+}
+
+backports=$(newest trixie-backports "debian trixie-backports")
+trixie=$(newest trixie "debian trixie")
+bookworm=$(newest bookworm "debian bookworm" "debian-security bookworm-security")
+bullseye=$(newest bullseye "debian bullseye" "debian-security bullseye-security")
+go run ./kernel/devices/gen $backports $trixie $bookworm $bullseye
