@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 )
 
@@ -69,7 +70,7 @@ func (w Workspace) FS() fs.FS { return os.DirFS(w.Dir) }
 // are expanded. The path is relative to the checkout.
 func (w Workspace) Template(name string) (path string, content []byte, err error) {
 	path = filepath.Join("linuxkit-templates", name+".template.yaml")
-	content, err = os.ReadFile(filepath.Join(w.Dir, path))
+	content, err = bounded.ReadFile(filepath.Join(w.Dir, path), linuxkit.MaxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
 		known, err := fs.Glob(w.FS(), "linuxkit-templates/*.template.yaml")
 		if err != nil {

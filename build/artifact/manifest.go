@@ -5,10 +5,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/linuxkit/size"
 )
@@ -126,12 +126,19 @@ type File struct {
 
 // ReadManifest reads the manifest.json at path.
 func ReadManifest(path string) (m Manifest, err error) {
-	content, err := os.ReadFile(path)
+	content, err := bounded.ReadFile(path, bounded.Small)
 	if err == nil {
-		err = json.Unmarshal(content, &m)
+		m, err = parseManifest(content)
 	}
 	if err != nil {
 		return m, fault.Invalidf("reading the manifest %q of the existing artifacts: %w; remove the file if you no longer need it", path, err)
+	}
+	return m, nil
+}
+
+func parseManifest(content []byte) (m Manifest, err error) {
+	if err := json.Unmarshal(content, &m); err != nil {
+		return m, err
 	}
 	for i := range m.Builds { // versions before 1.0 wrote the id among the options
 		if b := &m.Builds[i]; b.ID == "" {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"hookbuild/bundles"
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/trust"
@@ -49,7 +50,7 @@ func (a *app) mirrorAuthority(m *bundles.RegistryMirror) error {
 	if file == "" {
 		return nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := bounded.ReadFile(file, bounded.Small)
 	if err != nil {
 		return fault.Invalidf("reading the certificate authority that EKSA_REGISTRY_MIRROR_CA names: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit/size"
@@ -175,7 +176,7 @@ func (a *app) machineCmdline(c *cli.Context, own string) (string, error) {
 }
 
 func documentCmdline(path string) ([]string, error) {
-	text, err := os.ReadFile(path)
+	text, err := bounded.ReadFile(path, bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 )
 
@@ -26,7 +27,7 @@ func Authorities(files []string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("reading the system's certificate authorities: %w", err)
 	}
 	for _, name := range files {
-		data, err := os.ReadFile(name)
+		data, err := bounded.ReadFile(name, bounded.Small)
 		if err != nil {
 			return nil, fault.Invalidf("reading certificate authorities: %w; give a file with certificates in PEM form", err)
 		}
@@ -166,7 +167,7 @@ func read(config *tls.Config, dir string) error {
 }
 
 func readAuthority(pool *x509.CertPool, path string) error {
-	data, err := os.ReadFile(path)
+	data, err := bounded.ReadFile(path, bounded.Small)
 	if err != nil {
 		return fault.Invalidf("%w", err)
 	}

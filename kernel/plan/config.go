@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/flavor"
@@ -140,7 +141,7 @@ func readOther(r Request, other string, flavors flavor.Inventory) ([]byte, error
 		r.Flavor = f
 		return readDefconfig(r)
 	}
-	text, err := os.ReadFile(other)
+	text, err := bounded.ReadFile(other, bounded.Small)
 	if err != nil {
 		return nil, fault.Usagef("comparing with %q: it is neither a flavor nor a file that can be read: %w", other, err)
 	}

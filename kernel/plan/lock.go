@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/source"
@@ -41,15 +41,18 @@ type lockLine struct {
 	pin  *Pin
 }
 
+// mostLock limits the size of the lock, which has a line for each series.
+const mostLock = 1 << 20
+
 // ReadLock reads the lock of a checkout. A missing file is an empty lock.
 func ReadLock(hookDir string) (Lock, error) {
 	name := filepath.Join(hookDir, filepath.FromSlash(LockFile))
-	text, err := os.ReadFile(name)
+	text, err := bounded.ReadFile(name, mostLock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Lock{}, nil
 	}
 	if err != nil {
-		return Lock{}, fmt.Errorf("reading the kernel versions' lock: %w", err)
+		return Lock{}, fault.Invalidf("reading the kernel versions' lock: %w", err)
 	}
 	l, err := parseLock(string(text))
 	if err != nil {

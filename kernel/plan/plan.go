@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/flavor"
@@ -156,7 +157,7 @@ func readDefconfig(r Request) ([]byte, error) {
 	if r.Flavor.Method != flavor.Source {
 		return nil, fault.Usagef("configuring the kernel of %s: %s", r.Flavor.ID, notBuilt)
 	}
-	text, err := os.ReadFile(r.ConfigFile())
+	text, err := bounded.ReadFile(r.ConfigFile(), bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; start from a copy of one in its directory: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
 	}
@@ -251,7 +252,7 @@ func isDir(name string) bool {
 // determine the kernel, it is upstream's hash, so that hookbuild and build.sh
 // find each other's images. Otherwise it covers the whole request.
 func (p *Plan) hash() (string, error) {
-	upstream, err := os.ReadFile(filepath.Join(p.Request.HookDir, "kernel", "Dockerfile"))
+	upstream, err := bounded.ReadFile(filepath.Join(p.Request.HookDir, "kernel", "Dockerfile"), bounded.Small)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("naming the kernel image: %w", err)
 	}

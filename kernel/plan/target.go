@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/kconfig"
@@ -126,7 +126,7 @@ func (r Request) verified() (source.Options, error) {
 		return o, nil
 	}
 	name := filepath.Join(r.HookDir, "kernel", "keys.asc")
-	keys, err := os.ReadFile(name)
+	keys, err := bounded.ReadFile(name, bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, fault.Invalidf("verifying the kernel's source: there is no keyring %q; copy it from github.com/tinkerbell/hook, or use --source FILE with --sha256", name)
 	}

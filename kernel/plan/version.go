@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/tarball"
 	"hookbuild/kernel/source"
@@ -68,7 +69,7 @@ const mostMakefile = 4 << 20
 // makefile reads the source's top Makefile.
 func (p *Plan) makefile(ctx context.Context) ([]byte, error) {
 	if isDir(p.Request.Source) {
-		return os.ReadFile(filepath.Join(p.Request.Source, "Makefile"))
+		return bounded.ReadFile(filepath.Join(p.Request.Source, "Makefile"), mostMakefile)
 	}
 	if err := p.fetchArchive(ctx); err != nil {
 		return nil, err
