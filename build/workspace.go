@@ -70,7 +70,7 @@ func (w Workspace) FS() fs.FS { return os.DirFS(w.Dir) }
 // are expanded. The path is relative to the checkout.
 func (w Workspace) Template(name string) (path string, content []byte, err error) {
 	path = filepath.Join("linuxkit-templates", name+".template.yaml")
-	content, err = bounded.ReadFile(filepath.Join(w.Dir, path), linuxkit.MaxDocument)
+	content, err = bounded.ReadFile(filepath.Join(w.Dir, path), bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		known, err := fs.Glob(w.FS(), "linuxkit-templates/*.template.yaml")
 		if err != nil {
