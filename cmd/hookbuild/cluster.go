@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
