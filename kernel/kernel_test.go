@@ -300,7 +300,7 @@ func TestFromDir(t *testing.T) {
 	if _, err := FromDir(t.Context(), dir, options(t)); err == nil || !strings.Contains(err.Error(), "boot/vmlinuz-6.6.1, bzImage") && !strings.Contains(err.Error(), "bzImage, boot/vmlinuz-6.6.1") {
 		t.Errorf("two kernels give %v", err)
 	}
-	if _, err := FromDir(t.Context(), t.TempDir(), options(t)); err == nil || !strings.Contains(err.Error(), "holds none") {
+	if _, err := FromDir(t.Context(), t.TempDir(), options(t)); err == nil || !strings.Contains(err.Error(), "but it has none") {
 		t.Errorf("an empty directory gives %v", err)
 	}
 }

@@ -155,7 +155,7 @@ func (r *Reader) checkLimits(rec Record) error {
 		before = r.unpacked + r.stream.position() - r.segment().Offset
 	}
 	if rec.Size > r.limits.Unpacked-before {
-		return fmt.Errorf("with %q, of %d bytes, it unpacks to more than the %d bytes allowed", rec.Path, rec.Size, r.limits.Unpacked)
+		return fmt.Errorf("with %q, of %d bytes, it unpacks to more than the limit of %d bytes", rec.Path, rec.Size, r.limits.Unpacked)
 	}
 	return nil
 }
