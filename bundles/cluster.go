@@ -3,6 +3,7 @@ package bundles
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,11 +26,14 @@ type Cluster struct {
 	Registry *RegistryMirror
 	// Proxy is the proxy, or nil without one.
 	Proxy *Proxy
-	// Actions are the actions of its TinkerbellTemplateConfigs.
+	// TinkerbellIP is the address of its Tinkerbell, in the TinkerbellDatacenterConfig;
+	// the zero address if the specification does not have it.
+	TinkerbellIP netip.Addr
 	// HookImagesURL and HookISOURL are hookImagesURLPath and hookIsoURL of its
 	// TinkerbellDatacenterConfig; "" if it does not have them.
 	HookImagesURL, HookISOURL string
-	Actions                   []Action
+	// Actions are the actions of its TinkerbellTemplateConfigs.
+	Actions []Action
 }
 
 // RegistryMirror is a registryMirrorConfiguration.
@@ -100,7 +104,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 	if c == nil {
 		return nil, fmt.Errorf("it has no object of kind Cluster with apiVersion %s/...; name the file of `eksctl anywhere create cluster -f`", group)
 	}
-	c.Actions, c.HookImagesURL, c.HookISOURL = actions.All, hook.images, hook.iso
+	c.Actions, c.HookImagesURL, c.HookISOURL, c.TinkerbellIP = actions.All, hook.images, hook.iso, hook.tinkerbell
 	return c, nil
 }
 
@@ -117,8 +121,11 @@ func objects(documents []*yaml.Node) []*yaml.Node {
 	return all
 }
 
-// hookURLs are the addresses of a site's HookOS.
-type hookURLs struct{ images, iso string }
+// hookURLs are the addresses of a site's HookOS and of its Tinkerbell.
+type hookURLs struct {
+	images, iso string
+	tinkerbell  netip.Addr
+}
 
 // read reads a TinkerbellDatacenterConfig.
 func (h *hookURLs) read(n *yaml.Node) error {
@@ -139,6 +146,13 @@ func (h *hookURLs) read(n *yaml.Node) error {
 			return at.errorf("it is not an http:// or https:// address")
 		}
 		*to = value
+	}
+	address, at, err := spec.text("tinkerbellIP")
+	if err != nil || address == "" {
+		return err
+	}
+	if h.tinkerbell, err = netip.ParseAddr(address); err != nil {
+		return at.errorf("%q is not an IP address", address)
 	}
 	return nil
 }

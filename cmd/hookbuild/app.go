@@ -147,6 +147,7 @@ func commands(a *app) []*cli.Command {
 		newKitCommand(a),
 		newCacheCommand(a),
 		newDoctorCommand(a),
+		newInitCommand(a),
 		newSchemaCommand(a),
 		newHelpCommand(a),
 		newCompletionCommand(a),

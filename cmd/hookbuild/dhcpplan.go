@@ -94,6 +94,10 @@ func (a *app) readHardware(c *cli.Context, o netboot.Options) ([]hardware.Machin
 	if name == "" {
 		return nil, usagef("name the machines with --hardware hardware.csv")
 	}
+	return a.readHardwareFile(name, o)
+}
+
+func (a *app) readHardwareFile(name string, o netboot.Options) ([]hardware.Machine, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fault.Invalidf("opening the hardware list: %w", err)

@@ -12,7 +12,7 @@ type nameGroup struct {
 func commandGroups() []nameGroup {
 	return []nameGroup{
 		{"Build a HookOS", []string{"all", "embed", "linuxkit", "images", "flavors"}},
-		{"Keep a site's choices in a file", []string{"schema"}},
+		{"Keep a site's choices in a file", []string{"init", "schema"}},
 		{"Build the same again, also without a network", []string{"lock", "kit"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
@@ -90,6 +90,10 @@ func examples() map[string][]example {
 			{"Build the checkout's HookOS without action images:", "hookbuild linuxkit hook-latest-lts-amd64"},
 			{"Change the template without a fork:", "hookbuild linuxkit --overlay site.yaml"},
 			{"Build any LinuxKit document, into out/try:", "hookbuild linuxkit --yaml machine.yaml --name try"},
+		},
+		"init": {
+			{"Write hookbuild.yaml from answers on the terminal:", "hookbuild init"},
+			{"Write it for a cluster, with the drivers that its machines need:", "hookbuild init --cluster cluster.yaml --lspci machine.txt"},
 		},
 		"schema": {
 			{"Write the schema beside hookbuild.yaml, where its first line expects it:", "hookbuild schema > hookbuild.schema.json"},

@@ -305,3 +305,13 @@ func (p *Plan) Certain() bool {
 	r := p.Request
 	return (!isURL(r.Source) || r.SHA256 != "") && (r.Source == "" || !isDir(r.Source)) && (r.Firmware == "" || strings.HasPrefix(r.Firmware, "image:"))
 }
+
+// Configured returns the options of the flavor's configuration in the checkout
+// with its own fragments merged, before the kernel's defaults.
+func Configured(r Request) (*kconfig.Config, error) {
+	p, err := prepare(r)
+	if err != nil {
+		return nil, err
+	}
+	return kconfig.Parse(strings.NewReader(string(kconfig.Merge(p.Defconfig, p.Base))), r.ConfigFile())
+}

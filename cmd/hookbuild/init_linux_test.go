@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hookbuild/site"
+	"hookbuild/test/testneed"
+)
+
+// openTerminal returns a terminal and the side on which its user types.
+func openTerminal(t *testing.T) (user, terminal *os.File) {
+	t.Helper()
+	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		testneed.Missing(t, "pseudo-terminals", err.Error())
+	}
+	t.Cleanup(func() { user.Close() })
+	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(user.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return user, terminal
+}
+
+// initOn runs init on a terminal on which text is typed.
+func initOn(t *testing.T, text string) (dir, screen string, code int) {
+	t.Helper()
+	hook, err := filepath.Abs("../../testdata/hook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	t.Chdir(dir)
+	machine := "01:00.0 Ethernet controller [0200]: Intel Corporation E810-C [8086:1592]\n"
+	if err := os.WriteFile("machine.txt", []byte(machine), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	user, terminal := openTerminal(t)
+	if _, err := io.WriteString(user, text); err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	code = run(t.Context(), []string{"--hook-dir", hook, "--progress", "plain", "init"}, environment{
+		getenv: func(string) string { return "" }, stdin: terminal, stdout: io.Discard, stderr: &stderr,
+	})
+	return dir, stderr.String(), code
+}
+
+// Init asks on a terminal, and asks again for what is wrong.
+func TestInitAsks(t *testing.T) {
+	dir, screen, code := initOn(t, "hook-nonsense\nhook-latest-lts-amd64\n\nabsent.csv\n\nmachine.txt\n")
+	if code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, screen)
+	}
+	f, err := site.Read(filepath.Join(dir, site.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Flavors) != 1 || f.Flavors[0] != "hook-latest-lts-amd64" || len(f.Kernel.Options) != 1 || f.Kernel.Options[0].Set != "CONFIG_ICE=m" || !f.Embed.FromBundle {
+		t.Errorf("the answers became %+v", f.Config)
+	}
+	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", "Cluster specification of EKS Anywhere"} {
+		if !strings.Contains(screen, text) {
+			t.Errorf("the screen lacks %q:\n%s", text, screen)
+		}
+	}
+}
+
+// The end of input (Ctrl-D) ends init, and nothing is written.
+func TestInitEndsWithItsInput(t *testing.T) {
+	dir, screen, code := initOn(t, "hook-latest-lts-amd64\n\x04")
+	if code != 2 || !strings.Contains(screen, "the terminal was closed; no file was written") {
+		t.Errorf("exit code %d:\n%s", code, screen)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, site.Name)); err == nil {
+		t.Error("a file was written")
+	}
+}
