@@ -12,7 +12,8 @@
 //	flag      the command-line option that it stands for
 //	variable  build.sh's variable for the same
 //	path      paths in the value are relative to the file: "file" is a path or a URL,
-//	          "place" is a path only where it says so (dir:DIR, ./FILE)
+//	          "place" is a path only where it says so (dir:DIR, ./FILE), "module" is
+//	          the value of --module-source
 //	enum      the values that are allowed
 //	also      "number": an unquoted number is text as well
 //	need      the key must be present
@@ -58,6 +59,8 @@ type Kernel struct {
 	SourceMirrors []string   `yaml:"source-mirrors" flag:"source-mirror" doc:"Copies of kernel.org's pub/linux/kernel."`
 	Options       []Option   `yaml:"options" flag:"set" doc:"Kernel options to set when the kernel is built."`
 	Fragments     []Fragment `yaml:"fragments" flag:"fragment" doc:"Files of kernel options to merge when the kernel is built."`
+	Patches       []string   `yaml:"patches" flag:"patch" path:"file" doc:"Patches to apply to the kernel's source, in this order."`
+	ModuleSources []string   `yaml:"module-sources" flag:"module-source" path:"module" doc:"Modules to build outside of the kernel's source: a directory, archive, -dkms package or URL[#sha256=HEX], then ,name=NAME ,dir=DIR ,sha256=HEX ,make=ARG ,patch=FILE as needed."`
 	Modules       Modules    `yaml:"modules" doc:"The kernel modules to keep."`
 	Firmware      string     `yaml:"firmware" flag:"firmware" path:"file" doc:"Where to take the firmware that the modules ask for: a directory or image:REF."`
 	Builder       Builder    `yaml:"builder" doc:"The container that compiles."`
@@ -152,6 +155,7 @@ type Network struct {
 	InsecureRegistries []string `yaml:"insecure-registries" flag:"insecure-registry" doc:"Registries that may use plain HTTP or unknown certificates."`
 	Proxy              Proxy    `yaml:"proxy" doc:"The proxy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment take precedence, and all of it does over a cluster specification's."`
 	Offline            bool     `yaml:"offline" flag:"offline" doc:"Whether only the cache is used, and no registry or server is contacted."`
+	MirrorByTag        bool     `yaml:"mirror-by-tag" flag:"mirror-by-tag" doc:"Whether a mirror's image of the bundle's tag is taken although nothing proves that it is the bundle's image."`
 	MaxLayer           string   `yaml:"max-layer" flag:"max-layer" doc:"The size to which a layer may unpack, such as 2GB."`
 }
 

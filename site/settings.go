@@ -112,6 +112,16 @@ func (f *File) entry(of field, v reflect.Value) string {
 // place returns a value whose paths are relative to the file with paths relative
 // to the current directory. Kind is the tag path of its key.
 func (f *File) place(kind, value string) string {
+	if kind == "module" {
+		parts := strings.Split(value, ",")
+		for i, part := range parts {
+			if patch, ok := strings.CutPrefix(part, "patch="); ok {
+				parts[i] = "patch=" + f.place("file", patch)
+			}
+		}
+		parts[0] = f.place("file", parts[0])
+		return strings.Join(parts, ",")
+	}
 	if kind == "" || web.IsURL(value) {
 		return value
 	}

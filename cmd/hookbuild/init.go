@@ -73,7 +73,7 @@ func (a *app) initSite(c *cli.Context) error {
 	if err := a.writeOutput(atomicfile.Target{Path: path}, d.answers.Text()); err != nil {
 		return err
 	}
-	a.note("next: read %s, then hookbuild plan shows what a build would do, and hookbuild all builds", path)
+	a.note("next: read %s, then build with hookbuild all", path)
 	return nil
 }
 

@@ -133,7 +133,12 @@ func setFlag(c *cli.Context, flag cli.Flag, values []string) error {
 	if _, isList := flag.(*cli.StringSliceFlag); isList {
 		return c.Set(flag.Names()[0], cli.NewStringSlice(values...).Serialize())
 	}
-	return c.Set(flag.Names()[0], values[0])
+	for _, value := range values { // several for an option of another type that adds each
+		if err := c.Set(flag.Names()[0], value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replacedBy returns the option or variable that replaces a setting,

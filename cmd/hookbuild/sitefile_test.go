@@ -65,6 +65,9 @@ func leaves(t *testing.T) map[string]*cli.Command {
 
 // valueText returns what a command reads of an option.
 func valueText(c *cli.Context, name string) string {
+	if list, ok := c.Value(name).([]string); ok {
+		return strings.Join(list, " | ")
+	}
 	if list := c.StringSlice(name); list != nil {
 		return strings.Join(list, " | ")
 	}
@@ -128,6 +131,7 @@ func TestEveryOptionHasAKey(t *testing.T) {
 		"debug":    "is about one run",
 		"jobs":     "is about the machine that builds",
 
+		"kit":       "is about one run, which has no network",
 		"locked":    "is about one run, which builds what hookbuild.lock says",
 		"lock-file": "is beside the file",
 	}
