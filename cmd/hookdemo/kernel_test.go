@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab"
 	"hookbuild/test/testneed"
@@ -41,6 +43,7 @@ func workspace(t *testing.T) string {
 	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/configs/tiny-6.1.y-x86_64"), config)
 	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/flavors.yaml"), []byte(flavors))
 	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/fragments/tiny.config"), []byte("# the flavor's own\nCONFIG_LOCALVERSION=\"-tiny\"\n"))
+	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/release.patch"), []byte("--- a/Makefile\n+++ b/Makefile\n@@ -5 +5 @@\n-EXTRAVERSION =\n+EXTRAVERSION = -patched\n"))
 	return dir
 }
 
@@ -54,7 +57,11 @@ func TestCompiledKernel(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "go"), "build", "-o", program, "hookbuild/cmd/hookbuild").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	from := []string{"--source", kerneltest.LinuxSource(t, "6.1"), "--builder-base", kerneltest.Base(t), "--builder-network", "host"}
+	from := []string{
+		"--source", kerneltest.LinuxSource(t, "6.1"), "--builder-base", kerneltest.Base(t), "--builder-network", "host",
+		"--patch", filepath.Join(dir, "kernel/release.patch"),
+	}
+	driver := []string{"--module-source", kerneltest.Deb(t, "vpoll-dkms", "", "amd64")}
 	hookbuild := func(args ...string) string {
 		t.Helper()
 		command := exec.CommandContext(t.Context(), program, append(args, "--cache-dir", filepath.Join(work, "cache"), "--progress", "plain", "--hook-dir", dir)...)
@@ -69,7 +76,7 @@ func TestCompiledKernel(t *testing.T) {
 		return string(out)
 	}
 	exported := filepath.Join(work, "kernel.tar")
-	hookbuild(append([]string{"kernel", "tiny", "--no-load", "--export", exported}, from...)...)
+	hookbuild(slices.Concat([]string{"kernel", "tiny", "--no-load", "--export", exported}, from, driver)...)
 	if got := hookbuild("inspect", "image:docker-archive:"+exported, "--config", "CONFIG_SQUASHFS_LZ4"); !strings.Contains(got, "missing") {
 		t.Errorf("before, the option is\n%s", got)
 	}
@@ -78,15 +85,36 @@ func TestCompiledKernel(t *testing.T) {
 		t.Errorf("the changes are\n%s", changes)
 	}
 	var story bytes.Buffer
-	err := run(t.Context(), append([]string{
+	err := run(t.Context(), slices.Concat([]string{
 		"-arch", "amd64", "-flavor", "tiny", "-hook-dir", dir, "-work", work, "-hookbuild", program, "--", "--kernel", "build",
-	}, from...), &story)
+	}, from, driver), &story)
 	t.Log(story.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	vmlinuz := filepath.Join(work, "out-amd64/hook/vmlinuz-x86_64")
-	if got := hookbuild("inspect", vmlinuz, "--config", "CONFIG_SQUASHFS_LZ4"); !strings.Contains(got, "built in") || !strings.Contains(got, "-tiny for x86_64") {
+	if got := hookbuild("inspect", vmlinuz, "--config", "CONFIG_SQUASHFS_LZ4"); !strings.Contains(got, "built in") || !strings.Contains(got, "-patched-tiny for x86_64") {
 		t.Errorf("the kernel of the HookOS is\n%s", got)
+	}
+	f, err := os.Open(filepath.Join(work, "out-amd64/hook/initramfs-x86_64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	spool, err := os.Create(filepath.Join(work, "spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	loaded, err := initramfs.Load(t.Context(), f, spool, f.Name(), initramfs.Limits{}, func(initramfs.Entry) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for e := range loaded.Tree.All() {
+		found = found || strings.HasSuffix(e.Path, "-patched-tiny/updates/vpoll/vpoll.ko")
+	}
+	if !found {
+		t.Error("the HookOS lacks the module of the driver")
 	}
 }

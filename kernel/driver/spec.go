@@ -49,10 +49,15 @@ type Spec struct {
 func ParseSpec(text string) (Spec, error) {
 	var s Spec
 	starts := regexp.MustCompile(`,(name|dir|sha256|make|patch)=`).FindAllStringIndex(text, -1)
-	ends := append(starts, []int{len(text)})
-	s.Source = text[:ends[0][0]]
+	end := func(i int) int { // of the text before the word i
+		if i < len(starts) {
+			return starts[i][0]
+		}
+		return len(text)
+	}
+	s.Source = text[:end(0)]
 	for i, start := range starts {
-		key, value, _ := strings.Cut(text[start[0]+1:ends[i+1][0]], "=")
+		key, value, _ := strings.Cut(text[start[0]+1:end(i+1)], "=")
 		if value == "" {
 			return s, fault.Usagef("reading the module source %q: %s= has no value", web.Show(s.Source), key)
 		}

@@ -118,8 +118,7 @@ func (p *parser) nameFrom(f *File, header string, named bool) error {
 // which differ only in their first elements and may contain spaces.
 func headerPath(text string) (string, error) {
 	if strings.HasPrefix(text, `"`) {
-		name, _, err := cutPath(text)
-		return name, err
+		return firstPath(text)
 	}
 	half := len(text) / 2
 	_, first, found := strings.Cut(text[:half], "/")
@@ -188,7 +187,7 @@ func (p *parser) body(f *File) error {
 		prefix string
 		path   *string
 	}{{"--- ", &f.Old}, {"+++ ", &f.New}} {
-		name, _, err := cutPath(strings.TrimPrefix(p.peek(0), side.prefix))
+		name, err := firstPath(strings.TrimPrefix(p.peek(0), side.prefix))
 		switch {
 		case err != nil:
 			return p.errorf("%w", err)
@@ -228,23 +227,22 @@ func (f File) path() string {
 	return f.New
 }
 
-// cutPath returns the path at the beginning of text, which git quotes if it has
-// special characters, and what follows it. A path ends at a tab, after which
-// diff writes a time, or, without one, at a space.
-func cutPath(text string) (name, rest string, err error) {
+// firstPath returns the path at the beginning of text, which git quotes if it has
+// special characters. A path ends at a tab, after which diff writes a time, or,
+// without one, at a space.
+func firstPath(text string) (string, error) {
 	if strings.HasPrefix(text, `"`) {
 		quoted, err := strconv.QuotedPrefix(text)
 		if err != nil {
-			return "", "", fmt.Errorf("the quotes of the path %s do not end", text)
+			return "", fmt.Errorf("the quotes of the path %s do not end", text)
 		}
-		name, err = unquote(quoted)
-		return name, text[len(quoted):], err
+		return unquote(quoted)
 	}
-	if name, rest, found := strings.Cut(text, "\t"); found {
-		return name, rest, nil
+	if name, _, found := strings.Cut(text, "\t"); found {
+		return name, nil
 	}
-	name, rest, _ = strings.Cut(text, " ")
-	return name, rest, nil
+	name, _, _ := strings.Cut(text, " ")
+	return name, nil
 }
 
 func unquote(name string) (string, error) {
