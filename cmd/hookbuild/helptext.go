@@ -37,7 +37,7 @@ func optionGroups() []nameGroup {
 		}},
 		{"Kernel options", []string{"set", "fragment"}},
 		{"Kernel modules and firmware", []string{"module-source", "modules", "without-modules", "firmware", "no-strip"}},
-		{"The container that compiles", []string{"builder-image", "builder-base", "builder-network"}},
+		{"The container that compiles", []string{"builder", "builder-image", "builder-base", "builder-network"}},
 		{"Storage of the images", []string{"layout", "pack-compression", "pack-block"}},
 		{"The initramfs and other outputs", []string{
 			"template", "overlay", "no-build-containers", "compression", "level", "max-size", "report", "tar", "iso", "iso-loader",

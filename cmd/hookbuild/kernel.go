@@ -63,6 +63,7 @@ func optionFlags() []cli.Flag {
 // builderFlags returns the flags that choose the container that compiles.
 func builderFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "builder", Usage: "compile kernels on `[ARCH=]ENGINE`, a Docker Engine's address (ssh://USER@HOST, tcp://HOST:PORT) or context; ARCH is amd64 or arm64, that of the kernel (repeatable)"},
 		&cli.StringFlag{Name: "builder-image", Usage: "compile in the image `REF` (default: one that hookbuild builds)"},
 		&cli.StringFlag{Name: "builder-base", Value: "debian:stable", Usage: "build the builder image from the Debian image `REF`"},
 		&cli.StringFlag{Name: "builder-network", Usage: "build the builder image in Docker network `NAME`, such as host"},
@@ -187,7 +188,7 @@ func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions
 	if o.Plan, err = a.kernelRequest(c, f); err != nil {
 		return o, err
 	}
-	if o.Container, err = a.containerOptions(c); err != nil {
+	if o.Container, err = a.containerOptions(c, f.Arch); err != nil {
 		return o, err
 	}
 	if o.Drivers, err = moduleSources(c); err != nil {
@@ -275,15 +276,44 @@ func (a *app) kernelDir(c *cli.Context) (string, error) {
 	return filepath.Join(dir, "kernel"), nil
 }
 
-// containerOptions returns how the flags say to make the container that compiles.
-func (a *app) containerOptions(c *cli.Context) (container.Options, error) {
+// builderFor returns the Docker Engine on which kernels for an architecture are
+// compiled; "" means the usual one. An engine that is named for the architecture
+// is preferred to one for all.
+func builderFor(c *cli.Context, arch string) (string, error) {
+	engine, own := "", false
+	for _, text := range c.StringSlice("builder") {
+		of, name, found := strings.Cut(text, "=")
+		switch {
+		case !found:
+			of, name = "", text
+		case of != "amd64" && of != "arm64":
+			return "", usagef("--builder %q: the architecture before = must be amd64 or arm64", text)
+		}
+		if name == "" {
+			return "", usagef("--builder %q names no Docker Engine; use an address (ssh://USER@HOST, tcp://HOST:PORT) or a context", text)
+		}
+		if of == kernel.DockerArch(arch) || of == "" && !own {
+			engine, own = name, of != ""
+		}
+	}
+	return engine, nil
+}
+
+// containerOptions returns how the flags say to make the container that compiles
+// kernels for an architecture ("x86_64").
+func (a *app) containerOptions(c *cli.Context, arch string) (container.Options, error) {
+	engine, err := builderFor(c, arch)
+	if err != nil {
+		return container.Options{}, err
+	}
 	dir, err := a.kernelDir(c)
 	jobs := 0 // the engine may have another number of cores than this machine
 	if c.IsSet("jobs") {
 		jobs = c.Int("jobs")
 	}
 	return container.Options{
-		Image: c.String("builder-image"), Base: c.String("builder-base"), Network: c.String("builder-network"),
+		Engine: engine,
+		Image:  c.String("builder-image"), Base: c.String("builder-base"), Network: c.String("builder-network"),
 		Jobs: jobs, LogDir: filepath.Join(dir, "logs"), Progress: a.sink(),
 	}, err
 }

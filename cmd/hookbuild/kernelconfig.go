@@ -99,7 +99,7 @@ func (a *app) configTerminal(r plan.Request, shell bool) (*container.Terminal, e
 }
 
 func (a *app) edit(c *cli.Context, p *plan.Plan, shell bool, terminal *container.Terminal) (_ *plan.Edit, err error) {
-	o, err := a.containerOptions(c)
+	o, err := a.containerOptions(c, p.Request.Flavor.Arch)
 	if err != nil {
 		return nil, err
 	}

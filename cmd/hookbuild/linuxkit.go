@@ -65,7 +65,7 @@ func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
 	if r.KernelOptions.Drivers, err = moduleSources(c); err != nil {
 		return r, err
 	}
-	r.KernelOptions.Container, err = a.containerOptions(c)
+	r.KernelOptions.Container, err = a.containerOptions(c, r.Flavor.Arch)
 	return r, err
 }
 

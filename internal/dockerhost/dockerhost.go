@@ -29,6 +29,25 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the Docker Engine: %w", err)
 	}
+	return e.connect(ctx)
+}
+
+// ConnectTo is Connect for the engine with the given address (ssh://USER@HOST,
+// tcp://HOST:PORT, unix://PATH) or context. Empty means the one that Connect
+// chooses. The certificates for tcp:// are those of DOCKER_CERT_PATH.
+func ConnectTo(ctx context.Context, name string) (*client.Client, error) {
+	if name == "" {
+		return Connect(ctx)
+	}
+	e, err := named(os.Getenv, config.Dir(), name)
+	if err != nil {
+		return nil, fmt.Errorf("finding the Docker Engine %q: %w", name, err)
+	}
+	return e.connect(ctx)
+}
+
+// connect returns a client of the engine after checking that it answers.
+func (e endpoint) connect(ctx context.Context) (*client.Client, error) {
 	cli, err := e.client()
 	if err != nil {
 		return nil, fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
@@ -72,8 +91,7 @@ func (e endpoint) name() string {
 // every context. Dir is Docker's configuration directory.
 func choose(getenv func(string) string, dir string) (endpoint, error) {
 	if host := getenv(client.EnvOverrideHost); host != "" {
-		tls, err := tlsFromEnvironment(getenv)
-		return endpoint{host, tls}, err
+		return named(getenv, dir, host)
 	}
 	name := getenv("DOCKER_CONTEXT")
 	if name == "" {
@@ -83,7 +101,19 @@ func choose(getenv func(string) string, dir string) (endpoint, error) {
 		}
 		name = file.CurrentContext
 	}
-	if name == "" || name == "default" {
+	if name == "" {
+		return endpoint{}, nil
+	}
+	return named(getenv, dir, name)
+}
+
+// named returns the endpoint of an address or a context.
+func named(getenv func(string) string, dir, name string) (endpoint, error) {
+	if strings.Contains(name, "://") {
+		tls, err := tlsFromEnvironment(getenv)
+		return endpoint{name, tls}, err
+	}
+	if name == "default" {
 		return endpoint{}, nil
 	}
 	e, err := readContext(dir, name)

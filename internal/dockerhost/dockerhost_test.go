@@ -122,6 +122,24 @@ func TestEngineWithTLS(t *testing.T) {
 	}
 }
 
+// TestNamed finds an engine by its address or context, whatever the environment
+// names.
+func TestNamed(t *testing.T) {
+	dir := configDir(t, "", nil)
+	vars := environment(map[string]string{"DOCKER_HOST": "tcp://1.2.3.4:5"})
+	for name, want := range map[string]string{"ssh://me@arm": "ssh://me@arm", "remote": "ssh://me@build.site", "default": ""} {
+		if got, err := named(vars, dir, name); err != nil || got.host != want {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	if _, err := named(vars, dir, "none"); err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "docker context ls") {
+		t.Errorf("no such context: %v", err)
+	}
+	if _, err := ConnectTo(t.Context(), "unix://"+filepath.Join(t.TempDir(), "none.sock")); err == nil || fault.KindOf(err) != fault.Outside {
+		t.Errorf("no such engine: %v", err)
+	}
+}
+
 func TestConnectSaysWhatToDo(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none.sock"))
 	_, err := Connect(t.Context())

@@ -29,6 +29,9 @@ import (
 
 // Options configure how kernels are built.
 type Options struct {
+	// Engine is the address or the context of the Docker engine; empty means
+	// the one that the environment or the current context names.
+	Engine string
 	// Image is the user's own builder image; empty means the one that
 	// hookbuild builds from [Dockerfile].
 	Image string
@@ -64,10 +67,10 @@ type Builder struct {
 	sent sync.Map
 }
 
-// Open connects to the Docker engine that the environment or the current
-// context names.
+// Open connects to the Docker engine that the options name, or else the
+// environment or the current context.
 func Open(ctx context.Context, o Options) (*Builder, error) {
-	docker, err := dockerhost.Connect(ctx)
+	docker, err := dockerhost.ConnectTo(ctx, o.Engine)
 	if err != nil {
 		return nil, fmt.Errorf("building a kernel: %w (without Docker, use --kernel image:REF, latest, deb:FILE or dir:DIR)", err)
 	}

@@ -60,7 +60,11 @@ func (j job) object() string {
 
 // run creates the container, waits for its turn, runs the script, and removes
 // the container in any case.
-func (b *Builder) run(ctx context.Context, j job) (err error) {
+func (b *Builder) run(ctx context.Context, j job) error {
+	return b.explainLoss(ctx, b.runJob(ctx, j))
+}
+
+func (b *Builder) runJob(ctx context.Context, j job) (err error) {
 	id, err := b.create(ctx, j)
 	if err != nil {
 		return err
@@ -74,10 +78,23 @@ func (b *Builder) run(ctx context.Context, j job) (err error) {
 	} else {
 		err = b.follow(ctx, id, j)
 	}
-	if err != nil || j.collect == nil {
+	if err == nil && j.collect != nil {
+		err = j.collect(ctx, id)
+	}
+	return err
+}
+
+// explainLoss adds what to do to the error if the engine no longer answers.
+func (b *Builder) explainLoss(ctx context.Context, err error) error {
+	if err == nil || fault.KindOf(err) != fault.Outside || ctx.Err() != nil {
 		return err
 	}
-	return j.collect(ctx, id)
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, lost := b.docker.Ping(limited); lost == nil {
+		return err
+	}
+	return outside("the connection to the Docker engine %s was lost: %w; run this again when it answers: its volumes keep what is compiled so far", b.docker.DaemonHost(), err)
 }
 
 // create creates the container. Its name is the lock of its volumes: create
