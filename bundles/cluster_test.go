@@ -105,7 +105,7 @@ func TestClusterRefused(t *testing.T) {
 	}
 }
 
-// FuzzCluster checks that mirrors are complete.
+// FuzzCluster checks that mirrors are complete, and that addresses are addresses.
 func FuzzCluster(f *testing.F) {
 	data, err := os.ReadFile(clusterFile)
 	if err != nil {
@@ -113,9 +113,19 @@ func FuzzCluster(f *testing.F) {
 	}
 	f.Add(string(data))
 	f.Add(clusterHead + "  registryMirrorConfiguration: {endpoint: m}\n")
+	f.Add(clusterHead + "---\nkind: TinkerbellDatacenterConfig\nspec: {hookImagesURLPath: \"http://192.0.2.1\"}\n")
+	f.Add("kind: List\nitems:\n- {apiVersion: anywhere.eks.amazonaws.com/v1alpha1, kind: Cluster, spec: {eksaVersion: v0.26.1}}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parseCluster([]byte(text))
-		if err != nil || c.Registry == nil {
+		if err != nil {
+			return
+		}
+		for _, address := range []string{c.HookImagesURL, c.HookISOURL} {
+			if address != "" && !strings.HasPrefix(strings.ToLower(address), "http") {
+				t.Errorf("the address %q", address)
+			}
+		}
+		if c.Registry == nil {
 			return
 		}
 		for _, m := range c.Registry.Mirrors {

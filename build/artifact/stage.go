@@ -202,7 +202,7 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Publish
 	if err := s.Write(ChecksumsFile, checksums(all)); err != nil {
 		return p, err
 	}
-	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced}
+	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Worker: b.Worker}
 	return p, s.appear(tarball)
 }
 
@@ -215,6 +215,8 @@ type Published struct {
 	Artifacts []File
 	// Replaced are other builds of which this one replaced a file.
 	Replaced []Build
+	// Worker is the worker on board; nil if no bundle named images.
+	Worker *Worker
 }
 
 // WarnReplaced warns of the builds that were replaced.

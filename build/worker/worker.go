@@ -105,18 +105,20 @@ func programOf(c *v1.ConfigFile) string {
 	return ""
 }
 
-// evidence are the traces that a program carries. A method's name is part of
-// the path that gRPC calls; the module is in Go's build information. Neither is
-// lost when symbols are stripped; both are when the program is compressed.
-var evidence = []struct {
-	text []byte
-	kind Kind
-	says string
-}{
-	{[]byte("WorkflowService/GetWorkflowContexts"), TinkWorker, "calls GetWorkflowContexts"},
-	{[]byte("WorkflowService/GetAction"), TinkAgent, "calls GetAction"},
-	{[]byte("path\tgithub.com/tinkerbell/tink/"), TinkWorker, "was built from github.com/tinkerbell/tink"},
-	{[]byte("path\tgithub.com/tinkerbell/tinkerbell/"), TinkAgent, "was built from github.com/tinkerbell/tinkerbell"},
+// trace is a text in a program and what it says of it.
+type trace struct{ text, says string }
+
+// traces lists what tells the programs apart, the most reliable first. A method's
+// name is part of the path that gRPC calls; the module is in Go's build information.
+// Neither is lost when symbols are stripped; both are when the program is compressed.
+func traces() []struct{ worker, agent trace } {
+	return []struct{ worker, agent trace }{
+		{trace{"WorkflowService/GetWorkflowContexts", "calls GetWorkflowContexts"}, trace{"WorkflowService/GetAction", "calls GetAction"}},
+		{
+			trace{"path\tgithub.com/tinkerbell/tink/", "was built from github.com/tinkerbell/tink"},
+			trace{"path\tgithub.com/tinkerbell/tinkerbell/", "was built from github.com/tinkerbell/tinkerbell"},
+		},
+	}
 }
 
 // moduleVersion finds the version in Go's build information.
@@ -134,33 +136,37 @@ func examineProgram(open func(string) (io.ReadCloser, error), program string) (F
 	if err := errors.Join(err, r.Close()); err != nil {
 		return Finding{}, fmt.Errorf("reading the program %q of the worker: %w", program, err)
 	}
-	for i := 0; i < len(evidence); i += 2 { // a program with both is neither's
-		if seen[i] == seen[i+1] {
+	for _, t := range traces() {
+		found := Finding{TinkWorker, t.worker.says}
+		switch {
+		case seen[t.worker.text] == seen[t.agent.text]: // neither, or both
 			continue
+		case seen[t.agent.text]:
+			found = Finding{TinkAgent, t.agent.says}
 		}
-		e := evidence[i]
-		if seen[i+1] {
-			e = evidence[i+1]
-		}
-		because := fmt.Sprintf("its program %s %s", program, e.says)
+		found.Because = fmt.Sprintf("its program %s %s", program, found.Because)
 		if version != "" {
-			because += ", module version " + version
+			found.Because += ", module version " + version
 		}
-		return Finding{e.kind, because}, nil
+		return found, nil
 	}
 	return Finding{}, nil
 }
 
-// scan looks for the evidence in a program, which may be larger than memory.
-func scan(r io.Reader) (seen [4]bool, version string, err error) {
+// scan looks for traces and the module's version in a program, which may be larger
+// than memory.
+func scan(r io.Reader) (seen map[string]bool, version string, err error) {
 	const window = 1 << 20
 	const overlap = 512 // longer than anything that is looked for
 	buffer := make([]byte, 0, window+overlap)
+	seen = map[string]bool{}
 	for {
 		n, err := io.ReadFull(r, buffer[len(buffer):len(buffer)+window])
 		buffer = buffer[:len(buffer)+n]
-		for i, e := range evidence {
-			seen[i] = seen[i] || bytes.Contains(buffer, e.text)
+		for _, t := range traces() {
+			for _, text := range []string{t.worker.text, t.agent.text} {
+				seen[text] = seen[text] || bytes.Contains(buffer, []byte(text))
+			}
 		}
 		if m := moduleVersion.FindSubmatch(buffer); m != nil && version == "" {
 			version = string(m[1])

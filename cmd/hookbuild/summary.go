@@ -60,6 +60,9 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 			a.note("%s: same file as %s", f.Name, f.Link)
 		}
 	}
+	if w := result.Worker; w != nil {
+		a.note("worker: %s, from %s", w.Program, w.From)
+	}
 	if given := a.warnings.all(); len(given) > 0 {
 		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
 	}
@@ -91,6 +94,9 @@ func (a *app) appendSummary(result artifact.Published, took time.Duration) error
 		if f.Link == "" {
 			fmt.Fprintf(&text, "| %s | %s |\n", f.Name, words.Bytes(f.Size))
 		}
+	}
+	if w := result.Worker; w != nil {
+		fmt.Fprintf(&text, "\nWorker: %s, from %s.\n", w.Program, w.From)
 	}
 	fmt.Fprintf(&text, "\nMade in %s.\n", took.Round(time.Second))
 	for _, w := range a.warnings.all() {

@@ -169,7 +169,7 @@ func TestWorkerInTheManifest(t *testing.T) {
 	out := t.TempDir()
 	args := []string{"embed", "--base", p.out, "--out", out, "--from-bundle", "--layout", "directory", "--releases-url", r.service.ReleasesURL()}
 	got := p.run(0, append(args, "--eksa-version", "v0.26.1")...)
-	says(t, got.stderr, "the worker is from the HookOS")
+	says(t, got.stderr, "the worker is from the HookOS", "worker: tink-agent, from the HookOS of bundle 124 (EKS Anywhere v0.26.1)")
 	m, err := artifact.ReadManifest(filepath.Join(out, "hook", artifact.ManifestFile))
 	if err != nil {
 		t.Fatal(err)

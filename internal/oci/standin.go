@@ -162,7 +162,8 @@ func (in *standIn) compareLayers(ctx context.Context, at *registrySource, m *man
 // about the digest.
 func (s *registrySource) byTag(ctx context.Context, asked v1.Hash, p v1.Platform, cause error) (*Image, error) {
 	var lacking *lackingError
-	if !s.mayStandIn() || !errors.As(cause, &lacking) && !(s.client.offline && s.client.byTag) {
+	fromCache := s.client.offline && s.client.byTag
+	if !s.mayStandIn() || !errors.As(cause, &lacking) && !fromCache {
 		return nil, cause
 	}
 	at := s.atMirror()

@@ -149,7 +149,7 @@ func (s *Service) serveAsset(w http.ResponseWriter, r *http.Request) {
 	}
 	wrap := s.wrap
 	s.mu.Unlock()
-	var handler http.Handler = http.FileServer(http.Dir(s.dir))
+	handler := http.FileServer(http.Dir(s.dir))
 	if wrap != nil {
 		handler = wrap(handler)
 	}

@@ -2,6 +2,7 @@ package release_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -69,7 +70,7 @@ func walk(ctx context.Context, r io.Reader) error {
 	in := initramfs.NewReader(ctx, r, initramfs.Limits{})
 	for {
 		if _, err := in.Next(); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
