@@ -65,7 +65,7 @@ func TestLatestAndDevelopmentReleases(t *testing.T) {
 	got = r.run(0, "images", "--eksa-version", "latest", "--releases-url", dev)
 	says(t, got.stderr, "bundle 110")
 	got = r.run(2, "images", "--eksa-version", "newest")
-	says(t, got.stderr, "neither a release such as v0.24.1 nor latest")
+	says(t, got.stderr, "is not a release such as v0.24.1, and not latest")
 }
 
 // TestWhatTheRecipeSwallows has a case for each failure that the documentation's shell
@@ -114,10 +114,10 @@ func TestWhatTheRecipeSwallows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := r
-			r.t, r.embedding.t = t, t
+			r.t, r.cache = t, t.TempDir()
 			r.service.Wrap(test.wrap)
 			defer r.service.Wrap(nil)
-			got := r.embed(test.code, test.version, "--cache-dir", t.TempDir())
+			got := r.embed(test.code, test.version)
 			says(t, got.stderr, test.says...)
 			if test.code != 0 && got.stdout != "" {
 				t.Errorf("standard output has %q", got.stdout)

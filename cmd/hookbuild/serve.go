@@ -148,9 +148,12 @@ func (a *app) checkCluster(c *cli.Context, client *web.Client, file string) erro
 // file that machines would not find is an error; another address may be that of a
 // proxy in front of this server.
 func (a *app) compareCluster(file, base string, names []string) error {
-	cluster, err := hookCluster(file)
+	cluster, err := bundles.ReadCluster(file)
 	if err != nil {
 		return err
+	}
+	if cluster.HookImagesURL == "" && cluster.HookISOURL == "" {
+		progress.Warnf(a.sink(), "the TinkerbellDatacenterConfig of %s has neither hookImagesURLPath nor hookIsoURL, so its machines boot the release's HookOS", file)
 	}
 	if url := cluster.HookImagesURL; url != "" {
 		for _, name := range bootNames() {

@@ -145,7 +145,7 @@ func checkBundleFlags(c *cli.Context) error {
 		return usagef("%s are mutually exclusive; use one of them", strings.Join(worker, " and "))
 	}
 	if version := c.String("eksa-version"); version != "" && version != bundles.Latest && !wholeVersion.MatchString(version) {
-		return usagef("--eksa-version %q is neither a release such as v0.24.1 nor latest", version)
+		return usagef("--eksa-version %q is not a release such as v0.24.1, and not latest", version)
 	}
 	return nil
 }

@@ -104,9 +104,10 @@ func TestWorkerOfUpstream(t *testing.T) {
 		"the worker is from upstream's ghcr.io/tinkerbell/tink-agent:"+release.AgentTag, "it is tink-agent: its program /tink-agent calls GetAction")
 
 	// Neither is there.
-	got = r.embed(4, "v0.25.3", "--cache-dir", t.TempDir(), "--mirror", "ghcr.io/tinkerbell=127.0.0.1:1/none")
+	r.cache = t.TempDir()
+	got = r.embed(4, "v0.25.3", "--mirror", "ghcr.io/tinkerbell=127.0.0.1:1/none")
 	says(t, got.stderr, "initramfs-x86_64", "403", "127.0.0.1:1", "give --worker-image REF, --worker-from FILE|URL or --no-worker")
-	r.embed(0, "v0.25.3", "--cache-dir", t.TempDir(), "--mirror", "ghcr.io/tinkerbell=127.0.0.1:1/none", "--no-worker")
+	r.embed(0, "v0.25.3", "--mirror", "ghcr.io/tinkerbell=127.0.0.1:1/none", "--no-worker")
 }
 
 // An interrupted download of the HookOS goes on where it was.
