@@ -131,8 +131,7 @@ func TestEveryOptionHasAKey(t *testing.T) {
 		"debug":    "is about one run",
 		"jobs":     "is about the machine that builds",
 
-		"kit":           "is about one run, which has no network",
-		"mirror-by-tag": "is a decision about one run, which a warning repeats",
+		"kit": "is about one run, which has no network",
 
 		"locked":    "is about one run, which builds what hookbuild.lock says",
 		"lock-file": "is beside the file",
