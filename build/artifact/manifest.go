@@ -201,7 +201,8 @@ func without(other, b Build) (_ Build, whole bool) {
 	return other, whole
 }
 
-func (m Manifest) write(w io.Writer) error {
+// Write writes the manifest as manifest.json has it.
+func (m Manifest) Write(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(m)

@@ -192,18 +192,53 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Publish
 	if err := s.keepOthers(m.dropped); err != nil {
 		return p, err
 	}
-	if err := s.Write(ManifestFile, m.write); err != nil {
+	if err := s.Write(ManifestFile, m.Write); err != nil {
 		return p, err
 	}
 	all, err := s.Artifacts(ctx)
 	if err != nil {
 		return p, err
 	}
-	if err := s.Write(ChecksumsFile, checksums(all)); err != nil {
+	if err := s.Write(ChecksumsFile, Checksums(all)); err != nil {
 		return p, err
 	}
 	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Worker: b.Worker}
 	return p, s.appear(tarball)
+}
+
+// Replace moves all staged artifacts to OUT in the place of the HookOS there,
+// with m as their manifest. Files in the directory that the HookOS there did not
+// list are kept.
+func (s *Stage) Replace(ctx context.Context, m Manifest) (err error) {
+	out, err := lockDir(s.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	old, err := ReadManifest(filepath.Join(s.final(), ManifestFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var dropped []string
+	for _, b := range old.Builds {
+		for _, f := range b.Artifacts {
+			dropped = append(dropped, f.Name)
+		}
+	}
+	if err := s.keepOthers(dropped); err != nil {
+		return err
+	}
+	if err := s.Write(ManifestFile, m.Write); err != nil {
+		return err
+	}
+	all, err := s.Artifacts(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Write(ChecksumsFile, Checksums(all)); err != nil {
+		return err
+	}
+	return s.appear("")
 }
 
 // Published describes what Publish published.
@@ -261,7 +296,7 @@ func (s *Stage) keepOthers(dropped []string) error {
 // final returns the directory in which the artifacts appear.
 func (s *Stage) final() string { return filepath.Join(s.out, filepath.Base(s.dir)) }
 
-// appear exchanges the directories and then renames the tarball.
+// appear exchanges the directories and then renames the tarball, "" for none.
 func (s *Stage) appear(tarball string) error {
 	final := s.final()
 	if err := exchange(s.dir, final); err != nil {
@@ -270,8 +305,10 @@ func (s *Stage) appear(tarball string) error {
 	if err := giveBack(s.dir, final); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
-		return fmt.Errorf("publishing %q: %w", tarball, err)
+	if tarball != "" {
+		if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
+			return fmt.Errorf("publishing %q: %w", tarball, err)
+		}
 	}
 	return atomicfile.SyncDir(s.out)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -23,8 +24,8 @@ func Sum(name string, r io.Reader) (File, error) {
 	return File{Name: name, Size: n, SHA512: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
-// checksums returns a function that writes checksums.txt, sorted by name.
-func checksums(artifacts []File) func(io.Writer) error {
+// Checksums returns a function that writes checksums.txt, sorted by name.
+func Checksums(artifacts []File) func(io.Writer) error {
 	sorted := slices.SortedFunc(slices.Values(artifacts), func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return func(w io.Writer) error {
 		for _, a := range sorted {
@@ -35,3 +36,6 @@ func checksums(artifacts []File) func(io.Writer) error {
 		return nil
 	}
 }
+
+// IsPlain reports whether name is a file name without directories.
+func IsPlain(name string) bool { return name == filepath.Base(name) && name != ".." && name != "." }

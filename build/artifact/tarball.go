@@ -20,10 +20,10 @@ import (
 func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 	b.Artifacts = slices.DeleteFunc(slices.Clone(b.Artifacts), func(f File) bool { return s.aside[f.Name] || f.Link != "" })
 	alone := Manifest{Schema: 1, Builds: []Build{b}}
-	if err := writeSynced(filepath.Join(s.root, ManifestFile), alone.write); err != nil {
+	if err := writeSynced(filepath.Join(s.root, ManifestFile), alone.Write); err != nil {
 		return File{}, fmt.Errorf("writing %s: %w", ManifestFile, err)
 	}
-	if err := writeSynced(filepath.Join(s.root, ChecksumsFile), checksums(b.Artifacts)); err != nil {
+	if err := writeSynced(filepath.Join(s.root, ChecksumsFile), Checksums(b.Artifacts)); err != nil {
 		return File{}, fmt.Errorf("writing %s: %w", ChecksumsFile, err)
 	}
 	members := []string{filepath.Join(s.root, ChecksumsFile), filepath.Join(s.root, ManifestFile)}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,7 +114,7 @@ func (v *verifier) readChecksums() (map[string]string, error) {
 	var broken []int
 	for i, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
 		m := checksumLine.FindStringSubmatch(strings.TrimSuffix(line, "\r"))
-		if m == nil || !plain(m[2]) || sums[m[2]] != "" {
+		if m == nil || !artifact.IsPlain(m[2]) || sums[m[2]] != "" {
 			broken = append(broken, i+1)
 			continue
 		}
@@ -126,9 +125,6 @@ func (v *verifier) readChecksums() (map[string]string, error) {
 	}
 	return sums, nil
 }
-
-// plain reports whether name is a file name without directories.
-func plain(name string) bool { return name == filepath.Base(name) && name != ".." && name != "." }
 
 // lines returns the subject and verb for lines with these numbers: "line 3 is",
 // "lines 3 and 4 are", "line 3 and 2 others are".
@@ -156,11 +152,11 @@ func (v *verifier) readManifest() error {
 	}
 	v.listing.builds, v.listing.records = m.Builds, map[string]artifact.File{}
 	for _, b := range m.Builds {
-		if t := b.Tarball; t != nil && !plain(t.Name) {
+		if t := b.Tarball; t != nil && !artifact.IsPlain(t.Name) {
 			return invalid("it lists the tarball %q, which is not a plain file name; build the artifacts again", t.Name)
 		}
 		for _, a := range b.Artifacts {
-			if !plain(a.Name) {
+			if !artifact.IsPlain(a.Name) {
 				return invalid("it lists %q, which is not a plain file name; build the artifacts again", a.Name)
 			}
 			v.listing.records[a.Name] = a

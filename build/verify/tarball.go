@@ -128,7 +128,7 @@ func readTarball(r io.Reader) (*tarball, error) {
 
 func (t *tarball) add(header *tar.Header, r io.Reader) error {
 	name := header.Name
-	if _, twice := t.members[name]; twice || !plain(name) || header.Typeflag != tar.TypeReg {
+	if _, twice := t.members[name]; twice || !artifact.IsPlain(name) || header.Typeflag != tar.TypeReg {
 		return fmt.Errorf("%q does not belong in it", name)
 	}
 	if name != artifact.ChecksumsFile && name != artifact.ManifestFile {

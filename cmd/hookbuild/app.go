@@ -137,6 +137,8 @@ func commands(a *app) []*cli.Command {
 		newExtractImageCommand(a),
 		newLinuxKitCommand(a),
 		newContainersCommand(a),
+		newPushCommand(a),
+		newPullCommand(a),
 		newRunCommand(a),
 		newMatrixCommand(a),
 		newDHCPCommand(a),

@@ -16,6 +16,7 @@ func commandGroups() []nameGroup {
 		{"Build the same again, also without a network", []string{"lock", "kit"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
+		{"Publish the result", []string{"push", "pull"}},
 		{"Boot machines with it", []string{"serve", "dhcp", "netboot"}},
 		{"Build in CI", []string{"matrix"}},
 		{"About this program and machine", []string{"doctor", "help", "cache", "version", "completion", "man"}},
@@ -144,6 +145,14 @@ func examples() map[string][]example {
 		"flavors": {
 			{"List all flavors and see which is the default:", "hookbuild flavors"},
 			{"List those for arm64 as JSON:", "hookbuild flavors --arch arm64 --json"},
+		},
+		"push": {
+			{"Push the HookOS in out/hook, with both architectures if both were built:", "hookbuild push registry.example/hookos:v1"},
+			{"Push it from GitHub Actions, for the repository that built it:", "hookbuild push out ghcr.io/example/hookos:v1 --annotation org.opencontainers.image.source=https://github.com/example/hookos"},
+		},
+		"pull": {
+			{"Pull a HookOS and serve it:", "hookbuild pull registry.example/hookos:v1 hookos && hookbuild serve hookos"},
+			{"Pull one architecture:", "hookbuild pull registry.example/hookos:v1 hookos --arch arm64"},
 		},
 		"matrix": {
 			{"Print the jobs for flavors with the tag lts:", "hookbuild matrix CI_TAGS=lts"},

@@ -3,11 +3,8 @@ package deliver
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -37,32 +34,8 @@ type Registry struct {
 // String returns the name of the place for messages.
 func (Registry) String() string { return "the registry" }
 
-func (r Registry) parse(ref string) (name.Reference, error) {
-	var options []name.Option
-	for _, host := range r.Insecure {
-		if strings.HasPrefix(ref, host+"/") {
-			options = append(options, name.Insecure)
-		}
-	}
-	parsed, err := name.ParseReference(ref, options...)
-	if err != nil {
-		return nil, fault.Usagef("reading the image name %q: %w", ref, err)
-	}
-	return parsed, nil
-}
-
-func (r Registry) options(ctx context.Context) []remote.Option {
-	keychain := r.Keychain
-	if keychain == nil {
-		keychain = oci.DockerKeychain()
-	}
-	const commit = 5 * time.Minute // a registry may need that long to accept a layer that was sent
-	client := r.Web
-	if client == nil {
-		client = web.New(web.Options{Insecure: r.Insecure})
-	}
-	client = client.WithLimits(web.Limits{Header: commit})
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithTransport(client.Transport())}
+func (r Registry) remote() oci.Remote {
+	return oci.Remote{Web: r.Web, Insecure: r.Insecure, Keychain: r.Keychain}
 }
 
 func (r Registry) find(ctx context.Context, ref string) (Producer, error) {
@@ -81,11 +54,11 @@ func (r Registry) find(ctx context.Context, ref string) (Producer, error) {
 
 // findItself asks the registry and no mirror.
 func (r Registry) findItself(ctx context.Context, ref string) (Producer, error) {
-	parsed, err := r.parse(ref)
+	parsed, err := r.remote().Parse(ref)
 	if err != nil {
 		return nil, err
 	}
-	_, err = remote.Head(parsed, r.options(ctx)...)
+	_, err = remote.Head(parsed, r.remote().Options(ctx)...)
 	switch {
 	case err == nil:
 	case oci.IsMissing(err):
@@ -104,12 +77,12 @@ func (r Registry) findItself(ctx context.Context, ref string) (Producer, error) 
 
 // put sends the image to the registry.
 func (r Registry) put(ctx context.Context, ref string, image v1.Image) error {
-	parsed, err := r.parse(ref)
+	parsed, err := r.remote().Parse(ref)
 	if err != nil {
 		return err
 	}
 	task := progress.Start(r.Progress, 0, "push %s", ref)
-	if err := remote.Write(parsed, image, r.options(ctx)...); err != nil {
+	if err := remote.Write(parsed, image, r.remote().Options(ctx)...); err != nil {
 		return task.End(fault.Outsidef("pushing the kernel image %q: %w (docker login stores the credentials that are used)", ref, err), "")
 	}
 	return task.End(nil, "")

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/ship"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/words"
+)
+
+func newPushCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "push",
+		Usage:     "push a HookOS to a registry, as an image volume and for pull; print its reference by digest",
+		ArgsUsage: "[DIR] REF",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "annotation", Usage: "add the annotation `KEY=VALUE` to what is pushed (repeatable)"},
+		},
+		Action: a.push,
+	}
+}
+
+func newPullCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:      "pull",
+		Usage:     "pull a HookOS from a registry, verified, for verify, serve and netboot",
+		ArgsUsage: "REF [DIR]",
+		Action:    a.pull,
+	}
+}
+
+func (a *app) push(c *cli.Context) error {
+	dir, ref := c.String("out"), c.Args().First()
+	switch c.NArg() {
+	case 1:
+	case 2:
+		dir, ref = c.Args().First(), c.Args().Get(1)
+	default:
+		return usagef("push takes a reference, or a directory and a reference: hookbuild push out registry.example/hookos:v1")
+	}
+	if c.Bool("offline") {
+		return usagef("push sends to a registry; leave out --offline")
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return err
+	}
+	annotations, err := annotations(c.StringSlice("annotation"))
+	if err != nil {
+		return err
+	}
+	hookos, err := ship.Open(dir)
+	if err != nil {
+		return err
+	}
+	keychain, err := a.keychain(c)
+	if err != nil {
+		return err
+	}
+	client, err := a.webClient(c)
+	if err != nil {
+		return err
+	}
+	pushed, err := hookos.Push(c.Context, ref, ship.PushOptions{
+		Remote: oci.Remote{Web: client, Insecure: c.StringSlice("insecure-registry"), Keychain: keychain},
+		Arch:   arch, Annotations: annotations, Progress: a.sink(),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.results(), strings.Join(pushed.References, "\n"))
+	return err
+}
+
+// annotations parses KEY=VALUE.
+func annotations(list []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, one := range list {
+		key, value, ok := strings.Cut(one, "=")
+		if !ok || key == "" {
+			return nil, usagef("--annotation %q is not KEY=VALUE", one)
+		}
+		all[key] = value
+	}
+	return all, nil
+}
+
+func (a *app) pull(c *cli.Context) error {
+	if n := c.NArg(); n < 1 || n > 2 {
+		return usagef("pull takes a reference and a directory: hookbuild pull registry.example/hookos:v1 hookos")
+	}
+	if c.Bool("offline") {
+		return usagef("pull fetches from a registry; leave out --offline")
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return err
+	}
+	store, err := a.openCache(c)
+	if err != nil {
+		return err
+	}
+	client, err := a.newClient(c, store)
+	if err != nil {
+		return err
+	}
+	ref := c.Args().First()
+	dir := orDefault(c.Args().Get(1), filepath.Join(c.String("out"), artifact.DefaultName))
+	pulled, err := ship.Pull(c.Context, ref, dir, ship.PullOptions{Client: client, Arch: arch, Progress: a.sink()})
+	if err != nil {
+		return err
+	}
+	a.note("%s of %s, all as its digests and checksums say, are in %s", words.Count(len(pulled.Files), "file"), pulled.Digest, dir)
+	return nil
+}
