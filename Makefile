@@ -38,7 +38,7 @@ kernels:
 check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) vet -tags e2e ./site/profile ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }
 	$(GO) run $(ACTIONLINT)
@@ -51,6 +51,7 @@ check:
 e2e:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
+	$(GO) test -tags e2e -timeout 30m -run '^TestProfileInAMachine$$' ./site/profile
 	$(GO) test -tags e2e -timeout 90m ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64

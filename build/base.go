@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,6 +63,9 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 	}
 	p.images, err = b.finder(r, own).find(ctx, p.references())
 	if err != nil {
+		return nil, err
+	}
+	if err := b.checkSite(r, p); err != nil {
 		return nil, err
 	}
 	if p.layouts, err = b.findLayouts(ctx, p.document); err != nil {
@@ -183,7 +187,32 @@ func (p *base) overlay(r Request, variables map[string]string) error {
 		}
 		p.overlays = append(p.overlays, Document{Name: d.Name, Text: text})
 	}
-	return nil
+	if r.Site == nil {
+		return nil
+	}
+	o, err := r.Site.Overlay(p.document, variables)
+	if err != nil {
+		return err
+	}
+	p.document, err = p.document.Overlay(p.name, o)
+	return err
+}
+
+// checkSite looks for what the site needs of the images, and names the secrets that
+// become readable.
+func (b *Builder) checkSite(r Request, p *base) error {
+	if r.Site == nil {
+		return nil
+	}
+	if secrets := r.Site.Secrets(); len(secrets) > 0 {
+		progress.Warnf(b.Progress, "the initramfs will have %s: whoever can fetch it from the boot server can read that", strings.Join(secrets, ", "))
+	}
+	return r.Site.CheckImages(p.document, func(ref string) []string {
+		if img, ok := p.images[ref]; ok {
+			return img.Config.Config.Env
+		}
+		return nil
+	})
 }
 
 func newBase(path string, text []byte) (*base, error) {
@@ -251,21 +280,15 @@ func (p *base) key(salt string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return digest.Key(struct {
-		Salt, Document, Kernel string
-		Images, Sources        map[string]string
-		Overlays               []string
-		ModTime                int64
-	}{salt, string(p.text), p.kernel, digests, sources, p.overlayDigests(), p.options.ModTime.Unix()})
-}
-
-// overlayDigests returns the hashes of the overlays.
-func (p *base) overlayDigests() []string {
-	var all []string
-	for _, d := range p.overlays {
-		all = append(all, digest.OfBytes(d.Text))
+	document, err := json.Marshal(p.document) // the text has neither overlays nor site
+	if err != nil {
+		return "", fmt.Errorf("naming the root file system: %w", err)
 	}
-	return all
+	return digest.Key(struct {
+		Salt, Text, Document, Kernel string
+		Images, Sources              map[string]string
+		ModTime                      int64
+	}{salt, string(p.text), string(document), p.kernel, digests, sources, p.options.ModTime.Unix()})
 }
 
 // sourceDigests returns the hashes of the document's source: files.

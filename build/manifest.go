@@ -19,8 +19,11 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 			"hookVersion": p.HookVersion, "outputID": p.OutputID,
 		},
 	}
-	for i, sum := range p.base.overlayDigests() {
-		r.Overlays = append(r.Overlays, artifact.Input{Name: filepath.Base(p.base.overlays[i].Name), Digest: sum})
+	for _, d := range p.base.overlays {
+		r.Overlays = append(r.Overlays, artifact.Input{Name: filepath.Base(d.Name), Digest: digest.OfBytes(d.Text)})
+	}
+	if p.Site != nil {
+		r.Site = p.Site.Settings()
 	}
 	if p.kernel != nil {
 		r.Kernel = &artifact.Kernel{Source: onboard.SourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest}

@@ -14,6 +14,7 @@ import (
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit"
 	"hookbuild/site/lock"
+	"hookbuild/site/profile"
 )
 
 // Request describes a build.
@@ -29,6 +30,8 @@ type Request struct {
 	// Overlays are documents that change the template or the Documents, in order.
 	// See [linuxkit.Overlay].
 	Overlays []Document
+	// Site is what the site set. It is applied after the Overlays. Nil sets nothing.
+	Site *profile.Site
 	// Name is the name of the artifacts' directory in Out and the beginning of the
 	// tarball's name. Empty means "hook".
 	Name string
@@ -122,7 +125,7 @@ func (r Request) Check() error {
 	}
 	setDefault(&r.Template, r.Flavor.Template)
 	setDefault(&r.HookVersion, DefaultHookVersion)
-	if len(r.Documents) > 0 || len(r.Overlays) > 0 {
+	if len(r.Documents) > 0 || len(r.Overlays) > 0 || r.Site != nil {
 		_, _, err := r.readBase(nil)
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"hookbuild/internal/nearest"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -27,6 +28,16 @@ const (
 func decodeNode(n *yaml.Node, target any, where string) error {
 	d := decoder{left: maxValues}
 	return d.value(n, reflect.ValueOf(target).Elem(), where, 0)
+}
+
+// Decode stores the one YAML document in data in the struct that target points to,
+// as strictly as [Parse] reads a document. Keys are the `yaml` tags of its fields.
+func Decode(data []byte, target any) error {
+	root, err := parseYAML(data)
+	if err != nil {
+		return err
+	}
+	return decodeNode(root, target, "")
 }
 
 type decoder struct{ left int }
@@ -180,7 +191,7 @@ type field struct {
 // lower-case form of their keys.
 func fieldsOf(v reflect.Value) map[string]field {
 	fields := map[string]field{}
-	ours := v.Type().PkgPath() == reflect.TypeFor[Document]().PkgPath()
+	foreign := v.Type().PkgPath() == reflect.TypeFor[specs.Mount]().PkgPath()
 	for i := range v.NumField() {
 		sf := v.Type().Field(i)
 		if sf.Anonymous {
@@ -195,7 +206,7 @@ func fieldsOf(v reflect.Value) map[string]field {
 		}
 		key, _, _ := strings.Cut(tag, ",")
 		if key != "-" && key != "" {
-			fields[strings.ToLower(key)] = field{key, ours, v.Field(i)}
+			fields[strings.ToLower(key)] = field{key, !foreign, v.Field(i)}
 		}
 	}
 	return fields

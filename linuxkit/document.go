@@ -81,6 +81,8 @@ type FileEdit struct {
 	Append string `json:"append,omitempty"`
 	Text   string `json:"text,omitempty"`
 	With   string `json:"with,omitempty"`
+	// Optional allows that Text is not there.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Volume is a directory tree that containers share.
@@ -231,8 +233,11 @@ func (s section) directory(i int) string {
 
 // place names a line of the document, or of the overlay called from.
 func place(line int, from string) string {
-	if from == "" {
+	switch {
+	case from == "":
 		return fmt.Sprintf("line %d", line)
+	case line == 0: // it was not read from a file
+		return "of " + from
 	}
 	return fmt.Sprintf("line %d of %s", line, from)
 }

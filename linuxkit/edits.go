@@ -49,7 +49,7 @@ func edit(e *initramfs.Entry, edits []FileEdit) error {
 			content = append(content, change.Append...)
 			continue
 		}
-		if !bytes.Contains(content, []byte(change.Text)) {
+		if !change.Optional && !bytes.Contains(content, []byte(change.Text)) {
 			return invalid("it does not contain the text %q to replace", change.Text)
 		}
 		content = bytes.ReplaceAll(content, []byte(change.Text), []byte(change.With))

@@ -89,12 +89,13 @@ type FileChange struct {
 	Replace []Replacement `yaml:"replace"`
 }
 
-// Replacement is a text of a file, which has to be there, and the one that
-// takes its place wherever it is.
+// Replacement is a text of a file, which has to be there unless it is optional,
+// and the one that takes its place wherever it is.
 type Replacement struct {
-	Text string `yaml:"text"`
-	With string `yaml:"with"`
-	Line int    `yaml:"-"`
+	Text     string `yaml:"text"`
+	With     string `yaml:"with"`
+	Optional bool   `yaml:"optional"`
+	Line     int    `yaml:"-"`
 }
 
 // ParseOverlay reads an overlay called name, as strictly as [Parse] reads a

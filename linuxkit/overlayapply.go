@@ -170,7 +170,7 @@ func (f *File) hasContent() bool {
 func (c *FileChange) edits() []FileEdit {
 	var all []FileEdit
 	for _, r := range c.Replace {
-		all = append(all, FileEdit{Text: r.Text, With: r.With})
+		all = append(all, FileEdit{Text: r.Text, With: r.With, Optional: r.Optional})
 	}
 	if c.Append != nil {
 		all = append(all, FileEdit{Append: *c.Append})

@@ -28,7 +28,10 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string {
-	if e.Where == "" {
+	switch {
+	case e.Line == 0: // of an overlay that was not read from a file
+		return fmt.Sprintf("%s: %s", e.Where, e.Problem)
+	case e.Where == "":
 		return fmt.Sprintf("line %d: %s", e.Line, e.Problem)
 	}
 	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Where, e.Problem)

@@ -30,6 +30,7 @@ type Config struct {
 	Arch       string     `yaml:"arch" flag:"arch" variable:"DOCKER_ARCH" enum:"amd64,arm64" doc:"The architecture. By default the flavor's."`
 	Template   string     `yaml:"template" flag:"template" doc:"The template in linuxkit-templates/, instead of the flavor's."`
 	Overlays   []string   `yaml:"overlays" flag:"overlay" path:"file" doc:"Files that add to or change the template, see docs/site.md."`
+	SiteFile   string     `yaml:"site-file" flag:"site" path:"file" doc:"The site profile: certificate authorities, registries, proxy, addresses, SSH keys, console; see docs/site.md."`
 	Kernel     Kernel     `yaml:"kernel" doc:"The kernel."`
 	Containers Containers `yaml:"containers" doc:"The containers of the checkout, images/hook-*."`
 	Embed      Embed      `yaml:"embed" doc:"The images to embed, and how they are stored."`

@@ -38,6 +38,7 @@ func TestSettings(t *testing.T) {
 		"hook.version -- HOOK_VERSION": "0.11.1",
 		"arch --arch DOCKER_ARCH":      "amd64",
 		"overlays --overlay ":          "testdata/overlays/ssh.yaml",
+		"site-file --site ":            "testdata/site/profile.yaml",
 		"template --template ":         "hook",
 
 		"kernel.from --kernel ":                                            "deb:testdata/kernel/linux-image.deb,https://mirror.example/linux-modules.deb",

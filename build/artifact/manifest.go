@@ -11,6 +11,7 @@ import (
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/linuxkit/size"
+	"hookbuild/site/profile"
 )
 
 // DefaultName is the name of a HookOS's directory in OUT, and the beginning of its
@@ -38,12 +39,14 @@ type Build struct {
 	Base      *Base  `json:"base,omitempty"`
 	Template  *Input `json:"template,omitempty"`
 	// Overlays are the overlays applied to the template, in order.
-	Overlays []Input   `json:"overlays,omitempty"`
-	Kernel   *Kernel   `json:"kernel,omitempty"`
-	Bundle   *Bundle   `json:"bundle,omitempty"`
-	Worker   *Worker   `json:"worker,omitempty"`
-	Embedded []OnBoard `json:"embedded,omitempty"`
-	Images   []Image   `json:"images,omitempty"`
+	Overlays []Input `json:"overlays,omitempty"`
+	// Site lists what the site set. Of a secret it says only that it is set.
+	Site     []profile.Setting `json:"site,omitempty"`
+	Kernel   *Kernel           `json:"kernel,omitempty"`
+	Bundle   *Bundle           `json:"bundle,omitempty"`
+	Worker   *Worker           `json:"worker,omitempty"`
+	Embedded []OnBoard         `json:"embedded,omitempty"`
+	Images   []Image           `json:"images,omitempty"`
 	// Options are the build's options by name.
 	Options map[string]string `json:"options"`
 	// Loader is the boot loader of the ISO image.

@@ -133,6 +133,9 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	if r.Overlays, err = a.readOverlays(c); err != nil {
 		return r, err
 	}
+	if r.Site, err = a.siteProfile(c); err != nil {
+		return r, err
+	}
 	r.NoBuildContainers = a.noBuild(c)
 	r.Out, r.Locked = c.String("out"), a.locked
 	return r, a.outputs(c, &r)

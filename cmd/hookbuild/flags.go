@@ -109,6 +109,7 @@ func documentFlags() []cli.Flag {
 func overlayFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "overlay", Usage: "change the template by the LinuxKit overlay in `FILE`, which adds, changes and removes files, services and the rest by name (repeatable)"},
+		&cli.StringFlag{Name: "site", Usage: "put in what the site profile `FILE` says: certificate authorities, registries, proxy, addresses, SSH keys, console"},
 	}
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,6 +15,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit/size"
+	"hookbuild/site/profile"
 )
 
 func newLinuxKitCommand(a *app) *cli.Command {
@@ -86,6 +89,23 @@ func (a *app) readOverlays(c *cli.Context) ([]build.Document, error) {
 		all = append(all, overlay)
 	}
 	return all, nil
+}
+
+// siteProfile reads the file of --site, nil without one.
+func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
+	name := c.String("site")
+	if name == "" {
+		return nil, nil //nolint:nilnil // a site is optional
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.Invalidf("reading the site profile: %w", err)
+	}
+	p, err := profile.Read(f, name)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return p.Load(profile.Inputs{Name: name, Dir: filepath.Dir(name), Getenv: a.getenv, Now: time.Now()})
 }
 
 // readDocuments reads the files; "-" is standard input.

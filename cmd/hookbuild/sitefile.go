@@ -60,6 +60,7 @@ func sectionCommands() map[string][]string {
 		"arch":       nil,
 		"template":   {"all", "linuxkit", "lock"},
 		"overlays":   {"all", "linuxkit", "lock"},
+		"site-file":  {"all", "linuxkit", "lock"},
 		"kernel":     {"all", "linuxkit", "lock", "kernel", "kernel-config", "kernel-config-shell"},
 		"containers": {"all", "linuxkit", "lock", "containers"},
 		"embed":      {"all", "lock", "images", "embed", "verify", "dhcp", "netboot"},

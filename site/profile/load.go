@@ -1,0 +1,243 @@
+package profile
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"hookbuild/internal/fault"
+	"hookbuild/linuxkit"
+)
+
+// Inputs is what [Profile.Load] reads beside the profile.
+type Inputs struct {
+	// Name names the profile in messages: its file.
+	Name string
+	// Dir is where relative paths are found.
+	Dir string
+	// Getenv returns a variable of the environment.
+	Getenv func(string) string
+	// Now is the time at which certificates must be valid.
+	Now time.Time
+}
+
+// Site is a profile that was checked, with the content of its files.
+type Site struct {
+	Profile
+	name       string
+	ca         []certificate
+	registries []registry
+	keys       []sshKey
+	hash       string // of the console's password
+}
+
+type certificate struct {
+	pem         []byte
+	name        string
+	fingerprint string
+}
+
+type registry struct {
+	Registry
+	ca       []certificate
+	password string
+}
+
+// Read reads a file that has a profile's keys at its top.
+func Read(r io.Reader, name string) (Profile, error) {
+	var p Profile
+	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fault.Invalidf("it has more than %d bytes", maxFile)
+	}
+	if err == nil {
+		err = linuxkit.Decode(text, &p)
+	}
+	if err != nil {
+		return p, fmt.Errorf("reading the site profile %q: %w", name, err)
+	}
+	return p, nil
+}
+
+// Load reads the files of the profile and checks every value.
+func (p Profile) Load(in Inputs) (*Site, error) {
+	s := &Site{Profile: p, name: in.Name}
+	if reflect.ValueOf(p).IsZero() {
+		return nil, fault.Invalidf("reading the site profile %q: it sets nothing", in.Name)
+	}
+	for _, check := range []func(Inputs) error{
+		s.loadAuthorities, s.loadRegistries, s.checkMirrors, s.checkProxy, s.checkNames, s.checkNetwork, s.loadKeys, s.loadConsole,
+	} {
+		if err := check(in); err != nil {
+			return nil, fault.Mark(fmt.Errorf("reading the site profile %q: %w", in.Name, err), fault.Invalid)
+		}
+	}
+	return s, nil
+}
+
+// maxFile is the most bytes that a file of a profile may have.
+const maxFile = 1 << 20
+
+func (in Inputs) file(key, name string) ([]byte, error) {
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(in.Dir, name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if len(content) > maxFile {
+		return nil, fmt.Errorf("%s: %q has more than %d bytes", key, name, maxFile)
+	}
+	return content, nil
+}
+
+// secret returns the text of a file or variable, "" when neither is given.
+func (in Inputs) secret(key, file, variable string) (string, error) {
+	switch {
+	case file != "" && variable != "":
+		return "", fmt.Errorf("%[1]s-file and %[1]s-env both name one; leave one out", key)
+	case variable != "":
+		text := in.Getenv(variable)
+		if text == "" {
+			return "", fmt.Errorf("%s-env: the environment variable %s is not set", key, variable)
+		}
+		return oneLine(key+"-env", text)
+	case file != "":
+		content, err := in.file(key+"-file", file)
+		if err != nil {
+			return "", err
+		}
+		return oneLine(key+"-file", strings.TrimRight(string(content), "\r\n"))
+	}
+	return "", nil
+}
+
+func oneLine(key, text string) (string, error) {
+	if text == "" || strings.ContainsAny(text, "\r\n\x00") {
+		return "", fmt.Errorf("%s: it must be one line of text", key)
+	}
+	return text, nil
+}
+
+func (s *Site) loadAuthorities(in Inputs) error {
+	for i, file := range s.CA {
+		found, err := in.certificates(fmt.Sprintf("ca[%d]", i), file)
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			if slices.ContainsFunc(s.ca, func(o certificate) bool { return o.fingerprint == c.fingerprint }) {
+				return fmt.Errorf("ca[%d]: %q has the certificate %s, which is there already; leave it out", i, file, c.name)
+			}
+			s.ca = append(s.ca, c)
+		}
+	}
+	return nil
+}
+
+// certificates reads a file of certificates in PEM form, and nothing but those.
+func (in Inputs) certificates(key, file string) ([]certificate, error) {
+	data, err := in.file(key, file)
+	if err != nil {
+		return nil, err
+	}
+	var all []certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s: %q has a %s beside certificates; everyone who can fetch the initramfs could read it, so give a file with certificates alone", key, file, strings.ToLower(block.Type))
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: certificate %d of %q: %w; export it again in PEM form", key, len(all)+1, file, err)
+		}
+		if in.Now.After(c.NotAfter) {
+			return nil, fmt.Errorf("%s: the certificate %s of %q expired on %s; machines would refuse what it signed", key, certificateName(c), file, c.NotAfter.Format(time.DateOnly))
+		}
+		sum := sha256.Sum256(c.Raw)
+		all = append(all, certificate{pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}), certificateName(c), hex.EncodeToString(sum[:])})
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: %q has no certificate in PEM form (-----BEGIN CERTIFICATE-----)", key, file)
+	}
+	return all, nil
+}
+
+func certificateName(c *x509.Certificate) string {
+	return fmt.Sprintf("%q", cmp.Or(c.Subject.CommonName, c.Subject.String(), c.SerialNumber.String()))
+}
+
+// bundle joins certificates in PEM form.
+func bundle(all []certificate) string {
+	var b strings.Builder
+	for _, c := range all {
+		b.Write(c.pem)
+	}
+	return b.String()
+}
+
+func (s *Site) loadRegistries(in Inputs) error {
+	for i, r := range s.Registries {
+		key := fmt.Sprintf("registries[%d]", i)
+		if err := checkHostPort(r.Host); err != nil {
+			return fmt.Errorf("%s.host: %w", key, err)
+		}
+		if slices.ContainsFunc(s.registries, func(o registry) bool { return o.Host == r.Host }) {
+			return fmt.Errorf("%s.host: %s is listed twice", key, r.Host)
+		}
+		loaded := registry{Registry: r}
+		var err error
+		if r.CA != "" {
+			if loaded.ca, err = in.certificates(key+".ca", r.CA); err != nil {
+				return err
+			}
+		}
+		if loaded.password, err = in.secret(key+".password", r.PasswordFile, r.PasswordEnv); err != nil {
+			return err
+		}
+		switch {
+		case (r.Username == "") != (loaded.password == ""):
+			return fmt.Errorf("%s: a login is username and one of password-file and password-env; give both or neither", key)
+		case strings.Contains(r.Username, ":"):
+			return fmt.Errorf("%s.username: %q has a colon, which divides user name and password", key, r.Username)
+		case r.CA == "" && r.Username == "":
+			return fmt.Errorf("%s: nothing is set for %s; give ca, or username and a password", key, r.Host)
+		}
+		s.registries = append(s.registries, loaded)
+	}
+	return nil
+}
+
+func (s *Site) loadConsole(in Inputs) (err error) {
+	c := s.Console
+	if s.hash, err = in.secret("console.password-hash", c.HashFile, c.HashEnv); err != nil {
+		return err
+	}
+	switch {
+	case c.Login == "password" && s.hash == "":
+		return errors.New("console: login: password needs password-hash-file or password-hash-env")
+	case c.Login != "password" && s.hash != "":
+		return errors.New("console: a password hash applies to login: password alone")
+	case !slices.Contains([]string{"", "open", "password", "off"}, c.Login):
+		return fmt.Errorf("console.login: %q is none of open, password and off", c.Login)
+	}
+	if s.hash != "" && !cryptHash.MatchString(s.hash) {
+		return errors.New("console.password-hash: it is not the hash of a password, such as openssl passwd -6 prints ($6$SALT$HASH)")
+	}
+	return nil
+}
