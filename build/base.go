@@ -205,7 +205,7 @@ func (b *Builder) checkSite(r Request, p *base) error {
 		return nil
 	}
 	if secrets := r.Site.Secrets(); len(secrets) > 0 {
-		progress.Warnf(b.Progress, "the initramfs will have %s: whoever can fetch it from the boot server can read that", strings.Join(secrets, ", "))
+		progress.Warnf(b.Progress, "the initramfs will have %s: everyone who can fetch it from the boot server can read that", strings.Join(secrets, ", "))
 	}
 	return r.Site.CheckImages(p.document, func(ref string) []string {
 		if img, ok := p.images[ref]; ok {

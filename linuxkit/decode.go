@@ -25,9 +25,9 @@ const (
 // the `yaml` tags or else the `json` tags of its fields. It is strict: an
 // unknown or repeated key and a value of the wrong kind are errors. A field
 // Line is set to the line of its struct.
-func decodeNode(n *yaml.Node, target any, where string) error {
+func decodeNode(n *yaml.Node, target any) error {
 	d := decoder{left: maxValues}
-	return d.value(n, reflect.ValueOf(target).Elem(), where, 0)
+	return d.value(n, reflect.ValueOf(target).Elem(), "", 0)
 }
 
 // Decode stores the one YAML document in data in the struct that target points to,
@@ -37,7 +37,7 @@ func Decode(data []byte, target any) error {
 	if err != nil {
 		return err
 	}
-	return decodeNode(root, target, "")
+	return decodeNode(root, target)
 }
 
 type decoder struct{ left int }

@@ -104,7 +104,7 @@ func ParseOverlay(data []byte, name, dir string) (*Overlay, error) {
 	o := &Overlay{Name: name, Dir: dir}
 	root, err := parseYAML(data)
 	if err == nil {
-		err = decodeNode(root, o, "")
+		err = decodeNode(root, o)
 	}
 	if err == nil && len(root.Content) == 0 {
 		err = faultAt(root.Line, "", "the overlay changes nothing")

@@ -50,7 +50,7 @@ func Parse(data []byte) (*Document, error) {
 		return nil, err
 	}
 	doc := &Document{}
-	if err := decodeNode(root, doc, ""); err != nil {
+	if err := decodeNode(root, doc); err != nil {
 		return nil, err
 	}
 	if err := doc.check(); err != nil {

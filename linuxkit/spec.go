@@ -49,7 +49,7 @@ func parseLabel(text string) (ContainerConfig, error) {
 	}
 	root, err := parseYAML([]byte(text))
 	if err == nil {
-		err = decodeNode(root, &conf, "")
+		err = decodeNode(root, &conf)
 	}
 	if err != nil {
 		return conf, fmt.Errorf("reading the image's label %q: %w", configLabel, err)

@@ -149,7 +149,7 @@ func buildProfile(t *testing.T, l *lab.Lab, work, checkout, base string) artifac
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
-	if !strings.Contains(string(said), "whoever can fetch it") || strings.Contains(string(said), "geheim") {
+	if !strings.Contains(string(said), "everyone who can fetch it") || strings.Contains(string(said), "geheim") {
 		t.Errorf("the build does not warn of secrets, or shows one:\n%s", said)
 	}
 	return artifacts{filepath.Join(out, "hook/vmlinuz-x86_64"), filepath.Join(out, "hook/initramfs-x86_64")}

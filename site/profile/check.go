@@ -26,10 +26,10 @@ var (
 )
 
 func checkHostPort(text string) error {
-	host, port := text, ""
+	host := text
 	if at := strings.LastIndexByte(text, ':'); at >= 0 {
-		host, port = text[:at], text[at+1:]
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		host = text[:at]
+		if n, err := strconv.Atoi(text[at+1:]); err != nil || n < 1 || n > 65535 {
 			return fmt.Errorf("%q is not HOST or HOST:PORT", text)
 		}
 	}

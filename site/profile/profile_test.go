@@ -257,7 +257,7 @@ func TestLoadFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		"{}":                        "it sets nothing",
 		"ntpd: [a]":                 `line 1: unknown key "ntpd"; did you mean "ntp"?`,
-		"ntp: a":                    "line 1: ntp: has to be a list",
+		"ntp: a":                    "line 1: ntp: is a, but must be a list",
 		"Ntp: [a]":                  `unknown key "Ntp"`,
 		"ca: [none.pem]":            "ca[0]: open ",
 		"ca: [empty.pem]":           `ca[0]: "empty.pem" has no certificate in PEM form`,
