@@ -37,6 +37,8 @@ type base struct {
 	options linuxkit.Options
 	images  map[string]*oci.Image // by long reference
 	layouts map[string]*oci.Index // of volumes in OCI format, by layoutKey
+	// unbuilt are the checkout's containers that a survey found nowhere.
+	unbuilt []unbuilt
 	// overlays are the overlays of the document, with variables expanded.
 	overlays []Document
 	// kernel is the digest of the kernel that replaces the document's, or "".
@@ -61,7 +63,7 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 		p.kernel = k.Digest
 		p.options.Kernel = &linuxkit.Kernel{Kernel: k.Kernel, Modules: k.Modules, Microcode: microcode(p.document, k), Origin: k.Source}
 	}
-	p.images, err = b.finder(r, own).find(ctx, p.references())
+	p.images, p.unbuilt, err = b.finder(r, own).find(ctx, p.references())
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +208,9 @@ func (b *Builder) checkSite(r Request, p *base) error {
 	}
 	if secrets := r.Site.Secrets(); len(secrets) > 0 {
 		progress.Warnf(b.Progress, "the initramfs will have %s: everyone who can fetch it from the boot server can read that", strings.Join(secrets, ", "))
+	}
+	if len(p.unbuilt) > 0 { // a survey does not know these images
+		return nil
 	}
 	return r.Site.CheckImages(p.document, func(ref string) []string {
 		if img, ok := p.images[ref]; ok {

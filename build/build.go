@@ -46,6 +46,10 @@ type Builder struct {
 	// Salt is part of every cache key, so that different versions of hookbuild do
 	// not use each other's results.
 	Salt string
+
+	// survey makes Resolve build nothing and fetch no file larger than a
+	// manifest.
+	survey bool
 }
 
 // Result is what a build published.

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -75,29 +76,60 @@ func (b *Builder) finder(r Request, list []containers.Container) finder {
 }
 
 // find returns the images of the references. Their layers are downloaded only
-// when they are read.
-func (f finder) find(ctx context.Context, refs []string) (map[string]*oci.Image, error) {
+// when they are read. A survey builds no image; find returns the containers for
+// which one would have to be built.
+func (f finder) find(ctx context.Context, refs []string) (images map[string]*oci.Image, missing []unbuilt, err error) {
 	images, unpublished, err := f.askRegistries(ctx, refs)
 	if err != nil || len(unpublished) == 0 {
-		return images, err
+		return images, nil, err
 	}
 	var list []containers.Container
 	for _, ref := range slices.Sorted(maps.Keys(unpublished)) {
 		list = append(list, f.own[ref])
 	}
+	if f.survey && !f.request.NoBuild {
+		return images, f.lookInEngine(ctx, list, unpublished, images), ctx.Err()
+	}
+	return images, nil, f.ensure(ctx, list, unpublished, images)
+}
+
+// unbuilt is a container whose image was found nowhere, and why.
+type unbuilt struct {
+	containers.Container
+	why error
+}
+
+// lookInEngine adds the images that the Docker Engine has, and returns the
+// containers that it does not have.
+func (f finder) lookInEngine(ctx context.Context, list []containers.Container, unpublished map[string]error, images map[string]*oci.Image) (missing []unbuilt) {
+	for _, c := range list {
+		ref := linuxkit.ExpandReference(c.Reference)
+		img, err := f.Client.Image(ctx, "daemon:"+c.Reference, platformOf(f.request.DockerArch))
+		if err != nil {
+			missing = append(missing, unbuilt{c, fmt.Errorf("%w; in Docker: %w", unpublished[ref], err)})
+			continue
+		}
+		images[ref] = img
+	}
+	return missing
+}
+
+// ensure adds the images of containers that are not published, which it finds in
+// the Docker Engine or builds.
+func (f finder) ensure(ctx context.Context, list []containers.Container, unpublished map[string]error, images map[string]*oci.Image) error {
 	o := f.ensureOptions(f.request)
 	o.Images = answered{f.Client, unpublished}
 	found, err := containers.Ensure(ctx, list, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, c := range found {
 		ref := linuxkit.ExpandReference(c.Reference)
 		if images[ref], err = f.Client.Image(ctx, c.Source, platformOf(f.request.DockerArch)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return images, nil
+	return nil
 }
 
 // askRegistries returns the images that are published, and the registries' errors

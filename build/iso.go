@@ -100,7 +100,7 @@ func writeRootFS(ctx context.Context, s *artifact.Stage, p *plan) error {
 	if err != nil {
 		return err
 	}
-	name := p.Name + "_rootfs_" + p.OutputID
+	name := p.rootFSName()
 	if err := s.WriteAside(name+".tar", func(w io.Writer) error { return result.WriteTar(ctx, w, p.SourceDate) }); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) 
 func (b *Builder) openOptions(r Request) kernel.OpenOptions {
 	o := r.KernelOptions
 	o.Options = b.kernelOptions()
-	o.Client, o.Arch = b.Client, r.Flavor.Arch
+	o.Client, o.Arch, o.Survey = b.Client, r.Flavor.Arch, b.survey
 	return o
 }
 

@@ -136,16 +136,24 @@ func (b *Builder) locked(ctx context.Context, r Request) (*Builder, Request, err
 	if err != nil {
 		return nil, r, fmt.Errorf("building what the lock says: %w", err)
 	}
-	is := found.Lock()
+	if err := found.compare(want); err != nil {
+		return nil, r, err
+	}
+	return locked, r, nil
+}
+
+// compare returns an error that names what differs from the lock.
+func (f *Resolved) compare(want lock.Build) error {
+	is := f.Lock()
 	is.Options, is.Variables = want.Options, want.Variables
 	changes := lock.Diff(want, is)
 	if len(changes) == 0 {
-		return locked, r, nil
+		return nil
 	}
 	var lines []string
 	for _, c := range changes {
 		lines = append(lines, "  "+c.String())
 	}
-	return nil, r, fault.Invalidf("building what the lock says of %s: %s (lock -> found):\n%s\nrestore what the lock names, or accept what there is with `hookbuild lock --update`",
+	return fault.Invalidf("building what the lock says of %s: %s (lock -> found):\n%s\nrestore what the lock names, or accept what there is with `hookbuild lock --update`",
 		want.Flavor, words.Count(len(changes), "difference"), strings.Join(lines, "\n"))
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hookbuild/build/onboard"
+	"hookbuild/bundles"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
@@ -40,6 +41,11 @@ type Resolved struct {
 	files    []lock.Input
 	layouts  map[string]*oci.Index
 	loader   *oci.Image // of an ISO image, if it is in an image
+
+	// unbuilt are the checkout's containers that a survey found nowhere, worker
+	// says where it would look for the worker.
+	unbuilt []unbuilt
+	worker  *bundles.WorkerNeed
 }
 
 // Resolve finds everything that r is made of. A kernel that is compiled needs a
@@ -53,7 +59,11 @@ func (b *Builder) Resolve(ctx context.Context, r Request) (_ *Resolved, err erro
 	g, inner := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.resolveSystem(inner, found) })
 	g.Go(func() (err error) {
-		if r.Embed != nil {
+		switch {
+		case r.Embed == nil:
+		case b.survey:
+			found.Embedded, found.worker, err = b.packer().Survey(inner, r.wantedImages())
+		default:
 			found.Embedded, err = b.packer().Find(inner, r.wantedImages())
 		}
 		return err
@@ -88,7 +98,7 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 	if err != nil {
 		return err
 	}
-	found.Images, found.layouts = base.images, base.layouts
+	found.Images, found.layouts, found.unbuilt = base.images, base.layouts, base.unbuilt
 	sources, err := base.sourceDigests()
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func debSource() source {
 	return source{
 		names: []string{"deb"}, forms: []string{"deb:FILE"},
 		pin: func(ctx context.Context, _, rest string, o OpenOptions) (*Pinned, error) {
-			return pinFiles(ctx, strings.Split(rest, ","), o.Options)
+			return pinFiles(ctx, strings.Split(rest, ","), o)
 		},
 		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
 			return FromDeb(ctx, strings.Split(rest, ","), o.Options)

@@ -42,6 +42,9 @@ type OpenOptions struct {
 	Built     string
 	// Time is the build time that the kernel reports.
 	Time time.Time
+	// Survey makes [Pin] fetch no kernel package and no archive of a kernel's
+	// source, and accept a directory of source. Their digests stay empty.
+	Survey bool
 }
 
 // Default refers to the kernel of a release that was requested

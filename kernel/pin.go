@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/driver"
 	"hookbuild/kernel/flavor"
@@ -120,7 +122,7 @@ func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
 		return nil, err
 	}
 	b := &PinnedBuild{Plan: p}
-	if b.Archive, b.SHA256, err = p.Archive(ctx); err != nil {
+	if b.Archive, b.SHA256, err = o.archive(ctx, p); err != nil {
 		return nil, err
 	}
 	pinned := &Pinned{Build: b}
@@ -128,6 +130,15 @@ func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
 		pinned.Patches = append(pinned.Patches, PinnedFile{patch.Name, patch.Digest})
 	}
 	return pinned, o.pinBuilder(ctx, b)
+}
+
+// archive returns the name and checksum of the source to compile.
+func (o OpenOptions) archive(ctx context.Context, p *plan.Plan) (name, sum string, err error) {
+	r := p.Request
+	if info, err := os.Stat(r.Source); o.Survey && r.Source != "" && (err != nil || info.IsDir()) {
+		return r.Source, r.SHA256, nil
+	}
+	return p.Archive(ctx)
 }
 
 // pinBuilder finds the builder image: a user's in its registry, else in the
@@ -157,10 +168,15 @@ func (o OpenOptions) pinBuilder(ctx context.Context, b *PinnedBuild) (err error)
 	return err
 }
 
-// pinFiles hashes files, which it fetches if they are URLs.
-func pinFiles(ctx context.Context, sources []string, o Options) (*Pinned, error) {
+// pinFiles hashes files, which it fetches if they are URLs and o does not forbid
+// it.
+func pinFiles(ctx context.Context, sources []string, o OpenOptions) (*Pinned, error) {
 	p := &Pinned{}
 	for _, source := range sources {
+		if o.Survey && web.IsURL(source) {
+			p.Files = append(p.Files, PinnedFile{Name: source})
+			continue
+		}
 		f, err := fetch.Open(ctx, source, fetch.Options{Cache: o.Cache, Web: o.Web, Offline: o.Offline, Progress: o.Progress})
 		if err != nil {
 			return nil, fmt.Errorf("reading the kernel's package: %w", err)

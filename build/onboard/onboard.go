@@ -119,6 +119,18 @@ func (p *Packer) Find(ctx context.Context, w Wanted) (*Set, error) {
 	return s, p.checkWorker(ctx, s)
 }
 
+// Survey finds the images in their registries as [Packer.Find] does, without
+// layers. It leaves out a worker that would have to be looked for, and then also
+// returns where.
+func (p *Packer) Survey(ctx context.Context, w Wanted) (*Set, *bundles.WorkerNeed, error) {
+	images, need, err := w.Embed.Listed(w.DockerArch)
+	if err != nil {
+		return nil, nil, err
+	}
+	items, err := p.findAll(ctx, images, w.DockerArch)
+	return &Set{Wanted: w, Images: images, Items: items}, need, err
+}
+
 func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch string) ([]embed.Item, error) {
 	items := make([]embed.Item, len(images))
 	lacking := make([]error, len(images)) // all of them are reported at once

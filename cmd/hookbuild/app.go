@@ -145,6 +145,7 @@ func commands(a *app) []*cli.Command {
 		newServeCommand(a),
 		newNetbootCommand(a),
 		newFlavorsCommand(a),
+		newPlanCommand(a),
 		newLockCommand(a),
 		newKitCommand(a),
 		newCacheCommand(a),

@@ -11,7 +11,7 @@ type nameGroup struct {
 // in no group follows under "Other commands".
 func commandGroups() []nameGroup {
 	return []nameGroup{
-		{"Build a HookOS", []string{"all", "embed", "linuxkit", "images", "flavors"}},
+		{"Build a HookOS", []string{"all", "plan", "embed", "linuxkit", "images", "flavors"}},
 		{"Keep a site's choices in a file", []string{"init", "schema"}},
 		{"Build the same again, also without a network", []string{"lock", "kit"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
@@ -66,6 +66,10 @@ func examples() map[string][]example {
 			{"Embed your own images, under the names that your templates use:", "hookbuild all --image registry.example/tools:1=127.0.0.1/embedded/tools"},
 			{"Build again exactly what hookbuild.lock says, or build it from a kit without a network:", "hookbuild all --locked --kit kit.tar"},
 			{"Compile the kernel with an additional driver:", "hookbuild all --embed-from-bundle --kernel build --set CONFIG_ICE=m"},
+		},
+		"plan": {
+			{"See what a build would download and compile, before it starts:", "hookbuild plan hook-latest-lts-amd64 --embed-from-bundle"},
+			{"Print the bytes to download, for a script:", "hookbuild plan --embed-from-bundle --json | jq '.[].download.bytes'"},
 		},
 		"kit": {
 			{"Save every input of the lock:", "hookbuild kit save -o kit.tar"},

@@ -58,13 +58,13 @@ func (a *app) readSite(c *cli.Context) error {
 func sectionCommands() map[string][]string {
 	return map[string][]string{
 		"arch":       nil,
-		"template":   {"all", "linuxkit", "lock"},
-		"overlays":   {"all", "linuxkit", "lock"},
-		"site-file":  {"all", "linuxkit", "lock"},
-		"kernel":     {"all", "linuxkit", "lock", "kernel", "kernel-config", "kernel-config-shell"},
-		"containers": {"all", "linuxkit", "lock", "containers"},
-		"embed":      {"all", "lock", "images", "embed", "verify", "dhcp", "netboot"},
-		"output":     {"all", "linuxkit", "lock", "embed"},
+		"template":   {"all", "linuxkit", "lock", "plan"},
+		"overlays":   {"all", "linuxkit", "lock", "plan"},
+		"site-file":  {"all", "linuxkit", "lock", "plan"},
+		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell"},
+		"containers": {"all", "linuxkit", "lock", "plan", "containers"},
+		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot"},
+		"output":     {"all", "linuxkit", "lock", "plan", "embed"},
 		"netboot":    {"dhcp", "netboot"},
 	}
 }

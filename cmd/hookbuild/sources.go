@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -177,7 +178,7 @@ func imageList(c *cli.Context) (bundles.List, error) {
 }
 
 func bundleSwitch(c *cli.Context) string {
-	if c.Command.Name == "all" {
+	if slices.Contains(namesOf(c.Command.Flags), "embed-from-bundle") {
 		return "embed-from-bundle"
 	}
 	return "from-bundle"

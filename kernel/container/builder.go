@@ -56,6 +56,20 @@ type Options struct {
 	Progress progress.Sink
 }
 
+// BuilderName says which builder image the options mean, without asking an
+// engine.
+func (o Options) BuilderName() string {
+	switch {
+	case o.Pin != nil:
+		return o.Pin.Name
+	case o.Image != "":
+		return o.Image
+	case o.Base != "":
+		return "built from " + o.Base
+	}
+	return "built from " + defaultBase
+}
+
 // Builder builds kernels with one Docker engine.
 type Builder struct {
 	o      Options

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -101,6 +102,23 @@ func (o Options) checkPinned(sum string) error {
 		return nil
 	}
 	return fault.Invalidf("its sha256 is %s, want %s: %w", sum, o.SHA256, ErrPinned)
+}
+
+// Kept returns the size of a release's archive if o.Dir has it from an earlier
+// download that was verified, else 0.
+func Kept(v Version, o Options) (int64, error) {
+	file := filepath.Join(o.Dir, v.file()+".xz")
+	if _, err := os.Stat(verifiedNote(file)); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("looking for the kernel's source: %w", err)
+	}
+	return info.Size(), nil
 }
 
 // keptArchive returns the archive if it was verified before and has not

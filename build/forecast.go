@@ -1,0 +1,410 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/onboard"
+	"hookbuild/bundles"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/web"
+	"hookbuild/kernel"
+	"hookbuild/kernel/container"
+	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/source"
+	"hookbuild/site/lock"
+)
+
+// Forecast says what a build would do, as far as that is known before it is
+// done.
+type Forecast struct {
+	Flavor string          `json:"flavor"`
+	Arch   string          `json:"arch"` // amd64 or arm64
+	Bundle *ForecastBundle `json:"bundle,omitempty"`
+	Kernel ForecastKernel  `json:"kernel"`
+	// Template and Files are the files that are read.
+	Template ForecastFile    `json:"template"`
+	Files    []ForecastFile  `json:"files"`
+	Images   []ForecastImage `json:"images"`
+	// Cached and Download count the parts of all images. A part of several
+	// images counts once.
+	Cached   Amount `json:"cached"`
+	Download Amount `json:"download"`
+	// Build lists what is built in the Docker Engine.
+	Build []ForecastStep `json:"build"`
+	// Write lists the paths of the files that are written.
+	Write []string `json:"write"`
+	// NotKnown lists what the build finds out only while it runs.
+	NotKnown []string `json:"notKnown"`
+}
+
+// ForecastBundle is the EKS Anywhere bundle that names images.
+type ForecastBundle struct {
+	Release  string `json:"release,omitempty"`
+	Number   int    `json:"number,omitempty"`
+	Location string `json:"location"`
+	Digest   string `json:"digest"`
+}
+
+// ForecastKernel is the kernel. From is as in [lock.Kernel].
+type ForecastKernel struct {
+	From string `json:"from"`
+	// Reference is the image, or the name that a compiled kernel has in the
+	// template. Release is that of a kernel which is compiled.
+	Reference string `json:"reference,omitempty"`
+	Release   string `json:"release,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	// Source is the archive that is compiled, Builder the builder image.
+	Source  *ForecastFile `json:"source,omitempty"`
+	Builder *ForecastFile `json:"builder,omitempty"`
+	// Published reports that an image named Reference exists, so that nothing
+	// would have to be compiled. It is nil if that is not known.
+	Published *bool `json:"published,omitempty"`
+}
+
+// ForecastFile is a file. Digest is empty if it is not known.
+type ForecastFile struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest,omitempty"`
+}
+
+func forecastFile(i lock.Input) ForecastFile { return ForecastFile{i.Name, i.SHA256} }
+
+// ForecastImage is an image.
+type ForecastImage struct {
+	// For says what the image is for.
+	For       string `json:"for"`
+	Reference string `json:"reference"`
+	// Digest is that of the image in its registry. An image that is not in one
+	// has an ID only.
+	Digest string `json:"digest,omitempty"`
+	ID     string `json:"id,omitempty"`
+	// As are the names under which an image is embedded.
+	As []string `json:"as,omitempty"`
+	// Cached and Download count the parts that come from a registry.
+	Cached   Amount `json:"cached"`
+	Download Amount `json:"download"`
+}
+
+// Amount is a number of files and the sum of their sizes, as a registry sends
+// them.
+type Amount struct {
+	Parts int   `json:"parts"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (a *Amount) add(p oci.Part) {
+	a.Parts++
+	a.Bytes += p.Size
+}
+
+// ForecastStep is something that is built, and why.
+type ForecastStep struct {
+	What string `json:"what"`
+	Why  string `json:"why"`
+}
+
+// What images are for.
+const (
+	forKernel   = "kernel"
+	forFirmware = "firmware"
+	forSystem   = "root file system"
+	forLoader   = "boot loader"
+	forStore    = "embedded"
+)
+
+// Forecast finds out what [Builder.HookOS] would do. It fetches manifests and
+// configurations of images and lists of releases, and builds nothing.
+func (b *Builder) Forecast(ctx context.Context, r Request) (*Forecast, error) {
+	if err := r.fillDefaults(); err != nil {
+		return nil, err
+	}
+	looking := *b
+	if r.Locked != nil {
+		locked, pinned, err := b.Lock(r, *r.Locked, nil)
+		if err != nil {
+			return nil, err
+		}
+		looking, r = *locked, pinned
+	}
+	looking.survey = true
+	if c := &r.KernelOptions.Container; c.Pin == nil { // so that no engine builds or pulls one
+		c.Pin = &container.Pin{Name: c.BuilderName()}
+	}
+	found, err := looking.Resolve(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	f := &forecaster{Resolved: found, b: &looking, counted: map[v1.Hash]bool{}}
+	return f.forecast(ctx)
+}
+
+// forecaster makes a forecast of what was found.
+type forecaster struct {
+	*Resolved
+	b       *Builder
+	out     Forecast
+	counted map[v1.Hash]bool
+}
+
+func (f *forecaster) forecast(ctx context.Context) (*Forecast, error) {
+	r, l := f.Request, f.Lock()
+	f.out = Forecast{
+		Flavor: r.Flavor.ID, Arch: r.Flavor.DockerArch(), Template: forecastFile(l.Template),
+		Files: []ForecastFile{}, Images: []ForecastImage{}, Build: []ForecastStep{}, Write: r.outputs(),
+		NotKnown: []string{"the sizes of the files that are written"},
+	}
+	if bundle := l.Bundle; bundle != nil {
+		f.out.Bundle = &ForecastBundle{Release: bundle.Release, Number: bundle.Number, Location: bundle.Location, Digest: bundle.SHA256}
+	}
+	for _, file := range l.Files {
+		f.out.Files = append(f.out.Files, forecastFile(file))
+	}
+	slices.SortFunc(f.out.Files, func(a, b ForecastFile) int { return strings.Compare(a.Name, b.Name) })
+	if err := f.addKernel(ctx, l.Kernel); err != nil {
+		return nil, err
+	}
+	if err := f.addImages(ctx); err != nil {
+		return nil, err
+	}
+	for _, c := range f.unbuilt {
+		f.out.Build = append(f.out.Build, ForecastStep{"container " + c.Name + " as " + c.Reference, c.why.Error()})
+		f.unknown("the digest of %s and what building it downloads", c.Reference)
+	}
+	f.addWorker()
+	if r.Flavor.Arch == flavor.AArch64 {
+		f.unknown("whether the kernel has device trees, which become dtbs-%s.tar.gz", r.OutputID)
+	}
+	if r.Locked != nil && len(f.unbuilt) == 0 && f.worker == nil && !f.guessed() {
+		return &f.out, f.compare(*r.Locked)
+	}
+	return &f.out, nil
+}
+
+// guessed reports whether a digest of the kernel was left out.
+func (f *forecaster) guessed() bool {
+	p := f.Kernel
+	return p != nil && (slices.ContainsFunc(p.Files, func(file kernel.PinnedFile) bool { return file.Digest == "" }) ||
+		p.Build != nil && p.Build.SHA256 == "")
+}
+
+func (f *forecaster) unknown(format string, args ...any) {
+	f.out.NotKnown = append(f.out.NotKnown, fmt.Sprintf(format, args...))
+}
+
+// addKernel adds the kernel, the image that it comes from, and what is compiled.
+func (f *forecaster) addKernel(ctx context.Context, l lock.Kernel) error {
+	k := ForecastKernel{From: l.From}
+	defer func() { f.out.Kernel = k }()
+	p := f.Kernel
+	if p == nil {
+		return nil
+	}
+	if l.Image != nil {
+		k.Reference, k.Digest = l.Image.Reference, l.Image.Digest
+	}
+	for _, file := range p.Files {
+		f.out.Files = append(f.out.Files, ForecastFile{web.Show(file.Name), file.Digest})
+		if file.Digest == "" {
+			f.unknown("the size of %s, and whether the cache has it", web.Show(file.Name))
+		}
+	}
+	for _, d := range p.Drivers {
+		f.out.Build = append(f.out.Build, ForecastStep{"modules from " + web.Show(d.Name), "--module-source names it"})
+	}
+	switch {
+	case p.Artifact != nil:
+		return f.add(ctx, ForecastImage{For: forKernel, Reference: k.Reference, Digest: k.Digest}, p.Artifact)
+	case p.Image != nil:
+		return f.addImage(ctx, forKernel, p.Image, nil)
+	case p.Build != nil:
+		return f.addCompiled(ctx, &k)
+	}
+	return nil
+}
+
+// addCompiled adds a kernel that is compiled.
+func (f *forecaster) addCompiled(ctx context.Context, k *ForecastKernel) error {
+	p := f.Kernel.Build
+	k.Release, k.Reference = p.Plan.Version.String(), p.Plan.Reference
+	k.Source = &ForecastFile{Name: web.Show(p.Archive)}
+	if p.SHA256 != "" {
+		k.Source.Digest = "sha256:" + p.SHA256
+	}
+	k.Builder = &ForecastFile{p.Builder.Name, p.Builder.Digest}
+	if k.Builder.Digest == "" {
+		k.Builder.Digest = p.Builder.ID
+	}
+	if k.Builder.Digest == "" {
+		f.unknown("the digest of the builder image, and whether Docker has it")
+	}
+	f.out.Build = append(f.out.Build, ForecastStep{"kernel Linux " + k.Release + " as " + k.Reference, "--kernel build asks for it"})
+	f.unknown("how much of the kernel Docker's volumes hold from an earlier build")
+	if f.Request.Locked == nil {
+		k.Published = f.published(ctx, k.Reference)
+		if k.Published == nil {
+			f.unknown("whether %s exists", k.Reference)
+		}
+	}
+	return f.addSource(p)
+}
+
+// addSource adds the archive of a kernel's source.
+func (f *forecaster) addSource(p *kernel.PinnedBuild) error {
+	if p.Archive != source.URL(p.Plan.Version) {
+		if web.IsURL(p.Archive) {
+			f.unknown("the size of %s, and whether the cache has it", web.Show(p.Archive))
+		}
+		return nil
+	}
+	size, err := source.Kept(p.Plan.Version, p.Plan.Request.Download)
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		f.unknown("the size of %s, which is to be downloaded", p.Archive)
+		return nil
+	}
+	f.out.Cached.add(oci.Part{Size: size})
+	return nil
+}
+
+// published reports whether the registry or the Docker Engine has an image. It
+// returns nil if neither says so.
+func (f *forecaster) published(ctx context.Context, ref string) *bool {
+	platform := platformOf(f.Request.Flavor.DockerArch())
+	yes, no := true, false
+	_, err := f.b.Client.Image(ctx, ref, platform)
+	if err == nil {
+		return &yes
+	}
+	if _, err := f.b.Client.Image(ctx, "daemon:"+ref, platform); err == nil {
+		return &yes
+	}
+	if oci.IsMissing(err) {
+		return &no
+	}
+	return nil
+}
+
+// addImages adds all images but the kernel's.
+func (f *forecaster) addImages(ctx context.Context) error {
+	if p := f.Kernel; p != nil && p.Firmware != nil && p.Firmware.Image != nil {
+		if err := f.addImage(ctx, forFirmware, p.Firmware.Image, nil); err != nil {
+			return err
+		}
+	}
+	for _, ref := range slices.Sorted(maps.Keys(f.Images)) {
+		if err := f.addImage(ctx, forSystem, f.Images[ref], nil); err != nil {
+			return err
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(f.layouts)) {
+		ref, _, _ := strings.Cut(key, " ")
+		layout := f.layouts[key]
+		if err := f.add(ctx, ForecastImage{For: forSystem, Reference: ref, Digest: layout.Digest.String()}, layout); err != nil {
+			return err
+		}
+	}
+	if f.loader != nil {
+		if err := f.addImage(ctx, forLoader, f.loader, nil); err != nil {
+			return err
+		}
+	}
+	if f.Embedded == nil {
+		return nil
+	}
+	for i, item := range f.Embedded.Items {
+		if err := f.addImage(ctx, forStore, item.Image, f.Embedded.Images[i].EmbedNames); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *forecaster) addImage(ctx context.Context, what string, img *oci.Image, as []string) error {
+	l := lockImage(strings.TrimPrefix(img.Source, "daemon:"), img)
+	return f.add(ctx, ForecastImage{For: what, Reference: onboard.SourceName(img.Source), Digest: l.Digest, ID: l.ID, As: as}, img)
+}
+
+// add adds an image and counts its parts.
+func (f *forecaster) add(ctx context.Context, image ForecastImage, from interface {
+	Parts(ctx context.Context) ([]oci.Part, error)
+},
+) error {
+	parts, err := from.Parts(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for the parts of %q in the cache: %w", image.Reference, err)
+	}
+	own := map[v1.Hash]bool{}
+	for _, p := range parts {
+		count := func(cached, download *Amount, seen map[v1.Hash]bool) {
+			switch {
+			case seen[p.Key]:
+			case p.Cached:
+				cached.add(p)
+			default:
+				download.add(p)
+			}
+			seen[p.Key] = true
+		}
+		count(&image.Cached, &image.Download, own)
+		count(&f.out.Cached, &f.out.Download, f.counted)
+	}
+	f.out.Images = append(f.out.Images, image)
+	return nil
+}
+
+// addWorker says where the worker would be looked for.
+func (f *forecaster) addWorker() {
+	need := f.worker
+	switch {
+	case need == nil:
+	case f.Request.Embed.WorkerFrom != "":
+		f.unknown("the worker, which is taken out of the HookOS %s, and what that downloads", web.Show(f.Request.Embed.WorkerFrom))
+	case need.Commit == "":
+		f.unknown("the worker, which is taken out of the HookOS %s, and what that downloads", web.Show(need.HookOS.URL))
+	default:
+		f.unknown("the worker, which is taken out of the HookOS %s, else is %s of commit %.12s, and what that downloads", web.Show(need.HookOS.URL), bundles.Agent, need.Commit)
+	}
+}
+
+// outputs returns the paths of the files that are written, apart from device
+// trees.
+func (r Request) outputs() []string {
+	kinds := []string{"vmlinuz-", "initramfs-"}
+	if len(r.Documents) > 0 {
+		kinds = append(kinds, "cmdline-")
+	}
+	var names []string
+	for _, id := range []string{r.OutputID, r.Flavor.Arch} {
+		for _, kind := range kinds {
+			names = append(names, kind+id)
+		}
+	}
+	if r.Tar {
+		rootFS := r.rootFSName()
+		names = append(names, rootFS+".tar", rootFS+".filelist")
+	}
+	if r.ISO != nil {
+		names = append(names, r.isoName())
+	}
+	names = append(names, artifact.ChecksumsFile, artifact.ManifestFile)
+	var all []string
+	for _, name := range names {
+		if path := filepath.Join(r.Out, r.Name, name); !slices.Contains(all, path) {
+			all = append(all, path)
+		}
+	}
+	return append(all, filepath.Join(r.Out, artifact.TarballName(r.Name, r.OutputID)))
+}
+
+// rootFSName returns build.sh's name for the tar archive, without its ending.
+func (r Request) rootFSName() string { return r.Name + "_rootfs_" + r.OutputID }
