@@ -21,6 +21,14 @@ const DefaultName = "hook"
 // ManifestFile is the name of the file that lists every input by digest.
 const ManifestFile = "manifest.json"
 
+// SBOMFile and ProvenanceFile are the names of the files that say what is in a HookOS
+// and what it was made of. Each speaks of all builds in a directory, so a new build
+// takes them away.
+const (
+	SBOMFile       = "sbom.spdx.json"
+	ProvenanceFile = "provenance.json"
+)
+
 // Manifest is the content of manifest.json. It has no path, host name or time of
 // the machine that built it, so equal inputs produce equal bytes.
 type Manifest struct {

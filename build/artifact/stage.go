@@ -225,6 +225,22 @@ func (s *Stage) Replace(ctx context.Context, m Manifest) (err error) {
 			dropped = append(dropped, f.Name)
 		}
 	}
+	return s.settle(ctx, m, dropped)
+}
+
+// Add adds the staged files to the HookOS in OUT, which the manifest m describes.
+func (s *Stage) Add(ctx context.Context, m Manifest) (err error) {
+	out, err := lockDir(s.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	return s.settle(ctx, m, nil)
+}
+
+// settle moves the staged files to OUT with what is kept of the files there, the
+// manifest and checksums.
+func (s *Stage) settle(ctx context.Context, m Manifest, dropped []string) error {
 	if err := s.keepOthers(dropped); err != nil {
 		return err
 	}
@@ -276,13 +292,14 @@ func lockDir(dir string) (*os.File, error) {
 // builds and the user's own files.
 func (s *Stage) keepOthers(dropped []string) error {
 	final := s.final()
+	madeAnew := []string{ChecksumsFile, ManifestFile, SBOMFile, ProvenanceFile}
 	entries, err := os.ReadDir(final)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the existing artifacts: %w", err)
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if !e.Type().IsRegular() || name == ChecksumsFile || name == ManifestFile || slices.Contains(dropped, name) || slices.Contains(s.names, name) {
+		if !e.Type().IsRegular() || slices.Contains(madeAnew, name) || slices.Contains(dropped, name) || slices.Contains(s.names, name) {
 			continue
 		}
 		if err := os.Link(filepath.Join(final, name), s.Path(name)); err != nil {

@@ -202,3 +202,6 @@ func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
+
+// Manifest returns the manifest of the HookOS.
+func (h *HookOS) Manifest() artifact.Manifest { return h.manifest }

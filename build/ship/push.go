@@ -36,6 +36,10 @@ type Pushed struct {
 	// References are the index by digest or, in a registry that takes no index,
 	// the manifest of each architecture.
 	References []string
+	// Attached are the names of the files that refer to them.
+	Attached []string
+
+	subjects []v1.Descriptor
 }
 
 // pusher pushes one HookOS.
@@ -70,10 +74,18 @@ func (h *HookOS) Push(ctx context.Context, ref string, o PushOptions) (Pushed, e
 		}
 		p.images = append(p.images, im)
 	}
-	return p.push()
+	papers, err := h.papers(o)
+	if err != nil {
+		return Pushed{}, err
+	}
+	done, err := p.push()
+	if err != nil {
+		return done, err
+	}
+	return done, p.attach(&done, papers)
 }
 
-// push pushes everything, in a simpler form where the registry refuses a better one.
+// push pushes the images, in a simpler form where the registry refuses a better one.
 func (p *pusher) push() (Pushed, error) {
 	done, err := p.pushIndex()
 	if refused(err) {
@@ -121,7 +133,8 @@ func (p *pusher) pushIndex() (Pushed, error) {
 	if err := remote.Put(p.ref, index(raw), p.options...); err != nil {
 		return Pushed{}, err
 	}
-	return Pushed{References: []string{p.ref.Context().Digest(hash.String()).String()}}, nil
+	subject := v1.Descriptor{MediaType: types.OCIImageIndex, Digest: hash, Size: int64(len(raw))}
+	return Pushed{References: []string{p.ref.Context().Digest(hash.String()).String()}, subjects: []v1.Descriptor{subject}}, nil
 }
 
 // pushTags pushes the manifest of each architecture to a tag of its own: TAG-amd64.
@@ -140,6 +153,7 @@ func (p *pusher) pushTags() (Pushed, error) {
 			return done, err
 		}
 		done.References = append(done.References, tag.String()+"@"+d.Digest.String())
+		done.subjects = append(done.subjects, v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 	}
 	return done, nil
 }

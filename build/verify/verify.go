@@ -4,6 +4,7 @@
 //
 //	checksums.txt, manifest.json -> files
 //	initramfs -> segments, /init, modules of the vmlinuz next to it -> images
+//	sbom.spdx.json, provenance.json -> what the files have and the manifest says
 //	templates -> actions -> images
 //
 // One run reports all problems. It boots nothing and asks no registry: the manifest
@@ -119,7 +120,7 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	}
 	v := newVerifier(e, r)
 	v.dir, v.files, v.report.Dir = dir, files, dir
-	for _, check := range []func(context.Context) error{v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkActions} {
+	for _, check := range []func(context.Context) error{v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkSBOM, v.checkActions} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}

@@ -137,6 +137,7 @@ func commands(a *app) []*cli.Command {
 		newExtractImageCommand(a),
 		newLinuxKitCommand(a),
 		newContainersCommand(a),
+		newSBOMCommand(a),
 		newPushCommand(a),
 		newPullCommand(a),
 		newRunCommand(a),

@@ -16,7 +16,7 @@ func commandGroups() []nameGroup {
 		{"Build the same again, also without a network", []string{"lock", "kit"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
-		{"Publish the result", []string{"push", "pull"}},
+		{"Publish the result", []string{"sbom", "push", "pull"}},
 		{"Boot machines with it", []string{"serve", "dhcp", "netboot"}},
 		{"Build in CI", []string{"matrix"}},
 		{"About this program and machine", []string{"doctor", "help", "cache", "version", "completion", "man"}},
@@ -149,6 +149,9 @@ func examples() map[string][]example {
 		"flavors": {
 			{"List all flavors and see which is the default:", "hookbuild flavors"},
 			{"List those for arm64 as JSON:", "hookbuild flavors --arch arm64 --json"},
+		},
+		"sbom": {
+			{"List what is in the HookOS in out/hook, for push to attach and verify to compare:", "hookbuild sbom"},
 		},
 		"push": {
 			{"Push the HookOS in out/hook, with both architectures if both were built:", "hookbuild push registry.example/hookos:v1"},

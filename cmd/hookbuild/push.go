@@ -73,6 +73,9 @@ func (a *app) push(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(pushed.Attached) == 0 {
+		a.note("no SBOM is attached; `hookbuild sbom` writes one, and another push attaches it")
+	}
 	_, err = fmt.Fprintln(a.results(), strings.Join(pushed.References, "\n"))
 	return err
 }

@@ -1,0 +1,200 @@
+// Package sbom lists what is in a finished HookOS, read from its bytes: an SPDX 2.3
+// document (sbom.spdx.json), and the SLSA provenance of its manifest
+// (provenance.json).
+//
+//	HookOS
+//	  vmlinuz, initramfs and other files, by SHA-512
+//	  the kernel, with the digest of its configuration
+//	  the images of the root file system, by digest
+//	  the packages of each file system in the initramfs that has a database
+//	  firmware, file by file
+//	  the embedded images, by ID, and the packages of each
+//
+// The databases are those of apk and dpkg. What an image has without a package
+// manager is in its digest and nowhere else.
+package sbom
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
+	"hookbuild/embed"
+	"hookbuild/internal/digest"
+	"hookbuild/internal/initramfs"
+	"hookbuild/kernel"
+)
+
+// Make reads the HookOS in dir, of which m is the manifest.
+func Make(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manifest) (*Document, error) {
+	d := &Document{}
+	var creators []string
+	for _, b := range m.Builds {
+		if err := d.build(ctx, e, dir, b); err != nil {
+			return nil, fmt.Errorf("listing what is in %s: %w", b.ID, err)
+		}
+		creators = append(creators, "Tool: hookbuild-"+b.Hookbuild)
+	}
+	slices.Sort(creators)
+	return d, d.finish(slices.Compact(creators))
+}
+
+func (d *Document) build(ctx context.Context, e *remaster.Editor, dir string, b artifact.Build) error {
+	whole := d.add("DESCRIBES", root, Package{Name: "HookOS " + b.ID, Comment: b.Arch})
+	var vmlinuz, packed string
+	for _, f := range b.Artifacts {
+		d.add(contains, whole, Package{Name: f.Name, FileName: f.Name, Checksums: []Checksum{{"SHA512", strings.ToLower(f.SHA512)}}})
+		switch {
+		case f.Link != "":
+		case strings.HasPrefix(f.Name, "vmlinuz-"):
+			vmlinuz = f.Name
+		case strings.HasPrefix(f.Name, "initramfs-"):
+			packed = f.Name
+		}
+	}
+	for _, i := range b.Images {
+		d.add(contains, whole, Package{Name: i.Reference, Checksums: sha256sum(i.Digest), Comment: "container image, of the root file system"})
+	}
+	if packed == "" {
+		return nil
+	}
+	return d.initramfs(ctx, e, filepath.Join(dir, packed), filepath.Join(dir, vmlinuz), whole)
+}
+
+// initramfs adds what an initramfs and its kernel have.
+func (d *Document) initramfs(ctx context.Context, e *remaster.Editor, packed, vmlinuz, whole string) (err error) {
+	x, err := e.Open(ctx, packed)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	tree := x.Contents.Tree
+	if err := d.kernel(ctx, vmlinuz, tree, whole); err != nil {
+		return err
+	}
+	for entry := range tree.All() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := d.file(entry, whole); err != nil {
+			return err
+		}
+	}
+	store, err := x.Store()
+	if err != nil || store == nil {
+		return err
+	}
+	for _, image := range store.Images() {
+		if err := d.embedded(ctx, store, image, whole); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kernel adds the kernel with the digest of its configuration.
+func (d *Document) kernel(ctx context.Context, vmlinuz string, tree *initramfs.Tree, whole string) (err error) {
+	k, err := kernel.FromParts(ctx, vmlinuz, tree)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	image, content, err := k.Inspect()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	facts, err := image.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	comment := "kernel; it does not carry its configuration"
+	if len(facts.Config) > 0 {
+		comment = "kernel; its configuration is " + digest.OfBytes(facts.Config)
+	}
+	d.add(contains, whole, Package{
+		Name: "linux", Version: k.Release, Comment: comment,
+		References: []Reference{{"PACKAGE-MANAGER", "purl", "pkg:generic/linux@" + k.Release}},
+	})
+	return nil
+}
+
+// file adds a firmware file, or the packages of a database in the root file system.
+func (d *Document) file(e initramfs.Entry, whole string) error {
+	if e.Type != initramfs.Regular || strings.HasPrefix(e.Path, embed.StorePath+"/") {
+		return nil
+	}
+	if strings.HasPrefix(e.Path, "lib/firmware/") || strings.HasPrefix(e.Path, "usr/lib/firmware/") {
+		h := sha256.New()
+		if err := initramfs.CopyContent(h, e); err != nil {
+			return err
+		}
+		d.add(contains, whole, Package{
+			Name: e.Path, FileName: e.Path, Comment: "firmware", Checksums: []Checksum{{"SHA256", hex.EncodeToString(h.Sum(nil))}},
+		})
+		return nil
+	}
+	for place, kind := range databases() {
+		at, found := strings.CutSuffix("/"+e.Path, "/"+place)
+		if !found || kind == "apk" && strings.HasSuffix(at, "/usr") || e.Open == nil {
+			continue // usr/lib/apk ends in lib/apk too
+		}
+		r, err := e.Open()
+		if err != nil {
+			return err
+		}
+		if err := d.database(r, kind, whole, "in the root file system at /"+strings.TrimPrefix(at, "/")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// database adds the packages of a database, and closes it.
+func (d *Document) database(r io.ReadCloser, kind, parent, comment string) (err error) {
+	defer func() { err = errors.Join(err, r.Close()) }()
+	all, err := ReadDatabase(r, kind)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		d.add(contains, parent, Package{
+			Name: p.Name, Version: p.Version, Comment: comment, References: []Reference{{"PACKAGE-MANAGER", "purl", p.url()}},
+		})
+	}
+	return nil
+}
+
+// embedded adds an embedded image and its packages.
+func (d *Document) embedded(ctx context.Context, store *embed.Store, image embed.Embedded, whole string) error {
+	id := d.add(contains, whole, Package{
+		Name: strings.Join(slices.Concat(image.Names, image.Digests), " "), Version: image.ID.String(),
+		Comment: "embedded container image", Checksums: sha256sum(image.ID.String()),
+	})
+	if len(image.Names) == 0 {
+		return nil
+	}
+	for _, place := range slices.Sorted(maps.Keys(databases())) {
+		r, err := store.OpenFile(ctx, image.Names[0], place)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.database(r, databases()[place], id, "in the embedded image"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

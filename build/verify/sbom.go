@@ -1,0 +1,81 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	"hookbuild/build/artifact"
+	"hookbuild/build/sbom"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
+)
+
+// checkSBOM compares the SBOM with what the files have, and the provenance with the
+// manifest, where they are there. What is wrong with the files is reported already.
+func (v *verifier) checkSBOM(ctx context.Context) error {
+	m := artifact.Manifest{Schema: 1, Builds: v.listing.builds}
+	if len(v.report.Faults) > 0 {
+		return nil
+	}
+	if slices.Contains(v.files, artifact.ProvenanceFile) {
+		if err := v.take(ctx, artifact.ProvenanceFile, v.checkProvenance(m)); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(v.files, artifact.SBOMFile) {
+		return nil
+	}
+	return v.during(v.start(0, "compare %s with the files", artifact.SBOMFile), func() error {
+		return v.take(ctx, artifact.SBOMFile, v.compareSBOM(ctx, m))
+	})
+}
+
+func (v *verifier) compareSBOM(ctx context.Context, m artifact.Manifest) error {
+	written, err := sbom.Read(v.path(artifact.SBOMFile))
+	if err != nil {
+		return err
+	}
+	made, err := sbom.Make(ctx, v.editor, v.dir, m)
+	if err != nil {
+		return err
+	}
+	only, lacking := written.Compare(made)
+	const again = "write it again with `hookbuild sbom`"
+	if len(only) > 0 {
+		v.wrong(artifact.SBOMFile, "it lists %s that the files do not have as listed: %s; %s", words.Count(len(only), "package"), first(only), again)
+	}
+	if len(lacking) > 0 {
+		v.wrong(artifact.SBOMFile, "it lacks %s that the files have: %s; %s", words.Count(len(lacking), "package"), first(lacking), again)
+	}
+	return nil
+}
+
+// first returns the first few names.
+func first(names []string) string {
+	const most = 5
+	if len(names) > most {
+		names = append(slices.Clone(names[:most]), "...")
+	}
+	return strings.Join(names, ", ")
+}
+
+func (v *verifier) checkProvenance(m artifact.Manifest) error {
+	if err := v.checkListing(artifact.ProvenanceFile); err != nil {
+		return err
+	}
+	written, err := os.ReadFile(v.path(artifact.ProvenanceFile))
+	if err != nil {
+		return fault.Mark(err, fault.Invalid)
+	}
+	var made bytes.Buffer
+	if err := sbom.Prove(m).Write(&made); err != nil {
+		return err
+	}
+	if !bytes.Equal(written, made.Bytes()) {
+		v.wrong(artifact.ProvenanceFile, "it does not say what %s says; write it again with `hookbuild sbom`", artifact.ManifestFile)
+	}
+	return nil
+}
