@@ -135,10 +135,15 @@ func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
 // archive returns the name and checksum of the source to compile.
 func (o OpenOptions) archive(ctx context.Context, p *plan.Plan) (name, sum string, err error) {
 	r := p.Request
-	if info, err := os.Stat(r.Source); o.Survey && r.Source != "" && (err != nil || info.IsDir()) {
+	if o.Survey && (web.IsURL(r.Source) || isDir(r.Source)) {
 		return r.Source, r.SHA256, nil
 	}
 	return p.Archive(ctx)
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // pinBuilder finds the builder image: a user's in its registry, else in the
