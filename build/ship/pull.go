@@ -75,8 +75,8 @@ func destination(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the directory %q: %w", dir, err)
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	entries, err := os.ReadDir(path)
 	switch {
