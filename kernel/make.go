@@ -16,11 +16,7 @@ import (
 // prebuilt kernel; any other kernel is compiled unless one of the places
 // already has it.
 func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, err error) {
-	name := o.sourceKernel
-	if o.Plan.Flavor.Method == flavor.Armbian {
-		name = o.armbianKernel
-	}
-	ref, certain, open, err := name(ctx)
+	ref, certain, open, err := o.name(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -32,6 +28,28 @@ func Make(ctx context.Context, o OpenOptions, d deliver.Options) (ref string, er
 		}
 		return o.pack(ctx, m)
 	})
+}
+
+// Published returns the name of the image that [Make] makes, and whether the
+// registry has it. An image whose name does not identify its content counts as
+// not published. If only the registry's answer is an error, the name is returned
+// with it.
+func Published(ctx context.Context, o OpenOptions, r deliver.Registry) (ref string, found bool, err error) {
+	ref, certain, _, err := o.name(ctx)
+	if err != nil || !certain {
+		return ref, false, err
+	}
+	found, err = r.Has(ctx, ref)
+	return ref, found, err
+}
+
+// name returns the name of the kernel image of the flavor in o.Plan, whether it
+// identifies the content, and a function that builds or fetches the kernel.
+func (o OpenOptions) name(ctx context.Context) (ref string, certain bool, open func() (*Image, error), err error) {
+	if o.Plan.Flavor.Method == flavor.Armbian {
+		return o.armbianKernel(ctx)
+	}
+	return o.sourceKernel(ctx)
 }
 
 // sourceKernel returns the image name of a kernel that is compiled. Certain is

@@ -1,7 +1,8 @@
-// Package matrix chooses what CI builds, and on which runners, as JSON for the
-// matrices of GitHub Actions. Its output is that of upstream's
-// "build.sh gha-matrix" in the same environment, but in the inventory's order
-// where upstream's is that of a hash table.
+// Package matrix chooses what CI builds, and on which runners: as JSON for the
+// matrices of GitHub Actions, as one JSON document, or as a child pipeline of
+// GitLab. The output for GitHub is that of upstream's "build.sh gha-matrix" in
+// the same environment, but in the inventory's order where upstream's is that of
+// a hash table.
 package matrix
 
 import (
@@ -13,15 +14,17 @@ import (
 	"slices"
 	"strings"
 
+	"hookbuild/internal/fault"
+	"hookbuild/internal/nearest"
 	"hookbuild/kernel/flavor"
 )
 
 // Matrix lists the jobs of CI.
 type Matrix struct {
-	Kernels    []Entry
-	Hooks      []Entry
-	Containers []Container
-	Media      []Medium
+	Kernels    []Entry     `json:"kernels"`
+	Hooks      []Entry     `json:"hooks"`
+	Containers []Container `json:"containers"`
+	Media      []Medium    `json:"media"`
 }
 
 // Entry is a kernel, or a HookOS of a flavor.
@@ -32,6 +35,9 @@ type Entry struct {
 	BuildISO   string   `json:"build_iso"` // "yes" or ""
 	Runner     []string `json:"runner"`
 	GHACache   string   `json:"gha_cache"` // "yes"
+
+	typ    string // the flavor's type
+	source string // the id of the flavor whose kernel this one has, which may be its own
 }
 
 // Container is the job that builds the checkout's containers for an architecture.
@@ -60,11 +66,43 @@ type Inventory struct {
 // defaultTags choose the flavors if CI_TAGS is not set.
 const defaultTags = "standard dev armbian-sbc armbian-uefi"
 
-// Make chooses from the inventory by the environment variables CI_TAGS,
-// CI_RUNNER... and CI_RUNNERS_SELF_HOSTED_TAG. Env returns a variable's value, or ""
-// if it is not set.
-func Make(in Inventory, env func(key string) string) (Matrix, error) {
-	tags := strings.Fields(or(env("CI_TAGS"), defaultTags))
+// DefaultTags returns the tags that the environment variable CI_TAGS lists, or
+// those for when it is not set. As in upstream's program, they may be unknown.
+func DefaultTags(env func(key string) string) []string {
+	return strings.Fields(or(env("CI_TAGS"), defaultTags))
+}
+
+// CheckTags returns an error if a tag is neither a flavor's nor a boot medium's.
+func (in Inventory) CheckTags(tags []string) error {
+	known := map[string]bool{}
+	for _, f := range in.Flavors {
+		for _, t := range f.Tags {
+			known[t] = true
+		}
+	}
+	for _, b := range in.Bootables {
+		for _, t := range b.Tags {
+			known[t] = true
+		}
+	}
+	all := slices.Sorted(maps.Keys(known))
+	for _, t := range tags {
+		if known[t] {
+			continue
+		}
+		meant := ""
+		if near := nearest.Word(t, all); near != "" {
+			meant = fmt.Sprintf(" (did you mean %s?)", near)
+		}
+		return fault.Usagef("choosing flavors by the tag %q: no flavor has it%s; the tags are %s", t, meant, strings.Join(all, ", "))
+	}
+	return nil
+}
+
+// Make chooses the flavors of the inventory that have one of the tags. Env returns
+// a variable's value, or "" if it is not set; CI_RUNNER... and
+// CI_RUNNERS_SELF_HOSTED_TAG choose the runners.
+func Make(in Inventory, tags []string, env func(key string) string) (Matrix, error) {
 	m := Matrix{}
 	arches := map[string]bool{}
 	for _, f := range in.Flavors {
@@ -90,7 +128,7 @@ func entry(f flavor.Flavor, runner []string) Entry {
 	if f.ISO {
 		iso = "yes"
 	}
-	return Entry{Kernel: f.ID, Arch: f.Arch, DockerArch: f.DockerArch(), BuildISO: iso, Runner: runner, GHACache: "yes"}
+	return Entry{Kernel: f.ID, Arch: f.Arch, DockerArch: f.DockerArch(), BuildISO: iso, Runner: runner, GHACache: "yes", typ: f.Type, source: or(f.UseKernelID, f.ID)}
 }
 
 func media(in Inventory, tags []string, env func(string) string) ([]Medium, error) {
@@ -115,12 +153,22 @@ func kernelRunner(f flavor.Flavor, env func(string) string) []string {
 	return runner(env, "KERNEL", strings.ToUpper(f.Type), f.DockerArch())
 }
 
-// runner returns the labels of the runner for a job: the value of the first
-// variable that is set of those for kind, type and architecture, from the most to
-// the least specific. Runners other than GitHub's get the label for self-hosted
-// ones too.
+// runner returns the labels of GitHub's runner for a job. Runners other than
+// GitHub's get the label for self-hosted ones too.
 func runner(env func(string) string, kind, typ, arch string) []string {
 	arch = strings.ToUpper(arch)
+	chosen := or(ownRunner(env, kind, typ, arch), githubRunner(arch))
+	labels := strings.Fields(chosen)
+	mark := or(env("CI_RUNNERS_SELF_HOSTED_TAG"), "self-hosted")
+	if strings.HasPrefix(chosen, "ubuntu-") || mark == "none" {
+		return labels
+	}
+	return append([]string{mark}, labels...)
+}
+
+// ownRunner returns the value of the first variable that is set of those for kind,
+// type and architecture, from the most to the least specific, or "".
+func ownRunner(env func(string) string, kind, typ, arch string) string {
 	variables := []string{kind + "_" + arch, kind, arch}
 	if typ != "" {
 		variables = append([]string{kind + "_" + typ + "_" + arch, kind + "_" + typ}, variables...)
@@ -129,13 +177,7 @@ func runner(env func(string) string, kind, typ, arch string) []string {
 	for _, v := range variables {
 		chosen = or(chosen, env("CI_RUNNER_"+v))
 	}
-	chosen = or(or(chosen, env("CI_RUNNER")), githubRunner(arch))
-	labels := strings.Fields(chosen)
-	mark := or(env("CI_RUNNERS_SELF_HOSTED_TAG"), "self-hosted")
-	if strings.HasPrefix(chosen, "ubuntu-") || mark == "none" {
-		return labels
-	}
-	return append([]string{mark}, labels...)
+	return or(chosen, env("CI_RUNNER"))
 }
 
 func githubRunner(arch string) string {
@@ -199,4 +241,31 @@ func (m Matrix) Write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// WriteJSON writes the matrix as one JSON document.
+func (m Matrix) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(Matrix{list(m.Kernels), list(m.Hooks), list(m.Containers), list(m.Media)}); err != nil {
+		return fmt.Errorf("writing the matrix: %w", err)
+	}
+	return nil
+}
+
+// Without returns the matrix without the kernels for which drop returns true.
+func (m Matrix) Without(drop func(flavorID string) (bool, error)) (Matrix, error) {
+	var kept []Entry
+	for _, k := range m.Kernels {
+		dropped, err := drop(k.Kernel)
+		if err != nil {
+			return m, err
+		}
+		if !dropped {
+			kept = append(kept, k)
+		}
+	}
+	m.Kernels = kept
+	return m, nil
 }

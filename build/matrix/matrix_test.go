@@ -38,7 +38,8 @@ var environments = map[string]map[string]string{
 
 func matrixOf(t *testing.T, env map[string]string) Matrix {
 	t.Helper()
-	m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, func(key string) string { return env[key] })
+	variable := func(key string) string { return env[key] }
+	m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, DefaultTags(variable), variable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestOutputsAreOneLineOfJSON(t *testing.T) {
 }
 
 func TestMediaOfUnknownFlavors(t *testing.T) {
-	_, err := Make(Inventory{Bootables: flavor.Bootables()}, func(string) string { return "" })
+	_, err := Make(Inventory{Bootables: flavor.Bootables()}, nil, func(string) string { return "" })
 	if err == nil || !strings.Contains(err.Error(), "grub-amd64") {
 		t.Errorf("got %v", err)
 	}

@@ -176,7 +176,7 @@ func TestMain(m *testing.M) {
 // commands only record their arguments.
 func standIn(dir string, args []string) error {
 	if args[0] == "matrix" {
-		m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, os.Getenv)
+		m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, DefaultTags(os.Getenv), os.Getenv)
 		if err != nil {
 			return err
 		}

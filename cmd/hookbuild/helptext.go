@@ -162,7 +162,9 @@ func examples() map[string][]example {
 			{"Pull one architecture:", "hookbuild pull registry.example/hookos:v1 hookos --arch arm64"},
 		},
 		"matrix": {
-			{"Print the jobs for flavors with the tag lts:", "hookbuild matrix CI_TAGS=lts"},
+			{"Print the jobs for flavors with the tag lts:", "hookbuild matrix --tags lts"},
+			{"Leave out kernels that the registry already has:", "hookbuild matrix --tags standard,lts --skip-published HOOK_KERNEL_OCI_BASE=ghcr.io/example/hook-kernel"},
+			{"Write a child pipeline for GitLab:", "hookbuild matrix --tags lts --format gitlab"},
 		},
 		"dhcp": {
 			{"Configure dnsmasq for the machines in hardware.csv:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},

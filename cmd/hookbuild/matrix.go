@@ -8,6 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/matrix"
+	"hookbuild/kernel"
+	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/flavor"
 )
 
@@ -15,25 +17,119 @@ func newMatrixCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:    "matrix",
 		Aliases: []string{"gha-matrix"},
-		Usage:   "print the jobs of a GitHub Actions matrix as JSON; CI_TAGS chooses the flavors",
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return usagef("%q: the command takes no arguments; choose flavors with CI_TAGS=%q", c.Args().First(), "standard lts")
-			}
-			flavors, err := a.flavors(c)
-			if err != nil {
-				return err
-			}
-			m, err := matrix.Make(matrix.Inventory{Flavors: flavors.All(), Bootables: flavor.Bootables()}, a.variable)
-			if err != nil {
-				return err
-			}
-			if err := m.Write(a.results()); err != nil {
-				return err
-			}
-			return appendOutputs(a.getenv("GITHUB_OUTPUT"), m)
-		},
+		Usage:   "print the jobs that CI runs, for GitHub Actions, GitLab or as JSON",
+		Description: "Tags choose the flavors: those of --tags, else those of CI_TAGS, else " +
+			"standard, dev, armbian-sbc and armbian-uefi. CI_RUNNER, CI_RUNNER_KERNEL_AMD64 and the like choose the runners. " +
+			"In a workflow of GitHub, the jobs also become the step's outputs.",
+		Flags: concat([]cli.Flag{
+			&cli.StringSliceFlag{Name: "tags", Usage: "choose the flavors that have one of the tags `TAG,...`"},
+			&cli.StringFlag{Name: "format", Value: "github", Usage: "print `github|gitlab|json`: lines for $GITHUB_OUTPUT, a child pipeline, or one JSON document"},
+			&cli.BoolFlag{Name: "skip-published", Usage: "leave out kernels whose image, with the current configuration, the registry has"},
+		}, matrixKernelFlags()),
+		Action: a.matrix,
 	}
+}
+
+// matrixKernelFlags returns the flags that are part of the name of a kernel's
+// image, which --skip-published looks for.
+func matrixKernelFlags() []cli.Flag { return concat(sourceFlags(), optionFlags(), moduleFlags()) }
+
+func (a *app) matrix(c *cli.Context) error {
+	if err := a.checkMatrix(c); err != nil {
+		return err
+	}
+	flavors, err := a.flavors(c)
+	if err != nil {
+		return err
+	}
+	inventory := matrix.Inventory{Flavors: flavors.All(), Bootables: flavor.Bootables()}
+	tags := matrix.DefaultTags(a.variable)
+	if c.IsSet("tags") {
+		tags = c.StringSlice("tags")
+		if err := inventory.CheckTags(tags); err != nil {
+			return err
+		}
+	}
+	m, err := matrix.Make(inventory, tags, a.variable)
+	if err != nil {
+		return err
+	}
+	if c.Bool("skip-published") {
+		if m, err = m.Without(func(id string) (bool, error) { return a.published(c, flavors, id) }); err != nil {
+			return err
+		}
+	}
+	return a.writeMatrix(c, m)
+}
+
+// checkMatrix rejects arguments that have no effect.
+func (a *app) checkMatrix(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("%q: the command takes no arguments; choose flavors with --tags standard,lts", c.Args().First())
+	}
+	format := c.String("format")
+	if format != "github" && format != "gitlab" && format != "json" {
+		return usagef("--format %q: use github, gitlab or json", format)
+	}
+	if c.Bool("skip-published") && c.Bool("offline") {
+		return usagef("--skip-published asks a registry, which --offline forbids; leave one of them out")
+	}
+	for _, name := range namesOf(matrixKernelFlags()) {
+		if !c.IsSet(name) || a.fromSite(name) {
+			continue
+		}
+		if !c.Bool("skip-published") {
+			return usagef("--%s chooses the images that --skip-published looks for; add --skip-published", name)
+		}
+		if format == "gitlab" {
+			return usagef("--%s would not reach the jobs of the pipeline; set it under kernel in hookbuild.yaml", name)
+		}
+	}
+	return nil
+}
+
+// published reports whether the registry has the kernel image of a flavor. If the
+// registry fails, the kernel counts as not published: its job asks again.
+func (a *app) published(c *cli.Context, flavors flavor.Inventory, id string) (bool, error) {
+	f, err := flavors.Find(id)
+	if err != nil {
+		return false, err
+	}
+	o, err := a.openOptions(c, f)
+	if err != nil {
+		return false, err
+	}
+	ref, found, err := kernel.Published(c.Context, o, deliver.Registry{Client: o.Client})
+	switch {
+	case err != nil && ref == "":
+		return false, fmt.Errorf("naming the kernel image of %s: %w", id, err)
+	case err != nil:
+		a.note("%v; keeping the job of %s", err, id)
+		return false, c.Context.Err()
+	case found:
+		a.note("the registry has %s, the kernel of %s; leaving out its job", ref, id)
+	}
+	return found, nil
+}
+
+func (a *app) writeMatrix(c *cli.Context, m matrix.Matrix) error {
+	switch c.String("format") {
+	case "json":
+		return m.WriteJSON(a.results())
+	case "gitlab":
+		var args []string
+		if dir := c.String("hook-dir"); c.IsSet("hook-dir") && !a.fromSite("hook-dir") {
+			args = append(args, "--hook-dir", dir)
+		}
+		if base := a.variable("HOOK_KERNEL_OCI_BASE"); base != "" {
+			args = append(args, "HOOK_KERNEL_OCI_BASE="+base)
+		}
+		return m.WriteGitLab(a.results(), a.variable, args...)
+	}
+	if err := m.Write(a.results()); err != nil {
+		return err
+	}
+	return appendOutputs(a.getenv("GITHUB_OUTPUT"), m)
 }
 
 // appendOutputs passes the matrix to the later jobs of a workflow, if it runs in

@@ -61,7 +61,7 @@ func sectionCommands() map[string][]string {
 		"template":   {"all", "linuxkit", "lock", "plan"},
 		"overlays":   {"all", "linuxkit", "lock", "plan"},
 		"site-file":  {"all", "linuxkit", "lock", "plan"},
-		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell"},
+		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix"},
 		"containers": {"all", "linuxkit", "lock", "plan", "containers"},
 		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot"},
 		"output":     {"all", "linuxkit", "lock", "plan", "embed"},

@@ -89,3 +89,9 @@ func (r Registry) put(ctx context.Context, ref string, image v1.Image) error {
 }
 
 var _ place = Registry{}
+
+// Has reports whether the registry has the image with this name.
+func (r Registry) Has(ctx context.Context, ref string) (bool, error) {
+	p, err := r.find(ctx, ref)
+	return p != nil, err
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
+)
+
+// TestMatrixSkipsPublished publishes the kernel of one configuration and checks
+// that its job is left out until the configuration changes.
+func TestMatrixSkipsPublished(t *testing.T) {
+	p := newPlace(t)
+	for _, arch := range []string{"x86_64", "aarch64"} {
+		site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-"+arch), "CONFIG_X=y\n# "+arch+"\n")
+	}
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/Dockerfile"), "FROM x\n")
+	sum := sha256.Sum256([]byte("CONFIG_X=y\n# x86_64\nFROM x\n"))
+	base := p.site.Host + "/hook-kernel"
+	site.Push(t, base+":6.6.7-"+hex.EncodeToString(sum[:])[:8], map[string]string{
+		"kernel":     string(kerneltest.BzImage(t, "6.6.7", "CONFIG_X=y\n")),
+		"kernel.tar": string(kerneltest.Tar(t, map[string]string{"lib/modules/6.6.7/modules.builtin": ""})),
+	})
+	const both = "hook-latest-lts-amd64 hook-latest-lts-arm64"
+	args := []string{"matrix", "--hook-dir", p.site.Dir, "--tags", "lts", "--format", "json", "KERNEL_POINT_RELEASE=7", "HOOK_KERNEL_OCI_BASE=" + base}
+	args = slices.Clip(args)
+	skip := slices.Clip(append(args, "--skip-published"))
+	kernels := func(args ...string) string {
+		t.Helper()
+		var m struct{ Kernels, Hooks []struct{ Kernel string } }
+		if err := json.Unmarshal([]byte(p.run(0, args...).stdout), &m); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Hooks) != 2 {
+			t.Errorf("%v: %d HookOS", args, len(m.Hooks))
+		}
+		var ids []string
+		for _, k := range m.Kernels {
+			ids = append(ids, k.Kernel)
+		}
+		return strings.Join(ids, " ")
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"all":                 {args, both},
+		"published":           {skip, "hook-latest-lts-arm64"},
+		"another release":     {append(skip, "--kernel-version", "8"), both},
+		"another option":      {append(skip, "--set", "CONFIG_Y=y"), both},
+		"registry that fails": {append(skip, "HOOK_KERNEL_OCI_BASE=127.0.0.1:1/hook-kernel"), both},
+	} {
+		if got := kernels(tt.args...); got != tt.want {
+			t.Errorf("%s: kernels %q, want %q", name, got, tt.want)
+		}
+	}
+	if got := p.run(0, skip...); !strings.Contains(got.stderr, "the registry has "+base+":6.6.7-") {
+		t.Errorf("the image is not named: %s", got.stderr)
+	}
+	file := filepath.Join(t.TempDir(), "hookbuild.yaml")
+	site.WriteFile(t, file, "kernel:\n  options: [CONFIG_Y=y]\n")
+	if got := kernels(append(skip, "--config", file)...); got != both {
+		t.Errorf("with an option in hookbuild.yaml, the kernels are %q", got)
+	}
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=m\n")
+	if got := kernels(skip...); got != both {
+		t.Errorf("with another configuration, the kernels are %q", got)
+	}
+}
+
+func TestMatrixUsage(t *testing.T) {
+	p := newPlace(t)
+	for say, args := range map[string][]string{
+		"did you mean standard?":        {"--tags", "lts,standart"},
+		"use github, gitlab or json":    {"--format", "yaml"},
+		"--offline forbids":             {"--skip-published", "--offline"},
+		"add --skip-published":          {"--set", "CONFIG_X=y"},
+		"GitLab refuses a pipeline":     {"--format", "gitlab", "CI_TAGS=unknown"},
+		"set it under kernel in":        {"--format", "gitlab", "--skip-published", "--set", "CONFIG_X=y"},
+		"choose flavors with --tags":    {"lts"},
+		"(did you mean armbian-uefi?)":  {"--tags", "armbian-efi"},
+		"the tags are armbian-sbc, arm": {"--tags", "x"},
+	} {
+		if got := p.run(2, append([]string{"matrix"}, args...)...); !strings.Contains(got.stderr, say) || got.stdout != "" {
+			t.Errorf("%q: %s%s", args, got.stdout, got.stderr)
+		}
+	}
+}
