@@ -3,11 +3,13 @@ package serve
 import (
 	"context"
 	"crypto/sha512"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -27,26 +29,55 @@ func Check(ctx context.Context, c *web.Client, base string, note func(string)) e
 	base = strings.TrimSuffix(base, "/") + "/"
 	text, err := c.Get(ctx, web.Request{URL: base + checksums, Most: mostChecksums}, func([]byte, http.Header) error { return nil })
 	if err != nil {
-		return fmt.Errorf("checking %s: reading %s: %w", base, checksums, err)
+		return fmt.Errorf("checking %s: reading %s: %w", base, checksums, unreachable(err))
+	}
+	files, err := parseChecksums(string(text))
+	if err != nil {
+		return fmt.Errorf("checking %s: %w", base, err)
 	}
 	var wrong []error
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
-		if !ok || len(sum) != 2*sha512.Size || strings.ContainsAny(name, "/\\?#") {
-			return fault.Invalidf("checking %s: the line %q of %s is not a SHA-512 sum and a name", base, strings.TrimSpace(line), checksums)
-		}
-		n++
-		if err := checkFile(ctx, c, base+name, sum); err != nil {
-			wrong = append(wrong, fmt.Errorf("checking %s%s: %w", base, name, err))
+	for _, f := range files {
+		if err := checkFile(ctx, c, base+url.PathEscape(f.name), f.sum); err != nil {
+			wrong = append(wrong, fmt.Errorf("checking %s%s: %w", base, f.name, unreachable(err)))
 			continue
 		}
-		note(name + ": length, range and every byte as in " + checksums)
-	}
-	if n == 0 {
-		wrong = append(wrong, fault.Invalidf("checking %s: %s lists nothing", base, checksums))
+		note(f.name + ": length, range and every byte as in " + checksums)
 	}
 	return errors.Join(wrong...)
+}
+
+// unreachable marks an error of a server, and says how its certificate can be trusted.
+func unreachable(err error) error {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		err = fmt.Errorf("%w; name its certificate authority with --ca-file FILE", err)
+	}
+	return fault.Mark(err, fault.Outside)
+}
+
+// summed is a file in checksums.txt.
+type summed struct{ name, sum string }
+
+// parseChecksums returns the files in checksums.txt, which has at least one.
+func parseChecksums(text string) ([]summed, error) {
+	var files []summed
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		sum, name, ok := strings.Cut(line, " ")
+		name, mode := strings.TrimPrefix(name, " "), strings.HasPrefix(name, " ")
+		if text, binary := strings.CutPrefix(name, "*"); !mode && binary { // as sha512sum --binary writes it
+			name, mode = text, true
+		}
+		raw, err := hex.DecodeString(sum)
+		if !ok || !mode || err != nil || len(raw) != sha512.Size || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\") {
+			return nil, fault.Invalidf("the line %q of %s is not a SHA-512 checksum and a file name", line, checksums)
+		}
+		files = append(files, summed{name, hex.EncodeToString(raw)})
+	}
+	if len(files) == 0 {
+		return nil, fault.Invalidf("%s lists nothing", checksums)
+	}
+	return files, nil
 }
 
 // CheckBase checks what machines request below a hookImagesURLPath: the files in
@@ -56,7 +87,7 @@ func CheckBase(ctx context.Context, c *web.Client, base string, names []string, 
 	for _, name := range names {
 		address := strings.TrimSuffix(base, "/") + "/" + name
 		if _, _, err := c.Head(ctx, web.Request{URL: address, Pinned: true}); err != nil {
-			wrong = append(wrong, fmt.Errorf("checking %s, which machines request: %w", address, err))
+			wrong = append(wrong, fmt.Errorf("checking %s, which machines request: %w", address, unreachable(err)))
 		}
 	}
 	return errors.Join(wrong...)
@@ -73,23 +104,23 @@ func CheckISO(ctx context.Context, c *web.Client, address string, note func(stri
 		err = checkRange(ctx, c, address, size)
 	}
 	if err != nil {
-		return fmt.Errorf("checking the ISO image %s: %w", address, err)
+		return fmt.Errorf("checking the ISO image %s: %w", address, unreachable(err))
 	}
 	note(address + ": length and range")
 	return nil
 }
 
-func checkFile(ctx context.Context, c *web.Client, url, sum string) error {
-	_, size, err := c.Head(ctx, web.Request{URL: url, Pinned: true})
+func checkFile(ctx context.Context, c *web.Client, address, sum string) error {
+	_, size, err := c.Head(ctx, web.Request{URL: address, Pinned: true})
 	if err != nil {
 		return err
 	}
 	if size > 1 {
-		if err := checkRange(ctx, c, url, size); err != nil {
+		if err := checkRange(ctx, c, address, size); err != nil {
 			return err
 		}
 	}
-	body, err := c.Open(ctx, web.Request{URL: url, Pinned: true})
+	body, err := c.Open(ctx, web.Request{URL: address, Pinned: true})
 	if err != nil {
 		return err
 	}
@@ -108,7 +139,7 @@ func checkFile(ctx context.Context, c *web.Client, url, sum string) error {
 }
 
 // checkRange requests the last byte, as BMCs that mount an ISO do.
-func checkRange(ctx context.Context, c *web.Client, url string, size int64) error {
+func checkRange(ctx context.Context, c *web.Client, address string, size int64) error {
 	want := fmt.Sprintf("bytes %d-%d/%d", size-1, size-1, size)
 	accept := func(answer *http.Response) error {
 		if answer.StatusCode != http.StatusPartialContent || answer.Header.Get("Content-Range") != want {
@@ -117,7 +148,7 @@ func checkRange(ctx context.Context, c *web.Client, url string, size int64) erro
 		return nil
 	}
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", size-1, size-1)}}
-	part, err := c.Get(ctx, web.Request{URL: url, Header: header, Pinned: true, Most: 1, Accept: accept}, func([]byte, http.Header) error { return nil })
+	part, err := c.Get(ctx, web.Request{URL: address, Header: header, Pinned: true, Most: 1, Accept: accept}, func([]byte, http.Header) error { return nil })
 	if err == nil && len(part) != 1 {
 		err = fault.Invalidf("requesting its last byte: the server sends byte %d", len(part))
 	}

@@ -110,9 +110,18 @@ func (v *verifier) readChecksums() (map[string]string, error) {
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
 	}
-	sums := map[string]string{}
-	var broken []int
-	for i, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+	sums, broken := parseChecksums(string(text))
+	if len(broken) > 0 {
+		return sums, invalid("%s not a SHA-512 checksum and a file name; copy it again, or build the artifacts again", lines(broken))
+	}
+	return sums, nil
+}
+
+// parseChecksums returns the checksums by name, and the numbers of the lines that are
+// not a checksum and a name, or that repeat a name.
+func parseChecksums(text string) (sums map[string]string, broken []int) {
+	sums = map[string]string{}
+	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		m := checksumLine.FindStringSubmatch(strings.TrimSuffix(line, "\r"))
 		if m == nil || !artifact.IsPlain(m[2]) || sums[m[2]] != "" {
 			broken = append(broken, i+1)
@@ -120,10 +129,7 @@ func (v *verifier) readChecksums() (map[string]string, error) {
 		}
 		sums[m[2]] = strings.ToLower(m[1])
 	}
-	if len(broken) > 0 {
-		return sums, invalid("%s not a SHA-512 checksum and a file name; copy it again, or build the artifacts again", lines(broken))
-	}
-	return sums, nil
+	return sums, broken
 }
 
 // lines returns the subject and verb for lines with these numbers: "line 3 is",

@@ -35,7 +35,7 @@ func showBroken(source string) string {
 	if end := strings.IndexAny(rest, "?#"); end >= 0 {
 		rest = rest[:end]
 	}
-	return scheme + "://" + strings.ToValidUTF8(rest, "?")
+	return strings.ToLower(scheme) + "://" + strings.ToValidUTF8(rest, "\uFFFD")
 }
 
 // ShowAll applies [Show] to every URL in a text, such as a library's message.

@@ -93,7 +93,7 @@ func ParseVersion(text string) (Version, error) {
 	var numbers [3]int
 	for i, part := range parts {
 		n, err := strconv.Atoi(part)
-		if err != nil || n < 0 || len(parts) < 2 || len(parts) > 3 {
+		if err != nil || strings.Trim(part, "0123456789") != "" || len(parts) < 2 || len(parts) > 3 {
 			return Version{}, fault.Usagef("reading the kernel version %q: it should look like 6.6.32", text)
 		}
 		numbers[i] = n
