@@ -119,9 +119,10 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 }
 
 // standIn returns what the template's variables need of a kernel that is not
-// opened.
+// opened. The release of packages or a directory is not known; a document that names
+// it has only its form checked.
 func standIn(p *kernel.Pinned, r Request) *kernel.Image {
-	k := &kernel.Image{Arch: r.Flavor.Arch}
+	k := &kernel.Image{Arch: r.Flavor.Arch, Release: "0"}
 	switch {
 	case p.Image != nil:
 		k.Source = "image:" + p.Image.Source

@@ -368,6 +368,9 @@ func parseMirrors(c *cli.Context) ([]oci.Mirror, error) {
 	var mirrors []oci.Mirror
 	for _, m := range c.StringSlice("mirror") {
 		from, to, ok := strings.Cut(m, "=")
+		if strings.ContainsAny(m, "@?#") || strings.Contains(m, "://") { // not shown: it may have a password
+			return nil, usagef("--mirror takes names of registries (FROM=TO), such as public.ecr.aws=mirror.example:443/ecr, and not URLs, logins or queries; log in with docker login")
+		}
 		if !ok || from == "" || to == "" {
 			return nil, usagef("--mirror %q is not of the form FROM=TO, such as public.ecr.aws=mirror.example:443", m)
 		}

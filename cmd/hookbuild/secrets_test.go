@@ -22,6 +22,7 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in")
 	baseInitramfs(t, in, initramfs.Zstd)
+	site.WriteFile(t, filepath.Join(s.Dir, "kernel/keys.asc"), readFile(t, "../../kernel/source/testdata/keys.asc"))
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != "hunter2" || r.URL.RawQuery != "sig=hunter3" {
@@ -47,6 +48,7 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 		"no such initramfs": {4, append([]string{"embed", "--initramfs", url("/gone"), "-o", filepath.Join(dir, "out")}, image...)},
 		"a bundle":          {4, []string{"images", "--bundle", url("/bundle.yaml")}},
 		"a kernel":          {4, []string{"inspect", "deb:" + url("/linux-image.deb")}},
+		"a kernel's mirror": {4, []string{"kernel", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--lock", "--kernel-version", "1", "--source-mirror", url("/linux")}},
 	} {
 		for _, show := range [][]string{{"--progress", "json", "--debug"}, {"--progress", "plain", "--debug"}, {"--progress", "github"}} {
 			before := asked
@@ -63,7 +65,25 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 	}
 }
 
-// TestManifestHoldsNoSecretsOfURLs checks that they are not in the artifacts.
+// TestLoginInMirror checks that a login or a signature in --mirror, which takes the name
+// of a registry, is refused and not shown.
+func TestLoginInMirror(t *testing.T) {
+	s := site.New(t, nil)
+	for _, mirror := range []string{
+		"public.ecr.aws=user:hunter2@" + s.Host, "public.ecr.aws=https://user:hunter2@" + s.Host + "/ecr", "https://user:hunter2@" + s.Host,
+		"public.ecr.aws=" + s.Host + "/ecr?sig=hunter2",
+	} {
+		for _, show := range [][]string{{"--progress", "json", "--debug"}, {"--progress", "plain", "--debug"}, {"--progress", "github"}} {
+			got := runAt(t.Context(), s, append([]string{"embed", "--image", s.Host + "/a:1", "--mirror", mirror, "--cache-dir", t.TempDir(), "--initramfs", "none", "-o", "none"}, show...)...)
+			if got.code != 2 || !strings.Contains(got.stderr, "log in with docker login") || strings.Contains(got.stdout+got.stderr, "hunter") {
+				t.Errorf("%s: exit code %d\n%s%s", mirror, got.code, got.stdout, got.stderr)
+			}
+		}
+	}
+}
+
+// TestManifestHoldsNoSecretsOfURLs checks that they are not in the artifacts and the
+// lock.
 func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -81,10 +101,16 @@ func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 	if got.code != 0 || served == 0 {
 		t.Fatalf("exit code %d after %d requests\n%s", got.code, served, got.stderr)
 	}
-	for _, name := range []string{artifact.ManifestFile, artifact.ChecksumsFile} {
-		text := readFile(t, filepath.Join(out, "hook", name))
-		if name == artifact.ManifestFile && !strings.Contains(text, "linux-image.deb") {
-			t.Errorf("the manifest does not name the kernel:\n%s", text)
+	file := filepath.Join(t.TempDir(), "hookbuild.lock")
+	locked := runAt(t.Context(), s, append([]string{"lock", "--debug", "--lock-file", file}, args[1:]...)...)
+	if locked.code != 0 {
+		t.Fatalf("exit code %d\n%s", locked.code, locked.stderr)
+	}
+	got.stdout, got.stderr = got.stdout+locked.stdout, got.stderr+locked.stderr
+	for _, name := range []string{filepath.Join(out, "hook", artifact.ManifestFile), filepath.Join(out, "hook", artifact.ChecksumsFile), file} {
+		text := readFile(t, name)
+		if filepath.Base(name) != artifact.ChecksumsFile && !strings.Contains(text, "linux-image.deb") {
+			t.Errorf("%s does not name the kernel:\n%s", name, text)
 		}
 		if strings.Contains(text+got.stdout+got.stderr, "hunter") {
 			t.Errorf("%s, or what was shown, has a secret:\n%s\n%s", name, text, got.stderr)

@@ -71,7 +71,7 @@ func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(ba
 	var nothing T
 	var failed error
 	for _, mirror := range o.mirrors() {
-		got, err := fetch(mirror + "/" + v.directory())
+		got, err := fetch(below(mirror, v.directory()))
 		if err == nil {
 			return got, nil
 		}
@@ -87,10 +87,21 @@ func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(ba
 	return nothing, fault.Mark(failed, fault.Outside)
 }
 
+// below returns the address of a file or directory of a mirror. A query, such as a
+// signature, stays behind the path.
+func below(base, name string) string {
+	path, query, found := strings.Cut(base, "?")
+	path = strings.TrimRight(path, "/") + "/" + name
+	if found {
+		path += "?" + query
+	}
+	return path
+}
+
 // listedSum returns an archive's checksum in the signed list of a mirror's
 // directory.
 func listedSum(ctx context.Context, base, archive string, keys openpgp.EntityList, o Options) (string, error) {
-	sums, err := small(ctx, o, base+"/sha256sums.asc", mostSmall, wholeList)
+	sums, err := small(ctx, o, below(base, "sha256sums.asc"), mostSmall, wholeList)
 	if err != nil {
 		return "", err
 	}
@@ -156,11 +167,11 @@ func fetchFrom(ctx context.Context, base string, v Version, file string, keys op
 	if err != nil {
 		return nil, err
 	}
-	signature, err := small(ctx, o, base+"/"+v.file()+".sign", mostSmall, anything)
+	signature, err := small(ctx, o, below(base, v.file()+".sign"), mostSmall, anything)
 	if err != nil {
 		return nil, err
 	}
-	if err := downloadWhole(ctx, o, base+"/"+filepath.Base(file), file, want); err != nil {
+	if err := downloadWhole(ctx, o, below(base, filepath.Base(file)), file, want); err != nil {
 		return nil, err
 	}
 	if err := verify(file, signature, keys, o); err != nil {

@@ -25,7 +25,7 @@ func Files(ctx context.Context, v Version, o Options) ([]File, error) {
 	files := []File{{URL: at + v.file() + ".xz", Path: archive.Path}}
 	for _, name := range []string{v.file() + ".sign", "sha256sums.asc"} {
 		content, err := fromMirrors(ctx, v, o, func(base string) ([]byte, error) {
-			return small(ctx, o, base+"/"+name, mostSmall, anything)
+			return small(ctx, o, below(base, name), mostSmall, anything)
 		})
 		if err != nil {
 			return nil, err

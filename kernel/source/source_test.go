@@ -379,3 +379,29 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A mirror may need a login, or a signature in the query of its address.
+func TestMirrorWithLoginAndQuery(t *testing.T) {
+	s := newSite(t)
+	o := s.options()
+	inner := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "hunter2" || r.URL.RawQuery != "sig=hunter3" {
+			http.Error(w, "who are you?", http.StatusForbidden)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+	withLogin := strings.Replace(s.URL, "http://", "http://me:hunter2@", 1)
+	var said notes
+	o.Progress = &said
+	o.Mirrors = []string{withLogin + "?sig=wrong-hunter3", withLogin + "/?sig=hunter3"}
+	if _, err := Fetch(t.Context(), wanted, o); err != nil {
+		t.Fatal(err)
+	}
+	o.Mirrors, o.Dir = o.Mirrors[:1], t.TempDir()
+	_, err := Fetch(t.Context(), wanted, o)
+	if err == nil || strings.Contains(fmt.Sprint(err, said.text), "hunter") {
+		t.Errorf("%v\n%q", err, said.text)
+	}
+}
