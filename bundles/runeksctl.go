@@ -49,6 +49,9 @@ func (e Eksctl) Version(ctx context.Context) (output, note string, err error) {
 	if v, parseErr := ParseEksctl(output); ctx.Err() == nil && parseErr == nil {
 		return output, fmt.Sprintf("eksctl anywhere prints %s and no bundle (%v); looking for its bundle in the list of releases", v.Version, err), nil
 	}
+	if errors.Is(err, context.Canceled) {
+		return "", "", fmt.Errorf("running \"eksctl anywhere version\": %w", err)
+	}
 	return "", "", fault.Outsidef("running \"eksctl anywhere version\": %w; use --bundle FILE or --eksa-version instead", err)
 }
 
@@ -58,7 +61,7 @@ func (e Eksctl) run(ctx context.Context, path, dir string) (string, error) {
 	if patience == 0 {
 		patience = time.Minute
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not ended after %s", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it has not ended within its time limit of %s", patience))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "anywhere", "version")
 	cmd.Dir = dir

@@ -1,9 +1,12 @@
 package bundles
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,13 +58,27 @@ func TestEksctlVersion(t *testing.T) {
 }
 
 func TestEksctlThatDoesNotEnd(t *testing.T) {
-	e := eksctl(t, "sleep 60")
+	started := filepath.Join(t.TempDir(), "started")
+	if err := syscall.Mkfifo(started, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := eksctl(t, "exec sleep 600")
 	e.Patience = 100 * time.Millisecond
-	started := time.Now()
 	_, _, err := e.Version(t.Context())
-	wantError(t, err, "has not ended after 100ms", "--eksa-version")
-	if took := time.Since(started); took > 10*time.Second {
-		t.Errorf("it took %s", took)
+	wantError(t, err, "has not ended within its time limit of 100ms", "--eksa-version")
+
+	e = eksctl(t, "echo > "+started+"; exec sleep 600")
+	e.Patience = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		if _, err := os.ReadFile(started); err != nil { // ends when eksctl has started
+			t.Error(err)
+		}
+	}()
+	_, _, err = e.Version(ctx)
+	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "signal") || strings.Contains(err.Error(), "--bundle") {
+		t.Errorf("interrupted: %v", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/words"
 	"hookbuild/netboot"
 )
@@ -63,7 +64,7 @@ func Run(ctx context.Context, r Request) (Result, error) {
 		f.File = r.File
 		result.Findings = append(result.Findings, f)
 	}
-	own, why, err := selfCheck(ctx, r.Server.Checker(r.File))
+	own, why, err := selfCheck(ctx, mostWait, r.Server.Checker(r.File))
 	if err != nil {
 		return result, err
 	}
@@ -75,8 +76,9 @@ func Run(ctx context.Context, r Request) (Result, error) {
 // mostWait is the time limit for a server's checker.
 const mostWait = 30 * time.Second
 
-// selfCheck runs the server's own checker. Why says why it did not run, or is "".
-func selfCheck(ctx context.Context, command []string) (findings []netboot.Finding, why string, err error) {
+// selfCheck runs the server's own checker, for at most limit. Why says why it did not
+// run, or is "".
+func selfCheck(ctx context.Context, limit time.Duration, command []string) (findings []netboot.Finding, why string, err error) {
 	if len(command) == 0 {
 		return nil, "the server has no checker", nil
 	}
@@ -84,14 +86,16 @@ func selfCheck(ctx context.Context, command []string) (findings []netboot.Findin
 	if err != nil {
 		return nil, command[0] + " is not installed here", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, mostWait)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it has not ended within its time limit of %s", limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, command[1:]...)
 	cmd.WaitDelay = time.Second
 	output, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	switch {
-	case errors.As(err, &exit) && ctx.Err() == nil:
+	case err != nil && ctx.Err() != nil: // err says only that the checker was killed
+		return nil, "", fmt.Errorf("running %s: %w", strings.Join(command, " "), fault.Ended(ctx))
+	case errors.As(err, &exit):
 		return []netboot.Finding{refusal(command, string(output))}, "", nil
 	case err != nil:
 		return nil, "", fmt.Errorf("running %s: %w", strings.Join(command, " "), err)

@@ -50,11 +50,11 @@ type report struct {
 	plan   *netboot.Plan
 	config netboot.Config
 	scope  Scope
-	faults []fault
+	faults []problem
 }
 
-// fault is a finding about machines.
-type fault struct {
+// problem is a finding about machines.
+type problem struct {
 	text, remedy string
 	level        netboot.Level
 	machines     []string
@@ -62,10 +62,10 @@ type fault struct {
 
 func (r *report) add(m hardware.Machine, level netboot.Level, remedy, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	i := slices.IndexFunc(r.faults, func(f fault) bool { return f.text == text })
+	i := slices.IndexFunc(r.faults, func(f problem) bool { return f.text == text })
 	if i < 0 {
 		i = len(r.faults)
-		r.faults = append(r.faults, fault{text: text, remedy: remedy, level: level})
+		r.faults = append(r.faults, problem{text: text, remedy: remedy, level: level})
 	}
 	if level == netboot.Wrong {
 		r.faults[i].level = level
