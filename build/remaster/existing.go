@@ -20,6 +20,7 @@ import (
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
+	"hookbuild/kernel/modules"
 )
 
 // Existing is an existing initramfs, unpacked as the kernel would. Close it after
@@ -93,7 +94,27 @@ func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(i
 	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size()), wanted); err != nil {
 		return task.End(err, "")
 	}
+	x.warnOfPackedModules(sink)
 	return task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))
+}
+
+// warnOfPackedModules warns of kernel modules that are compressed one by one, which
+// HookOS cannot load: its modprobe is busybox's, and a kernel reads only the formats
+// that it was configured for. The modules of a kernel that hookbuild adds are unpacked.
+func (x *Existing) warnOfPackedModules(sink progress.Sink) {
+	count, first := 0, ""
+	for e := range x.Contents.Tree.All() {
+		inModules := strings.HasPrefix(e.Path, "lib/modules/") || strings.HasPrefix(e.Path, "usr/lib/modules/")
+		if !inModules || e.Type != initramfs.Regular || !modules.IsModule(e.Path) || modules.PlainName(e.Path) == e.Path {
+			continue
+		}
+		if count++; count == 1 {
+			first = e.Path
+		}
+	}
+	if count > 0 {
+		progress.Warnf(sink, "%s has %s, such as %q, which HookOS' busybox cannot load; unpack them and run depmod, or build this HookOS with hookbuild, which does so", x.Name, words.Count(count, "compressed kernel module"), first)
+	}
 }
 
 // load unpacks r. It writes the wanted files to a temporary file that Close

@@ -408,3 +408,36 @@ func TestEmbedTellsTheMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestCompressedModules checks that compressed modules in an existing initramfs, which
+// HookOS cannot load, are warned of, and that others are not.
+func TestCompressedModules(t *testing.T) {
+	s := site.New(t, nil)
+	pushAction(t, s)
+	dir := t.TempDir()
+	for name, module := range map[string]string{"packed": "x.ko.zst", "plain": "x.ko"} {
+		var tree initramfs.Tree
+		for path, text := range map[string]string{"init": "#!/bin/sh\n", "lib/modules/6.6.1/kernel/" + module: "", "usr/share/y.ko.xz": ""} {
+			if err := tree.Add(initramfs.BytesFile(path, []byte(text), initramfs.Epoch())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var packed bytes.Buffer
+		if err := initramfs.WriteSegment(t.Context(), &packed, &tree, initramfs.SegmentOptions{Compression: initramfs.Zstd}); err != nil {
+			t.Fatal(err)
+		}
+		in := filepath.Join(dir, name)
+		site.WriteFile(t, in, packed.String())
+		e := embedding{t, s, t.TempDir()}
+		outputs := []outcome{
+			runAt(t.Context(), s, "inspect", in, "--cache-dir", e.cache, "--progress", "plain"),
+			e.run(0, "embed", "--initramfs", in, "-o", in+".out", "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/cexec"),
+		}
+		for _, got := range outputs {
+			warned := strings.Contains(got.stderr, `has 1 compressed kernel module, such as "lib/modules/6.6.1/kernel/x.ko.zst", which HookOS' busybox cannot load`)
+			if got.code != 0 || warned != (name == "packed") {
+				t.Errorf("%s: exit code %d\n%s", name, got.code, got.stderr)
+			}
+		}
+	}
+}
