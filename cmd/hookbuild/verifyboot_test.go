@@ -16,7 +16,8 @@ import (
 )
 
 // TestVerifyBoots boots a system with Debian's kernel, which reads the disk, sends
-// through the network card and makes the worker's call, and one that does not call.
+// through the network card and makes the worker's call, and one that does not call and
+// ends. The time limits only bound a test that fails.
 func TestVerifyBoots(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
 	p := newPlace(t)
@@ -45,7 +46,7 @@ func TestVerifyBoots(t *testing.T) {
 		return r.Checks[slices.IndexFunc(r.Checks, func(c verdict.Check) bool { return c.Name == name })].Status
 	}
 
-	well := boot(0, "--ram", "512", "--junit", junit, "TINK_WORKER_IMAGE=127.0.0.1/embedded/tink-worker")
+	well := boot(0, "--ram", "512", "--timeout", "15m", "--junit", junit, "TINK_WORKER_IMAGE=127.0.0.1/embedded/tink-worker")
 	for _, name := range verdict.Names() {
 		if status(well, name) != verdict.Passed {
 			t.Errorf("%s: %+v", name, well)
@@ -58,8 +59,8 @@ func TestVerifyBoots(t *testing.T) {
 		t.Errorf("the console's file has\n%s", text)
 	}
 
-	silent := boot(1, "--ram", "512", "--disk", "nvme", "--append", "test.call=no", "--timeout", "25s", "--junit", junit)
-	if status(silent, verdict.Init) != verdict.Passed || status(silent, verdict.Worker) != verdict.NotSeen || status(silent, verdict.NIC) != verdict.NotSeen {
+	silent := boot(1, "--ram", "512", "--disk", "nvme", "--append", "test.call=no", "--timeout", "15m", "--junit", junit)
+	if silent.End != "the machine ended" || status(silent, verdict.Init) != verdict.Passed || status(silent, verdict.Worker) != verdict.NotSeen || status(silent, verdict.NIC) != verdict.NotSeen {
 		t.Errorf("without a call: %+v", silent)
 	}
 	if !slices.ContainsFunc(silent.Console, func(line string) bool { return strings.Contains(line, "there is no address to call") }) {
@@ -67,6 +68,9 @@ func TestVerifyBoots(t *testing.T) {
 	}
 	if text := readFile(t, junit); !strings.Contains(text, `failures="2"`) || !strings.Contains(text, "not seen") {
 		t.Errorf("%s", text)
+	}
+	if limited := boot(1, "--ram", "512", "--append", "test.call=no", "--timeout", "1s"); limited.End != "the time limit of 1s was reached" {
+		t.Errorf("with a limit of 1 s: %+v", limited)
 	}
 }
 

@@ -1,6 +1,7 @@
 // Init runs on the boot test's machine instead of a HookOS: it loads the
 // drivers of its network card, takes an address of QEMU's network and calls the
-// address in grpc_authority as a worker does.
+// address in grpc_authority as a worker does. With test.call=no it waits for the
+// disk and powers off without a call.
 package main
 
 import (
@@ -20,7 +21,32 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Println("init:", err)
 	}
+	if parameter("test.call") == "no" {
+		if err := end(); err != nil {
+			fmt.Println("init:", err)
+		}
+	}
 	time.Sleep(time.Hour) // a HookOS keeps running
+}
+
+// end powers off after the kernel has read the disk's partitions and the console was
+// written.
+func end() error {
+	for {
+		found, err := filepath.Glob("/sys/class/block/nvme*p1")
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	const drain = 1 // TCSBRK with it waits for the output, as tcdrain does
+	if err := unix.IoctlSetInt(1, unix.TCSBRK, drain); err != nil {
+		return fmt.Errorf("waiting for the console: %w", err)
+	}
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
 func run() error {
