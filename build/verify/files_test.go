@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hookbuild/build/artifact"
 )
 
 // Every line is either broken or in the result, and what was written again is read
@@ -23,7 +25,7 @@ func FuzzParseChecksums(f *testing.F) {
 		}
 		var again strings.Builder
 		for _, name := range slices.Sorted(maps.Keys(sums)) {
-			if !plain(name) {
+			if !artifact.IsPlain(name) {
 				t.Errorf("%q is not a plain name", name)
 			}
 			fmt.Fprintf(&again, "%s  %s\n", sums[name], name)
