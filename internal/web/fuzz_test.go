@@ -52,7 +52,7 @@ func FuzzShowBroken(f *testing.F) {
 	})
 }
 
-// An address has no fragment, and its checksum is none or 64 digits.
+// An address has no fragment, and its checksum is empty or has 64 digits.
 func FuzzSplit(f *testing.F) {
 	sum := strings.Repeat("A1", 32)
 	for _, source := range []string{"https://h/x#sha256=" + sum, "/path/with#hash", "http://h/#", "https://h/x#sha256=" + sum + "#"} {
