@@ -131,6 +131,9 @@ func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
 }
 
 func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
+	if c.NArg() > 0 {
+		return usagef("%q: the command takes no arguments; name the file to write with -o", c.Args().First())
+	}
 	m, err := mode(c, s)
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ func chosenServer(c *cli.Context) (netboot.Server, error) {
 // switchDHCP prints the difference between the phases as a patch, and the steps
 // that put it into effect.
 func (a *app) switchDHCP(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usagef("%q: name one file to switch, or none", c.Args().Slice())
+	}
 	s, err := chosenServer(c)
 	if err != nil {
 		return err

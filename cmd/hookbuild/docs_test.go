@@ -373,3 +373,31 @@ func runDocCommand(t *testing.T, dir, page string, c docCommand) {
 		site.WriteFile(t, filepath.Join(dir, c.to), stdout.String())
 	}
 }
+
+// TestSurplusArguments checks that every command refuses more arguments than its
+// help names, so that none is ignored.
+func TestSurplusArguments(t *testing.T) {
+	root, refusal := newRootCommand(&app{}), regexp.MustCompile(`surplus|name (one|an)|takes (a|at most)|--server "" is not`)
+	dir := t.TempDir()
+	for _, name := range commandPaths(root.Commands, "") {
+		c, _, err := findCommand(root, strings.Fields(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, most := argumentCount(c.ArgsUsage)
+		if most == math.MaxInt || len(c.Subcommands) > 0 {
+			continue
+		}
+		args := append(strings.Fields(name), "--hook-dir", mustAbs(t, "../../testdata/hook"), "--cache-dir", dir, "--offline", "--out", dir)
+		for range most + 1 {
+			args = append(args, "surplus")
+		}
+		var stderr strings.Builder
+		code := run(t.Context(), args, environment{
+			getenv: func(string) string { return "" }, stdin: strings.NewReader(""), stdout: &stderr, stderr: &stderr,
+		})
+		if code != 2 || !refusal.MatchString(stderr.String()) {
+			t.Errorf("%s with %d arguments: exit code %d, want 2\n%s", name, most+1, code, stderr.String())
+		}
+	}
+}
