@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry) erro
 		return err
 	}
 	d.end()
-	return nil
+	return d.secondAct(ctx, registry, bundle)
 }
 
 func (d *demo) prepare() (err error) {
@@ -164,28 +165,41 @@ func (d *demo) compile(ctx context.Context) error {
 	})
 }
 
-func (d *demo) runHookbuild(ctx context.Context, registry *corpus.Registry, bundle string) error {
+// choices are hookbuild's words about what to build.
+func (d *demo) choices(registry *corpus.Registry, bundle string) []string {
 	args := []string{
-		"all", d.flavor, "--hook-dir", d.checkout, "--embed-from-bundle", "--bundle", bundle,
-		"--insecure-registry", registry.Addr(), "--cache-dir", filepath.Join(d.work, "cache"), "--out", d.out(), "--progress", "plain",
+		d.flavor, "--hook-dir", d.checkout, "--embed-from-bundle", "--bundle", bundle,
+		"--insecure-registry", registry.Addr(), "--cache-dir", filepath.Join(d.work, "cache"), "--progress", "plain",
 	}
 	args = append(args, d.kernel...)
 	if d.layout != "" {
 		args = append(args, "--layout", d.layout)
 	}
-	const variable = "HOOK_LK_CONTAINERS_OCI_BASE"
+	return args
+}
+
+func (d *demo) runHookbuild(ctx context.Context, registry *corpus.Registry, bundle string) error {
+	args := append([]string{"all", "--out", d.out()}, d.choices(registry, bundle)...)
 	return d.step("Run hookbuild", func() (string, error) {
-		d.say("$ %s=%s hookbuild %s", variable, base(registry), strings.Join(args, " "))
-		cmd := exec.CommandContext(ctx, d.hookbuild, args...)
-		cmd.Env = append(os.Environ(), variable+"="+base(registry))
-		said := d.prefixed("   | ", nil)
-		cmd.Stdout, cmd.Stderr = said, said
-		cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
-		if err := errors.Join(cmd.Run(), said.Close()); err != nil {
+		if err := d.tell(ctx, registry, nil, args...); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("vmlinuz %s, initramfs %s", sizeOf(d.artifact("vmlinuz")), sizeOf(d.artifact("initramfs"))), nil
 	})
+}
+
+// tell runs hookbuild, through another program if prefix names one, and shows
+// what it says.
+func (d *demo) tell(ctx context.Context, registry *corpus.Registry, prefix []string, args ...string) error {
+	const variable = "HOOK_LK_CONTAINERS_OCI_BASE"
+	d.say("$ %s=%s %s", variable, base(registry), strings.Join(slices.Concat(prefix, []string{"hookbuild"}, args), " "))
+	line := slices.Concat(prefix, []string{d.hookbuild}, args)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), variable+"="+base(registry))
+	said := d.prefixed("   | ", nil)
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
+	return errors.Join(cmd.Run(), said.Close())
 }
 
 func (d *demo) out() string { return filepath.Join(d.work, "out-"+d.arch) }
