@@ -28,8 +28,8 @@ import (
 // Gathered is what a kit holds of locked builds.
 type Gathered struct {
 	kit.Plan
-	// Local names the inputs that are files of this machine, such as the Hook
-	// checkout's, which a kit does not hold.
+	// Local names the inputs that options name as files of this machine, which a
+	// kit does not hold.
 	Local []string
 }
 
@@ -49,10 +49,7 @@ func (b *Builder) Gather(ctx context.Context, g *Gathered, l lock.Build, r kerne
 			return err
 		}
 	}
-	files := slices.Concat(l.Files, l.Kernel.Files)
-	if l.Bundle != nil {
-		files = append(files, lock.Input{Name: l.Bundle.Location, SHA256: l.Bundle.SHA256})
-	}
+	files := downloads(l)
 	if l.Kernel.Source != nil {
 		fromKernelOrg, err := b.gatherRelease(ctx, g, l.Kernel, r)
 		if err != nil {
@@ -63,11 +60,29 @@ func (b *Builder) Gather(ctx context.Context, g *Gathered, l lock.Build, r kerne
 		}
 	}
 	for _, f := range files {
+		if !web.IsURL(f.Name) {
+			if isOption(l, f.Name) {
+				g.Local = append(g.Local, f.Name)
+			}
+			continue
+		}
 		if err := b.gatherFile(ctx, g, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isOption reports whether an option names a file. Other local files are the Hook
+// checkout's.
+func isOption(l lock.Build, file string) bool {
+	file = strings.TrimPrefix(file, driverPrefix)
+	for _, values := range l.Options {
+		if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, file) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // gatherImage adds an image. One that has no manifest is of the Docker Engine,
@@ -149,10 +164,6 @@ func (b *Builder) gatherRelease(ctx context.Context, g *Gathered, k lock.Kernel,
 
 // gatherFile adds a file at a URL, which is fetched into the cache.
 func (b *Builder) gatherFile(ctx context.Context, g *Gathered, f lock.Input) error {
-	if !web.IsURL(f.Name) {
-		g.Local = append(g.Local, f.Name)
-		return nil
-	}
 	opened := func(ctx context.Context) (fetch.File, error) {
 		return fetch.Open(ctx, f.Name+"#"+strings.Replace(f.SHA256, ":", "=", 1), fetch.Options{Cache: b.Cache, Web: b.Web, Offline: b.Offline, Progress: b.Progress})
 	}
@@ -258,6 +269,19 @@ func (b *Builder) loadImage(ctx context.Context, client *oci.Client, image lock.
 	return found.Fetch(ctx)
 }
 
+// downloads lists the files of a lock that may be at a URL, but for the kernel's
+// source.
+func downloads(l lock.Build) []lock.Input {
+	files := slices.Concat(l.Files, l.Kernel.Files)
+	if l.Bundle != nil {
+		files = append(files, lock.Input{Name: l.Bundle.Location, SHA256: l.Bundle.SHA256})
+	}
+	if l.Worker != nil {
+		files = append(files, *l.Worker)
+	}
+	return files
+}
+
 // Lacks lists what a kit does not have of a locked build.
 func Lacks(k *kit.Kit, l lock.Build) []string {
 	var lacking []string
@@ -282,10 +306,7 @@ func Lacks(k *kit.Kit, l lock.Build) []string {
 			lacking = append(lacking, i.Reference)
 		}
 	}
-	files := slices.Concat(l.Files, l.Kernel.Files)
-	if l.Bundle != nil {
-		files = append(files, lock.Input{Name: l.Bundle.Location, SHA256: l.Bundle.SHA256})
-	}
+	files := downloads(l)
 	if l.Kernel.Source != nil {
 		files = append(files, *l.Kernel.Source)
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
@@ -55,6 +56,9 @@ func (b *Builder) Lock(r Request, l lock.Build, leave func(name string) bool) (*
 	}
 	locked := *b
 	locked.Client = b.Client.WithPins(pins)
+	if leave == nil || !leave(lock.NameWorker) && !leave(lock.NameBundle) {
+		r.lockWorker(l)
+	}
 	if leave != nil && leave(lock.NameKernel) {
 		return &locked, r, nil
 	}
@@ -64,6 +68,28 @@ func (b *Builder) Lock(r Request, l lock.Build, leave func(name string) bool) (*
 		r.KernelOptions.Container.Images = locked.Client
 	}
 	return &locked, r, err
+}
+
+// lockWorker makes the request take the worker from where the lock says, if the
+// bundle does not name it.
+func (r *Request) lockWorker(l lock.Build) {
+	if r.Embed == nil {
+		return
+	}
+	e := *r.Embed
+	r.Embed = &e
+	if l.Worker != nil {
+		if e.WorkerFrom == "" && web.IsURL(l.Worker.Name) {
+			e.WorkerFrom = l.Worker.Name
+		}
+		e.WorkerFrom = pinned([]string{e.WorkerFrom}, []lock.Input{*l.Worker})[0]
+		return
+	}
+	for _, image := range l.Embedded {
+		if e.WorkerFrom == "" && e.Options.WorkerImage == "" && strings.HasPrefix(image.Reference, bundles.Agent+":") {
+			e.Options.WorkerImage = image.Reference
+		}
+	}
 }
 
 // lockKernel makes the request's kernel the locked one. With a kit no Docker

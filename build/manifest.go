@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/build/onboard"
 	"hookbuild/internal/digest"
+	"hookbuild/site/lock"
 )
 
 func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifact.Build {
@@ -29,7 +31,15 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 		r.Kernel = &artifact.Kernel{Source: onboard.SourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest}
 	}
 	for _, ref := range p.base.references() {
-		r.Images = append(r.Images, artifact.Image{Reference: ref, Digest: digestOfImage(p.base.images[ref]).String()})
+		img := p.base.images[ref]
+		recorded := artifact.Image{Reference: ref, Digest: digestOfImage(img).String()}
+		if img.IndexDigest != img.Digest {
+			recorded.Index = img.IndexDigest.String()
+		}
+		r.Images = append(r.Images, recorded)
+	}
+	if p.Locked != nil {
+		recordLocked(&r, *p.Locked)
 	}
 	if p.store != nil {
 		r.Options["layout"] = string(p.store.Layout)
@@ -38,6 +48,30 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 		r.Bundle, r.Worker = p.store.BundleRecord(), p.store.WorkerRecord()
 	}
 	return r
+}
+
+// recordLocked adds what only the lock knows: the files that were read, and what
+// a kernel was compiled from.
+func recordLocked(r *artifact.Build, l lock.Build) {
+	for _, f := range l.Files {
+		r.Files = append(r.Files, recordInput(&f))
+	}
+	k := l.Kernel
+	if r.Kernel == nil || k.From != lock.FromSource {
+		return
+	}
+	source, config := recordInput(k.Source), recordInput(k.Config)
+	r.Kernel.Archive, r.Kernel.Config = &source, &config
+	r.Kernel.Builder = &artifact.Input{Name: k.Builder.Name, Digest: cmp.Or(k.Builder.Digest, k.Builder.ID)}
+}
+
+// recordInput returns an input without the directories of this machine.
+func recordInput(in *lock.Input) artifact.Input {
+	name := in.Name
+	if filepath.IsAbs(name) {
+		name = filepath.Base(name)
+	}
+	return artifact.Input{Name: name, Digest: in.SHA256}
 }
 
 // templateName returns the name of the template, or those of the documents, that

@@ -69,6 +69,8 @@ type Request struct {
 	// SourceDate is the mtime of generated files, and later mtimes are clamped to
 	// it (SOURCE_DATE_EPOCH). The zero time means 1970, and clamps nothing.
 	SourceDate time.Time
+	// Inputs are further files that were read for the request: they are locked.
+	Inputs []lock.Input
 	// Locked is what the lock says of this build, which then takes exactly
 	// that; nil without one.
 	Locked *lock.Build

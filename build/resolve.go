@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -72,11 +71,7 @@ func (b *Builder) Resolve(ctx context.Context, r Request) (_ *Resolved, err erro
 	if err := g.Wait(); err != nil {
 		return nil, task.End(err, "")
 	}
-	if r.Embed != nil {
-		for _, f := range r.Embed.Files {
-			found.files = append(found.files, lock.Input{Name: f.Name, SHA256: f.Digest})
-		}
-	}
+	found.files = append(found.files, r.Inputs...)
 	return found, task.End(nil, "")
 }
 
@@ -221,7 +216,13 @@ func (f *Resolved) Lock() lock.Build {
 		l.Images = append(l.Images, lockImage(r.ISO.Loader, f.loader))
 	}
 	if p := f.Kernel; p != nil {
-		for _, file := range slices.Concat(p.Drivers, p.Patches) {
+		for _, file := range p.Drivers {
+			if web.IsURL(file.Name) {
+				file.Name = driverPrefix + file.Name
+			}
+			l.Files = append(l.Files, lock.Input{Name: file.Name, SHA256: file.Digest})
+		}
+		for _, file := range p.Patches {
 			l.Files = append(l.Files, lock.Input{Name: file.Name, SHA256: file.Digest})
 		}
 	}
@@ -238,6 +239,9 @@ func (f *Resolved) Lock() lock.Build {
 	if bundle := r.Embed.Bundle; bundle != nil {
 		l.Bundle = &lock.Bundle{Number: bundle.Number(), Release: bundle.Release(), Location: bundle.Origin, SHA256: bundle.SHA256}
 	}
+	if w := f.Embedded.Worker; w != nil && w.HookOS != "" {
+		l.Worker = &lock.Input{Name: w.HookOS, SHA256: w.HookOSDigest}
+	}
 	for i, item := range f.Embedded.Items {
 		image := f.Embedded.Images[i]
 		locked := lockImage(image.Source, item.Image)
@@ -246,6 +250,10 @@ func (f *Resolved) Lock() lock.Build {
 	}
 	return l
 }
+
+// driverPrefix begins the names of module sources at URLs, whose digest is that of
+// all their files and not of the archive.
+const driverPrefix = "module source "
 
 // lockImage returns the image under the name by which it was asked for.
 func lockImage(ref string, img *oci.Image) lock.Image {

@@ -55,6 +55,8 @@ type Build struct {
 	Worker   *Worker           `json:"worker,omitempty"`
 	Embedded []OnBoard         `json:"embedded,omitempty"`
 	Images   []Image           `json:"images,omitempty"`
+	// Files are the other files that were read.
+	Files []Input `json:"files,omitempty"`
 	// Options are the build's options by name.
 	Options map[string]string `json:"options"`
 	// Loader is the boot loader of the ISO image.
@@ -83,12 +85,20 @@ type Kernel struct {
 	Source  string `json:"source"`
 	Release string `json:"release"`
 	Digest  string `json:"digest"`
+	// Archive, Config and Builder are what a locked kernel was compiled from:
+	// the source, the flavor's configuration and the container image.
+	Archive *Input `json:"archive,omitempty"`
+	Config  *Input `json:"config,omitempty"`
+	Builder *Input `json:"builder,omitempty"`
 }
 
 // Bundle is the EKS Anywhere bundle that named the images.
 type Bundle struct {
 	Number  int    `json:"number,omitempty"`
 	Release string `json:"release,omitempty"`
+	// Location is the manifest's URL or path, Digest its own.
+	Location string `json:"location,omitempty"`
+	Digest   string `json:"digest,omitempty"`
 	// Signature is the verdict on AWS's signature, valid or absent; a wrong one is
 	// an error. It covers no image: those are covered by Digest of OnBoard.
 	Signature string `json:"signature,omitempty"`
@@ -124,6 +134,8 @@ type OnBoard struct {
 type Image struct {
 	Reference string `json:"reference"`
 	Digest    string `json:"digest"`
+	// Index is the digest of the index that the reference led to.
+	Index string `json:"index,omitempty"`
 }
 
 // File is one published file.

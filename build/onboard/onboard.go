@@ -25,6 +25,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // Packer finds and packs images.
@@ -51,8 +52,6 @@ type Embed struct {
 	WorkerFrom string
 	// List names further images, as images.txt does.
 	List bundles.List
-	// Files are the files that images were taken out of or listed in.
-	Files []artifact.Input
 }
 
 // Images returns the images to embed, without asking a registry.
@@ -314,7 +313,11 @@ func (s *Set) BundleRecord() *artifact.Bundle {
 		return nil
 	}
 	b := s.Embed.Bundle
-	return &artifact.Bundle{Number: b.Number(), Release: b.Release(), Signature: string(b.Signature())}
+	location := b.Origin
+	if !web.IsURL(location) {
+		location = filepath.Base(location)
+	}
+	return &artifact.Bundle{Number: b.Number(), Release: b.Release(), Location: location, Digest: b.SHA256, Signature: string(b.Signature())}
 }
 
 // SourceName returns a source without directories of this machine: "deb:x.deb" for

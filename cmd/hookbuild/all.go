@@ -138,6 +138,9 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	}
 	r.NoBuildContainers = a.noBuild(c)
 	r.Out, r.Locked = c.String("out"), a.locked
+	if r.Inputs, err = a.inputFiles(c); err != nil {
+		return r, err
+	}
 	return r, a.outputs(c, &r)
 }
 

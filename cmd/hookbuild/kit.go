@@ -161,7 +161,7 @@ func (a *app) writeKit(c *cli.Context, g build.Gathered) error {
 	path := c.String("output")
 	slices.Sort(g.Local)
 	if local := slices.Compact(g.Local); len(local) > 0 {
-		a.note("the kit does not hold files of this machine; take along the Hook checkout and these: %s", strings.Join(local, ", "))
+		a.note("the kit does not hold files of this machine that options name; take along %s", strings.Join(local, ", "))
 	}
 	err := kit.Save(c.Context, path, g.Plan, a.sink(), func(f kit.Forecast) error {
 		a.note("%s will have %s in %s; %s are to be written", path, words.Bytes(f.Size), words.Count(f.Files, "file"), words.Bytes(f.Left))

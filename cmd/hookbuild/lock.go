@@ -51,9 +51,7 @@ func (a *app) lock(c *cli.Context) error {
 	}
 	var all []lockChange
 	for _, id := range ids {
-		if id != "" {
-			a.flavor = id
-		}
+		a.flavor = id
 		b, found, err := a.lockOne(c, nil, nil)
 		if err != nil {
 			return err

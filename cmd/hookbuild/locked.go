@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/nearest"
@@ -286,4 +287,23 @@ func namesOf(flags []cli.Flag) []string {
 		all = append(all, flag.Names()[0])
 	}
 	return all
+}
+
+// inputFiles lists the files that options name and that only the commands read.
+func (a *app) inputFiles(c *cli.Context) ([]lock.Input, error) {
+	var all []lock.Input
+	for _, file := range append(c.StringSlice("images-file"), c.String("cluster")) {
+		if file == "" || file == "-" {
+			continue
+		}
+		sum, err := digest.OfFile(file)
+		if err != nil {
+			return nil, fault.Invalidf("reading a file that an option names: %w", err)
+		}
+		all = append(all, lock.Input{Name: file, SHA256: sum})
+	}
+	if a.checkout != nil && a.isFetched(c) {
+		all = append(all, lock.Input{Name: a.checkoutSource().String(), SHA256: "sha256:" + a.checkout.SHA256})
+	}
+	return all, nil
 }

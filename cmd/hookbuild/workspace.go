@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
@@ -51,9 +53,22 @@ func (a *app) fetchCheckout(c *cli.Context) (*checkout.Checkout, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := a.site.Hook
-	a.checkout, err = checkout.Fetch(c.Context, checkout.Source{
-		Archive: a.site.Archive(), URL: h.URL, Commit: h.Commit, SHA256: h.SHA256,
-	}, fetch.Options{Cache: store, Web: client, Offline: c.Bool("offline"), Progress: a.sink()})
+	a.checkout, err = checkout.Fetch(c.Context, a.checkoutSource(), fetch.Options{Cache: store, Web: client, Offline: c.Bool("offline"), Progress: a.sink()})
 	return a.checkout, err
+}
+
+// checkoutSource returns what hookbuild.yaml says of the checkout, with the
+// checksum that the lock has for it.
+func (a *app) checkoutSource() checkout.Source {
+	h := a.site.Hook
+	source := checkout.Source{Archive: a.site.Archive(), URL: h.URL, Commit: h.Commit, SHA256: h.SHA256}
+	if a.locked == nil || source.SHA256 != "" {
+		return source
+	}
+	for _, f := range a.locked.Files {
+		if f.Name == source.String() {
+			source.SHA256 = strings.TrimPrefix(f.SHA256, "sha256:")
+		}
+	}
+	return source
 }

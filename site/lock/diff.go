@@ -13,6 +13,7 @@ const (
 	NameBundle   = "bundle"
 	NameKernel   = "kernel"
 	NameBuilder  = "builder"
+	NameWorker   = "worker"
 	NameTemplate = "template"
 	NameOptions  = "options"
 )
@@ -109,6 +110,9 @@ func (b Build) items() []item {
 	slices.SortFunc(all, func(x, y item) int { return cmp.Compare(x.what, y.what) })
 	if b.Bundle != nil {
 		all = append(all, item{NameBundle, NameBundle, b.Bundle.describe()})
+	}
+	if b.Worker != nil {
+		all = append(all, item{NameWorker, b.Worker.Name, b.Worker.SHA256})
 	}
 	all = append(all, b.Kernel.items()...)
 	all = append(all, item{NameTemplate, b.Template.Name, b.Template.SHA256})

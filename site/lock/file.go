@@ -153,8 +153,8 @@ func (b Build) check() error {
 		return fmt.Errorf("kernel: from is %q, not one of %s", b.Kernel.From, strings.Join(kinds, ", "))
 	case (b.Kernel.From == FromImage || b.Kernel.From == FromArmbian) && b.Kernel.Image == nil:
 		return fmt.Errorf("kernel: an image is needed where from is %s", b.Kernel.From)
-	case b.Kernel.From == FromSource && (b.Kernel.Source == nil || b.Kernel.Builder == nil):
-		return errors.New("kernel: source and builder are needed where from is source")
+	case b.Kernel.From == FromSource && (b.Kernel.Source == nil || b.Kernel.Builder == nil || b.Kernel.Config == nil):
+		return errors.New("kernel: source, config and builder are needed where from is source")
 	}
 	for _, image := range b.AllImages() {
 		if err := image.check(); err != nil {
@@ -196,7 +196,7 @@ func (b Build) inputs() []Input {
 	if b.Bundle != nil {
 		all = append(all, Input{b.Bundle.Location, b.Bundle.SHA256})
 	}
-	for _, in := range []*Input{b.Kernel.Source, b.Kernel.Config} {
+	for _, in := range []*Input{b.Worker, b.Kernel.Source, b.Kernel.Config} {
 		if in != nil {
 			all = append(all, *in)
 		}
@@ -254,6 +254,7 @@ func (f File) Write(path string) error {
 func explain(root *yaml.Node) {
 	says := map[string]string{
 		"bundle":    "the EKS Anywhere bundle that names the images",
+		"worker":    "the HookOS that the worker is taken out of",
 		"images":    "what the root file system is made of",
 		"embedded":  "what it carries on board",
 		"files":     "other files that are read",

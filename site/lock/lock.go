@@ -40,8 +40,10 @@ type Build struct {
 	Options   map[string]Values `yaml:"options,omitempty"`
 	Variables map[string]string `yaml:"variables,omitempty"`
 	Bundle    *Bundle           `yaml:"bundle,omitempty"`
-	Kernel    Kernel            `yaml:"kernel"`
-	Template  Input             `yaml:"template"`
+	// Worker is the HookOS that the worker is taken out of, its initramfs.
+	Worker   *Input `yaml:"worker,omitempty"`
+	Kernel   Kernel `yaml:"kernel"`
+	Template Input  `yaml:"template"`
 	// Files are the other files that were read: those that the template names,
 	// and those of options.
 	Files []Input `yaml:"files,omitempty"`

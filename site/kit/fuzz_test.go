@@ -1,0 +1,87 @@
+package kit
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/internal/progress"
+)
+
+// example is the plan of a kit with one image, which is a file too.
+func example() Plan {
+	content := []byte("content")
+	h := hashOf(content)
+	return Plan{
+		Images: []Image{{"example.test/a:1", v1.Descriptor{Digest: h, Size: int64(len(content))}}},
+		Files:  []File{{"https://example.test/file", h, int64(len(content))}},
+		Blobs: []Blob{{Digest: h, Size: int64(len(content)), For: "a", Open: func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(content)), nil
+		}}},
+		Lock: []byte("a lock"),
+	}
+}
+
+// FuzzOpen proves that no archive, however damaged, does more than be refused.
+func FuzzOpen(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "kit.tar")
+	if err := Save(f.Context(), path, example(), progress.Discard{}, func(Forecast) error { return nil }); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Add([]byte("no archive"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "kit.tar")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k, err := Open(path)
+		if err != nil {
+			return
+		}
+		defer k.Close()
+		if _, err := k.Verify(t.Context(), progress.Discard{}); err != nil {
+			t.Errorf("verifying what was opened: %v", err)
+		}
+		for _, i := range k.Images() {
+			_, _ = k.ImageSize(i) // an image that is no manifest is refused
+		}
+	})
+}
+
+// FuzzIndex proves that what the index says survives being written again.
+func FuzzIndex(f *testing.F) {
+	p := example()
+	index, files, _, err := contents{p.Images, p.Files}.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(index, files)
+	f.Fuzz(func(t *testing.T, index, files []byte) {
+		images, _, err := parseIndex(index)
+		if err != nil {
+			return
+		}
+		list, err := parseFiles(files)
+		if err != nil {
+			return
+		}
+		again, _, _, err := contents{images, list}.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read, _, err := parseIndex(again); err != nil || len(read) != len(images) {
+			t.Errorf("%d images become %d: %v", len(images), len(read), err)
+		}
+	})
+}
