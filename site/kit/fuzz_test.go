@@ -54,7 +54,7 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("verifying what was opened: %v", err)
 		}
 		for _, i := range k.Images() {
-			_, _ = k.ImageSize(i) // an image that is no manifest is refused
+			_, _ = k.ImageSize(i) // what is not a manifest is refused
 		}
 	})
 }
