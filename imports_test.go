@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"netboot":             {"serve", "internal/progress", "internal/fault", "internal/words"},
 	"doctor":              {"machine", "internal/"},
 	"machine":             {"internal/fault"},
-	"site":                {"internal/"},
+	"site":                {"site/profile", "internal/"},
 	"site/lock":           {"internal/"},
 	"site/kit":            {"site/lock", "internal/"},
 	"site/profile":        {"linuxkit", "internal/"},

@@ -104,11 +104,13 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 	for _, overlay := range r.Overlays {
 		found.files = append(found.files, lock.Input{Name: overlay.Name, SHA256: digest.OfBytes(overlay.Text)})
 	}
-	fragments, err := r.fragmentDigests()
-	if err != nil {
-		return err
+	for _, more := range []func() ([]lock.Input, error){r.siteDigests, r.fragmentDigests} {
+		inputs, err := more()
+		if err != nil {
+			return err
+		}
+		found.files = append(found.files, inputs...)
 	}
-	found.files = append(found.files, fragments...)
 	found.template, err = r.templateDigest()
 	return err
 }
@@ -144,6 +146,19 @@ func (r Request) templateDigest() (lock.Input, error) {
 		return lock.Input{Name: r.templateName(), SHA256: all[0]}, nil
 	}
 	return lock.Input{Name: r.templateName(), SHA256: "sha256:" + digest.OfStrings(all...)}, nil
+}
+
+// siteDigests returns the hashes of the site's settings and files.
+func (r Request) siteDigests() ([]lock.Input, error) {
+	if r.Site == nil {
+		return nil, nil
+	}
+	files, err := r.Site.Files()
+	var all []lock.Input
+	for _, f := range files {
+		all = append(all, lock.Input{Name: f.Name, SHA256: f.Digest})
+	}
+	return all, err
 }
 
 // fragmentDigests hashes the kernel options of files, the flavor's and the

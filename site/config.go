@@ -15,13 +15,16 @@
 //	          "place" is a path only where it says so (dir:DIR, ./FILE), "module" is
 //	          the value of --module-source
 //	enum      the values that are allowed
-//	also      "number": an unquoted number is text as well
+//	also      "number": an unquoted number is text as well; "lines": the text may have
+//	          several lines
 //	need      the key must be present
 //	short     an entry of a list may be the value of this key alone
 //
 // What is left out on purpose: what an option means. Commands parse the values as
 // they parse those of the command line.
 package site
+
+import "hookbuild/site/profile"
 
 // Config is the content of hookbuild.yaml.
 type Config struct {
@@ -30,15 +33,19 @@ type Config struct {
 	Arch       string     `yaml:"arch" flag:"arch" variable:"DOCKER_ARCH" enum:"amd64,arm64" doc:"The architecture. By default the flavor's."`
 	Template   string     `yaml:"template" flag:"template" doc:"The template in linuxkit-templates/, instead of the flavor's."`
 	Overlays   []string   `yaml:"overlays" flag:"overlay" path:"file" doc:"Files that add to or change the template, see docs/site.md."`
-	SiteFile   string     `yaml:"site-file" flag:"site" path:"file" doc:"The site profile: certificate authorities, registries, proxy, addresses, SSH keys, console; see docs/site.md."`
+	SiteFile   string     `yaml:"site-file" flag:"site" path:"file" doc:"A file with the keys of site at its top, instead of site: for settings that several hookbuild.yaml share."`
 	Kernel     Kernel     `yaml:"kernel" doc:"The kernel."`
 	Containers Containers `yaml:"containers" doc:"The containers of the checkout, images/hook-*."`
 	Embed      Embed      `yaml:"embed" doc:"The images to embed, and how they are stored."`
 	Output     Output     `yaml:"output" doc:"The artifacts."`
 	Network    Network    `yaml:"network" doc:"How this machine reaches registries and servers."`
+	Site       Profile    `yaml:"site" doc:"What HookOS has of this site; docs/site.md says how each setting works. A file of its own with these keys is named by site-file instead."`
 	Cache      Cache      `yaml:"cache" doc:"What is kept between builds."`
 	Netboot    Netboot    `yaml:"netboot" doc:"The machines and the DHCP server that boots them, for hookbuild dhcp."`
 }
+
+// Profile is the site section.
+type Profile = profile.Profile
 
 // Hook says which checkout is used.
 type Hook struct {

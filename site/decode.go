@@ -207,7 +207,7 @@ func (d *decoder) scalar(n *yaml.Node, f field, v reflect.Value, path string) bo
 		v.SetInt(int64(number))
 	case tag != "!!str" && (!f.number || tag != "!!int" && tag != "!!float"):
 		d.problem(n, path, "%s is %s, not text; put it in quotes", n.Value, kindOf(n))
-	case strings.ContainsAny(n.Value, "\x00\n"):
+	case strings.ContainsAny(n.Value, "\x00\n") && (!f.lines || strings.Contains(n.Value, "\x00")):
 		d.problem(n, path, "the text has more than one line")
 	case f.enum != "" && !slices.Contains(f.values(), n.Value):
 		d.problem(n, path, "%q is not one of %s%s", n.Value, strings.Join(f.values(), ", "), meant(nearest.Word(n.Value, f.values())))

@@ -8,12 +8,13 @@ import (
 
 // field is a key of the file, as the tags of a field of [Config] describe it.
 type field struct {
-	name                 string // the key itself
-	doc, flag, variable  string
-	path, enum           string
-	number, need, isMain bool
-	index                int
-	kind                 reflect.Type // of the value; a pointer's element
+	name                string // the key itself
+	doc, flag, variable string
+	path, enum          string
+	number, lines       bool
+	need, isMain        bool
+	index               int
+	kind                reflect.Type // of the value; a pointer's element
 }
 
 // fieldsOf returns the keys of a struct, in their order.
@@ -27,7 +28,7 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		all = append(all, field{
 			name: f.Tag.Get("yaml"), doc: f.Tag.Get("doc"), flag: f.Tag.Get("flag"), variable: f.Tag.Get("variable"),
-			path: f.Tag.Get("path"), enum: f.Tag.Get("enum"), number: f.Tag.Get("also") == "number",
+			path: f.Tag.Get("path"), enum: f.Tag.Get("enum"), number: f.Tag.Get("also") == "number", lines: f.Tag.Get("also") == "lines",
 			need: f.Tag.Get("need") != "", isMain: f.Tag.Get("short") != "", index: i, kind: kind,
 		})
 	}

@@ -108,13 +108,28 @@ var (
 	sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// check finds what the keys of the checkout do not say together.
+// SiteLine returns the line of the first setting of the site section, 0 if the
+// section has none.
+func (f *File) SiteLine() int {
+	first := 0
+	for key, line := range f.lines {
+		if strings.HasPrefix(key, "site.") && (first == 0 || line < first) {
+			first = line
+		}
+	}
+	return first
+}
+
+// check finds keys that contradict each other or lack another.
 func (f *File) check() error {
 	h := f.Hook
+	section := f.SiteLine()
 	at := func(key, format string, args ...any) error {
 		return Problems{{f.lines[key], key + ": " + fmt.Sprintf(format, args...)}}
 	}
 	switch {
+	case f.SiteFile != "" && section > 0:
+		return at("site-file", "the section site in line %d has settings too; keep one of them", section)
 	case h.Dir != "" && h.URL != "":
 		return at("hook.url", "hook.dir in line %d names a checkout too; keep one of them", f.lines["hook.dir"])
 	case h.Archive != "" && h.Dir+h.URL != "":

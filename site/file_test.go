@@ -1,6 +1,7 @@
 package site
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/fault"
+	"hookbuild/site/profile"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -133,12 +135,42 @@ func TestSettings(t *testing.T) {
 	// These choose no option of the command line: they say what to fetch and to build.
 	direct := map[string]bool{"hook.url": true, "hook.commit": true, "hook.archive": true, "hook.sha256": true, "flavors": true}
 	for _, key := range Keys() {
+		direct[key.Path] = direct[key.Path] || strings.HasPrefix(key.Path, "site.") // see TestSiteSection
 		if _, found := want[key.Path+" --"+key.Flag+" "+key.Variable]; !found && !direct[key.Path] {
 			t.Errorf("the file lacks %s", key.Path)
 		}
 		if direct[key.Path] != (key.Flag+key.Variable == "") {
 			t.Errorf("%s is for the option %q and the variable %q", key.Path, key.Flag, key.Variable)
 		}
+	}
+}
+
+// TestSiteSection reads every key of a profile as the section and as a file of its
+// own.
+func TestSiteSection(t *testing.T) {
+	text, err := os.ReadFile("testdata/profile.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := profile.Read(bytes.NewReader(text), "profile.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := "# one\nsite:\n  " + strings.ReplaceAll(string(text), "\n", "\n  ") + "\n"
+	f, err := Read(write(t, filepath.Join(t.TempDir(), Name), section))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, f.Site); diff != "" || f.SiteLine() != 3 || len(f.Settings()) > 0 {
+		t.Errorf("from line %d, with the settings %v: %s", f.SiteLine(), f.Settings(), diff)
+	}
+	for _, key := range Keys() {
+		if strings.HasPrefix(key.Path, "site.") && f.Line(key.Path) == 0 {
+			t.Errorf("testdata/profile.yaml lacks %s", key.Path)
+		}
+	}
+	if !valid(t, compile(t), []byte(section)) {
+		t.Error("the schema refuses the section")
 	}
 }
 
@@ -192,6 +224,9 @@ func TestProblems(t *testing.T) {
 		"several": {"x: 1\ny: 2", `: 2 problems:
 FILE:1: unknown key "x"`},
 
+		"two profiles":        {"site-file: a\nsite:\n  ntp: [b]", ":1: site-file: the section site in line 3 has settings too; keep one of them"},
+		"registry's host":     {"site:\n  registries: [{ca: a}]", ":2: site.registries[0]: the key host is required"},
+		"login's values":      {"site: {console: {login: none}}", ":1: site.console.login: \"none\" is not one of open, password, off"},
 		"two checkouts":       {"hook:\n  dir: a\n  url: https://h.example/x", ":3: hook.url: hook.dir in line 2 names a checkout too; keep one of them"},
 		"archive and dir":     {"hook:\n  dir: a\n  archive: x.tar.gz", ":3: hook.archive: hook.dir or hook.url names a checkout too"},
 		"url without commit":  {"hook:\n  url: https://h.example/x", ":2: hook.url: add hook.commit with the 40 digits of the commit"},

@@ -108,7 +108,10 @@ func (f field) valueSchema() *schema {
 		return &schema{Type: "integer", Minimum: &least}
 	}
 	s := &schema{Type: "string", Enum: f.values(), Pattern: "^.+$"}
-	if f.enum != "" {
+	switch {
+	case f.lines:
+		s.Pattern = `^[^\x00]+$`
+	case f.enum != "":
 		s.Pattern = ""
 	}
 	if f.number {

@@ -87,6 +87,10 @@ func TestSchemaAgrees(t *testing.T) {
 		"output: {tar: 1}":                    false,
 		"embed: {keep-source-names: true}":    true,
 		"embed: {keep-source-names:}":         false,
+		"site: {motd: \"a\\nb\"}":             true,
+		"site: {console: {login: off}}":       true,
+		"site: {motd: \"\"}":                  false,
+		"site: {network: {machines: [{}]}}":   false,
 		"sites: {}":                           false,
 	} {
 		if got := valid(t, s, []byte(text)); got != want {

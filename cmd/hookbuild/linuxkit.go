@@ -91,10 +91,17 @@ func (a *app) readOverlays(c *cli.Context) ([]build.Document, error) {
 	return all, nil
 }
 
-// siteProfile reads the file of --site, nil without one.
+// siteProfile reads the file of --site, else the section of hookbuild.yaml. Without
+// both it returns nil.
 func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	name := c.String("site")
-	if name == "" {
+	in := profile.Inputs{Name: name, Dir: filepath.Dir(name), Getenv: a.getenv, Now: time.Now()}
+	switch {
+	case name != "":
+	case a.site != nil && a.site.SiteLine() > 0:
+		in.Name, in.Dir = a.site.Path, a.site.Dir
+		return a.site.Site.Load(in)
+	default:
 		return nil, nil //nolint:nilnil // a site is optional
 	}
 	f, err := os.Open(name)
@@ -105,7 +112,7 @@ func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	return p.Load(profile.Inputs{Name: name, Dir: filepath.Dir(name), Getenv: a.getenv, Now: time.Now()})
+	return p.Load(in)
 }
 
 // readDocuments reads the files; "-" is standard input.

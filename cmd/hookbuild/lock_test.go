@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/pem"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,4 +195,43 @@ func TestLockHoldsModuleSources(t *testing.T) {
 	if got := l.build(2, "--module-source", source+",name=ours"); !strings.Contains(got.stderr, "--module-source is") {
 		t.Errorf("another option than the lock's ends with\n%s", got.stderr)
 	}
+}
+
+// TestLockHoldsOverlaysAndSite: overlays and what a site sets are locked by digest,
+// passwords excepted.
+func TestLockHoldsOverlaysAndSite(t *testing.T) {
+	l := newLocker(t)
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	profile := "  ca: [root.pem]\n  registries: [{host: r.example, username: ci, password-file: password}]\n"
+	files := map[string]string{
+		"overlay.yaml": "services: [{name: hook-docker, image: \"${HOOK_CONTAINER_HELLO_IMAGE}\"}]\nfiles: [{path: etc/rack, source: rack}]\n",
+		"rack":         "7\n", "root.pem": authority, "password": "geheim\n",
+		"hookbuild.yaml": "overlays: [overlay.yaml]\nsite:\n" + profile,
+	}
+	for name, text := range files {
+		site.WriteFile(t, at(name), text)
+	}
+	config := []string{"--config", at("hookbuild.yaml")}
+	l.write(config...)
+	for _, want := range []string{"name: site\n", "name: root.pem\n", "name: etc/rack\n", "/overlay.yaml\n"} {
+		if text := readFile(t, l.lock); !strings.Contains(text, want) {
+			t.Errorf("the lock has no %q:\n%s", want, text)
+		}
+	}
+	l.build(0, config...)
+	for name, changed := range map[string]string{"overlay.yaml": "# new\n" + files["overlay.yaml"], "rack": "8\n", "root.pem": "# new\n" + authority,
+		"hookbuild.yaml": files["hookbuild.yaml"] + "  dns: {servers: [192.0.2.1]}\n"} {
+		site.WriteFile(t, at(name), changed)
+		want := strings.Replace(name, "hookbuild.yaml", "site: ", 1)
+		if got := l.build(3, config...); !strings.Contains(got.stderr, "1 difference (lock -> found)") || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s changed, and the build ends with\n%s", name, got.stderr)
+		}
+		site.WriteFile(t, at(name), files[name])
+	}
+	site.WriteFile(t, at("password"), "another\n")
+	l.build(0, config...)
 }

@@ -207,6 +207,9 @@ func (a *app) applyToCommand(c *cli.Context) error {
 			return err
 		}
 	}
+	if line := a.site.SiteLine(); line > 0 && c.IsSet("site") {
+		a.site.replaced = append(a.site.replaced, fmt.Sprintf("--site replaces site (line %d)", line))
+	}
 	slices.Sort(a.site.replaced)
 	a.note("using %s", strings.Join(append([]string{a.site.Path}, a.site.replaced...), "; "))
 	return nil

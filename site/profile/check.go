@@ -211,7 +211,7 @@ func (s *Site) loadKeys(in Inputs) error {
 	}
 	for i, file := range s.SSH.KeyFiles {
 		key := fmt.Sprintf("ssh.key-files[%d]", i)
-		content, err := in.file(key, file)
+		content, err := s.read(in, key, file)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/linuxkit"
 )
@@ -40,6 +41,7 @@ type Site struct {
 	registries []registry
 	keys       []sshKey
 	hash       string // of the console's password
+	files      []File
 }
 
 type certificate struct {
@@ -107,6 +109,15 @@ func (in Inputs) file(key, name string) ([]byte, error) {
 	return content, nil
 }
 
+// read reads a file that is no secret, and notes its digest.
+func (s *Site) read(in Inputs, key, name string) ([]byte, error) {
+	content, err := in.file(key, name)
+	if f := (File{filepath.ToSlash(name), digest.OfBytes(content)}); err == nil && !slices.Contains(s.files, f) {
+		s.files = append(s.files, f)
+	}
+	return content, err
+}
+
 // secret returns the text of a file or variable, "" when neither is given.
 func (in Inputs) secret(key, file, variable string) (string, error) {
 	switch {
@@ -137,7 +148,7 @@ func oneLine(key, text string) (string, error) {
 
 func (s *Site) loadAuthorities(in Inputs) error {
 	for i, file := range s.CA {
-		found, err := in.certificates(fmt.Sprintf("ca[%d]", i), file)
+		found, err := s.certificates(in, fmt.Sprintf("ca[%d]", i), file)
 		if err != nil {
 			return err
 		}
@@ -152,8 +163,8 @@ func (s *Site) loadAuthorities(in Inputs) error {
 }
 
 // certificates reads a file of certificates in PEM form, and nothing but those.
-func (in Inputs) certificates(key, file string) ([]certificate, error) {
-	data, err := in.file(key, file)
+func (s *Site) certificates(in Inputs, key, file string) ([]certificate, error) {
+	data, err := s.read(in, key, file)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +214,7 @@ func (s *Site) loadRegistries(in Inputs) error {
 		loaded := registry{Registry: r}
 		var err error
 		if r.CA != "" {
-			if loaded.ca, err = in.certificates(key+".ca", r.CA); err != nil {
+			if loaded.ca, err = s.certificates(in, key+".ca", r.CA); err != nil {
 				return err
 			}
 		}

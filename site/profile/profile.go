@@ -25,7 +25,7 @@ type Profile struct {
 	Network    Network    `yaml:"network" doc:"Static addresses and VLANs. ipam= and vlan_id= of the kernel's command line take precedence."`
 	SSH        SSH        `yaml:"ssh" doc:"The SSH server, for which the checkout must have the container hook-linuxkit-sshd."`
 	Console    Console    `yaml:"console" doc:"The login on the console."`
-	MOTD       string     `yaml:"motd" doc:"The message of the day, in the place of the template's."`
+	MOTD       string     `yaml:"motd" also:"lines" doc:"The message of the day, in the place of the template's."`
 }
 
 // Registry is a registry that machines pull from.

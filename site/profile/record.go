@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/linuxkit"
 )
@@ -54,6 +55,24 @@ func (s *Site) Settings() []Setting {
 		add("motd", fmt.Sprintf("%d bytes", len(s.MOTD)))
 	}
 	return all
+}
+
+// File is a file of a site, or what the profile itself says.
+type File struct {
+	Name, Digest string
+}
+
+// Files lists the profile, under the name "site", and the files that it names, as
+// it names them. Passwords and their hashes have no part in the digests: from the
+// digest of a short secret one could find the secret.
+func (s *Site) Files() ([]File, error) {
+	p := s.Profile
+	p.Proxy.HTTPS, p.Proxy.HTTP = withoutLogin(p.Proxy.HTTPS), withoutLogin(p.Proxy.HTTP)
+	sum, err := digest.Key(p)
+	if err != nil {
+		return nil, fmt.Errorf("naming the site profile %q: %w", s.name, err)
+	}
+	return append([]File{{"site", "sha256:" + sum}}, s.files...), nil
 }
 
 // Secrets names the settings that are secrets.
