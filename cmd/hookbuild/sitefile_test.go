@@ -130,6 +130,7 @@ func TestEveryOptionHasAKey(t *testing.T) {
 		"progress": "is about the terminal of who runs a build",
 		"debug":    "is about one run",
 		"jobs":     "is about the machine that builds",
+		"builder":  "is about the Docker Engines of this machine's user",
 
 		"kit": "is about one run, which has no network",
 

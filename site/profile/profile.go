@@ -13,8 +13,8 @@
 // it from the kernel's command line, which Tinkerbell passes.
 package profile
 
-// Profile is the `site:` section of hookbuild.yaml. Relative paths are relative to
-// the file.
+// Profile is the `site:` section of hookbuild.yaml or a file of its own. Relative
+// paths are relative to the file.
 type Profile struct {
 	CA         []string   `yaml:"ca" path:"file" doc:"Certificate authorities (PEM) that the host and dockerd trust for every server."`
 	Registries []Registry `yaml:"registries" doc:"What dockerd and the docker command know of single registries."`
