@@ -109,7 +109,7 @@ func (in Inputs) file(key, name string) ([]byte, error) {
 	return content, nil
 }
 
-// read reads a file that is no secret, and notes its digest.
+// read reads a file without secrets and records its digest.
 func (s *Site) read(in Inputs, key, name string) ([]byte, error) {
 	content, err := in.file(key, name)
 	if f := (File{filepath.ToSlash(name), digest.OfBytes(content)}); err == nil && !slices.Contains(s.files, f) {
