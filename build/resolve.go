@@ -76,7 +76,11 @@ func (b *Builder) Resolve(ctx context.Context, r Request) (_ *Resolved, err erro
 }
 
 func (r Request) wantedImages() onboard.Wanted {
-	return onboard.Wanted{Embed: r.Embed, DockerArch: r.Flavor.DockerArch(), Layout: r.Layout, Packing: r.Packing, Segment: r.Segment}
+	// The root file system is compressed at the same time: one goroutine here is
+	// enough, and each takes memory.
+	segment := r.Segment
+	segment.Jobs = 1
+	return onboard.Wanted{Embed: r.Embed, DockerArch: r.Flavor.DockerArch(), Layout: r.Layout, Packing: r.Packing, Segment: segment}
 }
 
 // resolveSystem finds the kernel and what the root file system is made of.

@@ -21,12 +21,12 @@ type Problem struct {
 	Text string
 }
 
-// Problems are all problems of a file, in the order of their lines.
-type Problems []Problem
+// ProblemsError are all problems of a file, in the order of their lines.
+type ProblemsError []Problem
 
 // Error implements error. Each problem has a line of its own, which begins with
 // its number in the file.
-func (p Problems) Error() string {
+func (p ProblemsError) Error() string {
 	var lines []string
 	for _, one := range p {
 		lines = append(lines, fmt.Sprintf("%d: %s", one.Line, one.Text))
@@ -65,7 +65,7 @@ func rootOf(text []byte) (*yaml.Node, error) {
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		return nil, Problems{{max(second.Line, 1), "a second document starts here; the file has one"}}
+		return nil, ProblemsError{{max(second.Line, 1), "a second document starts here; the file has one"}}
 	case !errors.Is(err, io.EOF):
 		return nil, syntaxProblem(err)
 	}
@@ -82,12 +82,12 @@ func syntaxProblem(err error) error {
 			line, text = n, problem
 		}
 	}
-	return Problems{{line, "not YAML: " + text}}
+	return ProblemsError{{line, "not YAML: " + text}}
 }
 
 // decoder fills a Config and collects problems.
 type decoder struct {
-	problems Problems
+	problems ProblemsError
 	lines    map[string]int
 }
 

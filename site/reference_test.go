@@ -35,7 +35,7 @@ func TestReference(t *testing.T) {
 		}
 		return
 	}
-	if err := os.WriteFile(docFile, []byte(above+marker+want), 0o644); err != nil { //nolint:gosec // as git leaves it
+	if err := os.WriteFile(docFile, []byte(above+marker+want), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

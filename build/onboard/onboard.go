@@ -235,7 +235,7 @@ func (p *Packer) writePart(ctx context.Context, out *initramfs.FileWriter, part 
 
 // layerWindow is the window for compressing a layer. A layer is often a single
 // program, and a small window leaves memory for the layers that are read meanwhile.
-const layerWindow = 8 << 20
+const layerWindow = 4 << 20
 
 // Fetch fetches the images' layers into the cache.
 func (p *Packer) Fetch(ctx context.Context, s *Set) error {

@@ -194,7 +194,7 @@ func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
 // has succeeded by then, so an error is only a warning.
 func (a *app) trimCache(c *cli.Context) error {
 	if a.store == nil || c.Context.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // an interrupted command leaves the cache as it is
 	}
 	limit, err := cacheLimit(c)
 	if err != nil || limit == 0 {

@@ -177,10 +177,10 @@ func (a *app) writeKit(c *cli.Context, g build.Gathered) error {
 // checkSpace reports a disk that has no room for a file.
 func checkSpace(path string, size int64) error {
 	var disk syscall.Statfs_t
-	if syscall.Statfs(filepath.Dir(path), &disk) != nil {
-		return nil // not known; writing will tell
+	if err := syscall.Statfs(filepath.Dir(path), &disk); err != nil {
+		return nil //nolint:nilerr // not known; writing will tell
 	}
-	if free := int64(disk.Bavail) * int64(disk.Bsize); free < size {
+	if free := int64(disk.Bavail) * int64(disk.Bsize); free < size { //nolint:unconvert // the types differ by system
 		return fmt.Errorf("writing %q: %s are needed and %s are free on its disk; free some, or write elsewhere with -o", path, words.Bytes(size), words.Bytes(free))
 	}
 	return nil

@@ -55,7 +55,7 @@ func replace(dir, fresh string) error {
 // write writes the entries below dir. Nothing is written through a symlink of
 // theirs that leads out of it.
 func write(ctx context.Context, dir string, entries []initramfs.Entry) error {
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as git clone leaves it
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
@@ -118,7 +118,7 @@ func content(e initramfs.Entry) ([]byte, error) {
 func holds(ctx context.Context, dir string, entries []initramfs.Entry) (bool, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return false, nil //nolint:nilerr // it is written anew, which reports what is wrong
+		return false, nil // it is written anew, which reports what is wrong
 	}
 	defer root.Close()
 	expected := map[string]bool{".": true}
