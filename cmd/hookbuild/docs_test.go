@@ -278,7 +278,7 @@ func onlyCount(c *cli.Command, mention bool) {
 	c.Before = nil
 	least, most := argumentCount(c.ArgsUsage)
 	c.Action = func(ctx *cli.Context) error {
-		if n := ctx.NArg(); n < least && !(mention && n == 0) || n > most {
+		if n := ctx.NArg(); n < least && (!mention || n != 0) || n > most {
 			return fmt.Errorf("it has %d arguments, and the command takes %q", n, c.ArgsUsage)
 		}
 		return nil

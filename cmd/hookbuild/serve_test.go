@@ -58,7 +58,7 @@ func serving(t *testing.T, args ...string) (address string) {
 		code := run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--progress", "plain"}, args...), environment{
 			getenv: func(string) string { return "" }, stdin: strings.NewReader(""), stdout: stdout, stderr: &stderr,
 		})
-		stdout.Close() //nolint:errcheck // of a pipe: it never fails
+		stdout.Close() // of a pipe: it never fails
 		ended <- code
 	}()
 	t.Cleanup(func() {

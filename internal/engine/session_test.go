@@ -117,7 +117,7 @@ func TestSessionAnswers(t *testing.T) {
 		"no registry's name":  {credentialsMethod, question("a b"), nil, `2 finding the login for "a b".*`},
 		"no protocol buffer":  {credentialsMethod, frame([]byte{0xff}), nil, "2 reading a protocol buffer.*"},
 		"compressed":          {credentialsMethod, []byte{1, 0, 0, 0, 0}, nil, "2 .*compressed.*"},
-		"too long":            {credentialsMethod, []byte{0, 0xff, 0, 0, 0}, nil, "2 .*more than 65536.*"},
+		"too long":            {credentialsMethod, []byte{0, 0xff, 0, 0, 0}, nil, "2 .*exceed 65536.*"},
 		"cut off":             {credentialsMethod, []byte{0, 0, 0, 0, 9, 1}, nil, "2 .*unexpected EOF.*"},
 		"no message":          {credentialsMethod, nil, nil, "2 .*EOF.*"},
 		"method not provided": {"/moby.filesync.v1.Auth/VerifyTokenAuthority", frame(nil), nil, "12 .*VerifyTokenAuthority"},
