@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/test/testneed"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -105,9 +107,8 @@ func seesNothingInContainerd(t *testing.T, dockerd, root string) {
 
 // buildDockerd returns a dockerd of the version, from the user's cache
 // directory if it was built before. fetch puts a main module into dir and
-// returns the package to build there. If the build fails, for example without a
-// network, the test is skipped even if HOOKBUILD_TEST_REQUIRE lists everything:
-// the source belongs to another project and may disappear.
+// returns the package to build there. A build that fails, for example without a
+// network, ends the test.
 func buildDockerd(t *testing.T, version string, fetch func(dir string) (pkg string, err error)) (program string) {
 	t.Helper()
 	cacheDir, err := os.UserCacheDir()
@@ -121,11 +122,11 @@ func buildDockerd(t *testing.T, version string, fetch func(dir string) (pkg stri
 	dir := t.TempDir()
 	pkg, err := fetch(dir)
 	if err != nil {
-		t.Skipf("dockerd %s is not tried, its source cannot be fetched: %v", version, err)
+		testneed.Missing(t, "dockerd-"+version, fmt.Sprintf("its source cannot be fetched: %v", err))
 	}
 	const tags = "exclude_graphdriver_btrfs no_btrfs"
 	if _, err := runGo(dir, "build", "-mod=mod", "-tags", tags, "-o", program+".new", pkg); err != nil {
-		t.Skipf("dockerd %s is not tried, it cannot be built: %v", version, err)
+		testneed.Missing(t, "dockerd-"+version, fmt.Sprintf("it cannot be built: %v", err))
 	}
 	if err := os.Rename(program+".new", program); err != nil {
 		t.Fatal(err)

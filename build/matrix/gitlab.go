@@ -53,6 +53,8 @@ func (m Matrix) WriteGitLab(w io.Writer, env func(key string) string, args ...st
 		if slices.ContainsFunc(m.Kernels, func(k Entry) bool { return k.Kernel == h.source }) {
 			words = append(words, "--kernel", "image:docker-archive:kernel.tar")
 			needs = append(needs, kernelJob(h.source))
+		} else if h.KernelImage != "" {
+			words = append(words, "--kernel", "image:"+h.KernelImage)
 		}
 		p.Jobs["hookos "+h.Kernel] = job{
 			Stage: "hookos", Tags: h.gitlabTags(env, "LK"), Needs: needs,

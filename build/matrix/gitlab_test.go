@@ -44,7 +44,13 @@ func TestGitLabGolden(t *testing.T) {
 // also when kernels were left out.
 func TestGitLabNeedsExist(t *testing.T) {
 	none := func(string) string { return "" }
-	m, err := matrixOf(t, map[string]string{"CI_TAGS": "standard dev lts"}).Without(func(id string) (bool, error) { return id == "hook-default-amd64", nil })
+	const published = "registry.example/hook-kernel:5.10.1-abc"
+	m, err := matrixOf(t, map[string]string{"CI_TAGS": "standard dev lts"}).Without(func(id string) (string, error) {
+		if id == "hook-default-amd64" {
+			return published, nil
+		}
+		return "", nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +66,7 @@ func TestGitLabNeedsExist(t *testing.T) {
 		t.Errorf("%d jobs for %d kernels and %d HookOS", len(p.Jobs), len(m.Kernels), len(m.Hooks))
 	}
 	for name, j := range p.Jobs {
-		takes := strings.Contains(j.Script[0], "--kernel ")
+		takes := strings.Contains(j.Script[0], "--kernel image:docker-archive:kernel.tar")
 		if takes != (len(j.Needs) == 1) {
 			t.Errorf("%s needs %q and runs %q", name, j.Needs, j.Script)
 		}
@@ -71,7 +77,7 @@ func TestGitLabNeedsExist(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"hookos hook-default-amd64", "hookos peg-default-amd64"} {
-		if j := p.Jobs[name]; len(j.Script) != 1 || len(j.Needs) != 0 {
+		if j := p.Jobs[name]; len(j.Script) != 1 || len(j.Needs) != 0 || !strings.Contains(j.Script[0], "--kernel image:"+published) {
 			t.Errorf("%s: %+v", name, j)
 		}
 	}

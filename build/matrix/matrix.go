@@ -35,6 +35,9 @@ type Entry struct {
 	BuildISO   string   `json:"build_iso"` // "yes" or ""
 	Runner     []string `json:"runner"`
 	GHACache   string   `json:"gha_cache"` // "yes"
+	// KernelImage is the published image that a HookOS takes its kernel from,
+	// for which there is no job; see [Matrix.Without].
+	KernelImage string `json:"kernel_image,omitempty"`
 
 	typ    string // the flavor's type
 	source string // the id of the flavor whose kernel this one has, which may be its own
@@ -254,18 +257,26 @@ func (m Matrix) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// Without returns the matrix without the kernels for which drop returns true.
-func (m Matrix) Without(drop func(flavorID string) (bool, error)) (Matrix, error) {
+// Without returns the matrix without the kernels for which published returns an
+// image's reference. Their HookOS take that image.
+func (m Matrix) Without(published func(flavorID string) (string, error)) (Matrix, error) {
 	var kept []Entry
+	hooks := slices.Clone(m.Hooks)
 	for _, k := range m.Kernels {
-		dropped, err := drop(k.Kernel)
+		ref, err := published(k.Kernel)
 		if err != nil {
 			return m, err
 		}
-		if !dropped {
+		if ref == "" {
 			kept = append(kept, k)
+			continue
+		}
+		for i := range hooks {
+			if hooks[i].source == k.Kernel {
+				hooks[i].KernelImage = ref
+			}
 		}
 	}
-	m.Kernels = kept
+	m.Kernels, m.Hooks = kept, hooks
 	return m, nil
 }

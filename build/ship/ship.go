@@ -6,7 +6,7 @@
 //	    layer ...  a file of the HookOS each, with its hard links
 //
 // Because each manifest is that of an image, and the layers are tar archives,
-// Kubernetes mounts it as an image volume, and every tool that copies images
+// it has the form of Kubernetes' image volumes, and every tool that copies images
 // copies it. The layers are not compressed, because the large files are already:
 // so equal files are equal layers, whatever compresses elsewhere, and the same
 // HookOS has the same digest on every machine.

@@ -55,7 +55,7 @@ func (a *app) matrix(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("skip-published") {
-		if m, err = m.Without(func(id string) (bool, error) { return a.published(c, flavors, id) }); err != nil {
+		if m, err = m.Without(func(id string) (string, error) { return a.published(c, flavors, id) }); err != nil {
 			return err
 		}
 	}
@@ -88,28 +88,29 @@ func (a *app) checkMatrix(c *cli.Context) error {
 	return nil
 }
 
-// published reports whether the registry has the kernel image of a flavor. If the
-// registry fails, the kernel counts as not published: its job asks again.
-func (a *app) published(c *cli.Context, flavors flavor.Inventory, id string) (bool, error) {
+// published returns the kernel image of a flavor if the registry has it, else "".
+// If the registry fails, the kernel counts as not published: its job asks again.
+func (a *app) published(c *cli.Context, flavors flavor.Inventory, id string) (string, error) {
 	f, err := flavors.Find(id)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	o, err := a.openOptions(c, f)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	ref, found, err := kernel.Published(c.Context, o, deliver.Registry{Client: o.Client})
 	switch {
 	case err != nil && ref == "":
-		return false, fmt.Errorf("naming the kernel image of %s: %w", id, err)
+		return "", fmt.Errorf("naming the kernel image of %s: %w", id, err)
 	case err != nil:
 		a.note("%v; keeping the job of %s", err, id)
-		return false, c.Context.Err()
-	case found:
-		a.note("the registry has %s, the kernel of %s; leaving out its job", ref, id)
+		return "", c.Context.Err()
+	case !found:
+		return "", nil
 	}
-	return found, nil
+	a.note("the registry has %s, the kernel of %s; leaving out its job", ref, id)
+	return ref, nil
 }
 
 func (a *app) writeMatrix(c *cli.Context, m matrix.Matrix) error {

@@ -33,12 +33,24 @@ func TestMatrixSkipsPublished(t *testing.T) {
 	skip := slices.Clip(append(args, "--skip-published"))
 	kernels := func(args ...string) string {
 		t.Helper()
-		var m struct{ Kernels, Hooks []struct{ Kernel string } }
+		var m struct {
+			Kernels []struct{ Kernel string }
+			Hooks   []struct {
+				Kernel string
+				Image  string `json:"kernel_image"`
+			}
+		}
 		if err := json.Unmarshal([]byte(p.run(0, args...).stdout), &m); err != nil {
 			t.Fatal(err)
 		}
 		if len(m.Hooks) != 2 {
 			t.Errorf("%v: %d HookOS", args, len(m.Hooks))
+		}
+		for _, h := range m.Hooks {
+			job := slices.ContainsFunc(m.Kernels, func(k struct{ Kernel string }) bool { return k.Kernel == h.Kernel })
+			if job == strings.HasPrefix(h.Image, base+":6.6.7-") {
+				t.Errorf("%v: %s takes its kernel from %q, and a job for it is %v", args, h.Kernel, h.Image, job)
+			}
 		}
 		var ids []string
 		for _, k := range m.Kernels {
