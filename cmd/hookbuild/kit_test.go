@@ -37,7 +37,8 @@ func (l *locker) inNamespace(args ...string) (string, error) {
 	if err := os.Symlink(self, program); err != nil {
 		l.t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", append([]string{"-rn", program}, args...)...)
+	alone := append(testneed.Unshare(), program)
+	cmd := exec.Command(alone[0], append(alone[1:], args...)...)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix:///nowhere/docker.sock", "HOOK_LK_CONTAINERS_OCI_BASE=")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

@@ -70,7 +70,7 @@ func TestKitCompilesKernel(t *testing.T) {
 	removeBuilder(t, filepath.Join(work, "hookbuild.lock"))
 	server.Close()
 
-	there := []string{"unshare", "-rn"}
+	there := testneed.Unshare()
 	said := hookbuild(there, "all", "--locked", "--kit", "kit.tar", "--out", "out", "--cache-dir", filepath.Join(work, "there"))
 	if !strings.Contains(said, "load the builder image") {
 		t.Errorf("the builder image did not come out of the kit:\n%s", said)

@@ -11,14 +11,15 @@ import (
 
 	"hookbuild/internal/digest"
 	"hookbuild/test/corpus"
+	"hookbuild/test/testneed"
 )
 
 // secondAct locks what was built, saves a kit of it, and builds the same bytes
 // again in a network namespace without interfaces, with an empty cache.
 func (d *demo) secondAct(ctx context.Context, registry *corpus.Registry, bundle string) error {
-	alone := []string{"unshare", "-rn"}
+	alone := testneed.Unshare()
 	if said, err := exec.CommandContext(ctx, alone[0], append(alone[1:], "true")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(d.w, "\nThe second act, the same build without a network, needs root or user namespaces: unshare -rn: %s\n", strings.TrimSpace(fmt.Sprint(err, " ", string(said))))
+		fmt.Fprintf(d.w, "\nThe second act, the same build without a network, needs root or user namespaces: %s: %s\n", strings.Join(alone, " "), strings.TrimSpace(fmt.Sprint(err, " ", string(said))))
 		return nil
 	}
 	at := func(name string) string { return filepath.Join(d.work, name+"-"+d.arch) }

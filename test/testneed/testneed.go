@@ -34,11 +34,21 @@ func Root(t testing.TB) {
 	}
 }
 
-// Namespaces ends the test unless it may make network namespaces, as root or as
-// another user.
+// Unshare returns the command after which a program runs in a network namespace
+// without interfaces. Root needs no user namespace, which a chroot forbids.
+func Unshare() []string {
+	if os.Geteuid() == 0 {
+		return []string{"unshare", "-n"}
+	}
+	return []string{"unshare", "-rn"}
+}
+
+// Namespaces ends the test unless [Unshare] works.
 func Namespaces(t testing.TB) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), Tool(t, "unshare"), "-rn", "true").CombinedOutput(); err != nil {
+	Tool(t, "unshare")
+	alone := append(Unshare(), "true")
+	if out, err := exec.CommandContext(t.Context(), alone[0], alone[1:]...).CombinedOutput(); err != nil { //nolint:gosec // a constant command
 		Missing(t, "namespaces", strings.TrimSpace(string(out)))
 	}
 }
