@@ -26,7 +26,7 @@ test:
 # The proof that kernels compile: a small one is built in a container, one option
 # of it is switched on, in the menu and by a flag, drivers from outside are built
 # for it and for a distribution's kernel and loaded, and a HookOS with it boots to
-# its embedded images. It takes some ten minutes on two cores.
+# its embedded images. It takes a quarter of an hour on two cores.
 kernels:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestRemoteEngine|TestMenuconfig.*)$$' ./kernel/container
