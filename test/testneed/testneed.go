@@ -48,7 +48,7 @@ func Namespaces(t testing.TB) {
 	t.Helper()
 	Tool(t, "unshare")
 	alone := append(Unshare(), "true")
-	if out, err := exec.CommandContext(t.Context(), alone[0], alone[1:]...).CombinedOutput(); err != nil { //nolint:gosec // a constant command
+	if out, err := exec.CommandContext(t.Context(), alone[0], alone[1:]...).CombinedOutput(); err != nil {
 		Missing(t, "namespaces", strings.TrimSpace(string(out)))
 	}
 }
