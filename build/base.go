@@ -144,7 +144,7 @@ func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error
 		}
 		return p, nil, p.overlay(r, nil)
 	}
-	path, content, err := r.Workspace.Template(r.Template)
+	path, content, err := r.Workspace.template(r.Template)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -113,9 +113,9 @@ type ISO struct {
 
 // The defaults of build.sh's variables.
 const (
-	DefaultHookVersion    = "0.11.1"
+	defaultHookVersion    = "0.11.1"
 	DefaultContainersBase = "ghcr.io/tinkerbell/hook/linuxkit/"
-	DefaultOut            = "out"
+	defaultOut            = "out"
 )
 
 // Check returns an error if the request is wrong in a way that can be found
@@ -126,12 +126,12 @@ func (r Request) Check() error {
 		return err
 	}
 	setDefault(&r.Template, r.Flavor.Template)
-	setDefault(&r.HookVersion, DefaultHookVersion)
+	setDefault(&r.HookVersion, defaultHookVersion)
 	if len(r.Documents) > 0 || len(r.Overlays) > 0 || r.Site != nil {
 		_, _, err := r.readBase(nil)
 		return err
 	}
-	_, _, err := r.Workspace.Template(r.Template)
+	_, _, err := r.Workspace.template(r.Template)
 	return err
 }
 
@@ -150,9 +150,9 @@ func (r *Request) fillDefaults() error {
 	setDefault(&r.Name, artifact.DefaultName)
 	setDefault(&r.Template, r.Flavor.Template)
 	setDefault(&r.ContainersBase, DefaultContainersBase)
-	setDefault(&r.HookVersion, DefaultHookVersion)
+	setDefault(&r.HookVersion, defaultHookVersion)
 	setDefault(&r.OutputID, r.Flavor.OutputID(""))
-	setDefault(&r.Out, DefaultOut)
+	setDefault(&r.Out, defaultOut)
 	return nil
 }
 

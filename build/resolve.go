@@ -139,7 +139,7 @@ func standIn(p *kernel.Pinned, r Request) *kernel.Image {
 // documents.
 func (r Request) templateDigest() (lock.Input, error) {
 	if len(r.Documents) == 0 {
-		path, content, err := r.Workspace.Template(r.Template)
+		path, content, err := r.Workspace.template(r.Template)
 		return lock.Input{Name: filepath.ToSlash(path), SHA256: digest.OfBytes(content)}, err
 	}
 	var all []string

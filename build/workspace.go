@@ -66,9 +66,9 @@ func isCheckout(dir string) bool {
 // FS returns the checkout as a file system.
 func (w Workspace) FS() fs.FS { return os.DirFS(w.Dir) }
 
-// Template reads linuxkit-templates/NAME.template.yaml, before its variables
+// template reads linuxkit-templates/NAME.template.yaml, before its variables
 // are expanded. The path is relative to the checkout.
-func (w Workspace) Template(name string) (path string, content []byte, err error) {
+func (w Workspace) template(name string) (path string, content []byte, err error) {
 	path = filepath.Join("linuxkit-templates", name+".template.yaml")
 	content, err = bounded.ReadFile(filepath.Join(w.Dir, path), bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -104,8 +104,8 @@ func (b *Bundle) Release() string {
 	return b.doc.Spec.CLIMinVersion
 }
 
-// KubeVersions returns the Kubernetes versions of the bundle in the manifest's order.
-func (b *Bundle) KubeVersions() []string {
+// kubeVersions returns the Kubernetes versions of the bundle in the manifest's order.
+func (b *Bundle) kubeVersions() []string {
 	var all []string
 	for _, v := range b.doc.Spec.VersionsBundles {
 		all = append(all, v.KubeVersion)

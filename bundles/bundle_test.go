@@ -61,7 +61,7 @@ func TestParsePublishedOfOtherKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = ParseReleases(data, "b.yaml")
+	_, err = parseReleases(data, "b.yaml")
 	wantError(t, err, "kind is Bundles", "not the list of releases")
 }
 
@@ -85,8 +85,8 @@ func TestParseIsLenient(t *testing.T) {
 		if _, err := b.Images(Options{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if name == "unquoted" && b.KubeVersions()[0] != "1.30" {
-			t.Errorf("Kubernetes version 1.30 became %q", b.KubeVersions()[0])
+		if name == "unquoted" && b.kubeVersions()[0] != "1.30" {
+			t.Errorf("Kubernetes version 1.30 became %q", b.kubeVersions()[0])
 		}
 	}
 }
@@ -131,15 +131,15 @@ func FuzzParse(f *testing.F) {
 	f.Add("apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Release\nspec: {latestVersion: v1.0.0, releases: [{version: v1.0.0}]}\n")
 	f.Add("a: &a [*a]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if r, err := ParseReleases([]byte(text), "fuzz"); err == nil {
-			_, _ = r.Latest()
+		if r, err := parseReleases([]byte(text), "fuzz"); err == nil {
+			_, _ = r.latest()
 		}
 		b, err := Parse([]byte(text), "fuzz")
 		if err != nil {
 			return
 		}
 		_, _ = b.VerifySignature()
-		_, _ = b.Hook("amd64", "")
+		_, _ = b.hookFiles("amd64", "")
 		images, err := b.Images(Options{NoWorker: true})
 		if err != nil {
 			return

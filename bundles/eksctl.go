@@ -11,8 +11,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// EksctlVersion is the output of "eksctl anywhere version".
-type EksctlVersion struct {
+// eksctlVersion is the output of "eksctl anywhere version".
+type eksctlVersion struct {
 	Version            string `json:"version"`
 	BundleManifestURL  string `json:"bundleManifestURL"`  // "" up to v0.18.3, or if eksctl had no network
 	ReleaseManifestURL string `json:"releaseManifestURL"` // "" up to v0.18.7, or if eksctl had no network
@@ -21,20 +21,20 @@ type EksctlVersion struct {
 // maxEksctlOutput is the size limit of eksctl's output in bytes.
 const maxEksctlOutput = 1 << 20
 
-// ParseEksctl reads the standard output of "eksctl anywhere version" in all
+// readEksctl reads the standard output of "eksctl anywhere version" in all
 // its forms: the bare version (up to v0.18.3), "Version: ..." lines (since
 // v0.18.4), and -o json and -o yaml. Log lines among them, which eksctl
 // prints with -v, are ignored.
-func ParseEksctl(output string) (EksctlVersion, error) {
+func readEksctl(output string) (eksctlVersion, error) {
 	v, err := parseEksctl(output)
 	if err != nil {
-		return EksctlVersion{}, fault.Invalidf("reading the output of \"eksctl anywhere version\": %w; use --eksa-version or --bundle instead", err)
+		return eksctlVersion{}, fault.Invalidf("reading the output of \"eksctl anywhere version\": %w; use --eksa-version or --bundle instead", err)
 	}
 	return v, nil
 }
 
-func parseEksctl(output string) (EksctlVersion, error) {
-	var v EksctlVersion
+func parseEksctl(output string) (eksctlVersion, error) {
+	var v eksctlVersion
 	if len(output) > maxEksctlOutput {
 		return v, fmt.Errorf("it has more than %d MiB", maxEksctlOutput>>20)
 	}
@@ -55,7 +55,7 @@ func parseEksctl(output string) (EksctlVersion, error) {
 }
 
 // read reads one line. The first value of each kind counts.
-func (v *EksctlVersion) read(line string) error {
+func (v *eksctlVersion) read(line string) error {
 	if strings.HasPrefix(line, "{") {
 		return v.readJSON(line)
 	}
@@ -80,8 +80,8 @@ func (v *EksctlVersion) read(line string) error {
 }
 
 // readJSON reads a JSON object on one line. One without a version is a log line.
-func (v *EksctlVersion) readJSON(line string) error {
-	var in EksctlVersion
+func (v *eksctlVersion) readJSON(line string) error {
+	var in eksctlVersion
 	if err := json.Unmarshal([]byte(line), &in); err != nil {
 		return fmt.Errorf("decoding %q: %w", firstLine([]byte(line)), err)
 	}

@@ -6,8 +6,8 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Hook is the HookOS that a release publishes, for one architecture.
-type Hook struct {
+// hookFiles is the HookOS that a release publishes, for one architecture.
+type hookFiles struct {
 	// Vmlinuz, Initramfs and ISO are the published files. ISO has an empty URL
 	// in releases before v0.22.0.
 	Vmlinuz, Initramfs, ISO File
@@ -24,9 +24,9 @@ type File struct {
 	SHA256, SHA512 string
 }
 
-// Hook returns the published HookOS for arch ("amd64" or "arm64"). KubeVersion is
+// hookFiles returns the published HookOS for arch ("amd64" or "arm64"). KubeVersion is
 // needed only if the bundle's parts differ, as in [Options].
-func (b *Bundle) Hook(arch, kubeVersion string) (*Hook, error) {
+func (b *Bundle) hookFiles(arch, kubeVersion string) (*hookFiles, error) {
 	h, err := b.hook(arch, kubeVersion)
 	if err != nil {
 		return nil, fault.Invalidf("looking for the HookOS of %s: %w", b, err)
@@ -34,12 +34,12 @@ func (b *Bundle) Hook(arch, kubeVersion string) (*Hook, error) {
 	return h, nil
 }
 
-func (b *Bundle) hook(arch, kubeVersion string) (*Hook, error) {
+func (b *Bundle) hook(arch, kubeVersion string) (*hookFiles, error) {
 	s, err := b.stack(kubeVersion)
 	if err != nil {
 		return nil, err
 	}
-	h := &Hook{Vmlinuz: s.Hook.Vmlinuz.file(arch), Initramfs: s.Hook.Initramfs.file(arch), ISO: s.Hook.ISO.file(arch)}
+	h := &hookFiles{Vmlinuz: s.Hook.Vmlinuz.file(arch), Initramfs: s.Hook.Initramfs.file(arch), ISO: s.Hook.ISO.file(arch)}
 	if h.Vmlinuz.URL == "" || h.Initramfs.URL == "" {
 		return nil, fmt.Errorf("it names no vmlinuz and initramfs for %q; choose amd64 or arm64, and use the complete manifest of the release", arch)
 	}

@@ -27,7 +27,7 @@ func TestLayouts(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
 			b := parseSample(t, tt.file)
-			if got := len(b.KubeVersions()); got != tt.kubes {
+			if got := len(b.kubeVersions()); got != tt.kubes {
 				t.Errorf("%d Kubernetes versions, want %d", got, tt.kubes)
 			}
 			images, err := b.Images(Options{SourceNames: Drop})
@@ -229,7 +229,7 @@ func TestHook(t *testing.T) {
 	b := parseSample(t, "actions.yaml")
 	const base = "https://assets.example/artifacts/0/hook/v0.11.1/"
 	for arch, uname := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
-		h, err := b.Hook(arch, "")
+		h, err := b.hookFiles(arch, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,9 +242,9 @@ func TestHook(t *testing.T) {
 			t.Errorf("kernel %s", h.Kernel.Reference())
 		}
 	}
-	_, err := b.Hook("riscv64", "")
+	_, err := b.hookFiles("riscv64", "")
 	wantError(t, err, "riscv64", "amd64 or arm64")
-	old, err := parseSample(t, "hub.yaml").Hook("amd64", "")
+	old, err := parseSample(t, "hub.yaml").hookFiles("amd64", "")
 	if err != nil || old.ISO.URL != "" {
 		t.Errorf("ISO %q of a release that had none, %v", old.ISO.URL, err)
 	}

@@ -11,16 +11,16 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Releases is a manifest of kind Release: the list of EKS Anywhere releases,
+// releases is a manifest of kind Release: the list of EKS Anywhere releases,
 // each with the URL of its bundle.
-type Releases struct {
+type releases struct {
 	// Origin is the manifest's file or URL, for messages.
 	Origin string
 	doc    releaseDocument
 }
 
-// Release is one entry of [Releases].
-type Release struct {
+// release is one entry of [releases].
+type release struct {
 	// Version has a leading v: "v0.26.1", "v0.27.0-dev+build.12".
 	Version string `yaml:"version"`
 	Number  int    `yaml:"number"`
@@ -31,20 +31,20 @@ type Release struct {
 type releaseDocument struct {
 	Spec struct {
 		LatestVersion string    `yaml:"latestVersion"`
-		Releases      []Release `yaml:"releases"`
+		Releases      []release `yaml:"releases"`
 	} `yaml:"spec"`
 }
 
-// ParseReleases reads a manifest of releases. Origin names it in errors.
-func ParseReleases(data []byte, origin string) (*Releases, error) {
-	r := &Releases{Origin: origin}
+// parseReleases reads a manifest of releases. Origin names it in errors.
+func parseReleases(data []byte, origin string) (*releases, error) {
+	r := &releases{Origin: origin}
 	if err := r.parse(data); err != nil {
 		return nil, fault.Invalidf("reading the list of releases %q: %w", origin, err)
 	}
 	return r, nil
 }
 
-func (r *Releases) parse(data []byte) error {
+func (r *releases) parse(data []byte) error {
 	root, err := readYAML(data)
 	if err != nil {
 		return err
@@ -55,39 +55,39 @@ func (r *Releases) parse(data []byte) error {
 	return decode(root, &r.doc)
 }
 
-// Latest returns the release that the manifest calls the latest. It may not be the
+// latest returns the release that the manifest calls the latest. It may not be the
 // last one, because older lines get releases too.
-func (r *Releases) Latest() (Release, error) {
+func (r *releases) latest() (release, error) {
 	latest := r.doc.Spec.LatestVersion
 	if latest == "" {
-		return Release{}, r.invalid(errors.New("it does not say which release is the latest (spec.latestVersion is empty); use --eksa-version"))
+		return release{}, r.invalid(errors.New("it does not say which release is the latest (spec.latestVersion is empty); use --eksa-version"))
 	}
-	return r.Find(latest)
+	return r.find(latest)
 }
 
-// Find returns the release of a version, whose leading v is optional. As in EKS
+// find returns the release of a version, whose leading v is optional. As in EKS
 // Anywhere, the version must match exactly, except that "vX.Y.Z-dev+latest" is the
 // newest build of vX.Y.Z-dev.
-func (r *Releases) Find(version string) (Release, error) {
+func (r *releases) find(version string) (release, error) {
 	want := "v" + strings.TrimPrefix(version, "v")
 	if !semver.IsValid(want) {
-		return Release{}, fault.Usagef("EKS Anywhere version %q is not of the form vX.Y.Z; use one such as %q", version, r.example())
+		return release{}, fault.Usagef("EKS Anywhere version %q is not of the form vX.Y.Z; use one such as %q", version, r.example())
 	}
 	rel, ok := r.doc.find(want)
 	if !ok {
-		return Release{}, r.invalid(fmt.Errorf("it has no version %q; %s", want, r.near(want)))
+		return release{}, r.invalid(fmt.Errorf("it has no version %q; %s", want, r.near(want)))
 	}
 	if rel.BundleManifestURL == "" {
-		return Release{}, r.invalid(fmt.Errorf("version %q has no bundleManifestUrl; name its bundle manifest with --bundle", want))
+		return release{}, r.invalid(fmt.Errorf("version %q has no bundleManifestUrl; name its bundle manifest with --bundle", want))
 	}
 	return rel, nil
 }
 
-func (r *Releases) invalid(err error) error {
+func (r *releases) invalid(err error) error {
 	return fault.Invalidf("finding a release in the list %q: %w", r.Origin, err)
 }
 
-func (r *Releases) example() string {
+func (r *releases) example() string {
 	if r.doc.Spec.LatestVersion != "" {
 		return r.doc.Spec.LatestVersion
 	}
@@ -95,7 +95,7 @@ func (r *Releases) example() string {
 }
 
 // near returns a message with versions that may have been meant.
-func (r *Releases) near(want string) string {
+func (r *releases) near(want string) string {
 	var same []string
 	for _, rel := range r.doc.Spec.Releases {
 		if semver.MajorMinor(rel.Version) == semver.MajorMinor(want) {
@@ -112,25 +112,25 @@ func (r *Releases) near(want string) string {
 	return fmt.Sprintf("it lists %d others", len(r.doc.Spec.Releases))
 }
 
-func (d *releaseDocument) find(want string) (Release, bool) {
+func (d *releaseDocument) find(want string) (release, bool) {
 	for _, rel := range d.Spec.Releases {
 		if rel.Version == want {
 			return rel, true
 		}
 	}
 	if semver.Build(want) != "+latest" {
-		return Release{}, false
+		return release{}, false
 	}
-	var builds []Release
+	var builds []release
 	for _, rel := range d.Spec.Releases {
 		if semver.IsValid(rel.Version) && semver.Compare(rel.Version, want) == 0 {
 			builds = append(builds, rel)
 		}
 	}
 	if len(builds) == 0 {
-		return Release{}, false
+		return release{}, false
 	}
-	return slices.MaxFunc(builds, func(a, b Release) int { return compareVersions(a.Version, b.Version) }), true
+	return slices.MaxFunc(builds, func(a, b release) int { return compareVersions(a.Version, b.Version) }), true
 }
 
 // compareVersions compares versions, and builds of one version by their build

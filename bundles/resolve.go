@@ -23,7 +23,7 @@ type Ref struct {
 	// Bundle is the manifest: a file, or an https:// or http:// URL, which may have
 	// a checksum (URL#sha256=HEX).
 	Bundle string
-	// EKSAVersion is [Latest] or a release, such as "v0.26.1".
+	// EKSAVersion is [latest] or a release, such as "v0.26.1".
 	EKSAVersion string
 	// Eksctl is the standard output of "eksctl anywhere version".
 	Eksctl string
@@ -59,12 +59,12 @@ func (r *Resolver) Load(ctx context.Context, ref Ref) (*Bundle, error) {
 }
 
 // releases reads a list of releases.
-func (r *Resolver) releases(ctx context.Context, location string) (*Releases, error) {
+func (r *Resolver) releases(ctx context.Context, location string) (*releases, error) {
 	data, err := r.read(ctx, location)
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of releases %q: %w", web.Show(location), err)
 	}
-	return ParseReleases(data, web.Show(location))
+	return parseReleases(data, web.Show(location))
 }
 
 // locate returns the file or URL of the bundle that ref names.
@@ -77,7 +77,7 @@ func (r *Resolver) locate(ctx context.Context, ref Ref) (string, error) {
 	case ref.EKSAVersion != "":
 		return r.locateVersion(ctx, ref.EKSAVersion, r.releasesURL(""))
 	case ref.Eksctl != "":
-		v, err := ParseEksctl(ref.Eksctl)
+		v, err := readEksctl(ref.Eksctl)
 		if err != nil {
 			return "", err
 		}
@@ -96,9 +96,9 @@ func (r *Resolver) locateVersion(ctx context.Context, version, list string) (str
 	if err != nil {
 		return "", err
 	}
-	find := func() (Release, error) { return all.Find(version) }
+	find := func() (release, error) { return all.find(version) }
 	if version == "" {
-		find = all.Latest
+		find = all.latest
 	}
 	rel, err := find()
 	if err != nil {

@@ -46,7 +46,7 @@ func (e Eksctl) Version(ctx context.Context) (output, note string, err error) {
 	if err == nil {
 		return output, "", nil
 	}
-	if v, parseErr := ParseEksctl(output); ctx.Err() == nil && parseErr == nil {
+	if v, parseErr := readEksctl(output); ctx.Err() == nil && parseErr == nil {
 		return output, fmt.Sprintf("eksctl anywhere prints %s and no bundle (%v); looking for its bundle in the list of releases", v.Version, err), nil
 	}
 	if errors.Is(err, context.Canceled) {

@@ -47,7 +47,7 @@ func (b *Bundle) stackOf(kubeVersion string) (*stack, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("it has nothing for Kubernetes %q; its versions are %s", kubeVersion, strings.Join(b.KubeVersions(), ", "))
+		return nil, fmt.Errorf("it has nothing for Kubernetes %q; its versions are %s", kubeVersion, strings.Join(b.kubeVersions(), ", "))
 	}
 	s, err := onlyStack(found)
 	if err != nil {

@@ -101,8 +101,8 @@ func Run(ctx context.Context, o Options) []Check {
 	return found
 }
 
-// Worst returns the worst status among the checks.
-func Worst(checks []Check) Status {
+// worst returns the worst status among the checks.
+func worst(checks []Check) Status {
 	worst := OK
 	for _, c := range checks {
 		if c.Status == Fail || c.Status == Warn && worst == OK {

@@ -80,8 +80,8 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s is ok, with a remedy: %+v", name, c)
 		}
 	}
-	if Worst(checks) != Fail {
-		t.Errorf("worst is %s", Worst(checks))
+	if worst(checks) != Fail {
+		t.Errorf("worst is %s", worst(checks))
 	}
 }
 

@@ -18,14 +18,14 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// ArmbianBase is the default location of Armbian's kernels;
+// armbianBase is the default location of Armbian's kernels;
 // ARMBIAN_BASE_ORAS_REF overrides it.
-const ArmbianBase = "ghcr.io/armbian/os"
+const armbianBase = "ghcr.io/armbian/os"
 
 // Armbian selects where Armbian's kernels come from and which version is used.
 type Armbian struct {
 	// Base is the prefix of the artifacts' references (ARMBIAN_BASE_ORAS_REF);
-	// empty means [ArmbianBase].
+	// empty means [armbianBase].
 	Base string
 	// Version is an artifact's tag (ARMBIAN_KERNEL_VERSION); empty means the
 	// newest.
@@ -36,11 +36,11 @@ type Armbian struct {
 func (o OpenOptions) armbianRef(ctx context.Context) (string, error) {
 	base := o.Armbian.Base
 	if base == "" {
-		base = ArmbianBase
+		base = armbianBase
 	}
 	repository := base + "/" + o.Plan.Flavor.Artifact
 	if o.Armbian.Version == "" {
-		return LatestArmbian(ctx, o.Client, repository)
+		return latestArmbian(ctx, o.Client, repository)
 	}
 	return repository + ":" + o.Armbian.Version, nil
 }
@@ -48,10 +48,10 @@ func (o OpenOptions) armbianRef(ctx context.Context) (string, error) {
 // armbianTag matches the tag of a kernel artifact: 6.1.84-S8e1d-D...
 var armbianTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-S[0-9a-zA-Z-]+$`)
 
-// LatestArmbian returns the full reference of the newest tag of an artifact. A
+// latestArmbian returns the full reference of the newest tag of an artifact. A
 // registry does not tell when a tag was pushed, so the newest tag is the one
 // with the highest version and, among equal versions, the last in byte order.
-func LatestArmbian(ctx context.Context, tagger Tagger, repository string) (string, error) {
+func latestArmbian(ctx context.Context, tagger tagger, repository string) (string, error) {
 	tags, err := tagger.Tags(ctx, repository)
 	if err != nil {
 		return "", err
@@ -65,11 +65,11 @@ func LatestArmbian(ctx context.Context, tagger Tagger, repository string) (strin
 
 func compareArmbian(a, b string) int { return compareVersions(armbianTag, a, b) }
 
-// FromArmbian reads the kernel in an Armbian artifact: an OCI artifact whose
+// fromArmbian reads the kernel in an Armbian artifact: an OCI artifact whose
 // single file is a tar archive of Debian packages. It leaves out the drivers
 // that upstream's HookOS leaves out: sound, and panthor, which crashes without
 // its firmware.
-func FromArmbian(ctx context.Context, client *oci.Client, ref string, o Options) (*Image, error) {
+func fromArmbian(ctx context.Context, client *oci.Client, ref string, o Options) (*Image, error) {
 	artifact, err := client.Artifact(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -156,13 +156,13 @@ func (m *Image) addInnerDeb(ctx context.Context, e initramfs.Entry, o Options) (
 func (m *Image) drop(ctx context.Context, o Options, dirs ...string) error {
 	var there []string
 	for _, dir := range dirs {
-		if _, ok := m.Modules.Lookup(m.ModulesDir() + "/kernel/" + dir); ok {
+		if _, ok := m.Modules.Lookup(m.modulesDir() + "/kernel/" + dir); ok {
 			there = append(there, dir)
 		}
 	}
 	if len(there) == 0 {
 		return nil
 	}
-	_, err := m.Select(ctx, modules.Choice{Exclude: there}, nil, o)
+	_, err := m.keepChosen(ctx, modules.Choice{Exclude: there}, nil, o)
 	return err
 }

@@ -77,7 +77,7 @@ func (o OpenOptions) compile(ctx context.Context, p *plan.Plan) (_ *Image, err e
 		return nil, err
 	}
 	o.warnLost(p, lost)
-	image, err := FromDir(ctx, dir, o.Options)
+	image, err := fromDir(ctx, dir, o.Options)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // published image that has the checkout's configuration.
 func defaultSource() source {
 	return source{
-		names:   []string{Default},
+		names:   []string{defaultReference},
 		flavors: true,
 		pin: func(ctx context.Context, _, _ string, o OpenOptions) (*Pinned, error) {
 			point, err := o.pointRelease()
@@ -66,7 +66,7 @@ func (o OpenOptions) built(ctx context.Context, point string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return FromOCI(ctx, image, o.Options)
+	return fromKernelImage(ctx, image, o.Options)
 }
 
 // findBuilt finds the kernel image that this checkout builds, in its registry or

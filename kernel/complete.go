@@ -16,7 +16,7 @@ func (m *Image) complete(ctx context.Context, o Options) error {
 	if err := m.identify(ctx); err != nil {
 		return err
 	}
-	dir, ok := m.Modules.Lookup(m.ModulesDir())
+	dir, ok := m.Modules.Lookup(m.modulesDir())
 	if !ok || dir.Type != initramfs.Dir {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (m *Image) complete(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if _, ok := m.Modules.Lookup(m.ModulesDir() + "/modules.dep"); ok && !unpacked {
+	if _, ok := m.Modules.Lookup(m.modulesDir() + "/modules.dep"); ok && !unpacked {
 		return nil
 	}
 	return m.index(ctx, o)

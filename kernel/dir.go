@@ -20,19 +20,19 @@ func dirSource() source {
 	return source{
 		names: []string{"dir"}, forms: []string{"dir:DIR"},
 		pin: func(ctx context.Context, _, rest string, o OpenOptions) (*Pinned, error) {
-			m, err := FromDir(ctx, rest, o.Options)
+			m, err := fromDir(ctx, rest, o.Options)
 			if err != nil {
 				return nil, err
 			}
 			return &Pinned{Files: []PinnedFile{{rest, m.Digest}}, IsDir: true}, m.Close()
 		},
 		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
-			return FromDir(ctx, rest, o.Options)
+			return fromDir(ctx, rest, o.Options)
 		},
 	}
 }
 
-// FromDir reads a kernel from a directory in one of two forms:
+// fromDir reads a kernel from a directory in one of two forms:
 //
 //   - the output of make install, modules_install and dtbs_install: one file
 //     named vmlinuz*, bzImage, Image, Image.gz or kernel (also in boot/),
@@ -41,7 +41,7 @@ func dirSource() source {
 //   - the files of a kernel image: kernel, kernel.tar, dtbs.tar.gz and so on.
 //
 // The files are read when they are used and must not change meanwhile.
-func FromDir(ctx context.Context, dir string, o Options) (*Image, error) {
+func fromDir(ctx context.Context, dir string, o Options) (*Image, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, invalid("reading a kernel from a directory: %w", err)
@@ -183,8 +183,8 @@ func contentDigest(files *initramfs.Tree) (string, error) {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// DirTree returns all files of a directory as a tree, for use as firmware.
-func DirTree(ctx context.Context, dir string) (*initramfs.Tree, error) {
+// openDirTree returns all files of a directory as a tree, for use as firmware.
+func openDirTree(ctx context.Context, dir string) (*initramfs.Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, invalid("reading the directory: %w", err)

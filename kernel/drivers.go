@@ -167,9 +167,9 @@ func (m *Image) addBuilt(built *cache.File, d *driver.Driver, w *workshop, sink 
 		}
 		for _, old := range own[modules.NameOf(e.Path)] {
 			m.Modules.Remove(old)
-			progress.Notef(sink, "%s of %s takes the place of the kernel's own %s", e.Path, d, strings.TrimPrefix(old, m.ModulesDir()+"/"))
+			progress.Notef(sink, "%s of %s takes the place of the kernel's own %s", e.Path, d, strings.TrimPrefix(old, m.modulesDir()+"/"))
 		}
-		e.Path = path.Join(m.ModulesDir(), driverDir(d), e.Path)
+		e.Path = path.Join(m.modulesDir(), driverDir(d), e.Path)
 		if err := m.Modules.Add(e); err != nil {
 			return err
 		}

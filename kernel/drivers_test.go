@@ -94,7 +94,7 @@ func TestDriversForPublishedKernel(t *testing.T) {
 	defer m.Close()
 	judgeIndexes(t, m, release)
 	for _, name := range []string{"updates/vpoll/vpoll.ko", "updates/rapiddisk/rapiddisk.ko", "updates/rapiddisk/rapiddisk-cache.ko", "updates/ours/dummy.ko"} {
-		if _, ok := m.Modules.Lookup(m.ModulesDir() + "/" + name); !ok {
+		if _, ok := m.Modules.Lookup(m.modulesDir() + "/" + name); !ok {
 			t.Errorf("there is no %s", name)
 		}
 	}

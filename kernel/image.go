@@ -106,9 +106,9 @@ func (m *Image) Close() error {
 	return errors.Join(errs...)
 }
 
-// ModulesDir returns the path of the modules in Modules:
+// modulesDir returns the path of the modules in Modules:
 // "lib/modules/<Release>".
-func (m *Image) ModulesDir() string { return modulesRoot + "/" + m.Release }
+func (m *Image) modulesDir() string { return modulesRoot + "/" + m.Release }
 
 // Inspect reads the kernel file's headers. The caller closes the returned
 // closer when it is done with the returned image.

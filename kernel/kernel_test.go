@@ -277,7 +277,7 @@ func TestFromDir(t *testing.T) {
 	write(t, filepath.Join(dir, "boot/vmlinuz-6.6.1"), kerneltest.BzImage(t, "6.6.1", "CONFIG_SQUASHFS=y\nCONFIG_RD_ZSTD=y\n"))
 	write(t, filepath.Join(dir, "usr/lib/modules/6.6.1/modules.builtin"), nil)
 	write(t, filepath.Join(dir, "dtbs/x/y.dtb"), []byte("tree"))
-	m, err := FromDir(t.Context(), dir, options(t))
+	m, err := fromDir(t.Context(), dir, options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,16 +291,16 @@ func TestFromDir(t *testing.T) {
 	}
 	// A file in its usual place counts before the one that is with the modules.
 	write(t, filepath.Join(dir, "usr/lib/modules/6.6.1/vmlinuz"), kerneltest.BzImage(t, "6.6.2", ""))
-	again, err := FromDir(t.Context(), dir, options(t))
+	again, err := fromDir(t.Context(), dir, options(t))
 	if err != nil || again.Release != "6.6.1" {
 		t.Fatalf("with a vmlinuz among the modules: %+v, %v", again, err)
 	}
 	defer again.Close()
 	write(t, filepath.Join(dir, "bzImage"), kerneltest.BzImage(t, "6.6.1", ""))
-	if _, err := FromDir(t.Context(), dir, options(t)); err == nil || !strings.Contains(err.Error(), "boot/vmlinuz-6.6.1, bzImage") && !strings.Contains(err.Error(), "bzImage, boot/vmlinuz-6.6.1") {
+	if _, err := fromDir(t.Context(), dir, options(t)); err == nil || !strings.Contains(err.Error(), "boot/vmlinuz-6.6.1, bzImage") && !strings.Contains(err.Error(), "bzImage, boot/vmlinuz-6.6.1") {
 		t.Errorf("two kernels give %v", err)
 	}
-	if _, err := FromDir(t.Context(), t.TempDir(), options(t)); err == nil || !strings.Contains(err.Error(), "but it has none") {
+	if _, err := fromDir(t.Context(), t.TempDir(), options(t)); err == nil || !strings.Contains(err.Error(), "but it has none") {
 		t.Errorf("an empty directory gives %v", err)
 	}
 }
@@ -322,7 +322,7 @@ func TestLatest(t *testing.T) {
 		{"6.6", "12345678", "r/k:6.6.100-bbbbbbbb"},
 		{"5.10", "", "r/k:5.10.213-dddddddd"},
 	} {
-		got, err := Latest(t.Context(), repo, Wanted{Repository: "r/k", Series: c.series, Hash: c.hash})
+		got, err := latest(t.Context(), repo, wanted{Repository: "r/k", Series: c.series, Hash: c.hash})
 		if err != nil || got[0] != c.want {
 			t.Errorf("the latest of %s with %q is %q, %v; want %q", c.series, c.hash, got, err, c.want)
 		}
@@ -336,7 +336,7 @@ func TestLatest(t *testing.T) {
 		{tags{}, "0 tags"},
 		{nil, "unauthorized"},
 	} {
-		if _, err := Latest(t.Context(), c.repo, Wanted{Repository: "r/k", Series: "6.1"}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := latest(t.Context(), c.repo, wanted{Repository: "r/k", Series: "6.1"}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("no kernel 6.1: the error is %v; it should say %q", err, c.want)
 		}
 	}
@@ -345,21 +345,21 @@ func TestLatest(t *testing.T) {
 // TestLatestOfOwnInputs looks only for the kernels of one configuration.
 func TestLatestOfOwnInputs(t *testing.T) {
 	repo := tags{"6.6.100-bbbbbbbb", "6.6.99-aaaaaaaa", "6.6.98-aaaaaaaa", "5.10.1-aaaaaaaa"}
-	w := Wanted{Repository: "r/k", Series: "6.6", Hash: "aaaaaaaa", HashOnly: true}
-	got, err := Latest(t.Context(), repo, w)
+	w := wanted{Repository: "r/k", Series: "6.6", Hash: "aaaaaaaa", HashOnly: true}
+	got, err := latest(t.Context(), repo, w)
 	if want := []string{"r/k:6.6.99-aaaaaaaa", "r/k:6.6.98-aaaaaaaa"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 	w.Hash = "cccccccc"
-	if got, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "kernel ends in cccccccc; the newest is 6.6.100-bbbbbbbb") || !strings.Contains(err.Error(), "--kernel build") || strings.Contains(err.Error(), "--kernel latest") {
+	if got, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "kernel ends in cccccccc; the newest is 6.6.100-bbbbbbbb") || !strings.Contains(err.Error(), "--kernel build") || strings.Contains(err.Error(), "--kernel latest") {
 		t.Errorf("without one: %q, %v", got, err)
 	}
 	w.Insist = true
-	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to use 6.6.100-bbbbbbbb") {
+	if _, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to use 6.6.100-bbbbbbbb") {
 		t.Errorf("without one, where others serve: %v", err)
 	}
 	w.Series = "6.12"
-	if _, err := Latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "only kernels of the series 5.10, 6.6") {
+	if _, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "only kernels of the series 5.10, 6.6") {
 		t.Errorf("without the series: %v", err)
 	}
 }

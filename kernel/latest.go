@@ -17,16 +17,16 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-// Tagger lists the tags of a repository. [oci.Client] implements it.
-type Tagger interface {
+// tagger lists the tags of a repository. [oci.Client] implements it.
+type tagger interface {
 	Tags(ctx context.Context, repository string) ([]string, error)
 }
 
 // kernelTag matches the tag of a kernel image: 6.6.32-14b8be17.
 var kernelTag = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)-[0-9a-f]{8}$`)
 
-// Wanted describes the published kernel to look for.
-type Wanted struct {
+// wanted describes the published kernel to look for.
+type wanted struct {
 	// Repository holds the images; Series is "6.6", Arch "x86_64" or
 	// "aarch64".
 	Repository, Series, Arch string
@@ -40,15 +40,15 @@ type Wanted struct {
 	Insist bool
 }
 
-func (w Wanted) fits(tag string) bool {
+func (w wanted) fits(tag string) bool {
 	return inSeries(tag, w.Series) && (!w.HashOnly || strings.HasSuffix(tag, "-"+w.Hash))
 }
 
-// Latest returns the references of the wanted kernel images, highest version
+// latest returns the references of the wanted kernel images, highest version
 // first, as USE_LATEST_BUILT_KERNEL requires. Within a version, the image with
 // the inputs' own hash comes first and the others follow in byte order: hashes
 // do not tell age, and the architectures share the repository.
-func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
+func latest(ctx context.Context, tagger tagger, w wanted) ([]string, error) {
 	tags, err := tagger.Tags(ctx, w.Repository)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func Latest(ctx context.Context, tagger Tagger, w Wanted) ([]string, error) {
 }
 
 // nothing returns the error for the case that no tag matches.
-func (w Wanted) nothing(tags []string) error {
+func (w wanted) nothing(tags []string) error {
 	others := slices.DeleteFunc(slices.Clone(tags), func(t string) bool { return !inSeries(t, w.Series) })
 	if w.HashOnly && len(others) > 0 {
 		newest := slices.MaxFunc(others, func(a, b string) int { return compareTags(a, b, w.Hash) })
@@ -109,23 +109,23 @@ func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		return FromArmbian(ctx, o.Client, ref, o.Options)
+		return fromArmbian(ctx, o.Client, ref, o.Options)
 	}
 	w, err := o.wanted(ownOnly)
 	if err != nil {
 		return nil, err
 	}
-	return FromLatest(ctx, o.Client, w, o.Options)
+	return fromLatest(ctx, o.Client, w, o.Options)
 }
 
 // wanted describes the published kernel of the flavor; see [OpenOptions.latest].
-func (o OpenOptions) wanted(ownOnly bool) (Wanted, error) {
+func (o OpenOptions) wanted(ownOnly bool) (wanted, error) {
 	f := o.Plan.Flavor
 	hash, err := o.checkoutHash()
 	if err != nil && (f.Own || !errors.Is(err, fs.ErrNotExist)) {
-		return Wanted{}, err
+		return wanted{}, err
 	}
-	return Wanted{
+	return wanted{
 		Repository: o.Plan.ImageRepository(), Series: f.Series, Arch: o.Arch, Hash: hash,
 		HashOnly: f.Own || ownOnly && hash != "", Config: f.ConfigPath(), Insist: !f.Own,
 	}, nil
@@ -134,18 +134,18 @@ func (o OpenOptions) wanted(ownOnly bool) (Wanted, error) {
 // mostTried limits how many images are checked for their architecture.
 const mostTried = 16
 
-// FromLatest reads the first of the images that [Latest] returns whose
+// fromLatest reads the first of the images that [latest] returns whose
 // architecture is the wanted one.
-func FromLatest(ctx context.Context, client *oci.Client, w Wanted, o Options) (*Image, error) {
+func fromLatest(ctx context.Context, client *oci.Client, w wanted, o Options) (*Image, error) {
 	image, err := findLatest(ctx, client, w)
 	if err != nil {
 		return nil, err
 	}
-	return FromOCI(ctx, image, o)
+	return fromKernelImage(ctx, image, o)
 }
 
-func findLatest(ctx context.Context, client *oci.Client, w Wanted) (*oci.Image, error) {
-	refs, err := Latest(ctx, client, w)
+func findLatest(ctx context.Context, client *oci.Client, w wanted) (*oci.Image, error) {
+	refs, err := latest(ctx, client, w)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (o OpenOptions) armbianKernel(ctx context.Context) (ref string, certain boo
 	tag := artifact[strings.LastIndex(artifact, ":")+1:]
 	ref = fmt.Sprintf("%s-armbian:%s-%s", o.Plan.ImageRepository(), tag, strings.TrimPrefix(o.Plan.Flavor.ID, "armbian-"))
 	chosen := len(o.Drivers) + len(o.Plan.Modules.Include) + len(o.Plan.Modules.Exclude) + len(o.Plan.Firmware)
-	return ref, chosen == 0, func() (*Image, error) { return FromArmbian(ctx, o.Client, artifact, o.Options) }, nil
+	return ref, chosen == 0, func() (*Image, error) { return fromArmbian(ctx, o.Client, artifact, o.Options) }, nil
 }
 
 // pack makes the kernel image. Its layer is a temporary file.

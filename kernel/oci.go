@@ -39,7 +39,7 @@ func imageSource() source {
 			if err != nil {
 				return nil, err
 			}
-			return FromOCI(ctx, image, o.Options)
+			return fromKernelImage(ctx, image, o.Options)
 		},
 	}
 }
@@ -68,10 +68,10 @@ func (o OpenOptions) image(ctx context.Context, src string) (*oci.Image, error) 
 	return nil, err
 }
 
-// FromOCI reads an OCI kernel image as the HookOS builds make them: kernel and
+// fromKernelImage reads an OCI kernel image as the HookOS builds make them: kernel and
 // kernel.tar at its root, usually dtbs.tar.gz and System.map, and config in
 // images that hookbuild built.
-func FromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
+func fromKernelImage(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 	m, err := fromOCI(ctx, image, o)
 	if err != nil {
 		return nil, err

@@ -47,11 +47,11 @@ type OpenOptions struct {
 	Survey bool
 }
 
-// Default refers to the kernel of a release that was requested
+// defaultReference refers to the kernel of a release that was requested
 // ([plan.Request.PointRelease]) or that the checkout pins. Without one it
 // refers to the newest published kernel that was built with the checkout's
 // configuration.
-const Default = ""
+const defaultReference = ""
 
 // source is a kind of reference.
 type source struct {
@@ -76,8 +76,8 @@ func sources() []source {
 	return []source{defaultSource(), latestSource(), buildSource(), imageSource(), debSource(), dirSource()}
 }
 
-// Forms returns the ways to name a kernel, for messages and help.
-func Forms() []string {
+// forms returns the ways to name a kernel, for messages and help.
+func forms() []string {
 	var all []string
 	for _, s := range sources() {
 		all = append(all, s.forms...)
@@ -100,7 +100,7 @@ func find(ref string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, fault.Usagef("reading the kernel %q: use one of %s", web.ShowAll(ref), strings.Join(Forms(), ", "))
+	return source{}, fault.Usagef("reading the kernel %q: use one of %s", web.ShowAll(ref), strings.Join(forms(), ", "))
 }
 
 // CheckReference validates a reference and the request about it before any work
@@ -125,7 +125,7 @@ func CheckReference(ref string, o OpenOptions) error {
 //	image:REF        a kernel image, also oci:DIR, docker-archive:FILE and so on
 //	deb:FILE         a distribution's packages, paths or URLs
 //	dir:DIR          what make install and modules_install left
-//	[Default]        see there
+//	[defaultReference]        see there
 //
 // The modules and the firmware of o.Plan are chosen and added. The caller
 // closes the image.
@@ -167,7 +167,7 @@ func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) 
 	if firmware == nil && len(choice.Include)+len(choice.Exclude) == 0 {
 		return m, nil
 	}
-	if _, err := m.Select(ctx, choice, firmware, o.Options); err != nil {
+	if _, err := m.keepChosen(ctx, choice, firmware, o.Options); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -182,7 +182,7 @@ func (o OpenOptions) firmware(ctx context.Context) (*initramfs.Tree, error) {
 	}
 	ref, isImage := strings.CutPrefix(from, "image:")
 	if !isImage {
-		return DirTree(ctx, from)
+		return openDirTree(ctx, from)
 	}
 	image, err := o.Client.Image(ctx, ref, o.platform())
 	if err != nil {

@@ -110,7 +110,7 @@ func (m *Image) fromModuleLists() (*Features, error) {
 			f.loadable[modules.NameOf(e.Path)] = true
 		}
 	}
-	list, ok := m.Modules.Lookup(path.Join(m.ModulesDir(), builtinList))
+	list, ok := m.Modules.Lookup(path.Join(m.modulesDir(), builtinList))
 	if !ok {
 		return f, nil
 	}
@@ -184,16 +184,16 @@ func moduleOf(option string) (string, bool) {
 	return "", false
 }
 
-// Feature is one line of [Features.Summary].
+// Feature is one line of [Features.summary].
 type Feature struct {
 	Option string `json:"option"` // "CONFIG_RD_ZSTD"
 	Text   string `json:"for"`    // what it is needed for
 	State  State  `json:"state"`
 }
 
-// Summary lists the options that determine how a HookOS can be built on this
+// summary lists the options that determine how a HookOS can be built on this
 // kernel.
-func (f *Features) Summary() []Feature {
+func (f *Features) summary() []Feature {
 	list := []Feature{
 		{Option: "CONFIG_BLK_DEV_INITRD", Text: "an initramfs at all"},
 		{Option: "CONFIG_RD_GZIP", Text: "an initramfs compressed by gzip"},

@@ -41,7 +41,7 @@ func installed(t *testing.T, release string, image []byte) *Image {
 	write(t, filepath.Join(dir, "boot/config-"+release), []byte("CONFIG_SQUASHFS=y\n"))
 	write(t, filepath.Join(dir, "lib/modules", release, "modules.builtin"), []byte("kernel/fs/squashfs/squashfs.ko\n"))
 	write(t, filepath.Join(dir, "dtbs/x/y.dtb"), []byte("tree"))
-	m, err := FromDir(t.Context(), dir, options(t))
+	m, err := fromDir(t.Context(), dir, options(t))
 	if err == nil {
 		err = m.Modules.Add(initramfs.BytesFile("lib/firmware/e100/d101m_ucode.bin", []byte("firmware"), time.Unix(0, 0)))
 	}
@@ -76,20 +76,20 @@ func TestPackAndRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			back, err := FromOCI(t.Context(), pulled, options(t))
+			back, err := fromKernelImage(t.Context(), pulled, options(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer back.Close()
 			compareImages(t, m, back)
-			latest, err := FromLatest(t.Context(), client, Wanted{Repository: host + "/hook/hook-kernel", Series: "6.6", Arch: m.Arch}, options(t))
+			latest, err := fromLatest(t.Context(), client, wanted{Repository: host + "/hook/hook-kernel", Series: "6.6", Arch: m.Arch}, options(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer latest.Close()
 			compareImages(t, m, latest)
 			other := map[string]string{"x86_64": "aarch64", "aarch64": "x86_64"}[m.Arch]
-			if _, err := FromLatest(t.Context(), client, Wanted{Repository: host + "/hook/hook-kernel", Series: "6.6", Arch: other}, options(t)); err == nil {
+			if _, err := fromLatest(t.Context(), client, wanted{Repository: host + "/hook/hook-kernel", Series: "6.6", Arch: other}, options(t)); err == nil {
 				t.Errorf("a kernel for %s was found for %s", m.Arch, other)
 			}
 		})
@@ -160,13 +160,13 @@ func TestWrongLabel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FromOCI(t.Context(), pulled, options(t)); err == nil || !strings.Contains(err.Error(), "labelled arm64, but its kernel is for x86_64") {
+	if _, err := fromKernelImage(t.Context(), pulled, options(t)); err == nil || !strings.Contains(err.Error(), "labelled arm64, but its kernel is for x86_64") {
 		t.Errorf("the error is %v", err)
 	}
 	push(t, host+"/k:2", empty.Image)
 	pulled, err = client.Image(t.Context(), host+"/k:2", v1.Platform{OS: "linux", Architecture: "amd64"})
 	if err == nil {
-		_, err = FromOCI(t.Context(), pulled, options(t))
+		_, err = fromKernelImage(t.Context(), pulled, options(t))
 	}
 	if err == nil {
 		t.Error("an empty image is taken for a kernel")
@@ -196,7 +196,7 @@ func TestExport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := FromOCI(t.Context(), pulled, options(t))
+		back, err := fromKernelImage(t.Context(), pulled, options(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestArmbian(t *testing.T) {
 	pushArtifact(t, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", "kernel.tar", archive)
 	pushArtifact(t, host+"/os/kernel-x86-edge:6.8.10-Sab12-D1", "readme.txt", []byte("no kernel"))
 	pushArtifact(t, host+"/os/kernel-x86-edge:latest", "readme.txt", []byte("no kernel"))
-	m, err := FromArmbian(t.Context(), client, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", options(t))
+	m, err := fromArmbian(t.Context(), client, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,11 +303,11 @@ func TestArmbian(t *testing.T) {
 	if m.Release != "6.8.9-edge-x86" || m.Arch != "x86_64" || !slices.Equal(paths(m.DTBs), []string{"rockchip/rk.dtb"}) {
 		t.Errorf("the kernel is read as %+v", m)
 	}
-	latest, err := LatestArmbian(t.Context(), client, host+"/os/kernel-x86-edge")
+	latest, err := latestArmbian(t.Context(), client, host+"/os/kernel-x86-edge")
 	if err != nil || latest != host+"/os/kernel-x86-edge:6.8.10-Sab12-D1" {
 		t.Errorf("the newest is %q, %v", latest, err)
 	}
-	if _, err := FromArmbian(t.Context(), client, latest, options(t)); err == nil || !strings.Contains(err.Error(), "holds no .tar file") {
+	if _, err := fromArmbian(t.Context(), client, latest, options(t)); err == nil || !strings.Contains(err.Error(), "holds no .tar file") {
 		t.Errorf("an artifact without a kernel gives %v", err)
 	}
 }
@@ -358,7 +358,7 @@ func TestSelect(t *testing.T) {
 	if err := firmware.Add(initramfs.BytesFile("lib/firmware/"+asked, []byte("fw"), initramfs.Epoch())); err != nil {
 		t.Fatal(err)
 	}
-	selection, err := m.Select(t.Context(), modules.Choice{Exclude: []string{"fs/btrfs"}}, firmware, o)
+	selection, err := m.keepChosen(t.Context(), modules.Choice{Exclude: []string{"fs/btrfs"}}, firmware, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -207,7 +207,7 @@ func (o OpenOptions) pinFirmware(ctx context.Context) (*PinnedFirmware, error) {
 		}
 		return &PinnedFirmware{Image: image}, nil
 	}
-	tree, err := DirTree(ctx, from)
+	tree, err := openDirTree(ctx, from)
 	if err != nil {
 		return nil, err
 	}

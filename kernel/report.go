@@ -38,7 +38,7 @@ func (m *Image) Report(ctx context.Context) (*Report, error) {
 	}
 	r := &Report{
 		Release: m.Release, Arch: m.Arch, Format: m.Format, Compression: m.Compression, Banner: banner,
-		Size: m.Kernel.Size, Digest: m.Digest, Config: features.Origin, Features: features.Summary(),
+		Size: m.Kernel.Size, Digest: m.Digest, Config: features.Origin, Features: features.summary(),
 	}
 	for e := range m.Modules.All() {
 		if modules.IsModule(e.Path) {

@@ -11,8 +11,8 @@ import (
 	"hookbuild/kernel/modules"
 )
 
-// Selection is the result of [Image.Select].
-type Selection struct {
+// selection is the result of [Image.keepChosen].
+type selection struct {
 	// Kept and Total are numbers of modules.
 	Kept, Total int
 	// Needed names excluded modules that were kept because others depend on
@@ -23,11 +23,11 @@ type Selection struct {
 	Missing []modules.FirmwareUse
 }
 
-// Select keeps only the chosen modules and their dependencies. If firmware is
+// keepChosen keeps only the chosen modules and their dependencies. If firmware is
 // not nil, it adds the firmware that the remaining modules name, as
 // lib/firmware of [Image.Modules]. It warns about a choice that cannot be
 // followed. [Image.Digest] changes with the selection.
-func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
+func (m *Image) keepChosen(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*selection, error) {
 	task := progress.Start(o.Progress, 0, "choose the modules of %s", m.Release)
 	selection, err := m.selectModules(ctx, choice, firmware, o)
 	if err == nil {
@@ -40,7 +40,7 @@ func (m *Image) Select(ctx context.Context, choice modules.Choice, firmware *ini
 	return selection, task.End(nil, fmt.Sprintf("%d of %d modules", selection.Kept, selection.Total))
 }
 
-func (s *Selection) warn(sink progress.Sink) {
+func (s *selection) warn(sink progress.Sink) {
 	if len(s.Needed) > 0 {
 		progress.Warnf(sink, "these excluded modules are kept because others depend on them: %s", strings.Join(s.Needed, ", "))
 	}
@@ -54,12 +54,12 @@ func (m *Image) digestOfSelection() (string, error) {
 	return "sha256:" + digest.OfStrings("selection v1", m.Digest, selected), err
 }
 
-func (m *Image) selectModules(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*Selection, error) {
+func (m *Image) selectModules(ctx context.Context, choice modules.Choice, firmware *initramfs.Tree, o Options) (*selection, error) {
 	set, err := modules.Read(ctx, m.Modules, m.Release, o.Jobs)
 	if err != nil {
 		return nil, err
 	}
-	selection := &Selection{Total: len(set.Modules)}
+	selection := &selection{Total: len(set.Modules)}
 	kept, err := set.Choose(choice)
 	if err != nil {
 		return nil, err

@@ -104,12 +104,12 @@ func TestPackedModules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := FromDir(t.Context(), dir, Options{Cache: c, KeepPacked: true})
+	raw, err := fromDir(t.Context(), dir, Options{Cache: c, KeepPacked: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	m, err := FromDir(t.Context(), dir, Options{Cache: c})
+	m, err := fromDir(t.Context(), dir, Options{Cache: c})
 	if err != nil {
 		t.Fatal(err)
 	}

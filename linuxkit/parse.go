@@ -19,15 +19,15 @@ import (
 // MaxDocument is the largest size of a document in bytes.
 const MaxDocument = 4 << 20
 
-// SyntaxError is an error in a document, with its line.
-type SyntaxError struct {
+// syntaxError is an error in a document, with its line.
+type syntaxError struct {
 	Line int
 	// Where is the path of keys: "services[2].binds".
 	Where   string
 	Problem string
 }
 
-func (e *SyntaxError) Error() string {
+func (e *syntaxError) Error() string {
 	switch {
 	case e.Line == 0: // of an overlay that was not read from a file
 		return fmt.Sprintf("%s: %s", e.Where, e.Problem)
@@ -38,12 +38,12 @@ func (e *SyntaxError) Error() string {
 }
 
 func faultAt(line int, where, format string, args ...any) error {
-	return fault.Mark(&SyntaxError{Line: line, Where: where, Problem: fmt.Sprintf(format, args...)}, fault.Invalid)
+	return fault.Mark(&syntaxError{Line: line, Where: where, Problem: fmt.Sprintf(format, args...)}, fault.Invalid)
 }
 
 // Parse parses and checks a document: unknown keys, values of the wrong kind,
 // repeated names and whatever else cannot become a system are reported as a
-// [SyntaxError]. References are left as they are written.
+// [syntaxError]. References are left as they are written.
 func Parse(data []byte) (*Document, error) {
 	root, err := parseYAML(data)
 	if err != nil {

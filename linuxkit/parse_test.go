@@ -60,7 +60,7 @@ func TestParseFaults(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("Parse = %v; want an error with %q", err, tt.want)
 			}
-			var syntax *SyntaxError
+			var syntax *syntaxError
 			if !errors.As(err, &syntax) || syntax.Line < 1 {
 				t.Errorf("%#v has no line", err)
 			}

@@ -15,18 +15,18 @@ import (
 	"hookbuild/internal/nearest"
 )
 
-// Problem is something wrong in a file, at a line.
-type Problem struct {
+// problem is something wrong in a file, at a line.
+type problem struct {
 	Line int
 	Text string
 }
 
-// ProblemsError are all problems of a file, in the order of their lines.
-type ProblemsError []Problem
+// problemsError are all problems of a file, in the order of their lines.
+type problemsError []problem
 
 // Error implements error. Each problem has a line of its own, which begins with
 // its number in the file.
-func (p ProblemsError) Error() string {
+func (p problemsError) Error() string {
 	var lines []string
 	for _, one := range p {
 		lines = append(lines, fmt.Sprintf("%d: %s", one.Line, one.Text))
@@ -47,7 +47,7 @@ func parse(text []byte) (Config, map[string]int, error) {
 		d.section(root, reflect.ValueOf(&c).Elem(), "")
 	}
 	if len(d.problems) > 0 {
-		slices.SortStableFunc(d.problems, func(a, b Problem) int { return a.Line - b.Line })
+		slices.SortStableFunc(d.problems, func(a, b problem) int { return a.Line - b.Line })
 		return c, nil, d.problems
 	}
 	return c, d.lines, nil
@@ -65,7 +65,7 @@ func rootOf(text []byte) (*yaml.Node, error) {
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		return nil, ProblemsError{{max(second.Line, 1), "a second document starts here; the file has one"}}
+		return nil, problemsError{{max(second.Line, 1), "a second document starts here; the file has one"}}
 	case !errors.Is(err, io.EOF):
 		return nil, syntaxProblem(err)
 	}
@@ -82,12 +82,12 @@ func syntaxProblem(err error) error {
 			line, text = n, problem
 		}
 	}
-	return ProblemsError{{line, "not YAML: " + text}}
+	return problemsError{{line, "not YAML: " + text}}
 }
 
 // decoder fills a Config and collects problems.
 type decoder struct {
-	problems ProblemsError
+	problems problemsError
 	lines    map[string]int
 }
 
@@ -96,7 +96,7 @@ func (d *decoder) problem(n *yaml.Node, key, format string, args ...any) {
 	if key != "" {
 		text = key + ": " + text
 	}
-	d.problems = append(d.problems, Problem{max(n.Line, 1), text})
+	d.problems = append(d.problems, problem{max(n.Line, 1), text})
 }
 
 // section fills a struct from a mapping.

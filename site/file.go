@@ -80,7 +80,7 @@ func Read(path string) (*File, error) {
 	if err == nil {
 		err = f.check()
 	}
-	var problems ProblemsError
+	var problems problemsError
 	switch {
 	case errors.As(err, &problems) && len(problems) == 1:
 		return nil, fault.Invalidf("%s:%w", path, err)
@@ -125,7 +125,7 @@ func (f *File) check() error {
 	h := f.Hook
 	section := f.SiteLine()
 	at := func(key, format string, args ...any) error {
-		return ProblemsError{{f.lines[key], key + ": " + fmt.Sprintf(format, args...)}}
+		return problemsError{{f.lines[key], key + ": " + fmt.Sprintf(format, args...)}}
 	}
 	switch {
 	case f.SiteFile != "" && section > 0:

@@ -117,7 +117,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, lines, err := parse(text)
 		if err != nil {
-			var problems ProblemsError
+			var problems problemsError
 			if !errors.As(err, &problems) || problems[0].Line < 1 || problems[0].Text == "" {
 				t.Fatalf("the error %v has no line", err)
 			}

@@ -197,13 +197,13 @@ func or(a, b string) string {
 	return b
 }
 
-// Output is a step's output in GitHub Actions.
-type Output struct{ Name, JSON string }
+// output is a step's output in GitHub Actions.
+type output struct{ Name, JSON string }
 
-// Outputs returns the four matrices under the names that workflows use, each as
+// outputs returns the four matrices under the names that workflows use, each as
 // one line of JSON.
-func (m Matrix) Outputs() ([]Output, error) {
-	var all []Output
+func (m Matrix) outputs() ([]output, error) {
+	var all []output
 	for _, part := range []struct {
 		name    string
 		entries any
@@ -219,7 +219,7 @@ func (m Matrix) Outputs() ([]Output, error) {
 		if err := enc.Encode(part.entries); err != nil {
 			return nil, fmt.Errorf("encoding the matrix %q: %w", part.name, err)
 		}
-		all = append(all, Output{part.name, strings.TrimSuffix(text.String(), "\n")})
+		all = append(all, output{part.name, strings.TrimSuffix(text.String(), "\n")})
 	}
 	return all, nil
 }
@@ -234,7 +234,7 @@ func list[E any](entries []E) []E {
 
 // Write writes the outputs in the format of $GITHUB_OUTPUT, one NAME=JSON a line.
 func (m Matrix) Write(w io.Writer) error {
-	outputs, err := m.Outputs()
+	outputs, err := m.outputs()
 	if err != nil {
 		return err
 	}

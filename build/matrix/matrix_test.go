@@ -72,7 +72,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestOutputsAreOneLineOfJSON(t *testing.T) {
-	outputs, err := matrixOf(t, map[string]string{"CI_TAGS": "none", "CI_RUNNER": "<&>"}).Outputs()
+	outputs, err := matrixOf(t, map[string]string{"CI_TAGS": "none", "CI_RUNNER": "<&>"}).outputs()
 	if err != nil {
 		t.Fatal(err)
 	}

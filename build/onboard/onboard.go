@@ -54,8 +54,8 @@ type Embed struct {
 	List bundles.List
 }
 
-// Images returns the images to embed, without asking a registry.
-func (e *Embed) Images() ([]bundles.Image, error) {
+// images returns the images to embed, without asking a registry.
+func (e *Embed) images() ([]bundles.Image, error) {
 	var all []bundles.Image
 	if e.Bundle != nil {
 		fromBundle, err := e.Bundle.Images(e.Options)
@@ -106,7 +106,7 @@ func (p *Packer) Find(ctx context.Context, w Wanted) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := w.Embed.Images()
+	images, err := w.Embed.images()
 	if err != nil {
 		return nil, err
 	}

@@ -78,11 +78,11 @@ func (p *Packer) findWorker(ctx context.Context, w *Wanted) (*Worker, error) {
 	return found, nil
 }
 
-// Listed lists the images as [Embed.Images] does, without the worker where it
+// Listed lists the images as [Embed.images] does, without the worker where it
 // would have to be looked for; then it also returns where.
 func (e *Embed) Listed(arch string) ([]bundles.Image, *bundles.WorkerNeed, error) {
 	if e.Bundle == nil || e.Options.NoWorker || e.Options.WorkerImage != "" {
-		images, err := e.Images()
+		images, err := e.images()
 		return images, nil, err
 	}
 	need, err := e.Bundle.Worker(arch, e.Options.KubeVersion)
@@ -90,12 +90,12 @@ func (e *Embed) Listed(arch string) ([]bundles.Image, *bundles.WorkerNeed, error
 		return nil, nil, err
 	}
 	if e.WorkerFrom == "" && (need.Named || !need.Agent) {
-		images, err := e.Images()
+		images, err := e.images()
 		return images, nil, err
 	}
 	without := *e
 	without.Options.NoWorker = true
-	images, err := without.Images()
+	images, err := without.images()
 	return images, need, err
 }
 

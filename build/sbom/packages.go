@@ -10,15 +10,15 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Installed is a package that the database of a package manager lists.
-type Installed struct {
+// installed is a package that the database of a package manager lists.
+type installed struct {
 	Name, Version, Arch string
 	// Kind is apk or deb.
 	Kind string
 }
 
 // url returns the package URL.
-func (p Installed) url() string {
+func (p installed) url() string {
 	distribution := map[string]string{"apk": "alpine", "deb": "debian"}[p.Kind]
 	text := "pkg:" + p.Kind + "/" + distribution + "/" + url.QueryEscape(p.Name) + "@" + url.QueryEscape(p.Version)
 	if p.Arch != "" {
@@ -35,20 +35,20 @@ func databases() map[string]string {
 // mostDatabase is the size limit of a database, which has a few MiB.
 const mostDatabase = 256 << 20
 
-// ReadDatabase reads the database of apk (lib/apk/db/installed) or dpkg
+// readDatabase reads the database of apk (lib/apk/db/installed) or dpkg
 // (var/lib/dpkg/status): paragraphs of "Key: value" lines. Packages that dpkg lists
 // and that are not installed are left out.
-func ReadDatabase(r io.Reader, kind string) ([]Installed, error) {
+func readDatabase(r io.Reader, kind string) ([]installed, error) {
 	keys := map[string]string{"P": "name", "V": "version", "A": "arch"}
 	if kind == "deb" {
 		keys = map[string]string{"Package": "name", "Version": "version", "Architecture": "arch", "Status": "status"}
 	}
-	var all []Installed
+	var all []installed
 	fields := map[string]string{}
 	end := func() {
 		there := kind != "deb" || strings.HasSuffix(fields["status"], " installed")
 		if fields["name"] != "" && fields["version"] != "" && there {
-			all = append(all, Installed{fields["name"], fields["version"], fields["arch"], kind})
+			all = append(all, installed{fields["name"], fields["version"], fields["arch"], kind})
 		}
 		clear(fields)
 	}

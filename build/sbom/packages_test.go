@@ -36,14 +36,14 @@ Version: 1
 func TestReadDatabase(t *testing.T) {
 	for _, c := range []struct {
 		kind, text string
-		want       []Installed
+		want       []installed
 		url        string
 	}{
-		{"apk", apkDatabase, []Installed{{"musl", "1.2.5-r1", "x86_64", "apk"}, {"libstdc++", "14.2.0-r4", "x86_64", "apk"}}, "pkg:apk/alpine/libstdc%2B%2B@14.2.0-r4?arch=x86_64"},
-		{"deb", dpkgStatus, []Installed{{"base-files", "12.4+deb12u5", "amd64", "deb"}}, "pkg:deb/debian/base-files@12.4%2Bdeb12u5?arch=amd64"},
+		{"apk", apkDatabase, []installed{{"musl", "1.2.5-r1", "x86_64", "apk"}, {"libstdc++", "14.2.0-r4", "x86_64", "apk"}}, "pkg:apk/alpine/libstdc%2B%2B@14.2.0-r4?arch=x86_64"},
+		{"deb", dpkgStatus, []installed{{"base-files", "12.4+deb12u5", "amd64", "deb"}}, "pkg:deb/debian/base-files@12.4%2Bdeb12u5?arch=amd64"},
 		{"apk", "", nil, ""},
 	} {
-		got, err := ReadDatabase(strings.NewReader(c.text), c.kind)
+		got, err := readDatabase(strings.NewReader(c.text), c.kind)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func FuzzReadDatabase(f *testing.F) {
 		if apk {
 			kind = "apk"
 		}
-		all, err := ReadDatabase(strings.NewReader(text), kind)
+		all, err := readDatabase(strings.NewReader(text), kind)
 		for _, p := range all {
 			if err == nil && (p.Name == "" || p.Version == "" || strings.ContainsAny(p.url(), " \n")) {
 				t.Errorf("%+v", p)

@@ -163,7 +163,7 @@ func (d *Document) file(e initramfs.Entry, whole string) error {
 // database adds the packages of a database, and closes it.
 func (d *Document) database(r io.ReadCloser, kind, parent, comment string) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
-	all, err := ReadDatabase(r, kind)
+	all, err := readDatabase(r, kind)
 	if err != nil {
 		return err
 	}

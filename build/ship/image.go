@@ -147,7 +147,7 @@ func (im *image) configFile() v1.ConfigFile {
 func (im *image) seal(typed bool, annotations map[string]string) (err error) {
 	m := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Annotations: annotations}
 	if typed {
-		m.ArtifactType = Type
+		m.ArtifactType = artifactType
 	}
 	hash, size, err := v1.SHA256(bytes.NewReader(im.config))
 	if err != nil {

@@ -107,7 +107,7 @@ func (p *pusher) push() (Pushed, error) {
 func (p *pusher) pushIndex() (Pushed, error) {
 	made := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Annotations: p.annotations()}
 	if !p.plain {
-		made.ArtifactType = Type
+		made.ArtifactType = artifactType
 	}
 	for _, im := range p.images {
 		if err := im.seal(!p.plain, p.annotations()); err != nil {

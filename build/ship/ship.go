@@ -1,6 +1,6 @@
 // Package ship pushes a finished HookOS to a registry, and pulls it.
 //
-//	REF            an index of type [Type], a manifest for each architecture
+//	REF            an index of type [artifactType], a manifest for each architecture
 //	  linux/amd64  a container image that no program is in
 //	    layer 1    manifest.json and checksums.txt of this architecture
 //	    layer ...  a file of the HookOS each, with its hard links
@@ -23,8 +23,8 @@ import (
 	"hookbuild/kernel/flavor"
 )
 
-// Type is the artifact type of a HookOS.
-const Type = "application/vnd.hookbuild.hookos.v1"
+// artifactType is the artifact type of a HookOS.
+const artifactType = "application/vnd.hookbuild.hookos.v1"
 
 // layerType is the media type of all layers.
 const layerType = types.OCIUncompressedLayer

@@ -67,8 +67,8 @@ type ImageChange struct {
 	New  string `json:"new,omitempty"`
 }
 
-// Empty reports whether nothing differs.
-func (d *Diff) Empty() bool {
+// empty reports whether nothing differs.
+func (d *Diff) empty() bool {
 	return len(d.Facts)+len(d.Options)+d.Modules.Len()+len(d.Drivers)+d.Firmware.Len()+d.Files.Len()+len(d.Images) == 0
 }
 

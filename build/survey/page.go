@@ -25,8 +25,8 @@ type page struct {
 	Images          []pageImage
 	Unpacked, Least string
 	Devices         int
-	Map             *Node
-	Top             []*Node
+	Map             *node
+	Top             []*node
 	Store           string
 }
 
@@ -69,7 +69,7 @@ func newPage(s *System, d *Diff) *page {
 		p.Devices += len(c.Devices)
 	}
 	if s.HasTree {
-		p.Map = s.Treemap()
+		p.Map = s.treemap()
 		p.Top = p.Map.Children
 		p.Parts = s.legends()
 	}

@@ -165,21 +165,21 @@ func (s *System) firmware() []string {
 	return names
 }
 
-// Node is a file, a directory with the size of everything below it, or what gather
+// node is a file, a directory with the size of everything below it, or what gather
 // combined.
-type Node struct {
+type node struct {
 	Name     string  `json:"n"`
 	Size     int64   `json:"s"`
 	Files    int     `json:"f,omitempty"` // in a directory or in what gather combined
-	Children []*Node `json:"c,omitempty"`
+	Children []*node `json:"c,omitempty"`
 
-	byName map[string]*Node
+	byName map[string]*node
 }
 
-// Treemap returns the tree of the files with their sizes, largest first. In each
+// treemap returns the tree of the files with their sizes, largest first. In each
 // directory, files and directories smaller than 1/2000 of the total are combined.
-func (s *System) Treemap() *Node {
-	root := &Node{Name: "/", byName: map[string]*Node{}}
+func (s *System) treemap() *node {
+	root := &node{Name: "/", byName: map[string]*node{}}
 	for e := range s.Tree.All() {
 		if e.Type == initramfs.Regular && e.Size > 0 {
 			root.add(strings.Split(e.Path, "/"), e.Size)
@@ -189,7 +189,7 @@ func (s *System) Treemap() *Node {
 	return root
 }
 
-func (n *Node) add(names []string, size int64) {
+func (n *node) add(names []string, size int64) {
 	n.Size += size
 	n.Files++
 	if len(names) == 0 {
@@ -197,7 +197,7 @@ func (n *Node) add(names []string, size int64) {
 	}
 	child := n.byName[names[0]]
 	if child == nil {
-		child = &Node{Name: names[0], byName: map[string]*Node{}}
+		child = &node{Name: names[0], byName: map[string]*node{}}
 		n.byName[names[0]] = child
 		n.Children = append(n.Children, child)
 	}
@@ -206,9 +206,9 @@ func (n *Node) add(names []string, size int64) {
 
 // gather sorts the children and combines those smaller than least into one without
 // a name. It joins a directory with its only child.
-func (n *Node) gather(least int64) {
-	rest := &Node{}
-	var kept []*Node
+func (n *node) gather(least int64) {
+	rest := &node{}
+	var kept []*node
 	for _, c := range n.Children {
 		if c.Size < least {
 			rest.Size += c.Size
@@ -218,7 +218,7 @@ func (n *Node) gather(least int64) {
 		c.gather(least)
 		kept = append(kept, c)
 	}
-	slices.SortFunc(kept, func(a, b *Node) int {
+	slices.SortFunc(kept, func(a, b *node) int {
 		if a.Size != b.Size {
 			return int(max(-1, min(1, b.Size-a.Size)))
 		}

@@ -88,7 +88,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("no %q in\n%s", line, &text)
 		}
 	}
-	if same, err := Compare(t.Context(), a, a); err != nil || !same.Empty() {
+	if same, err := Compare(t.Context(), a, a); err != nil || !same.empty() {
 		t.Errorf("a system differs from itself: %+v, %v", same, err)
 	}
 }
@@ -96,7 +96,7 @@ func TestCompare(t *testing.T) {
 func TestTreemap(t *testing.T) {
 	big := strings.Repeat("x", 10000)
 	s := system(t, "s", "", nil, map[string]string{"a/b/c/big": big, "a/b/c/other": big, "d/1": "1", "d/2": "22", "d/big": big})
-	root := s.Treemap()
+	root := s.treemap()
 	if root.Size != 30003 || root.Files != 5 || len(root.Children) != 2 {
 		t.Fatalf("the root is %+v", root)
 	}

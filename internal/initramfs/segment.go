@@ -37,9 +37,9 @@ type SegmentOptions struct {
 	DropXattrs bool
 }
 
-// ErrXattrs is wrapped by the error about an entry with extended attributes,
+// errXattrs is wrapped by the error about an entry with extended attributes,
 // which an archive cannot carry.
-var ErrXattrs = errors.New("an initramfs cannot carry extended attributes")
+var errXattrs = errors.New("an initramfs cannot carry extended attributes")
 
 // WriteSegment writes t to w as one newc archive in exactly one gzip member or
 // zstd frame. Entries are sorted, parents first, with inodes numbered from 1;
@@ -268,7 +268,7 @@ func checkEntry(name string, e Entry, dropXattrs bool) error {
 	case e.Type == Regular && (e.Size < 0 || e.Size > newcMax32):
 		return fault.Invalidf("its %d bytes are more than an archive can carry (4 GiB)", e.Size)
 	case len(e.Xattrs) > 0 && !dropXattrs:
-		return ErrXattrs
+		return errXattrs
 	}
 	return nil
 }

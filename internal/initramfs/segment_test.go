@@ -276,7 +276,7 @@ func TestXattrsAreDroppedOnRequestOnly(t *testing.T) {
 		t.Errorf("%v have attributes", with)
 	}
 	err := WriteSegment(context.Background(), io.Discard, tree, SegmentOptions{})
-	if !errors.Is(err, ErrXattrs) {
+	if !errors.Is(err, errXattrs) {
 		t.Error(err)
 	}
 	segment(t, tree, SegmentOptions{DropXattrs: true})

@@ -28,7 +28,7 @@ func (m *Image) Parts(ctx context.Context) ([]Part, error) {
 		if l.host == "" {
 			continue
 		}
-		has, err := isCached(ctx, l.client.cache, LayerKind, l.DiffID)
+		has, err := isCached(ctx, l.client.cache, layerKind, l.DiffID)
 		if err != nil {
 			return nil, err
 		}

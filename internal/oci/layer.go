@@ -26,8 +26,8 @@ import (
 	"hookbuild/internal/words"
 )
 
-// LayerKind is the cache's kind for uncompressed layers, by diffID.
-const LayerKind = "layers"
+// layerKind is the cache's kind for uncompressed layers, by diffID.
+const layerKind = "layers"
 
 // Layer is one layer of an image.
 type Layer struct {
@@ -59,7 +59,7 @@ func (l *Layer) Tar(ctx context.Context) (*cache.File, error) {
 		return nil, err
 	}
 	defer release()
-	f, err := l.client.cache.Blob(ctx, LayerKind, l.DiffID)
+	f, err := l.client.cache.Blob(ctx, layerKind, l.DiffID)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = l.fetch(ctx)
 	}
@@ -111,7 +111,7 @@ func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
 	var task *progress.Task // starts once the layer must be fetched
 	var f *cache.File
 	err := l.client.untilWhole(ctx, l.host, func() (err error) {
-		f, err = l.client.cache.PutBlob(ctx, LayerKind, l.DiffID, func(w io.Writer) error {
+		f, err = l.client.cache.PutBlob(ctx, layerKind, l.DiffID, func(w io.Writer) error {
 			if task == nil {
 				task = progress.StartPart(l.client.sink, pullStage, fmt.Sprintf("%s %d/%d", shortName(l.image), l.number, l.count), l.Size,
 					"pull %s, layer %d of %d", l.image, l.number, l.count)

@@ -44,14 +44,14 @@ func (p *Pins) Add(reference, digest string) error {
 	return nil
 }
 
-// UnpinnedError reports a reference, or a list of tags, that a client with
+// unpinnedError reports a reference, or a list of tags, that a client with
 // [Pins.Only] was asked for and that is not among its pins.
-type UnpinnedError struct {
+type unpinnedError struct {
 	Name   string
 	Engine bool // it is pinned to an image of a Docker Engine
 }
 
-func (e *UnpinnedError) Error() string {
+func (e *unpinnedError) Error() string {
 	if e.Engine {
 		return fmt.Sprintf("%s was an image of the Docker Engine when it was locked, which no registry is asked for", e.Name)
 	}
@@ -66,7 +66,7 @@ func (p *Pins) find(ref name.Reference) (v1.Hash, error) {
 	}
 	h, pinned := p.digests[ref.Name()]
 	if p.Only && (!pinned || h == (v1.Hash{}) && !p.Ask) {
-		return v1.Hash{}, fault.Mark(&UnpinnedError{ref.Name(), pinned}, fault.Invalid)
+		return v1.Hash{}, fault.Mark(&unpinnedError{ref.Name(), pinned}, fault.Invalid)
 	}
 	return h, nil
 }
@@ -76,7 +76,7 @@ func (p *Pins) allowTags(repository string) error {
 	if p == nil || !p.Only {
 		return nil
 	}
-	return fault.Mark(&UnpinnedError{Name: "the list of tags of " + repository}, fault.Invalid)
+	return fault.Mark(&unpinnedError{Name: "the list of tags of " + repository}, fault.Invalid)
 }
 
 // WithPins returns a client that shares everything with c but its pins.

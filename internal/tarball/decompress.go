@@ -14,9 +14,9 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// ErrBomb is wrapped by the errors about compressed data that grows beyond all
+// errBomb is wrapped by the errors about compressed data that grows beyond all
 // measure.
-var ErrBomb = errors.New("it looks like a decompression bomb")
+var errBomb = errors.New("it looks like a decompression bomb")
 
 // Data may grow by any factor up to bombFloor, and by bombRatio beyond. Layers
 // of programs grow 2 to 5 times; only long runs of zeros exceed bombRatio.
@@ -34,7 +34,7 @@ const (
 
 // Decompress reads gzip, zstd or xz data, of one or more members, frames or
 // streams, told by its first bytes; anything else is passed on as it is. Data
-// that grows without measure is an error that wraps [ErrBomb]. Closing the
+// that grows without measure is an error that wraps [errBomb]. Closing the
 // result does not close r.
 func Decompress(r io.Reader) (io.ReadCloser, error) { return Decompressor{}.Open(r) }
 
@@ -178,7 +178,7 @@ func (d *decoder) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
 	d.out += int64(n)
 	if d.out > d.allowed() {
-		return n, fault.Invalidf("decompressing %s data: %d bytes grew to %d: %w; if that is right, raise the limit with --max-layer", d.format, d.in.n, d.out, ErrBomb)
+		return n, fault.Invalidf("decompressing %s data: %d bytes grew to %d: %w; if that is right, raise the limit with --max-layer", d.format, d.in.n, d.out, errBomb)
 	}
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return n, d.in.blame(d.format, err)

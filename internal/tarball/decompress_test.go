@@ -86,7 +86,7 @@ func TestDecompressBomb(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, err := io.Copy(io.Discard, r)
-		if !errors.Is(err, ErrBomb) || fault.KindOf(err) != fault.Invalid || n > 6<<20 {
+		if !errors.Is(err, errBomb) || fault.KindOf(err) != fault.Invalid || n > 6<<20 {
 			t.Errorf("%s: stopped after %d bytes with %v", name, n, err)
 		}
 		if _, err := unpack(packed); err != nil {

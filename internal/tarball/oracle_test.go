@@ -227,7 +227,7 @@ func TestSparseFilesAreBounded(t *testing.T) {
 		}
 		for most, ok := range map[int64]bool{0: false, 30 << 30: false, 40 << 30: true} {
 			_, err := List(f, info.Size(), "layer 1", Options{MostSparse: most})
-			if (err == nil) != ok || !ok && (!errors.Is(err, ErrBomb) || fault.KindOf(err) != fault.Invalid) {
+			if (err == nil) != ok || !ok && (!errors.Is(err, errBomb) || fault.KindOf(err) != fault.Invalid) {
 				t.Errorf("%s, at most %d: %v", format, most, err)
 			}
 		}

@@ -153,7 +153,7 @@ func (l *lister) count(entries, metadata int) error {
 func (l *lister) opener(h *tar.Header) (func() (io.ReadCloser, error), error) {
 	if isSparse(h) {
 		if l.sparse += h.Size; h.Size > l.options.MostSparse || l.sparse > l.options.MostSparse {
-			return nil, fmt.Errorf("its sparse files have %d bytes together, more than the %d that are allowed: %w; if that is right, raise the limit with --max-layer", l.sparse, l.options.MostSparse, ErrBomb)
+			return nil, fmt.Errorf("its sparse files have %d bytes together, more than the %d that are allowed: %w; if that is right, raise the limit with --max-layer", l.sparse, l.options.MostSparse, errBomb)
 		}
 		return sparseOpener(l.source, h), nil
 	}

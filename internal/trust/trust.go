@@ -19,9 +19,9 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// Authorities returns the system's certificate authorities and those in the
+// authorities returns the system's certificate authorities and those in the
 // PEM files.
-func Authorities(files []string) (*x509.CertPool, error) {
+func authorities(files []string) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, fmt.Errorf("reading the system's certificate authorities: %w", err)
@@ -31,16 +31,16 @@ func Authorities(files []string) (*x509.CertPool, error) {
 		if err != nil {
 			return nil, fault.Invalidf("reading certificate authorities: %w; give a file with certificates in PEM form", err)
 		}
-		if err := Add(pool, data); err != nil {
+		if err := addTo(pool, data); err != nil {
 			return nil, fault.Invalidf("reading certificate authorities from %q: %w", name, err)
 		}
 	}
 	return pool, nil
 }
 
-// Add adds the certificates in a PEM text to pool. A text without one, or with
+// addTo adds the certificates in a PEM text to pool. A text without one, or with
 // one that cannot be read, is an error; blocks of other types are skipped.
-func Add(pool *x509.CertPool, data []byte) error {
+func addTo(pool *x509.CertPool, data []byte) error {
 	found := 0
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -79,7 +79,7 @@ func (s Store) TLS() (*tls.Config, error) {
 	if len(s.Files) == 0 {
 		return nil, nil
 	}
-	pool, err := Authorities(s.Files)
+	pool, err := authorities(s.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -94,13 +94,13 @@ func (s Store) ForHost(host string) (*tls.Config, error) {
 	if s.Hosts[host] == nil && len(dirs) == 0 && !unverified {
 		return nil, nil
 	}
-	pool, err := Authorities(s.Files)
+	pool, err := authorities(s.Files)
 	if err != nil {
 		return nil, err
 	}
 	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: unverified} //nolint:gosec // the user says so
 	if text := s.Hosts[host]; text != nil {
-		if err := Add(pool, text); err != nil {
+		if err := addTo(pool, text); err != nil {
 			return nil, fault.Invalidf("the certificate authority of %s: %w", host, err)
 		}
 	}
@@ -171,7 +171,7 @@ func readAuthority(pool *x509.CertPool, path string) error {
 	if err != nil {
 		return fault.Invalidf("%w", err)
 	}
-	if err := Add(pool, data); err != nil {
+	if err := addTo(pool, data); err != nil {
 		return fault.Invalidf("%q: %w", path, err)
 	}
 	return nil

@@ -5,7 +5,7 @@
 // stalled body ([Limits]). A request that may succeed later is repeated with
 // growing pauses, or after the pause that the server asks for. A transfer that
 // breaks is resumed ([Client.Open]). A server that answers over https may not
-// redirect to plain HTTP, unless a digest protects the content ([Pinned]).
+// redirect to plain HTTP, unless a digest protects the content ([pinned]).
 // [Show] decides what is shown of a URL.
 //
 // Three functions read through a [Client]:

@@ -50,7 +50,7 @@ func (c *Client) downloadInto(ctx context.Context, r Request, f *os.File, note s
 		return task.End(fmt.Errorf("fetching %q: %w", Show(r.URL), err), "")
 	}
 	defer body.Close()
-	err = errors.Join(truncate(f, body.At()), os.WriteFile(note, []byte(body.Version()+"\n"), 0o644))
+	err = errors.Join(truncate(f, body.At()), os.WriteFile(note, []byte(body.servedVersion()+"\n"), 0o644))
 	if err != nil {
 		return task.End(fmt.Errorf("keeping the download of %q: %w", Show(r.URL), err), "")
 	}

@@ -12,7 +12,7 @@ import (
 // it marks an error that a retry would not cure with [Final].
 func (c *Client) Get(ctx context.Context, r Request, check func([]byte, http.Header) error) ([]byte, error) {
 	if r.Pinned {
-		ctx = Pinned(ctx)
+		ctx = pinned(ctx)
 	}
 	var content []byte
 	err := c.Repeat(ctx, hostOf(r.URL), func() (err error) {

@@ -18,27 +18,27 @@ import (
 // [Limits.Idle]. A server that drips fewer would hold its client for ever.
 const leastProgress = 1 << 10
 
-// StallError reports a body that stopped arriving.
-type StallError struct{ After time.Duration }
+// stallError reports a body that stopped arriving.
+type stallError struct{ After time.Duration }
 
-func (e *StallError) Error() string {
+func (e *stallError) Error() string {
 	return fmt.Sprintf("the transfer stalled: fewer than %d bytes arrived in %s", leastProgress, e.After)
 }
 
-// RedirectError reports a redirect from https to plain HTTP.
-type RedirectError struct{ From, To string }
+// redirectError reports a redirect from https to plain HTTP.
+type redirectError struct{ From, To string }
 
-func (e *RedirectError) Error() string {
+func (e *redirectError) Error() string {
 	return fmt.Sprintf("%s redirects to %s: plain HTTP is refused for content that no digest protects", e.From, e.To)
 }
 
-// ProxyError reports a proxy that refused to connect the client to a server.
-type ProxyError struct {
+// proxyError reports a proxy that refused to connect the client to a server.
+type proxyError struct {
 	Code   int
 	Status string
 }
 
-func (e *ProxyError) Error() string {
+func (e *proxyError) Error() string {
 	return fmt.Sprintf("the proxy refuses the connection: %s", e.Status)
 }
 
@@ -46,14 +46,14 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http
 	if answer.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &ProxyError{answer.StatusCode, answer.Status}
+	return &proxyError{answer.StatusCode, answer.Status}
 }
 
 type pinnedKey struct{}
 
-// Pinned returns a context for requests whose content is compared with a
+// pinned returns a context for requests whose content is compared with a
 // digest, so that it may be transferred over plain HTTP.
-func Pinned(ctx context.Context) context.Context { return context.WithValue(ctx, pinnedKey{}, true) }
+func pinned(ctx context.Context) context.Context { return context.WithValue(ctx, pinnedKey{}, true) }
 
 func isPinned(ctx context.Context) bool { return ctx.Value(pinnedKey{}) != nil }
 
@@ -70,7 +70,7 @@ type limiter struct {
 func (l *limiter) RoundTrip(r *http.Request) (*http.Response, error) {
 	if from := r.Response; from != nil && from.Request != nil && from.Request.URL.Scheme == "https" &&
 		r.URL.Scheme == "http" && !isPinned(r.Context()) {
-		return nil, &RedirectError{Show(from.Request.URL.String()), Show(r.URL.String())}
+		return nil, &redirectError{Show(from.Request.URL.String()), Show(r.URL.String())}
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	notice := l.limits.Header / 3
@@ -133,7 +133,7 @@ func (w *watched) Read(p []byte) (int, error) {
 		w.got, w.spent = 0, 0
 	}
 	if err != nil && !errors.Is(err, io.EOF) && w.stalled.Load() {
-		err = &StallError{w.idle}
+		err = &stallError{w.idle}
 	}
 	return n, err
 }

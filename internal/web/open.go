@@ -26,7 +26,7 @@ type Request struct {
 	// Most is the largest permitted length in bytes; 0 means no limit.
 	Most int64
 	// From is the number of bytes that the caller already has, and Version what
-	// [Body.Version] returned for them; "" means not known.
+	// [Body.servedVersion] returned for them; "" means not known.
 	From    int64
 	Version string
 	// Accept judges an answer, instead of the rule that 200 and 206 carry the
@@ -111,7 +111,7 @@ type Body struct {
 // Open starts reading content at r.From.
 func (c *Client) Open(ctx context.Context, r Request) (*Body, error) {
 	if r.Pinned {
-		ctx = Pinned(ctx)
+		ctx = pinned(ctx)
 	}
 	b := &Body{
 		client: c, ctx: ctx, request: r, series: newSeries(c.limits, c.sink, hostOf(r.URL)),
@@ -149,9 +149,9 @@ func (b *Body) At() int64 { return b.at }
 // Size returns the length of the content, negative if it is not known.
 func (b *Body) Size() int64 { return b.size }
 
-// Version returns what identifies this state of the content at the server, or
+// servedVersion returns what identifies this state of the content at the server, or
 // "".
-func (b *Body) Version() string { return b.version }
+func (b *Body) servedVersion() string { return b.version }
 
 // connect requests the rest of the content. A server may send all of it.
 func (b *Body) connect() error {
@@ -338,7 +338,7 @@ func (b *Body) pause(cause error) error {
 	if again {
 		return b.series.wait(b.ctx, pause, cause)
 	}
-	if !IsPassing(cause) {
+	if !isPassing(cause) {
 		return Shown(cause)
 	}
 	of := ""

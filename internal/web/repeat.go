@@ -79,7 +79,7 @@ func (s *series) fails(cause error) (time.Duration, bool) {
 	// The clock bounds servers that are slow to fail; the number of tries
 	// bounds those that fail quickly.
 	inTime := time.Since(s.since)+pause <= s.limits.Patience
-	return pause, s.failed < s.limits.Tries && inTime && IsPassing(cause)
+	return pause, s.failed < s.limits.Tries && inTime && isPassing(cause)
 }
 
 // wait pauses, and reports long pauses to the user.
@@ -127,9 +127,9 @@ func askedPause(answer *http.Response) time.Duration {
 	return 0
 }
 
-// IsPassing reports whether a request that failed with err may succeed later: a
+// isPassing reports whether a request that failed with err may succeed later: a
 // connection broke or stalled, rather than could not be made at all.
-func IsPassing(err error) bool {
+func isPassing(err error) bool {
 	for _, final := range []error{
 		context.Canceled, context.DeadlineExceeded, http.ErrSchemeMismatch, http.ErrNotSupported,
 		syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENOSPC,
@@ -140,8 +140,8 @@ func IsPassing(err error) bool {
 	}
 	var (
 		status      *StatusError
-		proxy       *ProxyError
-		redirect    *RedirectError
+		proxy       *proxyError
+		redirect    *redirectError
 		final       *finalError
 		certificate *tls.CertificateVerificationError
 		authority   x509.UnknownAuthorityError

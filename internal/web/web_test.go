@@ -235,7 +235,7 @@ func TestRedirects(t *testing.T) {
 	t.Cleanup(secure.Close)
 	client := New(Options{Limits: quick(), TLS: secure.Client().Transport.(*http.Transport).TLSClientConfig})
 	_, err := client.Get(t.Context(), Request{URL: secure.URL + "/here", Most: 100}, nil)
-	var refused *RedirectError
+	var refused *redirectError
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "plain HTTP is refused") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
@@ -474,7 +474,7 @@ func TestProxyThatRefuses(t *testing.T) {
 	through.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://me:secret@" + address) }
 	transport.checked = through
 	err := get(client, "https://site.example/x")()
-	var refused *ProxyError
+	var refused *proxyError
 	if !errors.As(err, &refused) || refused.Code != http.StatusProxyAuthRequired || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}

@@ -27,19 +27,19 @@ type member struct {
 func readAr(r io.ReaderAt, size int64) ([]member, error) {
 	magic := make([]byte, len(arMagic))
 	if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
-		return nil, fmt.Errorf("it starts with %q instead of the magic of an ar archive: %w", clip(magic), ErrFormat)
+		return nil, fmt.Errorf("it starts with %q instead of the magic of an ar archive: %w", clip(magic), errFormat)
 	}
 	var members []member
 	for at := int64(len(arMagic)); at < size; {
 		if len(members) == mostMembers {
-			return nil, fmt.Errorf("it has more than %d members: %w", mostMembers, ErrFormat)
+			return nil, fmt.Errorf("it has more than %d members: %w", mostMembers, errFormat)
 		}
 		m, err := readMember(r, at)
 		if err != nil {
 			return nil, err
 		}
 		if m.size > size-m.offset {
-			return nil, fmt.Errorf("%s should have %d bytes but has %d (fetch the file again): %w", m.name, m.size, size-m.offset, ErrFormat)
+			return nil, fmt.Errorf("%s should have %d bytes but has %d (fetch the file again): %w", m.name, m.size, size-m.offset, errFormat)
 		}
 		members = append(members, m)
 		at = m.offset + m.size + m.size%2
@@ -52,14 +52,14 @@ func readAr(r io.ReaderAt, size int64) ([]member, error) {
 func readMember(r io.ReaderAt, at int64) (member, error) {
 	header := make([]byte, arHeaderSize)
 	if _, err := r.ReadAt(header, at); err != nil {
-		return member{}, fmt.Errorf("it ends inside a member's header (fetch the file again): %w", ErrFormat)
+		return member{}, fmt.Errorf("it ends inside a member's header (fetch the file again): %w", errFormat)
 	}
 	if !bytes.Equal(header[58:], []byte("`\n")) {
-		return member{}, fmt.Errorf("the member header at byte %d is damaged: %w", at, ErrFormat)
+		return member{}, fmt.Errorf("the member header at byte %d is damaged: %w", at, errFormat)
 	}
 	size, err := strconv.ParseInt(strings.TrimRight(string(header[48:58]), " "), 10, 64)
 	if err != nil || size < 0 {
-		return member{}, fmt.Errorf("the member at byte %d has the size %q: %w", at, header[48:58], ErrFormat)
+		return member{}, fmt.Errorf("the member at byte %d has the size %q: %w", at, header[48:58], errFormat)
 	}
 	name := strings.TrimSuffix(strings.TrimRight(string(header[:16]), " "), "/")
 	return member{name: name, offset: at + arHeaderSize, size: size}, nil

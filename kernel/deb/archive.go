@@ -18,7 +18,7 @@ func decompress(r io.Reader, name string) (io.ReadCloser, error) {
 	case "tar", "gz", "xz", "zst":
 		return tarball.Decompress(r)
 	default:
-		return nil, fmt.Errorf("%s is compressed with %q; only gz, xz, zst and uncompressed are supported: %w", name, suffix, ErrFormat)
+		return nil, fmt.Errorf("%s is compressed with %q; only gz, xz, zst and uncompressed are supported: %w", name, suffix, errFormat)
 	}
 }
 
@@ -33,7 +33,7 @@ func readControl(r io.Reader, name string) (map[string]string, error) {
 	for {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("its %s holds no control file: %w", name, ErrFormat)
+			return nil, fmt.Errorf("its %s holds no control file: %w", name, errFormat)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading its %s: %w", name, err)

@@ -15,9 +15,9 @@ import (
 	"hookbuild/internal/fault"
 )
 
-// ErrFormat is wrapped by the errors about files that are not complete .deb
+// errFormat is wrapped by the errors about files that are not complete .deb
 // packages.
-var ErrFormat = errors.New("not a complete Debian package")
+var errFormat = errors.New("not a complete Debian package")
 
 // mostControl limits how much of the unpacked control archive is read; a real
 // one has tens of kilobytes.
@@ -60,7 +60,7 @@ func open(r io.ReaderAt, size int64) (*Package, error) {
 // format is too new.
 func pick(members []member) (control, data member, err error) {
 	if len(members) == 0 || members[0].name != "debian-binary" {
-		return control, data, fmt.Errorf("it has no debian-binary member: %w", ErrFormat)
+		return control, data, fmt.Errorf("it has no debian-binary member: %w", errFormat)
 	}
 	for _, m := range members {
 		switch {
@@ -72,9 +72,9 @@ func pick(members []member) (control, data member, err error) {
 	}
 	switch {
 	case control.name == "":
-		return control, data, fmt.Errorf("it has no control.tar: %w", ErrFormat)
+		return control, data, fmt.Errorf("it has no control.tar: %w", errFormat)
 	case data.name == "":
-		return control, data, fmt.Errorf("it has no data.tar: %w", ErrFormat)
+		return control, data, fmt.Errorf("it has no data.tar: %w", errFormat)
 	}
 	return control, data, nil
 }
@@ -129,7 +129,7 @@ func parseFields(text []byte) (map[string]string, error) {
 		}
 		key, value, found := strings.Cut(line, ":")
 		if !found {
-			return nil, fmt.Errorf("its control file has the line %q: %w", line, ErrFormat)
+			return nil, fmt.Errorf("its control file has the line %q: %w", line, errFormat)
 		}
 		last = key
 		fields[key] = strings.TrimSpace(value)
@@ -138,7 +138,7 @@ func parseFields(text []byte) (map[string]string, error) {
 		return nil, fmt.Errorf("reading its control file: %w", err)
 	}
 	if fields["Package"] == "" {
-		return nil, fmt.Errorf("its control file names no package: %w", ErrFormat)
+		return nil, fmt.Errorf("its control file names no package: %w", errFormat)
 	}
 	return fields, nil
 }

@@ -128,7 +128,7 @@ func (b xzBlock) unpack(r io.ReaderAt) ([]byte, error) {
 	content := bytes.NewBuffer(make([]byte, 0, b.plain+bytes.MinRead))
 	n, err := io.Copy(content, io.LimitReader(plain, int64(b.plain)+1))
 	if err == nil && uint64(n) != b.plain {
-		err = fmt.Errorf("a block has %d bytes, its index says %d: %w", n, b.plain, ErrFormat)
+		err = fmt.Errorf("a block has %d bytes, its index says %d: %w", n, b.plain, errFormat)
 	}
 	return content.Bytes(), err
 }

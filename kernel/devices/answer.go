@@ -129,7 +129,7 @@ func some(names []string) string {
 type candidate struct {
 	module string
 	fit    fit
-	match  *Match // from the table; nil if only the kernel has the driver
+	match  *match // from the table; nil if only the kernel has the driver
 }
 
 // Find returns the drivers for a device.
@@ -171,7 +171,7 @@ func (in *Inventory) candidates(d Device) []candidate {
 		}
 	}
 	in.index.find(d, func(name string, f fit) { add(candidate{name, f, nil}) })
-	for _, m := range in.Table.Find(d) {
+	for _, m := range in.Table.find(d) {
 		add(candidate{m.Module, m.fit, m})
 	}
 	if len(all) == 0 {
@@ -205,7 +205,7 @@ func (in *Inventory) named(driver string) string {
 // driver completes a candidate.
 func (in *Inventory) driver(c candidate) (Driver, error) {
 	d := Driver{Module: c.module}
-	known, ok := in.Table.Module(c.module)
+	known, ok := in.Table.module(c.module)
 	if ok {
 		d.Option = in.Table.option(known, in.Release)
 	}

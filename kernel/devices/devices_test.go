@@ -50,15 +50,15 @@ func TestTable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := all.Find(d)
-		i := slices.IndexFunc(found, func(m *Match) bool { return m.Module == c.module })
+		found := all.find(d)
+		i := slices.IndexFunc(found, func(m *match) bool { return m.Module == c.module })
 		if i < 0 {
 			t.Errorf("%s: not among its %d drivers is %s", c.id, len(found), c.module)
 		} else if option := all.option(found[i].Known, c.release); option != c.option {
 			t.Errorf("%s: %s comes by %q, not %s", c.id, c.module, option, c.option)
 		}
 	}
-	if found := all.Find(bare("pci", 0xffff, 0xffff)); len(found) != 0 {
+	if found := all.find(bare("pci", 0xffff, 0xffff)); len(found) != 0 {
 		t.Errorf("no such device, but %s", found[0].Module)
 	}
 }
@@ -68,7 +68,7 @@ func TestTable(t *testing.T) {
 func TestAge(t *testing.T) {
 	all := &Table{Kernels: []Kernel{{Version: "7.3.4"}, {Version: "6.12.1"}, {Version: "6.1.1"}}}
 	for _, c := range []struct {
-		in            Kernels
+		in            kernels
 		release, want string
 	}{
 		{0b011, "6.6.1", "Linux 6.12.1 has it, 6.1.1 does not"},
@@ -110,8 +110,8 @@ func TestParseList(t *testing.T) {
 	}
 	all := table(t)
 	for _, i := range []int{2, 3} { // by class only
-		found := all.Find(list[i])
-		if !slices.ContainsFunc(found, func(m *Match) bool { return m.Module == "nvme" }) {
+		found := all.find(list[i])
+		if !slices.ContainsFunc(found, func(m *match) bool { return m.Module == "nvme" }) {
 			t.Errorf("no nvme for %s", list[i])
 		}
 	}

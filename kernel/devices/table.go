@@ -45,12 +45,12 @@ func seriesOf(version string) [2]int {
 	return s
 }
 
-// Kernels is a set of the table's kernels, one bit for each.
-type Kernels uint16
+// kernels is a set of the table's kernels, one bit for each.
+type kernels uint16
 
 // fact is a value and the kernels that have it.
 type fact struct {
-	in    Kernels
+	in    kernels
 	value string
 }
 
@@ -74,7 +74,7 @@ type Table struct {
 // claim is a driver that names a device in some kernels.
 type claim struct {
 	known *Known
-	in    Kernels
+	in    kernels
 }
 
 // mostTable limits the size of the unpacked table.
@@ -129,7 +129,7 @@ func (t *Table) parseFact(kind, rest string) error {
 	if err != nil {
 		return err
 	}
-	known, f := t.Drivers[len(t.Drivers)-1], fact{Kernels(bits), value}
+	known, f := t.Drivers[len(t.Drivers)-1], fact{kernels(bits), value}
 	list := known.list(kind)
 	if list == nil {
 		return fmt.Errorf("its kind is not known")
@@ -226,10 +226,10 @@ func (t *Table) Origin() string {
 	return fmt.Sprintf("Linux %s of Debian, %s", text, t.Date.Format("January 2006"))
 }
 
-// Find returns the drivers for a device, and in which kernels the driver knows
+// find returns the drivers for a device, and in which kernels the driver knows
 // it.
-func (t *Table) Find(d Device) []*Match {
-	var found []*Match
+func (t *Table) find(d Device) []*match {
+	var found []*match
 	t.index.find(d, func(c claim, f fit) {
 		for _, m := range found {
 			if m.Known == c.known {
@@ -238,21 +238,21 @@ func (t *Table) Find(d Device) []*Match {
 				return
 			}
 		}
-		found = append(found, &Match{c.known, c.in, f})
+		found = append(found, &match{c.known, c.in, f})
 	})
 	return found
 }
 
-// Match is a driver for a device.
-type Match struct {
+// match is a driver for a device.
+type match struct {
 	*Known
 	// In is the set of kernels whose driver knows the device.
-	In  Kernels
+	In  kernels
 	fit fit
 }
 
-// Module returns a driver by its module's name.
-func (t *Table) Module(name string) (*Known, bool) {
+// module returns a driver by its module's name.
+func (t *Table) module(name string) (*Known, bool) {
 	k, ok := t.byName[name]
 	return k, ok
 }
@@ -318,7 +318,7 @@ func (t *Table) option(k *Known, release string) string {
 // age returns a remark about a driver that only some of the kernels have, for a
 // kernel of another release. It returns "" if the release's series certainly
 // has it.
-func (t *Table) age(in Kernels, release string) string {
+func (t *Table) age(in kernels, release string) string {
 	at := t.nearest(release)
 	if in&(1<<at) != 0 || seriesOf(release) == [2]int{} || in == 0 {
 		return ""

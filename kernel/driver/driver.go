@@ -50,7 +50,7 @@ type Options struct {
 
 // Open opens a module source, applies its patches and finds out how it is built.
 func Open(ctx context.Context, s Spec, o Options) (*Driver, error) {
-	if err := s.Check(); err != nil {
+	if err := s.check(); err != nil {
 		return nil, err
 	}
 	d := &Driver{Origin: web.Show(s.Source), Make: s.Make, Tree: &initramfs.Tree{}}

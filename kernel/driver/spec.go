@@ -74,11 +74,11 @@ func ParseSpec(text string) (Spec, error) {
 			s.Patches = append(s.Patches, value)
 		}
 	}
-	return s, s.Check()
+	return s, s.check()
 }
 
-// Check validates what can be known without looking at the source.
-func (s Spec) Check() error {
+// check validates what can be known without looking at the source.
+func (s Spec) check() error {
 	address, sum, err := web.Split(s.Source)
 	if err != nil {
 		return err

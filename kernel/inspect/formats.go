@@ -31,10 +31,10 @@ func isBzImage(head []byte) bool {
 // readBzImage checks that the kernel is for x86_64 and finds its payload.
 func readBzImage(head []byte, all *io.SectionReader) (*Image, error) {
 	if protocol := le16(head, bzProtocol); protocol < 0x20C {
-		return nil, fmt.Errorf("its boot protocol %d.%02d is older than 2.12 (Linux 3.8): %w", protocol>>8, protocol&0xff, ErrNotKernel)
+		return nil, fmt.Errorf("its boot protocol %d.%02d is older than 2.12 (Linux 3.8): %w", protocol>>8, protocol&0xff, errNotKernel)
 	}
 	if head[bzLoadFlags]&bzLoadedHigh == 0 || le16(head, bzXLoadFlags)&bzKernel64 == 0 {
-		return nil, fmt.Errorf("it is for 32-bit x86, not x86_64: %w", ErrNotKernel)
+		return nil, fmt.Errorf("it is for 32-bit x86, not x86_64: %w", errNotKernel)
 	}
 	sects := int64(head[bzSetupSects])
 	if sects == 0 {
@@ -43,7 +43,7 @@ func readBzImage(head []byte, all *io.SectionReader) (*Image, error) {
 	offset := (sects+1)*512 + le32(head, bzPayloadOffset)
 	length := le32(head, bzPayloadLength)
 	if offset+length > all.Size() {
-		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), ErrNotKernel)
+		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), errNotKernel)
 	}
 	return compressedImage(&Image{Format: "bzImage", Arch: X86_64, Release: bzRelease(head)}, io.NewSectionReader(all, offset, length))
 }
@@ -99,14 +99,14 @@ func isZboot(head []byte) bool {
 func readZboot(head []byte, all *io.SectionReader) (*Image, error) {
 	pe := int(le32(head, zbootPE))
 	if pe+6 > len(head) || string(head[pe:pe+4]) != "PE\x00\x00" {
-		return nil, fmt.Errorf("its EFI header is damaged: %w", ErrNotKernel)
+		return nil, fmt.Errorf("its EFI header is damaged: %w", errNotKernel)
 	}
 	if machine := le16(head, pe+4); machine != peMachineArm64 {
-		return nil, fmt.Errorf("it is an EFI image for machine type %#x, not arm64 (0xaa64): %w", machine, ErrNotKernel)
+		return nil, fmt.Errorf("it is an EFI image for machine type %#x, not arm64 (0xaa64): %w", machine, errNotKernel)
 	}
 	offset, length := le32(head, zbootPayloadOffset), le32(head, zbootPayloadSize)
 	if length == 0 || offset+length > all.Size() {
-		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), ErrNotKernel)
+		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), errNotKernel)
 	}
 	payload := io.NewSectionReader(all, offset, length)
 	magic := make([]byte, min(length, 8))

@@ -24,8 +24,8 @@ const (
 	AArch64 = "aarch64"
 )
 
-// ErrNotKernel is wrapped by the errors about files that are not kernel images.
-var ErrNotKernel = errors.New("not a Linux kernel image")
+// errNotKernel is wrapped by the errors about files that are not kernel images.
+var errNotKernel = errors.New("not a Linux kernel image")
 
 // Image is a recognised kernel image. Its payload has not been read yet.
 type Image struct {
@@ -58,7 +58,7 @@ type Facts struct {
 
 // Identify reads the headers of the kernel image of size bytes in r. Errors
 // call it origin. The error for anything but a kernel for x86_64 or aarch64
-// wraps [ErrNotKernel].
+// wraps [errNotKernel].
 func Identify(r io.ReaderAt, size int64, origin string) (*Image, error) {
 	head := make([]byte, min(size, headSize))
 	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -87,7 +87,7 @@ func identify(head []byte, all *io.SectionReader) (*Image, error) {
 	case compressionOf(head) != "none":
 		return readCompressed(compressionOf(head), all)
 	}
-	return nil, fmt.Errorf("%s: %w", describe(head), ErrNotKernel)
+	return nil, fmt.Errorf("%s: %w", describe(head), errNotKernel)
 }
 
 // readCompressed looks for a raw arm64 Image in a compressed file, which boot
@@ -100,17 +100,17 @@ func readCompressed(compression string, all *io.SectionReader) (*Image, error) {
 	defer plain.Close()
 	head := make([]byte, arm64HeaderSize)
 	if _, err := io.ReadFull(plain, head); err != nil {
-		return nil, fmt.Errorf("unpacking its first bytes (%s): %w (%w)", compression, ErrNotKernel, err)
+		return nil, fmt.Errorf("unpacking its first bytes (%s): %w (%w)", compression, errNotKernel, err)
 	}
 	if !isArm64(head) {
-		return nil, fmt.Errorf("it is %s-compressed and holds no arm64 Image: %w", compression, ErrNotKernel)
+		return nil, fmt.Errorf("it is %s-compressed and holds no arm64 Image: %w", compression, errNotKernel)
 	}
 	return &Image{Format: "Image.gz", Arch: AArch64, Compression: compression, payload: all}, nil
 }
 
-// Payload returns a reader of the unpacked kernel: an ELF file for a bzImage,
+// freshPayload returns a reader of the unpacked kernel: an ELF file for a bzImage,
 // the raw Image otherwise.
-func (i *Image) Payload() (io.ReadCloser, error) {
+func (i *Image) freshPayload() (io.ReadCloser, error) {
 	fresh := io.NewSectionReader(i.payload, 0, i.payload.Size())
 	plain, err := openPayload(i.Compression, fresh)
 	if err != nil {
@@ -121,7 +121,7 @@ func (i *Image) Payload() (io.ReadCloser, error) {
 
 // Scan unpacks the kernel and searches it for its banner and configuration.
 func (i *Image) Scan(ctx context.Context) (*Facts, error) {
-	plain, err := i.Payload()
+	plain, err := i.freshPayload()
 	if err != nil {
 		return nil, err
 	}

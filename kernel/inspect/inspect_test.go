@@ -179,7 +179,7 @@ func TestNotKernels(t *testing.T) {
 		"short gzip":   {packed.Bytes()[:12], "not a Linux kernel image"},
 	} {
 		_, err := identifyBytes(c.content)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, ErrNotKernel) || fault.KindOf(err) != fault.Invalid {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, errNotKernel) || fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: the error is %v; it should say %q", name, err, c.want)
 		}
 	}

@@ -28,7 +28,7 @@ func (e *UnmetError) Error() string {
 func Check(asked []Request, result *Config, tree *Tree) error {
 	unmet := &UnmetError{}
 	for _, r := range Unmet(asked, result) {
-		unmet.Reasons = append(unmet.Reasons, tree.Explain(r, result))
+		unmet.Reasons = append(unmet.Reasons, tree.explain(r, result))
 	}
 	if len(unmet.Reasons) == 0 {
 		return nil
@@ -63,21 +63,21 @@ func (t *Tree) Lost(lines []Request, result *Config) []string {
 	for _, r := range Unmet(lines, result) {
 		s := t.Symbols[strings.TrimPrefix(r.Option, Prefix)]
 		if s == nil || s.Origin == "" || s.Prompt != "" {
-			lost = append(lost, t.Explain(r, result))
+			lost = append(lost, t.explain(r, result))
 		}
 	}
 	return lost
 }
 
-// Explain returns a sentence about why a request did not take effect.
-func (t *Tree) Explain(r Request, result *Config) string {
+// explain returns a sentence about why a request did not take effect.
+func (t *Tree) explain(r Request, result *Config) string {
 	name := strings.TrimPrefix(r.Option, Prefix)
 	got, _ := result.Get(r.Option)
 	head := fmt.Sprintf("%s is %s", r, inWords(got))
 	s := t.Symbols[name]
 	switch {
 	case s == nil || s.Origin == "":
-		return fmt.Sprintf("%s did not take effect: this kernel has no such option%s", r, didYouMean(t.Near(name)))
+		return fmt.Sprintf("%s did not take effect: this kernel has no such option%s", r, didYouMean(t.near(name)))
 	case s.Type == "bool" && r.Value == "m":
 		return head + ": it is built in or absent and cannot be a module; use y or n"
 	case s.outOfRange(r, result) != "":

@@ -80,7 +80,7 @@ func ParseSet(arg string) (Request, error) {
 	if checkValue(value) != nil && !strings.Contains(value, `"`) {
 		value = `"` + value + `"`
 	}
-	c := New()
+	c := newConfig()
 	if err := c.Set(strings.TrimSpace(option), value); err != nil {
 		return Request{}, err
 	}

@@ -46,14 +46,14 @@ func Name(option string) string {
 	return Prefix + option
 }
 
-// New returns an empty configuration.
-func New() *Config { return &Config{values: map[string]string{}, lines: map[string]int{}} }
+// newConfig returns an empty configuration.
+func newConfig() *Config { return &Config{values: map[string]string{}, lines: map[string]int{}} }
 
 // Parse reads a .config, a defconfig or a fragment. Comments and blank lines
 // are skipped. The last line about an option wins, as in the kernel's own
 // reader. Errors call the file origin.
 func Parse(r io.Reader, origin string) (*Config, error) {
-	c := New()
+	c := newConfig()
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, mostLine)
 	for n := 1; lines.Scan(); n++ {
@@ -156,8 +156,8 @@ func (c *Config) Set(option, value string) error {
 	return nil
 }
 
-// Options returns the names, sorted.
-func (c *Config) Options() []string { return slices.Sorted(maps.Keys(c.values)) }
+// options returns the names, sorted.
+func (c *Config) options() []string { return slices.Sorted(maps.Keys(c.values)) }
 
 // Len returns the number of options.
 func (c *Config) Len() int { return len(c.values) }

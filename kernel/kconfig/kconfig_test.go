@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if c.Len() != 5 {
-		t.Errorf("there are %d options: %q", c.Len(), c.Options())
+		t.Errorf("there are %d options: %q", c.Len(), c.options())
 	}
 }
 
@@ -261,7 +261,7 @@ func TestLost(t *testing.T) {
 // TestUnmetLines: the error has a line for each option.
 func TestUnmetLines(t *testing.T) {
 	tree := &Tree{}
-	err := Check([]Request{{"CONFIG_A", "y", "a"}, {"CONFIG_B", "y", "b"}}, New(), tree)
+	err := Check([]Request{{"CONFIG_A", "y", "a"}, {"CONFIG_B", "y", "b"}}, newConfig(), tree)
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("the error is %v", err)
 	}
@@ -317,9 +317,9 @@ func FuzzTree(f *testing.F) {
 		if err != nil {
 			return
 		}
-		empty := New()
+		empty := newConfig()
 		for name := range tree.Symbols {
-			tree.Explain(Request{Prefix + name, "y", "fuzz"}, empty)
+			tree.explain(Request{Prefix + name, "y", "fuzz"}, empty)
 		}
 	})
 }

@@ -17,9 +17,9 @@ import (
 //go:embed options.zst
 var packedOptions []byte
 
-// KnownOptions returns the sorted names, without "CONFIG_", of the options in
+// knownOptions returns the sorted names, without "CONFIG_", of the options in
 // the kernels from 5.10 to the newest when hookbuild was released.
-func KnownOptions() ([]string, error) {
+func knownOptions() ([]string, error) {
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of options: %w", err)
@@ -41,7 +41,7 @@ func CheckName(option string, c *Config) error {
 			return nil
 		}
 	}
-	known, err := KnownOptions()
+	known, err := knownOptions()
 	if err != nil {
 		return err
 	}

@@ -354,8 +354,8 @@ func (p *parser) selects(rest string) error {
 	return nil
 }
 
-// Near returns up to 5 known options whose names resemble name, best first.
-func (t *Tree) Near(name string) []string {
+// near returns up to 5 known options whose names resemble name, best first.
+func (t *Tree) near(name string) []string {
 	name = strings.ToUpper(strings.TrimPrefix(name, Prefix))
 	limit := min(3, max(1, len(name)/3))
 	type scored struct {

@@ -58,8 +58,8 @@ type hunk struct {
 // kernel to the next has about 60 MB.
 const mostPatch = 256 << 20
 
-// Read reads a patch file.
-func Read(name string) (*Patch, error) {
+// read reads a patch file.
+func read(name string) (*Patch, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fault.Invalidf("reading the patch: %w", err)
@@ -78,7 +78,7 @@ func Read(name string) (*Patch, error) {
 func ReadAll(names []string) ([]*Patch, error) {
 	var all []*Patch
 	for _, name := range names {
-		p, err := Read(name)
+		p, err := read(name)
 		if err != nil {
 			return nil, err
 		}

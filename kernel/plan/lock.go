@@ -110,9 +110,9 @@ func (l Lock) Find(series string) (Pin, bool) {
 	return Pin{}, false
 }
 
-// With returns a lock in which p replaces the pin of its series. All other
+// with returns a lock in which p replaces the pin of its series. All other
 // lines are kept. A new series is inserted in numerical order.
-func (l Lock) With(p Pin) Lock {
+func (l Lock) with(p Pin) Lock {
 	lines := slices.Clone(l.lines)
 	if len(lines) == 0 {
 		lines = append(lines, lockLine{text: strings.TrimSuffix(lockHeader, "\n")})
@@ -177,7 +177,7 @@ func LockRelease(ctx context.Context, r Request) (*Locked, error) {
 	if old, found := lock.Find(r.Flavor.Series); found {
 		done.Old = &old
 	}
-	if err := replaceFile(done.File, []byte(lock.With(done.New).String())); err != nil {
+	if err := replaceFile(done.File, []byte(lock.with(done.New).String())); err != nil {
 		return nil, fmt.Errorf("writing the kernel versions' lock: %w", err)
 	}
 	return done, nil

@@ -94,13 +94,13 @@ func TestLockWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := l.With(pin(t, "6.6.31", sumB)).With(pin(t, "6.1.5", sumB)).With(pin(t, "6.12", sumA)).String()
+	got := l.with(pin(t, "6.6.31", sumB)).with(pin(t, "6.1.5", sumB)).with(pin(t, "6.12", sumA)).String()
 	want := "# ours\n5.10.1 sha256:" + sumA + "\n\n# 6.6.40 breaks our NIC\n6.1.5 sha256:" + sumB + "\n6.6.31 sha256:" + sumB + "\n6.12 sha256:" + sumA + "\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	one := Lock{}.With(pin(t, "6.6.31", sumB)).With(pin(t, "5.10.2", sumA)).String()
-	if other := (Lock{}).With(pin(t, "5.10.2", sumA)).With(pin(t, "6.6.31", sumB)).String(); one != other || !strings.HasPrefix(one, "# ") {
+	one := Lock{}.with(pin(t, "6.6.31", sumB)).with(pin(t, "5.10.2", sumA)).String()
+	if other := (Lock{}).with(pin(t, "5.10.2", sumA)).with(pin(t, "6.6.31", sumB)).String(); one != other || !strings.HasPrefix(one, "# ") {
 		t.Errorf("the order of pinning shows:\n%s\n%s", one, other)
 	}
 }

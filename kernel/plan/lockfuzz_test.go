@@ -23,7 +23,7 @@ func FuzzParseLock(f *testing.F) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		added := Pin{source.Version{Major: 6, Minor: 6, Point: 99}, sum}
-		with, err := parseLock(l.With(added).String())
+		with, err := parseLock(l.with(added).String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -130,10 +130,10 @@ func prepare(r Request) (*Plan, error) {
 	for _, name := range r.Flavor.Fragments {
 		own = append(own, filepath.Join(r.HookDir, filepath.FromSlash(name)))
 	}
-	if p.Base, err = ReadRequests(own, nil); err != nil {
+	if p.Base, err = readRequests(own, nil); err != nil {
 		return nil, fmt.Errorf("reading the fragments of the flavor %s (%s): %w", r.Flavor.ID, flavor.File, err)
 	}
-	p.Requests, err = ReadRequests(r.Fragments, r.Sets)
+	p.Requests, err = readRequests(r.Fragments, r.Sets)
 	return p, err
 }
 
@@ -180,8 +180,8 @@ func beside(file string) string {
 	return strings.Join(names, ", ")
 }
 
-// ReadRequests reads fragments, then arguments of --set.
-func ReadRequests(fragments, sets []string) ([]kconfig.Request, error) {
+// readRequests reads fragments, then arguments of --set.
+func readRequests(fragments, sets []string) ([]kconfig.Request, error) {
 	var all []kconfig.Request
 	for _, name := range fragments {
 		f, err := os.Open(name)

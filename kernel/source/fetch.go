@@ -192,7 +192,7 @@ func downloadWhole(ctx context.Context, o Options, url, file, want string) error
 		if err == nil {
 			return nil
 		}
-		if err := errors.Join(err, os.Remove(file)); last || !errors.Is(err, ErrVerify) {
+		if err := errors.Join(err, os.Remove(file)); last || !errors.Is(err, errVerify) {
 			return err
 		}
 	}
@@ -209,7 +209,7 @@ func checkSum(file, want string) error {
 		return fmt.Errorf("reading %q: %w", file, err)
 	}
 	if got := digest.Hex(sum); got != strings.ToLower(want) {
-		return fmt.Errorf("its sha256 is %s, want %s: %w", got, want, ErrVerify)
+		return fmt.Errorf("its sha256 is %s, want %s: %w", got, want, errVerify)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func Files(ctx context.Context, v Version, o Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := Mirrors()[0] + "/" + v.directory() + "/"
+	at := defaultMirrors()[0] + "/" + v.directory() + "/"
 	files := []File{{URL: at + v.file() + ".xz", Path: archive.Path}}
 	for _, name := range []string{v.file() + ".sign", "sha256sums.asc"} {
 		content, err := fromMirrors(ctx, v, o, func(base string) ([]byte, error) {

@@ -26,7 +26,7 @@ type Options struct {
 	// the last known releases.
 	Dir string
 	// Mirrors are base URLs that have v6.x/linux-6.6.32.tar.xz below them,
-	// tried in order; empty means [Mirrors].
+	// tried in order; empty means [defaultMirrors].
 	Mirrors []string
 	// ReleasesURL has kernel.org's list of releases; empty means
 	// [ReleasesURL].
@@ -48,8 +48,8 @@ type Options struct {
 // ReleasesURL is kernel.org's list of current releases.
 const ReleasesURL = "https://www.kernel.org/releases.json"
 
-// Mirrors returns the two servers of kernel.org.
-func Mirrors() []string {
+// defaultMirrors returns the two servers of kernel.org.
+func defaultMirrors() []string {
 	return []string{"https://www.kernel.org/pub/linux/kernel", "https://cdn.kernel.org/pub/linux/kernel"}
 }
 
@@ -71,7 +71,7 @@ func (o Options) mirrors() []string {
 	if len(o.Mirrors) > 0 {
 		return o.Mirrors
 	}
-	return Mirrors()
+	return defaultMirrors()
 }
 
 // Archive is a source archive on the local disk.
@@ -119,7 +119,7 @@ func (v Version) Compare(w Version) int {
 }
 
 // URL returns the address of a release's archive on kernel.org.
-func URL(v Version) string { return Mirrors()[0] + "/" + v.directory() + "/" + v.file() + ".xz" }
+func URL(v Version) string { return defaultMirrors()[0] + "/" + v.directory() + "/" + v.file() + ".xz" }
 
 // directory returns the directory of the version on a mirror: "v6.x".
 func (v Version) directory() string { return fmt.Sprintf("v%d.x", v.Major) }

@@ -28,9 +28,9 @@ const (
 	mostPlain = 16 << 30
 )
 
-// ErrVerify is wrapped by the errors about sources that are not what their
+// errVerify is wrapped by the errors about sources that are not what their
 // maintainers signed.
-var ErrVerify = errors.New("it is not what its maintainers signed; the download was discarded")
+var errVerify = errors.New("it is not what its maintainers signed; the download was discarded")
 
 // readKeyring reads all armoured blocks of a file: gpg writes one, keyservers
 // and editors write several.
@@ -64,7 +64,7 @@ func (o Options) pgpConfig() *packet.Config { return &packet.Config{Time: o.now}
 // list, before its signature is checked.
 func wholeList(text []byte) error {
 	if block, _ := clearsign.Decode(text); block == nil {
-		return fmt.Errorf("sha256sums.asc is not clear-signed: %w", ErrVerify)
+		return fmt.Errorf("sha256sums.asc is not clear-signed: %w", errVerify)
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ func wholeList(text []byte) error {
 func signedSum(text []byte, archive string, keys openpgp.EntityList, o Options) (string, error) {
 	block, _ := clearsign.Decode(text)
 	if block == nil {
-		return "", fmt.Errorf("sha256sums.asc is not clear-signed: %w", ErrVerify)
+		return "", fmt.Errorf("sha256sums.asc is not clear-signed: %w", errVerify)
 	}
 	if _, err := block.VerifySignature(keys, o.pgpConfig()); err != nil {
 		return "", signatureError("sha256sums.asc", err)
@@ -86,17 +86,17 @@ func signedSum(text []byte, archive string, keys openpgp.EntityList, o Options) 
 			return sum, nil
 		}
 	}
-	return "", fmt.Errorf("sha256sums.asc does not list %s: %w", archive, errors.Join(ErrVerify, lines.Err()))
+	return "", fmt.Errorf("sha256sums.asc does not list %s: %w", archive, errors.Join(errVerify, lines.Err()))
 }
 
 func signatureError(what string, err error) error {
 	switch {
 	case errors.Is(err, pgperrors.ErrUnknownIssuer):
-		return fmt.Errorf("the signature of %s is by a key that is not in the keyring (update kernel/keys.asc): %w", what, ErrVerify)
+		return fmt.Errorf("the signature of %s is by a key that is not in the keyring (update kernel/keys.asc): %w", what, errVerify)
 	case errors.Is(err, pgperrors.ErrKeyExpired):
-		return fmt.Errorf("the signature of %s is by a key that has expired (update kernel/keys.asc): %w", what, ErrVerify)
+		return fmt.Errorf("the signature of %s is by a key that has expired (update kernel/keys.asc): %w", what, errVerify)
 	}
-	return fmt.Errorf("the signature of %s is bad (%w): %w", what, err, ErrVerify)
+	return fmt.Errorf("the signature of %s is bad (%w): %w", what, err, errVerify)
 }
 
 // checkSignature verifies the signature of the uncompressed archive. That takes
@@ -109,7 +109,7 @@ func checkSignature(archive string, signature []byte, keys openpgp.EntityList, o
 	defer f.Close()
 	plain, err := xz.NewReader(bufio.NewReaderSize(f, 1<<20), mostDict)
 	if err != nil {
-		return fmt.Errorf("unpacking it: %w: %w", err, ErrVerify)
+		return fmt.Errorf("unpacking it: %w: %w", err, errVerify)
 	}
 	bounded := io.LimitReader(plain, mostPlain)
 	check := openpgp.CheckDetachedSignature

@@ -59,7 +59,7 @@ type Options struct {
 	// left unchanged.
 	Push bool
 	// ExportDir, if not empty, is the directory to which each image is written
-	// in the format of `docker load`. See [Export].
+	// in the format of `docker load`. See [export].
 	ExportDir string
 	// Keychain has the registry logins for building and pushing; nil means the
 	// user's own.
@@ -146,7 +146,7 @@ func (e *ensurer) ensure(ctx context.Context, c Container) (Found, error) {
 	if err != nil {
 		return found, err
 	}
-	_, err = Export(ctx, img, c.Reference, e.ExportDir, e.Progress)
+	_, err = export(ctx, img, c.Reference, e.ExportDir, e.Progress)
 	return found, err
 }
 

@@ -21,11 +21,11 @@ import (
 	"github.com/klauspost/pgzip"
 )
 
-// Export writes an image to a gzip-compressed file in dir in the format of
+// export writes an image to a gzip-compressed file in dir in the format of
 // `docker load`, under the name that build.sh uses: the last element of the
 // reference with a dash instead of the colon. The content depends only on the
 // image and the reference. Export returns the file's path.
-func Export(ctx context.Context, img *oci.Image, reference, dir string, s progress.Sink) (string, error) {
+func export(ctx context.Context, img *oci.Image, reference, dir string, s progress.Sink) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("exporting %q: %w", reference, err)
 	}

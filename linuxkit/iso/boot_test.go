@@ -107,7 +107,7 @@ func initFiles(t *testing.T, arch string) Content {
 	if err := initramfs.WriteSegment(t.Context(), &buf, tree, initramfs.SegmentOptions{Compression: "gzip"}); err != nil {
 		t.Fatal(err)
 	}
-	return Bytes(buf.Bytes())
+	return inMemory(buf.Bytes())
 }
 
 func run(t *testing.T, m machine, image string) string {

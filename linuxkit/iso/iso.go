@@ -39,8 +39,8 @@ func (c Content) copyTo(w io.Writer, name string) error {
 	return initramfs.CopyContent(w, initramfs.Entry{Type: initramfs.Regular, Path: name, Origin: "the ISO image", Size: c.Size, Open: c.Open})
 }
 
-// Bytes is a file in memory.
-func Bytes(b []byte) Content {
+// inMemory is a file in memory.
+func inMemory(b []byte) Content {
 	return Content{Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
 
@@ -100,19 +100,19 @@ func write(ctx context.Context, w io.Writer, img Image) error {
 	if err := v.addFiles(img, config); err != nil {
 		return err
 	}
-	v.boot = Bytes(fat)
+	v.boot = inMemory(fat)
 	return v.write(ctx, w)
 }
 
 func (v *volume) addFiles(img Image, config []byte) error {
 	files := map[string]Content{
-		"EFI/BOOT/grub.cfg": Bytes(config),
+		"EFI/BOOT/grub.cfg": inMemory(config),
 		"kernel":            img.Kernel,
 		"initrd.img":        img.Initramfs,
-		".disk/info":        Bytes([]byte("HookOS\n")),
+		".disk/info":        inMemory([]byte("HookOS\n")),
 	}
 	for _, path := range forwarders() {
-		files[path] = Bytes([]byte(forwardConfig))
+		files[path] = inMemory([]byte(forwardConfig))
 	}
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		if err := v.add(path, files[path]); err != nil {

@@ -29,9 +29,9 @@ var placeholder = strings.Repeat("464vn90e7rbj08xb", 64)
 func sample() Image {
 	return Image{
 		Arch:      "amd64",
-		Kernel:    Bytes(bytes.Repeat([]byte("kernel"), 1000)),
-		Initramfs: Bytes(bytes.Repeat([]byte("initramfs"), 100_000)),
-		Loader:    Bytes(append([]byte("MZ"), bytes.Repeat([]byte("loader"), 100_000)...)),
+		Kernel:    inMemory(bytes.Repeat([]byte("kernel"), 1000)),
+		Initramfs: inMemory(bytes.Repeat([]byte("initramfs"), 100_000)),
+		Loader:    inMemory(append([]byte("MZ"), bytes.Repeat([]byte("loader"), 100_000)...)),
 		Cmdline:   placeholder,
 		ModTime:   time.Date(2024, 2, 29, 13, 14, 16, 0, time.UTC),
 	}
@@ -219,7 +219,7 @@ func TestWriteFaults(t *testing.T) {
 		"architecture":    {func(i *Image) { i.Arch = "x86_64" }, `"x86_64"`},
 		"no loader":       {func(i *Image) { i.Loader = Content{} }, "grub-efi-amd64-bin"},
 		"large loader":    {func(i *Image) { i.Loader.Size = maxLoader + 1 }, "at most"},
-		"script":          {func(i *Image) { i.Loader = Bytes([]byte("#!/bin/sh")) }, "MZ"},
+		"script":          {func(i *Image) { i.Loader = inMemory([]byte("#!/bin/sh")) }, "MZ"},
 		"large initramfs": {func(i *Image) { i.Initramfs.Size = 1 << 32 }, "smaller than 4 GiB"},
 		"shorter":         {func(i *Image) { i.Kernel.Size++ }, `"kernel"`},
 		"longer":          {func(i *Image) { i.Kernel.Size-- }, `"kernel"`},
@@ -291,7 +291,7 @@ func TestLocalLoader(t *testing.T) {
 }
 
 func ExampleWrite() {
-	img := Image{Arch: "arm64", Kernel: Bytes([]byte("k")), Initramfs: Bytes([]byte("i")), Loader: Bytes([]byte("MZ")), Cmdline: "console=ttyAMA0"}
+	img := Image{Arch: "arm64", Kernel: inMemory([]byte("k")), Initramfs: inMemory([]byte("i")), Loader: inMemory([]byte("MZ")), Cmdline: "console=ttyAMA0"}
 	var buf bytes.Buffer
 	fmt.Println(Write(context.Background(), &buf, img), buf.Len()%sectorSize)
 	// Output: <nil> 0

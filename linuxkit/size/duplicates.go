@@ -32,10 +32,10 @@ type Duplicate struct {
 // page is the unit of a tmpfs's memory, in bytes.
 const page = 4096
 
-// FindDuplicates finds equal contents of files with at least the given size, in
+// findDuplicates finds equal contents of files with at least the given size, in
 // the order of wasted bytes, largest first. It reads only files that share
 // their size.
-func FindDuplicates(ctx context.Context, t *initramfs.Tree, least int64) ([]Duplicate, error) {
+func findDuplicates(ctx context.Context, t *initramfs.Tree, least int64) ([]Duplicate, error) {
 	groups := map[int64][]initramfs.Entry{}
 	for e := range t.All() {
 		if e.Type == initramfs.Regular && e.Size >= max(least, 1) {
@@ -59,11 +59,11 @@ func FindDuplicates(ctx context.Context, t *initramfs.Tree, least int64) ([]Dupl
 }
 
 func byWaste(a, b Duplicate) int {
-	return cmp.Or(cmp.Compare(b.Waste(), a.Waste()), strings.Compare(a.Paths[0], b.Paths[0]))
+	return cmp.Or(cmp.Compare(b.waste(), a.waste()), strings.Compare(a.Paths[0], b.Paths[0]))
 }
 
-// Waste returns the number of bytes that keeping a single copy would save.
-func (d Duplicate) Waste() int64 { return d.Size * int64(len(d.Paths)-1) }
+// waste returns the number of bytes that keeping a single copy would save.
+func (d Duplicate) waste() int64 { return d.Size * int64(len(d.Paths)-1) }
 
 // Link replaces files that are equal in every respect (content, mode, owner,
 // time and extended attributes) by hard links to one of them. It returns the

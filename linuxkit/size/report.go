@@ -77,12 +77,12 @@ func New(ctx context.Context, t *initramfs.Tree, parts []Part, compressed int64,
 		countAbove(directories, e, o.Depth)
 	}
 	r.Directories = heaviest(directories, o.Top)
-	duplicates, err := FindDuplicates(ctx, t, o.LeastDuplicate)
+	duplicates, err := findDuplicates(ctx, t, o.LeastDuplicate)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range duplicates {
-		r.Wasted += d.Waste()
+		r.Wasted += d.waste()
 	}
 	r.Duplicates = duplicates[:min(len(duplicates), o.Top)]
 	return r, nil
@@ -181,17 +181,17 @@ func (r *Report) Check(limit int64, before *Report) error {
 		return nil
 	}
 	text := fmt.Sprintf("the initramfs has %s, which is %s over the budget of %s", Text(r.Compressed), Text(r.Compressed-limit), Text(limit))
-	if grown := r.Grown(before); len(grown) > 0 {
+	if grown := r.grown(before); len(grown) > 0 {
 		text += "; grown since the earlier build: " + describe(grown, "+")
 	}
 	text += "; heaviest unpacked: " + describe(r.Parts, "")
 	return fault.Failedf("%s; leave something out, or raise the budget", text)
 }
 
-// Grown returns the parts that have grown since the report before, which may be
+// grown returns the parts that have grown since the report before, which may be
 // nil, and by how much; new parts have grown by all of their bytes. The largest
 // comes first.
-func (r *Report) Grown(before *Report) []Part {
+func (r *Report) grown(before *Report) []Part {
 	if before == nil {
 		return nil
 	}

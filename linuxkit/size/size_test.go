@@ -79,7 +79,7 @@ func TestFindDuplicates(t *testing.T) {
 	add(t, tree, file("short2", "1"))
 	add(t, tree, file("empty", ""))
 	add(t, tree, file("empty2", ""))
-	got, err := FindDuplicates(t.Context(), tree, 2)
+	got, err := findDuplicates(t.Context(), tree, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestFindDuplicatesNamesTheFileThatCannotBeRead(t *testing.T) {
 		e.Open = func() (io.ReadCloser, error) { return nil, broken }
 		add(t, tree, e)
 	}
-	if _, err := FindDuplicates(t.Context(), tree, 1); !errors.Is(err, broken) || !strings.Contains(err.Error(), `"`) {
+	if _, err := findDuplicates(t.Context(), tree, 1); !errors.Is(err, broken) || !strings.Contains(err.Error(), `"`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -17,16 +17,16 @@ var variable = regexp.MustCompile(`\$(?:\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Z
 // leftover matches a HOOK_ variable in any form that a shell accepts.
 var leftover = regexp.MustCompile(`\$\{?(HOOK_[A-Za-z0-9_]*)`)
 
-// MaxSize is the largest size of a template in bytes.
-const MaxSize = 4 << 20
+// maxSize is the largest size of a template in bytes.
+const maxSize = 4 << 20
 
 // Expand replaces $NAME and ${NAME} by the value of every name in vars, and
 // leaves all others unchanged. A HOOK_ variable that is not in vars, or is
 // empty there, is an error that names it and its line, unless the line is a
 // comment. A value of more than one line is an error too.
 func Expand(template []byte, vars map[string]string) ([]byte, error) {
-	if len(template) > MaxSize {
-		return nil, invalid("the template has %d bytes, more than %d", len(template), MaxSize)
+	if len(template) > maxSize {
+		return nil, invalid("the template has %d bytes, more than %d", len(template), maxSize)
 	}
 	var out bytes.Buffer
 	number := 0

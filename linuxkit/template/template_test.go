@@ -60,7 +60,7 @@ func TestExpandRefusesValues(t *testing.T) {
 }
 
 func TestExpandBound(t *testing.T) {
-	if _, err := Expand(make([]byte, MaxSize+1), nil); err == nil {
+	if _, err := Expand(make([]byte, maxSize+1), nil); err == nil {
 		t.Error("a template over the limit was taken")
 	}
 }

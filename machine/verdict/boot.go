@@ -57,7 +57,7 @@ func Boot(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, fmt.Errorf("listening for the worker: %w", err)
 	}
 	b := &boot{Options: o, start: time.Now()}
-	b.reader = NewReader(b.elapsed)
+	b.reader = newReader(b.elapsed)
 	m := &b.Machine
 	m.MAC, m.Capture, m.Disk = address(), filepath.Join(dir, "frames.pcap"), filepath.Join(dir, "disk")
 	m.Cmdline = b.cmdline(listener.Addr().(*net.TCPAddr).Port)
@@ -98,8 +98,8 @@ type boot struct {
 	start time.Time
 
 	mu      sync.Mutex // guards the fields below
-	reader  *Reader
-	network Network
+	reader  *reader
+	network network
 	skip    int64 // bytes of the capture from before the kernel, the firmware's
 }
 
@@ -194,7 +194,7 @@ func (b *boot) report(end string) (*Report, error) {
 		Machine: b.Machine.String(), MemoryMB: cmp.Or(b.Machine.MemoryMB, 2048), Seconds: b.elapsed().Seconds(), End: end, Checks: checks,
 	}
 	if len(r.Bad()) > 0 {
-		r.Console = b.reader.Console.Last()
+		r.Console = b.reader.Console.lastLines()
 	}
 	return r, nil
 }
@@ -208,7 +208,7 @@ func (b *boot) look() ([]Check, error) {
 			return nil, err
 		}
 	}
-	return Judge(&b.reader.Console, b.network, b.WorkerImage, b.Required), nil
+	return judge(&b.reader.Console, b.network, b.WorkerImage, b.Required), nil
 }
 
 // lookAtFrames looks for a frame from the machine. Frames captured before the

@@ -28,7 +28,7 @@ func (s *sight) note(at time.Duration, text string) {
 	}
 }
 
-// Console reads a machine's serial console line by line. It keeps what [Judge]
+// Console reads a machine's serial console line by line. It keeps what [judge]
 // needs and the last lines, so that its size stays bounded.
 type Console struct {
 	kernel, init, user, disk, nic, memory sight
@@ -61,19 +61,19 @@ func newPatterns() patterns {
 	}
 }
 
-// Reader splits a console into lines.
-type Reader struct {
+// reader splits a console into lines.
+type reader struct {
 	Console Console
 	now     func() time.Duration
 	rest    []byte
 	p       patterns
 }
 
-// NewReader returns a reader that timestamps its lines with now.
-func NewReader(now func() time.Duration) *Reader { return &Reader{now: now, p: newPatterns()} }
+// newReader returns a reader that timestamps its lines with now.
+func newReader(now func() time.Duration) *reader { return &reader{now: now, p: newPatterns()} }
 
 // Write implements io.Writer. It never fails.
-func (r *Reader) Write(b []byte) (int, error) {
+func (r *reader) Write(b []byte) (int, error) {
 	for _, c := range b {
 		if c != '\n' {
 			r.rest = append(r.rest, c)
@@ -86,7 +86,7 @@ func (r *Reader) Write(b []byte) (int, error) {
 }
 
 // Flush treats the text since the last line end, such as a prompt, as a line.
-func (r *Reader) Flush() {
+func (r *reader) Flush() {
 	line := r.p.escapes.ReplaceAllString(string(r.rest), "")
 	line = strings.Map(func(c rune) rune {
 		if c < ' ' && c != '\t' || c == 0x7f {
@@ -121,8 +121,8 @@ func (c *Console) line(p patterns, at time.Duration, line string) {
 	}
 }
 
-// Last returns the last lines.
-func (c *Console) Last() []string { return slices.Clone(c.last) }
+// lastLines returns the last lines.
+func (c *Console) lastLines() []string { return slices.Clone(c.last) }
 
 func (c *Console) judgeKernel() Check {
 	switch {

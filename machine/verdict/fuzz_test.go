@@ -23,18 +23,18 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("[    4.6] Run /init as init process\n\x1b[1\x1b[0m;2Hx\xff\x00\r\nlogin: "), uint16(1))
 	f.Fuzz(func(t *testing.T, text []byte, size uint16) {
 		whole := console(t, string(text))
-		r := NewReader(func() time.Duration { return time.Second })
+		r := newReader(func() time.Duration { return time.Second })
 		for part := range slices.Chunk(text, max(1, int(size))) {
 			if _, err := r.Write(part); err != nil {
 				t.Fatal(err)
 			}
 		}
 		r.Flush()
-		judge := func(c *Console) []Check { return Judge(c, Network{}, embedded, nil) }
+		judge := func(c *Console) []Check { return judge(c, network{}, embedded, nil) }
 		if diff := cmp.Diff(judge(whole), judge(&r.Console)); diff != "" {
 			t.Error(diff)
 		}
-		last := whole.Last()
+		last := whole.lastLines()
 		if len(last) > keptLines {
 			t.Errorf("%d lines are kept", len(last))
 		}

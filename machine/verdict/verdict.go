@@ -74,8 +74,8 @@ func (r *Report) Bad() []Check {
 	return slices.DeleteFunc(slices.Clone(r.Checks), func(c Check) bool { return !c.bad() })
 }
 
-// Network describes what the host saw of the machine's network.
-type Network struct {
+// network describes what the host saw of the machine's network.
+type network struct {
 	// Sent is when the machine had sent its first frame; 0 means never.
 	Sent time.Duration
 	// Called is when a connection to Tinkerbell's port had sent the preface of
@@ -85,9 +85,9 @@ type Network struct {
 	Other string
 }
 
-// Judge returns the checks of a boot with that console and network, of a
+// judge returns the checks of a boot with that console and network, of a
 // machine that was told to run the worker's image. It only compares.
-func Judge(c *Console, n Network, workerImage string, required []string) []Check {
+func judge(c *Console, n network, workerImage string, required []string) []Check {
 	checks := []Check{
 		c.judgeKernel(), c.judgeInit(), c.judgeMemory(), c.judgeDisk(), judgeNIC(c, n),
 		judgeStore(n, workerImage), judgeDockerd(n), judgeWorker(n),
@@ -108,7 +108,7 @@ func failed(name string, s sight) Check {
 
 func notSeen(name, where string) Check { return Check{Name: name, Status: NotSeen, Found: where} }
 
-func judgeNIC(c *Console, n Network) Check {
+func judgeNIC(c *Console, n network) Check {
 	switch {
 	case n.Sent > 0 && c.nic.seen():
 		return passed(NIC, n.Sent, "the machine sent frames; console: %s", c.nic.text)
@@ -120,7 +120,7 @@ func judgeNIC(c *Console, n Network) Check {
 	return notSeen(NIC, "the machine sent no frame, and no line of the console names the card")
 }
 
-func judgeWorker(n Network) Check {
+func judgeWorker(n network) Check {
 	switch {
 	case n.Called > 0:
 		return passed(Worker, n.Called, "an HTTP/2 client called the address in grpc_authority")
@@ -130,14 +130,14 @@ func judgeWorker(n Network) Check {
 	return notSeen(Worker, "no connection reached the address in grpc_authority")
 }
 
-func judgeDockerd(n Network) Check {
+func judgeDockerd(n network) Check {
 	if n.Called > 0 {
 		return passed(Dockerd, n.Called, "implied by the worker's call: HookOS runs the worker in dockerd")
 	}
 	return notSeen(Dockerd, "only the worker's call shows it from outside")
 }
 
-func judgeStore(n Network, workerImage string) Check {
+func judgeStore(n network, workerImage string) Check {
 	const loopback = "127.0.0.1/"
 	switch {
 	case !strings.HasPrefix(workerImage, loopback):

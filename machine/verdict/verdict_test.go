@@ -28,7 +28,7 @@ func read(t *testing.T, name string) *Console {
 
 func console(t *testing.T, text string) *Console {
 	t.Helper()
-	r := NewReader(func() time.Duration { return time.Second })
+	r := newReader(func() time.Duration { return time.Second })
 	if _, err := io.WriteString(r, text); err != nil {
 		t.Fatal(err)
 	}
@@ -48,17 +48,17 @@ const embedded = "127.0.0.1/embedded/tink-worker"
 
 // Consoles of machines that were booted.
 func TestRecordedConsoles(t *testing.T) {
-	called := Network{Sent: time.Second, Called: 2 * time.Second}
+	called := network{Sent: time.Second, Called: 2 * time.Second}
 	for _, test := range []struct {
 		file    string
-		network Network
+		network network
 		want    map[string]Status
 	}{
 		{"hookos.txt", called, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: Passed, Store: Passed, Dockerd: Passed, Worker: Passed}},
-		{"hookos.txt", Network{}, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: NotSeen, Store: NotSeen, Dockerd: NotSeen, Worker: NotSeen}},
-		{"little-memory.txt", Network{}, map[string]Status{Kernel: Failed, Init: NotSeen, Memory: Failed, Disk: NotSeen, NIC: NotSeen, Store: NotSeen, Dockerd: NotSeen, Worker: NotSeen}},
+		{"hookos.txt", network{}, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: NotSeen, Store: NotSeen, Dockerd: NotSeen, Worker: NotSeen}},
+		{"little-memory.txt", network{}, map[string]Status{Kernel: Failed, Init: NotSeen, Memory: Failed, Disk: NotSeen, NIC: NotSeen, Store: NotSeen, Dockerd: NotSeen, Worker: NotSeen}},
 	} {
-		checks := Judge(read(t, test.file), test.network, embedded, nil)
+		checks := judge(read(t, test.file), test.network, embedded, nil)
 		if diff := cmp.Diff(test.want, statuses(checks)); diff != "" {
 			t.Errorf("%s:\n%s\n%+v", test.file, diff, checks)
 		}
@@ -91,7 +91,7 @@ func TestLines(t *testing.T) {
 		"[    3.0] e1000e: Intel(R) PRO/1000 Network Driver\n":                                   {NIC: NotSeen},
 		"\x1b[2J\x1b[01;01H[    0.0] Linux version 6.6.1 (firmware's escapes before it)\r\n":     {Kernel: Passed},
 	} {
-		got := statuses(Judge(console(t, line), Network{}, embedded, nil))
+		got := statuses(judge(console(t, line), network{}, embedded, nil))
 		for name, status := range want {
 			if got[name] != status {
 				t.Errorf("%q: %s %s, want %s", line, name, got[name], status)
@@ -101,18 +101,18 @@ func TestLines(t *testing.T) {
 }
 
 func TestWorkerImageFromARegistry(t *testing.T) {
-	got := statuses(Judge(&Console{}, Network{Called: 1}, "quay.io/tinkerbell/tink-worker:latest", nil))
+	got := statuses(judge(&Console{}, network{Called: 1}, "quay.io/tinkerbell/tink-worker:latest", nil))
 	if got[Store] != NotSeen || got[Dockerd] != Passed {
 		t.Errorf("a call proves no store when the image may come from a registry: %v", got)
 	}
 }
 
 func TestConsoleKeepsTheLastLines(t *testing.T) {
-	last := console(t, strings.Repeat("line\n\n", 100)+"\x00prompt# ").Last()
+	last := console(t, strings.Repeat("line\n\n", 100)+"\x00prompt# ").lastLines()
 	if len(last) != keptLines || last[keptLines-1] != "prompt#" {
 		t.Errorf("%d lines, the last %q", len(last), last[len(last)-1])
 	}
-	if long := console(t, strings.Repeat("x", longestLine+1)).Last(); len(long) != 2 {
+	if long := console(t, strings.Repeat("x", longestLine+1)).lastLines(); len(long) != 2 {
 		t.Errorf("an endless line becomes %d", len(long))
 	}
 }

@@ -73,7 +73,7 @@ func (c cell) mac() MAC {
 		c.fault("%q is not a MAC address of six bytes, such as 00:00:5e:00:53:11", c.text)
 	case mac == MAC{}:
 		c.fault("%q is not the address of a network card", c.text)
-	case mac.Multicast():
+	case mac.multicast():
 		c.fault("%q is a group address, not that of a network card: its first byte is odd", c.text)
 	default:
 		return mac

@@ -54,9 +54,9 @@ func ParseMAC(s string) (MAC, bool) {
 // String returns the address in lower case, with colons.
 func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
-// Multicast reports whether the address is that of a group of stations, which no
+// multicast reports whether the address is that of a group of stations, which no
 // network card has.
-func (m MAC) Multicast() bool { return m[0]&1 != 0 }
+func (m MAC) multicast() bool { return m[0]&1 != 0 }
 
 // Rules are facts from outside the file, against which its rows are checked.
 type Rules struct {

@@ -278,7 +278,7 @@ func FuzzRead(f *testing.F) {
 		}
 		seen := map[netip.Addr]bool{}
 		for _, m := range machines {
-			if !m.Network.Contains(m.IP) || !m.Network.Contains(m.Gateway) || m.IP == m.Gateway || seen[m.IP] || m.MAC.Multicast() || len(m.Nameservers) == 0 {
+			if !m.Network.Contains(m.IP) || !m.Network.Contains(m.Gateway) || m.IP == m.Gateway || seen[m.IP] || m.MAC.multicast() || len(m.Nameservers) == 0 {
 				t.Errorf("accepted: %+v", m)
 			}
 			seen[m.IP] = true

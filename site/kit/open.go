@@ -183,8 +183,8 @@ func (k *Kit) Close() error {
 	return errors.Join(errs...)
 }
 
-// Paths returns the archives' paths.
-func (k *Kit) Paths() []string {
+// paths returns the archives' paths.
+func (k *Kit) paths() []string {
 	var all []string
 	for _, a := range k.archives {
 		all = append(all, a.path)
@@ -193,7 +193,7 @@ func (k *Kit) Paths() []string {
 }
 
 // String names the kit in messages.
-func (k *Kit) String() string { return "the kit " + strings.Join(k.Paths(), ", ") }
+func (k *Kit) String() string { return "the kit " + strings.Join(k.paths(), ", ") }
 
 // Images lists the images and artifacts, Files the other files.
 func (k *Kit) Images() []Image { return slices.Clone(k.images) }
@@ -258,13 +258,13 @@ func (k *Kit) sizeOf(h v1.Hash, seen map[v1.Hash]bool) (int64, error) {
 	return size, nil
 }
 
-// MissingError reports a blob that a kit does not have.
-type MissingError struct {
+// missingError reports a blob that a kit does not have.
+type missingError struct {
 	Kit  string
 	Blob v1.Hash
 }
 
-func (e *MissingError) Error() string {
+func (e *missingError) Error() string {
 	return fmt.Sprintf("%s does not have %s; it was made for another lock, or continues another kit: give that too, or make it again with `hookbuild kit save`", e.Kit, e.Blob)
 }
 
@@ -272,7 +272,7 @@ func (e *MissingError) Error() string {
 func (k *Kit) open(ctx context.Context, h v1.Hash) (*io.SectionReader, error) {
 	m, ok := k.blobs[h]
 	if !ok {
-		return nil, fault.Mark(&MissingError{k.String(), h}, fault.Invalid)
+		return nil, fault.Mark(&missingError{k.String(), h}, fault.Invalid)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

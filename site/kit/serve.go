@@ -20,10 +20,10 @@ import (
 
 var _ http.RoundTripper = (*Kit)(nil)
 
-// AbsentError reports a request that a kit cannot answer.
-type AbsentError struct{ Kit, Asked string }
+// absentError reports a request that a kit cannot answer.
+type absentError struct{ Kit, Asked string }
 
-func (e *AbsentError) Error() string {
+func (e *absentError) Error() string {
 	return fmt.Sprintf("%s does not have %s, and with --kit the network is not used; make a kit that has it with `hookbuild lock` and `hookbuild kit save`", e.Kit, e.Asked)
 }
 
@@ -135,7 +135,7 @@ func (k *Kit) tagged(host, repository, tag string) (v1.Hash, error) {
 }
 
 func (k *Kit) absent(what string) error {
-	return fault.Mark(&AbsentError{k.String(), what}, fault.Outside)
+	return fault.Mark(&absentError{k.String(), what}, fault.Outside)
 }
 
 func (k *Kit) blob(r *http.Request, id string) (*http.Response, error) {

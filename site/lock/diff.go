@@ -14,8 +14,8 @@ const (
 	NameKernel   = "kernel"
 	NameBuilder  = "builder"
 	NameWorker   = "worker"
-	NameTemplate = "template"
-	NameOptions  = "options"
+	nameTemplate = "template"
+	nameOptions  = "options"
 )
 
 // Change is a difference between two builds of a flavor.
@@ -91,7 +91,7 @@ func pair(all []Change) []Change {
 func (b Build) Names() []string {
 	var all []string
 	for _, i := range b.items() {
-		if i.name != NameOptions {
+		if i.name != nameOptions {
 			all = append(all, i.name)
 		}
 	}
@@ -100,12 +100,12 @@ func (b Build) Names() []string {
 }
 
 func (b Build) items() []item {
-	all := []item{{NameOptions, "arch", b.Arch}}
+	all := []item{{nameOptions, "arch", b.Arch}}
 	for name, values := range b.Options {
-		all = append(all, item{NameOptions, "--" + name, values.String()})
+		all = append(all, item{nameOptions, "--" + name, values.String()})
 	}
 	for name, value := range b.Variables {
-		all = append(all, item{NameOptions, name, cmp.Or(value, "(empty)")})
+		all = append(all, item{nameOptions, name, cmp.Or(value, "(empty)")})
 	}
 	slices.SortFunc(all, func(x, y item) int { return cmp.Compare(x.what, y.what) })
 	if b.Bundle != nil {
@@ -115,7 +115,7 @@ func (b Build) items() []item {
 		all = append(all, item{NameWorker, b.Worker.Name, b.Worker.SHA256})
 	}
 	all = append(all, b.Kernel.items()...)
-	all = append(all, item{NameTemplate, b.Template.Name, b.Template.SHA256})
+	all = append(all, item{nameTemplate, b.Template.Name, b.Template.SHA256})
 	for _, f := range b.Files {
 		all = append(all, item{shortName(f.Name), f.Name, f.SHA256})
 	}

@@ -19,8 +19,8 @@ const (
 	Agent   Layout = "agent"
 )
 
-// Layouts returns all layouts.
-func Layouts() []Layout { return []Layout{Hub, Actions, Agent} }
+// layouts returns all layouts.
+func layouts() []Layout { return []Layout{Hub, Actions, Agent} }
 
 // release returns an EKS Anywhere release whose bundle has the layout.
 func (l Layout) release() string {

@@ -70,8 +70,8 @@ type image struct {
 	docker   bool
 }
 
-// Build makes the images below dir, reusing layers made earlier.
-func Build(ctx context.Context, dir string, o Options) (*Corpus, error) {
+// build makes the images below dir, reusing layers made earlier.
+func build(ctx context.Context, dir string, o Options) (*Corpus, error) {
 	s, err := openStore(dir)
 	if err != nil {
 		return nil, err

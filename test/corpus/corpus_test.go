@@ -85,7 +85,7 @@ func diffID(t *testing.T, l v1.Layer) v1.Hash {
 // TestIndexesHoldAttestations looks at an index as BuildKit pushes it.
 func TestIndexesHoldAttestations(t *testing.T) {
 	r := start(t, t.TempDir(), Options{})
-	index, err := r.Index("writefile")
+	index, err := r.index("writefile")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestSharedLayersAndMediaTypes(t *testing.T) {
 // TestBundles reads the manifests as the product does.
 func TestBundles(t *testing.T) {
 	r := start(t, t.TempDir(), Options{})
-	for _, l := range Layouts() {
+	for _, l := range layouts() {
 		var text bytes.Buffer
 		if err := r.Bundle(&text, l); err != nil {
 			t.Fatal(err)

@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Index gives an image of all architectures: an OCI index with an attestation
+// index gives an image of all architectures: an OCI index with an attestation
 // for each, as BuildKit makes it, or for some images Docker's manifest list.
-func (c *Corpus) Index(name string) (v1.ImageIndex, error) {
+func (c *Corpus) index(name string) (v1.ImageIndex, error) {
 	var index v1.ImageIndex = empty.Index
 	for _, arch := range c.arches {
 		img, err := c.find(name, arch)

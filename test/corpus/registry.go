@@ -30,12 +30,12 @@ type Registry struct {
 
 // Start makes the corpus below dir and serves it on a free port of 127.0.0.1.
 func Start(ctx context.Context, dir string, o Options) (*Registry, error) {
-	return StartAt(ctx, "127.0.0.1:0", dir, o)
+	return startAt(ctx, "127.0.0.1:0", dir, o)
 }
 
-// StartAt is [Start] on a given address.
-func StartAt(ctx context.Context, addr, dir string, o Options) (*Registry, error) {
-	c, err := Build(ctx, dir, o)
+// startAt is [Start] on a given address.
+func startAt(ctx context.Context, addr, dir string, o Options) (*Registry, error) {
+	c, err := build(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +72,14 @@ func (r *Registry) Close() error {
 // publish pushes an image under its names in all layouts. Its layers are with
 // the registry already.
 func (r *Registry) publish(ctx context.Context, image string) error {
-	index, err := r.Index(image)
+	index, err := r.index(image)
 	if err != nil {
 		return err
 	}
 	if r.digests[image], err = index.Digest(); err != nil {
 		return err
 	}
-	for _, l := range Layouts() {
+	for _, l := range layouts() {
 		ref, err := name.ParseReference(r.Reference(image, l))
 		if err != nil {
 			return err

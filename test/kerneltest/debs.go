@@ -14,14 +14,14 @@ import (
 	"hookbuild/test/testneed"
 )
 
-// CacheEnv names the variable with the directory for downloads; the default is
+// cacheEnv names the variable with the directory for downloads; the default is
 // hookbuild-test in the user's cache directory.
-const CacheEnv = "HOOKBUILD_TEST_CACHE"
+const cacheEnv = "HOOKBUILD_TEST_CACHE"
 
 // Dir returns a directory below the test cache.
 func Dir(t testing.TB, name string) string {
 	t.Helper()
-	base := os.Getenv(CacheEnv)
+	base := os.Getenv(cacheEnv)
 	if base == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {

@@ -41,19 +41,19 @@ type Lab struct {
 	Log func(format string, args ...any)
 }
 
-// DirEnv names the variable that says where a lab is kept.
-const DirEnv = "HOOKBUILD_LAB_DIR"
+// dirEnv names the variable that says where a lab is kept.
+const dirEnv = "HOOKBUILD_LAB_DIR"
 
 // Open returns the lab in dir; "" means $HOOKBUILD_LAB_DIR or else a directory of
 // the user's cache.
 func Open(dir string) (*Lab, error) {
 	if dir == "" {
-		dir = os.Getenv(DirEnv)
+		dir = os.Getenv(dirEnv)
 	}
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return nil, fmt.Errorf("choosing a directory for the lab: %w; set %s", err, DirEnv)
+			return nil, fmt.Errorf("choosing a directory for the lab: %w; set %s", err, dirEnv)
 		}
 		dir = filepath.Join(cache, "hookbuild-lab")
 	}

@@ -35,8 +35,8 @@ type Machine struct {
 	Extra []string
 }
 
-// ErrTimeout is wrapped by the error about a machine that had to be ended.
-var ErrTimeout = errors.New("the machine did not power off in time")
+// errTimeout is wrapped by the error about a machine that had to be ended.
+var errTimeout = errors.New("the machine did not power off in time")
 
 // Boot runs the machine, always by emulation, until it powers off, and gives
 // what its console showed, also when it comes with an error; a kernel that
@@ -53,7 +53,7 @@ func Boot(ctx context.Context, m Machine) (_ string, err error) {
 	if len(m.Initramfs) > 1 {
 		defer func() { err = errors.Join(err, os.Remove(initramfs)) }()
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(m.Timeout, 5*time.Minute), ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(m.Timeout, 5*time.Minute), errTimeout)
 	defer cancel()
 	console, problems, err := m.emulate(ctx, initramfs)
 	if cause := context.Cause(ctx); cause != nil && err != nil {

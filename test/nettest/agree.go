@@ -28,7 +28,7 @@ func (n *Net) Agree(t *testing.T, p *netboot.Plan, model netboot.Config) {
 func (n *Net) agree(t *testing.T, model netboot.Config, c Client) {
 	t.Helper()
 	want, answers := model.Answer(c.Request)
-	got, ok := n.Ask(c)
+	got, ok := n.ask(c)
 	if ok != answers {
 		t.Errorf("%s architecture %v user class %q: the model answers: %t, the server: %t", c.MAC, c.Archs, c.UserClass, answers, ok)
 		return

@@ -28,9 +28,9 @@ type Client struct {
 	Wait time.Duration
 }
 
-// Ask makes a whole exchange, DISCOVER to ACK, from the client's namespace; it
+// ask makes a whole exchange, DISCOVER to ACK, from the client's namespace; it
 // is false when no offer comes.
-func (n *Net) Ask(c Client) (netboot.Reply, bool) {
+func (n *Net) ask(c Client) (netboot.Reply, bool) {
 	n.t.Helper()
 	offer, ack, err := n.exchange(c)
 	if errors.Is(err, nclient4.ErrNoResponse) || errors.Is(err, context.DeadlineExceeded) {
@@ -49,7 +49,7 @@ func (n *Net) Ask(c Client) (netboot.Reply, bool) {
 func (n *Net) Discover(c Client) (netboot.Reply, bool) {
 	n.t.Helper()
 	var offer *dhcpv4.DHCPv4
-	err := Inside(n.Client, func() error {
+	err := inside(n.Client, func() error {
 		client, err := n.open(c)
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func (n *Net) Discover(c Client) (netboot.Reply, bool) {
 }
 
 func (n *Net) exchange(c Client) (offer, ack *dhcpv4.DHCPv4, err error) {
-	err = Inside(n.Client, func() error {
+	err = inside(n.Client, func() error {
 		client, err := n.open(c)
 		if err != nil {
 			return err
@@ -92,10 +92,10 @@ func (n *Net) open(c Client) (*nclient4.Client, error) {
 	}
 	opts := []nclient4.ClientOpt{nclient4.WithTimeout(wait), nclient4.WithRetry(1), nclient4.WithHWAddr(c.MAC[:])}
 	if !c.Relayed {
-		return nclient4.New(ClientDev, opts...)
+		return nclient4.New(clientDev, opts...)
 	}
 	// A relay speaks UDP from port 67 to the server's address.
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(RelayIP), Port: 67})
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(relayIP), Port: 67})
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (c Client) modify() dhcpv4.Modifier {
 	return func(m *dhcpv4.DHCPv4) {
 		m.SetBroadcast()
 		if c.Relayed {
-			m.GatewayIPAddr, m.HopCount = net.ParseIP(RelayIP), 1
+			m.GatewayIPAddr, m.HopCount = net.ParseIP(relayIP), 1
 		}
 		set := func(code dhcpv4.GenericOptionCode, value []byte) { m.UpdateOption(dhcpv4.OptGeneric(code, value)) }
 		set(55, c.wanted())
@@ -183,8 +183,8 @@ func addrs(ips []net.IP) []netip.Addr {
 
 func sameReply(a, b netboot.Reply) bool { return format(a) == format(b) }
 
-// WriteFile puts a configuration into the test's directory.
-func (n *Net) WriteFile(name string, content []byte) string {
+// writeFile puts a configuration into the test's directory.
+func (n *Net) writeFile(name string, content []byte) string {
 	n.t.Helper()
 	path := n.t.TempDir() + "/" + name
 	if err := os.WriteFile(path, content, 0o644); err != nil {

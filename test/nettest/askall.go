@@ -69,7 +69,7 @@ func (n *Net) bootServers(t testing.TB, live *Live, offers map[string]*dhcpv4.DH
 	const port = 4011
 	acks := n.round(t, again, all, func(q netboot.Request, xid dhcpv4.TransactionID) ([]byte, *net.UDPAddr) {
 		m := message(q, xid, dhcpv4.MessageTypeRequest)
-		m.ClientIPAddr = net.ParseIP(ClientIP)
+		m.ClientIPAddr = net.ParseIP(clientIP)
 		if item := pxeMenu(offers[key(q)]); item != nil { // the menu's first entry, layer 0
 			m.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionVendorSpecificInformation, []byte{71, 4, item[0], item[1], 0, 0, 255}))
 		}
@@ -135,7 +135,7 @@ func (n *Net) round(t testing.TB, requests []netboot.Request, expect func(netboo
 	if len(requests) == 0 {
 		return answers
 	}
-	err := Inside(n.Client, func() error {
+	err := inside(n.Client, func() error {
 		conn, err := clientSocket()
 		if err != nil {
 			return err
@@ -223,7 +223,7 @@ func clientSocket() (net.PacketConn, error) {
 	err = errors.Join(
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_BROADCAST, 1),
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		unix.BindToDevice(fd, ClientDev),
+		unix.BindToDevice(fd, clientDev),
 		unix.Bind(fd, &unix.SockaddrInet4{Port: dhcpv4.ClientPort}),
 	)
 	if err != nil {

@@ -35,7 +35,7 @@ func (n *Net) Matrix(t *testing.T, p *netboot.Plan) {
 	}
 	for _, arch := range []uint16{0, 7} {
 		q := netboot.Client{}.Request(hardware.Machine{MAC: Stranger()}, arch, "")
-		if got, ok := n.Ask(Client{Request: q}); ok {
+		if got, ok := n.ask(Client{Request: q}); ok {
 			t.Errorf("a stranger of architecture %d is told %s", arch, format(got))
 		}
 	}
@@ -74,7 +74,7 @@ func variants(p *netboot.Plan, m hardware.Machine, thorough bool) []Client {
 func (n *Net) expect(t *testing.T, p *netboot.Plan, c Client) {
 	t.Helper()
 	want, _ := p.Answer(c.Request)
-	got, ok := n.Ask(c)
+	got, ok := n.ask(c)
 	name := fmt.Sprintf("%s architecture %v user class %q id %x", c.MAC, c.Archs, c.UserClass, c.ID)
 	if !ok {
 		t.Errorf("%s: no answer", name)

@@ -26,10 +26,10 @@ import (
 const (
 	ServerIP  = "192.0.2.2"
 	BootIP    = "192.0.2.9" // where Tinkerbell is, in the server's namespace
-	ClientIP  = "192.0.2.200"
-	RelayIP   = "198.51.100.1" // in the client's namespace
+	clientIP  = "192.0.2.200"
+	relayIP   = "198.51.100.1" // in the client's namespace
 	ServerDev = "vs"
-	ClientDev = "vc"
+	clientDev = "vc"
 )
 
 // Net is a wire with a host at each end.
@@ -52,16 +52,16 @@ func New(t testing.TB) *Net {
 		t.Cleanup(func() { n.ip("netns", "del", ns) })
 	}
 	n.ip("-n", n.Server, "link", "add", ServerDev, "type", "bridge")
-	n.ip("link", "add", "vp", "netns", n.Server, "type", "veth", "peer", "name", ClientDev, "netns", n.Client)
+	n.ip("link", "add", "vp", "netns", n.Server, "type", "veth", "peer", "name", clientDev, "netns", n.Client)
 	n.ip("-n", n.Server, "link", "set", "vp", "master", ServerDev, "up")
 	n.ip("-n", n.Server, "addr", "add", ServerIP+"/24", "dev", ServerDev)
 	n.ip("-n", n.Server, "addr", "add", BootIP+"/24", "dev", ServerDev)
-	n.ip("-n", n.Client, "addr", "add", ClientIP+"/24", "dev", ClientDev)
-	n.ip("-n", n.Client, "addr", "add", RelayIP+"/32", "dev", "lo")
-	for _, up := range [][2]string{{n.Server, "lo"}, {n.Client, "lo"}, {n.Server, ServerDev}, {n.Client, ClientDev}} {
+	n.ip("-n", n.Client, "addr", "add", clientIP+"/24", "dev", clientDev)
+	n.ip("-n", n.Client, "addr", "add", relayIP+"/32", "dev", "lo")
+	for _, up := range [][2]string{{n.Server, "lo"}, {n.Client, "lo"}, {n.Server, ServerDev}, {n.Client, clientDev}} {
 		n.ip("-n", up[0], "link", "set", up[1], "up")
 	}
-	n.ip("-n", n.Server, "route", "add", "198.51.100.0/24", "via", ClientIP)
+	n.ip("-n", n.Server, "route", "add", "198.51.100.0/24", "via", clientIP)
 	n.waitCarrier()
 	return n
 }
@@ -119,11 +119,11 @@ type Process struct {
 // The extra environment is "KEY=value".
 func (n *Net) Run(env []string, name string, args ...string) *Process {
 	n.t.Helper()
-	return n.RunIn(n.Server, env, name, args...)
+	return n.runIn(n.Server, env, name, args...)
 }
 
-// RunIn is [Net.Run] in a namespace of choice.
-func (n *Net) RunIn(namespace string, env []string, name string, args ...string) *Process {
+// runIn is [Net.Run] in a namespace of choice.
+func (n *Net) runIn(namespace string, env []string, name string, args ...string) *Process {
 	n.t.Helper()
 	p := &Process{t: n.t, end: make(chan error, 1)}
 	p.cmd = exec.Command("ip", append([]string{"netns", "exec", namespace, name}, args...)...)
@@ -202,9 +202,9 @@ func (p *Process) Stop() {
 	}
 }
 
-// Inside runs fn on a thread of its own in a namespace; sockets opened there
+// inside runs fn on a thread of its own in a namespace; sockets opened there
 // stay there.
-func Inside(namespace string, fn func() error) error {
+func inside(namespace string, fn func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		// The thread is never unlocked: it ends with the goroutine, and no

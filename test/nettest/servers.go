@@ -15,25 +15,25 @@ func (n *Net) StartDHCP(namespace, server string, conf []byte) *Process {
 	dir := n.t.TempDir()
 	dev := ServerDev
 	if namespace == n.Client {
-		dev = ClientDev
+		dev = clientDev
 	}
 	var p *Process
 	switch server {
 	case "dnsmasq":
-		p = n.RunIn(namespace, nil, testneed.Tool(n.t, "dnsmasq"), "--keep-in-foreground", "--conf-file="+n.WriteFile("dnsmasq.conf", conf),
+		p = n.runIn(namespace, nil, testneed.Tool(n.t, "dnsmasq"), "--keep-in-foreground", "--conf-file="+n.writeFile("dnsmasq.conf", conf),
 			"--user=root", "--pid-file="+dir+"/pid", "--dhcp-leasefile="+dir+"/leases", "--log-dhcp", "--log-facility=-")
 		p.WaitFor("started")
 	case "kea":
-		file := n.WriteFile("kea.json", keaPaths(conf, dir))
+		file := n.writeFile("kea.json", keaPaths(conf, dir))
 		env := []string{"KEA_PIDFILE_DIR=" + dir, "KEA_LOCKFILE_DIR=" + dir}
-		p = n.RunIn(namespace, env, testneed.Tool(n.t, "kea-dhcp4"), "-c", file)
+		p = n.runIn(namespace, env, testneed.Tool(n.t, "kea-dhcp4"), "-c", file)
 		p.config = file
 		p.WaitFor("DHCP4_STARTED")
 	case "dhcpd":
 		if err := os.WriteFile(dir+"/leases", nil, 0o644); err != nil {
 			n.t.Fatal(err)
 		}
-		p = n.RunIn(namespace, nil, testneed.Tool(n.t, "dhcpd"), "-4", "-f", "-d", "-cf", n.WriteFile("dhcpd.conf", conf),
+		p = n.runIn(namespace, nil, testneed.Tool(n.t, "dhcpd"), "-4", "-f", "-d", "-cf", n.writeFile("dhcpd.conf", conf),
 			"-lf", dir+"/leases", "-pf", dir+"/pid", dev)
 		p.WaitFor("Server starting service")
 	default:

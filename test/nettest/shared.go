@@ -80,7 +80,7 @@ func (n *Net) others(t *testing.T, p *netboot.Plan) {
 	for _, last := range []byte{0x99, 0xaa} {
 		m := hardware.Machine{MAC: hardware.MAC{0, 0, 0x5e, 0, 0x53, last}}
 		for _, class := range []string{"", "Tinkerbell"} {
-			got, ok := n.Ask(Client{Request: p.Clients[1].Request(m, 7, class), Wait: 5 * time.Second})
+			got, ok := n.ask(Client{Request: p.Clients[1].Request(m, 7, class), Wait: 5 * time.Second})
 			if last == 0xaa && got.IP.String() != "192.0.2.170" {
 				t.Errorf("the site's reservation became %s", got.IP)
 			}

@@ -20,17 +20,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Layer describes a layer: a line for each file, "KIND MODE UID:GID PATH
+// layer describes a layer: a line for each file, "KIND MODE UID:GID PATH
 // [CONTENT]", where KIND is d, f, l (symlink), h (hard link), c, b or p.
 // CONTENT is a file's text (in quotes as in Go when it has to be), a link's
 // target or a device's MAJOR:MINOR.
-type Layer string
+type layer string
 
 // layerTime is the time of all files in the corpus.
 func layerTime() time.Time { return time.Unix(1_700_000_000, 0).UTC() }
 
-// Tar writes the layer as an archive.
-func (l Layer) Tar() ([]byte, error) {
+// tar writes the layer as an archive.
+func (l layer) tar() ([]byte, error) {
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)
 	for line := range strings.Lines(string(l)) {
@@ -98,12 +98,12 @@ func writeKind(tw *tar.Writer, hdr *tar.Header, kind, rest string) error {
 	return err
 }
 
-// BuildImage makes an image of the layers.
-func BuildImage(arch string, config v1.Config, layers ...Layer) (v1.Image, error) {
+// buildImage makes an image of the layers.
+func buildImage(arch string, config v1.Config, layers ...layer) (v1.Image, error) {
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
 	for _, l := range layers {
-		content, err := l.Tar()
+		content, err := l.tar()
 		if err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ import (
 // recipe is an image of the corpus.
 type recipe struct {
 	config v1.Config
-	layers []Layer
+	layers []layer
 }
 
 // Images returns the corpus: for each repository and tag an index with the image
@@ -62,7 +62,7 @@ func StandIns(doc *linuxkit.Document) (map[string]v1.ImageIndex, error) {
 // kernelFor adds the microcode that the document asks for.
 func kernelFor(doc *linuxkit.Document, kernel recipe) recipe {
 	if ucode := doc.Kernel.UCode; ucode != nil && *ucode != "" {
-		kernel.layers = append(slices.Clone(kernel.layers), Layer("f 644 0:0 "+*ucode+" UCODE"))
+		kernel.layers = append(slices.Clone(kernel.layers), layer("f 644 0:0 "+*ucode+" UCODE"))
 	}
 	return kernel
 }
@@ -72,7 +72,7 @@ func indexes(recipes map[string]recipe) (map[string]v1.ImageIndex, error) {
 	for name, r := range recipes {
 		index := v1.ImageIndex(empty.Index)
 		for _, arch := range []string{"amd64", "arm64"} {
-			img, err := BuildImage(arch, r.config, r.layers...)
+			img, err := buildImage(arch, r.config, r.layers...)
 			if err != nil {
 				return nil, fmt.Errorf("building the image %q: %w", name, err)
 			}
@@ -85,14 +85,14 @@ func indexes(recipes map[string]recipe) (map[string]v1.ImageIndex, error) {
 }
 
 func recipes() (map[string]recipe, error) {
-	modules, err := Layer(`
+	modules, err := layer(`
 		d 755 0:0 lib
 		d 755 0:0 lib/modules
 		d 755 0:0 lib/modules/6.6.1
 		f 644 0:0 lib/modules/6.6.1/modules.dep kernel/a.ko:
 		d 755 0:0 lib/modules/6.6.1/kernel
 		f 644 0:0 lib/modules/6.6.1/kernel/a.ko module a
-	`).Tar()
+	`).tar()
 	if err != nil {
 		return nil, err
 	}
@@ -101,16 +101,16 @@ func recipes() (map[string]recipe, error) {
 		all[name] = r
 	}
 	archive := func(name string) string { return "f 644 0:0 " + name + " " + strconv.Quote(string(modules)) + "\n" }
-	all["linuxkit/kernel:6.6"] = recipe{layers: []Layer{Layer("f 755 7:7 kernel KERNEL\nf 644 0:0 System.map map\n" + archive("kernel.tar"))}}
-	all["linuxkit/kernel:odd"] = recipe{layers: []Layer{Layer("d 700 0:0 boot\nf 600 0:0 boot/vmlinuz OTHER\nf 644 0:0 ucode.cpio UCODE\n" + archive("mods.tar"))}}
-	all["linuxkit/kernel:bare"] = recipe{layers: []Layer{"f 644 0:0 kernel BARE"}}
+	all["linuxkit/kernel:6.6"] = recipe{layers: []layer{layer("f 755 7:7 kernel KERNEL\nf 644 0:0 System.map map\n" + archive("kernel.tar"))}}
+	all["linuxkit/kernel:odd"] = recipe{layers: []layer{layer("d 700 0:0 boot\nf 600 0:0 boot/vmlinuz OTHER\nf 644 0:0 ucode.cpio UCODE\n" + archive("mods.tar"))}}
+	all["linuxkit/kernel:bare"] = recipe{layers: []layer{"f 644 0:0 kernel BARE"}}
 	return all, nil
 }
 
 // systemRecipes are the images for init and volumes.
 func systemRecipes() map[string]recipe {
 	return map[string]recipe{
-		"linuxkit/init:v1": {layers: []Layer{`
+		"linuxkit/init:v1": {layers: []layer{`
 			d 755 0:0 bin
 			f 755 0:0 bin/busybox busybox
 			l 777 0:0 bin/sh busybox
@@ -147,7 +147,7 @@ func systemRecipes() map[string]recipe {
 			f 644 0:0 .wh.replaced
 			d 755 0:0 tofolder
 			f 644 0:0 tofolder/inner folder`}},
-		"linuxkit/runc:v1": {layers: []Layer{`
+		"linuxkit/runc:v1": {layers: []layer{`
 			d 755 0:0 etc
 			f 644 0:0 etc/mtab own mtab
 			d 755 0:0 usr
@@ -157,7 +157,7 @@ func systemRecipes() map[string]recipe {
 			d 755 0:0 lib/apk
 			d 755 0:0 lib/apk/db
 			f 600 1:1 lib/apk/db/installed P:runc`}},
-		"linuxkit/containerd:v1": {layers: []Layer{`
+		"linuxkit/containerd:v1": {layers: []layer{`
 			d 711 0:0 usr
 			d 755 0:0 usr/bin
 			f 755 0:0 usr/bin/containerd containerd
@@ -170,15 +170,15 @@ func systemRecipes() map[string]recipe {
 			d 755 0:0 lib/apk
 			d 755 0:0 lib/apk/db
 			f 644 0:0 lib/apk/db/installed P:containerd`}},
-		"linuxkit/ca-certificates:v1": {layers: []Layer{`
+		"linuxkit/ca-certificates:v1": {layers: []layer{`
 			d 755 0:0 etc
 			d 755 0:0 etc/ssl
 			f 644 0:0 etc/ssl/cert.pem cert`}},
-		"linuxkit/firmware:v1": {layers: []Layer{`
+		"linuxkit/firmware:v1": {layers: []layer{`
 			d 755 0:0 lib
 			d 755 0:0 lib/firmware
 			f 644 0:0 lib/firmware/nic.bin firmware`}},
-		"library/debian:merged": {layers: []Layer{`
+		"library/debian:merged": {layers: []layer{`
 			d 755 0:0 etc
 			d 755 0:0 usr
 			d 755 0:0 usr/lib
@@ -187,7 +187,7 @@ func systemRecipes() map[string]recipe {
 			l 777 0:0 bin usr/bin
 			l 777 0:0 lib usr/lib
 			l 777 0:0 sbin /usr/bin`}},
-		"linuxkit/links:v1": {layers: []Layer{`
+		"linuxkit/links:v1": {layers: []layer{`
 			d 755 0:0 data
 			f 640 6:6 data/one content
 			h 640 6:6 data/two data/one
@@ -196,7 +196,7 @@ func systemRecipes() map[string]recipe {
 			h 600 0:0 data/z-alone data/alone
 			h 600 0:0 data/a-alone data/alone
 			f 644 0:0 data/.wh.one`}},
-		"hook/embedded:v1": {layers: []Layer{`
+		"hook/embedded:v1": {layers: []layer{`
 			d 755 0:0 etc
 			d 755 0:0 etc/embedded-images
 			d 700 0:0 etc/embedded-images/overlay2
@@ -207,7 +207,7 @@ func systemRecipes() map[string]recipe {
 
 // containerRecipes are the images that run.
 func containerRecipes() map[string]recipe {
-	base := Layer(`
+	base := layer(`
 		d 755 0:0 bin
 		f 755 0:0 bin/busybox busybox
 		l 777 0:0 bin/sh /bin/busybox
@@ -221,15 +221,15 @@ func containerRecipes() map[string]recipe {
 	return map[string]recipe{
 		"linuxkit/plain:v1": {
 			config: v1.Config{Entrypoint: []string{"/bin/sh", "-c"}, Cmd: []string{"true"}, Env: []string{"PATH=/bin", "A=1"}, WorkingDir: "/work"},
-			layers: []Layer{base},
+			layers: []layer{base},
 		},
-		"library/redis:7": {config: v1.Config{Cmd: []string{"redis-server"}}, layers: []Layer{base, "f 755 0:0 bin/redis redis"}},
+		"library/redis:7": {config: v1.Config{Cmd: []string{"redis-server"}}, layers: []layer{base, "f 755 0:0 bin/redis redis"}},
 		"linuxkit/dhcpcd:v1": {
 			config: v1.Config{Cmd: []string{"/sbin/dhcpcd"}, Labels: label(`{"binds": ["/run:/run", "/tmp:/etc"], "capabilities": ["CAP_NET_ADMIN", "CAP_NET_RAW"], "net": "new", "runtime": {"mkdir": ["/var/lib/dhcpcd"], "namespace": "label"}}`)},
-			layers: []Layer{base},
+			layers: []layer{base},
 		},
-		"linuxkit/labelled:v1": {config: v1.Config{Entrypoint: []string{"/bin/own"}, Env: []string{"FROM=image"}, WorkingDir: "/image", Labels: label(fullLabel)}, layers: []Layer{base}},
-		"linuxkit/volume:v1": {layers: []Layer{`
+		"linuxkit/labelled:v1": {config: v1.Config{Entrypoint: []string{"/bin/own"}, Env: []string{"FROM=image"}, WorkingDir: "/image", Labels: label(fullLabel)}, layers: []layer{base}},
+		"linuxkit/volume:v1": {layers: []layer{`
 			d 755 5:5 data
 			f 640 5:5 data/file content
 			l 777 0:0 data/link file

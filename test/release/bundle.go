@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// BootsCommit is the commit of tinkerbell/tinkerbell in the tag of boots, and
+	// bootsCommit is the commit of tinkerbell/tinkerbell in the tag of boots, and
 	// hookTag the commit of HookOS.
-	BootsCommit = "58b84f7d2c1a49e6b7d0c3f5a8e1b2d4c6f70819"
+	bootsCommit = "58b84f7d2c1a49e6b7d0c3f5a8e1b2d4c6f70819"
 	hookTag     = "47a9d42f0b1c2d3e4f5061728394a5b6c7d8e9f0"
 )
 
@@ -42,7 +42,7 @@ func reference(r Release, image string) string {
 	case image == tinkWorker:
 		repository, tag = "tinkerbell/tink/"+image, "v0.12.2"
 	case image == boots:
-		repository, tag = "tinkerbell/tinkerbell/tinkerbell", BootsCommit
+		repository, tag = "tinkerbell/tinkerbell/tinkerbell", bootsCommit
 		if r.Worker {
 			repository, tag = "tinkerbell/boots", "v0.10.1"
 		}

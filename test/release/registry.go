@@ -27,10 +27,10 @@ const (
 	boots      = "boots"
 )
 
-// UpstreamAgent is the repository, below the registry's address, that stands for
+// upstreamAgent is the repository, below the registry's address, that stands for
 // upstream's tink-agent; AgentTag is its tag of the commit of boots.
 const (
-	UpstreamAgent = "ghcr/tinkerbell/" + agent
+	upstreamAgent = "ghcr/tinkerbell/" + agent
 	AgentTag      = "v0.19.3-58b84f7d"
 )
 
@@ -108,7 +108,7 @@ func (s *Service) pushImages(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.Images.tag(ctx, UpstreamAgent+":"+AgentTag, agent)
+	return s.Images.tag(ctx, upstreamAgent+":"+AgentTag, agent)
 }
 
 // tag pushes an image under a name.

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Env names the variable that lists the requirements that must be available,
+// env names the variable that lists the requirements that must be available,
 // separated by commas. "all" means everything.
-const Env = "HOOKBUILD_TEST_REQUIRE"
+const env = "HOOKBUILD_TEST_REQUIRE"
 
 // Tool returns the path of a program, or ends the test.
 func Tool(t testing.TB, name string) string {
@@ -67,13 +67,13 @@ func Docker(t testing.TB) string {
 	return "unix://" + socket
 }
 
-// Missing ends the test for lack of need: it skips it, or fails it if [Env]
+// Missing ends the test for lack of need: it skips it, or fails it if [env]
 // lists the need.
 func Missing(t testing.TB, need, why string) {
 	t.Helper()
-	required := strings.Split(os.Getenv(Env), ",")
+	required := strings.Split(os.Getenv(env), ",")
 	if slices.Contains(required, need) || slices.Contains(required, "all") {
-		t.Fatalf("%s is required by %s: %s", need, Env, why)
+		t.Fatalf("%s is required by %s: %s", need, env, why)
 	}
 	t.Skipf("this machine has no %s: %s", need, why)
 }

@@ -38,8 +38,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// ErrUnknown is the error for an unknown kind of face.
-var ErrUnknown = errors.New("is not one of auto, tty, plain, github, json")
+// errUnknown is the error for an unknown kind of face.
+var errUnknown = errors.New("is not one of auto, tty, plain, github, json")
 
 // New returns the face of a kind: tty, plain, github or json. The kind "auto" means
 // github if GITHUB_ACTIONS is true, or else tty on a terminal, or else plain.
@@ -59,7 +59,7 @@ func New(kind string, o Options) (Face, error) {
 	case "json":
 		return newJSON(o), nil
 	}
-	return nil, ErrUnknown
+	return nil, errUnknown
 }
 
 func choose(o Options) string {

@@ -225,7 +225,7 @@ func (n numbered) Report(e progress.Event) {
 }
 
 func TestUnknownKind(t *testing.T) {
-	if _, err := New("loud", Options{}); !errors.Is(err, ErrUnknown) {
+	if _, err := New("loud", Options{}); !errors.Is(err, errUnknown) {
 		t.Errorf("error %v", err)
 	}
 }

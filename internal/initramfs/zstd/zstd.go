@@ -28,13 +28,13 @@ const DefaultWindow = 88 << 20
 // MaxLevel is the slowest level.
 const MaxLevel = 19
 
-// DefaultLevel is the level used for 0.
-const DefaultLevel = 3
+// defaultLevel is the level used for 0.
+const defaultLevel = 3
 
 // Options specify how a [Writer] compresses.
 type Options struct {
 	// Level is from 1 to MaxLevel, as for the zstd tool: higher levels are
-	// treated as MaxLevel, 0 as DefaultLevel.
+	// treated as MaxLevel, 0 as defaultLevel.
 	Level int
 	// Window is how far back matches are found, in bytes. It is rounded up by
 	// at most an eighth; decompressing needs as much memory.
@@ -54,7 +54,7 @@ type effort struct {
 func (o Options) effort() effort {
 	level := o.Level
 	if level == 0 {
-		level = DefaultLevel
+		level = defaultLevel
 	}
 	efforts := [MaxLevel]effort{
 		{0, 0, 0, 6}, {0, 0, 0, 7}, {0, 0, 0, 8}, {1, 1, 64, 8}, {2, 1, 64, 8}, {2, 1, 96, 8}, {3, 1, 96, 8}, {4, 1, 128, 8}, {4, 2, 128, 8},
