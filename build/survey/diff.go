@@ -67,8 +67,8 @@ type ImageChange struct {
 	New  string `json:"new,omitempty"`
 }
 
-// empty reports whether nothing differs.
-func (d *Diff) empty() bool {
+// Empty reports whether nothing differs. The page's template calls it.
+func (d *Diff) Empty() bool {
 	return len(d.Facts)+len(d.Options)+d.Modules.Len()+len(d.Drivers)+d.Firmware.Len()+d.Files.Len()+len(d.Images) == 0
 }
 

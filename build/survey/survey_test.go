@@ -88,7 +88,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("no %q in\n%s", line, &text)
 		}
 	}
-	if same, err := Compare(t.Context(), a, a); err != nil || !same.empty() {
+	if same, err := Compare(t.Context(), a, a); err != nil || !same.Empty() {
 		t.Errorf("a system differs from itself: %+v, %v", same, err)
 	}
 }

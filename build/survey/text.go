@@ -17,7 +17,7 @@ func (d *Diff) WriteText(w io.Writer) error {
 	t := &text{}
 	t.line("from %s", d.From)
 	t.line("to   %s", d.To)
-	if d.empty() {
+	if d.Empty() {
 		t.line("nothing differs")
 	}
 	for _, f := range d.Facts {
