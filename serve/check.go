@@ -29,16 +29,16 @@ func Check(ctx context.Context, c *web.Client, base string, note func(string)) e
 	base = strings.TrimSuffix(base, "/") + "/"
 	text, err := c.Get(ctx, web.Request{URL: base + checksums, Most: mostChecksums}, func([]byte, http.Header) error { return nil })
 	if err != nil {
-		return fmt.Errorf("checking %s: reading %s: %w", base, checksums, unreachable(err))
+		return fmt.Errorf("checking %s: reading %s: %w", web.Show(base), checksums, unreachable(err))
 	}
 	files, err := parseChecksums(string(text))
 	if err != nil {
-		return fmt.Errorf("checking %s: %w", base, err)
+		return fmt.Errorf("checking %s: %w", web.Show(base), err)
 	}
 	var wrong []error
 	for _, f := range files {
 		if err := checkFile(ctx, c, base+url.PathEscape(f.name), f.sum); err != nil {
-			wrong = append(wrong, fmt.Errorf("checking %s%s: %w", base, f.name, unreachable(err)))
+			wrong = append(wrong, fmt.Errorf("checking %s: %w", web.Show(base+f.name), unreachable(err)))
 			continue
 		}
 		note(f.name + ": length, range and every byte as in " + checksums)
@@ -87,7 +87,7 @@ func CheckBase(ctx context.Context, c *web.Client, base string, names []string, 
 	for _, name := range names {
 		address := strings.TrimSuffix(base, "/") + "/" + name
 		if _, _, err := c.Head(ctx, web.Request{URL: address, Pinned: true}); err != nil {
-			wrong = append(wrong, fmt.Errorf("checking %s, which machines request: %w", address, unreachable(err)))
+			wrong = append(wrong, fmt.Errorf("checking %s, which machines request: %w", web.Show(address), unreachable(err)))
 		}
 	}
 	return errors.Join(wrong...)
@@ -104,9 +104,9 @@ func CheckISO(ctx context.Context, c *web.Client, address string, note func(stri
 		err = checkRange(ctx, c, address, size)
 	}
 	if err != nil {
-		return fmt.Errorf("checking the ISO image %s: %w", address, unreachable(err))
+		return fmt.Errorf("checking the ISO image %s: %w", web.Show(address), unreachable(err))
 	}
-	note(address + ": length and range")
+	note(web.Show(address) + ": length and range")
 	return nil
 }
 

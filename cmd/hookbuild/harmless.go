@@ -5,12 +5,13 @@ import (
 	"strings"
 
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/internal/words"
 )
 
 // harmlessSink makes text from registries, archives and machines on the network
-// harmless before a face shows it. It indents all lines but the first, so that
-// none of them passes for a separate report.
+// harmless before a face shows it, and leaves out the secrets of URLs. It indents
+// all lines but the first, so that none of them passes for a separate report.
 type harmlessSink struct{ shown progress.Sink }
 
 // Report implements [progress.Sink].
@@ -25,13 +26,17 @@ func (s harmlessSink) Report(e progress.Event) {
 // harmlessError is an error whose text is harmless.
 type harmlessError struct{ error }
 
-func (e harmlessError) Error() string { return words.Harmless(e.error.Error()) }
+func (e harmlessError) Error() string { return harmless(e.error.Error()) }
 
 func (e harmlessError) Unwrap() error { return e.error }
 
 func harmlessReport(s string) string {
-	return strings.ReplaceAll(words.Harmless(s), "\n", "\n    ")
+	return strings.ReplaceAll(harmless(s), "\n", "\n    ")
 }
+
+// harmless returns text in a form that may be shown. Packages leave out the secrets
+// of the URLs that they show; here none is shown that one of them forgot.
+func harmless(s string) string { return words.Harmless(web.ShowAll(s)) }
 
 // printText writes what write writes to standard output, made harmless. It is for
 // text that people read; text for programs goes to results unchanged.

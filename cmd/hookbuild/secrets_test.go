@@ -25,7 +25,7 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 	site.WriteFile(t, filepath.Join(s.Dir, "kernel/keys.asc"), readFile(t, "../../kernel/source/testdata/keys.asc"))
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, password, _ := r.BasicAuth(); password != "hunter2" || r.URL.RawQuery != "sig=hunter3" {
+		if _, password, _ := r.BasicAuth(); password != "hunter2" || r.URL.RawQuery != "sig=hunter3" && r.URL.Path != "/hook/checksums.txt" {
 			t.Errorf("%s was asked for with the password %q and the query %q", r.URL.Path, password, r.URL.RawQuery)
 		}
 		asked++
@@ -36,9 +36,8 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 		http.Error(w, "gone: "+r.URL.String(), http.StatusNotFound)
 	}))
 	t.Cleanup(server.Close)
-	url := func(path string) string {
-		return "http://user:hunter2@" + strings.TrimPrefix(server.URL, "http://") + path + "?sig=hunter3"
-	}
+	base := "http://user:hunter2@" + strings.TrimPrefix(server.URL, "http://")
+	url := func(path string) string { return base + path + "?sig=hunter3" }
 	image := []string{"--image", s.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"}
 	for name, test := range map[string]struct {
 		code int
@@ -48,6 +47,10 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 		"no such initramfs": {4, append([]string{"embed", "--initramfs", url("/gone"), "-o", filepath.Join(dir, "out")}, image...)},
 		"a bundle":          {4, []string{"images", "--bundle", url("/bundle.yaml")}},
 		"a kernel":          {4, []string{"inspect", "deb:" + url("/linux-image.deb")}},
+		"a kernel's source": {4, []string{"kernel", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--source", url("/linux.tar.xz")}},
+		"a module's source": {4, []string{"plan", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "build", "--module-source", url("/module-1.tar.gz")}},
+		"releases":          {4, []string{"images", "--releases-url", url("/releases.yaml")}},
+		"served files":      {4, []string{"serve", "--check", base + "/hook"}},
 		"a kernel's mirror": {4, []string{"kernel", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--lock", "--kernel-version", "1", "--source-mirror", url("/linux")}},
 	} {
 		for _, show := range [][]string{{"--progress", "json", "--debug"}, {"--progress", "plain", "--debug"}, {"--progress", "github"}} {
@@ -62,6 +65,17 @@ func TestSecretsOfURLsAreNotShown(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestFaultyURLIsShownWithoutSecrets checks that the message about a URL that no
+// command takes does not repeat its secrets.
+func TestFaultyURLIsShownWithoutSecrets(t *testing.T) {
+	s := site.New(t, nil)
+	const url = "http://user:hunter2@boot.example/auto.ipxe?sig=hunter3"
+	got := runAt(t.Context(), s, "dhcp", "kea", "--hardware", "testdata/docs/hardware.csv", "--tinkerbell-ip", "192.0.2.9", "--script-url", url)
+	if got.code != 2 || !strings.Contains(got.stderr, `"http://boot.example/auto.ipxe"`) || strings.Contains(got.stdout+got.stderr, "hunter") {
+		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 }
 

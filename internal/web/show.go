@@ -38,11 +38,18 @@ func showBroken(source string) string {
 	return strings.ToLower(scheme) + "://" + strings.ToValidUTF8(rest, "\uFFFD")
 }
 
-// ShowAll applies [Show] to every URL in a text, such as a library's message.
+// ShowAll applies [Show] to every URL in a text, such as a library's message. It
+// leaves URLs without user, query and fragment as they are.
 func ShowAll(text string) string {
+	if !strings.Contains(text, "://") || !strings.ContainsAny(text, "@?#") {
+		return text
+	}
 	pattern := regexp.MustCompile(`(?i)\bhttps?://[^\s"'` + "`" + `<>]+`)
 	return pattern.ReplaceAllStringFunc(text, func(found string) string {
-		bare := strings.TrimRight(found, ".,;:)")
+		bare := strings.TrimRight(found, ".,;:)?")
+		if !strings.ContainsAny(bare, "@?#") {
+			return found
+		}
 		return Show(bare) + found[len(bare):]
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/kconfig"
 	"hookbuild/kernel/source"
@@ -53,7 +54,7 @@ func (p *Plan) givenArchive(ctx context.Context) (*source.Archive, error) {
 	}
 	v, err := p.readVersion(ctx)
 	if err == nil && v != p.Version {
-		err = fault.Invalidf("reading the kernel's source %q: its name says Linux %s, but its Makefile says %s; rename it after its release", p.Request.Source, p.Version, v)
+		err = fault.Invalidf("reading the kernel's source %q: its name says Linux %s, but its Makefile says %s; rename it after its release", web.Show(p.Request.Source), p.Version, v)
 	}
 	return p.archive, err
 }

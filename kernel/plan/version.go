@@ -17,6 +17,7 @@ import (
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/tarball"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/source"
 )
 
@@ -34,9 +35,9 @@ func (p *Plan) sourceVersion(ctx context.Context) (source.Version, error) {
 	}
 	switch {
 	case v.Series() != r.Flavor.Series && !r.AcceptLost:
-		return v, fault.Invalidf("reading the kernel's source %q: it is Linux %s, but the configuration of %s is for the series %s and may set options that it does not have; add --accept-lost to use it anyway", r.Source, v, r.Flavor.ID, r.Flavor.Series)
+		return v, fault.Invalidf("reading the kernel's source %q: it is Linux %s, but the configuration of %s is for the series %s and may set options that it does not have; add --accept-lost to use it anyway", web.Show(r.Source), v, r.Flavor.ID, r.Flavor.Series)
 	case r.PointRelease != "" && r.PointRelease != strconv.Itoa(v.Point):
-		return v, fault.Usagef("reading the kernel's source %q: it is Linux %s, but KERNEL_POINT_RELEASE or --kernel-version requests %s.%s; omit that", r.Source, v, r.Flavor.Series, r.PointRelease)
+		return v, fault.Usagef("reading the kernel's source %q: it is Linux %s, but KERNEL_POINT_RELEASE or --kernel-version requests %s.%s; omit that", web.Show(r.Source), v, r.Flavor.Series, r.PointRelease)
 	}
 	return v, nil
 }
@@ -58,7 +59,7 @@ func (p *Plan) readVersion(ctx context.Context) (source.Version, error) {
 		v, err = makefileVersion(text)
 	}
 	if err != nil {
-		return v, fault.Invalidf("reading the version of the kernel's source %q: %w", p.Request.Source, err)
+		return v, fault.Invalidf("reading the version of the kernel's source %q: %w", web.Show(p.Request.Source), err)
 	}
 	return v, nil
 }
