@@ -12,6 +12,8 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/docker/go-connections/tlsconfig"
 	"github.com/opencontainers/go-digest"
+
+	"hookbuild/internal/fault"
 )
 
 // contextFile is a context as Docker stores it in contexts/meta/<sha256 of its
@@ -45,14 +47,22 @@ func readContext(dir, name string) (endpoint, error) {
 	return endpoint{docker.Host, config}, err
 }
 
-// tlsFromEnvironment reads DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. As in
-// Docker, certificates are presented but not verified unless the former is set.
-func tlsFromEnvironment(getenv func(string) string) (*tls.Config, error) {
-	dir := getenv(client.EnvOverrideCertPath)
-	if dir == "" {
+// tlsFromEnvironment reads DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, whose default
+// is Docker's configuration directory. As in Docker, certificates are presented
+// but not verified unless the former is set.
+func tlsFromEnvironment(getenv func(string) string, configDir string) (*tls.Config, error) {
+	dir, verify := getenv(client.EnvOverrideCertPath), getenv(client.EnvTLSVerify) != ""
+	switch {
+	case dir == "" && !verify:
 		return nil, nil
+	case dir == "":
+		dir = configDir
 	}
-	return readTLS(dir, getenv(client.EnvTLSVerify) == "")
+	config, err := readTLS(dir, !verify)
+	if config == nil && err == nil { // what the user believes to be protected must not go in the clear
+		err = fault.Invalidf("DOCKER_TLS_VERIFY is set, and %q has none of ca.pem, cert.pem and key.pem; set DOCKER_CERT_PATH", dir)
+	}
+	return config, err
 }
 
 // readTLS returns a configuration from those of ca.pem, cert.pem and key.pem

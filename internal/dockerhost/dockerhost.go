@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/connhelper"
 	"github.com/docker/docker/client"
 
 	"hookbuild/internal/fault"
@@ -29,7 +28,11 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the Docker Engine: %w", err)
 	}
-	return e.connect(ctx)
+	cli, remedy, err := e.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w; %s, or choose another with DOCKER_HOST or \"docker context use\"", err, remedy)
+	}
+	return cli, nil
 }
 
 // ConnectTo is Connect for the engine with the given address (ssh://USER@HOST,
@@ -43,20 +46,30 @@ func ConnectTo(ctx context.Context, name string) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the Docker Engine %q: %w", name, err)
 	}
-	return e.connect(ctx)
-}
-
-// connect returns a client of the engine after checking that it answers.
-func (e endpoint) connect(ctx context.Context) (*client.Client, error) {
-	cli, err := e.client()
+	cli, remedy, err := e.connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
-	}
-	if err := ping(ctx, cli, patience); err != nil {
-		err = errors.Join(err, cli.Close())
-		return nil, fault.Outsidef("reaching the Docker Engine at %s: %w; start it, or choose another with DOCKER_HOST or \"docker context use\"", e.name(), err)
+		return nil, fmt.Errorf("%w; %s", err, remedy)
 	}
 	return cli, nil
+}
+
+// connect returns a client of the engine after checking that it answers, or
+// what to do about one that does not.
+func (e endpoint) connect(ctx context.Context) (_ *client.Client, remedy string, err error) {
+	cli, err := e.client()
+	if err != nil {
+		return nil, "check its address and certificates", fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
+	}
+	err = ping(ctx, cli, patience)
+	if err == nil {
+		return cli, "", nil
+	}
+	remedy = "start it"
+	if strings.HasPrefix(e.host, "ssh://") {
+		failure := explainSSH(e.host, err)
+		err, remedy = failure, failure.remedy
+	}
+	return nil, remedy, fault.Outsidef("reaching the Docker Engine at %s: %w", e.name(), errors.Join(err, cli.Close()))
 }
 
 // patience is how long an engine may take to answer; one reached over ssh
@@ -91,6 +104,9 @@ func (e endpoint) name() string {
 // every context. Dir is Docker's configuration directory.
 func choose(getenv func(string) string, dir string) (endpoint, error) {
 	if host := getenv(client.EnvOverrideHost); host != "" {
+		if !strings.Contains(host, "://") { // it cannot be a context
+			host = "tcp://" + host
+		}
 		return named(getenv, dir, host)
 	}
 	name := getenv("DOCKER_CONTEXT")
@@ -109,8 +125,12 @@ func choose(getenv func(string) string, dir string) (endpoint, error) {
 
 // named returns the endpoint of an address or a context.
 func named(getenv func(string) string, dir, name string) (endpoint, error) {
-	if strings.Contains(name, "://") {
-		tls, err := tlsFromEnvironment(getenv)
+	scheme, _, isAddress := strings.Cut(name, "://")
+	if isAddress && (scheme == "ssh" || scheme == "unix") { // which are protected without certificates
+		return endpoint{host: name}, nil
+	}
+	if isAddress {
+		tls, err := tlsFromEnvironment(getenv, dir)
 		return endpoint{name, tls}, err
 	}
 	if name == "default" {
@@ -127,11 +147,11 @@ func (e endpoint) client() (*client.Client, error) {
 	options := []client.Opt{client.WithAPIVersionNegotiation()}
 	switch {
 	case strings.HasPrefix(e.host, "ssh://"):
-		helper, err := connhelper.GetConnectionHelper(e.host)
+		ssh, err := sshOptions(e.host)
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
+		options = append(options, ssh...)
 	case e.host != "":
 		if e.tls != nil {
 			options = append(options, client.WithHTTPClient(web.Engine(e.tls, client.CheckRedirect)))

@@ -63,6 +63,8 @@ func TestChoose(t *testing.T) {
 		"DOCKER_CONTEXT":             {map[string]string{"DOCKER_CONTEXT": "remote"}, dir, "ssh://me@build.site"},
 		"the default context":        {map[string]string{"DOCKER_CONTEXT": "default"}, dir, ""},
 		"DOCKER_HOST":                {map[string]string{"DOCKER_HOST": "tcp://1.2.3.4:5"}, dir, "tcp://1.2.3.4:5"},
+		"DOCKER_HOST without tcp://": {map[string]string{"DOCKER_HOST": "1.2.3.4:5"}, dir, "tcp://1.2.3.4:5"},
+		"a socket needs no TLS":      {map[string]string{"DOCKER_HOST": "unix:///x", "DOCKER_TLS_VERIFY": "1"}, dir, "unix:///x"},
 		"DOCKER_HOST over a context": {map[string]string{"DOCKER_HOST": "tcp://1.2.3.4:5", "DOCKER_CONTEXT": "remote"}, dir, "tcp://1.2.3.4:5"},
 	} {
 		got, err := choose(environment(tc.vars), tc.dir)
@@ -105,10 +107,15 @@ func TestEngineWithTLS(t *testing.T) {
 	certs := t.TempDir()
 	write(t, filepath.Join(certs, "ca.pem"), string(ca))
 	for name, vars := range map[string]map[string]string{
-		"context":     {"DOCKER_CONTEXT": "tls"},
-		"environment": {"DOCKER_HOST": host, "DOCKER_CERT_PATH": certs, "DOCKER_TLS_VERIFY": "1"},
+		"context":      {"DOCKER_CONTEXT": "tls"},
+		"environment":  {"DOCKER_HOST": host, "DOCKER_CERT_PATH": certs, "DOCKER_TLS_VERIFY": "1"},
+		"in ~/.docker": {"DOCKER_HOST": host, "DOCKER_TLS_VERIFY": "1"},
 	} {
-		e, err := choose(environment(vars), configDir(t, host, ca))
+		dir := configDir(t, host, ca)
+		if name == "in ~/.docker" {
+			write(t, filepath.Join(dir, "ca.pem"), string(ca))
+		}
+		e, err := choose(environment(vars), dir)
 		if err != nil || e.tls == nil || e.tls.InsecureSkipVerify {
 			t.Fatalf("%s: got %+v, %v", name, e, err)
 		}
@@ -119,6 +126,15 @@ func TestEngineWithTLS(t *testing.T) {
 		if _, err := cli.Ping(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestNoCertificates: an engine that is to be verified is not reached without
+// certificates.
+func TestNoCertificates(t *testing.T) {
+	e, err := choose(environment(map[string]string{"DOCKER_HOST": "tcp://1.2.3.4:5", "DOCKER_TLS_VERIFY": "1"}), t.TempDir())
+	if err == nil || fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "DOCKER_CERT_PATH") {
+		t.Errorf("got %+v, %v", e, err)
 	}
 }
 
