@@ -13,37 +13,52 @@ import (
 	"hookbuild/internal/words"
 )
 
-// Files serves a directory. It implements [http.Handler].
+// Files serves files. It implements [http.Handler].
 type Files struct {
-	sets    sets
+	source  source
 	timeout time.Duration
 	note    func(string)
+}
+
+// source is where the files come from.
+type source interface {
+	// take returns a file for a client, or nil if there is none of that name, and
+	// a function to call after sending it.
+	take(client, name string) (*file, func(), error)
+	names() []string
+	// check reports whether the files can be read.
+	check() error
 }
 
 // Open returns a handler for the files directly in dir. It disconnects a client that
 // receives nothing for timeout; 0 means [DefaultReadTimeout]. Note receives a line for
 // each client and file, and may be nil.
 func Open(dir string, timeout time.Duration, note func(string)) (*Files, error) {
+	s := &sets{dir: dir, pins: map[string]*pin{}}
+	return newFiles(s, timeout, note), s.refresh()
+}
+
+// New returns a handler for files that do not change, with the limits of [Open].
+func New(all []Content, timeout time.Duration, note func(string)) *Files {
+	f := fixed{}
+	for _, c := range all {
+		f[c.Name] = &file{ReaderAt: c, size: c.Size, etag: `"` + c.Digest + `"`}
+	}
+	return newFiles(f, timeout, note)
+}
+
+func newFiles(from source, timeout time.Duration, note func(string)) *Files {
 	if timeout == 0 {
 		timeout = DefaultReadTimeout
 	}
 	if note == nil {
 		note = func(string) {}
 	}
-	f := &Files{sets: sets{dir: dir, pins: map[string]*pin{}}, timeout: timeout, note: note}
-	return f, f.sets.refresh()
+	return &Files{source: from, timeout: timeout, note: note}
 }
 
 // Names returns the names of the files that are served.
-func (f *Files) Names() []string {
-	f.sets.mu.Lock()
-	defer f.sets.mu.Unlock()
-	var names []string
-	for name := range f.sets.now.files {
-		names = append(names, name)
-	}
-	return names
-}
+func (f *Files) Names() []string { return f.source.names() }
 
 // ServeHTTP implements [http.Handler]: "/NAME" is a file, and "/healthz" answers ok if
 // the server works.
@@ -64,10 +79,7 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Files) health(w http.ResponseWriter) {
-	f.sets.mu.Lock()
-	err := f.sets.refresh()
-	f.sets.mu.Unlock()
-	if err != nil {
+	if err := f.source.check(); err != nil {
 		http.Error(w, "the directory cannot be read", http.StatusServiceUnavailable)
 		return
 	}
@@ -81,7 +93,7 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
 	if err != nil {
 		client = r.RemoteAddr
 	}
-	file, done, err := f.sets.take(client, name)
+	file, done, err := f.source.take(client, name)
 	if err != nil {
 		http.Error(w, "the directory cannot be read", http.StatusServiceUnavailable)
 		f.log(r, "503: "+err.Error())
@@ -96,7 +108,7 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
 	w.Header().Set("ETag", file.etag)
 	w.Header().Set("Content-Type", contentType(name))
 	out := newPaced(w, f.timeout)
-	http.ServeContent(out, r, name, file.info.ModTime(), io.NewSectionReader(file, 0, file.info.Size()))
+	http.ServeContent(out, r, name, file.modified, io.NewSectionReader(file, 0, file.size))
 	f.log(r, out.result(r))
 }
 

@@ -3,6 +3,7 @@
 // files while builds replace them.
 //
 //	directory -> set (files held open) -> Files (http.Handler) -> Run (listener, limits)
+//	contents that do not change ------->
 //
 // The server disconnects clients that stop reading, or read slower than a minimum. The
 // package writes no files and serves no path with a slash.

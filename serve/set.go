@@ -3,8 +3,11 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +25,12 @@ type set struct {
 
 // file is one artifact.
 type file struct {
-	*os.File
-	info os.FileInfo
-	etag string
+	io.ReaderAt
+	io.Closer
+	size int64
+	// modified is the zero time where it is not known.
+	modified time.Time
+	etag     string
 }
 
 // mostFiles limits the files of a set, which stay open.
@@ -70,7 +76,8 @@ func openFile(name string) (*file, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &file{f, info, fmt.Sprintf(`"%x-%x-%s"`, info.Size(), info.ModTime().UnixNano(), identity(info))}, nil
+	etag := fmt.Sprintf(`"%x-%x-%s"`, info.Size(), info.ModTime().UnixNano(), identity(info))
+	return &file{f, f, info.Size(), info.ModTime(), etag}, nil
 }
 
 func (s *set) close() {
@@ -101,8 +108,7 @@ type sets struct {
 // mostPins limits the clients that are remembered.
 const mostPins = 20_000
 
-// take returns a file for a client, or nil if the set does not have it, and a function
-// to call after sending it.
+// take implements [source].
 func (s *sets) take(client, name string) (*file, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,6 +146,20 @@ func (s *sets) unpin(client string) {
 		delete(s.pins, client)
 		s.release(p.set)
 	}
+}
+
+// names implements [source].
+func (s *sets) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.now.files))
+}
+
+// check implements [source].
+func (s *sets) check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refresh()
 }
 
 // release closes a set that nobody uses and that is not the newest.
@@ -194,3 +214,5 @@ func markOf(dir string) (string, error) {
 	}
 	return mark.String(), nil
 }
+
+var _ source = (*sets)(nil)

@@ -47,7 +47,7 @@ func Pull(ctx context.Context, ref, dir string, o PullOptions) (p Pulled, err er
 	if err != nil {
 		return p, err
 	}
-	images, err := manifests(ctx, found, o.Arch)
+	all, err := manifests(ctx, found, o.Arch)
 	if err != nil {
 		return p, fmt.Errorf("reading the HookOS %q: %w", ref, err)
 	}
@@ -57,16 +57,21 @@ func Pull(ctx context.Context, ref, dir string, o PullOptions) (p Pulled, err er
 	}
 	defer func() { err = errors.Join(err, stage.Discard()) }()
 	u := &unpacker{stage: stage, blobs: found, sink: o.Progress, whole: artifact.Manifest{Schema: 1}}
-	for _, m := range images {
+	for _, m := range all {
 		if err := u.image(ctx, m); err != nil {
 			return p, fmt.Errorf("pulling the HookOS %q: %w", ref, err)
 		}
 	}
-	slices.SortFunc(u.whole.Builds, func(a, b artifact.Build) int { return strings.Compare(a.Arch+" "+a.ID, b.Arch+" "+b.ID) })
+	sortBuilds(u.whole)
 	if err := stage.Replace(ctx, u.whole); err != nil {
 		return p, err
 	}
 	return Pulled{Dir: final, Digest: found.Root.Digest.String(), Files: u.files}, nil
+}
+
+// sortBuilds puts the builds into the order of a manifest.json.
+func sortBuilds(m artifact.Manifest) {
+	slices.SortFunc(m.Builds, func(a, b artifact.Build) int { return strings.Compare(a.Arch+" "+a.ID, b.Arch+" "+b.ID) })
 }
 
 // destination returns the absolute path of dir, if a HookOS may be put there.
@@ -92,25 +97,9 @@ func destination(dir string) (string, error) {
 
 // manifests returns the manifests of the architectures that are asked for.
 func manifests(ctx context.Context, found *oci.Copy, arch string) ([]*v1.Manifest, error) {
-	wanted := []v1.Hash{found.Root.Digest}
-	if found.Root.MediaType.IsIndex() {
-		raw, err := small(ctx, found, found.Root.Digest)
-		if err != nil {
-			return nil, err
-		}
-		list, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-		if err != nil {
-			return nil, fault.Invalidf("its index: %w", err)
-		}
-		wanted = nil
-		for _, d := range list.Manifests {
-			if d.Platform != nil && d.Platform.OS == "linux" && (arch == "" || d.Platform.Architecture == arch) {
-				wanted = append(wanted, d.Digest)
-			}
-		}
-		if len(wanted) == 0 {
-			return nil, fault.Invalidf("its index has no HookOS for %s; choose another --arch", orAny(arch))
-		}
+	wanted, err := images(ctx, found, arch)
+	if err != nil {
+		return nil, err
 	}
 	var all []*v1.Manifest
 	for _, h := range wanted {
@@ -123,6 +112,32 @@ func manifests(ctx context.Context, found *oci.Copy, arch string) ([]*v1.Manifes
 	return all, nil
 }
 
+// images returns the digests of the images of the architectures that are asked for.
+func images(ctx context.Context, found *oci.Copy, arch string) ([]v1.Hash, error) {
+	if !found.Root.MediaType.IsIndex() {
+		return []v1.Hash{found.Root.Digest}, nil
+	}
+	raw, err := small(ctx, found, found.Root.Digest)
+	if err != nil {
+		return nil, err
+	}
+	list, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fault.Invalidf("its index: %w", err)
+	}
+	var wanted []v1.Hash
+	for _, d := range list.Manifests {
+		if d.Platform != nil && d.Platform.OS == "linux" && (arch == "" || d.Platform.Architecture == arch) {
+			wanted = append(wanted, d.Digest)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, fault.Invalidf("its index has no HookOS for %s; choose another --arch", orAny(arch))
+	}
+	return wanted, nil
+}
+
+// manifest returns the manifest of one image.
 func manifest(ctx context.Context, found *oci.Copy, h v1.Hash) (*v1.Manifest, error) {
 	raw, err := small(ctx, found, h)
 	if err != nil {
@@ -185,17 +200,32 @@ func (u *unpacker) image(ctx context.Context, m *v1.Manifest) error {
 			return err
 		}
 	}
+	return allFound(left)
+}
+
+// allFound returns an error if a file that the manifest lists is left.
+func allFound(left map[string]artifact.File) error {
 	for name := range left {
 		return fault.Invalidf("%s, which its %s lists, is in no layer; push it again", name, artifact.ManifestFile)
 	}
 	return nil
 }
 
-// listings reads the first layer, and checks its checksums.txt.
+// listings reads the first layer of an image.
 func (u *unpacker) listings(ctx context.Context, d v1.Descriptor) (m artifact.Manifest, err error) {
+	blob, err := open(ctx, u.blobs, d.Digest)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	return readListings(&untilDone{ctx, blob}, d.Digest)
+}
+
+// readListings reads a first layer, and checks its checksums.txt.
+func readListings(r io.Reader, layer v1.Hash) (m artifact.Manifest, err error) {
 	texts := map[string][]byte{}
 	var others []member
-	err = u.walk(ctx, d, nil, func(h *tar.Header, r io.Reader) error {
+	err = walk(r, layer, func(h *tar.Header, r io.Reader) error {
 		if _, twice := texts[h.Name]; twice || h.Typeflag != tar.TypeReg || h.Size > mostListing || !isListing(h.Name) {
 			return fault.Invalidf("it is not a HookOS that `hookbuild push` pushed: %q is in its first layer; name another reference", h.Name)
 		}
@@ -224,24 +254,39 @@ func isListing(name string) bool {
 }
 
 // layer unpacks a layer, and takes what it has from left.
-func (u *unpacker) layer(ctx context.Context, d v1.Descriptor, left map[string]artifact.File) error {
+func (u *unpacker) layer(ctx context.Context, d v1.Descriptor, left map[string]artifact.File) (err error) {
 	task := progress.Start(u.sink, d.Size, "pull a layer of %d bytes", d.Size)
-	return task.End(u.walk(ctx, d, task, func(h *tar.Header, r io.Reader) error {
-		want, listed := left[h.Name]
-		link := h.Typeflag == tar.TypeLink
-		if !listed || !link && h.Typeflag != tar.TypeReg || link != (want.Link != "") || h.Linkname != want.Link {
-			return fault.Invalidf("%q is in a layer, and not as its %s lists it; push it again", h.Name, artifact.ManifestFile)
+	defer func() { err = task.End(err, "") }()
+	blob, err := open(ctx, u.blobs, d.Digest)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	return walk(task.Reader(&untilDone{ctx, blob}), d.Digest, func(h *tar.Header, r io.Reader) error {
+		want, err := takeListed(h, left)
+		if err != nil {
+			return err
 		}
-		delete(left, h.Name)
 		u.files = append(u.files, h.Name)
-		if !link {
+		if want.Link == "" {
 			return u.file(want, r)
 		}
 		if !exists(u.stage.Path(want.Link)) {
 			return fault.Invalidf("%q is a link to %q, which comes later or not at all; push it again", h.Name, want.Link)
 		}
 		return u.stage.Link(want.Name, want.Link)
-	}), "")
+	})
+}
+
+// takeListed takes the file of an entry from left, where it must be as the entry says.
+func takeListed(h *tar.Header, left map[string]artifact.File) (artifact.File, error) {
+	want, listed := left[h.Name]
+	link := h.Typeflag == tar.TypeLink
+	if !listed || !link && h.Typeflag != tar.TypeReg || link != (want.Link != "") || h.Linkname != want.Link {
+		return want, fault.Invalidf("%q is in a layer, and not as its %s lists it; push it again", h.Name, artifact.ManifestFile)
+	}
+	delete(left, h.Name)
+	return want, nil
 }
 
 // file stages one file, which must be the one that the manifest lists.
@@ -251,31 +296,30 @@ func (u *unpacker) file(want artifact.File, r io.Reader) error {
 		got, err = artifact.Sum(want.Name, io.TeeReader(r, w))
 		return err
 	})
-	if err == nil && (got.Size != want.Size || !strings.EqualFold(got.SHA512, want.SHA512)) {
-		err = fault.Invalidf("%s has %d bytes and the SHA-512 checksum %.16s..., unlike in its %s; push it again", want.Name, got.Size, got.SHA512, artifact.ManifestFile)
+	if err != nil {
+		return err
 	}
-	return err
+	return compare(got, want)
+}
+
+// compare returns an error if a file is not the one that the manifest lists.
+func compare(got, want artifact.File) error {
+	if got.Size != want.Size || !strings.EqualFold(got.SHA512, want.SHA512) {
+		return fault.Invalidf("%s has %d bytes and the SHA-512 checksum %.16s..., unlike in its %s; push it again", want.Name, got.Size, got.SHA512, artifact.ManifestFile)
+	}
+	return nil
 }
 
 // walk calls each for the entries of a layer, and reads the layer to its end, where
 // its digest is compared.
-func (u *unpacker) walk(ctx context.Context, d v1.Descriptor, task *progress.Task, each func(*tar.Header, io.Reader) error) (err error) {
-	blob, err := open(ctx, u.blobs, d.Digest)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, blob.Close()) }()
-	var r io.Reader = &untilDone{ctx, blob}
-	if task != nil {
-		r = task.Reader(r)
-	}
+func walk(r io.Reader, layer v1.Hash, each func(*tar.Header, io.Reader) error) error {
 	for archive := tar.NewReader(r); ; {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if errors.Is(err, tar.ErrHeader) {
-			err = fault.Invalidf("layer %s: %w", d.Digest, err)
+			err = fault.Invalidf("layer %s: %w", layer, err)
 		}
 		if err == nil {
 			err = each(header, archive)
@@ -284,6 +328,6 @@ func (u *unpacker) walk(ctx context.Context, d v1.Descriptor, task *progress.Tas
 			return err
 		}
 	}
-	_, err = io.Copy(io.Discard, r)
+	_, err := io.Copy(io.Discard, r)
 	return err
 }

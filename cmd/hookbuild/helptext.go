@@ -105,6 +105,7 @@ func examples() map[string][]example {
 		},
 		"serve": {
 			{"Serve the newest build to machines and BMCs:", "hookbuild serve out/hook --listen :8080"},
+			{"Serve a HookOS that was pushed, from its registry:", "hookbuild serve registry.example/hookos:v1"},
 			{"Check that a server serves everything that it should:", "hookbuild serve --check http://192.0.2.9:8080"},
 		},
 		"images": {

@@ -100,24 +100,30 @@ func (a *app) pull(c *cli.Context) error {
 	if c.Bool("offline") {
 		return usagef("pull fetches from a registry; leave out --offline")
 	}
-	arch, err := a.dockerArch(c)
-	if err != nil {
-		return err
-	}
-	store, err := a.openCache(c)
-	if err != nil {
-		return err
-	}
-	client, err := a.newClient(c, store)
+	o, err := a.pullOptions(c)
 	if err != nil {
 		return err
 	}
 	ref := c.Args().First()
 	dir := orDefault(c.Args().Get(1), filepath.Join(c.String("out"), artifact.DefaultName))
-	pulled, err := ship.Pull(c.Context, ref, dir, ship.PullOptions{Client: client, Arch: arch, Progress: a.sink()})
+	pulled, err := ship.Pull(c.Context, ref, dir, o)
 	if err != nil {
 		return err
 	}
 	a.note("%s of %s, all as its digests and checksums say, are in %s", words.Count(len(pulled.Files), "file"), pulled.Digest, dir)
 	return nil
+}
+
+// pullOptions returns the options with which a HookOS is fetched from a registry.
+func (a *app) pullOptions(c *cli.Context) (o ship.PullOptions, err error) {
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return o, err
+	}
+	store, err := a.openCache(c)
+	if err != nil {
+		return o, err
+	}
+	client, err := a.newClient(c, store)
+	return ship.PullOptions{Client: client, Arch: arch, Progress: a.sink()}, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build/artifact"
+	"hookbuild/build/ship"
 	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
@@ -21,8 +24,8 @@ import (
 func newServeCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "serve",
-		Usage:     "serve a build's artifacts over HTTP for hookImagesURLPath and hookIsoURL",
-		ArgsUsage: "[DIR]",
+		Usage:     "serve a build's artifacts, or a pushed HookOS, over HTTP for hookImagesURLPath and hookIsoURL",
+		ArgsUsage: "[DIR | REF]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: ":8080", Usage: "listen on `HOST:PORT`"},
 			&cli.StringFlag{Name: "url", Usage: "print `URL` as this server's address (default: http:// and this host's first address)"},
@@ -38,7 +41,7 @@ func newServeCommand(a *app) *cli.Command {
 
 func (a *app) serve(c *cli.Context) error {
 	if c.NArg() > 1 {
-		return usagef("serve takes at most one directory")
+		return usagef("serve takes at most one directory or reference")
 	}
 	if url := c.String("check"); url != "" {
 		client, err := a.webClient(c)
@@ -56,14 +59,11 @@ func (a *app) serve(c *cli.Context) error {
 	if c.Duration("read-timeout") <= 0 {
 		return usagef("--read-timeout %s is not positive; write it as 30s", c.Duration("read-timeout"))
 	}
-	dir := c.Args().First()
-	if dir == "" {
-		dir = filepath.Join(c.String("out"), "hook")
-	}
-	files, err := serve.Open(dir, c.Duration("read-timeout"), func(line string) { a.note("%s", line) })
+	files, done, err := a.served(c)
 	if err != nil {
-		return fault.Invalidf("serving %q: %w; run hookbuild all first, or name the directory", dir, err)
+		return err
 	}
+	defer done()
 	listener, err := serve.Listen(c.String("listen"))
 	if err != nil {
 		return err
@@ -78,6 +78,45 @@ func (a *app) serve(c *cli.Context) error {
 	return serve.Run(c.Context, serve.Options{
 		Listener: listener, Handler: files, Cert: c.String("tls-cert"), Key: c.String("tls-key"), ReadTimeout: c.Duration("read-timeout"),
 	})
+}
+
+// served returns the files of the directory or reference that the command names, and
+// a function to call at the end.
+func (a *app) served(c *cli.Context) (_ *serve.Files, done func(), err error) {
+	from, limit := c.Args().First(), c.Duration("read-timeout")
+	note := func(line string) { a.note("%s", line) }
+	if !isReference(from) {
+		dir := orDefault(from, filepath.Join(c.String("out"), artifact.DefaultName))
+		files, err := serve.Open(dir, limit, note)
+		if err != nil {
+			return nil, nil, fault.Invalidf("serving %q: %w; run hookbuild all first, or name the directory, or a reference with its registry: registry.example/hookos:v1", dir, err)
+		}
+		return files, func() {}, nil
+	}
+	o, err := a.pullOptions(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	fetched, err := ship.Fetch(c.Context, from, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []serve.Content
+	for _, f := range fetched.Files {
+		all = append(all, serve.Content{ReaderAt: f, Name: f.Name, Size: f.Size, Digest: f.SHA512})
+	}
+	a.note("serving %s, all as its digests and checksums say", fetched.Digest)
+	return serve.New(all, limit, note), func() { _ = fetched.Close() }, nil // only read
+}
+
+// isReference reports whether the text names something in a registry: no such path
+// exists, and the text begins with a host, or has a tag or digest.
+func isReference(text string) bool {
+	host, rest, ok := strings.Cut(text, "/")
+	if _, err := os.Lstat(text); err == nil || !ok || host == "" || strings.HasPrefix(host, ".") {
+		return false
+	}
+	return host == "localhost" || strings.ContainsAny(host, ".:") || strings.ContainsAny(rest, ":@")
 }
 
 // clusterLines prints the lines of the cluster specification for this server.

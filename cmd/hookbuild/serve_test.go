@@ -9,14 +9,21 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"hookbuild/internal/web"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 )
@@ -101,5 +108,146 @@ func TestServeHTTPS(t *testing.T) {
 	got = runAt(t.Context(), s, "serve", "--check", strings.Replace(address, "https:", "http:", 1), "--ca-file", cert, "--progress", "plain")
 	if got.code == 0 {
 		t.Error("the server answers without TLS too")
+	}
+}
+
+// flaky counts the layers that a registry sends, and breaks off each one that it
+// sends for the first time.
+type flaky struct {
+	http.Handler
+	mu   sync.Mutex
+	sent map[string]int
+}
+
+func (f *flaky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
+		f.Handler.ServeHTTP(w, r)
+		return
+	}
+	rec := httptest.NewRecorder()
+	f.Handler.ServeHTTP(rec, r)
+	body := rec.Body.Bytes()
+	layer := len(body) > 1024 || r.Header.Get("Range") != "" // configurations are smaller
+	f.mu.Lock()
+	first := layer && f.sent[r.URL.Path] == 0
+	if layer {
+		f.sent[r.URL.Path]++
+	}
+	f.mu.Unlock()
+	maps.Copy(w.Header(), rec.Header())
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	w.WriteHeader(rec.Code)
+	if first {
+		body = body[:len(body)/2]
+	}
+	_, _ = w.Write(body) // the client is gone, or asks again
+}
+
+func (f *flaky) total() (sum int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range f.sent {
+		sum += n
+	}
+	return sum
+}
+
+// reply is what a server answers.
+type reply struct {
+	status int
+	length int64
+	etag   string
+	body   string
+}
+
+// request asks a server for a file, with header lines.
+func request(t *testing.T, method, url string, header ...string) reply {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	answer, err := web.New(web.Options{}).Transport().RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{answer.StatusCode, answer.ContentLength, answer.Header.Get("ETag"), string(text)}
+}
+
+// TestServeReference serves a pushed HookOS from a registry that breaks off every
+// layer once, and then again without the registry.
+func TestServeReference(t *testing.T) {
+	trouble := &flaky{sent: map[string]int{}}
+	s := newShelf(t, func(h http.Handler) http.Handler { trouble.Handler = h; return trouble })
+	ref := s.host + "/hookos:v1"
+	s.run(0, "push", s.out, ref)
+	cache := t.TempDir()
+	address := serving(t, "--cache-dir", cache, ref)
+	pulled := filepath.Join(t.TempDir(), "pulled")
+	s.run(0, "pull", ref, pulled)
+	want := contents(t, pulled)
+	for name, text := range want {
+		got := request(t, http.MethodGet, address+"/"+name)
+		if got.status != http.StatusOK || got.body != text {
+			t.Errorf("%s: %+v, want %q", name, got, text)
+		}
+		if same := request(t, http.MethodGet, address+"/"+name, "If-None-Match", got.etag); same.status != http.StatusNotModified {
+			t.Errorf("%s: its own ETag %q: %d", name, got.etag, same.status)
+		}
+		if part := request(t, http.MethodGet, address+"/"+name, "Range", "bytes=2-4"); part.status != http.StatusPartialContent || part.body != text[2:5] {
+			t.Errorf("%s: a range: %+v", name, part)
+		}
+		if head := request(t, http.MethodHead, address+"/"+name); head.length != int64(len(text)) {
+			t.Errorf("%s: HEAD says %d bytes", name, head.length)
+		}
+	}
+	if len(want) != 8 { // two files with a link each, two files, two listings
+		t.Errorf("pulled %v", slices.Sorted(maps.Keys(want)))
+	}
+	if got := request(t, http.MethodGet, address+"/vmlinuz"); got.status != http.StatusNotFound {
+		t.Errorf("a name that is not there: %d", got.status)
+	}
+	s.run(0, "serve", "--check", address)
+	before := trouble.total()
+	again := serving(t, "--cache-dir", cache, "--arch", "arm64", "--offline", ref)
+	if got := request(t, http.MethodGet, again+"/vmlinuz-x86_64"); got.status != http.StatusNotFound {
+		t.Errorf("of another architecture: %d", got.status)
+	}
+	s.run(0, "serve", "--check", again)
+	if trouble.total() != before {
+		t.Errorf("the registry sent %d layers again", trouble.total()-before)
+	}
+}
+
+func TestServeReferenceRefuses(t *testing.T) {
+	s := newShelf(t, func(h http.Handler) http.Handler {
+		return &damaged{h, "initramfs- of aarch64", "initramfs- of aarch6X"}
+	})
+	s.run(0, "push", s.out, s.host+"/hookos:v1")
+	site.Push(t, s.host+"/other:1", map[string]string{"bin/x": "x"})
+	for _, c := range []struct {
+		code int
+		said string
+		args []string
+	}{
+		{3, "something on the way changed it", []string{s.host + "/hookos:v1"}},
+		{3, "not a HookOS", []string{s.host + "/other:1"}},
+		{4, "hookos:none", []string{s.host + "/hookos:none"}},
+		{4, "not completely in the cache", []string{s.host + "/hookos:v1", "--offline"}},
+		{3, "or a reference with its registry", []string{"out/hook"}},
+		{3, "or a reference with its registry", []string{"./host.example/hookos:v1"}},
+		{2, "at most one", []string{s.host + "/hookos:v1", "x"}},
+	} {
+		if got := s.run(c.code, append([]string{"serve", "--listen", "127.0.0.1:0"}, c.args...)...); !strings.Contains(got.stderr, c.said) {
+			t.Errorf("%v: %s", c.args, got.stderr)
+		}
 	}
 }
