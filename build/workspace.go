@@ -66,18 +66,29 @@ func isCheckout(dir string) bool {
 // FS returns the checkout as a file system.
 func (w Workspace) FS() fs.FS { return os.DirFS(w.Dir) }
 
+const templateSuffix = ".template.yaml"
+
+// Templates returns the names of the checkout's templates.
+func (w Workspace) Templates() ([]string, error) {
+	names, err := fs.Glob(w.FS(), "linuxkit-templates/*"+templateSuffix)
+	if err != nil {
+		return nil, fmt.Errorf("listing the templates of %q: %w", w.Dir, err)
+	}
+	for i, file := range names {
+		names[i] = strings.TrimSuffix(filepath.Base(file), templateSuffix)
+	}
+	return names, nil
+}
+
 // template reads linuxkit-templates/NAME.template.yaml, before its variables
 // are expanded. The path is relative to the checkout.
 func (w Workspace) template(name string) (path string, content []byte, err error) {
-	path = filepath.Join("linuxkit-templates", name+".template.yaml")
+	path = filepath.Join("linuxkit-templates", name+templateSuffix)
 	content, err = bounded.ReadFile(filepath.Join(w.Dir, path), bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
-		known, err := fs.Glob(w.FS(), "linuxkit-templates/*.template.yaml")
+		known, err := w.Templates()
 		if err != nil {
-			return "", nil, fmt.Errorf("listing the templates of %q: %w", w.Dir, err)
-		}
-		for i, file := range known {
-			known[i] = strings.TrimSuffix(filepath.Base(file), ".template.yaml")
+			return "", nil, err
 		}
 		return "", nil, fault.Invalidf("reading the template %q of the checkout %q: it does not exist; the templates are %s", path, w.Dir, strings.Join(known, ", "))
 	}

@@ -58,10 +58,10 @@ const exitInterrupted = 130
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, env environment) int {
 	a := &app{environment: env, variables: map[string]string{}}
-	root := newRootCommand(a)
-	if wantsCompletion(args) {
-		return a.complete(ctx, root, args)
+	if len(args) > 0 && args[0] == completeCommand {
+		return a.complete(ctx, args[1:])
 	}
+	root := newRootCommand(a)
 	line, err := arrange(root, args)
 	if err == nil {
 		a.variables, a.names, a.options = line.variables, line.names, line.options

@@ -21,6 +21,8 @@ type commandLine struct {
 	variables map[string]string // the KEY=VALUE words
 	options   []string          // the names of its options, without dashes
 	help      bool              // whether --help or -h is among the options
+	// lacksValue reports that the last option needs a value, which is an error.
+	lacksValue bool
 }
 
 // arrange parses a command line. The cli library stops at the first word that is
@@ -49,8 +51,8 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 				takesValue = global[name]
 			}
 			if takesValue && !joined {
-				if len(args) == 0 {
-					return line, usagef("%s needs a value", arg)
+				if line.lacksValue = len(args) == 0; line.lacksValue {
+					break
 				}
 				taken = append(taken, args[0])
 				args = args[1:]
@@ -81,6 +83,9 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	line.sorted = slices.Concat(globals, line.names, flags)
 	if len(line.words) > 0 {
 		line.sorted = append(append(line.sorted, "--"), line.words...)
+	}
+	if line.lacksValue {
+		return line, usagef("--%s needs a value", line.options[len(line.options)-1])
 	}
 	return line, line.check(sub, known)
 }

@@ -1,38 +1,30 @@
 package main
 
 import (
-	"context"
 	_ "embed"
 	"io"
 
 	"github.com/urfave/cli/v2"
-
-	"hookbuild/internal/fault"
 )
 
-// completionFlag is the last word of a command line that a shell asks to complete.
-// The cli library handles it.
-const completionFlag = "--generate-bash-completion"
-
-//go:embed completion/hookbuild.bash
-var bashCompletion string
-
-//go:embed completion/_hookbuild
-var zshCompletion string
+var (
+	//go:embed completion/hookbuild.bash
+	bashCompletion string
+	//go:embed completion/_hookbuild
+	zshCompletion string
+	//go:embed completion/hookbuild.fish
+	fishCompletion string
+)
 
 func newCompletionCommand(a *app) *cli.Command {
-	script := func(shell, usage string, text func(*cli.App) (string, error)) *cli.Command {
+	script := func(shell, usage, text string) *cli.Command {
 		return &cli.Command{
 			Name: shell, Usage: usage,
 			Action: func(c *cli.Context) error {
 				if c.NArg() > 0 {
 					return usagef("completion %s takes no arguments, but was given %q", shell, c.Args().First())
 				}
-				s, err := text(c.App)
-				if err != nil {
-					return err
-				}
-				_, err = io.WriteString(a.results(), s)
+				_, err := io.WriteString(a.results(), text)
 				return err
 			},
 		}
@@ -40,10 +32,12 @@ func newCompletionCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "completion",
 		Usage: "print a shell's completion script",
+		Description: "The script completes commands, options and their values, flavors, files, templates and images. Flavors are those of " +
+			"the checkout too, images those that a bundle manifest on this machine, hookbuild.yaml, the lock and the cache name; no server is contacted.",
 		Subcommands: []*cli.Command{
-			script("bash", "print the completion script for bash", func(*cli.App) (string, error) { return bashCompletion, nil }),
-			script("zsh", "print the completion script for zsh, to be sourced after compinit", func(*cli.App) (string, error) { return zshCompletion, nil }),
-			script("fish", "print the completion script for fish", func(*cli.App) (string, error) { return newRootCommand(a).ToFishCompletion() }),
+			script("bash", "print the completion script for bash", bashCompletion),
+			script("zsh", "print the completion script for zsh, to be sourced after compinit", zshCompletion),
+			script("fish", "print the completion script for fish", fishCompletion),
 		},
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
@@ -52,19 +46,4 @@ func newCompletionCommand(a *app) *cli.Command {
 			return usagef("completion needs the name of a shell: bash, zsh or fish")
 		},
 	}
-}
-
-// complete prints the words that may follow args, one a line. A shell shows no
-// error, so only the exit code reports one.
-func (a *app) complete(ctx context.Context, root *cli.App, args []string) int {
-	root.EnableBashCompletion = true
-	if err := root.RunContext(ctx, append([]string{"hookbuild"}, args...)); err != nil {
-		return int(fault.KindOf(err))
-	}
-	return 0
-}
-
-// wantsCompletion reports whether a shell asks for completions of args.
-func wantsCompletion(args []string) bool {
-	return len(args) > 0 && args[len(args)-1] == completionFlag
 }

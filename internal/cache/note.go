@@ -40,6 +40,26 @@ func (c *Cache) Note(kind, key string) (string, error) {
 	return n.Value, nil
 }
 
+// Keys returns the keys that have notes of a kind, in no order. It skips damaged
+// notes.
+func (c *Cache) Keys(kind string) ([]string, error) {
+	pattern, err := c.path(kind, "note-*")
+	if err != nil {
+		return nil, err
+	}
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("listing the cache %q: %w", c.dir, err)
+	}
+	var keys []string
+	for _, path := range paths {
+		if n, err := c.readNote(path); err == nil {
+			keys = append(keys, n.Key)
+		}
+	}
+	return keys, nil
+}
+
 // readNote reads the note at path; a damaged one is discarded.
 func (c *Cache) readNote(path string) (note, error) {
 	f, err := c.openRegular(path)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/web"
 )
@@ -25,6 +26,10 @@ const (
 	tagKind      = "tags"
 	tagListKind  = "taglists"
 )
+
+// Known returns the references whose digest the cache knows from an earlier run,
+// in no order.
+func Known(store *cache.Cache) ([]string, error) { return store.Keys(tagKind) }
 
 // registrySource provides the parts of an image in a registry, from the cache
 // or from the first place that has them.
