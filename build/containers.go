@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
+	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/oci"
 	"hookbuild/linuxkit"
 	"hookbuild/linuxkit/containers"
@@ -31,6 +32,9 @@ type ContainersRequest struct {
 	NoBuild bool
 	// Push pushes images that are not published to their registry.
 	Push bool
+	// Engine is the address or the context of the Docker Engine that builds;
+	// empty means Builder.Engine.
+	Engine string
 	// ExportDir, if not empty, is the directory to which each image is written
 	// for `docker load`.
 	ExportDir string
@@ -48,10 +52,14 @@ func (b *Builder) Containers(ctx context.Context, r ContainersRequest) ([]contai
 }
 
 func (b *Builder) ensureOptions(r ContainersRequest) containers.Options {
-	return containers.Options{
+	o := containers.Options{
 		Checkout: r.Workspace.FS(), Arch: r.DockerArch, Images: b.Client, Connect: b.Engine,
 		NoBuild: r.NoBuild, Push: r.Push, ExportDir: r.ExportDir, Jobs: b.Jobs, Progress: b.Progress,
 	}
+	if r.Engine != "" {
+		o.BuildOn = func(ctx context.Context) (*client.Client, error) { return dockerhost.ConnectTo(ctx, r.Engine) }
+	}
+	return o
 }
 
 // finder finds the images of a document. The checkout's own containers may be in
@@ -67,7 +75,7 @@ type finder struct {
 // finder returns a finder whose own containers are those of list.
 func (b *Builder) finder(r Request, list []containers.Container) finder {
 	f := finder{b, map[string]containers.Container{}, ContainersRequest{
-		Workspace: r.Workspace, Base: r.ContainersBase, DockerArch: r.Flavor.DockerArch(), NoBuild: r.NoBuildContainers,
+		Workspace: r.Workspace, Base: r.ContainersBase, DockerArch: r.Flavor.DockerArch(), NoBuild: r.NoBuildContainers, Engine: r.ContainersEngine,
 	}}
 	for _, c := range list {
 		f.own[linuxkit.ExpandReference(c.Reference)] = c

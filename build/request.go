@@ -47,6 +47,9 @@ type Request struct {
 	// NoBuildContainers makes a container of the checkout that is neither
 	// published nor in the Docker Engine an error.
 	NoBuildContainers bool
+	// ContainersEngine is the address or the context of the Docker Engine that
+	// builds containers; empty means Builder.Engine.
+	ContainersEngine string
 	// HookVersion is the value of the template's variable HOOK_VERSION.
 	HookVersion string
 	// OutputID is the ID in the artifacts' names, such as vmlinuz-ID and

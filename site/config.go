@@ -15,6 +15,8 @@
 //	          "place" is a path only where it says so (dir:DIR, ./FILE), "module" is
 //	          the value of --module-source
 //	enum      the values that are allowed
+//	keys      the keys of a mapping of text; the option is given KEY=VALUE for each,
+//	          and for the key any VALUE alone
 //	also      "number": an unquoted number is text as well; "lines": the text may have
 //	          several lines
 //	need      the key must be present
@@ -35,6 +37,7 @@ type Config struct {
 	Overlays   []string   `yaml:"overlays" flag:"overlay" path:"file" doc:"Files that add to or change the template, see docs/site.md."`
 	SiteFile   string     `yaml:"site-file" flag:"site" path:"file" doc:"A file with the keys of site at its top, instead of site: for settings that several hookbuild.yaml share."`
 	Kernel     Kernel     `yaml:"kernel" doc:"The kernel."`
+	Builders   Builders   `yaml:"builders" flag:"builder" keys:"amd64,arm64,any" doc:"The Docker Engines that compile kernels and modules and build containers: a key for each architecture, that of the result, and any for all others. The value is an address (ssh://USER@HOST, tcp://HOST:PORT) or a context. By default the one of DOCKER_HOST or the current context."`
 	Containers Containers `yaml:"containers" doc:"The containers of the checkout, images/hook-*."`
 	Embed      Embed      `yaml:"embed" doc:"The images to embed, and how they are stored."`
 	Output     Output     `yaml:"output" doc:"The artifacts."`
@@ -102,6 +105,9 @@ type Builder struct {
 	Base    string `yaml:"base" flag:"builder-base" doc:"The Debian image that the builder image is built from."`
 	Network string `yaml:"network" flag:"builder-network" doc:"The Docker network in which the builder image is built, such as host."`
 }
+
+// Builders are Docker Engines by the architecture of what they build.
+type Builders map[string]string
 
 // Armbian says where Armbian's kernels are from.
 type Armbian struct {

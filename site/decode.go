@@ -145,12 +145,43 @@ func (d *decoder) value(n *yaml.Node, f field, v reflect.Value, path string) boo
 		return false
 	case f.kind.Kind() == reflect.Slice:
 		return d.list(n, v, path)
+	case f.kind.Kind() == reflect.Map:
+		return d.mapping(n, f, v, path)
 	}
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(f.kind))
 		v = v.Elem()
 	}
 	return d.scalar(n, f, v, path)
+}
+
+// mapping fills a map of text and reports whether it has entries.
+func (d *decoder) mapping(n *yaml.Node, f field, v reflect.Value, path string) bool {
+	if isNull(n) {
+		return false // all commented out
+	}
+	if n.Kind != yaml.MappingNode {
+		d.problem(n, path, "this is %s; write its keys below it: %s", kindOf(n), strings.Join(f.keyNames(), ", "))
+		return false
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := resolved(n.Content[i])
+		switch first := seen[key.Value]; {
+		case key.Kind != yaml.ScalarNode || !slices.Contains(f.keyNames(), key.Value):
+			d.problem(n.Content[i], path, "unknown key %q; the keys here are %s", key.Value, strings.Join(f.keyNames(), ", "))
+			continue
+		case first > 0:
+			d.problem(n.Content[i], join(path, key.Value), "the key is in line %d too", first)
+			continue
+		}
+		seen[key.Value] = n.Content[i].Line
+		text := reflect.New(v.Type().Elem()).Elem()
+		d.scalar(resolved(n.Content[i+1]), field{kind: text.Type()}, text, join(path, key.Value))
+		v.SetMapIndex(reflect.ValueOf(key.Value), text)
+	}
+	return v.Len() > 0
 }
 
 // list fills a slice and reports whether it has entries. An entry of a mapping

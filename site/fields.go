@@ -10,7 +10,7 @@ import (
 type field struct {
 	name                string // the key itself
 	doc, flag, variable string
-	path, enum          string
+	path, enum, keys    string
 	number, lines       bool
 	need, isMain        bool
 	index               int
@@ -28,7 +28,7 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		all = append(all, field{
 			name: f.Tag.Get("yaml"), doc: f.Tag.Get("doc"), flag: f.Tag.Get("flag"), variable: f.Tag.Get("variable"),
-			path: f.Tag.Get("path"), enum: f.Tag.Get("enum"), number: f.Tag.Get("also") == "number", lines: f.Tag.Get("also") == "lines",
+			path: f.Tag.Get("path"), enum: f.Tag.Get("enum"), keys: f.Tag.Get("keys"), number: f.Tag.Get("also") == "number", lines: f.Tag.Get("also") == "lines",
 			need: f.Tag.Get("need") != "", isMain: f.Tag.Get("short") != "", index: i, kind: kind,
 		})
 	}
@@ -42,6 +42,9 @@ func (f field) values() []string {
 	}
 	return strings.Split(f.enum, ",")
 }
+
+// keyNames returns the keys of a mapping of text.
+func (f field) keyNames() []string { return strings.Split(f.keys, ",") }
 
 // isSection reports whether the key has keys of its own.
 func (f field) isSection() bool { return f.kind.Kind() == reflect.Struct }

@@ -62,6 +62,7 @@ func TestSettings(t *testing.T) {
 		"kernel.builder.image --builder-image ":                            "registry.example/builder:1",
 		"kernel.builder.base --builder-base ":                              "debian:stable",
 		"kernel.builder.network --builder-network ":                        "host",
+		"builders --builder ":                                              "arm64=ssh://me@arm.example.org | tcp://big.example.org:2376",
 		"kernel.flavor -- USE_KERNEL_ID":                                   "hook-latest-lts-amd64",
 		"kernel.repository -- HOOK_KERNEL_OCI_BASE":                        "registry.example/hook/kernel",
 		"kernel.armbian.repository -- ARMBIAN_BASE_ORAS_REF":               "registry.example/armbian",

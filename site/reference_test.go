@@ -91,6 +91,8 @@ func (f field) describe() string {
 			return "list; an entry may be its `" + short.name + "` alone"
 		}
 		return "list"
+	case f.kind.Kind() == reflect.Map:
+		return "keys " + strings.Join(f.keyNames(), ", ") + " with text"
 	case f.need:
 		return "text, required"
 	case f.number:

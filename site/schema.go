@@ -101,6 +101,13 @@ func (f field) valueSchema() *schema {
 		return sectionSchema(f.kind, true)
 	case reflect.Slice:
 		return &schema{Type: []string{"array", "null"}, Items: entrySchema(f.kind.Elem())}
+	case reflect.Map:
+		no := false
+		s := &schema{Type: []string{"object", "null"}, Additional: &no}
+		for _, key := range f.keyNames() {
+			s.Properties = append(s.Properties, property{key, field{kind: f.kind.Elem()}.valueSchema()})
+		}
+		return s
 	case reflect.Bool:
 		return &schema{Type: "boolean"}
 	case reflect.Int:

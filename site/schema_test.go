@@ -92,6 +92,15 @@ func TestSchemaAgrees(t *testing.T) {
 		"site: {motd: \"\"}":                  false,
 		"site: {network: {machines: [{}]}}":   false,
 		"sites: {}":                           false,
+		"builders: {amd64: a, arm64: b}":      true,
+		"builders: {any: a}":                  true,
+		"builders:":                           true,
+		"builders: a":                         false,
+		"builders: [a]":                       false,
+		"builders: {x86_64: a}":               false,
+		"builders: {any: 1}":                  false,
+		"builders: {any: \"\"}":               false,
+		"builders: {any: a, any: b}":          false,
 	} {
 		if got := valid(t, s, []byte(text)); got != want {
 			t.Errorf("the schema accepts %q: %t", text, got)
@@ -110,7 +119,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(full)
-	for _, text := range []string{"kernel: {options: [a, {set: b}]}", "a: &a [*a]", "hook: &h {dir: x}\ncache: *h", "flavors: [\"\\0\"]", "output: {level: 0x10, tar: y}", "? [a]\n: b", "cache: {dir: !!binary aGk=}", "arch: amd64 # \xff"} {
+	for _, text := range []string{"kernel: {options: [a, {set: b}]}", "a: &a [*a]", "hook: &h {dir: x}\ncache: *h", "flavors: [\"\\0\"]", "output: {level: 0x10, tar: y}", "? [a]\n: b", "builders: {any: a, arm64: &b b}", "cache: {dir: !!binary aGk=}", "arch: amd64 # \xff"} {
 		f.Add([]byte(text))
 	}
 	s := compile(f)

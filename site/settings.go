@@ -22,6 +22,9 @@ type Setting struct {
 	Values []string
 }
 
+// anyKey is the key of a mapping whose value stands for all other keys.
+const anyKey = "any"
+
 // Key describes a key of the file, whether or not a file has it.
 type Key struct {
 	Path, Flag, Variable string
@@ -79,6 +82,19 @@ func (f *File) values(of field, v reflect.Value) []string {
 		return []string{"true"}
 	case reflect.Int:
 		return []string{strconv.FormatInt(v.Int(), 10)}
+	case reflect.Map:
+		var all []string
+		for _, key := range of.keyNames() {
+			value := v.MapIndex(reflect.ValueOf(key))
+			switch {
+			case !value.IsValid():
+			case key == anyKey:
+				all = append(all, value.String())
+			default:
+				all = append(all, key+"="+value.String())
+			}
+		}
+		return all
 	case reflect.Slice:
 		var all []string
 		for i := range v.Len() {

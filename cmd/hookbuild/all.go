@@ -168,6 +168,9 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 	}
 	r.Template = c.String("template")
 	r.ContainersBase = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
+	if r.ContainersEngine, err = builderFor(c, r.Flavor.Arch); err != nil {
+		return r, err
+	}
 	r.HookVersion = a.variable("HOOK_VERSION")
 	r.OutputID = r.Flavor.OutputID(a.variable("FORCE_OUTPUT_ID"))
 	return r, nil

@@ -18,6 +18,7 @@ func newContainersCommand(a *app) *cli.Command {
 		Aliases: []string{"linuxkit-containers"},
 		Usage:   "build the checkout's container images that neither Docker nor their registry has",
 		Flags: []cli.Flag{
+			builderFlag(),
 			&cli.BoolFlag{Name: "no-build-containers", Usage: "fail if a container would have to be built (DO_BUILD_LK_CONTAINERS=no)"},
 			&cli.BoolFlag{Name: "push", Usage: "push images that are not published yet (DO_PUSH=yes)"},
 			&cli.StringFlag{Name: "export", Usage: "also write each image to `DIR` as an archive for docker load (EXPORT_LK_CONTAINERS=yes, EXPORT_LK_CONTAINERS_DIR)"},
@@ -50,6 +51,9 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 		return r, err
 	}
 	r.DockerArch = orDefault(r.DockerArch, "amd64")
+	if r.Engine, err = builderFor(c, r.DockerArch); err != nil {
+		return r, err
+	}
 	if r.Workspace, err = a.workspace(c); err != nil {
 		return r, err
 	}

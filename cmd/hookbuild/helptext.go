@@ -132,6 +132,7 @@ func examples() map[string][]example {
 		},
 		"containers": {
 			{"Build the checkout's containers that are not published:", "hookbuild containers"},
+			{"Those for arm64, on a machine of that architecture:", "hookbuild containers --arch arm64 --builder arm64=ssh://me@arm.example.org"},
 		},
 		"verify": {
 			{"Check the artifacts in out/hook:", "hookbuild verify"},

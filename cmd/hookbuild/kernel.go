@@ -63,11 +63,16 @@ func optionFlags() []cli.Flag {
 // builderFlags returns the flags that choose the container that compiles.
 func builderFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "builder", Usage: "compile kernels on `[ARCH=]ENGINE`, a Docker Engine's address (ssh://USER@HOST, tcp://HOST:PORT) or context; ARCH is amd64 or arm64, that of the kernel (repeatable)"},
+		builderFlag(),
 		&cli.StringFlag{Name: "builder-image", Usage: "compile in the image `REF` (default: one that hookbuild builds)"},
 		&cli.StringFlag{Name: "builder-base", Value: "debian:stable", Usage: "build the builder image from the Debian image `REF`"},
 		&cli.StringFlag{Name: "builder-network", Usage: "build the builder image in Docker network `NAME`, such as host"},
 	}
+}
+
+// builderFlag returns the flag that chooses Docker Engines.
+func builderFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "builder", Usage: "compile kernels, and build containers, on `[ARCH=]ENGINE`, a Docker Engine's address (ssh://USER@HOST, tcp://HOST:PORT) or context; ARCH is amd64 or arm64, that of the result (repeatable)"}
 }
 
 func moduleFlags() []cli.Flag {
@@ -276,8 +281,8 @@ func (a *app) kernelDir(c *cli.Context) (string, error) {
 	return filepath.Join(dir, "kernel"), nil
 }
 
-// builderFor returns the Docker Engine on which kernels for an architecture are
-// compiled; "" means the usual one. An engine that is named for the architecture
+// builderFor returns the Docker Engine that builds for an architecture, by either of
+// its names; "" means the usual one. An engine that is named for the architecture
 // is preferred to one for all.
 func builderFor(c *cli.Context, arch string) (string, error) {
 	engine, own := "", false

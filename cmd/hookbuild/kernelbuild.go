@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -17,6 +19,7 @@ func refuseBuildFlags(c *cli.Context, instead string) error {
 	if !c.IsSet("module-source") {
 		refused = append(concat(refused, builderFlags()), noStripFlag())
 	}
+	refused = slices.DeleteFunc(refused, func(f cli.Flag) bool { return f.Names()[0] == "builder" }) // it builds containers, too
 	for _, flag := range refused {
 		if name := flag.Names()[0]; c.IsSet(name) {
 			return usagef("--%s changes how a kernel is built, but %s", name, instead)

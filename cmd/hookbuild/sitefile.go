@@ -62,6 +62,7 @@ func sectionCommands() map[string][]string {
 		"overlays":   {"all", "linuxkit", "lock", "plan"},
 		"site-file":  {"all", "linuxkit", "lock", "plan"},
 		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix"},
+		"builders":   {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers"},
 		"containers": {"all", "linuxkit", "lock", "plan", "containers"},
 		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot"},
 		"output":     {"all", "linuxkit", "lock", "plan", "embed"},
@@ -167,6 +168,7 @@ func (a *app) given(name string) string {
 // line says, to what says it.
 func (a *app) displaced(c *cli.Context) map[string]string {
 	build := namesOf(concat(sourceFlags(), optionFlags(), builderFlags(), []cli.Flag{noStripFlag()}))
+	build = slices.DeleteFunc(build, func(name string) bool { return name == "builder" }) // where engines are holds for all
 	kernel := slices.Concat(build, namesOf(moduleFlags()), []string{"kernel", "template"})
 	found := map[string]string{}
 	add := func(by string, flags ...string) {

@@ -130,7 +130,6 @@ func TestEveryOptionHasAKey(t *testing.T) {
 		"progress": "is about the terminal of who runs a build",
 		"debug":    "is about one run",
 		"jobs":     "is about the machine that builds",
-		"builder":  "is about the Docker Engines of this machine's user",
 
 		"kit": "is about one run, which has no network",
 
@@ -204,7 +203,7 @@ func writeSite(t *testing.T, text string) string {
 
 // An option takes the place of the keys that contradict it.
 func TestOptionsDisplaceKeys(t *testing.T) {
-	build := "kernel: {from: build, version: 3, options: [CONFIG_X=y], fragments: [f], source-mirrors: [https://m.example], builder: {base: debian:12}, firmware: fw}\n"
+	build := "kernel: {from: build, version: 3, options: [CONFIG_X=y], fragments: [f], source-mirrors: [https://m.example], builder: {base: debian:12}, firmware: fw}\nbuilders: {arm64: ssh://arm}\n"
 	for name, test := range map[string]struct {
 		file string
 		env  map[string]string
@@ -212,7 +211,7 @@ func TestOptionsDisplaceKeys(t *testing.T) {
 		none []string // options that the file must not set
 		set  []string
 	}{
-		"another kernel":         {build, nil, []string{"all", "--kernel", "latest"}, []string{"kernel-version", "set", "fragment", "source-mirror", "builder-base"}, []string{"firmware"}},
+		"another kernel":         {build, nil, []string{"all", "--kernel", "latest"}, []string{"kernel-version", "set", "fragment", "source-mirror", "builder-base"}, []string{"firmware", "builder"}},
 		"the same kernel":        {build, nil, []string{"all", "--kernel", "build"}, nil, []string{"kernel-version", "set", "fragment"}},
 		"by variable":            {build, map[string]string{"USE_LATEST_BUILT_KERNEL": "yes"}, []string{"all"}, []string{"kernel", "set"}, []string{"firmware"}},
 		"variable that means no": {build, map[string]string{"USE_LATEST_BUILT_KERNEL": "no"}, []string{"all"}, nil, []string{"kernel", "set"}},

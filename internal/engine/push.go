@@ -28,7 +28,7 @@ func Push(ctx context.Context, engine *client.Client, ref string, keychain authn
 	if err != nil {
 		return fault.Mark(err, fault.Outside)
 	}
-	return errors.Join(followPush(stream, task), stream.Close())
+	return errors.Join(follow(stream, task), stream.Close())
 }
 
 func encodedLogin(ctx context.Context, ref string, keychain authn.Keychain) (string, error) {
@@ -62,8 +62,8 @@ func login(ctx context.Context, keychain authn.Keychain, r name.Registry) (*auth
 	return known, nil
 }
 
-// followPush reports each layer when it is done, until the stream ends.
-func followPush(stream io.Reader, task *progress.Task) error {
+// follow reports each layer when it is done, until the stream ends.
+func follow(stream io.Reader, task *progress.Task) error {
 	dec := json.NewDecoder(stream)
 	for {
 		var m message

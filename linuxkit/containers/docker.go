@@ -3,6 +3,7 @@ package containers
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"hookbuild/internal/progress"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
 )
 
 // isLocal reports whether the engine has the container's image for the right
@@ -36,16 +38,35 @@ func (e *ensurer) isLocal(ctx context.Context, c Container) (bool, error) {
 }
 
 // build builds the image from the container's directory, or from the one-line
-// Dockerfile of a wrapped image.
-func (e *ensurer) build(ctx context.Context, c Container) error {
+// Dockerfile of a wrapped image, and puts it into the engine.
+func (e *ensurer) build(ctx context.Context, c Container) (err error) {
 	docker, err := e.docker(ctx)
 	if err != nil {
 		return fmt.Errorf("building %q: %w", c.Reference, err)
 	}
 	e.building.Lock()
 	defer e.building.Unlock()
+	if e.BuildOn == nil {
+		return e.buildOn(ctx, docker, c)
+	}
+	other, err := e.BuildOn(ctx)
+	if err != nil {
+		return fmt.Errorf("building %q: %w", c.Reference, err)
+	}
+	defer func() { err = errors.Join(err, other.Close()) }()
+	if err := e.buildOn(ctx, other, c); err != nil {
+		return err
+	}
+	task := progress.Start(e.Progress, 0, "fetch %s", c.Reference)
+	if err = engine.Copy(ctx, other, docker, c.Reference, task); err != nil {
+		err = fmt.Errorf("fetching %q: %w", c.Reference, err)
+	}
+	return task.End(err, "")
+}
+
+func (e *ensurer) buildOn(ctx context.Context, docker *client.Client, c Container) error {
 	task := progress.Start(e.Progress, 0, "build %s", c.Reference)
-	err = engine.Build(ctx, docker, engine.Request{
+	err := engine.Build(ctx, docker, engine.Request{
 		Context:  func(w io.Writer) error { return e.writeContext(w, c) },
 		Tags:     []string{c.Reference},
 		Platform: e.platform().String(),

@@ -53,6 +53,9 @@ type Options struct {
 	// failure matters only if something has to be built or pushed. Nil means
 	// that there is no engine.
 	Connect func(context.Context) (*client.Client, error)
+	// BuildOn connects to the engine that builds, from which Connect's gets what
+	// was built; nil means Connect's.
+	BuildOn func(context.Context) (*client.Client, error)
 	// NoBuild makes it an error if an image would have to be built.
 	NoBuild bool
 	// Push pushes images in the engine to their registry. Published images are

@@ -19,6 +19,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/test/enginetest"
 	"hookbuild/test/testneed"
 
 	"github.com/docker/docker/api/types/image"
@@ -342,5 +343,42 @@ func TestEnsureWithoutDocker(t *testing.T) {
 	_, err = Ensure(t.Context(), list, o)
 	if err == nil || !strings.Contains(err.Error(), "DO_BUILD_LK_CONTAINERS=no") || fault.KindOf(err) != fault.Outside {
 		t.Errorf("building switched off: %v", err)
+	}
+}
+
+// TestBuildOnAnotherEngine builds on a second engine, and finds the image in the
+// first.
+func TestBuildOnAnotherEngine(t *testing.T) {
+	docker := engineOf(t)
+	other := enginetest.New(t)
+	other.Start(t)
+	files := checkout(serve(t))
+	list, err := List(files, "other.example/hook/", "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list = list[1:] // hook-one, which wraps nothing
+	forget(t, docker, list)
+	said := &recorder{}
+	o := Options{Checkout: files, Arch: "amd64", Images: images(t), Connect: dockerhost.Connect, Progress: said}
+	o.BuildOn = func(ctx context.Context) (*client.Client, error) {
+		return dockerhost.ConnectTo(ctx, "unix://"+other.Socket)
+	}
+	found, err := Ensure(t.Context(), list, o)
+	if err != nil || found[0].How != Built {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	checkBuilt(t, docker, list[0].Reference)
+	if out, err := other.Docker(t.Context(), "image", "inspect", list[0].Reference).CombinedOutput(); err != nil {
+		t.Errorf("the other engine did not build it: %v\n%s", err, out)
+	}
+	if !said.has("COPY . /files/") {
+		t.Errorf("nothing was said of the build: %q", said.text)
+	}
+	other.Stop(t)
+	removeAll(t, docker, list)
+	_, err = Ensure(t.Context(), list, o)
+	if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), other.Socket) {
+		t.Errorf("an engine that does not answer: %v", err)
 	}
 }
