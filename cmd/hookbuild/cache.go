@@ -1,45 +1,51 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/docker/docker/client"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
+	"hookbuild/kernel/container"
 	"hookbuild/linuxkit/size"
 )
 
 func newCacheCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "cache",
-		Usage: "list, prune and verify what hookbuild keeps in --cache-dir",
+		Usage: "list, prune and verify what hookbuild keeps in --cache-dir and, of kernel builds, in Docker",
 		Subcommands: []*cli.Command{
 			{
-				Name: "ls", Usage: "list what the cache holds by kind, with sizes and ages",
-				Flags: []cli.Flag{jsonFlag()}, Action: a.cacheList,
+				Name: "ls", Usage: "list what the cache holds by kind, and what kernel builds keep in Docker, with sizes and ages",
+				Flags: []cli.Flag{jsonFlag(), keptInFlag()}, Action: a.cacheList,
 			},
 			{
-				Name: "prune", Usage: "remove files that have not been used for long, or all files",
+				Name: "prune", Usage: "remove what has not been used for long, or everything",
 				Description: "Prune removes the least recently used files until both limits are met; without options, " +
-					"until the cache fits --cache-limit. Files used within the last hour stay, so other hookbuild processes may run at the same time.",
+					"until the cache fits --cache-limit. With --older and --all, it also removes volumes of kernel builds in Docker and containers that killed builds left there, " +
+					"with --all the builder images too. What was used within the last hour stays, so other hookbuild processes may run at the same time.",
 				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "max-size", Usage: "shrink the cache to `SIZE`, such as 5GB"},
-					&cli.StringFlag{Name: "older", Usage: "remove files unused for `AGE`, such as 30d or 12h"},
+					&cli.StringFlag{Name: "max-size", Usage: "shrink the cache directory to `SIZE`, such as 5GB"},
+					&cli.StringFlag{Name: "older", Usage: "remove what was unused for `AGE`, such as 30d or 12h"},
 					&cli.BoolFlag{Name: "all", Usage: "remove everything that is not in use"},
 					&cli.BoolFlag{Name: "dry-run", Usage: "only list what would be removed"},
+					jsonFlag(), keptInFlag(),
 				},
 				Action: a.cachePrune,
 			},
 			{
 				Name: "verify", Usage: "check every file against its hash, and remove damaged ones",
-				Action: a.cacheVerify,
+				Flags: []cli.Flag{jsonFlag()}, Action: a.cacheVerify,
 			},
 		},
 	}
@@ -50,24 +56,40 @@ func (a *app) cacheList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	usage, err := store.Usage(c.Context)
-	if err != nil {
+	report := cacheReport{Dir: store.Dir()}
+	if report.Kinds, err = store.Usage(c.Context); err != nil {
+		return err
+	}
+	if report.Engines, err = eachEngine(c, container.List); err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		enc := json.NewEncoder(a.results())
-		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
-			Dir   string        `json:"dir"`
-			Kinds []cache.Usage `json:"kinds"`
-		}{store.Dir(), usage})
+		return printJSON(a.results(), report)
 	}
 	a.note("the cache in %s:", store.Dir())
-	return a.printUsage(usage)
+	return a.printCache(report)
 }
 
-func (a *app) printUsage(usage []cache.Usage) error {
-	t := tabwriter.NewWriter(a.results(), 0, 0, 2, ' ', 0)
+// cacheReport is what the cache and the Docker Engines hold, or what was removed
+// from them, as --json prints it.
+type cacheReport struct {
+	Dir     string        `json:"dir"`
+	Kinds   []cache.Usage `json:"kinds"`
+	Engines []engineKept  `json:"engines,omitempty"`
+	DryRun  bool          `json:"dryRun,omitempty"`
+}
+
+// printCache prints a report. Engines that cannot be asked are noted.
+func (a *app) printCache(r cacheReport) error {
+	out := a.results()
+	if err := printUsage(out, r.Kinds); err != nil {
+		return err
+	}
+	return a.printEngines(out, r.Engines)
+}
+
+func printUsage(out io.Writer, usage []cache.Usage) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "KIND\tFILES\tSIZE\tLAST USED\tLONGEST UNUSED")
 	var files int
 	var bytes int64
@@ -103,20 +125,35 @@ func (a *app) cachePrune(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	removed, err := store.Prune(c.Context, limits)
-	if err != nil {
+	report := cacheReport{Dir: store.Dir(), DryRun: limits.DryRun}
+	if report.Kinds, err = store.Prune(c.Context, limits); err != nil {
 		return err
 	}
-	if len(removed) == 0 {
+	kept := container.Limits{Age: limits.Age, All: limits.All, DryRun: limits.DryRun}
+	if kept.All || kept.Age > 0 {
+		report.Engines, err = eachEngine(c, func(ctx context.Context, engine client.APIClient) ([]container.Kept, error) {
+			return container.Prune(ctx, engine, kept)
+		})
+	}
+	switch {
+	case err != nil:
+		return err
+	case c.Bool("json"):
+		return printJSON(a.results(), report)
+	case report.isEmpty():
 		a.note("nothing in %s exceeds the limits", store.Dir())
-		return nil
+		return a.printEngines(a.results(), report.Engines)
+	case limits.DryRun:
+		a.note("would be removed from %s:", store.Dir())
+	default:
+		a.note("removed from %s:", store.Dir())
 	}
-	verb := "removed from"
-	if limits.DryRun {
-		verb = "would be removed from"
-	}
-	a.note("%s %s:", verb, store.Dir())
-	return a.printUsage(removed)
+	return a.printCache(report)
+}
+
+// isEmpty reports whether a report has neither files nor anything in Docker.
+func (r cacheReport) isEmpty() bool {
+	return len(r.Kinds) == 0 && !slices.ContainsFunc(r.Engines, func(e engineKept) bool { return len(e.Kept) > 0 })
 }
 
 func (a *app) pruneLimits(c *cli.Context) (l cache.Limits, err error) {
@@ -174,8 +211,20 @@ func (a *app) cacheVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if damaged > 0 {
+	if c.Bool("json") {
+		err = printJSON(a.results(), struct {
+			Dir     string `json:"dir"`
+			Checked int    `json:"checked"`
+			Damaged int    `json:"damaged"`
+		}{store.Dir(), checked, damaged})
+	}
+	switch {
+	case err != nil:
+		return err
+	case damaged > 0:
 		return fmt.Errorf("verifying the cache %q: %d of %s were damaged and have been removed; the next run creates them again. Check the disk", store.Dir(), damaged, words.Count(checked, "file"))
+	case c.Bool("json"):
+		return nil
 	}
 	a.note("%s in %s: all match their hashes", words.Count(checked, "file"), store.Dir())
 	return nil

@@ -287,21 +287,31 @@ func (a *app) kernelDir(c *cli.Context) (string, error) {
 func builderFor(c *cli.Context, arch string) (string, error) {
 	engine, own := "", false
 	for _, text := range c.StringSlice("builder") {
-		of, name, found := strings.Cut(text, "=")
-		switch {
-		case !found:
-			of, name = "", text
-		case of != "amd64" && of != "arm64":
-			return "", usagef("--builder %q: the architecture before = must be amd64 or arm64", text)
-		}
-		if name == "" {
-			return "", usagef("--builder %q names no Docker Engine; use an address (ssh://USER@HOST, tcp://HOST:PORT) or a context", text)
+		of, name, err := parseBuilder(text)
+		if err != nil {
+			return "", err
 		}
 		if of == kernel.DockerArch(arch) || of == "" && !own {
 			engine, own = name, of != ""
 		}
 	}
 	return engine, nil
+}
+
+// parseBuilder reads a --builder: a Docker Engine and the architecture that it is
+// for, "" for all.
+func parseBuilder(text string) (arch, engine string, err error) {
+	arch, engine, found := strings.Cut(text, "=")
+	switch {
+	case !found:
+		arch, engine = "", text
+	case arch != "amd64" && arch != "arm64":
+		return "", "", usagef("--builder %q: the architecture before = must be amd64 or arm64", text)
+	}
+	if engine == "" {
+		return "", "", usagef("--builder %q names no Docker Engine; use an address (ssh://USER@HOST, tcp://HOST:PORT) or a context", text)
+	}
+	return arch, engine, nil
 }
 
 // containerOptions returns how the flags say to make the container that compiles

@@ -62,7 +62,7 @@ func sectionCommands() map[string][]string {
 		"overlays":   {"all", "linuxkit", "lock", "plan"},
 		"site-file":  {"all", "linuxkit", "lock", "plan"},
 		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix"},
-		"builders":   {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers"},
+		"builders":   {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers", "cache"},
 		"containers": {"all", "linuxkit", "lock", "plan", "containers"},
 		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot"},
 		"output":     {"all", "linuxkit", "lock", "plan", "embed"},

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"hookbuild/internal/fault"
@@ -126,6 +127,9 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 		created, err := b.docker.ContainerCreate(ctx, config, host, nil, nil, name)
 		switch {
 		case err == nil:
+			if err := b.markUsed(ctx, created.ID, volumes, time.Now()); err != nil {
+				return "", errors.Join(err, b.remove(ctx, created.ID))
+			}
 			return created.ID, nil
 		case !errdefs.IsConflict(err):
 			return "", outside("creating a container to %s %s in: %w", j.step, j.object(), err)
@@ -139,9 +143,13 @@ func (b *Builder) create(ctx context.Context, j job) (string, error) {
 // remove removes a container. It works even after an interruption, when ctx has
 // ended.
 func (b *Builder) remove(ctx context.Context, id string) error {
+	return removeContainer(ctx, b.docker, id)
+}
+
+func removeContainer(ctx context.Context, engine client.APIClient, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
-	err := b.docker.ContainerRemove(ctx, id, container.RemoveOptions{Force: true})
+	err := engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true})
 	if err != nil && !errdefs.IsNotFound(err) {
 		return outside("removing the container %.12s: %w", id, err)
 	}
@@ -248,7 +256,7 @@ func (j job) failed(code int64, lines *tail, log string) error {
 	text := lines.String()
 	switch {
 	case strings.Contains(text, "No space left on device"):
-		remedy = "; the engine's disk is full: `docker system df` shows what fills it, `docker volume rm` removes hookbuild's volumes"
+		remedy = "; the engine's disk is full: `docker system df` shows what fills it, `hookbuild cache prune --all` removes what hookbuild keeps there"
 	case code == 137:
 		remedy = "; it was killed, probably for lack of memory: try fewer --jobs"
 	case j.what != "" && strings.Contains(text, "Permission denied"):
