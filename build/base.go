@@ -142,6 +142,7 @@ func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error
 		if err != nil {
 			return nil, nil, err
 		}
+		p.options.WorkDir, p.options.Moved = r.WorkDir, r.Moved
 		return p, nil, p.overlay(r, nil)
 	}
 	path, content, err := r.Workspace.template(r.Template)
@@ -161,7 +162,7 @@ func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error
 	if err != nil {
 		return nil, nil, err
 	}
-	p.options.WorkDir = r.Workspace.Dir
+	p.options.WorkDir, p.options.Moved = r.Workspace.Dir, r.Moved
 	if err := p.overlay(r, variables); err != nil {
 		return nil, nil, err
 	}

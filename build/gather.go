@@ -28,9 +28,8 @@ import (
 // Gathered is what a kit holds of locked builds.
 type Gathered struct {
 	kit.Plan
-	// Local names the inputs that options name as files of this machine, which a
-	// kit does not hold.
-	Local []string
+	// LeftOut names the inputs that the kit does not hold on purpose.
+	LeftOut []string
 }
 
 // Gather finds the inputs of a locked build for a kit, each by its digest, and
@@ -60,11 +59,14 @@ func (b *Builder) Gather(ctx context.Context, g *Gathered, l lock.Build, r kerne
 		}
 	}
 	for _, f := range files {
-		if !web.IsURL(f.Name) {
-			if isOption(l, f.Name) {
-				g.Local = append(g.Local, f.Name)
+		if url := driverURL(f); url != "" {
+			if err := b.gatherDriver(ctx, g, url); err != nil {
+				return err
 			}
 			continue
+		}
+		if !web.IsURL(f.Name) {
+			continue // the Builder's caller adds files of this machine
 		}
 		if err := b.gatherFile(ctx, g, f); err != nil {
 			return err
@@ -73,26 +75,11 @@ func (b *Builder) Gather(ctx context.Context, g *Gathered, l lock.Build, r kerne
 	return nil
 }
 
-// isOption reports whether an option names a file. Other local files are the Hook
-// checkout's.
-func isOption(l lock.Build, file string) bool {
-	file = strings.TrimPrefix(file, driverPrefix)
-	for _, values := range l.Options {
-		if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, file) }) {
-			return true
-		}
-	}
-	return false
-}
-
 // gatherImage adds an image. One that has no manifest is of the Docker Engine,
 // under its reference or ID.
 func (b *Builder) gatherImage(ctx context.Context, g *Gathered, image lock.Image, arch string) error {
 	if oci.IsLocal(image.Reference) {
-		if !isExtracted(image) {
-			g.Local = append(g.Local, image.Reference)
-		}
-		return nil
+		return nil // an input of its own, or taken out of a HookOS that is one
 	}
 	copied, err := b.copyImage(ctx, image, arch)
 	if err != nil {
@@ -103,12 +90,6 @@ func (b *Builder) gatherImage(ctx context.Context, g *Gathered, image lock.Image
 		g.Blobs = append(g.Blobs, kit.Blob{Digest: blob.Digest, Size: blob.Size, For: image.Reference, Open: blob.Open})
 	}
 	return nil
-}
-
-// isExtracted reports whether an image was taken out of a HookOS, which is an
-// input of its own.
-func isExtracted(image lock.Image) bool {
-	return strings.HasPrefix(image.Reference, "docker-archive:sha256-")
 }
 
 func (b *Builder) copyImage(ctx context.Context, image lock.Image, arch string) (*oci.Copy, error) {
@@ -187,6 +168,30 @@ func (b *Builder) gatherFile(ctx context.Context, g *Gathered, f lock.Input) err
 	})
 }
 
+// driverURL returns the URL of a module source, "" if a file is another one.
+func driverURL(f lock.Input) string {
+	name, ok := strings.CutPrefix(f.Name, driverPrefix)
+	if !ok {
+		return ""
+	}
+	url, _, _ := strings.Cut(name, ",name=") // another directory of it
+	return url
+}
+
+// gatherDriver adds the archive of a module source at a URL. The lock has the digest
+// of its files, which the build compares, and not of the archive.
+func (b *Builder) gatherDriver(ctx context.Context, g *Gathered, url string) error {
+	file, err := fetch.Open(ctx, url, fetch.Options{Cache: b.Cache, Web: b.Web, Offline: b.Offline, Progress: b.Progress})
+	if err != nil {
+		return fmt.Errorf("gathering the module source %q: %w", url, err)
+	}
+	sum, err := fetch.Digest(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("gathering the module source %q: %w", url, err)
+	}
+	return b.gatherFile(ctx, g, lock.Input{Name: url, SHA256: sum})
+}
+
 func (g *Gathered) addFile(url, sum string, size int64, open func(context.Context) (io.ReadCloser, error)) error {
 	h, err := v1.NewHash(sum)
 	if err != nil {
@@ -211,10 +216,19 @@ func (b *Builder) Load(ctx context.Context, k *kit.Kit, l lock.Build) error {
 			return fmt.Errorf("loading the image %q: %w", image.Reference, err)
 		}
 	}
+	var sources []string
 	for _, f := range k.Files() {
-		file, err := fetch.Open(ctx, f.URL+"#sha256="+f.Digest.Hex, fetch.Options{Cache: b.Cache, Web: b.Web, Progress: b.Progress})
+		sources = append(sources, f.URL+"#sha256="+f.Digest.Hex)
+	}
+	for _, f := range l.Files {
+		if url := driverURL(f); url != "" {
+			sources = append(sources, url) // as a build asks for it
+		}
+	}
+	for _, source := range sources {
+		file, err := fetch.Open(ctx, source, fetch.Options{Cache: b.Cache, Web: b.Web, Progress: b.Progress})
 		if err != nil {
-			return fmt.Errorf("loading %q: %w", f.URL, err)
+			return fmt.Errorf("loading %q: %w", web.Show(source), err)
 		}
 		if err := file.Close(); err != nil {
 			return err
@@ -310,8 +324,13 @@ func Lacks(k *kit.Kit, l lock.Build) []string {
 	if l.Kernel.Source != nil {
 		files = append(files, *l.Kernel.Source)
 	}
+	urls := map[string]bool{}
+	for _, f := range k.Files() {
+		urls[f.URL] = true
+	}
 	for _, f := range files {
-		if web.IsURL(f.Name) && !has(f.SHA256) {
+		driver := driverURL(f)
+		if web.IsURL(f.Name) && !has(f.SHA256) || driver != "" && !urls[driver] {
 			lacking = append(lacking, f.Name)
 		}
 	}

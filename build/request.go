@@ -72,6 +72,14 @@ type Request struct {
 	// SourceDate is the mtime of generated files, and later mtimes are clamped to
 	// it (SOURCE_DATE_EPOCH). The zero time means 1970, and clamps nothing.
 	SourceDate time.Time
+	// Names maps paths of this machine to the names that the lock has for them.
+	Names map[string]string
+	// Moved maps absolute paths that documents may name to where these files are
+	// instead, if they do not exist.
+	Moved map[string]string
+	// WorkDir is what relative paths in Documents start from. Empty is the current
+	// directory.
+	WorkDir string
 	// Inputs are further files that were read for the request: they are locked.
 	Inputs []lock.Input
 	// Locked is what the lock says of this build, which then takes exactly

@@ -98,17 +98,7 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 		return err
 	}
 	found.Images, found.layouts, found.unbuilt = base.images, base.layouts, base.unbuilt
-	sources, err := base.sourceDigests()
-	if err != nil {
-		return err
-	}
-	for name, sum := range sources {
-		found.files = append(found.files, lock.Input{Name: name, SHA256: sum})
-	}
-	for _, overlay := range r.Overlays {
-		found.files = append(found.files, lock.Input{Name: overlay.Name, SHA256: digest.OfBytes(overlay.Text)})
-	}
-	for _, more := range []func() ([]lock.Input, error){r.siteDigests, r.fragmentDigests} {
+	for _, more := range []func() ([]lock.Input, error){base.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests} {
 		inputs, err := more()
 		if err != nil {
 			return err
@@ -222,6 +212,18 @@ func (b *Builder) resolveLoader(ctx context.Context, found *Resolved) error {
 // Lock returns what was found in the form of a lock, without the command's
 // options.
 func (f *Resolved) Lock() lock.Build {
+	l := f.lock()
+	l.Files, l.Kernel.Files = f.Request.renamed(l.Files), f.Request.renamed(l.Kernel.Files)
+	if l.Bundle != nil {
+		l.Bundle.Location = f.Request.lockName(l.Bundle.Location)
+	}
+	if l.Kernel.Source != nil {
+		l.Kernel.Source.Name = f.Request.lockName(l.Kernel.Source.Name)
+	}
+	return l
+}
+
+func (f *Resolved) lock() lock.Build {
 	r := f.Request
 	l := lock.Build{Flavor: r.Flavor.ID, Arch: r.Flavor.DockerArch(), Template: f.template, Files: f.files, Kernel: f.lockKernel()}
 	for ref, img := range f.Images {

@@ -187,6 +187,11 @@ func (o Options) sourcePath(f *File) (string, error) {
 		return filepath.Join(home, rest), nil
 	}
 	if filepath.IsAbs(source) {
+		if to := o.Moved[filepath.Clean(source)]; to != "" {
+			if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+				return to, nil
+			}
+		}
 		return source, nil
 	}
 	return filepath.Join(cmp.Or(f.dir, o.WorkDir), source), nil

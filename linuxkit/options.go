@@ -24,6 +24,9 @@ type Options struct {
 	Extra []Extra
 	// WorkDir is the base of a relative `source:` of a file.
 	WorkDir string
+	// Moved maps an absolute `source:` to where the file is instead, if it does not
+	// exist.
+	Moved map[string]string
 	// HomeDir replaces "~/" in a `source:`; empty means the user's own.
 	HomeDir string
 	// ModTime is the time of generated files; the zero time means 1970.

@@ -127,15 +127,18 @@ func (f *File) entry(of field, v reflect.Value) string {
 
 // place returns a value whose paths are relative to the file with paths relative
 // to the current directory. Kind is the tag path of its key.
-func (f *File) place(kind, value string) string {
+func (f *File) place(kind, value string) string { return mapPaths(kind, value, f.path) }
+
+// mapPaths returns a value with each path in it replaced by what to returns for it.
+func mapPaths(kind, value string, to func(string) string) string {
 	if kind == "module" {
 		parts := strings.Split(value, ",")
 		for i, part := range parts {
 			if patch, ok := strings.CutPrefix(part, "patch="); ok {
-				parts[i] = "patch=" + f.place("file", patch)
+				parts[i] = "patch=" + mapPaths("file", patch, to)
 			}
 		}
-		parts[0] = f.place("file", parts[0])
+		parts[0] = mapPaths("file", parts[0], to)
 		return strings.Join(parts, ",")
 	}
 	if kind == "" || web.IsURL(value) {
@@ -144,19 +147,22 @@ func (f *File) place(kind, value string) string {
 	scheme, rest, found := strings.Cut(value, ":")
 	switch {
 	case found && scheme == "image":
-		return "image:" + f.place("place", rest)
-	case found && slices.Contains([]string{"dir", "oci", "oci-archive", "docker-archive"}, scheme):
-		return scheme + ":" + f.path(rest)
+		return "image:" + mapPaths("place", rest, to)
+	case found && scheme == "dir":
+		return "dir:" + to(rest)
+	case found && slices.Contains([]string{"oci", "oci-archive", "docker-archive"}, scheme):
+		path, _, _ := strings.Cut(rest, ":")
+		return scheme + ":" + to(path) + rest[len(path):]
 	case found && scheme == "deb":
 		packages := strings.Split(rest, ",")
 		for i, one := range packages {
-			packages[i] = f.place("file", one)
+			packages[i] = mapPaths("file", one, to)
 		}
 		return "deb:" + strings.Join(packages, ",")
-	case kind == "place" && !strings.HasPrefix(value, "./") && !strings.HasPrefix(value, "../"):
+	case kind == "place" && !strings.HasPrefix(value, "./") && !strings.HasPrefix(value, "../") && !strings.HasPrefix(value, "/"):
 		return value
 	}
-	return f.path(value)
+	return to(value)
 }
 
 // path returns a path of the file relative to the current directory.
@@ -169,6 +175,31 @@ func (f *File) path(p string) string {
 		joined += "/"
 	}
 	return joined
+}
+
+// MapPaths returns the value of an option of the command line with each path in it
+// replaced by what to returns for it. A value of an option without paths, a URL and
+// an image's reference stay as they are.
+func MapPaths(flag, value string, to func(path string) string) string {
+	switch flag {
+	case "yaml": // an option that is not a key
+		return mapPaths("file", value, to)
+	case "image":
+		source, name, named := strings.Cut(value, "=")
+		if value = mapPaths("place", source, to); named {
+			value += "=" + name
+		}
+		return value
+	case "fragment":
+		return mapPaths("file", value, to)
+	}
+	kind := ""
+	walk(reflect.ValueOf(Config{}), "", func(_ string, f field, _ reflect.Value) {
+		if f.flag == flag {
+			kind = f.path
+		}
+	})
+	return mapPaths(kind, value, to)
 }
 
 // Archive returns the archive of the checkout, relative to the current directory;

@@ -106,6 +106,9 @@ type Bundle struct {
 
 // Worker is the worker of a bundle's release that the initramfs carries.
 type Worker struct {
+	// OfBundle reports whether the bundle names the worker, or the HookOS that it
+	// was taken out of.
+	OfBundle bool `json:"ofBundle,omitempty"`
 	// From says in words where it is from: the bundle, a flag, the HookOS of the
 	// release, or upstream's image.
 	From string `json:"from"`

@@ -27,14 +27,14 @@ type Worker struct {
 	HookOS, HookOSDigest string
 	// From says where it is from, in words.
 	From string
+	// OfBundle reports whether it is that of the bundle: named by it, or out of the
+	// HookOS that it names.
+	OfBundle bool
 	// Finding is which program it is. Digest is that of the image at its source,
 	// "" where it has none, ID its image ID.
 	Finding    worker.Finding
 	Digest, ID string
 }
-
-// fromBundle is where the worker of releases before v0.25.0 is from.
-const fromBundle = "the bundle"
 
 // WorkerSource finds workers.
 type WorkerSource interface {
@@ -63,7 +63,7 @@ func (p *Packer) findWorker(ctx context.Context, w *Wanted) (*Worker, error) {
 	case e.WorkerFrom != "" && p.Workers != nil:
 		found, err = p.Workers.HookOS(ctx, e.WorkerFrom)
 	case need.Named:
-		return &Worker{From: fromBundle}, nil
+		return &Worker{From: e.Bundle.String(), OfBundle: true}, nil
 	case need.Agent && p.Workers != nil:
 		found, err = p.Workers.Release(ctx, e.Bundle, need, w.DockerArch)
 	default:
@@ -110,7 +110,11 @@ func (p *Packer) checkWorker(ctx context.Context, s *Set) error {
 		return nil
 	}
 	image := s.Items[i].Image
-	found, err := s.examine(ctx, image, s.Images[i])
+	need, err := s.Embed.Bundle.Worker(s.DockerArch, s.Embed.Options.KubeVersion)
+	if err != nil {
+		return err
+	}
+	found, err := s.examine(ctx, image, s.Images[i], need)
 	if err != nil {
 		return fmt.Errorf("looking at the worker %s: %w", web.Show(s.Images[i].Source), err)
 	}
@@ -120,16 +124,13 @@ func (p *Packer) checkWorker(ctx context.Context, s *Set) error {
 	if image.Reference != nil {
 		w.Digest = image.IndexDigest.String()
 	}
-	need, err := s.Embed.Bundle.Worker(s.DockerArch, s.Embed.Options.KubeVersion)
-	if err != nil {
-		return err
-	}
 	if need.Agent && found.Kind == worker.TinkWorker {
 		return fault.Invalidf("embedding the worker from %s: it is %s; the server of %s talks to tink-agent alone, so this worker would connect and never get work; "+
 			"leave out --worker-from and --worker-image to take that of the release's own HookOS", w.From, found, s.Embed.Bundle)
 	}
 	if !need.Agent && found.Kind == worker.TinkAgent {
-		progress.Warnf(p.Progress, "the worker from %s is %s; the server of %s is made for tink-worker", w.From, found, s.Embed.Bundle)
+		return fault.Invalidf("embedding the worker from %s: it is %s; the server of %s talks to tink-worker alone, so this worker would connect and never get work; "+
+			"leave out --worker-from and --worker-image to take the one that the bundle names", w.From, found, s.Embed.Bundle)
 	}
 	progress.Notef(p.Progress, "the worker is from %s; it is %s", w.From, found)
 	return nil
@@ -137,9 +138,15 @@ func (p *Packer) checkWorker(ctx context.Context, s *Set) error {
 
 // examine looks at the program of an image. That of the bundle's own worker is
 // not fetched for it.
-func (s *Set) examine(ctx context.Context, image *oci.Image, named bundles.Image) (worker.Finding, error) {
+func (s *Set) examine(ctx context.Context, image *oci.Image, named bundles.Image, need *bundles.WorkerNeed) (worker.Finding, error) {
 	look := worker.Image{Config: image.Config, Names: []string{named.Source}}
-	if s.Worker.From == fromBundle {
+	if s.Worker.OfBundle {
+		look.Bundle, look.OfBundle = s.Embed.Bundle.String(), worker.TinkWorker
+		if need.Agent {
+			look.OfBundle = worker.TinkAgent
+		}
+	}
+	if s.Worker.OfBundle && s.Worker.HookOS == "" {
 		return worker.Examine(look)
 	}
 	tree, err := image.Tree(ctx)
@@ -169,7 +176,7 @@ func (s *Set) WorkerRecord() *artifact.Worker {
 	if w == nil || w.ID == "" {
 		return nil
 	}
-	r := &artifact.Worker{From: w.From, Source: SourceName(w.Source), Digest: w.Digest, ID: w.ID, Program: w.Finding.Kind.String(), Because: w.Finding.Because}
+	r := &artifact.Worker{From: w.From, OfBundle: w.OfBundle, Source: SourceName(w.Source), Digest: w.Digest, ID: w.ID, Program: w.Finding.Kind.String(), Because: w.Finding.Because}
 	if w.HookOS != "" {
 		r.Source, r.Digest = w.HookOS, w.HookOSDigest
 	}

@@ -2,6 +2,8 @@ package remaster
 
 import (
 	"context"
+	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -78,6 +80,9 @@ func (w Workers) ofRelease(ctx context.Context, b *bundles.Bundle, need *bundles
 	}
 	found, err := w.lift(ctx, key, func() (fetch.File, error) {
 		f, err := fetch.Once(ctx, source, need.HookOSKey, w.fetchOptions())
+		if err == nil {
+			err = checkSHA512(f, need.HookOS.SHA512)
+		}
 		if fault.KindOf(err) == fault.Invalid { // such as another checksum
 			err = &finalError{err}
 		}
@@ -91,9 +96,25 @@ func (w Workers) ofRelease(ctx context.Context, b *bundles.Bundle, need *bundles
 		progress.Warnf(w.Progress, "%v; trying %s instead", err, bundles.Agent)
 		return nil, err
 	}
-	found.From = "the HookOS of " + b.String()
+	found.From, found.OfBundle = "the HookOS of "+b.String(), true
 	found.HookOS = web.Show(need.HookOS.URL)
 	return found, nil
+}
+
+// checkSHA512 compares a file with the checksum that a bundle has for it, and closes
+// one that differs.
+func checkSHA512(f fetch.File, want string) error {
+	if want == "" {
+		return nil
+	}
+	sum := sha512.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, f.Size())); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(got, want) {
+		return errors.Join(fault.Invalidf("its sha512 is %s, and the bundle says %s; fetch the bundle again, or give --worker-image or --worker-from", got, want), f.Close())
+	}
+	return nil
 }
 
 // upstream names upstream's image of the commit.

@@ -5,7 +5,7 @@
 //
 // An image is judged by what is in it: the methods that its program calls, the
 // Go module that the program was built from, the program's name, the image's
-// labels, and last the repository it came from. A program that none of these
+// labels, and last the bundle or repository it came from. A program that none of these
 // tells of is [Unknown].
 package worker
 
@@ -68,13 +68,18 @@ type Image struct {
 	Open func(path string) (io.ReadCloser, error)
 	// Names are references that the image had at its source.
 	Names []string
+	// Bundle is the EKS Anywhere bundle whose worker it is, in words, and OfBundle
+	// the program that the bundle's release has; both are zero where the image is not
+	// from a bundle or its HookOS.
+	Bundle   string
+	OfBundle Kind
 }
 
 // Examine finds out which program an image holds. An error says that its
 // content could not be read.
 func Examine(i Image) (Finding, error) {
 	program := programOf(i.Config)
-	looked := []string{"labels", "source names"}
+	looked := []string{"labels", "bundle", "source names"}
 	if program != "" {
 		looked = append([]string{"the program " + program}, looked...)
 	}
@@ -84,7 +89,7 @@ func Examine(i Image) (Finding, error) {
 			return found, err
 		}
 	}
-	for _, look := range []func(Image) Finding{byProgramName, byLabels, byNames} {
+	for _, look := range []func(Image) Finding{byProgramName, byLabels, byBundle, byNames} {
 		if found := look(i); found.Kind != Unknown {
 			return found, nil
 		}
@@ -207,6 +212,13 @@ func byLabels(i Image) Finding {
 		}
 	}
 	return Finding{}
+}
+
+func byBundle(i Image) Finding {
+	if i.Bundle == "" || i.OfBundle == Unknown {
+		return Finding{}
+	}
+	return Finding{i.OfBundle, "it is the worker of " + i.Bundle}
 }
 
 // embedded is the registry whose names say nothing: both programs are called

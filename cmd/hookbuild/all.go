@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -140,6 +141,13 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	r.Out, r.Locked = c.String("out"), a.locked
 	if r.Inputs, err = a.inputFiles(c); err != nil {
 		return r, err
+	}
+	r.Names = a.lockNames(c)
+	if a.kept != nil {
+		r.Moved = a.kept.Paths()
+	}
+	if a.locked != nil && len(r.Documents) > 0 {
+		r.WorkDir = filepath.Dir(a.lockFile(c))
 	}
 	return r, a.outputs(c, &r)
 }

@@ -50,6 +50,7 @@ type app struct {
 	flavor    string      // of several, the one at hand
 	locked    *lock.Build // nil without --locked
 	kit       *kit.Kit    // nil until it is first asked for
+	kept      *kit.Site   // what a kit has of files, nil without --locked
 }
 
 // exitInterrupted is the exit code after SIGINT or SIGTERM.
@@ -218,6 +219,12 @@ func (a *app) prepare(c *cli.Context) error {
 		return err
 	}
 	if err := a.applyGlobal(c); err != nil {
+		return err
+	}
+	if err := a.openKept(c); err != nil {
+		return err
+	}
+	if err := a.readKeptSite(); err != nil {
 		return err
 	}
 	if c.Int("jobs") < 1 {

@@ -32,7 +32,7 @@ func (a *app) clusterOf(c *cli.Context) (*bundles.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m := cluster.Registry; m != nil && m.CA == "" {
+	if m := cluster.Registry; m != nil && m.CA == "" && len(c.StringSlice("kit")) == 0 {
 		if err := a.mirrorAuthority(m); err != nil {
 			return nil, err
 		}
@@ -140,8 +140,8 @@ func (a *app) mirrors(c *cli.Context) ([]oci.Mirror, error) {
 // login. It returns nil, which means only the latter, if the mirror needs no login.
 func (a *app) keychain(c *cli.Context) (authn.Keychain, error) {
 	cluster, err := a.clusterOf(c)
-	if err != nil || cluster == nil || cluster.Registry == nil || !cluster.Registry.Authenticate {
-		return nil, err
+	if err != nil || cluster == nil || cluster.Registry == nil || !cluster.Registry.Authenticate || len(c.StringSlice("kit")) > 0 {
+		return nil, err // a kit asks for no login
 	}
 	user, password := a.getenv("REGISTRY_USERNAME"), a.getenv("REGISTRY_PASSWORD")
 	if user == "" || password == "" {

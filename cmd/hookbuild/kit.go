@@ -2,9 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/plan"
@@ -79,17 +79,7 @@ func (a *app) kitOf(c *cli.Context) (*kit.Kit, error) {
 // readLock returns the lock of --lock-file or, if no such file exists, that of the
 // kit.
 func (a *app) readLock(c *cli.Context) (*lock.File, string, error) {
-	path := c.String("lock-file")
-	k, err := a.kitOf(c)
-	if err != nil {
-		return nil, path, err
-	}
-	if k != nil && !c.IsSet("lock-file") {
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			file, err := k.Lock()
-			return file, k.String(), err
-		}
-	}
+	path := a.lockFile(c)
 	file, err := lock.Read(path)
 	return file, path, err
 }
@@ -131,6 +121,9 @@ func (a *app) saveKit(c *cli.Context) error {
 	var g build.Gathered
 	var file lock.File
 	for _, l := range builds {
+		if err := a.gatherLocal(c, &g, l); err != nil {
+			return err
+		}
 		if err := b.Gather(c.Context, &g, l, request); err != nil {
 			return err
 		}
@@ -159,10 +152,7 @@ func (a *app) kitBuilds(c *cli.Context) ([]lock.Build, error) {
 
 func (a *app) writeKit(c *cli.Context, g build.Gathered) error {
 	path := c.String("output")
-	slices.Sort(g.Local)
-	if local := slices.Compact(g.Local); len(local) > 0 {
-		a.note("the kit does not hold files of this machine that options name; take along %s", strings.Join(local, ", "))
-	}
+	a.noteLeftOut(g.LeftOut)
 	err := kit.Save(c.Context, path, g.Plan, a.sink(), func(f kit.Forecast) error {
 		a.note("%s will have %s in %s; %s are to be written", path, words.Bytes(f.Size), words.Count(f.Files, "file"), words.Bytes(f.Left))
 		return checkSpace(path, f.Left)
@@ -217,6 +207,9 @@ func (a *app) loadKit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.loadLocal(c, k); err != nil {
+		return err
+	}
 	for _, l := range file.Builds {
 		if err := b.Load(c.Context, k, l); err != nil {
 			return err
@@ -227,6 +220,22 @@ func (a *app) loadKit(c *cli.Context) error {
 	}
 	a.note("everything for %s is in the cache; build it with `hookbuild all --locked --offline`", strings.Join(file.Flavors(), ", "))
 	return nil
+}
+
+// loadLocal unpacks the files of a kit for later commands with --offline.
+func (a *app) loadLocal(c *cli.Context, k *kit.Kit) error {
+	dir, err := a.keptDir(c)
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if a.kept, err = k.Unpack(c.Context, dir, a.sink()); err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(a.kept.Dir, dir+string(filepath.Separator)), string(filepath.Separator))
+	return atomicfile.Write(filepath.Join(dir, loadedKit), 0o644, func(w io.Writer) error { _, err := io.WriteString(w, name); return err })
 }
 
 // loadSource brings the kernel's source and the container that compiles it to
@@ -272,6 +281,9 @@ func (a *app) listKit(c *cli.Context) error {
 	}
 	for _, f := range k.Files() {
 		all = append(all, listed{f.URL, f.Digest.String(), f.Size, "file"})
+	}
+	for _, l := range k.Locals() {
+		all = append(all, listed{l.Name, l.Digest.String(), l.Size, "local " + string(l.Kind)})
 	}
 	size, blobs := k.Size()
 	a.note("%s: %s in %s", k, words.Bytes(size), words.Count(blobs, "blob"))

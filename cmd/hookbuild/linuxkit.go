@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,13 +97,22 @@ func (a *app) readOverlays(c *cli.Context) ([]build.Document, error) {
 func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	name := c.String("site")
 	in := profile.Inputs{Name: name, Dir: filepath.Dir(name), Getenv: a.getenv, Now: time.Now()}
+	if a.kept != nil {
+		in.Moved = a.kept.Paths()
+	}
 	switch {
 	case name != "":
 	case a.site != nil && a.site.SiteLine() > 0:
 		in.Name, in.Dir = a.site.Path, a.site.Dir
+		if a.site.kept {
+			in.Secrets = "."
+		}
 		return a.site.Site.Load(in)
 	default:
 		return nil, nil //nolint:nilnil // a site is optional
+	}
+	if slices.Contains(slices.Collect(maps.Values(in.Moved)), name) {
+		in.Secrets = "."
 	}
 	f, err := os.Open(name)
 	if err != nil {

@@ -47,12 +47,12 @@ func lockedVariables() []string {
 	}
 }
 
-// optionValues returns an option's values as a lock records them, without
-// secrets.
-func optionValues(c *cli.Context, name string) lock.Values {
+// optionValues returns an option's values as a lock records them, with its names
+// for files and without secrets.
+func (a *app) optionValues(c *cli.Context, name string) lock.Values {
 	shown := lock.Values{}
 	for _, value := range valuesOf(c, name) {
-		shown = append(shown, web.ShowAll(value))
+		shown = append(shown, web.ShowAll(a.pathsOf(c).named(name, value)))
 	}
 	return shown
 }
@@ -73,7 +73,7 @@ func (a *app) recordOptions(c *cli.Context, l *lock.Build) {
 	l.Options, l.Variables = map[string]lock.Values{}, map[string]string{}
 	for _, name := range lockedOptions(c.Command.Flags) {
 		if c.IsSet(name) {
-			l.Options[name] = optionValues(c, name)
+			l.Options[name] = a.optionValues(c, name)
 		}
 	}
 	for _, name := range lockedVariables() {
@@ -142,7 +142,7 @@ func (a *app) withLocked(c *cli.Context, b lock.Build, do func(*cli.Context) err
 	defer func() { a.locked, a.flavor, a.variables = nil, "", variables }()
 	a.variables = maps.Clone(variables)
 	changes := a.applyVariables(b)
-	more, err := applyOptions(fresh, b)
+	more, err := a.applyOptions(fresh, b)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (a *app) applyVariables(b lock.Build) (contradictions []string) {
 
 // applyOptions sets the options of a locked build, and returns what contradicts
 // them.
-func applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err error) {
+func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err error) {
 	known := lockedOptions(c.Command.Flags)
 	for _, name := range slices.Sorted(maps.Keys(b.Options)) {
 		if !slices.Contains(known, name) {
@@ -181,7 +181,7 @@ func applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err er
 	}
 	for _, name := range known {
 		locked, has := b.Options[name]
-		given := optionValues(c, name)
+		given := a.optionValues(c, name)
 		switch {
 		case c.IsSet(name) && has && given.Equal(locked):
 		case c.IsSet(name) && has:
@@ -189,12 +189,36 @@ func applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err er
 		case c.IsSet(name):
 			contradictions = append(contradictions, "--"+name+" is not among the options of "+b.Flavor+" in the lock")
 		case has:
-			if err := setOption(c, name, locked); err != nil {
+			if err := setOption(c, name, a.foundValues(c, name, locked)); err != nil {
 				return nil, fault.Invalidf("reading the option --%s of the lock: %w", name, err)
 			}
 		}
 	}
 	return contradictions, nil
+}
+
+// foundValues returns the values of a lock's option with paths of this machine.
+func (a *app) foundValues(c *cli.Context, name string, values lock.Values) lock.Values {
+	var all lock.Values
+	for _, value := range values {
+		all = append(all, a.pathsOf(c).found(name, value))
+	}
+	return all
+}
+
+// lockContext returns a context for a lock's options, for a command that does not
+// have them.
+func (a *app) lockContext(c *cli.Context) (*cli.Context, error) {
+	command := newLockCommand(a)
+	set := flag.NewFlagSet(command.Name, flag.ContinueOnError)
+	for _, f := range command.Flags {
+		if err := f.Apply(set); err != nil {
+			return nil, err
+		}
+	}
+	fresh := cli.NewContext(c.App, set, c.Lineage()[1])
+	fresh.Command = command
+	return fresh, fresh.Set("lock-file", c.String("lock-file"))
 }
 
 func setOption(c *cli.Context, name string, values lock.Values) error {

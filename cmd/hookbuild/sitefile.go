@@ -21,6 +21,8 @@ type siteFile struct {
 	applied map[string]site.Setting
 	// replaced lists the keys that the command line or a variable replaces.
 	replaced []string
+	// kept says that the file is a kit's.
+	kept bool
 }
 
 // noFile is the value of --config that stands for no file.
@@ -219,7 +221,7 @@ func (a *app) applyToCommand(c *cli.Context) error {
 
 // placeLock puts the lock beside the file if nothing else is said.
 func (a *app) placeLock(c *cli.Context) error {
-	if c.IsSet("lock-file") || a.site.Dir == "." || a.names[0] != "lock" && !c.Bool("locked") {
+	if a.site.kept || c.IsSet("lock-file") || a.site.Dir == "." || a.names[0] != "lock" && !c.Bool("locked") {
 		return nil
 	}
 	return c.Set("lock-file", filepath.Join(a.site.Dir, c.String("lock-file")))

@@ -11,7 +11,8 @@ import (
 )
 
 // workspace returns the Hook checkout: that of --hook-dir, else the one that
-// hookbuild.yaml names, else the nearest one.
+// hookbuild.yaml names, else the nearest one, else
+// the kit's.
 func (a *app) workspace(c *cli.Context) (build.Workspace, error) {
 	dir := c.String("hook-dir")
 	if dir == "" && a.namesCheckout() {
@@ -21,7 +22,11 @@ func (a *app) workspace(c *cli.Context) (build.Workspace, error) {
 		}
 		dir = fetched.Dir
 	}
-	return build.OpenWorkspace(dir, ".")
+	w, err := build.OpenWorkspace(dir, ".")
+	if err != nil && dir == "" && a.kept != nil && a.kept.Checkout != "" {
+		return build.OpenWorkspace(a.kept.Checkout, ".")
+	}
+	return w, err
 }
 
 // wantsCheckout reports whether an option or hookbuild.yaml names a checkout, so

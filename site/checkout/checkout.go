@@ -24,6 +24,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/tarball"
+	"hookbuild/internal/unpack"
 	"hookbuild/internal/web"
 )
 
@@ -105,7 +106,7 @@ func (s Source) unpack(ctx context.Context, archive fetch.File, o fetch.Options)
 		return nil, err
 	}
 	dir := filepath.Join(o.Cache.Dir(), "hook", sum[:16])
-	return &Checkout{Dir: dir, SHA256: sum}, provide(ctx, dir, entries, o.Progress)
+	return &Checkout{Dir: dir, SHA256: sum}, unpack.Provide(ctx, dir, entries, "the Hook checkout", o.Progress)
 }
 
 // decompress returns the archive as a plain tar, to be read in any order.

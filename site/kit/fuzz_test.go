@@ -20,6 +20,7 @@ func example() Plan {
 	return Plan{
 		Images: []Image{{"example.test/a:1", v1.Descriptor{Digest: h, Size: int64(len(content))}}},
 		Files:  []File{{"https://example.test/file", h, int64(len(content))}},
+		Locals: []Local{{"../shared/overlay.yaml", KindFile, h, int64(len(content))}, {CheckoutName, KindCheckout, h, int64(len(content))}},
 		Blobs: []Blob{{Digest: h, Size: int64(len(content)), For: "a", Open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(content)), nil
 		}}},
@@ -53,6 +54,7 @@ func FuzzOpen(f *testing.F) {
 		if _, err := k.Verify(t.Context(), progress.Discard{}); err != nil {
 			t.Errorf("verifying what was opened: %v", err)
 		}
+		_, _ = k.Unpack(t.Context(), t.TempDir(), progress.Discard{}) // likewise
 		for _, i := range k.Images() {
 			_, _ = k.ImageSize(i) // what is not a manifest is refused
 		}
@@ -62,7 +64,7 @@ func FuzzOpen(f *testing.F) {
 // FuzzIndex proves that what the index says survives being written again.
 func FuzzIndex(f *testing.F) {
 	p := example()
-	index, files, _, err := contents{p.Images, p.Files}.encode()
+	index, files, _, err := contents{p.Images, p.Files, p.Locals}.encode()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -72,16 +74,19 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		list, err := parseFiles(files)
+		list, locals, err := parseFiles(files)
 		if err != nil {
 			return
 		}
-		again, _, _, err := contents{images, list}.encode()
+		again, files, _, err := contents{images, list, locals}.encode()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if read, _, err := parseIndex(again); err != nil || len(read) != len(images) {
 			t.Errorf("%d images become %d: %v", len(images), len(read), err)
+		}
+		if _, kept, err := parseFiles(files); err != nil || len(kept) != len(locals) {
+			t.Errorf("%d local files become %d: %v", len(locals), len(kept), err)
 		}
 	})
 }

@@ -9,7 +9,8 @@
 //	sha256sums       the checksum of each other file, for sha256sum -c
 //
 // The index lists images under their references, as their registries have them,
-// and one artifact whose layers are files under their URLs. The index comes
+// and one artifact whose layers are files under their URLs or, for files of the
+// machine that made the kit, their paths. The index comes
 // last but one, so an archive that was cut off has none.
 //
 //	Save    Plan -> archive, resumable, each blob once
@@ -72,6 +73,7 @@ type File struct {
 type contents struct {
 	images []Image
 	files  []File
+	locals []Local
 }
 
 // encodeIndex returns index.json and the manifest of the files, with its
@@ -84,6 +86,11 @@ func (c contents) encode() (index, manifest, config []byte, err error) {
 	for _, f := range c.files {
 		files.Layers = append(files.Layers, v1.Descriptor{
 			MediaType: "application/octet-stream", Digest: f.Digest, Size: f.Size, Annotations: map[string]string{urlKey: f.URL},
+		})
+	}
+	for _, l := range c.locals {
+		files.Layers = append(files.Layers, v1.Descriptor{
+			MediaType: "application/octet-stream", Digest: l.Digest, Size: l.Size, Annotations: map[string]string{pathKey: l.Name, kindKey: string(l.Kind)},
 		})
 	}
 	if manifest, err = json.Marshal(files); err != nil {
@@ -127,22 +134,32 @@ func parseIndex(raw []byte) (images []Image, files v1.Descriptor, err error) {
 }
 
 // parseFiles reads the manifest of the files.
-func parseFiles(raw []byte) ([]File, error) {
+func parseFiles(raw []byte) ([]File, []Local, error) {
 	var m v1.Manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fmt.Errorf("reading the list of files: %w", err)
+		return nil, nil, fmt.Errorf("reading the list of files: %w", err)
 	}
 	var files []File
+	var locals []Local
 	for _, d := range m.Layers {
 		if err := checkDescriptor(d); err != nil {
-			return nil, fmt.Errorf("reading the list of files: %w", err)
+			return nil, nil, fmt.Errorf("reading the list of files: %w", err)
 		}
-		if d.Annotations[urlKey] == "" {
-			return nil, fmt.Errorf("reading the list of files: %s has no URL", d.Digest)
+		url, name := d.Annotations[urlKey], d.Annotations[pathKey]
+		switch {
+		case name != "":
+			l := Local{name, Kind(d.Annotations[kindKey]), d.Digest, d.Size}
+			if err := checkLocal(l); err != nil {
+				return nil, nil, fmt.Errorf("reading the list of files: %w", err)
+			}
+			locals = append(locals, l)
+		case url != "":
+			files = append(files, File{url, d.Digest, d.Size})
+		default:
+			return nil, nil, fmt.Errorf("reading the list of files: %s has neither a URL nor a path", d.Digest)
 		}
-		files = append(files, File{d.Annotations[urlKey], d.Digest, d.Size})
 	}
-	return files, nil
+	return files, locals, nil
 }
 
 func checkDescriptor(d v1.Descriptor) error {

@@ -26,6 +26,7 @@ type Kit struct {
 	blobs    map[v1.Hash]member
 	images   []Image
 	files    []File
+	locals   []Local // of the newest archive
 
 	mu      sync.Mutex
 	checked map[v1.Hash]bool
@@ -83,10 +84,11 @@ func (k *Kit) add(path string) error {
 	if err != nil {
 		return err
 	}
-	files, err := parseFiles(raw)
+	files, locals, err := parseFiles(raw)
 	if err != nil {
 		return fault.Mark(err, fault.Invalid)
 	}
+	k.locals = locals
 	k.images = append(slices.DeleteFunc(k.images, func(old Image) bool {
 		return slices.ContainsFunc(images, func(i Image) bool { return i.Reference == old.Reference })
 	}), images...)

@@ -28,7 +28,8 @@ import (
 type Plan struct {
 	Images []Image
 	Files  []File
-	// Blobs are the content of both. The same blob may come twice.
+	Locals []Local
+	// Blobs are the content of all three. The same blob may come twice.
 	Blobs []Blob
 	// Lock is the text of the lock.
 	Lock []byte
@@ -61,11 +62,12 @@ type entry struct {
 // entries lists the files of the archive in the order in which they are written:
 // equal plans make equal archives.
 func (p Plan) entries() ([]entry, error) {
-	c := contents{images: slices.Clone(p.Images), files: slices.Clone(p.Files)}
+	c := contents{images: slices.Clone(p.Images), files: slices.Clone(p.Files), locals: slices.Clone(p.Locals)}
 	slices.SortFunc(c.images, func(a, b Image) int { return cmp.Compare(a.Reference, b.Reference) })
 	c.images = slices.CompactFunc(c.images, func(a, b Image) bool { return a.Reference == b.Reference })
 	slices.SortFunc(c.files, func(a, b File) int { return cmp.Compare(a.URL, b.URL) })
 	c.files = slices.CompactFunc(c.files, func(a, b File) bool { return a.URL == b.URL })
+	slices.SortFunc(c.locals, func(a, b Local) int { return cmp.Compare(a.Name, b.Name) })
 	index, list, config, err := c.encode()
 	if err != nil {
 		return nil, fmt.Errorf("writing the kit's index: %w", err)

@@ -139,6 +139,9 @@ func (k *Kit) uses(bad map[v1.Hash]string) *usage {
 	for _, f := range k.files {
 		u.need(f.Digest, f.URL)
 	}
+	for _, l := range k.locals {
+		u.need(l.Digest, l.Name)
+	}
 	return u
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -27,6 +28,11 @@ type Inputs struct {
 	Name string
 	// Dir is where relative paths are found.
 	Dir string
+	// Moved maps absolute paths to where the files are instead, if they do not exist.
+	Moved map[string]string
+	// Secrets is where relative paths of files with secrets are found. Empty means
+	// Dir.
+	Secrets string
 	// Getenv returns a variable of the environment.
 	Getenv func(string) string
 	// Now is the time at which certificates must be valid.
@@ -92,8 +98,13 @@ func (p Profile) Load(in Inputs) (*Site, error) {
 const maxFile = 1 << 20
 
 func (in Inputs) file(key, name string) ([]byte, error) {
-	if !filepath.IsAbs(name) {
+	switch to := in.Moved[filepath.Clean(name)]; {
+	case !filepath.IsAbs(name):
 		name = filepath.Join(in.Dir, name)
+	case to != "":
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			name = to
+		}
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -130,7 +141,11 @@ func (in Inputs) secret(key, file, variable string) (string, error) {
 		}
 		return oneLine(key+"-env", text)
 	case file != "":
+		in.Dir = cmp.Or(in.Secrets, in.Dir)
 		content, err := in.file(key+"-file", file)
+		if in.Secrets != "" && errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; a kit holds no secrets: put the file there", err)
+		}
 		if err != nil {
 			return "", err
 		}

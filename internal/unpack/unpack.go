@@ -1,4 +1,9 @@
-package checkout
+// Package unpack keeps directories whose files are those of an archive: what
+// differs is written anew.
+//
+// Only files, directories and symlinks are written, and of their modes what git
+// knows: whether a file is executable.
+package unpack
 
 import (
 	"bytes"
@@ -14,8 +19,9 @@ import (
 	"hookbuild/internal/progress"
 )
 
-// provide makes dir hold exactly the entries.
-func provide(ctx context.Context, dir string, entries []initramfs.Entry, s progress.Sink) error {
+// Provide makes dir hold exactly the entries. What names the directory's content
+// in the warning about one that was changed, such as "the Hook checkout".
+func Provide(ctx context.Context, dir string, entries []initramfs.Entry, what string, s progress.Sink) error {
 	switch same, err := holds(ctx, dir, entries); {
 	case err != nil:
 		return err
@@ -23,7 +29,7 @@ func provide(ctx context.Context, dir string, entries []initramfs.Entry, s progr
 		return nil
 	}
 	if _, err := os.Lstat(dir); err == nil {
-		progress.Warnf(s, "the Hook checkout in %q was changed; it is written anew", dir)
+		progress.Warnf(s, "%s in %q was changed; it is written anew", what, dir)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -87,11 +93,16 @@ func write(ctx context.Context, dir string, entries []initramfs.Entry) error {
 }
 
 func writeFile(root *os.Root, name string, e initramfs.Entry) error {
-	text, err := content(e)
+	content, err := open(e)
 	if err != nil {
 		return err
 	}
-	return root.WriteFile(name, text, permissions(e))
+	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, permissions(e))
+	if err != nil {
+		return errors.Join(err, content.Close())
+	}
+	_, err = io.Copy(out, content)
+	return errors.Join(err, out.Close(), content.Close())
 }
 
 // permissions are those that git knows.
@@ -102,16 +113,11 @@ func permissions(e initramfs.Entry) fs.FileMode {
 	return 0o644
 }
 
-func content(e initramfs.Entry) ([]byte, error) {
+func open(e initramfs.Entry) (io.ReadCloser, error) {
 	if e.Open == nil {
-		return nil, nil
+		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
-	r, err := e.Open()
-	if err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(r)
-	return text, errors.Join(err, r.Close())
+	return e.Open()
 }
 
 // holds reports whether dir has the entries and nothing else.
@@ -161,10 +167,33 @@ func equal(root *os.Root, e initramfs.Entry) (bool, error) {
 	if !info.Mode().IsRegular() || info.Size() != e.Size || info.Mode().Perm()&0o100 != permissions(e)&0o100 {
 		return false, nil
 	}
-	want, err := content(e)
+	want, err := open(e)
 	if err != nil {
 		return false, err
 	}
-	got, err := root.ReadFile(name)
-	return err == nil && bytes.Equal(got, want), nil
+	got, err := root.Open(name)
+	if err != nil {
+		return false, want.Close()
+	}
+	same, err := sameContent(want, got)
+	return same, errors.Join(err, want.Close(), got.Close())
+}
+
+// sameContent compares two readers. The error is that of reading want.
+func sameContent(want, got io.Reader) (bool, error) {
+	const size = 64 << 10
+	a, b := make([]byte, size), make([]byte, size)
+	for {
+		n, err := io.ReadFull(want, a)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return false, err
+		}
+		m, _ := io.ReadFull(got, b) // a file that cannot be read is written anew
+		switch {
+		case !bytes.Equal(a[:n], b[:m]):
+			return false, nil
+		case n < size:
+			return true, nil
+		}
+	}
 }

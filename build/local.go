@@ -1,0 +1,146 @@
+package build
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hookbuild/internal/digest"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
+	"hookbuild/site/lock"
+)
+
+// lockName returns the name that the lock has for a file, without directories of
+// this machine where it can be named without them.
+func (r Request) lockName(name string) string {
+	if to, ok := r.Names[name]; ok {
+		return to
+	}
+	if file, more, ok := strings.Cut(name, ",name="); ok && r.Names[file] != "" { // of a module source
+		return r.Names[file] + ",name=" + more
+	}
+	return name
+}
+
+// renamed returns inputs under the names that the lock has for them.
+func (r Request) renamed(all []lock.Input) []lock.Input {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].Name = r.lockName(all[i].Name)
+	}
+	return all
+}
+
+// SourceFiles returns the files of this machine that the template, the documents or
+// the overlays name, and whether they name them by an absolute path.
+func (r Request) SourceFiles() (map[string]bool, error) {
+	p, err := r.readLocal()
+	if err != nil {
+		return nil, err
+	}
+	paths, err := p.document.Sources(p.options)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]bool{}
+	for _, f := range p.document.Files {
+		if path := paths[f.Path]; path != "" {
+			all[path] = filepath.IsAbs(f.Source)
+		}
+	}
+	return all, nil
+}
+
+func (r *Request) readLocal() (*base, error) {
+	if err := r.fillDefaults(); err != nil {
+		return nil, err
+	}
+	p, _, err := r.readBase(nil)
+	return p, err
+}
+
+// CheckLocal compares the files of this machine with the lock, as far as no network
+// or Docker Engine is needed for it. An error names what differs.
+func (r Request) CheckLocal(l lock.Build) error {
+	p, err := r.readLocal()
+	if err != nil {
+		return err
+	}
+	found := slices.Clone(r.Inputs)
+	for _, more := range []func() ([]lock.Input, error){p.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests, r.configDigest(l)} {
+		inputs, err := more()
+		if err != nil {
+			return err
+		}
+		found = append(found, inputs...)
+	}
+	template, err := r.templateDigest()
+	if err != nil {
+		return err
+	}
+	known := append(slices.Clone(l.Files), l.Template)
+	if l.Kernel.Config != nil {
+		known = append(known, *l.Kernel.Config)
+	}
+	var lines []string
+	for _, in := range r.renamed(append(found, template)) {
+		same := func(k lock.Input) bool { return k.Name == in.Name }
+		if i := slices.IndexFunc(known, same); i >= 0 && !slices.Contains(known, in) {
+			lines = append(lines, fmt.Sprintf("  %s: %s -> %s", in.Name, known[i].SHA256, in.SHA256))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return fault.Invalidf("comparing the files of %s with the lock: %s (lock -> found):\n%s\nrestore what the lock names, or accept what there is with `hookbuild lock --update`",
+		l.Flavor, words.Count(len(lines), "difference"), strings.Join(lines, "\n"))
+}
+
+// configDigest returns a function that hashes the flavor's kernel configuration, if
+// the lock has one.
+func (r Request) configDigest(l lock.Build) func() ([]lock.Input, error) {
+	return func() ([]lock.Input, error) {
+		if l.Kernel.Config == nil || len(r.Documents) > 0 {
+			return nil, nil
+		}
+		sum, err := digest.OfFile(filepath.Join(r.Workspace.Dir, filepath.FromSlash(l.Kernel.Config.Name)))
+		if err != nil {
+			return nil, fmt.Errorf("reading the kernel's configuration: %w", err)
+		}
+		return []lock.Input{{Name: l.Kernel.Config.Name, SHA256: sum}}, nil
+	}
+}
+
+// sourceInputs hashes the files that the document names.
+func (p *base) sourceInputs() ([]lock.Input, error) {
+	sources, err := p.sourceDigests()
+	var all []lock.Input
+	for name, sum := range sources {
+		all = append(all, lock.Input{Name: name, SHA256: sum})
+	}
+	return all, err
+}
+
+func (r Request) overlayDigests() ([]lock.Input, error) {
+	var all []lock.Input
+	for _, overlay := range r.Overlays {
+		all = append(all, lock.Input{Name: overlay.Name, SHA256: digest.OfBytes(overlay.Text)})
+	}
+	return all, nil
+}
+
+// OfCheckout reports whether a path below a Hook checkout is of what hookbuild reads
+// of one: other files may be anything, such as what build.sh left.
+func (w Workspace) OfCheckout(path string, d fs.DirEntry) bool {
+	first, _, below := strings.Cut(path, "/")
+	switch {
+	case path == pulledImages || d.Name() == ".git":
+		return false
+	case !below && !d.IsDir():
+		return d.Type().IsRegular()
+	}
+	return slices.Contains([]string{"bash", "files", "images", "kernel", "linuxkit-templates"}, first)
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
+)
+
+// ownFiles writes a hookbuild.yaml and files beside it that a build reads.
+func ownFiles(t *testing.T, dir string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server.Close()
+	for name, text := range map[string]string{
+		"plant/overlay.yaml": "services: [{name: hook-docker, image: \"${HOOK_CONTAINER_HELLO_IMAGE}\"}]\nfiles: [{path: etc/rack, source: ../shared/rack}, {path: etc/fixed, source: " + dir + "/fixed}]\n",
+		"shared/rack":        "7\n",
+		"fixed":              "8\n",
+		"shared/root.pem":    string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
+		"plant/password":     "geheim\n",
+		"plant/hookbuild.yaml": "overlays: [overlay.yaml]\nnetwork: {proxy: {https: \"http://me:geheim@192.0.2.1:3128\", none: [127.0.0.1]}}\n" +
+			"site:\n  ca: [../shared/root.pem]\n  registries: [{host: r.example, username: ci, password-file: password}]\n",
+	} {
+		site.WriteFile(t, filepath.Join(dir, name), text)
+	}
+}
+
+// A kit has the Hook checkout, hookbuild.yaml and every file that these name; of
+// secrets it says that it has them not. Where none of them is, it builds the same.
+func TestKitHasTheCheckoutAndOwnFiles(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	dir := t.TempDir()
+	ownFiles(t, dir)
+	plant := filepath.Join(dir, "plant")
+	l.lock = filepath.Join(plant, "hookbuild.lock")
+	t.Chdir(plant)
+	l.write()
+	if text := readFile(t, l.lock); strings.Contains(text, plant) || !strings.Contains(text, "overlay: overlay.yaml\n") {
+		t.Errorf("the lock has paths of this machine:\n%s", text)
+	}
+	l.build(0)
+	want := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+	kit := filepath.Join(dir, "kit.tar")
+	got := l.do(0, "kit", "save", "-o", kit)
+	says(t, got.stderr, "the kit does not hold 2 inputs", "the password of ci at r.example", "logins and queries in addresses of hookbuild.yaml")
+	if strings.Contains(readFile(t, kit), "geheim") {
+		t.Error("the kit has a secret")
+	}
+	says(t, l.run(0, "kit", "list", kit, "--progress", "plain").stdout, "local checkout", "overlay.yaml", "../shared/rack", "../shared/root.pem", "local config")
+
+	elsewhere, out, cache := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := os.RemoveAll(plant); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"shared", "fixed"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(elsewhere)
+	args := []string{"all", "--locked", "--out", out, "--cache-dir", cache, "--progress", "plain", "--kit", kit}
+	said, err := l.inNamespace(args...)
+	if err == nil || !strings.Contains(said, "a kit holds no secrets") {
+		t.Errorf("without the password: %v\n%s", err, said)
+	}
+	site.WriteFile(t, filepath.Join(elsewhere, "password"), "geheim\n")
+	if said, err := l.inNamespace(args...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
+		t.Error("the kit gives another initramfs")
+	}
+
+	// After kit load nothing but the program and the secret is needed.
+	cache = t.TempDir()
+	common := []string{"--cache-dir", cache, "--progress", "plain"}
+	if said, err := l.inNamespace(append([]string{"kit", "load", kit}, common...)...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	out = t.TempDir()
+	if said, err := l.inNamespace(append([]string{"all", "--locked", "--offline", "--out", out}, common...)...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
+		t.Error("what was loaded gives another initramfs")
+	}
+}
+
+// A kit is not saved of files that are not those of the lock.
+func TestKitSaveComparesFiles(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	site.WriteFile(t, filepath.Join(l.site.Dir, "note.txt"), "another note\n")
+	says(t, l.do(3, "kit", "save", "-o", filepath.Join(t.TempDir(), "kit.tar")).stderr, "1 difference (lock -> found)", "etc/note", "lock --update")
+}
+
+// A lock means the same in a subdirectory of its directory.
+func TestLockInASubdirectory(t *testing.T) {
+	l := newLocker(t)
+	dir := t.TempDir()
+	below := filepath.Join(dir, "below")
+	site.WriteFile(t, filepath.Join(dir, "overlay.yaml"), "files: [{path: etc/rack, contents: \"7\"}]\n")
+	site.WriteFile(t, filepath.Join(below, "images.txt"), l.site.Host+"/actions/cexec:v1 127.0.0.1/embedded/other\n")
+	t.Chdir(below)
+	l.lock = "../hookbuild.lock"
+	l.write("--overlay", "../overlay.yaml", "--images-file", "./images.txt")
+	says(t, readFile(t, l.lock), "overlay: overlay.yaml\n", "images-file: below/images.txt\n", "name: overlay.yaml\n")
+	l.build(0)
+	first := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+	t.Chdir(dir)
+	l.lock = "hookbuild.lock"
+	l.build(0, "--overlay", "overlay.yaml")
+	if readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64")) != first {
+		t.Error("another directory gives another initramfs")
+	}
+	l.do(0, "lock", "--update")
+	site.WriteFile(t, "overlay.yaml", "files: [{path: etc/rack, contents: \"8\"}]\n")
+	says(t, l.build(3).stderr, "overlay.yaml: sha256:")
+}
+
+// A checkout at a URL and a module source at a URL are in the kit under these.
+func TestKitHasWhatIsAtURLs(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	dir := t.TempDir()
+	driver := filepath.Join(dir, "driver-1")
+	site.WriteFile(t, filepath.Join(driver, "Kbuild"), "obj-m := x.o\n")
+	for name, from := range map[string]string{"hook.tar.gz": l.site.Dir, "driver.tar.gz": driver} {
+		if text, err := exec.CommandContext(t.Context(), "tar", "-czf", filepath.Join(dir, name), "-C", filepath.Dir(from), filepath.Base(from)).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer server.Close()
+	home := t.TempDir()
+	site.WriteFile(t, filepath.Join(home, "hookbuild.yaml"), "hook: {archive: \""+server.URL+"/hook.tar.gz\"}\n")
+	t.Chdir(home)
+	do := func(code int, args ...string) outcome {
+		t.Helper()
+		return l.run(code, append(args, "--progress", "plain")...)
+	}
+	lock := []string{"lock", "hook-latest-lts-amd64", "--kernel", "latest", "--level", "1", "HOOK_KERNEL_OCI_BASE=" + l.kernels()}
+	do(0, lock...)
+	do(0, "all", "--locked", "--out", l.out)
+	want := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+	kit := filepath.Join(dir, "kit.tar")
+	do(0, "kit", "save", "-o", kit)
+	withDriver := filepath.Join(dir, "with-driver.tar")
+	do(0, append(lock, "--module-source", server.URL+"/driver.tar.gz")...)
+	do(0, "kit", "save", "-o", withDriver)
+	server.Close()
+	t.Chdir(t.TempDir())
+	out := t.TempDir()
+	args := []string{"all", "--locked", "--out", out, "--cache-dir", t.TempDir(), "--progress", "plain", "--kit"}
+	if said, err := l.inNamespace(append(args, kit)...); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
+		t.Error("the kit gives another initramfs")
+	}
+	// The kernel has no headers: the build ends after the source was found.
+	if said, err := l.inNamespace(append(args, withDriver)...); err == nil || !strings.Contains(said, "the kernel comes without its headers") {
+		t.Errorf("%v\n%s", err, said)
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/site"
+	"hookbuild/site/lock"
+)
+
+// lockPaths turns paths of options into the names that a lock has for them, and
+// back. Names are relative to the directory of the lock, so a lock means the same in
+// each of its subdirectories; files outside of it keep an absolute path.
+type lockPaths struct {
+	dir  string // of the lock
+	kept map[string]string
+	back map[string]string // kept's names by path
+}
+
+// pathsOf returns the paths of the lock in use.
+func (a *app) pathsOf(c *cli.Context) lockPaths {
+	p := lockPaths{dir: filepath.Dir(a.lockFile(c))}
+	if a.kept != nil {
+		p.kept, p.back = a.kept.Paths(), map[string]string{}
+		for name, path := range p.kept {
+			p.back[path] = name
+		}
+	}
+	return p
+}
+
+// lockFile returns the path of the lock: that of --lock-file or, if no such file
+// exists and none was named, that of the kit.
+func (a *app) lockFile(c *cli.Context) string {
+	path := c.String("lock-file")
+	if path == "" {
+		path = lock.Name
+	}
+	if a.kept == nil || slices.Contains(a.options, "lock-file") {
+		return path
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return filepath.Join(a.kept.Dir, lock.Name)
+	}
+	return path
+}
+
+// name returns the lock's name for a path.
+func (p lockPaths) name(path string) string {
+	if path == "-" || path == "" {
+		return path
+	}
+	if name, ok := p.back[path]; ok {
+		return name
+	}
+	relative := p.relative(path)
+	if filepath.IsAbs(path) && (relative == ".." || strings.HasPrefix(relative, "../")) {
+		return filepath.ToSlash(filepath.Clean(path))
+	}
+	return relative
+}
+
+// relative returns a path relative to the directory of the lock.
+func (p lockPaths) relative(path string) string {
+	base, err := filepath.Abs(p.dir)
+	full, fullErr := filepath.Abs(path)
+	if err != nil || fullErr != nil {
+		return path // there is no current directory, so relative paths mean nothing
+	}
+	relative, err := filepath.Rel(base, full)
+	if err != nil {
+		return filepath.ToSlash(filepath.Clean(path))
+	}
+	return filepath.ToSlash(relative)
+}
+
+// path returns where a file of the lock is: on this machine, else in the kit.
+func (p lockPaths) path(name string) string {
+	if name == "-" || name == "" {
+		return name
+	}
+	path := filepath.FromSlash(name)
+	if !filepath.IsAbs(path) && p.dir != "." {
+		path = filepath.Join(p.dir, path)
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && p.kept[name] != "" {
+		return p.kept[name]
+	}
+	return path
+}
+
+// named returns an option's value with the lock's names in the place of paths.
+func (p lockPaths) named(option, value string) string { return p.convert(option, value, p.name) }
+
+// found returns an option's value of the lock with paths of this machine.
+func (p lockPaths) found(option, value string) string { return p.convert(option, value, p.path) }
+
+func (p lockPaths) convert(option, value string, to func(string) string) string {
+	if option == "iso-loader" { // a file may be named without ./
+		if _, err := os.Stat(value); err == nil && !strings.HasPrefix(value, ".") && !filepath.IsAbs(value) {
+			value = "./" + value
+		}
+		return site.MapPaths(option, value, func(path string) string {
+			if path = to(path); !filepath.IsAbs(path) && !strings.HasPrefix(path, "../") {
+				path = "./" + strings.TrimPrefix(path, "./")
+			}
+			return path
+		})
+	}
+	return site.MapPaths(option, value, to)
+}
+
+// localPaths lists the paths in the values of the options that a lock records.
+func (a *app) localPaths(c *cli.Context) []string {
+	var all []string
+	for _, option := range lockedOptions(c.Command.Flags) {
+		if !c.IsSet(option) {
+			continue
+		}
+		for _, value := range valuesOf(c, option) {
+			a.pathsOf(c).convert(option, value, func(path string) string {
+				if path != "-" && path != "" {
+					all = append(all, path)
+				}
+				return path
+			})
+		}
+	}
+	return all
+}
+
+// lockNames maps the paths of options, and of an archived checkout, to the lock's
+// names for them.
+func (a *app) lockNames(c *cli.Context) map[string]string {
+	paths, names := a.pathsOf(c), map[string]string{}
+	for _, path := range a.localPaths(c) {
+		names[path] = paths.name(path)
+	}
+	if a.site != nil && a.site.Hook.Archive != "" && !strings.Contains(a.site.Hook.Archive, "://") {
+		names[a.site.Archive()] = paths.name(a.site.Archive())
+	}
+	return names
+}
