@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -158,9 +161,31 @@ func TestWorkerOfAnotherProtocol(t *testing.T) {
 	got = r.embed(3, "v0.25.3", "--worker-image", image)
 	says(t, got.stderr, "embedding the worker from --worker-image", "calls GetWorkflowContexts")
 	r.embed(0, "v0.25.3", "--worker-image", r.service.Images.Addr()+"/made/tink-agent:1")
-	r.embed(0, "v0.24.2")
-	got = r.embed(0, "v0.24.2", "--worker-image", r.service.Images.Addr()+"/made/tink-agent:1")
-	says(t, got.stderr, "is made for tink-worker")
+	got = r.embed(0, "v0.24.2")
+	says(t, got.stderr, "the worker is from bundle 110 (EKS Anywhere v0.24.2); it is tink-worker")
+	got = r.embed(3, "v0.24.2", "--worker-image", r.service.Images.Addr()+"/made/tink-agent:1")
+	says(t, got.stderr, "it is tink-agent: its program /tink-agent calls GetAction", "bundle 110 (EKS Anywhere v0.24.2) talks to tink-worker alone", "the one that the bundle names")
+}
+
+// The checksums that a bundle has for its HookOS are compared.
+func TestWorkerChecksums(t *testing.T) {
+	r := newReleases(t)
+	hook := r.service.HookURL(r.find("v0.26.1"), "initramfs-x86_64")
+	bundle := r.service.File(strings.TrimPrefix(r.service.BundleURL(r.find("v0.26.1")), r.service.URL("")))
+	text := readFile(t, bundle)
+	content := readFile(t, r.service.File(strings.TrimPrefix(hook, r.service.URL(""))))
+	for name, sums := range map[string][2]string{
+		"sha256": {fmt.Sprintf("%x", sha256.Sum256([]byte(content))), strings.Repeat("0", 64)},
+		"sha512": {fmt.Sprintf("%x", sha512.Sum512([]byte(content))), strings.Repeat("0", 128)},
+	} {
+		for i, code := range []int{0, 3} {
+			site.WriteFile(t, bundle, strings.Replace(text, "uri: "+hook+"\n", "uri: "+hook+"\n              "+name+": \""+sums[i]+"\"\n", 1))
+			got := r.embed(code, "v0.26.1")
+			if code == 3 {
+				says(t, got.stderr, name, sums[0], sums[1])
+			}
+		}
+	}
 }
 
 // A whole result says in its manifest where the worker is from.
@@ -199,4 +224,10 @@ func TestVerifyKnowsTheWorker(t *testing.T) {
 	got := p.run(3, "verify", p.spoiled(t, recorded(func(b *artifact.Build) { b.Bundle.Release = "v0.26.1" })))
 	says(t, got.stdout, "problem: initramfs-x86_64: the worker on board is tink-worker: its program /usr/bin/tink-worker calls GetWorkflowContexts",
 		"the server of EKS Anywhere v0.26.1 (manifest.json) talks to tink-agent alone")
+	out = t.TempDir()
+	p.out = newSmallProof(t).out
+	p.run(0, "embed", "--base", p.out, "--out", out, "--from-bundle", "--layout", "directory", "--releases-url", r.service.ReleasesURL(), "--eksa-version", "v0.26.1")
+	p.out = out
+	got = p.run(3, "verify", p.spoiled(t, recorded(func(b *artifact.Build) { b.Bundle.Release = "v0.24.2" })))
+	says(t, got.stdout, "the worker on board is tink-agent", "the server of EKS Anywhere v0.24.2 (manifest.json) talks to tink-worker alone")
 }

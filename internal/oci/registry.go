@@ -51,8 +51,16 @@ func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platf
 		return s.byTag(ctx, root, p, err)
 	}
 	m.Reference = s.ref
-	s.standInFor(m)
-	return m, nil
+	in := s.standInFor(m)
+	if in == nil || !c.byTag {
+		return m, nil
+	}
+	var other *otherError
+	err = in.provided(ctx)
+	if errors.As(err, &other) || err != nil && c.offline {
+		return s.takeTag(ctx, root, p, err)
+	}
+	return m, nil // reading the layers reports any other error
 }
 
 // find returns the source that a reference names and the digest to which it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -21,7 +22,8 @@ import (
 // digest of an index proves nothing of such an image by itself. The index does:
 // it names the manifest of the architecture, that names the configuration, and
 // that names the layers. Where the index is known, a stand-in provides the layers;
-// where it is not, only Options.MirrorByTag takes the image.
+// where it is not, or proves that the mirror's image is another one, only
+// Options.MirrorByTag takes the image, if the original does not provide the layers.
 
 // mayStandIn reports whether a mirror may have the image under the tag.
 func (s *registrySource) mayStandIn() bool { return s.tag != "" && len(s.places) > 1 }
@@ -32,16 +34,40 @@ func (s *registrySource) atMirror() *registrySource {
 }
 
 // standInFor makes the layers of an image that was found come from the mirror's
-// image of the same tag, where the mirror lacks them.
-func (s *registrySource) standInFor(m *Image) {
+// image of the same tag, where the mirror lacks them. It returns nil where no mirror
+// may have such an image.
+func (s *registrySource) standInFor(m *Image) *standIn {
 	if !s.mayStandIn() {
-		return
+		return nil
 	}
 	in := &standIn{source: s, image: m}
 	for i, l := range m.Layers {
 		d := v1.Descriptor{Digest: l.Digest, Size: l.Size, MediaType: l.MediaType}
 		l.open = func(ctx context.Context) (io.ReadCloser, v1.Descriptor, error) { return in.layer(ctx, i, d) }
 	}
+	return in
+}
+
+// provided returns why the first layer that is not in the cache cannot be had: the
+// mirror's image is another one, and the original does not provide the layer either.
+func (in *standIn) provided(ctx context.Context) error {
+	for _, l := range in.image.Layers {
+		switch f, err := l.client.cache.Blob(ctx, layerKind, l.DiffID); {
+		case err == nil:
+			if err := f.Close(); err != nil {
+				return err
+			}
+			continue
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		blob, _, err := l.open(ctx)
+		if err != nil {
+			return err
+		}
+		return blob.Close()
+	}
+	return nil
 }
 
 // standIn is the image that a mirror has under the tag of another one.
@@ -152,7 +178,7 @@ func (in *standIn) compareLayers(ctx context.Context, at *registrySource, m *man
 		return fmt.Errorf("reading the configuration of its image of the tag %s: %w", in.source.tag, err)
 	}
 	if !slices.Equal(config.RootFS.DiffIDs, in.image.Config.RootFS.DiffIDs) {
-		return invalid("its image of the tag %s is another one: configuration %s with other layers, in the place of %s", in.source.tag, m.Config.Digest, in.image.ID)
+		return fault.Mark(&otherError{in.source.tag, m.Config.Digest, in.image.ID}, fault.Invalid)
 	}
 	return nil
 }
@@ -177,11 +203,43 @@ func (s *registrySource) byTag(ctx context.Context, asked v1.Hash, p v1.Platform
 			"run the command once where it can, with the same cache; or push the images with their digests (skopeo copy --all); or take the mirror's by their tags with --mirror-by-tag",
 			cause, host, s.tag, root, asked)
 	}
+	return s.loadTag(ctx, asked, root, p, "nothing proves that it is the same")
+}
+
+// takeTag takes the mirror's image of the tag in the place of one that was found but
+// cannot be had, for the reason why.
+func (s *registrySource) takeTag(ctx context.Context, asked v1.Hash, p v1.Platform, why error) (*Image, error) {
+	root, err := s.atMirror().root(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w; reading the mirror's image of the tag %s: %w", why, s.tag, err)
+	}
+	var other *otherError
+	if errors.As(why, &other) {
+		return s.loadTag(ctx, asked, root, p, other.Error())
+	}
+	return s.loadTag(ctx, asked, root, p, "it was taken before, and --offline compares nothing")
+}
+
+// loadTag loads the mirror's image of the tag, which has the digest root, with a
+// warning.
+func (s *registrySource) loadTag(ctx context.Context, asked, root v1.Hash, p v1.Platform, says string) (*Image, error) {
+	at := s.atMirror()
 	m, err := s.client.load(ctx, at.ref.Name(), at, root, p)
 	if err != nil {
 		return nil, err
 	}
 	m.Reference, m.Asked = at.ref, asked
-	progress.Warnf(s.client.sink, "%s: the mirror %s has no %s; its image of the tag %s, %s, is taken instead (--mirror-by-tag): nothing proves that it is the same", s.ref.Context().Name(), host, asked, s.tag, root)
+	progress.Warnf(s.client.sink, "%s: the mirror %s has no %s; its image of the tag %s, %s, is taken instead (--mirror-by-tag): %s",
+		s.ref.Context().Name(), at.ref.Context().RegistryStr(), asked, s.tag, root, says)
 	return m, nil
+}
+
+// otherError says that the mirror's image of a tag is another one than was asked for.
+type otherError struct {
+	tag     string
+	is, was v1.Hash // configurations
+}
+
+func (e *otherError) Error() string {
+	return fmt.Sprintf("its image of the tag %s is another one: configuration %s with other layers, in the place of %s", e.tag, e.is, e.was)
 }

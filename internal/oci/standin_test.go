@@ -179,23 +179,37 @@ func TestStandInIsProven(t *testing.T) {
 }
 
 // What is known not to be the image is not taken, and neither is what nothing
-// proves; the flag takes the latter.
+// proves; the flag takes either, with a warning.
 func TestStandInIsRefused(t *testing.T) {
 	other := func(v1.Image) v1.Image {
 		return imageOf(t, amd64, gzipLayer(t, tarOf(t, "a=other")), plainLayer(tarOf(t, "b=2")))
 	}
 	l, mirror, source := twoSites(t, other)
-	for _, byTag := range []bool{false, true} {
-		l.renew(mirrored(l.host, mirror), func(o *Options) { o.MirrorByTag = byTag })
-		withoutLayers(l)
-		err := l.fetch(source)
-		if err == nil || !strings.Contains(err.Error(), "its image of the tag v1 is another one") {
-			t.Errorf("another image, by tag %v: %v", byTag, err)
-		}
-	}
-	// The original has the layers: they are taken.
-	l.setTrouble(nil)
 	l.renew(mirrored(l.host, mirror))
+	withoutLayers(l)
+	if err := l.fetch(source); err == nil || !strings.Contains(err.Error(), "its image of the tag v1 is another one") {
+		t.Errorf("another image: %v", err)
+	}
+	l.renew(mirrored(l.host, mirror), func(o *Options) { o.MirrorByTag = true })
+	withoutLayers(l)
+	taken := l.image(source, amd64)
+	if err := taken.Fetch(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if taken.Asked.String() != source[strings.Index(source, "@")+1:] || taken.IndexDigest == taken.Asked {
+		t.Errorf("got %+v", taken)
+	}
+	if text := told(l); !strings.Contains(text, "has no "+taken.Asked.String()) || !strings.Contains(text, taken.IndexDigest.String()+", is taken instead (--mirror-by-tag): its image of the tag v1 is another one") {
+		t.Errorf("the warnings are %s", text)
+	}
+	// The cache knows it.
+	l.client = l.clientWith(mirrored(l.host, mirror), func(o *Options) { o.MirrorByTag, o.Offline = true, true })
+	if err := l.fetch(source); err != nil {
+		t.Errorf("offline: %v", err)
+	}
+	// The original has the layers: they are taken, by tag or not.
+	l.setTrouble(nil)
+	l.renew(mirrored(l.host, mirror), func(o *Options) { o.MirrorByTag = true })
 	if err := l.fetch(source); err != nil {
 		t.Error(err)
 	}
