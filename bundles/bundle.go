@@ -41,13 +41,14 @@ type Bundle struct {
 	Origin string
 	// SHA256 is the manifest's own digest: "sha256:...".
 	SHA256 string
+	text   []byte
 	doc    document
 }
 
 // Parse reads a bundle manifest. Origin names it in errors. If data is not a Bundles
 // manifest, the error says what it is instead.
 func Parse(data []byte, origin string) (*Bundle, error) {
-	b := &Bundle{Origin: origin, SHA256: digest.OfBytes(data)}
+	b := &Bundle{Origin: origin, SHA256: digest.OfBytes(data), text: data}
 	if err := b.parse(data); err != nil {
 		return nil, fault.Invalidf("reading bundle manifest %q: %w", origin, err)
 	}
@@ -90,6 +91,9 @@ func checkComplete(root *yaml.Node) error {
 	}
 	return nil
 }
+
+// Text returns the manifest as it was read.
+func (b *Bundle) Text() []byte { return b.text }
 
 // Number returns the bundle's number, which increases with each release, or 0 if the
 // manifest has none.

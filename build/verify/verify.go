@@ -72,13 +72,17 @@ type System struct {
 	store *embed.Store // nil if no images are embedded
 }
 
-// Bundle is the EKS Anywhere bundle of a build, as manifest.json records it. The
-// signature is not verified again: the manifest of the bundle is not among the
-// artifacts.
+// Bundle is the EKS Anywhere bundle of a build, as manifest.json records it. Run does
+// not verify the signature, because the bundle's manifest is not among the artifacts;
+// the caller may do so where it has that.
 type Bundle struct {
 	Build     string `json:"build"` // its id
 	Text      string `json:"bundle"`
-	Signature string `json:"signature,omitempty"` // valid or absent; "" in older manifests
+	Digest    string `json:"digest,omitempty"`    // of the bundle's manifest
+	Signature string `json:"signature,omitempty"` // valid, absent or wrong; "" in older manifests
+	// Verified says where the manifest is that the signature was verified by; "" where
+	// Signature is what the build recorded.
+	Verified string `json:"verified,omitempty"`
 }
 
 // Worker is the worker that a system has on board.

@@ -102,7 +102,7 @@ func (v *verifier) checkBundles(context.Context) error {
 		if b.Bundle == nil {
 			continue
 		}
-		v.report.Bundles = append(v.report.Bundles, Bundle{b.ID, bundleText(b.Bundle), b.Bundle.Signature})
+		v.report.Bundles = append(v.report.Bundles, Bundle{Build: b.ID, Text: bundleText(b.Bundle), Digest: b.Bundle.Digest, Signature: b.Bundle.Signature})
 		if c := v.request.Cluster; c != nil && c.Version != "" && b.Bundle.Release != "" && b.Bundle.Release != c.Version {
 			v.wrong(artifact.ManifestFile, "the images of %s are those of EKS Anywhere %s, and %s is for %s; build it again with --cluster", b.ID, b.Bundle.Release, c.File, c.Version)
 		}

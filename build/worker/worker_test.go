@@ -93,7 +93,7 @@ func TestExamine(t *testing.T) {
 		"title":                   {worker.Image{Config: labelled("org.opencontainers.image.title", "tink-worker")}, worker.TinkWorker, "its label org.opencontainers.image.title"},
 		"source":                  {worker.Image{Config: labelled("org.opencontainers.image.source", "https://github.com/tinkerbell/tinkerbell")}, worker.TinkAgent, "image.source"},
 		"repository":              {worker.Image{Config: started("/start"), Names: []string{"public.ecr.aws/eks-anywhere/tinkerbell/tink/tink-worker:v0.12.2-eks-a-110"}}, worker.TinkWorker, "it comes from public.ecr.aws"},
-		"bundle":       {worker.Image{Config: started("/start"), Bundle: "bundle 110 (EKS Anywhere v0.24.2)", OfBundle: worker.TinkWorker, Names: []string{"r.example/tink-agent:v1"}}, worker.TinkWorker, "it is the worker of bundle 110 (EKS Anywhere v0.24.2)"},
+		"bundle":                  {worker.Image{Config: started("/start"), Bundle: "bundle 110 (EKS Anywhere v0.24.2)", OfBundle: worker.TinkWorker, Names: []string{"r.example/tink-agent:v1"}}, worker.TinkWorker, "it is the worker of bundle 110 (EKS Anywhere v0.24.2)"},
 		"name at boot":            {worker.Image{Config: started("/start"), Names: []string{"127.0.0.1/embedded/tink-worker:latest"}}, worker.Unknown, "do not tell"},
 		"nothing":                 {worker.Image{}, worker.Unknown, "labels, bundle, source names do not tell"},
 	} {

@@ -59,7 +59,7 @@ func (a *app) mirrorAuthority(m *bundles.RegistryMirror) error {
 
 // takesBundle reports whether the command has the flags of a bundle.
 func takesBundle(c *cli.Context) bool {
-	return c.Command != nil && slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "bundle" })
+	return c.Command != nil && slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "kube-version" })
 }
 
 func (a *app) noteCluster(c *cli.Context, cluster *bundles.Cluster) {

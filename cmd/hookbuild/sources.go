@@ -46,6 +46,9 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	if err != nil {
 		return nil, task.End(err, "")
 	}
+	if err := a.keepBundle(c, bundle); err != nil {
+		return nil, task.End(err, "")
+	}
 	return bundle, errors.Join(task.End(nil, bundle.String()), a.checkSignature(c, bundle))
 }
 

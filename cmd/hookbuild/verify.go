@@ -28,6 +28,7 @@ func newVerifyCommand(a *app) *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
 			&cli.StringFlag{Name: "cluster", Usage: "require what the machines of the cluster specification `FILE` need: the images of all actions, and the worker of its EKS Anywhere release"},
+			&cli.StringFlag{Name: "bundle", Usage: "verify the signature of the bundle manifest in `FILE|URL`, which must be the one that the artifacts were built from (default: that in --kit or the cache, if it is there)"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, the worker's first call"},
 		}, bootFlags()...),
@@ -49,6 +50,9 @@ func (a *app) verify(c *cli.Context) error {
 	}
 	report, err := verify.Run(c.Context, b.Editor(), r)
 	if err != nil {
+		return err
+	}
+	if err := a.verifyBundles(c, report); err != nil {
 		return err
 	}
 	whole := proven{Report: report}
@@ -157,15 +161,22 @@ func (a *app) printProof(r proven, asJSON bool) error {
 	})
 }
 
-// signatureText returns what a recorded verdict on a bundle's signature means.
-func signatureText(verdict string) string {
-	switch bundles.Verdict(verdict) {
-	case bundles.SignatureValid:
-		return "its signature was valid: it covers number and versions, and no image; images are covered by their digests"
-	case bundles.SignatureAbsent:
-		return "it had no signature; images are covered by their digests"
+// signatureText returns what is known of a bundle's signature.
+func signatureText(b verify.Bundle) string {
+	const covers = "it covers number and versions, and no image; images are covered by their digests"
+	verdict, by := bundles.Verdict(b.Signature), "verified with the manifest in "+b.Verified
+	if b.Verified == "" {
+		by = "as the build recorded; the manifest is not here to verify it again"
 	}
-	return "its signature was not recorded"
+	switch verdict {
+	case bundles.SignatureValid:
+		return "its signature is valid (" + by + "): " + covers
+	case bundles.SignatureAbsent:
+		return "it has no signature (" + by + "); images are covered by their digests"
+	case bundles.SignatureWrong:
+		return "its signature is wrong (" + by + ")"
+	}
+	return "its signature was not recorded, and the manifest is not here to verify it"
 }
 
 // printProven writes what was verified. The table's Flush returns all errors.
@@ -178,7 +189,7 @@ func printProven(w io.Writer, r *verify.Report) error {
 		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, words.Bytes(t.Size))
 	}
 	for _, b := range r.Bundles {
-		fmt.Fprintf(table, "bundle\t%s\t%s; %s\n", b.Build, b.Text, signatureText(b.Signature))
+		fmt.Fprintf(table, "bundle\t%s\t%s; %s\n", b.Build, b.Text, signatureText(b))
 	}
 	for _, s := range r.Systems {
 		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)

@@ -231,3 +231,21 @@ func TestVerifyKnowsTheWorker(t *testing.T) {
 	got = p.run(3, "verify", p.spoiled(t, recorded(func(b *artifact.Build) { b.Bundle.Release = "v0.24.2" })))
 	says(t, got.stdout, "the worker on board is tink-agent", "the server of EKS Anywhere v0.24.2 (manifest.json) talks to tink-worker alone")
 }
+
+// verify verifies the bundle's signature where it has the manifest, and says where it
+// only repeats what the build recorded.
+func TestVerifyVerifiesTheSignature(t *testing.T) {
+	r := newReleases(t)
+	p := newSmallProof(t)
+	out := t.TempDir()
+	p.run(0, "embed", "--base", p.out, "--out", out, "--from-bundle", "--layout", "directory", "--releases-url", r.service.ReleasesURL(), "--eksa-version", "v0.24.2")
+	says(t, p.run(0, "verify", out).stdout, "it has no signature (verified with the manifest in the cache)")
+	manifest := r.service.BundleURL(r.find("v0.24.2"))
+	p.out, p.cache = out, t.TempDir()
+	says(t, p.run(0, "verify", out).stdout, "it has no signature (as the build recorded; the manifest is not here to verify it again)")
+	says(t, p.run(0, "verify", out, "--bundle", manifest).stdout, "it has no signature (verified with the manifest in "+manifest+")")
+	spoiled := p.spoiled(t, recorded(func(b *artifact.Build) { b.Bundle.Signature = "valid" }))
+	says(t, p.run(0, "verify", spoiled).stdout, "its signature is valid (as the build recorded")
+	says(t, p.run(3, "verify", spoiled, "--bundle", manifest).stdout, "it records that the signature of bundle 110 of EKS Anywhere v0.24.2 is valid, and it is absent")
+	says(t, p.run(3, "verify", out, "--bundle", r.service.BundleURL(r.find("v0.26.1"))).stderr, "none of the artifacts was built from it")
+}

@@ -178,6 +178,29 @@ func get(ctx context.Context, w io.Writer, r web.Request, o Options) error {
 	return task.End(err, "")
 }
 
+// Keep puts content into the cache, where [Kept] finds it.
+func Keep(ctx context.Context, content []byte, o Options) error {
+	f, err := filled(ctx, digest.Hex(digest.OfBytes(content)), o, func(w io.Writer) error { _, err := w.Write(content); return err })
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Kept opens content that the cache has by its digest, "sha256:...". The error about
+// content that it does not have wraps [fs.ErrNotExist].
+func Kept(ctx context.Context, digest string, o Options) (File, error) {
+	h, err := v1.NewHash(digest)
+	if err != nil {
+		return nil, fault.Mark(err, fault.Invalid)
+	}
+	f, err := o.Cache.Blob(ctx, kind, h)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
 // Digest returns the digest of a whole file, in the form "sha256:...".
 func Digest(f File) (string, error) {
 	sum, err := digest.OfReader(io.NewSectionReader(f, 0, f.Size()))

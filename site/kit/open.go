@@ -270,6 +270,9 @@ func (e *missingError) Error() string {
 	return fmt.Sprintf("%s does not have %s; it was made for another lock, or continues another kit: give that too, or make it again with `hookbuild kit save`", e.Kit, e.Blob)
 }
 
+// Blob returns a blob after checking it.
+func (k *Kit) Blob(ctx context.Context, h v1.Hash) (*io.SectionReader, error) { return k.open(ctx, h) }
+
 // open returns a blob after checking it, once.
 func (k *Kit) open(ctx context.Context, h v1.Hash) (*io.SectionReader, error) {
 	m, ok := k.blobs[h]
