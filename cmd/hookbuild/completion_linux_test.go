@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"hookbuild/test/ptytest"
 	"hookbuild/test/testneed"
 )
 
@@ -122,7 +123,7 @@ func (s *screen) await(t *testing.T, text string) string {
 func completeIn(t *testing.T, setup string, shell ...string) func(typed string) string {
 	t.Helper()
 	path := testneed.Tool(t, shell[0])
-	user, terminal := openTerminal(t)
+	user, terminal := ptytest.Open(t)
 	c := exec.CommandContext(t.Context(), path, shell[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = terminal, terminal, terminal
 	c.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}

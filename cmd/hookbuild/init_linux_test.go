@@ -1,41 +1,15 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"hookbuild/site"
-	"hookbuild/test/testneed"
+	"hookbuild/test/ptytest"
 )
-
-// openTerminal returns a terminal and the side on which its user types.
-func openTerminal(t *testing.T) (user, terminal *os.File) {
-	t.Helper()
-	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		testneed.Missing(t, "pseudo-terminals", err.Error())
-	}
-	t.Cleanup(func() { user.Close() })
-	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(user.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { terminal.Close() })
-	return user, terminal
-}
 
 // initOn runs init on a terminal on which text is typed.
 func initOn(t *testing.T, text string) (dir, screen string, code int) {
@@ -50,7 +24,7 @@ func initOn(t *testing.T, text string) (dir, screen string, code int) {
 	if err := os.WriteFile("machine.txt", []byte(machine), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	user, terminal := openTerminal(t)
+	user, terminal := ptytest.Open(t)
 	if _, err := io.WriteString(user, text); err != nil {
 		t.Fatal(err)
 	}

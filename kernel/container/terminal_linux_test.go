@@ -2,7 +2,6 @@ package container
 
 import (
 	"fmt"
-	"hookbuild/test/testneed"
 	"io"
 	"os"
 	"testing"
@@ -10,30 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
-)
 
-// openTerminal returns a terminal and the side on which its user types.
-func openTerminal(t *testing.T) (user, terminal *os.File) {
-	t.Helper()
-	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		testneed.Missing(t, "pseudo-terminals", err.Error())
-	}
-	t.Cleanup(func() { user.Close() })
-	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(user.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { terminal.Close() })
-	return user, terminal
-}
+	"hookbuild/test/ptytest"
+)
 
 // waiting counts the keys that the next program would read. Those of an
 // unfinished line count only in raw mode.
@@ -55,7 +33,7 @@ func waiting(t *testing.T, terminal *os.File) int {
 
 // TestDiscard types a command and half of another while no program reads.
 func TestDiscard(t *testing.T) {
-	user, tty := openTerminal(t)
+	user, tty := ptytest.Open(t)
 	terminal, err := NewTerminal(tty, tty, "")
 	if err != nil {
 		t.Fatal(err)
