@@ -29,15 +29,19 @@ func (r *record) Report(e progress.Event) {
 	}
 }
 
-func (r *record) has(text string) bool {
+func (r *record) has(text string) bool { return r.count(text) > 0 }
+
+// count counts the events that say text.
+func (r *record) count(text string) int {
 	r.Lock()
 	defer r.Unlock()
+	n := 0
 	for _, e := range r.events {
 		if strings.Contains(e.Task+e.Text, text) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // started counts the tasks whose names begin with task.

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/docker/docker/client"
 
@@ -79,6 +80,10 @@ type Builder struct {
 	cores int
 	// sent holds the volumes into which this builder has copied a directory.
 	sent sync.Map
+
+	patience patience
+	// gaveUp is set when the engine stayed away for too long.
+	gaveUp atomic.Bool
 }
 
 // Open connects to the Docker engine that the options name, or else the
@@ -92,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Builder, error) {
 	if err != nil {
 		return nil, outside("asking the Docker engine for its version: %w", err)
 	}
-	return &Builder{o: o, docker: docker, arch: info.Architecture, cores: info.NCPU}, nil
+	return &Builder{o: o, docker: docker, arch: info.Architecture, cores: info.NCPU, patience: defaultPatience()}, nil
 }
 
 // Close ends the connection.

@@ -25,9 +25,21 @@ func (b *Builder) eachOutput(ctx context.Context, id string, take func(name stri
 		return outside("fetching the result from the Docker engine: %w", err)
 	}
 	defer stream.Close()
-	files := tar.NewReader(stream)
+	return eachFileOf(stream, take)
+}
+
+// eachFileOf calls take for each file of a whole tar archive. One that stops
+// between two files looks whole to package tar.
+func eachFileOf(archive io.Reader, take func(name string, size int64, content io.Reader) error) error {
+	const end = 2 * 512 // the zeros at the end of an archive
+	counted := &countingReader{r: archive}
+	files := tar.NewReader(counted)
 	for {
+		before := counted.n
 		header, err := files.Next()
+		if errors.Is(err, io.EOF) && counted.n-before < end {
+			err = io.ErrUnexpectedEOF
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -40,7 +52,23 @@ func (b *Builder) eachOutput(ctx context.Context, id string, take func(name stri
 		if err := take(path.Base(header.Name), header.Size, files); err != nil {
 			return err
 		}
+		if _, err := io.Copy(io.Discard, files); err != nil { // so that Next only reads what is between files
+			return outside("fetching the result from the Docker engine: %w", err)
+		}
 	}
+}
+
+// countingReader counts the bytes that are read.
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+// Read implements [io.Reader].
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // smallOutputs reads the results into memory.
@@ -57,9 +85,9 @@ func (b *Builder) smallOutputs(ctx context.Context, id string) (map[string][]byt
 	return outputs, err
 }
 
-// saveOutputs writes the results into a directory.
-func (b *Builder) saveOutputs(ctx context.Context, id, dir string) error {
-	task := progress.Start(b.o.Progress, 0, "fetch the kernel from the Docker engine")
+// saveOutputs writes the results of what was built into a directory.
+func (b *Builder) saveOutputs(ctx context.Context, id, what, dir string) error {
+	task := progress.Start(b.o.Progress, 0, "fetch %s from the Docker engine", what)
 	err := b.eachOutput(ctx, id, func(name string, _ int64, content io.Reader) (err error) {
 		f, err := os.Create(filepath.Join(dir, name))
 		if err != nil {

@@ -51,7 +51,7 @@ func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir s
 		target: t, step: "compile", script: "compile.sh", image: image,
 		env:     append(b.environment(tools), o.environment()...),
 		files:   map[string][]byte{"defconfig": t.Defconfig, "stamp": stamp(t, image)},
-		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, part) },
+		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, "the kernel", part) },
 	})
 	if err != nil {
 		return nil, err

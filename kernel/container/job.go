@@ -47,7 +47,8 @@ type job struct {
 	prepare func(ctx context.Context, id string) error
 	// terminal attaches the user; nil means that the output is logged.
 	terminal *Terminal
-	// collect reads the script's results after it succeeded.
+	// collect reads the script's results after it succeeded. It is called again
+	// if the connection to the engine is lost.
 	collect func(ctx context.Context, id string) error
 }
 
@@ -60,9 +61,14 @@ func (j job) object() string {
 }
 
 // run creates the container, waits for its turn, runs the script, and removes
-// the container in any case.
+// the container in any case. A connection that is lost meanwhile is waited for:
+// a container that still runs is followed again, and otherwise the step begins
+// anew with what its volumes keep.
 func (b *Builder) run(ctx context.Context, j job) error {
-	return b.explainLoss(ctx, b.runJob(ctx, j))
+	if j.terminal != nil { // the user must know
+		return b.explainLoss(ctx, b.runJob(ctx, j))
+	}
+	return b.explainLoss(ctx, b.persist(ctx, func() error { return b.runJob(ctx, j) }))
 }
 
 func (b *Builder) runJob(ctx context.Context, j job) (err error) {
@@ -70,7 +76,12 @@ func (b *Builder) runJob(ctx context.Context, j job) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.remove(ctx, id)) }()
+	defer func() {
+		if j.terminal == nil && b.lost(ctx, err) {
+			b.awaitReturn(ctx) // its name must be free for the next attempt
+		}
+		err = errors.Join(err, b.remove(ctx, id))
+	}()
 	if err := b.copyIn(ctx, id, j); err != nil {
 		return err
 	}
@@ -80,22 +91,9 @@ func (b *Builder) runJob(ctx context.Context, j job) (err error) {
 		err = b.follow(ctx, id, j)
 	}
 	if err == nil && j.collect != nil {
-		err = j.collect(ctx, id)
+		err = b.persist(ctx, func() error { return j.collect(ctx, id) })
 	}
 	return err
-}
-
-// explainLoss adds what to do to the error if the engine no longer answers.
-func (b *Builder) explainLoss(ctx context.Context, err error) error {
-	if err == nil || fault.KindOf(err) != fault.Outside || ctx.Err() != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if _, lost := b.docker.Ping(limited); lost == nil {
-		return err
-	}
-	return outside("the connection to the Docker engine %s was lost: %w; run this again when it answers: its volumes keep what is compiled so far", b.docker.DaemonHost(), err)
 }
 
 // create creates the container. Its name is the lock of its volumes: create
@@ -200,21 +198,40 @@ func (b *Builder) follow(ctx context.Context, id string, j job) (err error) {
 
 // start runs the container to completion and returns its exit code.
 func (b *Builder) start(ctx context.Context, id string, out io.Writer) (int64, error) {
+	stdout, stderr := &output{to: out}, &output{to: out}
+	started, code, err := b.startAttached(ctx, id, stdout, stderr)
+	for losses := 0; started && losses < mostLosses && b.lost(ctx, err) && !errors.Is(err, errKilled); losses++ {
+		if !b.awaitReturn(ctx) {
+			break
+		}
+		code, err = b.reattach(ctx, id, stdout, stderr)
+	}
+	return code, err
+}
+
+// startAttached starts the container and follows it to its end.
+func (b *Builder) startAttached(ctx context.Context, id string, stdout, stderr *output) (started bool, code int64, err error) {
+	ctx, unwatch := b.watch(ctx)
+	defer unwatch()
 	stream, err := b.docker.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
-		return 0, outside("attaching to the container: %w", err)
+		return false, 0, outside("attaching to the container: %w", err)
 	}
 	defer stream.Close()
 	stop := context.AfterFunc(ctx, stream.Close) // ends the copying below
 	defer stop()
 	done, failed := b.docker.ContainerWait(ctx, id, container.WaitConditionNextExit)
 	if err := b.docker.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
-		return 0, outside("starting the container: %w", err)
+		return false, 0, outside("starting the container: %w", err)
 	}
-	if _, err := stdcopy.StdCopy(out, out, stream.Reader); err != nil && ctx.Err() == nil {
-		return 0, outside("reading the container's output: %w", err)
+	if _, err := stdcopy.StdCopy(stdout, stderr, stream.Reader); err != nil && ctx.Err() == nil {
+		return true, 0, outside("reading the container's output: %w", err)
 	}
-	return awaitExit(ctx, done, failed)
+	code, err = awaitExit(ctx, done, failed)
+	if err != nil {
+		err = cause(ctx, err)
+	}
+	return true, code, err
 }
 
 func awaitExit(ctx context.Context, done <-chan container.WaitResponse, failed <-chan error) (int64, error) {

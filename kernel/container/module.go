@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"hookbuild/internal/digest"
@@ -44,15 +46,20 @@ const Symvers = "Module.symvers"
 // BuildModule builds the modules of a source and calls take for each module and
 // for [Symvers]. Symvers has the symbols that the modules of other sources
 // export, by the sources' names.
-func (b *Builder) BuildModule(ctx context.Context, k Against, d *driver.Driver, o CompileOptions, symvers map[string][]byte, take func(name string, size int64, content io.Reader) error) error {
+func (b *Builder) BuildModule(ctx context.Context, k Against, d *driver.Driver, o CompileOptions, symvers map[string][]byte, take func(name string, size int64, content io.Reader) error) (err error) {
 	tools, err := toolchainOf(k.Target.Arch)
 	if err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp("", "hookbuild-modules-")
+	if err != nil {
+		return fmt.Errorf("keeping the modules of %s: %w", d.Name, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	j := job{
 		target: k.Target, step: "build", what: "the module " + d.Name, script: "module.sh",
 		env:     append(b.environment(tools), o.environment()...),
-		collect: func(ctx context.Context, id string) error { return b.eachOutput(ctx, id, take) },
+		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, "the modules", dir) },
 		prepare: func(ctx context.Context, id string) error { return b.sendDriver(ctx, id, k, d) },
 	}
 	build, source := "/obj", "/src/linux"
@@ -70,7 +77,37 @@ func (b *Builder) BuildModule(ctx context.Context, k Against, d *driver.Driver, 
 	if k.Headers == nil {
 		j.files["stamp"] = stamp(k.Target, j.image)
 	}
-	return b.run(ctx, j)
+	if err := b.run(ctx, j); err != nil {
+		return err
+	}
+	return eachFile(dir, take)
+}
+
+// eachFile calls take for each file of a directory, in the order of their names.
+func eachFile(dir string, take func(name string, size int64, content io.Reader) error) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := takeFile(filepath.Join(dir, e.Name()), take); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func takeFile(name string, take func(name string, size int64, content io.Reader) error) (err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return take(filepath.Base(name), info.Size(), f)
 }
 
 // moduleFiles returns the small files that module.sh reads.

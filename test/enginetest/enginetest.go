@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,7 +48,13 @@ func New(t testing.TB) *Engine {
 	e := &Engine{Address: freeAddress(t), Socket: filepath.Join(dir, "sock"), Certs: dir, dir: dir}
 	writeKeys(t, dir)
 	write(t, filepath.Join(dir, "daemon.json"), "{}")
-	t.Cleanup(func() { e.Stop(t) })
+	t.Cleanup(func() {
+		e.Stop(t)
+		// An engine that was killed leaves its directory mounted on itself.
+		if err := syscall.Unmount(filepath.Join(dir, "data"), syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+	})
 	return e
 }
 
@@ -85,7 +92,7 @@ func (e *Engine) Start(t testing.TB) {
 		select {
 		case <-ctx.Done():
 			said, err := os.ReadFile(in("log"))
-			t.Fatalf("the engine does not answer: %v\n%s", err, said)
+			t.Fatalf("the engine does not answer: %v\n%s", err, said[max(0, len(said)-4000):])
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -96,7 +103,26 @@ func (e *Engine) Stop(t testing.TB) { e.end(t, syscall.SIGTERM) }
 
 // Kill ends the engine as a crash does. Its containers continue until it is
 // started again.
-func (e *Engine) Kill(t testing.TB) { e.end(t, syscall.SIGKILL) }
+func (e *Engine) Kill(t testing.TB) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(e.dir, "exec", "containerd", "containerd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	containerd, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.end(t, syscall.SIGKILL)
+	// Its containerd dies with it, which the next engine must see.
+	deadline := time.Now().Add(time.Minute)
+	for syscall.Kill(containerd, 0) == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the engine's containerd does not end")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
 
 func (e *Engine) end(t testing.TB, signal syscall.Signal) {
 	t.Helper()

@@ -12,11 +12,13 @@ type Proxy struct {
 	// Address is where it listens, as HOST:PORT.
 	Address string
 
-	to    string
-	lock  sync.Mutex
-	isCut bool
-	open  map[net.Conn]bool
-	busy  sync.WaitGroup
+	to        string
+	lock      sync.Mutex
+	changed   sync.Cond // when isStalled does
+	isCut     bool
+	isStalled bool
+	open      map[net.Conn]bool
+	busy      sync.WaitGroup
 }
 
 // NewProxy returns a proxy for an address. It ends with the test.
@@ -27,6 +29,7 @@ func NewProxy(t testing.TB, to string) *Proxy {
 		t.Fatal(err)
 	}
 	p := &Proxy{Address: listener.Addr().String(), to: to, open: map[net.Conn]bool{}}
+	p.changed.L = &p.lock
 	p.busy.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -50,17 +53,52 @@ func NewProxy(t testing.TB, to string) *Proxy {
 func (p *Proxy) Cut() {
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	p.isCut = true
+	p.isCut, p.isStalled = true, false
+	p.changed.Broadcast()
 	for conn := range p.open {
 		_ = conn.Close() // whatever it was doing
 	}
 }
 
-// Mend passes new connections on again.
+// Stall passes nothing on any more, without closing anything.
+func (p *Proxy) Stall() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.isStalled = true
+}
+
+// Mend passes everything on again.
 func (p *Proxy) Mend() {
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	p.isCut = false
+	p.isCut, p.isStalled = false, false
+	p.changed.Broadcast()
+}
+
+// wait waits while the proxy is stalled.
+func (p *Proxy) wait() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	for p.isStalled {
+		p.changed.Wait()
+	}
+}
+
+// copy is [io.Copy] that can be stalled.
+func (p *Proxy) copy(into io.Writer, from io.Reader) {
+	part := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(part)
+		p.wait()
+		if n > 0 {
+			if _, err := into.Write(part[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // keep remembers a connection for Cut. It closes it and returns false if
@@ -100,7 +138,7 @@ func (p *Proxy) pass(conn net.Conn) {
 	var copying sync.WaitGroup
 	for from, into := range map[net.Conn]net.Conn{conn: to, to: conn} {
 		copying.Go(func() {
-			_, _ = io.Copy(into, from) // it ends when the connection does
+			p.copy(into, from)
 			if half, ok := into.(*net.TCPConn); ok {
 				_ = half.CloseWrite()
 			}

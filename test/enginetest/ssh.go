@@ -19,8 +19,8 @@ import (
 // SSH is an OpenSSH server of this machine on a port of its own, for its user
 // alone. It ends with the test.
 type SSH struct {
-	// Host is its address as --builder takes it.
-	Host string
+	// Host is its address as --builder takes it, and Address as HOST:PORT.
+	Host, Address string
 	// KnownHosts is the file in which ssh finds the server's key, and Key the
 	// one with the user's.
 	KnownHosts, Key string
@@ -39,17 +39,17 @@ func NewSSH(t testing.TB, variables ...string) *SSH {
 		t.Fatalf("sshd is %q; it starts itself again by its whole path", server)
 	}
 	dir, address := t.TempDir(), freeAddress(t)
-	host, port, err := net.SplitHostPort(address)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
-	s := &SSH{Host: "ssh://root@" + address, KnownHosts: in("known"), Key: in("user"), ssh: tool(t, "ssh", "openssh-client")}
+	s := &SSH{Host: "ssh://root@" + address, Address: address, KnownHosts: in("known"), Key: in("user"), ssh: tool(t, "ssh", "openssh-client")}
 	public := map[string]string{}
 	for _, name := range []string{"host", "user"} {
 		public[name] = newKey(t, in(name))
 	}
-	write(t, s.KnownHosts, fmt.Sprintf("[%s]:%s %s", host, port, public["host"]))
+	write(t, s.KnownHosts, fmt.Sprintf("[%s]:* %s", host, public["host"]))
 	write(t, in("authorized"), public["user"])
 	config := []string{
 		"ListenAddress " + address, "HostKey " + in("host"), "AuthorizedKeysFile " + in("authorized"), "StrictModes no",

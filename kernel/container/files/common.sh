@@ -14,4 +14,16 @@ pack_kconfig() {
     (cd /src/linux && find . -type f -name 'Kconfig*' | LC_ALL=C sort | tar -cf /job/out/kconfig.tar -T -)
 }
 
+# changing_objects marks /obj while make works in it. A run that was killed leaves
+# half a file, which make takes for a whole one, so all that such a run wrote is
+# removed; ccache has most of it.
+changing_objects() {
+    if [ -e /obj/hookbuild.running ]; then
+        say "the last run was killed: removing the objects that it wrote"
+        find /obj -newer /obj/hookbuild.running ! -type d -delete
+    fi
+    touch /obj/hookbuild.running
+    trap 'rm -f /obj/hookbuild.running' EXIT
+}
+
 mkdir -p /job/out /obj

@@ -3,6 +3,7 @@
 # into /job/out.
 # shellcheck source=kernel/container/files/common.sh
 . /job/common.sh
+changing_objects
 
 # An unchanged .config is left alone: make would look at every file again.
 if ! cmp -s /job/stamp /obj/hookbuild.stamp; then

@@ -4,6 +4,7 @@
 # new defconfig and the Kconfig files that explain them.
 # shellcheck source=kernel/container/files/common.sh
 . /job/common.sh
+changing_objects
 
 rm -f /obj/hookbuild.stamp
 cp /job/defconfig /obj/.config

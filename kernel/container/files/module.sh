@@ -12,6 +12,9 @@ fail() {
     exit 1
 }
 
+if [ -e /obj/hookbuild.running ]; then
+    fail "a build of this flavor was killed meanwhile; run this again"
+fi
 if [ -f /job/stamp ] && ! cmp -s /job/stamp /obj/hookbuild.stamp; then
     fail "another hookbuild compiled this flavor in another configuration meanwhile; run this again"
 fi
