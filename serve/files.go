@@ -107,9 +107,9 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	w.Header().Set("ETag", file.etag)
 	w.Header().Set("Content-Type", contentType(name))
-	out := newPaced(w, f.timeout)
+	out := Paced(w, f.timeout)
 	http.ServeContent(out, r, name, file.modified, io.NewSectionReader(file, 0, file.size))
-	f.log(r, out.result(r))
+	f.log(r, out.Result(r))
 }
 
 // contentType returns the content type that firmware and BMCs expect of a file.
@@ -141,8 +141,8 @@ const (
 // errSlow is the reason for disconnecting a slow client.
 var errSlow = errors.New("too slow")
 
-// paced is a response that ends if the client receives too slowly.
-type paced struct {
+// Response is a response that ends if the client receives too slowly.
+type Response struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
@@ -152,27 +152,23 @@ type paced struct {
 	err     error
 }
 
-func newPaced(w http.ResponseWriter, timeout time.Duration) *paced {
-	return &paced{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: time.Now(), status: http.StatusOK}
+// Paced returns w with the limits of [Files]: it disconnects a client that receives
+// nothing for timeout, or too little on average.
+func Paced(w http.ResponseWriter, timeout time.Duration) *Response {
+	return &Response{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: time.Now(), status: http.StatusOK}
 }
 
 // WriteHeader implements [http.ResponseWriter].
-func (p *paced) WriteHeader(status int) {
+func (p *Response) WriteHeader(status int) {
 	p.status = status
 	p.ResponseWriter.WriteHeader(status)
 }
 
 // Unwrap lets [http.ResponseController] find the connection.
-func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
-
-// Paced returns w with the limits of Files. It disconnects a client that receives
-// nothing for timeout, or too little on average.
-func Paced(w http.ResponseWriter, timeout time.Duration) http.ResponseWriter {
-	return newPaced(w, timeout)
-}
+func (p *Response) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // Write implements [http.ResponseWriter].
-func (p *paced) Write(b []byte) (int, error) {
+func (p *Response) Write(b []byte) (int, error) {
 	if elapsed := time.Since(p.start) - p.timeout; elapsed > 0 && float64(p.sent) < elapsed.Seconds()*slowest {
 		p.err = errSlow
 		return 0, p.err
@@ -190,12 +186,13 @@ func (p *paced) Write(b []byte) (int, error) {
 
 // ReadFrom implements [io.ReaderFrom] in small pieces, so that thousands of waiting
 // clients need little memory.
-func (p *paced) ReadFrom(r io.Reader) (int64, error) {
+func (p *Response) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{p}, struct{ io.Reader }{r}, make([]byte, chunk))
 }
 
-// result describes the outcome of the request.
-func (p *paced) result(r *http.Request) string {
+// Result describes the outcome of the request, for a log: the status, and how much was
+// sent, or where the client stopped.
+func (p *Response) Result(r *http.Request) string {
 	took := time.Since(p.start).Round(time.Millisecond)
 	length := p.Header().Get("Content-Length")
 	switch {

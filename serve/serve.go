@@ -13,11 +13,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
 )
 
 // DefaultReadTimeout is how long a client may neither send nor receive anything.
@@ -33,6 +36,20 @@ type Options struct {
 	// ReadTimeout limits the time for a request's header. The default is
 	// [DefaultReadTimeout].
 	ReadTimeout time.Duration
+	// Note receives a line for each connection that ends before a request, such as
+	// one that TLS refuses. It may be nil.
+	Note func(string)
+}
+
+// noted passes what the HTTP server logs to a function.
+type noted func(string)
+
+// Write implements [io.Writer]. The logger calls it once for each message.
+func (note noted) Write(b []byte) (int, error) {
+	if note != nil {
+		note(words.Line(strings.TrimSpace(string(b))))
+	}
+	return len(b), nil
 }
 
 // mostHeader limits a request's header. It is more than any firmware sends.
@@ -46,6 +63,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	server := &http.Server{
 		Handler: o.Handler, ReadHeaderTimeout: o.ReadTimeout, ReadTimeout: o.ReadTimeout, IdleTimeout: o.ReadTimeout, MaxHeaderBytes: mostHeader,
+		ErrorLog:    log.New(noted(o.Note), "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hookbuild/internal/web"
+	"hookbuild/test/slowtest"
 )
 
 // write fills a directory as a build does, in which all files appear at once.
@@ -96,7 +97,7 @@ func ask(t *testing.T, url, method, path string, header ...string) (status int, 
 
 func TestFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hook")
-	write(t, dir, map[string]string{"vmlinuz-x86_64": "kernel", "initramfs-x86_64": "0123456789", "hook.iso": "iso", ".hidden": "x"})
+	write(t, dir, map[string]string{"vmlinuz-x86_64": "kernel", "initramfs-x86_64": "0123456789", "hook.iso": "iso", ".hidden": "x", "manifest.json": "{}", "dtbs-x.tar.gz": "x"})
 	url, log := start(t, dir, time.Second)
 	for _, tt := range []struct {
 		method, path string
@@ -122,12 +123,23 @@ func TestFiles(t *testing.T) {
 			t.Errorf("HEAD: %v", head)
 		}
 	}
-	_, head, _ := ask(t, url, "GET", "hook.iso")
-	if head.Get("Content-Type") != "application/x-iso9660-image" {
-		t.Error(head)
+	for name, kind := range map[string]string{
+		"hook.iso": "application/x-iso9660-image", "checksums.txt": "text/plain; charset=utf-8", "manifest.json": "application/json",
+		"dtbs-x.tar.gz": "application/gzip", "vmlinuz-x86_64": "application/octet-stream",
+	} {
+		if _, head, _ := ask(t, url, "HEAD", name); head.Get("Content-Type") != kind || head.Get("Accept-Ranges") != "bytes" {
+			t.Errorf("HEAD %s: %v", name, head)
+		}
 	}
+	_, head, _ := ask(t, url, "GET", "hook.iso")
 	if status, _, _ := ask(t, url, "GET", "hook.iso", "If-None-Match", head.Get("ETag")); status != 304 {
 		t.Errorf("its own ETag %q: %d", head.Get("ETag"), status)
+	}
+	// A range of a file that was replaced meanwhile would not fit the rest.
+	for etag, want := range map[string]int{head.Get("ETag"): 206, `"another"`: 200} {
+		if status, _, _ := ask(t, url, "GET", "hook.iso", "Range", "bytes=1-", "If-Range", etag); status != want {
+			t.Errorf("a range if the ETag is %s: %d, want %d", etag, status, want)
+		}
 	}
 	if !strings.Contains(log(), "GET /vmlinuz-x86_64: 200: 6 bytes in ") {
 		t.Error(log())
@@ -153,33 +165,48 @@ func TestOneConsistentSet(t *testing.T) {
 	}
 }
 
-// Clients that stop reading are disconnected in time. Meanwhile others are served.
+// Five thousand clients that stop reading, or never end their request, are
+// disconnected in time. Meanwhile others are served.
 func TestSlowClients(t *testing.T) {
+	const timeout, clients = 2 * time.Second, 5000
 	dir := filepath.Join(t.TempDir(), "hook")
 	write(t, dir, map[string]string{"vmlinuz-x86_64": "kernel", "initramfs-x86_64": strings.Repeat("x", 32<<20)})
-	const timeout, clients = 2 * time.Second, 300
 	url, log := start(t, dir, timeout)
-	host := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
-	for i := range clients {
-		conn, err := net.Dial("tcp", host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		request := "GET /initramfs-x86_64 HTTP/1.1\r\nHost: x\r\n\r\n"
-		if i%2 == 0 {
-			request = request[:20] // a header without end
-		}
-		if _, err := io.WriteString(conn, request); err != nil {
-			t.Fatal(err)
-		}
-	}
+	slow := slowtest.Open(t, strings.Trim(strings.TrimPrefix(url, "http:"), "/"), clients, "GET /initramfs-x86_64 HTTP/1.1\r\nHost: x\r\n\r\n")
 	if status, _, body := ask(t, url, "GET", "vmlinuz-x86_64"); status != 200 || body != "kernel" {
 		t.Errorf("%d %q", status, body)
 	}
-	for deadline := time.Now().Add(60 * time.Second); strings.Count(log(), "stopped after") < clients/2; time.Sleep(50 * time.Millisecond) {
+	slow.Cut(time.Minute)
+	for deadline := time.Now().Add(time.Minute); strings.Count(log(), "stopped after") < clients/2; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d are cut off", strings.Count(log(), "stopped after"), clients/2)
+		}
+	}
+}
+
+// A client that goes away in the middle of a file is in the log, with its address.
+func TestStoppedHalfWay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "hook")
+	write(t, dir, map[string]string{"initramfs-x86_64": strings.Repeat("x", 32<<20)})
+	url, log := start(t, dir, time.Minute)
+	conn, err := net.Dial("tcp", strings.Trim(strings.TrimPrefix(url, "http:"), "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := conn.LocalAddr().String()
+	if _, err := io.WriteString(conn, "GET /initramfs-x86_64 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := "HTTP " + address + ": GET /initramfs-x86_64: 200: stopped after "
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(log(), want) || !strings.Contains(log(), "of 33554432 bytes"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log lacks %q:\n%s", want, log())
 		}
 	}
 }

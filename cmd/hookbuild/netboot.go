@@ -12,6 +12,7 @@ import (
 	"hookbuild/netboot"
 	"hookbuild/netboot/hardware"
 	"hookbuild/netboot/serve"
+	artifacts "hookbuild/serve"
 )
 
 func newNetbootCommand(a *app) *cli.Command {
@@ -43,6 +44,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "http-port", Usage: "the HTTP `PORT` (default: the release's)"},
 		&cli.IntFlag{Name: "tftp-port", Value: 69, Usage: "the TFTP `PORT`"},
 		&cli.IntFlag{Name: "syslog-port", Value: 514, Usage: "the syslog `PORT`"},
+		&cli.DurationFlag{Name: "read-timeout", Value: artifacts.DefaultReadTimeout, Usage: "disconnect an HTTP client that sends or takes nothing for `TIME`"},
 		&cli.BoolFlag{Name: "dhcp", Usage: "also answer DHCP, only for the machines in --hardware; needs --interface"},
 		&cli.StringFlag{Name: "interface", Usage: "answer DHCP on the network interface `NAME`"},
 	}
@@ -55,6 +57,9 @@ func (a *app) netbootServe(c *cli.Context) error {
 	if c.Bool("dhcp") && (c.String("interface") == "" || c.String("hardware") == "") {
 		return usagef("--dhcp answers on one interface and only known machines: add --interface and --hardware")
 	}
+	if c.Duration("read-timeout") <= 0 {
+		return usagef("--read-timeout %s is not positive; write it as 30s", c.Duration("read-timeout"))
+	}
 	plan, err := a.servePlan(c)
 	if err != nil {
 		return err
@@ -66,7 +71,7 @@ func (a *app) netbootServe(c *cli.Context) error {
 	err = serve.Run(c.Context, serve.Options{
 		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: c.Args().First(), IPXE: programs,
 		Cmdline: c.String("cmdline"), Console: c.String("console"), GRPC: c.String("grpc-authority"),
-		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"),
+		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"), ReadTimeout: c.Duration("read-timeout"),
 		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),
 		Log:   func(line string) { fmt.Fprintln(a.stdout, words.Line(line)) },
 		Ready: func() { a.note("serving %s; stop with Ctrl-C", plan.ScriptURL) },

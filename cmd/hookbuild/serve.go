@@ -76,7 +76,7 @@ func (a *app) serve(c *cli.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	return serve.Run(c.Context, serve.Options{
-		Listener: listener, Handler: files, Cert: c.String("tls-cert"), Key: c.String("tls-key"), ReadTimeout: c.Duration("read-timeout"),
+		Listener: listener, Handler: files, Cert: c.String("tls-cert"), Key: c.String("tls-key"), ReadTimeout: c.Duration("read-timeout"), Note: func(line string) { a.note("%s", line) },
 	})
 }
 

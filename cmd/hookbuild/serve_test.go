@@ -57,6 +57,18 @@ func selfSigned(t *testing.T) (cert, key string) {
 // serving runs serve in the background and returns its address. It ends with the test.
 func serving(t *testing.T, args ...string) (address string) {
 	t.Helper()
+	lines := servingLines(t, 2, args...)
+	address, found := strings.CutPrefix(lines[1], "hookImagesURLPath: ")
+	if !found {
+		t.Fatalf("serve prints %q", lines)
+	}
+	return address
+}
+
+// servingLines runs serve in the background and returns the first n lines that it
+// prints. It ends with the test.
+func servingLines(t *testing.T, n int, args ...string) (printed []string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	lines, stdout := io.Pipe()
 	var stderr strings.Builder
@@ -75,12 +87,39 @@ func serving(t *testing.T, args ...string) (address string) {
 		}
 	})
 	for text := bufio.NewScanner(lines); text.Scan(); {
-		if found, ok := strings.CutPrefix(text.Text(), "hookImagesURLPath: "); ok {
-			return found
+		if printed = append(printed, text.Text()); len(printed) == n {
+			return printed
 		}
 	}
-	t.Fatalf("serve does not print its address:\n%s", stderr.String())
-	return ""
+	t.Fatalf("serve prints only %q", printed)
+	return nil
+}
+
+// TestServePrintsTheSpecification compares the lines for the cluster specification.
+func TestServePrintsTheSpecification(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"vmlinuz-x86_64", "initramfs-x86_64", "hook-b.iso", "hook-a.iso"} {
+		kerneltest.WriteFile(t, filepath.Join(dir, name), []byte(name))
+	}
+	got := servingLines(t, 4, "--url", "https://boot.example/hook/", "--read-timeout", "5s", dir)
+	want := []string{
+		"# TinkerbellDatacenterConfig, spec:", "hookImagesURLPath: https://boot.example/hook",
+		"hookIsoURL: https://boot.example/hook/hook-a.iso", "hookIsoURL: https://boot.example/hook/hook-b.iso",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s := site.New(t, nil)
+	for say, args := range map[string][]string{
+		"--read-timeout 0s is not positive":  {"serve", "--read-timeout", "0s", dir},
+		"--read-timeout -1s is not positive": {"netboot", "serve", "--read-timeout", "-1s", "--ip", "192.0.2.9", dir},
+		"belong together":                    {"serve", "--tls-cert", "x", dir},
+		"at most one directory":              {"serve", dir, dir},
+	} {
+		if got := runAt(t.Context(), s, args...); got.code != 2 || !strings.Contains(got.stderr, say) {
+			t.Errorf("%v: exit code %d\n%s", args, got.code, got.stderr)
+		}
+	}
 }
 
 // TestServeHTTPS checks a server with a private certificate authority, which only
@@ -102,9 +141,10 @@ func TestServeHTTPS(t *testing.T) {
 		t.Errorf("without --ca-file: exit code %d\n%s", got.code, got.stderr)
 	}
 	got = runAt(t.Context(), s, "serve", "--check", address, "--ca-file", cert, "--progress", "plain")
-	if got.code != 0 || !strings.Contains(got.stderr, "initramfs-x86_64: length, range and every byte") {
+	if got.code != 0 {
 		t.Errorf("with --ca-file: exit code %d\n%s", got.code, got.stderr)
 	}
+	says(t, got.stderr, "initramfs-x86_64: length, range and every byte", "initramfs-latest-lts-x86_64: length, range and every byte")
 	got = runAt(t.Context(), s, "serve", "--check", strings.Replace(address, "https:", "http:", 1), "--ca-file", cert, "--progress", "plain")
 	if got.code == 0 {
 		t.Error("the server answers without TLS too")

@@ -44,7 +44,7 @@ func (s *server) listenHTTP() (service, error) {
 	}
 	h := &httpService{server: s, listener: listener}
 	if s.Artifacts != "" {
-		if h.files, err = serve.Open(s.Artifacts, serve.DefaultReadTimeout, func(line string) { s.note("%s", line) }); err != nil {
+		if h.files, err = serve.Open(s.Artifacts, s.ReadTimeout, func(line string) { s.note("%s", line) }); err != nil {
 			return nil, errors.Join(fmt.Errorf("serving %q: %w", s.Artifacts, err), listener.Close())
 		}
 	}
@@ -52,7 +52,7 @@ func (s *server) listenHTTP() (service, error) {
 }
 
 func (h *httpService) serve(ctx context.Context) error {
-	return serve.Run(ctx, serve.Options{Listener: h.listener, Handler: h})
+	return serve.Run(ctx, serve.Options{Listener: h.listener, Handler: h, ReadTimeout: h.ReadTimeout, Note: func(line string) { h.note("%s", line) }})
 }
 
 // ServeHTTP implements [http.Handler].
@@ -61,9 +61,9 @@ func (h *httpService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.StripPrefix(strings.TrimSuffix(artifactPath, "/"), h.files).ServeHTTP(w, r)
 		return
 	}
-	status := &statusWriter{ResponseWriter: serve.Paced(w, serve.DefaultReadTimeout), status: http.StatusOK}
-	h.route(status, r)
-	h.note("HTTP %s: %s %s: %d", r.RemoteAddr, r.Method, r.URL.Path, status.status)
+	out := serve.Paced(w, h.ReadTimeout)
+	h.route(out, r)
+	h.note("HTTP %s: %s %s: %s", r.RemoteAddr, r.Method, r.URL.Path, out.Result(r))
 }
 
 func (h *httpService) route(w http.ResponseWriter, r *http.Request) {
@@ -138,17 +138,3 @@ func (h *httpService) machine(r *http.Request) (hardware.Machine, bool) {
 	}
 	return hardware.Machine{}, false
 }
-
-// statusWriter records the status for the log.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// ReadFrom keeps the fast path for files.
-func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, r) }

@@ -9,6 +9,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +20,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/netboot"
+	"hookbuild/serve"
 )
 
 // Options configure the server.
@@ -51,6 +54,9 @@ type Options struct {
 	// The ports. That of HTTP is in the plan's URLs. 0 is the default port of the
 	// protocol.
 	TFTPPort, SyslogPort int
+	// ReadTimeout is how long an HTTP client may neither send nor receive anything.
+	// The default is [serve.DefaultReadTimeout].
+	ReadTimeout time.Duration
 	// DHCP says whether to answer the plan's machines on Interface.
 	DHCP      bool
 	Interface string
@@ -76,6 +82,7 @@ type service interface {
 
 // Run serves until ctx is done, and then returns nil.
 func Run(ctx context.Context, o Options) error {
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, serve.DefaultReadTimeout)
 	s := &server{Options: o}
 	if err := s.look(); err != nil {
 		return err

@@ -12,14 +12,17 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pin/tftp/v3"
 
+	"hookbuild/internal/progress"
 	"hookbuild/netboot"
 	"hookbuild/test/nettest"
+	"hookbuild/test/slowtest"
 )
 
 // helperEnv turns the test binary into a server, for tests that need a process in a
@@ -164,6 +167,57 @@ func TestHTTP(t *testing.T) {
 		t.Error(err, resp.Status)
 	}
 	resp.Body.Close()
+}
+
+type sinkFunc func(progress.Event)
+
+func (f sinkFunc) Report(e progress.Event) { f(e) }
+
+// Clients that stop reading an artifact or a program, or never end their request, are
+// disconnected in time, and the log names them. Meanwhile others are served.
+func TestSlowClients(t *testing.T) {
+	const clients = 1000
+	var mu sync.Mutex
+	stopped := map[string]int{}
+	all := make(chan struct{})
+	sink := sinkFunc(func(e progress.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, name := range []string{"initramfs-x86_64", "ipxe.efi"} {
+			if strings.Contains(e.Text, name+": 200: stopped after ") {
+				stopped[name]++
+				if stopped["initramfs-x86_64"] == clients/2 && stopped["ipxe.efi"] == clients/2 {
+					close(all)
+				}
+			}
+		}
+	})
+	o := start(t, func(o *Options) {
+		o.ReadTimeout, o.Progress = 2*time.Second, sink
+		for _, name := range []string{"initramfs-x86_64", "ipxe.efi"} {
+			if err := os.WriteFile(filepath.Join(o.Artifacts, name), make([]byte, 32<<20), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	host := strings.TrimPrefix(strings.TrimSuffix(o.Plan.BinaryURL, "/ipxe/binary/"), "http://")
+	var slow []*slowtest.Clients
+	for _, path := range []string{"/hook/initramfs-x86_64", "/ipxe/binary/ipxe.efi"} {
+		slow = append(slow, slowtest.Open(t, host, clients, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"))
+	}
+	if status, body := get(t, "http://"+host+"/hook/vmlinuz-x86_64"); status != 200 || body != "kernel" {
+		t.Errorf("meanwhile: %d %q", status, body)
+	}
+	for _, s := range slow {
+		s.Cut(time.Minute)
+	}
+	select {
+	case <-all:
+	case <-time.After(time.Minute):
+		mu.Lock()
+		defer mu.Unlock()
+		t.Errorf("%v are cut off", stopped)
+	}
 }
 
 func TestScript(t *testing.T) {
