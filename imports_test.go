@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"serve":               {"internal/web", "internal/fault", "internal/words"},
 	"netboot":             {"serve", "internal/progress", "internal/fault", "internal/words"},
 	"doctor":              {"machine", "internal/"},
-	"machine":             {"internal/fault"},
+	"machine":             {"linuxkit/iso", "internal/fault"},
 	"site":                {"site/profile", "internal/"},
 	"site/lock":           {"internal/"},
 	"site/kit":            {"site/lock", "internal/"},

@@ -68,14 +68,14 @@ func (m Machine) checkDevices(ctx context.Context, program string) error {
 	if m.NIC != "" {
 		device, ok := nics()[m.NIC]
 		if !ok {
-			return fault.Usagef("booting %q: the network card %q is not one of %s", m.Kernel, m.NIC, strings.Join(NICs(), ", "))
+			return fault.Usagef("booting %q: the network card %q is not one of %s", m.boots(), m.NIC, strings.Join(NICs(), ", "))
 		}
 		wanted = append(wanted, device)
 	}
 	if m.Controller != "" {
 		c, ok := controllers()[m.Controller]
 		if !ok {
-			return fault.Usagef("booting %q: the disk controller %q is not one of %s", m.Kernel, m.Controller, strings.Join(Controllers(), ", "))
+			return fault.Usagef("booting %q: the disk controller %q is not one of %s", m.boots(), m.Controller, strings.Join(Controllers(), ", "))
 		}
 		device, _, _ := strings.Cut(c.device, ",")
 		wanted = append(wanted, device)
@@ -86,11 +86,11 @@ func (m Machine) checkDevices(ctx context.Context, program string) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			return fault.Outsidef("booting %q: asking %s for its device %s: %w: %s", m.Kernel, program, device, err, strings.TrimSpace(string(said)))
+			return fault.Outsidef("booting %q: asking %s for its device %s: %w: %s", m.boots(), program, device, err, strings.TrimSpace(string(said)))
 		}
 		// QEMU 7.2 exits with 0 for a device that it does not know.
 		if !strings.Contains(string(said), device+" options") {
-			return fault.Outsidef("booting %q: the installed %s has no device %s (igb came with QEMU 8.0); install a newer QEMU or choose another", m.Kernel, program, device)
+			return fault.Outsidef("booting %q: the installed %s has no device %s (igb came with QEMU 8.0); install a newer QEMU or choose another", m.boots(), program, device)
 		}
 	}
 	return nil
@@ -120,12 +120,15 @@ func uefiFiles() map[string]struct {
 // firmware returns the arguments that choose the firmware.
 func (m Machine) firmware() ([]string, error) {
 	switch {
+	case m.ISO != "" && m.Firmware == "bios":
+		return nil, fault.Usagef("booting %q: the ISO image boots with UEFI only; use uefi", m.ISO)
+	case m.ISO != "" && m.Firmware == "":
 	case m.Firmware == "", m.Firmware == "bios" && m.Arch == "x86_64":
 		return nil, nil
 	case m.Firmware == "bios":
-		return nil, fault.Usagef("booting %q: a machine of %s has no BIOS; use uefi", m.Kernel, m.Arch)
+		return nil, fault.Usagef("booting %q: a machine of %s has no BIOS; use uefi", m.boots(), m.Arch)
 	case m.Firmware != "uefi":
-		return nil, fault.Usagef("booting %q: the firmware %q is neither bios nor uefi", m.Kernel, m.Firmware)
+		return nil, fault.Usagef("booting %q: the firmware %q is neither bios nor uefi", m.boots(), m.Firmware)
 	}
 	known := uefiFiles()[m.Arch]
 	for _, file := range known.files {
@@ -133,7 +136,7 @@ func (m Machine) firmware() ([]string, error) {
 			return []string{"-bios", file}, nil
 		}
 	}
-	return nil, fault.Outsidef("booting %q: no UEFI firmware is installed; Debian has it in the package %s (looked for %s)", m.Kernel, known.debian, strings.Join(known.files, ", "))
+	return nil, fault.Outsidef("booting %q: no UEFI firmware is installed; Debian has it in the package %s (looked for %s)", m.boots(), known.debian, strings.Join(known.files, ", "))
 }
 
 // String returns a short description of the machine, for people.
@@ -142,7 +145,9 @@ func (m Machine) String() string {
 	if m.Disk != "" || m.Controller != "" {
 		text += ", disk on " + cmp.Or(m.Controller, "virtio-scsi")
 	}
-	if m.Firmware != "" {
+	if m.ISO != "" {
+		text += ", ISO image, uefi"
+	} else if m.Firmware != "" {
 		text += ", " + m.Firmware
 	}
 	return text

@@ -26,6 +26,9 @@ import (
 type Machine struct {
 	Arch              string // "x86_64" or "aarch64"
 	Kernel, Initramfs string // the files
+	// ISO is an image of a CD that is booted by UEFI instead of Kernel and
+	// Initramfs; "" means none. Its boot loader brings the kernel's command line.
+	ISO string
 	// Cmdline is added to the kernel's command line, which sets the console.
 	Cmdline string
 	// NIC is the model of the network card, one of [NICs]; "" means "virtio".
@@ -89,14 +92,18 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 	}
 	program, err := exec.LookPath(k.program)
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fault.Outsidef("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.Kernel, k.program, k.debian)
+		return nil, fault.Outsidef("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.boots(), k.program, k.debian)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("booting %q: finding QEMU: %w", m.Kernel, err)
+		return nil, fmt.Errorf("booting %q: finding QEMU: %w", m.boots(), err)
 	}
-	for _, name := range []string{m.Kernel, m.Initramfs} {
+	files := []string{m.Kernel, m.Initramfs}
+	if m.ISO != "" {
+		files = []string{m.ISO}
+	}
+	for _, name := range files {
 		if _, err := os.Stat(name); err != nil {
-			return nil, fmt.Errorf("booting %q: %w", m.Kernel, err)
+			return nil, fmt.Errorf("booting %q: %w", m.boots(), err)
 		}
 	}
 	firmware, err := m.firmware()
@@ -113,18 +120,31 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-func (m Machine) arguments(k kind) []string {
-	accel, processor := cmp.Or(m.Accel, "tcg"), "host"
+// boots returns the file that the machine boots.
+func (m Machine) boots() string { return cmp.Or(m.ISO, m.Kernel) }
+
+// KernelCmdline returns the kernel's whole command line: Cmdline, the console, and
+// what an emulated machine needs.
+func (m Machine) KernelCmdline() string {
+	k := kinds()[m.Arch]
 	// Programs write to the last console.
-	cmdline := []string{m.Cmdline, "console=" + k.console}
-	if accel == "tcg" {
-		processor = k.emulated
-		cmdline = append([]string{k.kernel}, cmdline...)
+	words := []string{m.Cmdline, "console=" + k.console}
+	if m.emulated() {
+		words = append([]string{k.kernel}, words...)
 	}
-	cmdline = slices.DeleteFunc(cmdline, func(s string) bool { return s == "" })
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
+}
+
+func (m Machine) emulated() bool { return cmp.Or(m.Accel, "tcg") == "tcg" }
+
+func (m Machine) arguments(k kind) []string {
+	processor := "host"
+	if m.emulated() {
+		processor = k.emulated
+	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "mon:stdio",
-		"-machine", k.machine, "-accel", accel, "-cpu", processor,
+		"-machine", k.machine, "-accel", cmp.Or(m.Accel, "tcg"), "-cpu", processor,
 		"-m", strconv.Itoa(cmp.Or(m.MemoryMB, 2048)), "-smp", strconv.Itoa(cmp.Or(m.CPUs, 2)),
 		"-device", "virtio-rng-pci", "-netdev", "user,id=net", "-device", m.card(),
 	}
@@ -132,5 +152,9 @@ func (m Machine) arguments(k kind) []string {
 		args = append(args, "-object", "filter-dump,id=capture,netdev=net,file="+escape(m.Capture))
 	}
 	args = append(args, m.diskArguments()...)
-	return append(args, "-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", strings.Join(cmdline, " "))
+	if m.ISO != "" {
+		return append(args, "-device", "virtio-scsi-pci,id=media", "-drive", "if=none,id=cd,format=raw,media=cdrom,readonly=on,file="+escape(m.ISO),
+			"-device", "scsi-cd,bus=media.0,drive=cd,bootindex=0")
+	}
+	return append(args, "-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", m.KernelCmdline())
 }

@@ -138,6 +138,7 @@ func examples() map[string][]example {
 			{"Check the artifacts in out/hook:", "hookbuild verify"},
 			{"Check also that each action of a cluster has its image:", "hookbuild verify --template cluster.yaml"},
 			{"Boot them in QEMU with the hardware of your machines, for a CI job:", "hookbuild verify --boot --nic e1000e --disk megasas --junit boot.xml"},
+			{"Boot the ISO image; dockerd in it must list the images and run one:", "hookbuild verify --boot --from-iso --require console,images,run"},
 		},
 		"inspect": {
 			{"Find a machine's drivers: run lspci -nn > machine.txt on it, then:", "hookbuild inspect out/hook/vmlinuz-x86_64 out/hook/initramfs-x86_64 --lspci machine.txt"},

@@ -30,7 +30,7 @@ func newVerifyCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "cluster", Usage: "require what the machines of the cluster specification `FILE` need: the images of all actions, and the worker of its EKS Anywhere release"},
 			&cli.StringFlag{Name: "bundle", Usage: "verify the signature of the bundle manifest in `FILE|URL`, which must be the one that the artifacts were built from (default: that in --kit or the cache, if it is there)"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, the worker's first call"},
+			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, what a shell on the serial console answers, the worker's first call"},
 		}, bootFlags()...),
 		Action: a.verify,
 	}

@@ -29,6 +29,7 @@ import (
 func bootFlags() []cli.Flag {
 	const limit = 10 * time.Minute
 	return []cli.Flag{
+		&cli.BoolFlag{Name: "from-iso", Usage: "boot the ISO image that --iso of all or linuxkit wrote, with UEFI and with the kernel's command line set as Tinkerbell sets it"},
 		&cli.IntFlag{Name: "ram", Usage: "give the machine `MIB` of memory (default: 2048, or what the manifest says the initramfs needs if that is more)"},
 		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "give the machine a network card of the `MODEL` " + strings.Join(machine.NICs(), ", ")},
 		&cli.StringFlag{Name: "disk", Value: "virtio-scsi", Usage: "attach the machine's disk to the `CONTROLLER` " + strings.Join(machine.Controllers(), ", ")},
@@ -59,6 +60,12 @@ func checkBootFlags(c *cli.Context) error {
 		}
 		return nil
 	}
+	if c.Bool("from-iso") && c.NArg() > 1 {
+		return usagef("--from-iso boots the ISO image among the artifacts of a directory; name the directory instead of two files")
+	}
+	if c.Bool("from-iso") && c.String("firmware") == "bios" {
+		return usagef("--from-iso: the image boots with UEFI only; leave out --firmware bios")
+	}
 	if c.Int("ram") < 0 || c.Duration("timeout") <= 0 {
 		return usagef("--ram %d, --timeout %s: use positive values", c.Int("ram"), c.Duration("timeout"))
 	}
@@ -88,7 +95,7 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	if m.Accel, err = a.accel(c, m.Arch); err != nil {
 		return nil, err
 	}
-	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
+	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Images: imagesOnBoard(proof, m.Initramfs), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
 	if name := c.String("console"); name != "" {
 		f, err := atomicfile.Create(name)
 		if err != nil {
@@ -97,7 +104,7 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 		o.Console = f
 		defer func() { err = errors.Join(err, f.Commit()) }()
 	}
-	a.note("booting %s: %s, %d MiB, for at most %s; the worker is %s", m.Kernel, m, m.MemoryMB, o.Timeout, o.WorkerImage)
+	a.note("booting %s: %s, %d MiB, for at most %s; the worker is %s", cmp.Or(m.ISO, m.Kernel), m, m.MemoryMB, o.Timeout, o.WorkerImage)
 	report, err := verdict.Boot(c.Context, o)
 	if err != nil {
 		return nil, err
@@ -136,23 +143,43 @@ func bootMachine(c *cli.Context, r verify.Request, proof *verify.Report) (machin
 	if m.Kernel == "" {
 		return m, fault.Invalidf("booting the artifacts in %q: there is no initramfs-%s; name the vmlinuz and the initramfs", proof.Dir, orDefault(r.Arch, flavor.X86_64))
 	}
-	if m.MemoryMB > 0 {
-		return m, nil
-	}
-	m.MemoryMB = least
-	manifest, err := artifact.ReadManifest(filepath.Join(proof.Dir, artifact.ManifestFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
-	}
+	made, err := buildOf(proof.Dir, filepath.Base(m.Initramfs))
 	if err != nil {
 		return m, err
 	}
+	m.MemoryMB = cmp.Or(m.MemoryMB, memoryFor(made))
+	if c.Bool("from-iso") {
+		m.ISO, err = isoOf(proof.Dir, made)
+	}
+	return m, err
+}
+
+// buildOf returns the manifest's entry for a file of the directory, and an empty one if
+// there is no manifest or no entry.
+func buildOf(dir, name string) (artifact.Build, error) {
+	manifest, err := artifact.ReadManifest(filepath.Join(dir, artifact.ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return artifact.Build{}, nil
+	}
+	if err != nil {
+		return artifact.Build{}, err
+	}
 	for _, b := range manifest.Builds {
-		if slices.ContainsFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == filepath.Base(m.Initramfs) }) {
-			m.MemoryMB = memoryFor(b)
+		if slices.ContainsFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == name }) {
+			return b, nil
 		}
 	}
-	return m, nil
+	return artifact.Build{}, nil
+}
+
+// isoOf returns the path of the ISO image of a build.
+func isoOf(dir string, made artifact.Build) (string, error) {
+	for _, f := range made.Artifacts {
+		if filepath.Ext(f.Name) == ".iso" {
+			return filepath.Join(dir, f.Name), nil
+		}
+	}
+	return "", fault.Invalidf("booting the ISO image in %q: the build of %s has none; build it again with --iso", dir, orDefault(made.Flavor, "these artifacts"))
 }
 
 // workerOnBoard returns the name of the worker's image for the machine:
@@ -174,6 +201,34 @@ func (a *app) workerOnBoard(proof *verify.Report) string {
 		}
 	}
 	return orDefault(found, defaultWorkerImage)
+}
+
+// imagesOnBoard returns the images that proof found in an initramfs, or in a file of
+// the directory with the same content.
+func imagesOnBoard(proof *verify.Report, initramfs string) []verdict.Image {
+	same := []string{initramfs, filepath.Base(initramfs)}
+	for _, f := range proof.Artifacts {
+		if f.Name == filepath.Base(initramfs) {
+			for _, other := range proof.Artifacts {
+				if other.SHA512 == f.SHA512 {
+					same = append(same, other.Name)
+				}
+			}
+		}
+	}
+	var images []verdict.Image
+	for _, s := range proof.Systems {
+		if !slices.Contains(same, s.Initramfs) {
+			continue
+		}
+		for _, image := range s.Images {
+			names := slices.DeleteFunc(slices.Clone(image.Names), func(name string) bool { return strings.Contains(name, "@") })
+			if len(names) > 0 {
+				images = append(images, verdict.Image{ID: image.ID, Names: names})
+			}
+		}
+	}
+	return images
 }
 
 // notBooted returns the end of the message about artifacts with problems: with
@@ -201,7 +256,11 @@ func bootFailed(r *verdict.Report) error {
 // printBoot writes the checks of a boot. The table's Flush returns all errors.
 func printBoot(w io.Writer, r *verdict.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(table, "boot\t%s\t%d MiB, %.1f s: %s\n", r.Machine, r.MemoryMB, r.Seconds, r.End)
+	memory := fmt.Sprintf("%d MiB", r.MemoryMB)
+	if r.UsedMB > 0 {
+		memory += fmt.Sprintf(" (%d used)", r.UsedMB)
+	}
+	fmt.Fprintf(table, "boot\t%s\t%s, %.1f s: %s\n", r.Machine, memory, r.Seconds, r.End)
 	for _, c := range r.Checks {
 		at := ""
 		if c.Seconds > 0 {

@@ -296,3 +296,62 @@ func ExampleWrite() {
 	fmt.Println(Write(context.Background(), &buf, img), buf.Len()%sectorSize)
 	// Output: <nil> 0
 }
+
+// A copy differs from the image only in the command line, and cannot take a longer one.
+func TestCopyWithCmdline(t *testing.T) {
+	image := build(t, sample())
+	copied := func(from []byte, cmdline string) ([]byte, error) {
+		var to bytes.Buffer
+		err := CopyWithCmdline(&to, bytes.NewReader(from), cmdline)
+		return to.Bytes(), err
+	}
+	const cmdline = "console=ttyS0 a=$b"
+	got, err := copied(image, cmdline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := `console=ttyS0 a=\$b`
+	if want := bytes.Replace(image, []byte(placeholder), []byte(in+strings.Repeat(" ", len(placeholder)-len(in))), 1); !bytes.Equal(got, want) {
+		t.Error("the copy differs in more than the command line")
+	}
+	if again, err := copied(got, placeholder); err != nil || !bytes.Equal(again, image) {
+		t.Errorf("the first command line again: %v", err)
+	}
+	for say, test := range map[string]struct {
+		image   []byte
+		cmdline string
+	}{
+		"does not fit": {image, placeholder + "x"}, "boot loader configuration": {image[:100_000], "x"}, "cannot pass": {image, `a="b"`},
+	} {
+		if _, err := copied(test.image, test.cmdline); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), say) {
+			t.Errorf("%s: %v", say, err)
+		}
+	}
+}
+
+// Whatever is copied, its length stays, and so does everything but a command line.
+func FuzzCopyWithCmdline(f *testing.F) {
+	config, err := grubConfig("console=ttyS0 0123456789")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append(make([]byte, sectorSize), config...), "console=tty0")
+	f.Add(append(config, "\n\tinitrd"...), "x")
+	f.Add([]byte(beforeCmdline), "")
+	f.Fuzz(func(t *testing.T, image []byte, cmdline string) {
+		var to bytes.Buffer
+		if err := CopyWithCmdline(&to, bytes.NewReader(image), cmdline); err != nil {
+			if fault.KindOf(err) != fault.Invalid {
+				t.Errorf("kind %d: %v", fault.KindOf(err), err)
+			}
+			return
+		}
+		if to.Len() != len(image) {
+			t.Fatalf("%d bytes became %d", len(image), to.Len())
+		}
+		escaped, err := escape(cmdline)
+		if err != nil || !bytes.Contains(to.Bytes(), []byte(beforeCmdline+escaped)) {
+			t.Errorf("%v: the copy lacks %q", err, escaped)
+		}
+	})
+}

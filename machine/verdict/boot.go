@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"hookbuild/internal/fault"
+	"hookbuild/linuxkit/iso"
 	"hookbuild/machine"
 )
 
@@ -27,6 +29,8 @@ type Options struct {
 	Machine machine.Machine
 	// WorkerImage is the image that the machine is told to run as its worker.
 	WorkerImage string
+	// Images are the images on board, which dockerd in the machine must list.
+	Images []Image
 	// Required are the names of the checks that must pass. The boot ends as
 	// soon as they have.
 	Required []string
@@ -57,13 +61,14 @@ func Boot(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, fmt.Errorf("listening for the worker: %w", err)
 	}
 	b := &boot{Options: o, start: time.Now()}
-	b.reader = newReader(b.elapsed)
+	b.reader, b.shell = newReader(b.elapsed), newShell(o.Images)
+	b.reader.shell = b.shell
 	m := &b.Machine
 	m.MAC, m.Capture, m.Disk = address(), filepath.Join(dir, "frames.pcap"), filepath.Join(dir, "disk")
 	m.Cmdline = b.cmdline(listener.Addr().(*net.TCPAddr).Port)
 	var serving sync.WaitGroup
 	serving.Go(func() { b.listen(listener, &serving) })
-	err = makeDisk(m.Disk)
+	err = errors.Join(makeDisk(m.Disk), b.prepareISO(filepath.Join(dir, "boot.iso")))
 	var report *Report
 	if err == nil {
 		report, err = b.run(ctx)
@@ -92,6 +97,31 @@ func (b *boot) cmdline(port int) string {
 	return strings.Join(words, " ")
 }
 
+// prepareISO writes a copy of the ISO image with the machine's kernel command line, as
+// Tinkerbell's server sends it, and has the machine boot that.
+func (b *boot) prepareISO(name string) (err error) {
+	if b.Machine.ISO == "" {
+		return nil
+	}
+	from, err := os.Open(b.Machine.ISO)
+	if err != nil {
+		return fmt.Errorf("preparing the machine's ISO image: %w", err)
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("preparing the machine's ISO image: %w", err)
+	}
+	const buffer = 1 << 20
+	w := bufio.NewWriterSize(to, buffer)
+	err = iso.CopyWithCmdline(w, bufio.NewReaderSize(from, buffer), b.Machine.KernelCmdline())
+	if err = errors.Join(err, w.Flush(), to.Close()); err != nil {
+		return fmt.Errorf("setting the kernel command line in a copy of %q: %w", b.Machine.ISO, err)
+	}
+	b.Machine.ISO = name
+	return nil
+}
+
 // boot is a boot in progress.
 type boot struct {
 	Options
@@ -99,6 +129,7 @@ type boot struct {
 
 	mu      sync.Mutex // guards the fields below
 	reader  *reader
+	shell   *shell
 	network network
 	skip    int64 // bytes of the capture from before the kernel, the firmware's
 }
@@ -125,6 +156,9 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 	}
 	var said tail
 	cmd.Stdout, cmd.Stderr = b, &said
+	if b.shell.in, err = cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("booting %q: %w", b.Machine.Kernel, err)
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("booting %q: %w", b.Machine.Kernel, err)
 	}
@@ -154,7 +188,7 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 	ticker, timeout := time.NewTicker(often), time.NewTimer(b.Timeout)
 	defer ticker.Stop()
 	defer timeout.Stop()
-	var over time.Time
+	var over, met time.Time
 	for {
 		select {
 		case err := <-ended:
@@ -164,6 +198,7 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 		case <-timeout.C:
 			return fmt.Sprintf("the time limit of %s was reached", b.Timeout), false, nil
 		case now := <-ticker.C:
+			patience := b.talk(now)
 			checks, err := b.look()
 			switch {
 			case err != nil:
@@ -176,10 +211,26 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 					return "something failed", false, nil
 				}
 			case !slices.ContainsFunc(checks, Check.bad):
-				return "everything required was seen", false, nil
+				if met.IsZero() {
+					met = now
+				}
+				if now.Sub(met) >= patience {
+					return "everything required was seen", false, nil
+				}
 			}
 		}
 	}
+}
+
+// talk types what is due at the machine's console once its programs write to it, and
+// returns how long to wait for the answers after everything required was seen.
+func (b *boot) talk(now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.reader.Console.user.seen() {
+		b.shell.step(now, string(b.reader.rest))
+	}
+	return b.shell.patience()
 }
 
 func (b *boot) report(end string) (*Report, error) {
@@ -191,7 +242,7 @@ func (b *boot) report(end string) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{
-		Machine: b.Machine.String(), MemoryMB: cmp.Or(b.Machine.MemoryMB, 2048), Seconds: b.elapsed().Seconds(), End: end, Checks: checks,
+		Machine: b.Machine.String(), MemoryMB: cmp.Or(b.Machine.MemoryMB, 2048), UsedMB: b.shell.found.used, Seconds: b.elapsed().Seconds(), End: end, Checks: checks,
 	}
 	if len(r.Bad()) > 0 {
 		r.Console = b.reader.Console.lastLines()
@@ -208,7 +259,7 @@ func (b *boot) look() ([]Check, error) {
 			return nil, err
 		}
 	}
-	return judge(&b.reader.Console, b.network, b.WorkerImage, b.Required), nil
+	return judge(&b.reader.Console, b.network, b.shell.found, len(b.Images), b.WorkerImage, b.Required), nil
 }
 
 // lookAtFrames looks for a frame from the machine. Frames captured before the

@@ -67,6 +67,7 @@ type reader struct {
 	now     func() time.Duration
 	rest    []byte
 	p       patterns
+	shell   *shell // takes part in the conversation; may be nil
 }
 
 // newReader returns a reader that timestamps its lines with now.
@@ -95,9 +96,13 @@ func (r *reader) Flush() {
 		return c
 	}, strings.ToValidUTF8(line, "?"))
 	r.rest = r.rest[:0]
-	if line = strings.TrimRight(line, " \t"); line != "" {
-		r.Console.line(r.p, r.now(), line)
+	if line = strings.TrimRight(line, " \t"); line == "" {
+		return
 	}
+	if r.shell != nil && !r.p.ours.MatchString(line) && r.shell.line(r.now(), line) {
+		return
+	}
+	r.Console.line(r.p, r.now(), line)
 }
 
 func (c *Console) line(p patterns, at time.Duration, line string) {
@@ -148,18 +153,23 @@ func (c *Console) judgeInit() Check {
 	return notSeen(Init, "the serial console has no line `Run /init as init process`")
 }
 
-func (c *Console) judgeMemory() Check {
+func (c *Console) judgeMemory(f found) Check {
 	switch {
 	case c.exhausted.seen():
 		return failed(Memory, c.exhausted)
+	case c.user.seen() && f.total > 0:
+		return passed(Memory, c.user.at, "of %d MiB that the kernel has, %d are used; nothing reported a lack of memory", f.total, f.used)
 	case c.user.seen() && c.memory.seen():
 		return passed(Memory, c.user.at, "init runs, and nothing reported a lack of memory; the kernel began with %s", c.memory.text)
 	}
 	return notSeen(Memory, "init was not seen running")
 }
 
-func (c *Console) judgeDisk() Check {
-	if c.disk.seen() {
+func (c *Console) judgeDisk(f found) Check {
+	switch {
+	case f.disk.seen():
+		return passed(Disk, f.disk.at, "%s", f.disk.text)
+	case c.disk.seen():
 		return passed(Disk, c.disk.at, "console: %s", c.disk.text)
 	}
 	return notSeen(Disk, "no line of the console names the disk or its partition")

@@ -30,7 +30,7 @@ func FuzzReader(f *testing.F) {
 			}
 		}
 		r.Flush()
-		judge := func(c *Console) []Check { return judge(c, network{}, embedded, nil) }
+		judge := func(c *Console) []Check { return judge(c, network{}, found{}, 0, embedded, nil) }
 		if diff := cmp.Diff(judge(whole), judge(&r.Console)); diff != "" {
 			t.Error(diff)
 		}

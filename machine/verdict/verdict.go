@@ -3,14 +3,16 @@
 //	console lines     -> kernel, init, disk, memory
 //	captured frames   -> nic
 //	a listening port  -> worker, and what its call implies: store, dockerd
+//	commands, typed at the console -> console, images, run, and the drivers of disk and nic
 //
-// It looks only from the outside. HookOS needs nothing beyond what upstream's
-// template has: a serial console, the kernel's command line, DHCP and the
-// worker that its bootkit starts. Nobody logs in. What did not show is "not
-// seen", which does not prove that it is missing.
+// HookOS needs nothing beyond what upstream's template has: a serial console,
+// its getty, the kernel's command line, DHCP and the worker that its bootkit
+// starts. What did not show is "not seen", which does not prove that it is
+// missing.
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,13 +36,18 @@ const (
 	Memory  = "memory"  // nothing ran out of memory
 	Disk    = "disk"    // a driver read the disk's partition table
 	NIC     = "nic"     // a driver sent frames through the network card, or named it
+	Shell   = "console" // a shell answers on the serial console
 	Store   = "store"   // the embedded images are where dockerd looks
 	Dockerd = "dockerd" // dockerd runs containers
+	Images  = "images"  // dockerd lists every embedded image
+	Run     = "run"     // dockerd starts a container of an embedded image
 	Worker  = "worker"  // its first call reached the Tinkerbell in its command line
 )
 
 // Names returns the names of all checks, in the order of a report.
-func Names() []string { return []string{Kernel, Init, Memory, Disk, NIC, Store, Dockerd, Worker} }
+func Names() []string {
+	return []string{Kernel, Init, Memory, Disk, NIC, Shell, Store, Dockerd, Images, Run, Worker}
+}
 
 // Check is one property of a boot.
 type Check struct {
@@ -59,9 +66,12 @@ func (c Check) bad() bool { return c.Status == Failed || c.Required && c.Status 
 
 // Report describes what was seen of a boot.
 type Report struct {
-	Machine  string  `json:"machine"`
-	MemoryMB int     `json:"memoryMiB"`
-	Seconds  float64 `json:"seconds"`
+	Machine  string `json:"machine"`
+	MemoryMB int    `json:"memoryMiB"`
+	// UsedMB is the memory in use after a container was started, if the shell on
+	// the console said it.
+	UsedMB  int     `json:"usedMemoryMiB,omitempty"`
+	Seconds float64 `json:"seconds"`
 	// End is why watching the machine ended.
 	End    string  `json:"end"`
 	Checks []Check `json:"checks"`
@@ -85,12 +95,13 @@ type network struct {
 	Other string
 }
 
-// judge returns the checks of a boot with that console and network, of a
-// machine that was told to run the worker's image. It only compares.
-func judge(c *Console, n network, workerImage string, required []string) []Check {
+// judge returns the checks of a boot with that console, network and conversation
+// with a shell, of a machine with images on board that was told to run the
+// worker's image. It only compares.
+func judge(c *Console, n network, f found, images int, workerImage string, required []string) []Check {
 	checks := []Check{
-		c.judgeKernel(), c.judgeInit(), c.judgeMemory(), c.judgeDisk(), judgeNIC(c, n),
-		judgeStore(n, workerImage), judgeDockerd(n), judgeWorker(n),
+		c.judgeKernel(), c.judgeInit(), c.judgeMemory(f), c.judgeDisk(f), judgeNIC(c, n, f), judgeShell(f),
+		judgeStore(n, f, workerImage), judgeDockerd(n, f), judgeImages(f, images), judgeRun(f, images), judgeWorker(n),
 	}
 	for i := range checks {
 		checks[i].Required = slices.Contains(required, checks[i].Name)
@@ -108,14 +119,15 @@ func failed(name string, s sight) Check {
 
 func notSeen(name, where string) Check { return Check{Name: name, Status: NotSeen, Found: where} }
 
-func judgeNIC(c *Console, n network) Check {
+func judgeNIC(c *Console, n network, f found) Check {
+	named := cmp.Or(f.nic.text, c.nic.text)
 	switch {
-	case n.Sent > 0 && c.nic.seen():
-		return passed(NIC, n.Sent, "the machine sent frames; console: %s", c.nic.text)
+	case n.Sent > 0 && named != "":
+		return passed(NIC, n.Sent, "the machine sent frames; %s", named)
 	case n.Sent > 0:
 		return passed(NIC, n.Sent, "the machine sent frames through its only card")
-	case c.nic.seen():
-		return passed(NIC, c.nic.at, "console: %s (no frame was sent)", c.nic.text)
+	case named != "":
+		return passed(NIC, cmp.Or(f.nic.at, c.nic.at), "%s (no frame was sent)", named)
 	}
 	return notSeen(NIC, "the machine sent no frame, and no line of the console names the card")
 }
@@ -130,20 +142,67 @@ func judgeWorker(n network) Check {
 	return notSeen(Worker, "no connection reached the address in grpc_authority")
 }
 
-func judgeDockerd(n network) Check {
-	if n.Called > 0 {
-		return passed(Dockerd, n.Called, "implied by the worker's call: HookOS runs the worker in dockerd")
+// noShell says why nothing could be asked.
+func noShell(f found) string {
+	switch {
+	case f.login:
+		return "the serial console asks for a login"
+	case f.shell.seen():
+		return cmp.Or(f.noDocker, "the shell on the serial console did not answer in time")
 	}
-	return notSeen(Dockerd, "only the worker's call shows it from outside")
+	return "no shell answered on the serial console, where upstream's template starts a getty"
 }
 
-func judgeStore(n network, workerImage string) Check {
+func judgeShell(f found) Check {
+	if f.shell.seen() {
+		return passed(Shell, f.shell.at, "%s", f.shell.text)
+	}
+	return notSeen(Shell, noShell(f))
+}
+
+func judgeImages(f found, images int) Check {
+	switch {
+	case f.listed.seen():
+		return passed(Images, f.listed.at, "%s", f.listed.text)
+	case f.lacking.seen():
+		return failed(Images, f.lacking)
+	case images == 0:
+		return notSeen(Images, "no image is known to be embedded")
+	}
+	return notSeen(Images, noShell(f))
+}
+
+func judgeRun(f found, images int) Check {
+	switch {
+	case f.ran.seen():
+		return passed(Run, f.ran.at, "%s", f.ran.text)
+	case f.refused.seen():
+		return failed(Run, f.refused)
+	case images == 0:
+		return notSeen(Run, "no image is known to be embedded")
+	}
+	return notSeen(Run, noShell(f))
+}
+
+func judgeDockerd(n network, f found) Check {
+	switch {
+	case f.dockerd.seen():
+		return passed(Dockerd, f.dockerd.at, "%s", f.dockerd.text)
+	case n.Called > 0:
+		return passed(Dockerd, n.Called, "implied by the worker's call: HookOS runs the worker in dockerd")
+	}
+	return notSeen(Dockerd, "the worker has not called, and "+noShell(f))
+}
+
+func judgeStore(n network, f found, workerImage string) Check {
 	const loopback = "127.0.0.1/"
 	switch {
+	case f.listed.seen():
+		return passed(Store, f.listed.at, "%s", f.listed.text)
 	case !strings.HasPrefix(workerImage, loopback):
 		return notSeen(Store, fmt.Sprintf("the worker's image %q may also come from a registry", workerImage))
 	case n.Called > 0:
 		return passed(Store, n.Called, "implied by the worker's call: no registry has %s", workerImage)
 	}
-	return notSeen(Store, "only the call of a worker from the store shows it from outside")
+	return notSeen(Store, "the worker has not called, and "+noShell(f))
 }

@@ -54,11 +54,11 @@ func TestRecordedConsoles(t *testing.T) {
 		network network
 		want    map[string]Status
 	}{
-		{"hookos.txt", called, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: Passed, Store: Passed, Dockerd: Passed, Worker: Passed}},
-		{"hookos.txt", network{}, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: NotSeen, Store: NotSeen, Dockerd: NotSeen, Worker: NotSeen}},
-		{"little-memory.txt", network{}, map[string]Status{Kernel: Failed, Init: NotSeen, Memory: Failed, Disk: NotSeen, NIC: NotSeen, Store: NotSeen, Dockerd: NotSeen, Worker: NotSeen}},
+		{"hookos.txt", called, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: Passed, Shell: NotSeen, Store: Passed, Dockerd: Passed, Images: NotSeen, Run: NotSeen, Worker: Passed}},
+		{"hookos.txt", network{}, map[string]Status{Kernel: Passed, Init: Passed, Memory: Passed, Disk: Passed, NIC: NotSeen, Shell: NotSeen, Store: NotSeen, Dockerd: NotSeen, Images: NotSeen, Run: NotSeen, Worker: NotSeen}},
+		{"little-memory.txt", network{}, map[string]Status{Kernel: Failed, Init: NotSeen, Memory: Failed, Disk: NotSeen, NIC: NotSeen, Shell: NotSeen, Store: NotSeen, Dockerd: NotSeen, Images: NotSeen, Run: NotSeen, Worker: NotSeen}},
 	} {
-		checks := judge(read(t, test.file), test.network, embedded, nil)
+		checks := judge(read(t, test.file), test.network, found{}, 0, embedded, nil)
 		if diff := cmp.Diff(test.want, statuses(checks)); diff != "" {
 			t.Errorf("%s:\n%s\n%+v", test.file, diff, checks)
 		}
@@ -91,7 +91,7 @@ func TestLines(t *testing.T) {
 		"[    3.0] e1000e: Intel(R) PRO/1000 Network Driver\n":                                   {NIC: NotSeen},
 		"\x1b[2J\x1b[01;01H[    0.0] Linux version 6.6.1 (firmware's escapes before it)\r\n":     {Kernel: Passed},
 	} {
-		got := statuses(judge(console(t, line), network{}, embedded, nil))
+		got := statuses(judge(console(t, line), network{}, found{}, 0, embedded, nil))
 		for name, status := range want {
 			if got[name] != status {
 				t.Errorf("%q: %s %s, want %s", line, name, got[name], status)
@@ -101,7 +101,7 @@ func TestLines(t *testing.T) {
 }
 
 func TestWorkerImageFromARegistry(t *testing.T) {
-	got := statuses(judge(&Console{}, network{Called: 1}, "quay.io/tinkerbell/tink-worker:latest", nil))
+	got := statuses(judge(&Console{}, network{Called: 1}, found{}, 0, "quay.io/tinkerbell/tink-worker:latest", nil))
 	if got[Store] != NotSeen || got[Dockerd] != Passed {
 		t.Errorf("a call proves no store when the image may come from a registry: %v", got)
 	}
