@@ -397,6 +397,9 @@ func (r Request) outputs() []string {
 		names = append(names, r.isoName())
 	}
 	names = append(names, artifact.ChecksumsFile, artifact.ManifestFile)
+	if !r.NoSBOM {
+		names = append(names, artifact.SBOMFile, artifact.ProvenanceFile)
+	}
 	var all []string
 	for _, name := range names {
 		if path := filepath.Join(r.Out, r.Name, name); !slices.Contains(all, path) {

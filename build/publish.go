@@ -6,7 +6,9 @@ import (
 	"io"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/sbom"
 	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/linuxkit/size"
@@ -29,12 +31,32 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 		return nil, err
 	}
 	tarball := artifact.TarballName(p.Name, p.OutputID)
-	published, err := stage.Publish(ctx, tarball, b.record(p, made, artifacts))
+	about := b.about
+	if p.NoSBOM {
+		about = nil
+	}
+	published, err := stage.Publish(ctx, tarball, b.record(p, made, artifacts), about)
 	if err != nil {
 		return nil, err
 	}
 	published.WarnReplaced(b.Progress)
 	return &Result{Published: published, Size: made.report}, nil
+}
+
+// about returns the SBOM and the provenance of a HookOS. A build of the same directory
+// that cannot be read does not keep this one from being published.
+func (b *Builder) about(ctx context.Context, dir string, m artifact.Manifest) ([]artifact.Paper, error) {
+	editor := b.Editor()
+	editor.Progress = nil // it would name the stage's directory
+	document, err := sbom.MakeOnce(ctx, editor, dir, m)
+	if fault.KindOf(err) == fault.Invalid {
+		progress.Warnf(b.Progress, "no SBOM is written: %v", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []artifact.Paper{{Name: artifact.SBOMFile, Write: document.Write}, {Name: artifact.ProvenanceFile, Write: sbom.Prove(m).Write}}, nil
 }
 
 // made is what writing the artifacts found out about them.

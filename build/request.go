@@ -67,6 +67,8 @@ type Request struct {
 	Tar bool
 	// ISO asks for an ISO image. Nil means none.
 	ISO *ISO
+	// NoSBOM leaves out sbom.spdx.json and provenance.json.
+	NoSBOM bool
 	// MaxSize is the size limit of the initramfs in bytes. 0 means no limit.
 	MaxSize int64
 	// SourceDate is the mtime of generated files, and later mtimes are clamped to

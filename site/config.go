@@ -156,6 +156,7 @@ type Output struct {
 	Level       int    `yaml:"level" flag:"level" doc:"The level of the compression, 1 to 9 for gzip, 1 to 22 for zstd."`
 	MaxSize     string `yaml:"max-size" flag:"max-size" doc:"The size of the initramfs that is too much, such as 180MB: the build fails."`
 	Report      bool   `yaml:"report" flag:"report" doc:"Whether a build reports what makes up the size of the initramfs."`
+	NoSBOM      bool   `yaml:"no-sbom" flag:"no-sbom" doc:"Whether sbom.spdx.json and provenance.json are left out."`
 	Tar         bool   `yaml:"tar" flag:"tar" variable:"OUTPUT_TARBALL_FILELIST" doc:"Whether the root file system is also written as a tar archive, with its file list."`
 	ISO         bool   `yaml:"iso" flag:"iso" variable:"LINUXKIT_ISO" doc:"Whether an ISO image that boots with UEFI is also written."`
 	ISOLoader   string `yaml:"iso-loader" flag:"iso-loader" path:"place" doc:"The ISO's boot loader, GRUB as an EFI program: a file or directory (a path that begins with ./ or /), or an image."`

@@ -93,6 +93,7 @@ func TestSettings(t *testing.T) {
 		"output.level --level ":                    "19",
 		"output.max-size --max-size ":              "180MB",
 		"output.report --report ":                  "true",
+		"output.no-sbom --no-sbom ":                "true",
 		"output.tar --tar OUTPUT_TARBALL_FILELIST": "true",
 		"output.iso --iso LINUXKIT_ISO":            "true",
 		"output.iso-loader --iso-loader ":          "testdata/grubx64.efi",

@@ -37,6 +37,8 @@ type Stage struct {
 	links map[string]string
 	// aside are the artifacts that are not in the tarball.
 	aside map[string]bool
+	// sums are the artifacts whose checksums were computed.
+	sums map[string]File
 }
 
 const stagePrefix = ".hook-"
@@ -71,7 +73,7 @@ func NewStage(out, name string) (*Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating a directory for the artifacts: %w", err)
 	}
-	s := &Stage{out: out, root: root, lock: lock, dir: filepath.Join(root, name), links: map[string]string{}, aside: map[string]bool{}}
+	s := &Stage{out: out, root: root, lock: lock, dir: filepath.Join(root, name), links: map[string]string{}, aside: map[string]bool{}, sums: map[string]File{}}
 	if err := s.makeDir(); err != nil {
 		return nil, errors.Join(fmt.Errorf("creating a directory for the artifacts: %w", err), s.Discard())
 	}
@@ -153,11 +155,14 @@ func (s *Stage) Artifacts(ctx context.Context) ([]File, error) {
 			all = append(all, File{Name: name, Size: all[i].Size, SHA512: all[i].SHA512, Link: to})
 			continue
 		}
-		f, err := sumFile(s.Path(name))
-		if err != nil {
-			return nil, err
+		if _, known := s.sums[name]; !known {
+			f, err := sumFile(s.Path(name))
+			if err != nil {
+				return nil, err
+			}
+			s.sums[name] = f
 		}
-		all = append(all, f)
+		all = append(all, s.sums[name])
 	}
 	return all, nil
 }
@@ -172,9 +177,20 @@ func sumFile(path string) (_ File, err error) {
 	return Sum(name, f)
 }
 
+// About returns the files about the HookOS in dir, such as its SBOM, of which m is the
+// manifest.
+type About func(ctx context.Context, dir string, m Manifest) ([]Paper, error)
+
+// Paper is a file about a HookOS.
+type Paper struct {
+	Name  string
+	Write func(io.Writer) error
+}
+
 // Publish writes the tarball, checksums and manifest, and moves all artifacts to
-// OUT. B describes this build. Other builds in OUT/hook are kept.
-func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Published, err error) {
+// OUT. B describes this build. Other builds in OUT/hook are kept. About, which may be
+// nil, adds what is to be written about all of them.
+func (s *Stage) Publish(ctx context.Context, tarball string, b Build, about About) (p Published, err error) {
 	packed, err := s.pack(ctx, tarball, b)
 	if err != nil {
 		return p, err
@@ -192,14 +208,18 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build) (p Publish
 	if err := s.keepOthers(m.dropped); err != nil {
 		return p, err
 	}
-	if err := s.Write(ManifestFile, m.Write); err != nil {
-		return p, err
+	if about != nil {
+		papers, err := about(ctx, s.dir, m.Manifest)
+		if err != nil {
+			return p, err
+		}
+		for _, one := range papers {
+			if err := s.Write(one.Name, one.Write); err != nil {
+				return p, err
+			}
+		}
 	}
-	all, err := s.Artifacts(ctx)
-	if err != nil {
-		return p, err
-	}
-	if err := s.Write(ChecksumsFile, Checksums(all)); err != nil {
+	if err := s.writeListings(ctx, m.Manifest); err != nil {
 		return p, err
 	}
 	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Worker: b.Worker}
@@ -244,6 +264,14 @@ func (s *Stage) settle(ctx context.Context, m Manifest, dropped []string) error 
 	if err := s.keepOthers(dropped); err != nil {
 		return err
 	}
+	if err := s.writeListings(ctx, m); err != nil {
+		return err
+	}
+	return s.appear("")
+}
+
+// writeListings stages the manifest, and the checksums of everything.
+func (s *Stage) writeListings(ctx context.Context, m Manifest) error {
 	if err := s.Write(ManifestFile, m.Write); err != nil {
 		return err
 	}
@@ -251,10 +279,7 @@ func (s *Stage) settle(ctx context.Context, m Manifest, dropped []string) error 
 	if err != nil {
 		return err
 	}
-	if err := s.Write(ChecksumsFile, Checksums(all)); err != nil {
-		return err
-	}
-	return s.appear("")
+	return s.Write(ChecksumsFile, Checksums(all))
 }
 
 // Published describes what Publish published.

@@ -47,7 +47,7 @@ func publishFor(t *testing.T, out, arch, content string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Publish(t.Context(), "hook_"+arch+".tar.gz", Build{ID: arch, Arch: arch, Artifacts: artifacts}); err != nil {
+	if _, err := s.Publish(t.Context(), "hook_"+arch+".tar.gz", Build{ID: arch, Arch: arch, Artifacts: artifacts}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Discard(); err != nil {
@@ -227,7 +227,7 @@ func publishFlavor(t *testing.T, out, id, content string) Published {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Publish(t.Context(), TarballName("hook", id), Build{ID: id, Arch: "x86_64", Flavor: "hook-" + id, Artifacts: artifacts})
+	p, err := s.Publish(t.Context(), TarballName("hook", id), Build{ID: id, Arch: "x86_64", Flavor: "hook-" + id, Artifacts: artifacts}, nil)
 	if err := errors.Join(err, s.Discard()); err != nil {
 		t.Fatal(err)
 	}

@@ -189,7 +189,7 @@ func (j *job) publish(ctx context.Context, w Whole, pair Pair, b artifact.Build)
 	b.Bundle, b.Worker, b.Embedded, b.Options = j.set.BundleRecord(), j.set.WorkerRecord(), j.set.Records(), j.options(b)
 	b.Size = &size.Report{Compressed: j.memory().Compressed, Unpacked: j.memory().Unpacked, RAM: j.memory().Unpacked}
 	tarball := artifact.TarballName(artifact.DefaultName, b.ID)
-	published, err := stage.Publish(ctx, tarball, b)
+	published, err := stage.Publish(ctx, tarball, b, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -25,6 +26,8 @@ type Document struct {
 	Creation      Creation       `json:"creationInfo"`
 	Packages      []Package      `json:"packages"`
 	Relationships []Relationship `json:"relationships"`
+
+	listed map[string]bool // the identifiers of Packages, while a HookOS is read
 }
 
 // Creation says what made a document. Its time is that of every generated file, so
@@ -83,15 +86,22 @@ func sha256sum(of string) []Checksum {
 func (d *Document) add(relation, parent string, p Package) string {
 	p.ID = "SPDXRef-" + digest.Hex(digest.OfStrings(parent, p.Name, p.Version, p.FileName, p.Comment))[:32]
 	p.Location = "NOASSERTION"
-	if !slices.ContainsFunc(d.Packages, func(o Package) bool { return o.ID == p.ID }) {
+	if !d.listed[p.ID] {
+		d.listed[p.ID] = true
 		d.Packages = append(d.Packages, p)
 		d.Relationships = append(d.Relationships, Relationship{parent, relation, p.ID})
 	}
 	return p.ID
 }
 
-// finish sorts the document and names it after its content.
-func (d *Document) finish(creators []string) error {
+// finish sorts the document of the builds of m, and names it after its content.
+func (d *Document) finish(m artifact.Manifest) error {
+	var creators []string
+	for _, b := range m.Builds {
+		creators = append(creators, "Tool: hookbuild-"+b.Hookbuild)
+	}
+	slices.Sort(creators)
+	creators = slices.Compact(creators)
 	slices.SortFunc(d.Packages, func(a, b Package) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	slices.SortFunc(d.Relationships, func(a, b Relationship) int { return cmp.Compare(a.From+a.To, b.From+b.To) })
 	d.Version, d.DataLicense, d.ID, d.Name = "SPDX-2.3", "CC0-1.0", root, "HookOS"
@@ -116,10 +126,16 @@ func writeJSON(w io.Writer, v any) error {
 // Read reads a document that Write wrote.
 func Read(path string) (*Document, error) {
 	text, err := os.ReadFile(path)
-	var d Document
-	if err == nil {
-		err = json.Unmarshal(text, &d)
+	if err != nil {
+		return nil, fault.Invalidf("reading the SBOM: %w", err)
 	}
+	return Parse(text)
+}
+
+// Parse parses a document that Write wrote.
+func Parse(text []byte) (*Document, error) {
+	var d Document
+	err := json.Unmarshal(text, &d)
 	if err == nil && d.Version != "SPDX-2.3" {
 		err = fmt.Errorf("it is of version %q, not SPDX-2.3", d.Version)
 	}
@@ -128,6 +144,44 @@ func Read(path string) (*Document, error) {
 	}
 	return &d, nil
 }
+
+// Part returns the document of some of the builds, those of m, as [Make] makes it.
+func (d *Document) Part(m artifact.Manifest) (*Document, error) {
+	inside := map[string][]string{}
+	for _, r := range d.Relationships {
+		inside[r.From] = append(inside[r.From], r.To)
+	}
+	kept := map[string]bool{root: true}
+	var keep func(id string)
+	keep = func(id string) {
+		if !kept[id] {
+			kept[id] = true
+			for _, to := range inside[id] {
+				keep(to)
+			}
+		}
+	}
+	part := &Document{}
+	for _, p := range d.Packages {
+		if slices.Contains(inside[root], p.ID) && slices.ContainsFunc(m.Builds, func(b artifact.Build) bool { return p.Name == nameOf(b) && p.Comment == b.Arch }) {
+			keep(p.ID)
+		}
+	}
+	for _, p := range d.Packages {
+		if kept[p.ID] {
+			part.Packages = append(part.Packages, p)
+		}
+	}
+	for _, r := range d.Relationships {
+		if kept[r.From] && kept[r.To] {
+			part.Relationships = append(part.Relationships, r)
+		}
+	}
+	return part, part.finish(m)
+}
+
+// nameOf returns the name of the package that a build is.
+func nameOf(b artifact.Build) string { return "HookOS " + b.ID }
 
 // Compare returns what is only in the document and what is only in the bytes, as
 // another document has them.

@@ -1,11 +1,15 @@
 package sbom
 
 import (
+	"encoding/json"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
 
 	"hookbuild/build/artifact"
 	"hookbuild/internal/digest"
+	"hookbuild/internal/fault"
 )
 
 // Statement is an in-toto statement with SLSA's provenance, version 1. It says what
@@ -77,6 +81,26 @@ func Prove(m artifact.Manifest) Statement {
 		p.Details.Builder.Version["hookbuild"] = b.Hookbuild
 	}
 	return s
+}
+
+// In reports whether a text is a statement that has all of the builds, files and
+// dependencies of s.
+func (s Statement) In(text []byte) (bool, error) {
+	var whole Statement
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return false, fault.Invalidf("reading a provenance statement: %w", err)
+	}
+	equal := s.Type == whole.Type && s.PredicateType == whole.PredicateType && s.Predicate.Definition.Type == whole.Predicate.Definition.Type
+	return equal && within(s.Subject, whole.Subject) &&
+		within(s.Predicate.Definition.Parameters.Builds, whole.Predicate.Definition.Parameters.Builds) &&
+		within(s.Predicate.Definition.Dependencies, whole.Predicate.Definition.Dependencies), nil
+}
+
+// within reports whether whole has every element of part.
+func within[E any](part, whole []E) bool {
+	return !slices.ContainsFunc(part, func(e E) bool {
+		return !slices.ContainsFunc(whole, func(w E) bool { return reflect.DeepEqual(e, w) })
+	})
 }
 
 // Write writes the statement as JSON.

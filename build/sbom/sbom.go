@@ -18,6 +18,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,20 +38,54 @@ import (
 
 // Make reads the HookOS in dir, of which m is the manifest.
 func Make(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manifest) (*Document, error) {
+	return join(m, func(b artifact.Build) (*Document, error) { return read(ctx, e, dir, b) })
+}
+
+// MakeOnce is [Make] for files that are as the manifest lists them. What files with the
+// same checksums had is taken from the cache.
+func MakeOnce(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manifest) (*Document, error) {
+	return join(m, func(b artifact.Build) (d *Document, err error) {
+		key, err := digest.Key(e.Salt, b.ID, b.Arch, b.Artifacts, b.Images)
+		if err != nil {
+			return nil, err
+		}
+		f, _, err := e.Cache.Derived(ctx, "sboms", key, func(w io.Writer) error {
+			made, err := read(ctx, e, dir, b)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(w).Encode(made)
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		d = &Document{}
+		return d, json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(d)
+	})
+}
+
+// join makes the document of all builds from the parts of each.
+func join(m artifact.Manifest, part func(artifact.Build) (*Document, error)) (*Document, error) {
 	d := &Document{}
-	var creators []string
 	for _, b := range m.Builds {
-		if err := d.build(ctx, e, dir, b); err != nil {
+		one, err := part(b)
+		if err != nil {
 			return nil, fmt.Errorf("listing what is in %s: %w", b.ID, err)
 		}
-		creators = append(creators, "Tool: hookbuild-"+b.Hookbuild)
+		d.Packages, d.Relationships = append(d.Packages, one.Packages...), append(d.Relationships, one.Relationships...)
 	}
-	slices.Sort(creators)
-	return d, d.finish(slices.Compact(creators))
+	return d, d.finish(m)
+}
+
+// read lists what is in one build.
+func read(ctx context.Context, e *remaster.Editor, dir string, b artifact.Build) (*Document, error) {
+	d := &Document{listed: map[string]bool{}}
+	return d, d.build(ctx, e, dir, b)
 }
 
 func (d *Document) build(ctx context.Context, e *remaster.Editor, dir string, b artifact.Build) error {
-	whole := d.add("DESCRIBES", root, Package{Name: "HookOS " + b.ID, Comment: b.Arch})
+	whole := d.add("DESCRIBES", root, Package{Name: nameOf(b), Comment: b.Arch})
 	var vmlinuz, packed string
 	for _, f := range b.Artifacts {
 		d.add(contains, whole, Package{Name: f.Name, FileName: f.Name, Checksums: []Checksum{{"SHA512", strings.ToLower(f.SHA512)}}})

@@ -2,13 +2,17 @@ package ship
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -18,6 +22,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/build/sbom"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 )
 
@@ -28,45 +33,63 @@ type paper struct {
 	content []byte
 }
 
-// papers returns the SBOM and the provenance, if they are there. They must be about
-// these files, and all of them must be pushed.
+// emptyType is the type of a configuration that says nothing.
+const emptyType = "application/vnd.oci.empty.v1+json"
+
+// kinds returns the papers that there are, without content.
+func kinds() []paper {
+	return []paper{{artifact.SBOMFile, "application/spdx+json", nil}, {artifact.ProvenanceFile, "application/vnd.in-toto+json", nil}}
+}
+
+// papers returns the SBOM and the provenance of what is pushed, if they are there. They
+// must be about these files.
 func (h *HookOS) papers(o PushOptions) ([]paper, error) {
-	all := []paper{{artifact.SBOMFile, "application/spdx+json", nil}, {artifact.ProvenanceFile, "application/vnd.in-toto+json", nil}}
-	all = slices.DeleteFunc(all, func(p paper) bool { return !exists(filepath.Join(h.Dir, p.name)) })
-	if whole, err := archs(h.manifest, ""); err != nil || len(all) == 0 {
+	part := artifact.Manifest{Schema: h.manifest.Schema}
+	pushed, err := archs(h.manifest, o.Arch)
+	if err != nil {
 		return nil, err
-	} else if o.Arch != "" && len(whole) > 1 {
-		progress.Warnf(o.Progress, "%s is about all architectures and is not attached, because --arch pushes one of them", all[0].name)
-		return nil, nil
 	}
-	for i := range all {
-		var err error
-		if all[i].content, err = os.ReadFile(filepath.Join(h.Dir, all[i].name)); err != nil {
+	for _, arch := range pushed {
+		part.Builds = append(part.Builds, ofArch(h.manifest, arch).Builds...)
+	}
+	var all []paper
+	for _, p := range kinds() {
+		text, err := os.ReadFile(filepath.Join(h.Dir, p.name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
-		about, err := h.isAbout(all[i])
+		p.content = text
+		about, err := p.isAbout(h.manifest)
 		if err != nil {
 			return nil, err
 		}
 		if !about {
-			return nil, fault.Invalidf("%s is about other files than these; write it again with `hookbuild sbom`", all[i].name)
+			return nil, fault.Invalidf("%s is about other files than these; write it again with `hookbuild sbom`", p.name)
 		}
+		if p, err = p.part(part); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
 	}
 	return all, nil
 }
 
-// isAbout reports whether the SBOM or the provenance is about the HookOS.
-func (h *HookOS) isAbout(p paper) (bool, error) {
+// isAbout reports whether the SBOM or the provenance is about the HookOS of a manifest
+// and nothing else.
+func (p paper) isAbout(m artifact.Manifest) (bool, error) {
 	if p.name == artifact.ProvenanceFile {
 		var made bytes.Buffer
-		err := sbom.Prove(h.manifest).Write(&made)
+		err := sbom.Prove(m).Write(&made)
 		return bytes.Equal(made.Bytes(), p.content), err
 	}
-	d, err := sbom.Read(filepath.Join(h.Dir, p.name))
+	d, err := sbom.Parse(p.content)
 	if err != nil {
 		return false, err
 	}
-	files, err := records(h.manifest)
+	files, err := records(m)
 	if err != nil {
 		return false, err
 	}
@@ -82,6 +105,100 @@ func (h *HookOS) isAbout(p paper) (bool, error) {
 		}
 	}
 	return listed == len(files), nil
+}
+
+// part returns what the paper says of the builds of m. Provenance says of each build
+// what its manifest says.
+func (p paper) part(m artifact.Manifest) (paper, error) {
+	var made bytes.Buffer
+	if p.name == artifact.ProvenanceFile {
+		err := sbom.Prove(m).Write(&made)
+		p.content = made.Bytes()
+		return p, err
+	}
+	d, err := sbom.Parse(p.content)
+	if err != nil {
+		return p, err
+	}
+	if d, err = d.Part(m); err != nil {
+		return p, err
+	}
+	err = d.Write(&made)
+	p.content = made.Bytes()
+	return p, err
+}
+
+// attached fetches the papers that are attached to what the reference names, cut to
+// the builds of m. What is about something else is left out with a warning.
+func attached(ctx context.Context, ref string, subject v1.Hash, m artifact.Manifest, o PullOptions) ([]paper, error) {
+	list, err := o.Client.Referrers(ctx, ref, subject)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b v1.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, fault.Mark(err, fault.Invalid)
+	}
+	var all []paper
+	for _, p := range kinds() {
+		found := false
+		for _, d := range list {
+			// Some registries list the type of the configuration.
+			if found || d.ArtifactType != string(p.kind) && d.ArtifactType != emptyType && d.ArtifactType != "" {
+				continue
+			}
+			a, err := o.Client.Artifact(ctx, parsed.Context().Digest(d.Digest.String()).String())
+			if err != nil {
+				return nil, err
+			}
+			if a.Type != string(p.kind) {
+				continue
+			}
+			one, err := p.fetch(ctx, a)
+			if err != nil {
+				return nil, err
+			}
+			if found, err = one.covers(m); fault.KindOf(err) != fault.Invalid && err != nil {
+				return nil, err
+			}
+			if !found {
+				progress.Warnf(o.Progress, "%s of type %s is attached and is not about these files; it is not used", d.Digest, p.kind)
+				continue
+			}
+			if one, err = one.part(m); err != nil {
+				return nil, err
+			}
+			all = append(all, one)
+		}
+	}
+	return all, nil
+}
+
+// covers reports whether the paper is about the builds of m, and perhaps more.
+func (p paper) covers(m artifact.Manifest) (bool, error) {
+	if p.name == artifact.SBOMFile {
+		part, err := p.part(m)
+		if err != nil {
+			return false, err
+		}
+		return part.isAbout(m)
+	}
+	return sbom.Prove(m).In(p.content)
+}
+
+// fetch fetches the content of a paper.
+func (p paper) fetch(ctx context.Context, a *oci.Artifact) (_ paper, err error) {
+	if len(a.Files) != 1 || a.Files[0].Size > mostListing {
+		return p, fault.Invalidf("reading %s, which is attached: it does not have one file of at most %d bytes; detach it", a.Source, mostListing)
+	}
+	f, err := a.Files[0].Open(ctx)
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	p.content, err = io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	return p, err
 }
 
 // referrer is the image of a paper.
@@ -104,7 +221,7 @@ func newReferrer(p paper, subject v1.Descriptor, older bool) (*referrer, error) 
 	}
 	m := v1.Manifest{
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: string(p.kind), Subject: &subject,
-		Config: v1.Descriptor{MediaType: "application/vnd.oci.empty.v1+json", Digest: config, Size: int64(len(r.config))},
+		Config: v1.Descriptor{MediaType: emptyType, Digest: config, Size: int64(len(r.config))},
 		Layers: []v1.Descriptor{{MediaType: p.kind, Digest: sum, Size: size, Annotations: map[string]string{"org.opencontainers.image.title": p.name}}},
 	}
 	if older {

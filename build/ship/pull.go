@@ -33,6 +33,8 @@ type Pulled struct {
 	Dir    string
 	Digest string // of what the reference names
 	Files  []string
+	// Attached are the names of the files about it, which are in Files too.
+	Attached []string
 }
 
 // Pull fetches the HookOS that ref names and puts it at dir, which must be empty,
@@ -63,10 +65,19 @@ func Pull(ctx context.Context, ref, dir string, o PullOptions) (p Pulled, err er
 		}
 	}
 	sortBuilds(u.whole)
-	if err := stage.Replace(ctx, u.whole); err != nil {
-		return p, err
+	p = Pulled{Dir: final, Digest: found.Root.Digest.String(), Files: u.files}
+	papers, err := attached(ctx, ref, found.Root.Digest, u.whole, o)
+	if err != nil {
+		return p, fmt.Errorf("pulling what is attached to the HookOS %q: %w", ref, err)
 	}
-	return Pulled{Dir: final, Digest: found.Root.Digest.String(), Files: u.files}, nil
+	for _, one := range papers {
+		if err := stage.Write(one.name, func(w io.Writer) error { _, err := w.Write(one.content); return err }); err != nil {
+			return p, err
+		}
+		p.Attached = append(p.Attached, one.name)
+	}
+	p.Files = append(p.Files, p.Attached...)
+	return p, stage.Replace(ctx, u.whole)
 }
 
 // sortBuilds puts the builds into the order of a manifest.json.

@@ -14,9 +14,14 @@ import (
 )
 
 // checkSBOM compares the SBOM with what the files have, and the provenance with the
-// manifest, where they are there. What is wrong with the files is reported already.
+// manifest, where they are there. Problems of the files are in the report already.
 func (v *verifier) checkSBOM(ctx context.Context) error {
 	m := artifact.Manifest{Schema: 1, Builds: v.listing.builds}
+	for _, name := range []string{artifact.SBOMFile, artifact.ProvenanceFile} {
+		if v.request.SBOM && !slices.Contains(v.files, name) {
+			v.wrong(name, "it is not there; write it with `hookbuild sbom`")
+		}
+	}
 	if len(v.report.Faults) > 0 {
 		return nil
 	}

@@ -42,6 +42,9 @@ type Request struct {
 	// Templates are files whose actions' images must be embedded, see
 	// [hookbuild/bundles.ReadActions].
 	Templates []string
+	// SBOM requires sbom.spdx.json and provenance.json, which are compared with the
+	// files whenever they are there.
+	SBOM bool
 	// Cluster is the cluster specification that the artifacts are for; nil for none.
 	// Its file is also among Templates.
 	Cluster *bundles.Cluster

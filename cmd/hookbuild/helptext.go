@@ -41,7 +41,7 @@ func optionGroups() []nameGroup {
 		{"The container that compiles", []string{"builder", "builder-image", "builder-base", "builder-network"}},
 		{"Storage of the images", []string{"layout", "pack-compression", "pack-block"}},
 		{"The initramfs and other outputs", []string{
-			"template", "overlay", "site", "no-build-containers", "compression", "level", "max-size", "report", "tar", "iso", "iso-loader",
+			"template", "overlay", "site", "no-build-containers", "compression", "level", "max-size", "report", "no-sbom", "tar", "iso", "iso-loader",
 		}},
 		{"Addresses and names", []string{
 			"tinkerbell-ip", "bootstrap-ip", "phase", "subnet", "domain", "lease", "interface", "tag", "user-class", "no-vlan-option",

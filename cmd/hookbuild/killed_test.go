@@ -53,7 +53,7 @@ func publishFrom(ctx context.Context, from, out string) (err error) {
 	}
 	tarball := b.Tarball.Name
 	b.Tarball = nil
-	_, err = s.Publish(ctx, tarball, b)
+	_, err = s.Publish(ctx, tarball, b, nil)
 	return err
 }
 

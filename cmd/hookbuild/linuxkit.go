@@ -183,6 +183,7 @@ func (a *app) outputs(c *cli.Context, r *build.Request) (err error) {
 	} else if loader != "" {
 		return usagef("--iso-loader %q applies to an ISO image; add --iso", loader)
 	}
+	r.NoSBOM = c.Bool("no-sbom")
 	if limit := c.String("max-size"); limit != "" {
 		if r.MaxSize, err = size.Parse(limit); err != nil {
 			return usagef("--max-size: %v", err)

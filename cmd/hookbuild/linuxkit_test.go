@@ -142,7 +142,7 @@ func TestDocumentsAreMerged(t *testing.T) {
 func TestDocumentsMayLackAKernelOrAnInit(t *testing.T) {
 	p := newPlace(t)
 	p.system(0, []string{initPart}, "--tar")
-	want(t, p.artifacts("x"), "checksums.txt", "manifest.json", "x_rootfs_x86_64.filelist", "x_rootfs_x86_64.tar")
+	want(t, p.artifacts("x"), "checksums.txt", "manifest.json", "provenance.json", "sbom.spdx.json", "x_rootfs_x86_64.filelist", "x_rootfs_x86_64.tar")
 	p.system(3, []string{initPart}) // an initramfs alone boots nothing
 	got := p.system(0, []string{kernelPart + "files:\n  - {path: etc/x, contents: x}\n"})
 	if !strings.Contains(got.stderr, "warning: the root file system has no /init") {
@@ -163,7 +163,7 @@ func TestDocumentNeedsNoCheckout(t *testing.T) {
 	p := newPlace(t)
 	doc := p.document()
 	p.run(0, "linuxkit", "--yaml", doc)
-	want(t, p.artifacts("my-system"), "checksums.txt", "cmdline-x86_64", "initramfs-x86_64", "manifest.json", "vmlinuz-x86_64")
+	want(t, p.artifacts("my-system"), "checksums.txt", "cmdline-x86_64", "initramfs-x86_64", "manifest.json", "provenance.json", "sbom.spdx.json", "vmlinuz-x86_64")
 	if got := readFile(t, filepath.Join(p.out, "my-system/cmdline-x86_64")); got != "console=ttyS0 root=x" {
 		t.Errorf("the command line is %q", got)
 	}

@@ -34,7 +34,7 @@ func lockFileFlag() cli.Flag {
 // lockedOptions returns the options that a lock records: those that change what
 // is built, not where it is fetched from or goes to.
 func lockedOptions(flags []cli.Flag) []string {
-	elsewhere := []string{"out", "report", "source-mirror", "builder", "builder-network", "releases-url", "locked", "lock-file", "update", "json"}
+	elsewhere := []string{"out", "report", "no-sbom", "source-mirror", "builder", "builder-network", "releases-url", "locked", "lock-file", "update", "json"}
 	return slices.DeleteFunc(namesOf(flags), func(name string) bool { return slices.Contains(elsewhere, name) })
 }
 

@@ -110,6 +110,9 @@ func (a *app) pull(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(pulled.Attached) == 0 {
+		a.note("no SBOM is attached; `hookbuild sbom` writes one")
+	}
 	a.note("%s of %s, all as its digests and checksums say, are in %s", words.Count(len(pulled.Files), "file"), pulled.Digest, dir)
 	return nil
 }

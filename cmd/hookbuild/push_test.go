@@ -65,7 +65,7 @@ func (s shelf) publish(id, arch string, linked bool) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := stage.Publish(s.t.Context(), "hook_"+id+".tar.gz", artifact.Build{ID: id, Arch: arch, Hookbuild: "test", Artifacts: all}); err != nil {
+	if _, err := stage.Publish(s.t.Context(), "hook_"+id+".tar.gz", artifact.Build{ID: id, Arch: arch, Hookbuild: "test", Artifacts: all}, nil); err != nil {
 		s.t.Fatal(err)
 	}
 }

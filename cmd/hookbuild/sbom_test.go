@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,7 +13,12 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/sbom"
@@ -129,6 +136,14 @@ func TestPushAttachesTheSBOM(t *testing.T) {
 			if !strings.Contains(got.stderr, c.said) {
 				t.Error(got.stderr)
 			}
+			pulled := filepath.Join(t.TempDir(), "pulled")
+			s.run(0, "pull", s.host+"/hookos:v1", pulled)
+			_, err := os.Stat(filepath.Join(pulled, artifact.ProvenanceFile))
+			if c.left > 0 {
+				s.run(0, "verify", "--sbom", pulled)
+			} else if !os.IsNotExist(err) {
+				t.Errorf("pulled provenance that was not attached: %v", err)
+			}
 			ref, err := name.NewDigest(strings.TrimSpace(got.stdout))
 			if err != nil {
 				t.Fatal(err)
@@ -170,4 +185,132 @@ func TestPushAttachesTheSBOM(t *testing.T) {
 			t.Error(got.stderr)
 		}
 	})
+}
+
+// TestAllWritesTheSBOM compares what all writes with what sbom reads.
+func TestAllWritesTheSBOM(t *testing.T) {
+	p, args := smallBuild(t)
+	p.run(0, args...)
+	first := readFile(t, p.sbom())
+	p.run(0, "verify", "--sbom", p.out)
+	p.run(0, args...) // from the cache
+	if readFile(t, p.sbom()) != first {
+		t.Error("the SBOM from the cache is another")
+	}
+	p.run(0, "sbom", p.out)
+	if readFile(t, p.sbom()) != first {
+		t.Error("`hookbuild sbom` reads something else")
+	}
+	p.run(0, append(args, "--no-sbom")...)
+	if got := p.run(3, "verify", "--sbom", p.out); !strings.Contains(got.stdout, "problem: sbom.spdx.json: it is not there") {
+		t.Error(got.stdout)
+	}
+	p.run(0, "verify", p.out)
+	hook := filepath.Join(p.out, "hook")
+	p.run(2, "verify", "--sbom", filepath.Join(hook, "vmlinuz-x86_64"), filepath.Join(hook, "initramfs-x86_64"))
+}
+
+// TestBuildBesideADamagedOne keeps what is there, and writes no SBOM.
+func TestBuildBesideADamagedOne(t *testing.T) {
+	p, args := smallBuild(t)
+	p.run(0, args...)
+	p.publishAgain("other-aarch64", "aarch64")
+	site.WriteFile(t, filepath.Join(p.out, "hook", "initramfs-other-aarch64"), "damaged")
+	got := p.run(0, args...)
+	if !strings.Contains(got.stderr, "warning: no SBOM is written: listing what is in other-aarch64") {
+		t.Error(got.stderr)
+	}
+	if _, err := os.Stat(p.sbom()); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// publishAgain publishes the files of the HookOS again as those of another build.
+func (p proof) publishAgain(id, arch string) {
+	p.t.Helper()
+	stage, err := artifact.NewStage(p.out, artifact.DefaultName)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer stage.Discard() // published
+	for _, kind := range []string{"vmlinuz-", "initramfs-"} {
+		text := readFile(p.t, filepath.Join(p.out, "hook", kind+"x86_64"))
+		if err := stage.Write(kind+id, func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	all, err := stage.Artifacts(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := stage.Publish(p.t.Context(), "hook_"+id+".tar.gz", artifact.Build{ID: id, Arch: arch, Hookbuild: "other", Artifacts: all}, nil); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestSBOMOfOneArchitecture pushes and pulls a part of a HookOS, which has the same
+// SBOM as one that was built alone.
+func TestSBOMOfOneArchitecture(t *testing.T) {
+	p, args := smallBuild(t)
+	p.run(0, args...)
+	alone := contents(t, filepath.Join(p.out, "hook"))
+	p.publishAgain("other-aarch64", "aarch64")
+	p.run(0, "sbom", p.out)
+	s := newShelf(t, nil)
+	s.run(0, "push", p.out, s.host+"/both:v1")
+	s.run(0, "push", p.out, s.host+"/one:v1", "--arch", "amd64")
+	for _, pull := range [][]string{{s.host + "/both:v1", "--arch", "amd64"}, {s.host + "/one:v1"}} {
+		dir := filepath.Join(t.TempDir(), "pulled")
+		s.run(0, append([]string{"pull", pull[0], dir}, pull[1:]...)...)
+		for _, name := range []string{artifact.SBOMFile, artifact.ProvenanceFile} {
+			if got := readFile(t, filepath.Join(dir, name)); got != alone[name] {
+				t.Errorf("%v: %s is\n%s\nnot\n%s", pull, name, got, alone[name])
+			}
+		}
+		s.run(0, "verify", "--sbom", dir)
+	}
+}
+
+// TestPullLeavesOutForeignPapers attaches an SBOM of something else.
+func TestPullLeavesOutForeignPapers(t *testing.T) {
+	p, args := smallBuild(t)
+	p.run(0, append(args, "--no-sbom")...)
+	s := newShelf(t, nil)
+	pushed := strings.TrimSpace(s.run(0, "push", p.out, s.host+"/hookos:v1").stdout)
+	ref, err := name.NewDigest(pushed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := remote.Head(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, text := range map[types.MediaType]string{
+		"application/spdx+json": `{"spdxVersion": "SPDX-2.3", "packages": []}`, "application/vnd.in-toto+json": "{}", "application/x-mine": "mine",
+	} {
+		image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, kind), types.OCIManifestSchema1)
+		image, err := mutate.AppendLayers(image, static.NewLayer([]byte(text), kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		attached, ok := mutate.Subject(image, *subject).(v1.Image)
+		if !ok {
+			t.Fatal("it is not an image")
+		}
+		digest, err := attached.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(ref.Context().Digest(digest.String()), attached); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "pulled")
+	got := s.run(0, "pull", pushed, dir)
+	if strings.Count(got.stderr, "is attached and is not about these files; it is not used") != 2 || !strings.Contains(got.stderr, "no SBOM is attached") {
+		t.Error(got.stderr)
+	}
+	if got := slices.Sorted(maps.Keys(contents(t, dir))); !slices.Equal(got, []string{"checksums.txt", "initramfs-x86_64", "manifest.json", "vmlinuz-x86_64"}) {
+		t.Errorf("pulled %v", got)
+	}
 }

@@ -29,6 +29,7 @@ func newVerifyCommand(a *app) *cli.Command {
 			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
 			&cli.StringFlag{Name: "cluster", Usage: "require what the machines of the cluster specification `FILE` need: the images of all actions, and the worker of its EKS Anywhere release"},
 			&cli.StringFlag{Name: "bundle", Usage: "verify the signature of the bundle manifest in `FILE|URL`, which must be the one that the artifacts were built from (default: that in --kit or the cache, if it is there)"},
+			&cli.BoolFlag{Name: "sbom", Usage: "require sbom.spdx.json and provenance.json, which are compared with the files wherever they are"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, what a shell on the serial console answers, the worker's first call"},
 		}, bootFlags()...),
@@ -92,7 +93,7 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 		return r, err
 	}
 	r.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
-	r.Templates = c.StringSlice("template")
+	r.Templates, r.SBOM = c.StringSlice("template"), c.Bool("sbom")
 	if file := c.String("cluster"); file != "" {
 		cluster, err := bundles.ReadCluster(file)
 		if err != nil {
@@ -119,6 +120,9 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 		}
 		if kernels[0] == kernels[1] {
 			return r, usagef("verifying %q: name one directory, or one vmlinuz and one initramfs", args)
+		}
+		if r.SBOM {
+			return r, usagef("--sbom compares a directory's SBOM; name the directory")
 		}
 		r.Vmlinuz, r.Initramfs = args[0], args[1]
 		if kernels[1] {

@@ -39,6 +39,14 @@ func newProof(t *testing.T, layout string) proof {
 // newSmallProof returns a proof with a small kernel, so that copies are cheap.
 func newSmallProof(t *testing.T) proof {
 	t.Helper()
+	p, args := smallBuild(t)
+	p.run(0, append(args, "--no-sbom")...)
+	return p
+}
+
+// smallBuild returns the arguments that build it.
+func smallBuild(t *testing.T) (proof, []string) {
+	t.Helper()
 	p := proof{t, site.New(t, nil), t.TempDir(), t.TempDir()}
 	pushAction(t, p.site)
 	dir := t.TempDir()
@@ -47,8 +55,7 @@ func newSmallProof(t *testing.T) proof {
 	args := allArgs(t, p.site, p.cache, p.out)
 	args[slices.Index(args, "--kernel")+1] = "dir:" + dir
 	args[1] = "hook-default-amd64" // whose id is x86_64: no links
-	p.run(0, append(args, "--layout", "directory")...)
-	return p
+	return p, slices.Clip(append(args, "--layout", "directory"))
 }
 
 func (p proof) run(code int, args ...string) outcome {
@@ -205,7 +212,7 @@ func TestVerifyIntact(t *testing.T) {
 				}
 			}
 			r := p.findings(t, 0, "--out", p.out, "--arch", "amd64")
-			if len(r.Faults) > 0 || len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Artifacts) != 5 || r.Systems[0].Kernel == "" {
+			if len(r.Faults) > 0 || len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Artifacts) != 7 || r.Systems[0].Kernel == "" {
 				t.Errorf("the findings are %+v", r)
 			}
 		})

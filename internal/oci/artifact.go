@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
 
@@ -65,6 +66,36 @@ func (c *Client) Artifact(ctx context.Context, src string) (*Artifact, error) {
 		})
 	}
 	return a, nil
+}
+
+// Referrers describes the manifests that are attached to the image or
+// artifact with the digest, in the repository of the reference src, as the registry lists
+// them. A registry without the referrers API keeps their list under
+// a tag (distribution specification 1.1, "Referrers Tag Schema").
+func (c *Client) Referrers(ctx context.Context, src string, digest v1.Hash) ([]v1.Descriptor, error) {
+	ref, err := c.net.parseReference(src)
+	if err != nil {
+		return nil, fmt.Errorf("reading the reference %q: %w", src, err)
+	}
+	places, err := c.places(ref.Context())
+	if err != nil {
+		return nil, err
+	}
+	if c.offline {
+		return nil, fault.Outsidef("listing what is attached to %q asks its registry; leave out --offline", src)
+	}
+	var all []v1.Descriptor
+	err = c.try(ctx, places, func(repo *repository) (err error) {
+		all, err = repo.referrers(ctx, digest)
+		return err
+	})
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing what is attached to %s of %q: %w", digest, src, err)
+	}
+	return all, nil
 }
 
 // Open opens the file as it was pushed, verified. The first use fetches it into

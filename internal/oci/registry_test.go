@@ -257,7 +257,7 @@ func TestTagsOnPages(t *testing.T) {
 			}
 			return fmt.Sprintf(`</v2/ns/kernel/tags/list?page=%d>; rel="next"`, page+1)
 		}, nil, 3},
-		"without end":  {func(page int) string { return fmt.Sprintf(`<?page=%d>; rel="next"`, page+1) }, []string{"more than 1000 pages"}, mostTagPages},
+		"without end":  {func(page int) string { return fmt.Sprintf(`<?page=%d>; rel="next"`, page+1) }, []string{"more than 1000 pages"}, mostPages},
 		"another host": {func(int) string { return `<http://other.example/x>; rel="next"` }, []string{"another host", "other.example"}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

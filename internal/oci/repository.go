@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,35 +134,63 @@ func (r *repository) open(ctx context.Context, blob v1.Descriptor) (io.ReadClose
 }
 
 const (
-	mostTagPages = 1000
-	mostTagPage  = 16 << 20
+	mostPages = 1000
+	mostPage  = 16 << 20
 )
 
-// tags returns the repository's tags, reading page by page.
+// tags returns the repository's tags.
 func (r *repository) tags(ctx context.Context) ([]string, error) {
 	var all []string
-	request := r.request("tags/list?n=1000")
-	request.Most = mostTagPage
-	for range mostTagPages {
+	err := r.pages(ctx, r.request("tags/list?n=1000"), func(raw []byte) error {
 		var page struct {
 			Tags []string `json:"tags"`
 		}
-		var header http.Header
-		_, err := r.client.Get(ctx, request, func(raw []byte, h http.Header) error {
-			header = h
-			return json.Unmarshal(raw, &page)
-		})
-		if err != nil {
-			return nil, err
-		}
+		err := json.Unmarshal(raw, &page)
 		all = append(all, page.Tags...)
+		return err
+	})
+	return all, err
+}
+
+// referrers returns what refers to a manifest.
+func (r *repository) referrers(ctx context.Context, h v1.Hash) (all []v1.Descriptor, err error) {
+	read := func(raw []byte) error {
+		page, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+		if err == nil {
+			all = append(all, page.Manifests...)
+		}
+		return err
+	}
+	if err := r.pages(ctx, r.request("referrers/"+h.String()), read); err == nil || !isNotFound(err) {
+		return all, err
+	}
+	err = r.pages(ctx, r.manifestRequest(h.Algorithm+"-"+h.Hex), read)
+	return all, err
+}
+
+// pages reads a list page by page.
+func (r *repository) pages(ctx context.Context, request web.Request, read func([]byte) error) error {
+	request.Most = mostPage
+	for range mostPages {
+		var header http.Header
+		raw, err := r.client.Get(ctx, request, func(raw []byte, h http.Header) error {
+			header = h
+			var page json.RawMessage
+			return json.Unmarshal(raw, &page) // one that was damaged is requested again
+		})
+		if err == nil {
+			err = read(raw)
+		}
+		if err != nil {
+			return err
+		}
 		next, err := nextPage(request.URL, header.Get("Link"))
 		if err != nil || next == "" {
-			return all, err
+			return err
 		}
 		request.URL = next
 	}
-	return nil, fmt.Errorf("the list of tags has more than %d pages", mostTagPages)
+	return fmt.Errorf("the list has more than %d pages", mostPages)
 }
 
 // nextPage returns the address of the next page from a Link header (RFC 8288),
@@ -178,10 +207,10 @@ func nextPage(page, link string) (string, error) {
 	}
 	next, err := at.Parse(target)
 	if err != nil {
-		return "", fmt.Errorf("the next page of the list of tags has a bad address: %w", err)
+		return "", fmt.Errorf("the next page of the list has a bad address: %w", err)
 	}
 	if next.Scheme != at.Scheme || next.Host != at.Host {
-		return "", fmt.Errorf("the next page of the list of tags is at another host, %s", next.Host)
+		return "", fmt.Errorf("the next page of the list is at another host, %s", next.Host)
 	}
 	return next.String(), nil
 }
