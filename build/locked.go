@@ -87,7 +87,7 @@ func (r *Request) lockWorker(l lock.Build) {
 	}
 	for _, image := range l.Embedded {
 		if e.WorkerFrom == "" && e.Options.WorkerImage == "" && strings.HasPrefix(image.Reference, bundles.Agent+":") {
-			e.Options.WorkerImage = image.Reference
+			e.Options.WorkerImage, e.Upstream = image.Reference, true
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -344,8 +345,16 @@ func (f *Resolved) Why(c lock.Change) string {
 	for i, item := range f.Embedded.Items {
 		ref := f.Embedded.Images[i].Source
 		if ref == c.What || strings.HasPrefix(c.Is, ref+" ") {
-			return madeOn(item.Image)
+			return strings.Join(slices.DeleteFunc([]string{f.namedBy(f.Embedded.Images[i]), madeOn(item.Image)}, func(s string) bool { return s == "" }), ", ")
 		}
+	}
+	return ""
+}
+
+// namedBy returns which bundle names an image, in words; "" for other images.
+func (f *Resolved) namedBy(image bundles.Image) string {
+	if b := f.Request.Embed.Bundle; b != nil && image.Digest != "" && (strings.HasPrefix(image.Key, "actions.") || image.IsWorker()) {
+		return "named by " + b.String()
 	}
 	return ""
 }

@@ -24,6 +24,8 @@ type release struct {
 	// Version has a leading v: "v0.26.1", "v0.27.0-dev+build.12".
 	Version string `yaml:"version"`
 	Number  int    `yaml:"number"`
+	// Date is in the form of Go's time.Time.String.
+	Date string `yaml:"date"`
 	// BundleManifestURL is the URL of the bundle, as written.
 	BundleManifestURL string `yaml:"bundleManifestUrl"`
 }

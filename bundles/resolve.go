@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
@@ -65,6 +66,21 @@ func (r *Resolver) releases(ctx context.Context, location string) (*releases, er
 		return nil, fmt.Errorf("reading the list of releases %q: %w", web.Show(location), err)
 	}
 	return parseReleases(data, web.Show(location))
+}
+
+// Date returns the day on which a release was made, such as 2026-01-31, by the list of
+// releases; "" if the list does not say it.
+func (r *Resolver) Date(ctx context.Context, version string) (string, error) {
+	all, err := r.releases(ctx, r.releasesURL(""))
+	if err != nil {
+		return "", err
+	}
+	rel, known := all.doc.find(version)
+	day, _, _ := strings.Cut(rel.Date, " ")
+	if _, err := time.Parse(time.DateOnly, day); !known || err != nil {
+		return "", nil //nolint:nilerr // it does not say a date
+	}
+	return day, nil
 }
 
 // locate returns the file or URL of the bundle that ref names.

@@ -44,6 +44,9 @@ type Packer struct {
 
 // Embed says which images to embed: those of the bundle and those of the list.
 type Embed struct {
+	// Upstream says that the worker image of Options is upstream's of the lock, and
+	// no option's.
+	Upstream bool
 	// Bundle is an EKS Anywhere bundle, or nil for none. Options choose its images.
 	Bundle  *bundles.Bundle
 	Options bundles.Options

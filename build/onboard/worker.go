@@ -36,6 +36,11 @@ type Worker struct {
 	Digest, ID string
 }
 
+// Upstream returns upstream's tink-agent at a reference as the worker.
+func Upstream(reference string, need *bundles.WorkerNeed) *Worker {
+	return &Worker{Source: reference, From: fmt.Sprintf("upstream's %s, of commit %.12s as boots", reference, need.Commit)}
+}
+
 // WorkerSource finds workers.
 type WorkerSource interface {
 	// Release finds the worker of a release whose bundle names none.
@@ -51,12 +56,15 @@ func (p *Packer) findWorker(ctx context.Context, w *Wanted) (*Worker, error) {
 	if e.Bundle == nil || e.Options.NoWorker {
 		return nil, nil
 	}
-	if e.Options.WorkerImage != "" {
-		return &Worker{Source: e.Options.WorkerImage, From: "--worker-image"}, nil
-	}
 	need, err := e.Bundle.Worker(w.DockerArch, e.Options.KubeVersion)
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case e.Options.WorkerImage != "" && e.Upstream:
+		return Upstream(e.Options.WorkerImage, need), nil
+	case e.Options.WorkerImage != "":
+		return &Worker{Source: e.Options.WorkerImage, From: "--worker-image"}, nil
 	}
 	var found *Worker
 	switch {

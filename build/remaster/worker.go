@@ -130,7 +130,7 @@ func (w Workers) upstream(ctx context.Context, _ *bundles.Bundle, need *bundles.
 	if tag == "" {
 		return nil, fault.Invalidf("none of the %d tags of %s is of the commit %s", len(tags), bundles.Agent, need.Commit)
 	}
-	return &onboard.Worker{Source: bundles.Agent + ":" + tag, From: fmt.Sprintf("upstream's %s:%s, of commit %.12s as boots", bundles.Agent, tag, need.Commit)}, nil
+	return onboard.Upstream(bundles.Agent+":"+tag, need), nil
 }
 
 // commitAtEnd finds the abbreviated commit that ends a tag: upstream tagged

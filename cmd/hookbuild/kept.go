@@ -233,9 +233,7 @@ func (a *app) gatherSite(c *cli.Context, g *build.Gathered, r build.Request) err
 				return err
 			}
 		}
-		for _, secret := range r.Site.Secrets() {
-			g.LeftOut = append(g.LeftOut, secret)
-		}
+		g.LeftOut = append(g.LeftOut, r.Site.Secrets()...)
 	}
 	if a.site == nil || r.Site == nil && !a.isFetched(c) {
 		return nil

@@ -57,7 +57,11 @@ func (a *app) lock(c *cli.Context) error {
 			return err
 		}
 		for _, was := range file.Find(b.Flavor, b.Arch) {
-			all = append(all, lockChanges(was, b, found)...)
+			changes, err := a.lockChanges(c, was, b, found)
+			if err != nil {
+				return err
+			}
+			all = append(all, changes...)
 		}
 		file = file.With(b)
 	}
@@ -115,14 +119,6 @@ type lockChange struct {
 	why string
 }
 
-func lockChanges(was, is lock.Build, found *build.Resolved) []lockChange {
-	var all []lockChange
-	for _, c := range lock.Diff(was, is) {
-		all = append(all, lockChange{c, found.Why(c)})
-	}
-	return all
-}
-
 // updateLock resolves the locked builds again. What is not named stays.
 func (a *app) updateLock(c *cli.Context, old *lock.File) error {
 	for _, name := range lockedOptions(c.Command.Flags) {
@@ -154,7 +150,11 @@ func (a *app) updateLock(c *cli.Context, old *lock.File) error {
 			if err != nil {
 				return err
 			}
-			all = append(all, lockChanges(was, is, found)...)
+			changes, err := a.lockChanges(c, was, is, found)
+			if err != nil {
+				return err
+			}
+			all = append(all, changes...)
 			file = file.With(is)
 			return nil
 		})

@@ -29,6 +29,42 @@ type known struct {
 	Fetched time.Time         `json:"fetched"`
 	Series  map[string]string `json:"series"` // "6.6" -> "6.6.32"
 	Listed  map[string]bool   `json:"listed"` // whether the last list had it
+	// Releases are those of the last list; nil in a file of an older hookbuild.
+	Releases []Release `json:"releases"`
+}
+
+// Release is what kernel.org's list says of a release.
+type Release struct {
+	Version string `json:"version"` // "6.6.32"
+	// Moniker is the kind of its series: longterm, stable, mainline.
+	Moniker string `json:"moniker"`
+	// Released is its date, such as 2024-05-25.
+	Released string `json:"released"`
+	// EndOfLife reports whether the series gets no more fixes.
+	EndOfLife bool `json:"eol"`
+	// ChangeLog is the URL of what it changes, "" if it has none.
+	ChangeLog string `json:"changelog"`
+}
+
+// Listed returns what kernel.org's list says of a series ("6.6"), that is of its
+// newest release, or nil if the list does not have the series. The list is fetched as
+// by [Latest].
+func Listed(ctx context.Context, series string, o Options) (*Release, error) {
+	k, err := readKnown(o)
+	if err != nil {
+		return nil, err
+	}
+	if age := o.now().Sub(k.Fetched); !o.Offline && (k.Releases == nil || age > freshFor || age < 0) {
+		if err := k.refresh(ctx, o); err != nil {
+			return nil, fault.Outsidef("reading kernel.org's list of releases: %w", err)
+		}
+	}
+	for _, r := range k.Releases {
+		if v, err := ParseVersion(r.Version); err == nil && v.Series() == series {
+			return &r, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // the list has only series that are maintained
 }
 
 // Latest returns the newest point release of a series ("6.6") in kernel.org's
@@ -118,13 +154,18 @@ func readKnown(o Options) (*known, error) {
 
 // refresh fetches the list and stores it.
 func (k *known) refresh(ctx context.Context, o Options) error {
-	versions, err := fetchReleases(ctx, o)
+	releases, err := fetchReleases(ctx, o)
 	if err != nil {
 		return fault.Mark(err, fault.Outside)
 	}
+	k.Releases = releases
 	k.Fetched = o.now()
 	k.Listed = map[string]bool{}
-	for _, v := range versions {
+	for _, r := range releases {
+		v, err := ParseVersion(r.Version)
+		if err != nil {
+			return err
+		}
 		k.Listed[v.Series()] = true
 		old, err := ParseVersion(k.Series[v.Series()])
 		if err != nil || old.Compare(v) < 0 {
@@ -138,30 +179,35 @@ func (k *known) refresh(ctx context.Context, o Options) error {
 	return writeFile(knownFile(o), append(text, '\n'))
 }
 
-// fetchReleases returns the released versions in the list, without linux-next
-// and release candidates.
-func fetchReleases(ctx context.Context, o Options) ([]Version, error) {
+// fetchReleases returns the list, without linux-next and release candidates.
+func fetchReleases(ctx context.Context, o Options) ([]Release, error) {
 	url := o.ReleasesURL
 	if url == "" {
 		url = ReleasesURL
 	}
 	var list struct {
 		Releases []struct {
-			Version string `json:"version"`
+			Version   string `json:"version"`
+			Moniker   string `json:"moniker"`
+			EndOfLife bool   `json:"iseol"`
+			ChangeLog string `json:"changelog"`
+			Released  struct {
+				Date string `json:"isodate"`
+			} `json:"released"`
 		} `json:"releases"`
 	}
 	_, err := small(ctx, o, url, mostReleases, func(text []byte) error { return json.Unmarshal(text, &list) })
 	if err != nil {
 		return nil, err
 	}
-	var versions []Version
+	releases := []Release{}
 	for _, r := range list.Releases {
 		if v, err := ParseVersion(r.Version); err == nil {
-			versions = append(versions, v)
+			releases = append(releases, Release{v.String(), r.Moniker, r.Released.Date, r.EndOfLife, r.ChangeLog})
 		}
 	}
-	if len(versions) == 0 {
+	if len(releases) == 0 {
 		return nil, fmt.Errorf("reading %q: it lists no releases", web.Show(url))
 	}
-	return versions, nil
+	return releases, nil
 }

@@ -268,6 +268,32 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// TestListed reads what the list says of the newest release of a series.
+func TestListed(t *testing.T) {
+	s := newSite(t)
+	s.files["/releases.json"] = []byte(`{"releases":[{"version":"next-20240523","moniker":"linux-next"},{"version":"6.6.40","moniker":"longterm","iseol":false,
+		"released":{"timestamp":1,"isodate":"2024-07-15"},"changelog":"https://cdn.kernel.org/ChangeLog-6.6.40"},{"version":"6.8.12","moniker":"stable","iseol":true,"released":{"isodate":"2024-05-30"},"changelog":null}]}`)
+	o := s.options()
+	for series, want := range map[string]Release{
+		"6.6": {"6.6.40", "longterm", "2024-07-15", false, "https://cdn.kernel.org/ChangeLog-6.6.40"}, "6.8": {"6.8.12", "stable", "2024-05-30", true, ""},
+	} {
+		if got, err := Listed(t.Context(), series, o); err != nil || got == nil || *got != want {
+			t.Errorf("%s: %+v, %v", series, got, err)
+		}
+	}
+	if got, err := Listed(t.Context(), "5.0", o); err != nil || got != nil {
+		t.Errorf("a series that is not listed: %+v, %v", got, err)
+	}
+	if n := s.asked.Load(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	o = s.options()
+	o.Offline = true
+	if got, err := Listed(t.Context(), "6.6", o); err != nil || got != nil {
+		t.Errorf("offline with nothing kept: %+v, %v", got, err)
+	}
+}
+
 func TestLatestWithNothing(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(silent.Close)

@@ -122,6 +122,21 @@ type Image struct {
 	Size int64 `yaml:"size,omitempty"`
 }
 
+// LinuxRelease returns the release of kernel.org that the kernel is, such as
+// "6.6.32"; "" where the lock does not say it. The tag of a kernel image begins with
+// it.
+func (k Kernel) LinuxRelease() string {
+	if k.Release != "" || k.From != FromImage || k.Image == nil {
+		return k.Release
+	}
+	tag := k.Image.Reference[strings.LastIndex(k.Image.Reference, ":")+1:]
+	release, _, found := strings.Cut(tag, "-")
+	if !found || strings.Trim(release, "0123456789.") != "" || !strings.Contains(release, ".") {
+		return ""
+	}
+	return release
+}
+
 // ShortName returns the last part of the reference without its tag: cexec.
 func (i Image) ShortName() string { return shortName(i.Reference) }
 

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hookbuild/test/lab/site"
+	"hookbuild/test/release"
+	"hookbuild/test/testneed"
+)
+
+// plant is a site that embeds the images of an EKS Anywhere bundle.
+type plant struct {
+	*locker
+	service *release.Service
+}
+
+func newPlant(t *testing.T) plant {
+	t.Helper()
+	return plant{newLocker(t), newReleases(t).service}
+}
+
+// common returns the options that say where the service's registries are.
+func (p plant) common() []string {
+	return []string{"--mirror", "ghcr.io=" + p.service.Images.Addr() + "/ghcr"}
+}
+
+func (p plant) lockBundle(version string) outcome {
+	p.t.Helper()
+	return p.do(0, append([]string{"lock", "hook-latest-lts-amd64", "--kernel", "latest", "--level", "1", "--embed-from-bundle", "--eksa-version", version,
+		"--releases-url", p.service.ReleasesURL(), "HOOK_KERNEL_OCI_BASE=" + p.kernels()}, p.common()...)...)
+}
+
+// latest makes a release the latest one of the list.
+func (p plant) latest(version string) {
+	p.t.Helper()
+	file := p.service.File("/releases/eks-a/manifest.yaml")
+	text := readFile(p.t, file)
+	before, rest, _ := strings.Cut(text, "latestVersion: ")
+	_, after, _ := strings.Cut(rest, "\n")
+	site.WriteFile(p.t, file, before+"latestVersion: "+version+"\n"+after)
+}
+
+// fromKit builds from a kit where there is no network, and compares the initramfs.
+func (p plant) fromKit(want string) {
+	p.t.Helper()
+	kit := filepath.Join(p.t.TempDir(), "kit.tar")
+	p.do(0, append([]string{"kit", "save", "-o", kit}, p.common()...)...)
+	p.t.Chdir(p.t.TempDir())
+	out := p.t.TempDir()
+	said, err := p.inNamespace("all", "--locked", "--kit", kit, "--out", out, "--cache-dir", p.t.TempDir(), "--progress", "plain")
+	if err != nil {
+		p.t.Fatalf("%v\n%s", err, said)
+	}
+	says(p.t, said, "the worker is from")
+	if readFile(p.t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
+		p.t.Error("the kit gives another initramfs")
+	}
+}
+
+// A bundle is locked with its worker, which comes out of the HookOS of the release;
+// updating says what changed, and a kit builds it without a network.
+func TestLockedBundle(t *testing.T) {
+	testneed.Namespaces(t)
+	p := newPlant(t)
+	p.latest("v0.25.3")
+	p.lockBundle("latest")
+	hook := p.service.HookURL(release.Release{Number: 123}, "initramfs-x86_64")
+	says(t, readFile(t, p.lock), "number: 123", "release: v0.25.3", "name: "+hook, "/actions/cexec:")
+	p.latest("v0.26.1")
+	p.build(0, p.common()...)
+	got := p.do(0, append([]string{"lock", "--update", "--releases-url", p.service.ReleasesURL()}, p.common()...)...)
+	says(t, got.stdout, "bundle: 123 v0.25.3 sha256:", "-> 124 v0.26.1 sha256:", "(v0.25.3 is of 2026-01-12, v0.26.1 is of 2026-01-13)",
+		"cexec: ", "(named by bundle 124 (EKS Anywhere v0.26.1))", "worker: "+hook)
+	p.build(0, p.common()...)
+	p.fromKit(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")))
+}
+
+// Without a HookOS of the release, the locked worker is upstream's, by a tag that is
+// asked for when locking alone.
+func TestLockedWorkerOfUpstream(t *testing.T) {
+	testneed.Namespaces(t)
+	p := newPlant(t)
+	refuse := true
+	p.service.Wrap(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if refuse && strings.Contains(r.URL.Path, "/artifacts/") {
+				http.Error(w, "AccessDenied", http.StatusForbidden)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	p.lockBundle("v0.25.3")
+	text := readFile(t, p.lock)
+	says(t, text, "reference: ghcr.io/tinkerbell/tink-agent:"+release.AgentTag)
+	if strings.Contains(text, "docker-archive") {
+		t.Errorf("the lock has a worker of a HookOS:\n%s", text)
+	}
+	refuse = false // the HookOS is there again, and is not what was locked
+	got := p.build(0, p.common()...)
+	says(t, got.stderr, "ghcr.io/tinkerbell/tink-agent:"+release.AgentTag, "it is tink-agent")
+	p.fromKit(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")))
+}
