@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"internal/dockerhost": {"internal/web", "internal/fault"},
 	"internal/engine":     {"internal/dockerhost", "internal/progress", "internal/fault"},
 	"internal/oci":        {"internal/web", "internal/words", "internal/dockerhost", "internal/cache", "internal/tarball", "internal/initramfs", "internal/progress", "internal/fault"},
+	"internal/shared":     {"internal/oci", "internal/cache", "internal/initramfs", "internal/words", "internal/progress", "internal/fault"},
 	"bundles":             {"internal/"},
 	"kernel":              {"internal/"},
 	"linuxkit":            {"internal/"},

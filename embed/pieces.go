@@ -178,13 +178,13 @@ func (p *pieces) first(c *content) *content {
 func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) error {
 	o.Distinct = true
 	key := derivedKey(pieceVersion, string(o.Compression), o.Compression.Codec(), fmt.Sprint(o.BlockSize), p.layer.src.DiffID.String(), p.leftOut.String())
-	file, hit, err := c.Derived(ctx, "pieces", key, func(w io.Writer) error {
+	file, from, err := c.Derived(ctx, "pieces", key, func(w io.Writer) error {
 		return writeSquashfs(ctx, w, c.Dir(), p.files, o)
 	})
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", p.layer.src, err)
 	}
-	p.made, p.files = !hit, nil // they take memory
+	p.made, p.files = from == cache.Made, nil // they take memory
 	image, err := squashfs.Open(file, file.Size())
 	if err == nil {
 		p.packed, err = image.Packed(ctx, p.layer.src.String())

@@ -189,8 +189,10 @@ type Proxy struct {
 
 // Cache says what is kept between builds.
 type Cache struct {
-	Dir   string `yaml:"dir" flag:"cache-dir" variable:"CACHE_DIR" path:"file" doc:"The directory for downloads and converted layers. By default hookbuild in the user's cache directory."`
-	Limit string `yaml:"limit" flag:"cache-limit" doc:"The size to which it is pruned after each command, such as 20GB; none sets no limit."`
+	Dir   string   `yaml:"dir" flag:"cache-dir" variable:"CACHE_DIR" path:"file" doc:"The directory for downloads and converted layers. By default hookbuild in the user's cache directory."`
+	Limit string   `yaml:"limit" flag:"cache-limit" doc:"The size to which it is pruned after each command, such as 20GB; none sets no limit."`
+	From  []string `yaml:"from" flag:"cache-from" doc:"Repositories of registries in which results of other machines are looked for, such as registry.example/team/hookbuild-cache."`
+	To    string   `yaml:"to" flag:"cache-to" doc:"The repository that results are pushed to. By default nothing is pushed."`
 }
 
 // Netboot says which machines boot, and from what.

@@ -276,13 +276,16 @@ func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 // what fill writes. What is the task that is shown.
 func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writer) error) (*cache.File, error) {
 	task := progress.Start(p.Progress, 0, "%s", what)
-	f, hit, err := p.Cache.Derived(ctx, SegmentsKind, key, fill)
+	f, from, err := p.Cache.Derived(ctx, SegmentsKind, key, fill)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
 	state := "made"
-	if hit {
+	switch from {
+	case cache.Kept:
 		state = "nothing changed"
+	case cache.Shared:
+		state = "from the shared cache"
 	}
 	return f, task.End(nil, state)
 }

@@ -254,11 +254,11 @@ func (p *pusher) attach(done *Pushed, papers []paper) error {
 	for _, one := range papers {
 		for _, subject := range done.subjects {
 			err := p.refer(one, subject, false)
-			if refused(err) {
+			if oci.Refused(err) {
 				err = p.refer(one, subject, true)
 			}
-			if refused(err) {
-				progress.Warnf(p.Progress, "%s refuses manifests with a subject (%s); %s is not attached", p.ref.Context().RegistryStr(), brief(err), one.name)
+			if oci.Refused(err) {
+				progress.Warnf(p.Progress, "%s refuses manifests with a subject (%s); %s is not attached", p.ref.Context().RegistryStr(), oci.Brief(err), one.name)
 				continue
 			}
 			if err != nil {
@@ -297,7 +297,7 @@ func (p *pusher) refer(one paper, subject v1.Descriptor, older bool) error {
 	}
 	task := progress.Start(p.Progress, 0, "attach %s", one.name)
 	err = remote.Write(p.ref.Context().Digest(digest.String()), image, p.options...)
-	if refused(err) {
+	if oci.Refused(err) {
 		_ = task.End(nil, "refused") // another form follows, or a warning
 		return err
 	}

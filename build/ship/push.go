@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
-	"net/http"
-	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/internal/fault"
@@ -88,13 +84,13 @@ func (h *HookOS) Push(ctx context.Context, ref string, o PushOptions) (Pushed, e
 // push pushes the images, in a simpler form where the registry refuses a better one.
 func (p *pusher) push() (Pushed, error) {
 	done, err := p.pushIndex()
-	if refused(err) {
-		progress.Warnf(p.Progress, "%s refuses manifests with an artifact type (%v); pushing them as plain images", p.ref.Context().RegistryStr(), brief(err))
+	if oci.Refused(err) {
+		progress.Warnf(p.Progress, "%s refuses manifests with an artifact type (%v); pushing them as plain images", p.ref.Context().RegistryStr(), oci.Brief(err))
 		p.plain = true
 		done, err = p.pushIndex()
 	}
-	if refused(err) {
-		progress.Warnf(p.Progress, "%s refuses an index (%v); pushing a tag for each architecture", p.ref.Context().RegistryStr(), brief(err))
+	if oci.Refused(err) {
+		progress.Warnf(p.Progress, "%s refuses an index (%v); pushing a tag for each architecture", p.ref.Context().RegistryStr(), oci.Brief(err))
 		done, err = p.pushTags()
 	}
 	if err != nil {
@@ -173,7 +169,7 @@ func (p *pusher) write(ref name.Reference, im *image) error {
 		l.task = task
 	}
 	err = remote.Write(ref, whole, p.options...)
-	if refused(err) {
+	if oci.Refused(err) {
 		_ = task.End(nil, "refused") // a simpler form is pushed next
 		return err
 	}
@@ -184,33 +180,4 @@ func (p *pusher) annotations() map[string]string {
 	all := map[string]string{"org.opencontainers.image.title": "HookOS"}
 	maps.Copy(all, p.Annotations)
 	return all
-}
-
-// refused reports whether a registry understood a manifest and does not take it.
-func refused(err error) bool {
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
-		return false
-	}
-	codes := []transport.ErrorCode{transport.ManifestInvalidErrorCode, transport.UnsupportedErrorCode}
-	if slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool { return slices.Contains(codes, d.Code) }) {
-		return true
-	}
-	statuses := []int{
-		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusUnsupportedMediaType,
-		http.StatusUnprocessableEntity, http.StatusNotImplemented,
-	}
-	return len(answer.Errors) == 0 && slices.Contains(statuses, answer.StatusCode)
-}
-
-// brief returns a registry's own words.
-func brief(err error) string {
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
-		return err.Error()
-	}
-	if len(answer.Errors) > 0 {
-		return answer.Errors[0].String()
-	}
-	return http.StatusText(answer.StatusCode)
 }

@@ -20,6 +20,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/shared"
 	"hookbuild/internal/web"
 	"hookbuild/linuxkit/size"
 	"hookbuild/site/checkout"
@@ -43,6 +44,7 @@ type app struct {
 	face      face.Face
 	warnings  warnings         // those shown so far
 	store     *cache.Cache     // the one that the command opened last
+	shared    *shared.Cache    // nil without --cache-from and --cache-to
 	web       *web.Client      // nil until it is first asked for
 	cluster   *bundles.Cluster // nil until it is first asked for
 	site      *siteFile        // nil without a hookbuild.yaml
@@ -110,7 +112,7 @@ func newRootCommand(a *app) *cli.App {
 		Version:                version(),
 		Flags:                  globalFlags(),
 		Before:                 a.prepare,
-		After:                  a.trimCache,
+		After:                  a.leaveCache,
 		Commands:               commands(a),
 		Writer:                 a.stdout,
 		ErrWriter:              a.stderr,
@@ -196,6 +198,8 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 or arm64 (default: the flavor's, else amd64)"},
 		&cli.StringFlag{Name: "cache-dir", Usage: "keep downloads and converted layers in `DIR` (default: $CACHE_DIR, else hookbuild in the user's cache directory)"},
 		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
+		&cli.StringSliceFlag{Name: "cache-from", Usage: "take results that other machines made from the repository `REF` of a registry (repeatable)"},
+		&cli.StringFlag{Name: "cache-to", Usage: "push the results that are made to the repository `REF` of a registry"},
 		&cli.BoolFlag{Name: "offline", Usage: "use only what is in the cache; contact no registry or server"},
 		&cli.StringSliceFlag{Name: "kit", Usage: "take everything from the kit in `FILE` instead of the network (repeatable)"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "apply the mirror `FROM=TO`: pull images of registry FROM from TO (repeatable)"},
@@ -231,6 +235,9 @@ func (a *app) prepare(c *cli.Context) error {
 		return usagef("--jobs %d: it must be at least 1", c.Int("jobs"))
 	}
 	if _, err := cacheLimit(c); err != nil {
+		return err
+	}
+	if err := checkShared(c); err != nil {
 		return err
 	}
 	_, err := maxLayer(c)
@@ -329,12 +336,18 @@ func (a *app) openCache(c *cli.Context) (*cache.Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := cache.Open(dir, a.sink())
-	a.store = store
-	return store, err
+	if a.store, err = cache.Open(dir, a.sink()); err != nil {
+		return nil, err
+	}
+	return a.store, a.share(c, a.store)
 }
 
 func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error) {
+	return a.newClientWithin(c, store, web.Limits{})
+}
+
+// newClientWithin returns a client with other limits than the default ones.
+func (a *app) newClientWithin(c *cli.Context, store *cache.Cache, limits web.Limits) (*oci.Client, error) {
 	mirrors, err := a.mirrors(c)
 	if err != nil {
 		return nil, err
@@ -350,6 +363,9 @@ func (a *app) newClient(c *cli.Context, store *cache.Cache) (*oci.Client, error)
 	client, err := a.webClient(c)
 	if err != nil {
 		return nil, err
+	}
+	if limits != (web.Limits{}) {
+		client = client.WithLimits(limits)
 	}
 	return oci.NewClient(oci.Options{
 		Web: client, Keychain: keychain, Cache: store, Mirrors: mirrors, MirrorByTag: c.Bool("mirror-by-tag"), Insecure: c.StringSlice("insecure-registry"),

@@ -63,6 +63,7 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 	if w := result.Worker; w != nil {
 		a.note("worker: %s, from %s", w.Program, w.From)
 	}
+	a.noteShared()
 	if given := a.warnings.all(); len(given) > 0 {
 		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
 	}
@@ -97,6 +98,9 @@ func (a *app) appendSummary(result artifact.Published, took time.Duration) error
 	}
 	if w := result.Worker; w != nil {
 		fmt.Fprintf(&text, "\nWorker: %s, from %s.\n", w.Program, w.From)
+	}
+	if shared := a.sharedSummary(); shared != "" {
+		fmt.Fprintf(&text, "\nShared cache: %s.\n", shared)
 	}
 	fmt.Fprintf(&text, "\nMade in %s.\n", took.Round(time.Second))
 	for _, w := range a.warnings.all() {

@@ -13,6 +13,9 @@
 // The directory holds DIR/KIND/sha256-HEX (contents) and DIR/KIND/note-HEX
 // (notes, named by the hash of their key). Everything in it may be deleted at
 // any time; [Cache.Prune] deletes what has not been used for a while.
+//
+// A [Remote] shares results among machines: [Cache.Derived] asks it before it
+// makes a result.
 package cache
 
 import (
@@ -33,8 +36,9 @@ import (
 
 // Cache is a directory of verified files. It is safe for concurrent use.
 type Cache struct {
-	dir  string
-	sink progress.Sink
+	dir    string
+	sink   progress.Sink
+	remote Remote // nil for none
 
 	mu sync.Mutex
 	// locks holds a token for every file that this process has looked at; only

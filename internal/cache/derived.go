@@ -10,28 +10,64 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// Origin tells where a result came from.
+type Origin int
+
+const (
+	// Made says that the result was made by this call.
+	Made Origin = iota
+	// Kept says that the cache had the result.
+	Kept
+	// Shared says that the result came from the cache's [Remote].
+	Shared
+)
+
+// Remote keeps results for several machines. Its faults cost only time: it
+// reports them itself, and the result is then made here.
+type Remote interface {
+	// Get writes the result of this kind for key to w. If it has none that can be
+	// used, the error wraps [fs.ErrNotExist], and what was written counts for
+	// nothing; any other error ends the work.
+	Get(ctx context.Context, kind, key string, w io.Writer) error
+	// Offer tells of a result that the cache has.
+	Offer(kind, key string, f *File, from Origin)
+}
+
+// WithRemote makes the cache look for results in r before it makes them, and
+// offer to r those that it has.
+func (c *Cache) WithRemote(r Remote) { c.remote = r }
+
 // Derived returns the content made from the inputs that key identifies: the
 // lower case hex sha256 of all inputs, options and the version of the code that
-// makes it. If the cache does not have it, fill makes it; the result reports
-// whether the cache had it. Equal contents of one kind are stored once.
-func (c *Cache) Derived(ctx context.Context, kind, key string, fill func(io.Writer) error) (*File, bool, error) {
+// makes it. If neither the cache nor its remote has it, fill makes it. Equal
+// contents of one kind are stored once.
+func (c *Cache) Derived(ctx context.Context, kind, key string, fill func(io.Writer) error) (*File, Origin, error) {
 	if !isSHA256(key) {
-		return nil, false, fmt.Errorf("using the cache %q: %q is not a key: it must be a sha256 in hex", c.dir, key)
+		return nil, Made, fmt.Errorf("using the cache %q: %q is not a key: it must be a sha256 in hex", c.dir, key)
 	}
 	path, err := c.path(kind, key)
 	if err != nil {
-		return nil, false, err
+		return nil, Made, err
 	}
 	unlock, err := c.lock(ctx, path)
 	if err != nil {
-		return nil, false, err
+		return nil, Made, err
 	}
 	defer unlock()
-	if f, err := c.madeBefore(ctx, kind, key); !errors.Is(err, fs.ErrNotExist) {
-		return f, err == nil, err
+	from := Kept
+	f, err := c.madeBefore(ctx, kind, key)
+	if errors.Is(err, fs.ErrNotExist) && c.remote != nil {
+		from = Shared
+		f, err = c.make(ctx, kind, key, func(w io.Writer) error { return c.remote.Get(ctx, kind, key, w) })
 	}
-	f, err := c.make(ctx, kind, key, fill)
-	return f, false, err
+	if errors.Is(err, fs.ErrNotExist) {
+		from = Made
+		f, err = c.make(ctx, kind, key, fill)
+	}
+	if err == nil && c.remote != nil {
+		c.remote.Offer(kind, key, f, from)
+	}
+	return f, from, err
 }
 
 func (c *Cache) madeBefore(ctx context.Context, kind, key string) (*File, error) {

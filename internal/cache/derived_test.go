@@ -16,16 +16,16 @@ var key = strings.Repeat("ab", 32)
 
 func TestDerivedIsMadeOncePerKey(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
-	f, hit, err := open(t, dir).Derived(ctx, "segments", key, writing("made"))
-	if err != nil || hit {
-		t.Fatalf("first: hit %t, %v", hit, err)
+	f, from, err := open(t, dir).Derived(ctx, "segments", key, writing("made"))
+	if err != nil || from != Made {
+		t.Fatalf("first: from %d, %v", from, err)
 	}
 	if got := content(t, f); got != "made" {
 		t.Errorf("first: %q", got)
 	}
-	f, hit, err = open(t, dir).Derived(ctx, "segments", key, mustNotFill(t))
-	if err != nil || !hit {
-		t.Fatalf("second: hit %t, %v", hit, err)
+	f, from, err = open(t, dir).Derived(ctx, "segments", key, mustNotFill(t))
+	if err != nil || from != Kept {
+		t.Fatalf("second: from %d, %v", from, err)
 	}
 	if got := content(t, f); got != "made" {
 		t.Errorf("second: %q", got)
@@ -65,9 +65,9 @@ func TestDamagedDerivedIsMadeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f, hit, err := c.Derived(ctx, "segments", key, writing("made"))
-			if err != nil || hit {
-				t.Fatalf("hit %t, %v", hit, err)
+			f, from, err := c.Derived(ctx, "segments", key, writing("made"))
+			if err != nil || from != Made {
+				t.Fatalf("from %d, %v", from, err)
 			}
 			if got := content(t, f); got != "made" || len(said.text) != 1 {
 				t.Errorf("got %q, warnings %q", got, said.text)

@@ -121,6 +121,12 @@ func (f *ArtifactFile) Open(ctx context.Context) (*cache.File, error) {
 	return file, nil
 }
 
+// Stream starts reading the file without caching it. Its Read returns an error in
+// the place of [io.EOF] if the digest or the size is another.
+func (f *ArtifactFile) Stream(ctx context.Context) (io.ReadCloser, error) {
+	return f.source.verified(ctx, f.blob)
+}
+
 func (f *ArtifactFile) copyTo(ctx context.Context, w io.Writer, task *progress.Task) error {
 	blob, err := f.source.blob(ctx, f.blob)
 	if err != nil {

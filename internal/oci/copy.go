@@ -90,13 +90,7 @@ func (c *copier) add(d v1.Descriptor, open func(context.Context) (io.ReadCloser,
 }
 
 func (c *copier) blob(d v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
-	return func(ctx context.Context) (io.ReadCloser, error) {
-		blob, err := c.source.blob(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		return &verifiedBlob{newVerifier(blob, d.Digest, d.Size), blob}, nil
-	}
+	return func(ctx context.Context) (io.ReadCloser, error) { return c.source.verified(ctx, d) }
 }
 
 func bytesOf(raw []byte) func(context.Context) (io.ReadCloser, error) {

@@ -161,6 +161,16 @@ func (s *registrySource) blob(ctx context.Context, d v1.Descriptor) (io.ReadClos
 	return &explainedBlob{blob, from}, nil
 }
 
+// verified starts reading a blob, whose Read returns an error in the place of
+// [io.EOF] if the digest or the size is another.
+func (s *registrySource) verified(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	blob, err := s.blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return &verifiedBlob{newVerifier(blob, d.Digest, d.Size), blob}, nil
+}
+
 // placeOf returns what is known about a repository, for messages.
 func (s *registrySource) placeOf(repo *repository) place {
 	return place{

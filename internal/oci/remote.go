@@ -2,12 +2,16 @@ package oci
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/web"
@@ -23,6 +27,9 @@ type Remote struct {
 	// Keychain provides the logins; nil means those of docker login and its
 	// helpers.
 	Keychain authn.Keychain
+	// Limits bound the requests. By default an answer may take 5 min, which a
+	// registry may need to accept a layer that was sent.
+	Limits web.Limits
 }
 
 // Parse parses the name of an image to push.
@@ -40,17 +47,59 @@ func (r Remote) Parse(ref string) (name.Reference, error) {
 	return parsed, nil
 }
 
+// ParseRepository parses the name of a repository to push to.
+func (r Remote) ParseRepository(repository string) (name.Repository, error) {
+	ref, err := r.Parse(repository + ":any")
+	if err != nil {
+		return name.Repository{}, err
+	}
+	return ref.Context(), nil
+}
+
 // Options returns the options of package remote.
 func (r Remote) Options(ctx context.Context) []remote.Option {
 	keychain := r.Keychain
 	if keychain == nil {
 		keychain = DockerKeychain()
 	}
-	const commit = 5 * time.Minute // a registry may need that long to accept a layer that was sent
+	const commit = 5 * time.Minute
+	limits := r.Limits
+	if limits.Header == 0 {
+		limits.Header = commit
+	}
 	client := r.Web
 	if client == nil {
 		client = web.New(web.Options{Insecure: r.Insecure})
 	}
-	client = client.WithLimits(web.Limits{Header: commit})
+	client = client.WithLimits(limits)
 	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain), remote.WithTransport(client.Transport())}
+}
+
+// Refused reports whether a registry understood a manifest and does not take it.
+func Refused(err error) bool {
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	codes := []transport.ErrorCode{transport.ManifestInvalidErrorCode, transport.UnsupportedErrorCode}
+	if slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool { return slices.Contains(codes, d.Code) }) {
+		return true
+	}
+	statuses := []int{
+		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusUnsupportedMediaType,
+		http.StatusUnprocessableEntity, http.StatusNotImplemented,
+	}
+	return len(answer.Errors) == 0 && slices.Contains(statuses, answer.StatusCode)
+}
+
+// Brief returns a registry's own words.
+func Brief(err error) string {
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		return err.Error()
+	}
+	if len(answer.Errors) > 0 {
+		return answer.Errors[0].String()
+	}
+	return http.StatusText(answer.StatusCode)
 }
