@@ -78,9 +78,13 @@ func (a *assembly) keyFor(form string, options any) (string, error) {
 	}{a.key, form, options})
 }
 
+func (a *assembly) segmentKey(o initramfs.SegmentOptions) (string, error) {
+	return a.keyFor("segment", []any{o.Compression, o.Level, o.MaxTime.Unix()})
+}
+
 // segment returns the compressed archive of the root file system.
 func (a *assembly) segment(ctx context.Context, o initramfs.SegmentOptions) (*cache.File, error) {
-	key, err := a.keyFor("segment", []any{o.Compression, o.Level, o.MaxTime.Unix()})
+	key, err := a.segmentKey(o)
 	if err != nil {
 		return nil, err
 	}

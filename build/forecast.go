@@ -37,6 +37,8 @@ type Forecast struct {
 	// images counts once.
 	Cached   Amount `json:"cached"`
 	Download Amount `json:"download"`
+	// Shared lists what is known to come from the shared cache.
+	Shared []ForecastShared `json:"shared,omitempty"`
 	// Build lists what is built in the Docker Engine.
 	Build []ForecastStep `json:"build"`
 	// Write lists the paths of the files that are written.
@@ -111,6 +113,14 @@ type ForecastStep struct {
 	Why  string `json:"why"`
 }
 
+// ForecastShared is a result that is taken from the shared cache.
+type ForecastShared struct {
+	What string `json:"what"`
+	// From is the repository.
+	From  string `json:"from"`
+	Bytes int64  `json:"bytes"`
+}
+
 // What images are for.
 const (
 	forKernel   = "kernel"
@@ -172,6 +182,9 @@ func (f *forecaster) forecast(ctx context.Context) (*Forecast, error) {
 		return nil, err
 	}
 	if err := f.addImages(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.addShared(ctx); err != nil {
 		return nil, err
 	}
 	for _, c := range f.unbuilt {
@@ -245,6 +258,14 @@ func (f *forecaster) addCompiled(ctx context.Context, k *ForecastKernel) error {
 	if k.Builder.Digest == "" {
 		f.unknown("the digest of the builder image, and whether Docker has it")
 	}
+	from, size, err := f.b.openOptions(f.Request).Shared(ctx, p.Plan)
+	if err != nil {
+		return err
+	}
+	if from != "" {
+		f.out.Shared = append(f.out.Shared, ForecastShared{"kernel Linux " + k.Release, from, size})
+		return nil
+	}
 	f.out.Build = append(f.out.Build, ForecastStep{"kernel Linux " + k.Release + " as " + k.Reference, "--kernel build asks for it"})
 	f.unknown("how much of the kernel Docker's volumes hold from an earlier build")
 	if f.Request.Locked == nil {
@@ -254,6 +275,36 @@ func (f *forecaster) addCompiled(ctx context.Context, k *ForecastKernel) error {
 		}
 	}
 	return f.addSource(p)
+}
+
+// addShared adds the root file system if the shared cache has it. Its key is known
+// where the kernel is an image that is taken as it is. That of the embedded images
+// depends on what is in the kernel.
+func (f *forecaster) addShared(ctx context.Context) error {
+	p, o := f.Kernel, f.Request.KernelOptions.Plan
+	if !f.b.Cache.HasRemote() {
+		return nil
+	}
+	if f.Embedded != nil {
+		f.unknown("whether the shared cache has the embedded images")
+	}
+	if p == nil || p.Image == nil || len(p.Drivers)+len(o.Modules.Include)+len(o.Modules.Exclude)+len(o.Firmware)+len(f.unbuilt) > 0 {
+		f.unknown("whether the shared cache has the root file system")
+		return nil
+	}
+	a, err := f.b.newAssembly(f.base)
+	if err != nil {
+		return err
+	}
+	key, err := a.segmentKey(f.Request.Segment)
+	if err != nil {
+		return err
+	}
+	from, size, err := f.b.Cache.Shared(ctx, onboard.SegmentsKind, key)
+	if from != "" {
+		f.out.Shared = append(f.out.Shared, ForecastShared{forSystem, from, size})
+	}
+	return err
 }
 
 // addSource adds the archive of a kernel's source.

@@ -41,6 +41,7 @@ type Resolved struct {
 	files    []lock.Input
 	layouts  map[string]*oci.Index
 	loader   *oci.Image // of an ISO image, if it is in an image
+	base     *base
 
 	// unbuilt are the checkout's containers that a survey found nowhere, worker
 	// says where it would look for the worker.
@@ -98,6 +99,7 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 	if err != nil {
 		return err
 	}
+	found.base = base
 	found.Images, found.layouts, found.unbuilt = base.images, base.layouts, base.unbuilt
 	for _, more := range []func() ([]lock.Input, error){base.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests} {
 		inputs, err := more()
@@ -117,7 +119,7 @@ func standIn(p *kernel.Pinned, r Request) *kernel.Image {
 	k := &kernel.Image{Arch: r.Flavor.Arch, Release: "0"}
 	switch {
 	case p.Image != nil:
-		k.Source = "image:" + p.Image.Source
+		k.Source, k.Digest = "image:"+p.Image.Source, p.Image.Digest.String()
 	case p.Artifact != nil:
 		k.Source = "armbian:" + p.Artifact.Source
 	case p.Build != nil:

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -194,4 +195,66 @@ func openDirTree(ctx context.Context, dir string) (*initramfs.Tree, error) {
 		return nil, errors.Join(fmt.Errorf("reading the directory %q: %w", dir, err), root.Close())
 	}
 	return files, nil
+}
+
+// writeDir writes the files of a directory that has no subdirectories as a tar
+// archive.
+func writeDir(ctx context.Context, w io.Writer, dir string) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	files, err := dirTree(ctx, root, dir)
+	if err != nil {
+		return err
+	}
+	return writeTree(ctx, w, files, initramfs.Epoch())
+}
+
+// unpackDir unpacks an archive of [writeDir] into dir, which appears complete or
+// not at all.
+func unpackDir(archive io.Reader, dir string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	part, err := os.MkdirTemp(filepath.Dir(dir), ".kernel-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
+	in := tar.NewReader(archive)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		if err := unpackFile(part, h, in); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Rename(part, dir)
+}
+
+func unpackFile(dir string, h *tar.Header, content io.Reader) (err error) {
+	name := strings.TrimPrefix(h.Name, "./")
+	if h.Typeflag != tar.TypeReg || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\") {
+		return invalid("%q is no file of a compiled kernel", h.Name)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = io.CopyN(f, content, h.Size)
+	return err
 }

@@ -26,6 +26,9 @@ type compiled struct {
 	target container.Target
 	// drivers are the digests of the module sources in the kernel's name.
 	drivers []string
+	// again compiles a kernel that came from the shared cache, so that modules can
+	// be built against it; nil if it was compiled here.
+	again func(context.Context) (container.Target, error)
 }
 
 // openDrivers opens the module sources.
@@ -46,6 +49,9 @@ func (o OpenOptions) addDrivers(ctx context.Context, m *Image, drivers []*driver
 		return err
 	}
 	w := &workshop{o: o, against: against, symvers: map[string][]byte{}}
+	if m.compiled != nil {
+		w.prepare = m.compiled.again
+	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	w.key = digest.OfStrings("built modules v1", m.Digest, m.Release, o.Container.Recipe(), fmt.Sprint(o.Plan.Strip, o.Time.Unix()))
 	before := m.Digest
@@ -99,6 +105,9 @@ type workshop struct {
 	key string
 	// symvers has the symbols that the built modules export, by driver.
 	symvers map[string][]byte
+	// prepare compiles the kernel before the first module is built; nil if that is
+	// done.
+	prepare func(context.Context) (container.Target, error)
 }
 
 func (w *workshop) close() error {
@@ -118,12 +127,18 @@ func (w *workshop) build(ctx context.Context, d *driver.Driver) (*cache.File, er
 	if t.Source.Dir != "" {
 		return w.o.Cache.Scratch(ctx, fill)
 	}
-	built, _, err := w.o.Cache.Derived(ctx, "kernels", w.key, fill)
+	built, _, err := w.o.Cache.Derived(ctx, "modules", w.key, fill)
 	return built, err
 }
 
 // fill builds the driver's modules and writes them as a tar archive.
 func (w *workshop) fill(ctx context.Context, d *driver.Driver, out io.Writer) (err error) {
+	if w.prepare != nil {
+		if w.against.Target, err = w.prepare(ctx); err != nil {
+			return err
+		}
+		w.prepare = nil
+	}
 	if w.builder == nil {
 		if w.builder, err = container.Open(ctx, w.o.Container); err != nil {
 			return err

@@ -40,6 +40,8 @@ type OpenOptions struct {
 	// directory per flavor.
 	Container container.Options
 	Built     string
+	// Fresh compiles a kernel even if the shared cache has it.
+	Fresh bool
 	// Time is the build time that the kernel reports.
 	Time time.Time
 	// Survey makes [Pin] fetch no kernel package and no archive of a kernel's

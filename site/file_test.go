@@ -109,6 +109,8 @@ func TestSettings(t *testing.T) {
 		"network.max-layer --max-layer ":                   "2GB",
 		"cache.dir --cache-dir CACHE_DIR":                  "/var/cache/hookbuild",
 		"cache.limit --cache-limit ":                       "30GB",
+		"cache.from --cache-from ":                         "registry.example/team/hookbuild-cache",
+		"cache.to --cache-to ":                             "registry.example/team/hookbuild-cache",
 
 		"netboot.hardware --hardware ":             "testdata/hardware.csv",
 		"netboot.server --server ":                 "kea",

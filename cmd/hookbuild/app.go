@@ -45,6 +45,7 @@ type app struct {
 	warnings  warnings         // those shown so far
 	store     *cache.Cache     // the one that the command opened last
 	shared    *shared.Cache    // nil without --cache-from and --cache-to
+	unshared  bool             // it was said that the shared cache is not used
 	web       *web.Client      // nil until it is first asked for
 	cluster   *bundles.Cluster // nil until it is first asked for
 	site      *siteFile        // nil without a hookbuild.yaml

@@ -101,7 +101,9 @@ func (a *app) kernel(c *cli.Context) error {
 	if c.Bool("lock") {
 		return a.lockKernel(c, o.Plan)
 	}
-	ref, err := kernel.Make(c.Context, o, a.deliverOptions(c, o))
+	to := a.deliverOptions(c, o)
+	o.Fresh = to.Force
+	ref, err := kernel.Make(c.Context, o, to)
 	if err != nil {
 		return err
 	}

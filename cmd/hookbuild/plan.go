@@ -102,6 +102,9 @@ func (a *app) printForecast(out io.Writer, f *build.Forecast) error {
 	}
 	p.row("cached", amount(f.Cached))
 	p.row(a.fetchVerb(), amount(f.Download))
+	for _, s := range f.Shared {
+		p.row("shared", words.Bytes(s.Bytes)+" for the "+s.What+" from the shared cache "+s.From)
+	}
 	for _, step := range f.Build {
 		p.row("build", step.What, step.Why)
 	}

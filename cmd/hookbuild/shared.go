@@ -32,8 +32,14 @@ func (a *app) share(c *cli.Context, store *cache.Cache) error {
 	if len(from) == 0 && to == "" {
 		return nil
 	}
-	if c.Bool("offline") || len(c.StringSlice("kit")) > 0 {
-		return nil
+	for _, option := range []string{"offline", "kit"} {
+		if c.Bool(option) || len(c.StringSlice(option)) > 0 {
+			if !a.unshared {
+				a.note("--%s: the shared cache is not used", option)
+			}
+			a.unshared = true
+			return nil
+		}
 	}
 	if a.shared == nil {
 		// A registry that fails is to cost little time: everything in it can be made.
@@ -66,7 +72,7 @@ func (a *app) leaveCache(c *cli.Context) error {
 	return a.trimCache(c)
 }
 
-// noteShared says what came from the shared cache.
+// noteShared reports the results that came from the shared cache.
 func (a *app) noteShared() {
 	if text := a.sharedSummary(); text != "" {
 		a.note("%s", text)

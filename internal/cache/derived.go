@@ -29,6 +29,8 @@ type Remote interface {
 	// used, the error wraps [fs.ErrNotExist], and what was written counts for
 	// nothing; any other error ends the work.
 	Get(ctx context.Context, kind, key string, w io.Writer) error
+	// Has reports where a result is, and its size in bytes; "" means nowhere.
+	Has(ctx context.Context, kind, key string) (place string, size int64, err error)
 	// Offer tells of a result that the cache has.
 	Offer(kind, key string, f *File, from Origin)
 }
@@ -36,6 +38,21 @@ type Remote interface {
 // WithRemote makes the cache look for results in r before it makes them, and
 // offer to r those that it has.
 func (c *Cache) WithRemote(r Remote) { c.remote = r }
+
+// HasRemote reports whether the cache has a remote.
+func (c *Cache) HasRemote() bool { return c.remote != nil }
+
+// Shared returns the place that [Cache.Derived] would take a result from, and its
+// size in bytes there. The place is "" if the cache has the result, or nobody has it.
+func (c *Cache) Shared(ctx context.Context, kind, key string) (place string, size int64, err error) {
+	if c.remote == nil {
+		return "", 0, nil
+	}
+	if _, err := c.Note(kind, key); !errors.Is(err, fs.ErrNotExist) {
+		return "", 0, err
+	}
+	return c.remote.Has(ctx, kind, key)
+}
 
 // Derived returns the content made from the inputs that key identifies: the
 // lower case hex sha256 of all inputs, options and the version of the code that

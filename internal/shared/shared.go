@@ -304,8 +304,8 @@ func (c *Cache) Offer(kind, key string, f *cache.File, from cache.Origin) {
 	c.offers = append(c.offers, made)
 }
 
-// Summary says what came from the registries and what was made, for people. It is
-// "" if neither happened.
+// Summary returns a sentence for people about the results that came from the
+// registries and those that were made, or "" if there are none.
 func (c *Cache) Summary() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -197,12 +198,29 @@ func sendEntry(w *tar.Writer, e initramfs.Entry, task *progress.Task) (err error
 // Recipe identifies what builds modules, apart from their source and the kernel: the
 // builder image, as far as the options name it, and the scripts.
 func (o Options) Recipe() string {
-	image := o.Image
+	return digest.OfStrings(o.imageID(), moduleScript, moduleBuildScript)
+}
+
+// imageID identifies the builder image as far as the options name it.
+func (o Options) imageID() string {
 	switch {
-	case o.Pin != nil:
-		image = o.Pin.ID
-	case image == "":
-		image = Dockerfile() + "\x00" + cmp.Or(o.Base, defaultBase)
+	case o.Pin != nil && o.Pin.ID != "":
+		return o.Pin.ID
+	case o.Image != "":
+		return o.Image
 	}
-	return digest.OfStrings(image, moduleScript, moduleBuildScript)
+	return Dockerfile() + "\x00" + cmp.Or(o.Base, defaultBase)
+}
+
+// CompileRecipe identifies what compiles kernels, apart from their source: the
+// builder image, as far as the options name it, and all scripts.
+func (o Options) CompileRecipe() (string, error) {
+	parts := []string{o.imageID()}
+	names, err := fs.Glob(scripts, "files/*.sh")
+	for _, name := range names {
+		text, readErr := scripts.ReadFile(name)
+		err = errors.Join(err, readErr)
+		parts = append(parts, string(text))
+	}
+	return digest.OfStrings(parts...), err
 }

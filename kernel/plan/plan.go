@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/bounded"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/flavor"
@@ -276,6 +277,23 @@ func (p *Plan) hash() (string, error) {
 		fmt.Fprintf(h, "\x00modules %s", source)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:8], nil
+}
+
+// SourceKey identifies what is compiled: the source, the configuration and the
+// patches, but not the builder. It is "" if the source may change under its name.
+func (p *Plan) SourceKey() string {
+	r := p.Request
+	if isURL(r.Source) && r.SHA256 == "" || r.Source != "" && isDir(r.Source) {
+		return ""
+	}
+	parts := []string{p.Version.String(), p.sourceID(), r.Download.SHA256, digest.OfBytes(p.Defconfig), fmt.Sprint(r.AcceptLost)}
+	for _, o := range p.Options() {
+		parts = append(parts, "option "+o.Option+"="+o.Value)
+	}
+	for _, patch := range p.Patches {
+		parts = append(parts, "patch "+patch.Digest)
+	}
+	return digest.OfStrings(parts...)
 }
 
 // plain reports whether nothing is added to the workspace's defconfig and to
