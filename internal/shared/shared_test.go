@@ -48,7 +48,7 @@ type shelf struct {
 func newShelf(t *testing.T, wrap func(http.Handler) http.Handler) *shelf {
 	t.Helper()
 	s := &shelf{t: t, blobs: t.TempDir()}
-	var handler http.Handler = registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(s.blobs)), registry.Logger(log.New(io.Discard, "", 0)))
+	handler := registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(s.blobs)), registry.Logger(log.New(io.Discard, "", 0)))
 	if wrap != nil {
 		handler = wrap(handler)
 	}
