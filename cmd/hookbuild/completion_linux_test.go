@@ -213,7 +213,7 @@ func TestCompletionWithWrongFile(t *testing.T) {
 // Every option's value is completed, or is one that nobody can guess.
 func TestEveryValueIsCompleted(t *testing.T) {
 	completionDir(t)
-	free := strings.Fields("AGE ARGS [ARCH=]ENGINE CIDR CLASS CONFIG_X CONFIG_X=VALUE DOMAIN DURATION FROM=TO HEX HOST HOST:PORT ID IP KEY=VALUE KIB KINDS MIB N NAME PATTERN PATH PORT SIZE TIME TTY[,BAUD] URL VERSION")
+	free := strings.Fields("AGE ARGS [ARCH=]ENGINE CIDR CLASS CONFIG_X CONFIG_X=VALUE DOMAIN DURATION FROM=TO HEX HOST HOST:PORT ID IP KEY=VALUE KIB KINDS MIB N NAME PATTERN PATH PORT REPOSITORY SIZE TIME TTY[,BAUD] URL VERSION")
 	checked := 0
 	var look func(path []string, flags []cli.Flag, commands []*cli.Command)
 	look = func(path []string, flags []cli.Flag, commands []*cli.Command) {
