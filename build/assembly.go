@@ -88,11 +88,12 @@ func (a *assembly) segment(ctx context.Context, o initramfs.SegmentOptions) (*ca
 	if err != nil {
 		return nil, err
 	}
-	return a.b.packer().Derive(ctx, "assemble the root file system", key, func(w io.Writer) error {
+	return a.b.packer().Derive(ctx, "assemble the root file system", key, func(w io.Writer, task *progress.Task) error {
 		tree, err := a.tree(ctx)
 		if err != nil {
 			return err
 		}
+		o.Task = task
 		return initramfs.WriteSegment(ctx, w, tree, o)
 	})
 }

@@ -22,6 +22,7 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stage.Discard()) }()
+	stage.Task = task
 	made, err := b.write(ctx, stage, p, segments)
 	if err != nil {
 		return nil, err

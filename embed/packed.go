@@ -79,15 +79,15 @@ func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashf
 // layer.
 func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
 	task := progress.Start(o.Progress, 0, "pack %d layers", len(s.layers.all))
-	image, err := s.joinPieces(ctx, o, kernel, c)
+	image, err := s.joinPieces(ctx, o, kernel, c, task)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
 	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d of them packed now", image.Size()>>20, c, s.converted))
 }
 
-func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
-	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, BlockSize: o.Packing.BlockSize, Jobs: o.Jobs})
+func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression, task *progress.Task) (*squashfs.Joined, error) {
+	p, err := s.packPieces(ctx, o.Cache, squashfs.Options{Compression: c, BlockSize: o.Packing.BlockSize, Jobs: o.Jobs}, task)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/squashfs"
 )
 
@@ -33,6 +34,9 @@ type piece struct {
 	// leftOut lists, by their number within the layer, the files that are not
 	// in the piece.
 	leftOut strings.Builder
+	// task counts the bytes of the files.
+	task *progress.Task
+	size int64
 	// made is false if the piece was in the cache.
 	made   bool
 	packed map[string]squashfs.Packed
@@ -63,6 +67,8 @@ type identity struct {
 type pieces struct {
 	all     []*piece
 	options squashfs.Options
+	task    *progress.Task
+	total   int64 // bytes of the pieces so far
 	// alone holds the contents with a unique size, nil for a size that several
 	// have; those are in summed.
 	alone  map[int64]*content
@@ -71,8 +77,8 @@ type pieces struct {
 
 // packPieces reads the layers and makes their pieces, or takes them from the
 // cache. A layer is packed while later ones are still being fetched.
-func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Options) (*pieces, error) {
-	p := &pieces{options: o, alone: map[int64]*content{}, summed: map[identity]*content{}}
+func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Options, task *progress.Task) (*pieces, error) {
+	p := &pieces{options: o, task: task, alone: map[int64]*content{}, summed: map[identity]*content{}}
 	group, ctx := errgroup.WithContext(ctx)
 	packers := make(chan struct{}, 2) // one is stored while the next is made; each uses all processors
 	group.Go(func() error {
@@ -115,7 +121,7 @@ func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
 	if err := p.sumUp(ctx, l.held); err != nil {
 		return nil, fmt.Errorf("hashing the contents of %s: %w", l.src, err)
 	}
-	made := &piece{layer: l, files: &initramfs.Tree{}}
+	made := &piece{layer: l, files: &initramfs.Tree{}, task: p.task}
 	for i, c := range l.held {
 		if l.held[i] = p.first(c); l.held[i] != c || c.size == 0 {
 			fmt.Fprintf(&made.leftOut, "%d,", i)
@@ -123,15 +129,32 @@ func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
 		}
 		c.piece = made
 		e := c.file()
-		if err := made.files.Add(initramfs.Entry{Path: e.Path, Type: initramfs.Regular, Size: e.Size, Open: e.Open, Origin: e.Origin}); err != nil {
+		if err := made.files.Add(initramfs.Entry{Path: e.Path, Type: initramfs.Regular, Size: e.Size, Open: made.counting(e.Open), Origin: e.Origin}); err != nil {
 			return nil, err
 		}
+		made.size += e.Size
 	}
 	if made.files.Len() == 0 {
 		return nil, nil
 	}
 	p.all = append(p.all, made)
+	p.total += made.size
+	p.task.Expect(p.total)
 	return made, nil
+}
+
+// counting returns open with what is read counted as the task's progress.
+func (p *piece) counting(open func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		f, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{p.task.Reader(f), f}, nil
+	}
 }
 
 // sumUp hashes the contents that share their size with another, of these or of
@@ -185,6 +208,9 @@ func (p *piece) pack(ctx context.Context, c *cache.Cache, o squashfs.Options) er
 		return fmt.Errorf("packing %s: %w", p.layer.src, err)
 	}
 	p.made, p.files = from == cache.Made, nil // they take memory
+	if from != cache.Made {
+		p.task.Add(p.size)
+	}
 	image, err := squashfs.Open(file, file.Size())
 	if err == nil {
 		p.packed, err = image.Packed(ctx, p.layer.src.String())

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -127,5 +128,31 @@ type warnings struct{ text []string }
 func (w *warnings) Report(e progress.Event) {
 	if e.Kind == progress.Warning {
 		w.text = append(w.text, e.Text)
+	}
+}
+
+// packing keeps the last event of the task that packs layers.
+type packing struct {
+	mu   sync.Mutex
+	last progress.Event
+}
+
+func (p *packing) Report(e progress.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if strings.HasPrefix(e.Task, "pack ") {
+		p.last = e
+	}
+}
+
+// Packing reports how many of how many bytes are packed, from the cache too.
+func TestPackingCountsBytes(t *testing.T) {
+	h := startHub(t, kindred(t))
+	for _, state := range []string{"cold", "warm"} {
+		var seen packing
+		treeOf(t, h, Options{Layout: Packed, Progress: &seen}, "first")
+		if e := seen.last; e.Kind != progress.Finished || e.Total < 500<<10 || e.Done != e.Total {
+			t.Errorf("%s: %d of %d bytes", state, e.Done, e.Total)
+		}
 	}
 }

@@ -28,6 +28,8 @@ import (
 // appear at once, when Publish exchanges directories. Until then, and after a
 // failure, the output directory is unchanged.
 type Stage struct {
+	// Task counts the bytes that are put into the tarball. Nil means none.
+	Task  *progress.Task
 	out   string   // OUT
 	root  string   // OUT/.hook-*
 	lock  *os.File // root, locked while in use
@@ -222,7 +224,7 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build, about Abou
 	if err := s.writeListings(ctx, m.Manifest); err != nil {
 		return p, err
 	}
-	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Worker: b.Worker}
+	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Worker: b.Worker, Embedded: b.Embedded}
 	return p, s.appear(tarball)
 }
 
@@ -293,6 +295,8 @@ type Published struct {
 	Replaced []Build
 	// Worker is the worker on board; nil if no bundle named images.
 	Worker *Worker
+	// Embedded are the images on board.
+	Embedded []OnBoard
 }
 
 // WarnReplaced warns of the builds that were replaced.

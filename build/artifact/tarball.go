@@ -26,12 +26,19 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 	if err := writeSynced(filepath.Join(s.root, ChecksumsFile), Checksums(b.Artifacts)); err != nil {
 		return File{}, fmt.Errorf("writing %s: %w", ChecksumsFile, err)
 	}
+	if s.Task != nil {
+		total := int64(0)
+		for _, f := range b.Artifacts {
+			total += f.Size
+		}
+		s.Task.Expect(total)
+	}
 	members := []string{filepath.Join(s.root, ChecksumsFile), filepath.Join(s.root, ManifestFile)}
 	for _, f := range b.Artifacts {
 		members = append(members, s.Path(f.Name))
 	}
 	path := filepath.Join(s.root, name)
-	if err := writeSynced(path, func(w io.Writer) error { return writeTarball(ctx, w, members) }); err != nil {
+	if err := writeSynced(path, func(w io.Writer) error { return s.writeTarball(ctx, w, members) }); err != nil {
 		return File{}, fmt.Errorf("writing the artifact %q: %w", name, err)
 	}
 	return sumFile(path)
@@ -39,21 +46,21 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 
 // writeTarball writes files into a gzip-compressed tar archive, at the fastest
 // level, because the large files are compressed already.
-func writeTarball(ctx context.Context, w io.Writer, members []string) error {
+func (s *Stage) writeTarball(ctx context.Context, w io.Writer, members []string) error {
 	zw, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed)
 	if err != nil {
 		return err
 	}
 	tw := tar.NewWriter(zw)
 	for _, member := range members {
-		if err := errors.Join(ctx.Err(), addMember(tw, member)); err != nil {
+		if err := errors.Join(ctx.Err(), s.addMember(tw, member)); err != nil {
 			return err
 		}
 	}
 	return errors.Join(tw.Close(), zw.Close())
 }
 
-func addMember(tw *tar.Writer, path string) error {
+func (s *Stage) addMember(tw *tar.Writer, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -67,6 +74,10 @@ func addMember(tw *tar.Writer, path string) error {
 	if err := tw.WriteHeader(header); err != nil {
 		return err
 	}
-	_, err = io.Copy(tw, f)
+	var from io.Reader = f
+	if s.Task != nil {
+		from = s.Task.Reader(f)
+	}
+	_, err = io.Copy(tw, from)
 	return err
 }

@@ -180,7 +180,7 @@ func (p *Packer) Pack(ctx context.Context, s *Set, kernel embed.Capabilities) (*
 	if err != nil {
 		return nil, err
 	}
-	return p.Derive(ctx, "pack the images to embed", key, func(w io.Writer) error {
+	return p.Derive(ctx, "pack the images to embed", key, func(w io.Writer, _ *progress.Task) error { // its parts show their own
 		result, err := p.storeTree(ctx, s, kernel)
 		if err != nil {
 			return err
@@ -273,10 +273,10 @@ func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 }
 
 // Derive returns the cached archive for key. If the cache does not have it, it caches
-// what fill writes. What is the task that is shown.
-func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writer) error) (*cache.File, error) {
+// what fill writes. What is the task that is shown, which fill gets to count bytes.
+func (p *Packer) Derive(ctx context.Context, what, key string, fill func(io.Writer, *progress.Task) error) (*cache.File, error) {
 	task := progress.Start(p.Progress, 0, "%s", what)
-	f, from, err := p.Cache.Derived(ctx, SegmentsKind, key, fill)
+	f, from, err := p.Cache.Derived(ctx, SegmentsKind, key, func(w io.Writer) error { return fill(w, task) })
 	if err != nil {
 		return nil, task.End(err, "")
 	}

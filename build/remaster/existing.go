@@ -90,8 +90,8 @@ func limitsOf(file fetch.File) (initramfs.Limits, error) {
 // unpack sets x.Contents, in which only the wanted files can be opened. A nil
 // wanted means all.
 func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(initramfs.Entry) bool) (err error) {
-	task := progress.Start(sink, 0, "read the initramfs %s", x.Name)
-	if x.Contents, err = x.load(ctx, x.section(0, x.file.Size()), wanted); err != nil {
+	task := progress.Start(sink, x.file.Size(), "read the initramfs %s", x.Name)
+	if x.Contents, err = x.load(ctx, task.Reader(x.section(0, x.file.Size())), wanted); err != nil {
 		return task.End(err, "")
 	}
 	x.warnOfPackedModules(sink)

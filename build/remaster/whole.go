@@ -180,6 +180,7 @@ func (j *job) publish(ctx context.Context, w Whole, pair Pair, b artifact.Build)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stage.Discard()) }()
+	stage.Task = task
 	if err := j.writeWhole(ctx, stage, pair, b.Arch); err != nil {
 		return nil, err
 	}

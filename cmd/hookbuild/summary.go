@@ -60,15 +60,23 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 			a.note("%s: same file as %s", f.Name, f.Link)
 		}
 	}
+	if images := namesOnBoard(result.Embedded); len(images) > 0 {
+		a.note("%s on board: %s", words.Count(len(images), "image"), strings.Join(images, ", "))
+	}
 	if w := result.Worker; w != nil {
 		a.note("worker: %s, from %s", w.Program, w.From)
+	}
+	if a.store != nil {
+		reused, added := a.store.Uses()
+		a.note("from the cache: %s in %s; fetched or made: %s in %s",
+			words.Bytes(reused.Bytes), words.Count(reused.Files, "file"), words.Bytes(added.Bytes), words.Count(added.Files, "file"))
 	}
 	a.noteShared()
 	if given := a.warnings.all(); len(given) > 0 {
 		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
 	}
 	a.note("done in %s", took.Round(time.Millisecond))
-	a.note("next: `hookbuild verify %[1]s` checks the result, `hookbuild run` boots it; serve %[1]s over HTTP and set hookImagesURLPath to its URL", result.Dir)
+	a.note("next: `hookbuild verify %[1]s` checks the result, `hookbuild run` boots it, `hookbuild serve %[1]s` serves it; the cluster specification then has hookImagesURLPath: http://SERVER:8080", result.Dir)
 	if err := a.appendSummary(result, took); err != nil {
 		return err
 	}
@@ -80,6 +88,15 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 	}
 	_, err := fmt.Fprintln(out, result.Tarball)
 	return err
+}
+
+// namesOnBoard returns the most important name of each embedded image.
+func namesOnBoard(images []artifact.OnBoard) []string {
+	var names []string
+	for _, image := range images {
+		names = append(names, append(slices.Clone(image.Names), image.ID)[0]) // a base may have images without a name
+	}
+	return names
 }
 
 // appendSummary adds a table of the artifacts to the job summary of GitHub
@@ -95,6 +112,9 @@ func (a *app) appendSummary(result artifact.Published, took time.Duration) error
 		if f.Link == "" {
 			fmt.Fprintf(&text, "| %s | %s |\n", f.Name, words.Bytes(f.Size))
 		}
+	}
+	if images := namesOnBoard(result.Embedded); len(images) > 0 {
+		fmt.Fprintf(&text, "\nOn board: %s.\n", strings.Join(images, ", "))
 	}
 	if w := result.Worker; w != nil {
 		fmt.Fprintf(&text, "\nWorker: %s, from %s.\n", w.Program, w.From)

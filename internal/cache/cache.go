@@ -46,12 +46,15 @@ type Cache struct {
 	locks map[string]chan struct{}
 	// verified holds the state of each file at the time its hash was verified.
 	verified map[string]fileState
+	// added and reused hold the sizes of the files that this process wrote, and
+	// of those that it found.
+	added, reused map[string]int64
 }
 
 // Open opens the cache in dir, creating it if necessary. It removes temporary
 // files that interrupted processes left there. S may be nil.
 func Open(dir string, s progress.Sink) (*Cache, error) {
-	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}}
+	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}, added: map[string]int64{}, reused: map[string]int64{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating the cache directory %q: %w; choose another place with --cache-dir", dir, err)
 	}

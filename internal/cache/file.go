@@ -80,6 +80,7 @@ func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error
 	markUsed(f.Name(), info)
 	state := fileState{info.Size(), info.ModTime()}
 	if c.isVerified(f.Name(), state) {
+		c.countReuse(f.Name(), state.size)
 		return &File{f, state.size}, nil
 	}
 	sum := sha256.New()
@@ -90,6 +91,7 @@ func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error
 		return nil, c.discard(f.Name())
 	}
 	c.setVerified(f.Name(), state)
+	c.countReuse(f.Name(), state.size)
 	return &File{f, state.size}, nil
 }
 
@@ -155,6 +157,35 @@ func (c *Cache) isVerified(path string, s fileState) bool {
 	defer c.mu.Unlock()
 	was, ok := c.verified[path]
 	return ok && was.size == s.size && was.modTime.Equal(s.modTime)
+}
+
+func (c *Cache) countReuse(path string, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ours := c.added[path]; !ours {
+		c.reused[path] = size
+	}
+}
+
+// Use counts files and their bytes.
+type Use struct {
+	Files int
+	Bytes int64
+}
+
+// Uses returns what this process took from the cache, and what it added to it.
+func (c *Cache) Uses() (reused, added Use) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return useOf(c.reused), useOf(c.added)
+}
+
+func useOf(sizes map[string]int64) Use {
+	u := Use{Files: len(sizes)}
+	for _, size := range sizes {
+		u.Bytes += size
+	}
+	return u
 }
 
 func (c *Cache) setVerified(path string, s fileState) {

@@ -161,3 +161,29 @@ func TestVerify(t *testing.T) {
 		t.Errorf("the damaged note: %v", err)
 	}
 }
+
+// Uses tells what was found from what was added.
+func TestUses(t *testing.T) {
+	dir := t.TempDir()
+	for _, want := range []struct{ reused, added Use }{{Use{}, Use{1, 5}}, {Use{1, 5}, Use{}}} {
+		c, err := Open(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			f, err := c.PutBlob(t.Context(), "layers", digest("hello"), func(w io.Writer) error {
+				_, err := io.WriteString(w, "hello")
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if reused, added := c.Uses(); reused != want.reused || added != want.added {
+			t.Errorf("reused %+v, added %+v, want %+v", reused, added, want)
+		}
+	}
+}

@@ -101,6 +101,9 @@ func (c *Cache) remember(file *File) (*File, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	c.setVerified(file.Path(), fileState{info.Size(), info.ModTime()})
+	c.mu.Lock()
+	c.added[file.Path()] = info.Size()
+	c.mu.Unlock()
 	return file, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs/zstd"
+	"hookbuild/internal/progress"
 )
 
 // SegmentOptions specify how [WriteSegment] writes.
@@ -35,6 +36,9 @@ type SegmentOptions struct {
 	// Otherwise an entry that has some is an error; [Tree.Xattrs] finds them
 	// beforehand.
 	DropXattrs bool
+	// Task is told the size of the files' content, and how much of it is written.
+	// Nil means none.
+	Task *progress.Task
 }
 
 // errXattrs is wrapped by the error about an entry with extended attributes,
@@ -51,6 +55,9 @@ var errXattrs = errors.New("an initramfs cannot carry extended attributes")
 // origin: content that does not have its size or is 4 GiB or more, a name or
 // target too long for the kernel, a time before 1970 or after 2106.
 func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) error {
+	if o.Task != nil {
+		o.Task.Expect(t.contentSize())
+	}
 	zw, err := newCompressor(w, o.Compression, o.Level, o.windowFor(t), o.Jobs)
 	if err != nil {
 		return err
@@ -73,14 +80,22 @@ func (o SegmentOptions) windowFor(t *Tree) int {
 	if most == 0 {
 		most = zstd.DefaultWindow
 	}
-	size := int64(0)
+	size := t.contentSize()
 	for e := range t.All() {
 		size += newcHeaderSize + int64(len(e.Path))
+	}
+	return int(min(size, most))
+}
+
+// contentSize returns the sum of the sizes of t's regular files in bytes.
+func (t *Tree) contentSize() int64 {
+	size := int64(0)
+	for e := range t.All() {
 		if e.Type == Regular {
 			size += e.Size
 		}
 	}
-	return int(min(size, most))
+	return size
 }
 
 // segmentWriter writes one archive.
@@ -187,7 +202,11 @@ func (w *segmentWriter) body(file Entry, last bool) error {
 		_, err := io.WriteString(w.newc.cpio, file.Target)
 		return err
 	case file.Type == Regular && last:
-		return copyContent(w.ctx, w.newc.cpio, file)
+		var to io.Writer = w.newc.cpio
+		if w.options.Task != nil {
+			to = io.MultiWriter(to, w.options.Task)
+		}
+		return copyContent(w.ctx, to, file)
 	}
 	return nil
 }

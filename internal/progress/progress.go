@@ -117,6 +117,12 @@ func (t *Task) Add(n int64) {
 	t.report(Advanced, "", nil)
 }
 
+// Write counts the bytes of p as the task's progress, and keeps none.
+func (t *Task) Write(p []byte) (int, error) {
+	t.Add(int64(len(p)))
+	return len(p), nil
+}
+
 // Output reports one line printed by a program that runs for the task.
 func (t *Task) Output(line string) { t.report(Output, line, nil) }
 

@@ -142,18 +142,22 @@ func (b board) view(width, height int, now time.Time) []string {
 			lines = append(lines, columns("    "+part.name, part.state(width, now), width))
 		}
 	}
-	footer := pad(b.footer(now), width)
+	footer := pad(b.footer(width, now), width)
 	if most := max(1, height-2); len(lines) > most {
 		lines = append(lines[:most-1], pad(fmt.Sprintf("    and %d more", len(lines)-most+1), width))
 	}
 	return append(lines, footer)
 }
 
-// footer returns the last line of the board: time, bytes and rate.
-func (b board) footer(now time.Time) string {
-	moved := b.moved
+// footer returns the last line of the board: time, bytes, rate and, where there is
+// room, the time left for the bytes that are known of.
+func (b board) footer(width int, now time.Time) string {
+	moved, missing := b.moved, int64(0)
 	for _, w := range b.lines {
 		moved += w.done
+		if w.total > 0 {
+			missing += max(0, w.total-w.done)
+		}
 		if w.isStage() {
 			moved -= w.bytesEnded // moved has them already
 		}
@@ -161,7 +165,11 @@ func (b board) footer(now time.Time) string {
 	elapsed := now.Sub(b.begun)
 	text := "  elapsed " + seconds(elapsed)
 	if moved > 0 && elapsed >= time.Second {
-		text += fmt.Sprintf(", %s, %s/s", words.Bytes(moved), words.Bytes(perSecond(moved, elapsed)))
+		rate := perSecond(moved, elapsed)
+		text += fmt.Sprintf(", %s, %s/s", words.Bytes(moved), words.Bytes(rate))
+		if left := timeLeft(0, missing, rate); left > 0 && width >= 50 {
+			text += ", " + seconds(left) + " left"
+		}
 	}
 	return text
 }
@@ -175,6 +183,9 @@ func (w work) state(width int, now time.Time) string {
 	}
 	if w.done > 0 {
 		parts = append(parts, fmt.Sprintf("%8s", words.Bytes(w.done)))
+		if w.total > 0 && width >= 100 {
+			parts = append(parts, fmt.Sprintf("of %8s", words.Bytes(w.total)))
+		}
 	}
 	rate := perSecond(w.done, elapsed)
 	if rate > 0 && width >= 55 {
@@ -182,12 +193,21 @@ func (w work) state(width int, now time.Time) string {
 	}
 	switch {
 	case rate > 0 && w.total > w.done && width >= 70:
-		left := time.Duration(float64(w.total-w.done)/float64(rate)*float64(time.Second)) + time.Second - 1
-		parts = append(parts, fmt.Sprintf("%6s left", seconds(left.Truncate(time.Second))))
+		parts = append(parts, fmt.Sprintf("%6s left", seconds(timeLeft(w.done, w.total, rate))))
 	case w.done == 0 && elapsed >= time.Second:
 		parts = append(parts, seconds(elapsed))
 	}
 	return strings.Join(parts, " ")
+}
+
+// timeLeft returns how long the rest takes at a rate in bytes per second, in whole
+// seconds, rounded up; 0 if that is not known.
+func timeLeft(done, total, rate int64) time.Duration {
+	if rate <= 0 || total <= done {
+		return 0
+	}
+	left := time.Duration(float64(total-done)/float64(rate)*float64(time.Second)) + time.Second - 1
+	return left.Truncate(time.Second)
 }
 
 // perSecond returns the rate of n bytes in d, 0 in the first half second.

@@ -97,6 +97,12 @@ func play(s progress.Sink, c *clock, whole bool) {
 	for _, p := range parts[1:] {
 		_ = p.End(nil, "")
 	}
+	assemble := progress.Start(s, 400_000_000, "assemble the root file system")
+	for range 3 { // 24 s, of which a log shows a part
+		c.pass(8 * time.Second)
+		assemble.Add(100_000_000)
+	}
+	_ = assemble.End(nil, "made")
 	_ = progress.Start(s, 0, "a task that fails").End(errors.New("broken"), "")
 	_ = progress.Start(s, 0, "a task that another one's failure cancels").End(fmt.Errorf("pulling: %w", context.Canceled), "")
 }
@@ -194,11 +200,12 @@ func TestLines(t *testing.T) {
 	for _, kind := range []string{"plain", "github", "json"} {
 		t.Run(kind, func(t *testing.T) {
 			var out bytes.Buffer
-			f, err := New(kind, Options{Writer: &out, Getenv: func(string) string { return "" }})
+			clock := newClock()
+			f, err := New(kind, Options{Writer: &out, Getenv: func(string) string { return "" }, Now: clock.now})
 			if err != nil {
 				t.Fatal(err)
 			}
-			play(numbered{f, map[uint64]uint64{}}, newClock(), true)
+			play(numbered{f, map[uint64]uint64{}}, clock, true)
 			f.Fail("pulling: 50 % done\nno such host", 4)
 			if err := f.Close(); err != nil {
 				t.Fatal(err)

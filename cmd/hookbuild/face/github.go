@@ -28,7 +28,7 @@ func (g *github) Report(e progress.Event) {
 		g.print(annotation("warning", e.Text))
 		return
 	}
-	text := line(e, g.debug)
+	text := g.line(e)
 	if e.Stage != "" {
 		text = g.gather(e, text)
 	}

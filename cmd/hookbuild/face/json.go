@@ -3,18 +3,24 @@ package face
 import (
 	"encoding/json"
 	"sync"
+	"time"
 
 	"hookbuild/internal/progress"
 )
 
-// jsonLines writes one JSON object a line, for programs. It leaves out advances,
-// because a finished task has its bytes. The error that ends the command is the last
+// jsonLines writes one JSON object a line, for programs. Of a task's advances it
+// writes one a second. The error that ends the command is the last
 // object, of kind "error".
 type jsonLines struct {
 	mu  sync.Mutex
 	enc *json.Encoder
 	err error
+
+	pace *pace
 }
+
+// jsonEvery is how often the progress of a task is written.
+const jsonEvery = time.Second
 
 type jsonEvent struct {
 	Kind  string `json:"kind"`
@@ -22,24 +28,34 @@ type jsonEvent struct {
 	Task  string `json:"task,omitempty"`
 	Stage string `json:"stage,omitempty"`
 	Bytes int64  `json:"bytes,omitempty"`
+	Total int64  `json:"total,omitempty"` // bytes, if they are known
+	// Rate is in bytes per second, and Left how many seconds the task takes yet.
+	Rate  int64  `json:"rate,omitempty"`
+	Left  int64  `json:"left,omitempty"`
 	Text  string `json:"text,omitempty"`
 	Error string `json:"error,omitempty"`
 	Code  int    `json:"code,omitempty"` // the exit code
 }
 
-func newJSON(o Options) *jsonLines { return &jsonLines{enc: json.NewEncoder(o.Writer)} }
+func newJSON(o Options) *jsonLines {
+	return &jsonLines{enc: json.NewEncoder(o.Writer), pace: newPace(jsonEvery, o.Now)}
+}
 
 // Report implements [progress.Sink].
 func (j *jsonLines) Report(e progress.Event) {
 	names := map[progress.Kind]string{
-		progress.Started: "started", progress.Finished: "finished", progress.Failed: "failed", progress.Cancelled: "cancelled",
+		progress.Started: "started", progress.Advanced: "advanced", progress.Finished: "finished", progress.Failed: "failed", progress.Cancelled: "cancelled",
 		progress.Note: "note", progress.Warning: "warning", progress.Output: "output",
 	}
-	name, ok := names[e.Kind]
-	if !ok {
+	elapsed, due := j.pace.due(e)
+	if e.Kind == progress.Advanced && !due {
 		return
 	}
-	out := jsonEvent{Kind: name, ID: e.ID, Task: e.Task, Stage: e.Stage, Bytes: e.Done, Text: e.Text}
+	out := jsonEvent{Kind: names[e.Kind], ID: e.ID, Task: e.Task, Stage: e.Stage, Bytes: e.Done, Total: e.Total, Text: e.Text}
+	if e.Kind == progress.Advanced {
+		out.Rate = perSecond(e.Done, elapsed)
+		out.Left = int64(timeLeft(e.Done, e.Total, out.Rate).Seconds())
+	}
 	if e.Err != nil {
 		out.Error = e.Err.Error()
 	}

@@ -5,23 +5,43 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
 )
 
-// plain writes one line when a task ends, and every note and warning.
+// plain writes one line when a task ends, and every note and warning. Of a task that
+// takes long it also writes how far it is.
 type plain struct {
 	mu    sync.Mutex
 	w     io.Writer
 	debug bool
+	pace  *pace
 	err   error // the first write error
 }
 
-func newPlain(o Options) *plain { return &plain{w: o.Writer, debug: o.Debug} }
+// plainEvery is how often the progress of a task is written.
+const plainEvery = 10 * time.Second
+
+func newPlain(o Options) *plain {
+	return &plain{w: o.Writer, debug: o.Debug, pace: newPace(plainEvery, o.Now)}
+}
 
 // Report implements [progress.Sink].
-func (p *plain) Report(e progress.Event) { p.print(line(e, p.debug)) }
+func (p *plain) Report(e progress.Event) { p.print(p.line(e)) }
+
+// line returns the line for an event, or "" if it has none.
+func (p *plain) line(e progress.Event) string {
+	elapsed, due := p.pace.due(e)
+	if e.Kind != progress.Advanced {
+		return line(e, p.debug)
+	}
+	if !due {
+		return ""
+	}
+	return "    " + e.Task + ": " + far(e, elapsed)
+}
 
 // Settle implements [Face].
 func (p *plain) Settle() error { return nil }
