@@ -51,7 +51,7 @@ check:
 e2e:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
-	$(GO) test -tags e2e -timeout 30m -run '^TestProfileInAMachine$$' ./site/profile
+	$(GO) test -tags e2e -timeout 30m -run '^Test(Profile|Console)InAMachine$$' ./site/profile
 	$(GO) test -tags e2e -timeout 90m ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64

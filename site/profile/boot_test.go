@@ -98,7 +98,7 @@ motd: Hello from the site
     binds: [ /run:/run ]
 `, base))
 
-	initramfsFile := buildProfile(t, l, work, checkout, base)
+	initramfsFile := buildProfile(t, l, work, checkout, base, "sshd.yaml")
 	check := checkSegment(t, filepath.Join(work, "check.cpio"), registryHost)
 	port := freePort(t)
 	console := &watcher{want: "@@lab begin check", seen: make(chan struct{})}
@@ -132,7 +132,8 @@ motd: Hello from the site
 
 type artifacts struct{ kernel, initramfs string }
 
-func buildProfile(t *testing.T, l *lab.Lab, work, checkout, base string) artifacts {
+// buildProfile builds a HookOS with the site.yaml and the overlay in work.
+func buildProfile(t *testing.T, l *lab.Lab, work, checkout, base, overlay string) artifacts {
 	t.Helper()
 	kernel, err := l.Kernel(t.Context(), "amd64")
 	if err != nil {
@@ -142,14 +143,14 @@ func buildProfile(t *testing.T, l *lab.Lab, work, checkout, base string) artifac
 	output(t, "go", "build", "-o", hookbuild, "hookbuild/cmd/hookbuild")
 	out := filepath.Join(work, "out")
 	cmd := exec.CommandContext(t.Context(), hookbuild, "linuxkit", "hook-latest-lts-amd64", "--hook-dir", checkout, "--kernel", "deb:"+kernel,
-		"--overlay", filepath.Join(work, "sshd.yaml"), "--site", filepath.Join(work, "site.yaml"),
+		"--overlay", filepath.Join(work, overlay), "--site", filepath.Join(work, "site.yaml"),
 		"--insecure-registry", strings.TrimSuffix(base, "/hook/"), "--cache-dir", filepath.Join(work, "cache"), "--out", out, "--level", "1", "--progress", "plain")
 	cmd.Env = append(os.Environ(), "HOOK_LK_CONTAINERS_OCI_BASE="+base)
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
-	if !strings.Contains(string(said), "everyone who can fetch it") || strings.Contains(string(said), "geheim") {
+	if strings.Contains(read(t, filepath.Join(work, "site.yaml")), "-file:") != strings.Contains(string(said), "everyone who can fetch it") || strings.Contains(string(said), "geheim") {
 		t.Errorf("the build does not warn of secrets, or shows one:\n%s", said)
 	}
 	return artifacts{filepath.Join(out, "hook/vmlinuz-x86_64"), filepath.Join(out, "hook/initramfs-x86_64")}
@@ -174,6 +175,13 @@ n=0
 until [ -e /host_root/run/logged-in ] || [ $n -ge 240 ]; do n=$((n + 1)); sleep 0.5; done
 [ ! -e /host_root/run/logged-in ] || echo "somebody logged in by SSH"
 `
+	writeCheck(t, file, script)
+	return file
+}
+
+// writeCheck writes an initramfs segment with the script that the machine runs.
+func writeCheck(t *testing.T, file, script string) {
+	t.Helper()
 	var tree initramfs.Tree
 	for _, dir := range []string{"etc", "etc/hookbuild-lab"} {
 		if err := tree.Add(initramfs.Entry{Path: dir, Type: initramfs.Dir, Mode: 0o755}); err != nil {
@@ -190,7 +198,6 @@ until [ -e /host_root/run/logged-in ] || [ $n -ge 240 ]; do n=$((n + 1)); sleep 
 		t.Fatal(err)
 	}
 	write(t, file, b.Bytes())
-	return file
 }
 
 // logIn tries both keys once the machine has come far enough, until the SSH server
@@ -438,6 +445,15 @@ func absolute(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return abs
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func write(t *testing.T, file string, content []byte) {
