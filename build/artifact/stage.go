@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -318,7 +319,7 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 // keepOthers links the other files in OUT/hook into the stage: artifacts of other
-// builds and the user's own files.
+// builds and the user's own files, without signatures of checksums.txt.
 func (s *Stage) keepOthers(dropped []string) error {
 	final := s.final()
 	madeAnew := []string{ChecksumsFile, ManifestFile, SBOMFile, ProvenanceFile}
@@ -328,7 +329,7 @@ func (s *Stage) keepOthers(dropped []string) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if !e.Type().IsRegular() || slices.Contains(madeAnew, name) || slices.Contains(dropped, name) || slices.Contains(s.names, name) {
+		if !e.Type().IsRegular() || slices.Contains(madeAnew, name) || strings.HasPrefix(name, ChecksumsFile+".") || slices.Contains(dropped, name) || slices.Contains(s.names, name) {
 			continue
 		}
 		if err := os.Link(filepath.Join(final, name), s.Path(name)); err != nil {

@@ -45,6 +45,9 @@ type Request struct {
 	// SBOM requires sbom.spdx.json and provenance.json, which are compared with the
 	// files whenever they are there.
 	SBOM bool
+	// Key is the file of the public key that must have signed checksums.txt; "" for
+	// none.
+	Key string
 	// Cluster is the cluster specification that the artifacts are for; nil for none.
 	// Its file is also among Templates.
 	Cluster *bundles.Cluster
@@ -53,7 +56,9 @@ type Request struct {
 // Report lists what was verified, and the problems found.
 type Report struct {
 	Dir       string          `json:"dir"`
-	Artifacts []artifact.File `json:"artifacts"`          // as found
+	Artifacts []artifact.File `json:"artifacts"` // as found
+	// Signature is the file with the signature that was verified.
+	Signature string          `json:"signature,omitempty"`
 	Tarballs  []artifact.File `json:"tarballs,omitempty"` // next to Dir
 	Bundles   []Bundle        `json:"bundles,omitempty"`
 	Systems   []System        `json:"systems"`
@@ -127,7 +132,7 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	}
 	v := newVerifier(e, r)
 	v.dir, v.files, v.report.Dir = dir, files, dir
-	for _, check := range []func(context.Context) error{v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkSBOM, v.checkActions} {
+	for _, check := range []func(context.Context) error{v.checkSignature, v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkSBOM, v.checkActions} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}

@@ -30,6 +30,7 @@ func newVerifyCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "cluster", Usage: "require what the machines of the cluster specification `FILE` need: the images of all actions, and the worker of its EKS Anywhere release"},
 			&cli.StringFlag{Name: "bundle", Usage: "verify the signature of the bundle manifest in `FILE|URL`, which must be the one that the artifacts were built from (default: that in --kit or the cache, if it is there)"},
 			&cli.BoolFlag{Name: "sbom", Usage: "require sbom.spdx.json and provenance.json, which are compared with the files wherever they are"},
+			&cli.StringFlag{Name: "signature", Usage: "require a signature of checksums.txt by the public key in `KEY`, PEM or OpenPGP: checksums.txt.sigstore.json, .sig or .asc beside it"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.BoolFlag{Name: "boot", Usage: "boot the artifacts in QEMU too, and report what was seen: kernel, init, disk, network card, what a shell on the serial console answers, the worker's first call"},
 		}, bootFlags()...),
@@ -93,7 +94,7 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 		return r, err
 	}
 	r.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
-	r.Templates, r.SBOM = c.StringSlice("template"), c.Bool("sbom")
+	r.Templates, r.SBOM, r.Key = c.StringSlice("template"), c.Bool("sbom"), c.String("signature")
 	if file := c.String("cluster"); file != "" {
 		cluster, err := bundles.ReadCluster(file)
 		if err != nil {
@@ -121,8 +122,8 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 		if kernels[0] == kernels[1] {
 			return r, usagef("verifying %q: name one directory, or one vmlinuz and one initramfs", args)
 		}
-		if r.SBOM {
-			return r, usagef("--sbom compares a directory's SBOM; name the directory")
+		if r.SBOM || r.Key != "" {
+			return r, usagef("--sbom and --signature are about a directory's files; name the directory")
 		}
 		r.Vmlinuz, r.Initramfs = args[0], args[1]
 		if kernels[1] {
@@ -186,6 +187,9 @@ func signatureText(b verify.Bundle) string {
 // printProven writes what was verified. The table's Flush returns all errors.
 func printProven(w io.Writer, r *verify.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	if r.Signature != "" {
+		fmt.Fprintf(table, "signature\t%s\tby the key, over checksums.txt\n", r.Signature)
+	}
 	for _, artifact := range r.Artifacts {
 		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, words.Bytes(artifact.Size))
 	}

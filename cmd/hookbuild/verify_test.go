@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
 )
 
 // proof is a build result of which tests damage copies.
@@ -440,5 +442,44 @@ func (p proof) misuse(t *testing.T) {
 		if !strings.Contains(got.stderr, test.said) {
 			t.Errorf("%s: %s", name, got.stderr)
 		}
+	}
+}
+
+// TestVerifySignature signs checksums.txt as docs/publish.md says.
+func TestVerifySignature(t *testing.T) {
+	p, build := smallBuild(t)
+	p.run(0, build...)
+	hook := filepath.Join(p.out, "hook")
+	openssl := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "openssl"), args...)
+		cmd.Dir = hook
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	keys := t.TempDir()
+	private, public, other := filepath.Join(keys, "key.pem"), filepath.Join(keys, "key.pub"), filepath.Join(keys, "other.pub")
+	openssl("ecparam", "-genkey", "-noout", "-name", "prime256v1", "-out", private)
+	openssl("pkey", "-in", private, "-pubout", "-out", public)
+	openssl("genpkey", "-algorithm", "ed25519", "-out", other+".pem")
+	openssl("pkey", "-in", other+".pem", "-pubout", "-out", other)
+	if got := p.run(3, "verify", "--signature", public, p.out); !strings.Contains(got.stdout, "there is no signature of it by such a key, neither checksums.txt.sigstore.json nor checksums.txt.sig") {
+		t.Error(got.stdout)
+	}
+	openssl("dgst", "-sha256", "-sign", private, "-out", "checksums.txt.sig", "checksums.txt")
+	if got := p.run(0, "verify", "--signature", public, p.out); !strings.Contains(got.stdout, "signature  checksums.txt.sig") {
+		t.Error(got.stdout)
+	}
+	if got := p.run(3, "verify", "--signature", other, p.out); !strings.Contains(got.stdout, "problem: checksums.txt.sig: the signature is not one by this key") {
+		t.Error(got.stdout)
+	}
+	p.run(3, "verify", "--signature", filepath.Join(hook, "manifest.json"), p.out)
+	p.run(2, "verify", "--signature", public, filepath.Join(hook, "vmlinuz-x86_64"), filepath.Join(hook, "initramfs-x86_64"))
+	change(t, filepath.Join(hook, artifact.ChecksumsFile), func(text []byte) []byte { return append(text, '\n') })
+	p.run(3, "verify", "--signature", public, p.out)
+	p.run(0, build...) // takes the signature of other checksums away
+	if _, err := os.Stat(filepath.Join(hook, "checksums.txt.sig")); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
 	}
 }
