@@ -35,23 +35,28 @@ func (r Request) renamed(all []lock.Input) []lock.Input {
 }
 
 // SourceFiles returns the files of this machine that the template, the documents or
-// the overlays name, and whether they name them by an absolute path.
-func (r Request) SourceFiles() (map[string]bool, error) {
+// the overlays name, and whether they name them by an absolute path. Home lists those
+// that they name by the home directory, which is another one elsewhere.
+func (r Request) SourceFiles() (files map[string]bool, home []string, err error) {
 	p, err := r.readLocal()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	paths, err := p.document.Sources(p.options)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := map[string]bool{}
+	files = map[string]bool{}
 	for _, f := range p.document.Files {
-		if path := paths[f.Path]; path != "" {
-			all[path] = filepath.IsAbs(f.Source)
+		switch path := paths[f.Path]; {
+		case path == "":
+		case strings.HasPrefix(f.Source, "~/"):
+			home = append(home, f.Source)
+		default:
+			files[path] = filepath.IsAbs(f.Source)
 		}
 	}
-	return all, nil
+	return files, home, nil
 }
 
 func (r *Request) readLocal() (*base, error) {

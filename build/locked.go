@@ -3,15 +3,19 @@ package build
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"hookbuild/build/onboard"
 	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
+	"hookbuild/kernel"
 	"hookbuild/kernel/container"
+	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/source"
 	"hookbuild/site/lock"
 )
@@ -166,6 +170,63 @@ func (b *Builder) locked(ctx context.Context, r Request) (*Builder, Request, err
 		return nil, r, err
 	}
 	return locked, r, nil
+}
+
+// LockedKernel returns options with which kernel.Make makes the kernel of a lock, and
+// no other. Names are those of [Request].
+func (b *Builder) LockedKernel(ctx context.Context, o kernel.OpenOptions, names map[string]string, l lock.Build) (kernel.OpenOptions, error) {
+	if l.Kernel.From != lock.FromSource && l.Kernel.From != lock.FromArmbian {
+		return o, fault.Usagef("making the kernel of %s: the lock has one that is made elsewhere (from: %s); `hookbuild all --locked` uses it", l.Flavor, l.Kernel.From)
+	}
+	r := Request{Flavor: o.Plan.Flavor, Kernel: kernelBuild, KernelOptions: o, Names: names}
+	locked, r, err := b.Lock(r, l, nil)
+	if err != nil {
+		return o, err
+	}
+	o = locked.openOptions(r)
+	found := &Resolved{Request: r}
+	if found.Kernel, err = kernel.Pin(ctx, r.Kernel, o); err != nil {
+		return o, fmt.Errorf("making the kernel of the lock: %w", err)
+	}
+	if found.files, err = r.fragmentDigests(); err != nil {
+		return o, err
+	}
+	return o, found.comparePart(lock.Build{Kernel: l.Kernel, Images: l.Images, Files: l.Files}, l.Flavor)
+}
+
+// LockedImages makes w, the images to embed, those of a lock. R has what is known of
+// the files that options name. The Builder that it returns takes the images.
+func (b *Builder) LockedImages(ctx context.Context, w *onboard.Wanted, r Request, l lock.Build) (*Builder, error) {
+	r.Flavor, r.Embed = flavor.Flavor{Arch: flavor.X86_64}, w.Embed
+	if l.Arch == "arm64" {
+		r.Flavor.Arch = flavor.AArch64
+	}
+	locked, r, err := b.Lock(r, l, nil)
+	if err != nil {
+		return nil, err
+	}
+	w.Embed = r.Embed
+	found := &Resolved{Request: r, files: r.Inputs}
+	if found.Embedded, err = locked.packer().Find(ctx, *w); err != nil {
+		return nil, fmt.Errorf("embedding the images of the lock: %w", err)
+	}
+	want := lock.Build{Bundle: l.Bundle, Worker: l.Worker, Embedded: l.Embedded, Files: l.Files}
+	want.Kernel = found.lockKernel()
+	return locked, found.comparePart(want, l.Flavor)
+}
+
+// comparePart compares a part of a lock: of its files and images those that were
+// found too.
+func (f *Resolved) comparePart(want lock.Build, id string) error {
+	is := f.Lock()
+	want.Flavor, want.Arch, want.Template = id, is.Arch, is.Template
+	want.Files = slices.DeleteFunc(slices.Clone(want.Files), func(in lock.Input) bool {
+		return !slices.ContainsFunc(is.Files, func(i lock.Input) bool { return i.Name == in.Name })
+	})
+	want.Images = slices.DeleteFunc(slices.Clone(want.Images), func(image lock.Image) bool {
+		return !slices.ContainsFunc(is.Images, func(i lock.Image) bool { return i.Reference == image.Reference })
+	})
+	return f.compare(want)
 }
 
 // compare returns an error that names what differs from the lock.

@@ -9,7 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build"
 	"hookbuild/build/artifact"
+	"hookbuild/build/onboard"
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
@@ -31,17 +33,20 @@ func newEmbedCommand(a *app) *cli.Command {
 				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that are embedded already (default: replace them)"},
 				&cli.StringFlag{Name: "list", Usage: "only list the images embedded in the initramfs at `FILE|URL`"},
 			},
-			bundleFlags(), imageFlags(), layoutFlags(), compressionFlags(),
+			bundleFlags(), imageFlags(), layoutFlags(), compressionFlags(), lockFlags(),
 		),
-		Action: a.embed,
+		ArgsUsage: "[FLAVOR]",
+		Action: func(c *cli.Context) error {
+			if !c.Bool("locked") && c.NArg() > 0 {
+				return usagef("%q: the command takes no arguments; name images with --image", c.Args().First())
+			}
+			return a.eachLocked(c, a.embed)
+		},
 	}
 }
 
 func (a *app) embed(c *cli.Context) error {
 	started := time.Now()
-	if c.NArg() > 0 {
-		return usagef("%q: the command takes no arguments; name images with --image", c.Args().First())
-	}
 	if c.IsSet("list") {
 		return a.listEmbedded(c, c.String("list"))
 	}
@@ -57,6 +62,9 @@ func (a *app) embed(c *cli.Context) error {
 		return err
 	}
 	to := a.output(c)
+	if b, err = a.lockedImages(c, b, &r.Wanted); err != nil {
+		return err
+	}
 	memory, err := b.Editor().Embed(c.Context, r, to)
 	if err != nil {
 		return err
@@ -81,6 +89,9 @@ func (a *app) embedWhole(c *cli.Context, started time.Time) error {
 	if err != nil {
 		return err
 	}
+	if a.locked != nil {
+		arch = a.locked.Arch
+	}
 	w.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
 	if _, err := remaster.FindPair(w.Base, w.Arch); err != nil {
 		return err
@@ -90,6 +101,12 @@ func (a *app) embedWhole(c *cli.Context, started time.Time) error {
 		return err
 	}
 	if err := a.images(c, &w.Request); err != nil {
+		return err
+	}
+	if a.locked != nil {
+		w.Request.DockerArch = map[string]string{flavor.X86_64: "amd64", flavor.AArch64: "arm64"}[w.Arch]
+	}
+	if b, err = a.lockedImages(c, b, &w.Request.Wanted); err != nil {
 		return err
 	}
 	result, err := b.Editor().EmbedWhole(c.Context, w)
@@ -130,7 +147,23 @@ func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	if r.DockerArch == "" {
 		r.DockerArch = archInName(r.Initramfs)
 	}
+	if a.locked != nil {
+		r.DockerArch = a.locked.Arch
+	}
 	return r, a.images(c, &r)
+}
+
+// lockedImages makes the images to embed those of the lock, and returns the builder
+// that takes them.
+func (a *app) lockedImages(c *cli.Context, b *build.Builder, w *onboard.Wanted) (*build.Builder, error) {
+	if a.locked == nil {
+		return b, nil
+	}
+	inputs, err := a.inputFiles(c)
+	if err != nil {
+		return b, err
+	}
+	return b.LockedImages(c.Context, w, build.Request{Names: a.lockNames(c), Inputs: inputs}, *a.locked)
 }
 
 // images adds the images to embed, and how to store them, to the request.

@@ -106,10 +106,11 @@ func (a *app) gatherLocal(c *cli.Context, g *build.Gathered, l lock.Build) error
 			return err
 		}
 		paths := a.pathsOf(c)
-		sources, err := r.SourceFiles()
+		sources, home, err := r.SourceFiles()
 		if err != nil {
 			return err
 		}
+		g.LeftOut = append(g.LeftOut, home...)
 		inside := map[string]bool{} // the checkout
 		for _, source := range slices.Sorted(maps.Keys(sources)) {
 			if below, ok := belowDir(r.Workspace.Dir, source); ok {

@@ -33,9 +33,9 @@ func newKernelCommand(a *app) *cli.Command {
 			&cli.StringFlag{Name: "export", Usage: "write the image to `PATH`: an OCI layout, or a docker archive when it ends in .tar or .tar.gz"},
 			&cli.BoolFlag{Name: "no-load", Usage: "do not put the image into the local Docker"},
 			&cli.BoolFlag{Name: "lock", Usage: "build nothing; pin the newest release of the series, or that of --kernel-version, in " + plan.LockFile},
-		}),
+		}, lockFlags()),
 		Action: func(c *cli.Context) error {
-			return a.eachFlavor(c, func() error { return a.kernel(c) })
+			return a.eachBuild(c, a.kernel)
 		},
 	}
 }
@@ -99,7 +99,19 @@ func (a *app) kernel(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("lock") {
+		if a.locked != nil {
+			return usagef("--lock looks for a release to pin, and --locked takes what is locked; use one of them")
+		}
 		return a.lockKernel(c, o.Plan)
+	}
+	if a.locked != nil {
+		b, err := a.newBuilder(c)
+		if err != nil {
+			return err
+		}
+		if o, err = b.LockedKernel(c.Context, o, a.lockNames(c), *a.locked); err != nil {
+			return err
+		}
 	}
 	to := a.deliverOptions(c, o)
 	o.Fresh = to.Force

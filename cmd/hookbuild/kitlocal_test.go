@@ -20,7 +20,7 @@ func ownFiles(t *testing.T, dir string) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	server.Close()
 	for name, text := range map[string]string{
-		"plant/overlay.yaml": "services: [{name: hook-docker, image: \"${HOOK_CONTAINER_HELLO_IMAGE}\"}]\nfiles: [{path: etc/rack, source: ../shared/rack}, {path: etc/fixed, source: " + dir + "/fixed}]\n",
+		"plant/overlay.yaml": "services: [{name: hook-docker, image: \"${HOOK_CONTAINER_HELLO_IMAGE}\"}]\nfiles: [{path: etc/rack, source: ../shared/rack}, {path: etc/fixed, source: " + dir + "/fixed}, {path: etc/home, source: ~/own, optional: true}]\n",
 		"shared/rack":        "7\n",
 		"fixed":              "8\n",
 		"shared/root.pem":    string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
@@ -41,6 +41,8 @@ func TestKitHasTheCheckoutAndOwnFiles(t *testing.T) {
 	ownFiles(t, dir)
 	plant := filepath.Join(dir, "plant")
 	l.lock = filepath.Join(plant, "hookbuild.lock")
+	t.Setenv("HOME", filepath.Join(dir, "home"))
+	site.WriteFile(t, filepath.Join(dir, "home/own"), "9\n")
 	t.Chdir(plant)
 	l.write()
 	if text := readFile(t, l.lock); strings.Contains(text, plant) || !strings.Contains(text, "overlay: overlay.yaml\n") {
@@ -50,7 +52,7 @@ func TestKitHasTheCheckoutAndOwnFiles(t *testing.T) {
 	want := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
 	kit := filepath.Join(dir, "kit.tar")
 	got := l.do(0, "kit", "save", "-o", kit)
-	says(t, got.stderr, "the kit does not hold 2 inputs", "the password of ci at r.example", "logins and queries in addresses of hookbuild.yaml")
+	says(t, got.stderr, "the kit does not hold 3 inputs", "~/own", "the password of ci at r.example", "logins and queries in addresses of hookbuild.yaml")
 	if strings.Contains(readFile(t, kit), "geheim") {
 		t.Error("the kit has a secret")
 	}

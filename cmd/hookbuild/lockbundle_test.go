@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/internal/initramfs"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/release"
 	"hookbuild/test/testneed"
@@ -102,5 +103,66 @@ func TestLockedWorkerOfUpstream(t *testing.T) {
 	refuse = false // the HookOS is there again, and is not what was locked
 	got := p.build(0, p.common()...)
 	says(t, got.stderr, "ghcr.io/tinkerbell/tink-agent:"+release.AgentTag, "it is tink-agent")
+	p.fromKit(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")))
+}
+
+// embed --locked embeds the images of the lock and no newer ones.
+func TestEmbedLocked(t *testing.T) {
+	p := newPlant(t)
+	p.lockBundle("v0.25.3")
+	in, out := filepath.Join(t.TempDir(), "initramfs-x86_64"), filepath.Join(t.TempDir(), "initramfs")
+	baseInitramfs(t, in, initramfs.Gzip)
+	embed := func(code int, more ...string) outcome {
+		t.Helper()
+		return p.do(code, append(append([]string{"embed", "--locked", "--initramfs", in, "-o", out, "--layout", "directory"}, p.common()...), more...)...)
+	}
+	says(t, embed(2).stderr, "--layout is not among the options")
+	embed = func(code int, more ...string) outcome {
+		t.Helper()
+		return p.do(code, append(append([]string{"embed", "--locked", "--initramfs", in, "-o", out}, p.common()...), more...)...)
+	}
+	p.tagsAsked()
+	embed(0)
+	first := readFile(t, out)
+	says(t, p.run(0, "embed", "--list", out, "--progress", "plain").stdout, "127.0.0.1/embedded/cexec:latest", "127.0.0.1/embedded/tink-worker:latest")
+	p.latest("v0.26.1")
+	embed(0, "hook-latest-lts-amd64")
+	if readFile(t, out) != first {
+		t.Error("the same lock gives another initramfs")
+	}
+	says(t, embed(3, "hook-latest-lts-arm64").stderr, "no build for hook-latest-lts-arm64")
+	says(t, embed(2, "--eksa-version", "v0.26.1").stderr, "--eksa-version is v0.26.1, and the lock of hook-latest-lts-amd64 has v0.25.3")
+}
+
+// kernel --locked makes a kernel that is made from its source or of Armbian's
+// packages, and no other.
+func TestKernelLockedRefusesOthers(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	says(t, l.do(2, "kernel", "--locked").stderr, "the lock has one that is made elsewhere (from: image)", "all --locked")
+	says(t, l.do(2, "kernel", "--locked", "--set", "CONFIG_ICE=m").stderr, "--set is not among the options")
+}
+
+// A bundle manifest and a HookOS on this machine are in the kit.
+func TestKitHasLocalBundleAndHookOS(t *testing.T) {
+	testneed.Namespaces(t)
+	p := newPlant(t)
+	home := t.TempDir()
+	p.lock = filepath.Join(home, "hookbuild.lock")
+	copied := func(url, name string) {
+		t.Helper()
+		site.WriteFile(t, filepath.Join(home, name), readFile(t, p.service.File(strings.TrimPrefix(url, p.service.URL("")))))
+	}
+	r, err := release.Find("v0.26.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied(p.service.BundleURL(r), "bundle/manifest.yaml")
+	copied(p.service.HookURL(r, "initramfs-x86_64"), "hookos/initramfs")
+	t.Chdir(home)
+	p.do(0, append([]string{"lock", "hook-latest-lts-amd64", "--kernel", "latest", "--level", "1", "--embed-from-bundle", "--bundle", "bundle/manifest.yaml",
+		"--worker-from", "./hookos/initramfs", "HOOK_KERNEL_OCI_BASE=" + p.kernels()}, p.common()...)...)
+	says(t, readFile(t, p.lock), "location: bundle/manifest.yaml", "worker-from: hookos/initramfs", "bundle: bundle/manifest.yaml")
+	p.build(0, p.common()...)
 	p.fromKit(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")))
 }

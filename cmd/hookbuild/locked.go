@@ -34,7 +34,11 @@ func lockFileFlag() cli.Flag {
 // lockedOptions returns the options that a lock records: those that change what
 // is built, not where it is fetched from or goes to.
 func lockedOptions(flags []cli.Flag) []string {
-	elsewhere := []string{"out", "report", "no-sbom", "source-mirror", "builder", "builder-network", "releases-url", "locked", "lock-file", "update", "json"}
+	elsewhere := []string{
+		"out", "report", "no-sbom", "source-mirror", "builder", "builder-network", "releases-url", "locked", "lock-file", "update", "json",
+		"force", "push", "export", "no-load", "lock", // of kernel
+		"initramfs", "output", "base", "vmlinuz", "keep-embedded", "list", // of embed
+	}
 	return slices.DeleteFunc(namesOf(flags), func(name string) bool { return slices.Contains(elsewhere, name) })
 }
 
@@ -95,6 +99,9 @@ func (a *app) eachLocked(c *cli.Context, do func(*cli.Context) error) error {
 	builds, err := a.lockedBuilds(c)
 	if err != nil {
 		return err
+	}
+	if c.Command.Name == "embed" && len(builds) > 1 {
+		return usagef("embed --locked: the lock has several builds; name the flavor whose images to embed, as in hookbuild embed %s --locked", builds[0].Flavor)
 	}
 	for _, b := range builds {
 		if err := a.checkKit(c, b); err != nil {
@@ -174,13 +181,17 @@ func (a *app) applyVariables(b lock.Build) (contradictions []string) {
 // them.
 func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err error) {
 	known := lockedOptions(c.Command.Flags)
+	options := maps.Clone(b.Options)
+	if values, ok := options["embed-from-bundle"]; ok && slices.Contains(known, "from-bundle") {
+		options["from-bundle"] = values
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.Options)) {
-		if !slices.Contains(known, name) {
+		if !slices.Contains(known, name) && !takesPart(c) {
 			contradictions = append(contradictions, "the lock of "+b.Flavor+" has --"+name+", which "+c.Command.Name+" does not take")
 		}
 	}
 	for _, name := range known {
-		locked, has := b.Options[name]
+		locked, has := options[name]
 		given := a.optionValues(c, name)
 		switch {
 		case c.IsSet(name) && has && given.Equal(locked):
@@ -195,6 +206,12 @@ func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []strin
 		}
 	}
 	return contradictions, nil
+}
+
+// takesPart reports whether a command takes only a part of a lock, so that options of
+// the rest mean nothing to it.
+func takesPart(c *cli.Context) bool {
+	return slices.Contains([]string{"kernel", "embed"}, c.Command.Name)
 }
 
 // foundValues returns the values of a lock's option with paths of this machine.

@@ -48,11 +48,17 @@ func TestKitCompilesKernel(t *testing.T) {
 	defer server.Close()
 	base := ownBase(t)
 
+	away := t.TempDir() // has no checkout and no lock
 	hookbuild := func(prefix []string, args ...string) string {
 		t.Helper()
-		line := append(append(prefix, program), append(args, "--progress", "plain", "--hook-dir", hook.Dir)...)
+		args = append(args, "--progress", "plain")
+		dir := away
+		if len(prefix) == 0 {
+			args, dir = append(args, "--hook-dir", hook.Dir), work
+		}
+		line := append(append(prefix, program), args...)
 		command := exec.CommandContext(t.Context(), line[0], line[1:]...)
-		command.Dir = work
+		command.Dir = dir
 		command.Env = append(os.Environ(), "DOCKER_HOST="+docker)
 		begun := time.Now()
 		var said bytes.Buffer
@@ -70,13 +76,17 @@ func TestKitCompilesKernel(t *testing.T) {
 	removeBuilder(t, filepath.Join(work, "hookbuild.lock"))
 	server.Close()
 
-	there := testneed.Unshare()
-	said := hookbuild(there, "all", "--locked", "--kit", "kit.tar", "--out", "out", "--cache-dir", filepath.Join(work, "there"))
+	there, kit := testneed.Unshare(), filepath.Join(work, "kit.tar")
+	said := hookbuild(there, "all", "--locked", "--kit", kit, "--out", "out", "--cache-dir", filepath.Join(work, "there"))
 	if !strings.Contains(said, "load the builder image") {
 		t.Errorf("the builder image did not come out of the kit:\n%s", said)
 	}
 	if got := hookbuild(there, "inspect", "out/hook/vmlinuz-x86_64"); !strings.Contains(got, "-kit for x86_64") {
 		t.Errorf("the kernel is\n%s", got)
+	}
+	image := hookbuild(there, "kernel", "--locked", "--kit", kit, "--no-load", "--export", "kernel.tar", "--cache-dir", filepath.Join(work, "there"))
+	if _, err := os.Stat(filepath.Join(away, "kernel.tar")); err != nil {
+		t.Errorf("%v\n%s", err, image)
 	}
 	removeBuilder(t, filepath.Join(work, "hookbuild.lock"))
 }
