@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -133,10 +134,20 @@ func (m Machine) firmware() ([]string, error) {
 	known := uefiFiles()[m.Arch]
 	for _, file := range known.files {
 		if _, err := os.Stat(file); err == nil {
-			return []string{"-bios", file}, nil
+			return firmwareArguments(m.Arch, file), nil
 		}
 	}
 	return nil, fault.Outsidef("booting %q: no UEFI firmware is installed; Debian has it in the package %s (looked for %s)", m.boots(), known.debian, strings.Join(known.files, ", "))
+}
+
+// firmwareArguments returns the arguments for a file of UEFI firmware. On x86_64, QEMU
+// reads a file with variables as a BIOS, and one without them (CODE) only as flash
+// memory; the firmware then keeps its variables in memory.
+func firmwareArguments(arch, file string) []string {
+	if arch == "x86_64" && strings.Contains(strings.ToLower(filepath.Base(file)), "code") {
+		return []string{"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + file}
+	}
+	return []string{"-bios", file}
 }
 
 // String returns a short description of the machine, for people.

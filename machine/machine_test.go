@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,6 +118,24 @@ func TestFirmware(t *testing.T) {
 		args, err := Machine{Arch: arch, Firmware: "uefi"}.firmware()
 		if err != nil && (fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), known.debian)) || err == nil && len(args) != 2 {
 			t.Errorf("%s: %q, %v", arch, args, err)
+		}
+	}
+}
+
+// QEMU itself accepts every firmware file that is installed here.
+func TestQEMUTakesTheFirmware(t *testing.T) {
+	for arch, known := range uefiFiles() {
+		for _, file := range known.files {
+			if _, err := os.Stat(file); err != nil {
+				continue
+			}
+			k := kinds()[arch]
+			args := append(firmwareArguments(arch, file), "-nodefaults", "-no-user-config", "-display", "none", "-serial", "mon:stdio", "-machine", k.machine, "-m", "64", "-S")
+			cmd := exec.CommandContext(t.Context(), testneed.Tool(t, k.program), args...)
+			cmd.Stdin = strings.NewReader("\x01cquit\n")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", file, err, out)
+			}
 		}
 	}
 }
