@@ -23,8 +23,9 @@ type Files struct {
 // source is where the files come from.
 type source interface {
 	// take returns a file for a client, or nil if there is none of that name, and
-	// a function to call after sending it.
-	take(client, name string) (*file, func(), error)
+	// a function to call after sending it. Resumes says that the client asks for a
+	// later part of the file, not its beginning.
+	take(client, name string, resumes bool) (*file, func(), error)
 	names() []string
 	// check reports whether the files can be read.
 	check() error
@@ -93,7 +94,9 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, name string) {
 	if err != nil {
 		client = r.RemoteAddr
 	}
-	file, done, err := f.source.take(client, name)
+	wanted := r.Header.Get("Range")
+	resumes := wanted != "" && !strings.HasPrefix(wanted, "bytes=0-")
+	file, done, err := f.source.take(client, name, resumes)
 	if err != nil {
 		http.Error(w, "the directory cannot be read", http.StatusServiceUnavailable)
 		f.log(r, "503: "+err.Error())

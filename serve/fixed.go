@@ -20,7 +20,7 @@ type Content struct {
 type fixed map[string]*file
 
 // take implements [source].
-func (f fixed) take(_, name string) (*file, func(), error) { return f[name], func() {}, nil }
+func (f fixed) take(_, name string, _ bool) (*file, func(), error) { return f[name], func() {}, nil }
 
 // names implements [source].
 func (f fixed) names() []string { return slices.Collect(maps.Keys(f)) }

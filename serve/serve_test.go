@@ -165,6 +165,21 @@ func TestOneConsistentSet(t *testing.T) {
 	}
 }
 
+// A BMC reads an ISO image in ranges. They are all of the image that was there when it
+// began, although a build has replaced it.
+func TestOneImageInRanges(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "hook")
+	write(t, dir, map[string]string{"hook.iso": "image 1"})
+	url, _ := start(t, dir, time.Minute)
+	for _, step := range [][2]string{{"bytes=0-4", "image"}, {"", ""}, {"bytes=5-6", " 1"}, {"bytes=0-4", "image"}, {"bytes=5-6", " 2"}} {
+		if step[0] == "" {
+			write(t, dir, map[string]string{"hook.iso": "image 2"})
+		} else if _, _, got := ask(t, url, "GET", "hook.iso", "Range", step[0]); got != step[1] {
+			t.Errorf("%s: %q, want %q", step[0], got, step[1])
+		}
+	}
+}
+
 // Five thousand clients that stop reading, or never end their request, are
 // disconnected in time. Meanwhile others are served.
 func TestSlowClients(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,8 +96,9 @@ type pin struct {
 // pinned is how long a client keeps its set without a request.
 const pinned = 10 * time.Minute
 
-// sets holds the sets in use. A client that requests a kernel gets the newest set. Its
-// next requests get the same set, so that kernel and initramfs match.
+// sets holds the sets in use. A client that requests a kernel or an ISO image from its
+// beginning gets the newest set. Its next requests get the same set, so that kernel and
+// initramfs match, and so do the ranges of an image.
 type sets struct {
 	dir string
 	mu  sync.Mutex
@@ -109,16 +111,17 @@ type sets struct {
 const mostPins = 20_000
 
 // take implements [source].
-func (s *sets) take(client, name string) (*file, func(), error) {
+func (s *sets) take(client, name string, resumes bool) (*file, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refresh(); err != nil {
 		return nil, nil, err
 	}
 	from := s.now
-	if p := s.pins[client]; p != nil && !strings.HasPrefix(name, "vmlinuz") && p.set.files[name] != nil {
+	first := strings.HasPrefix(name, "vmlinuz") || path.Ext(name) == ".iso" // what a machine requests first
+	if p := s.pins[client]; p != nil && p.set.files[name] != nil && (!first || resumes) {
 		p.last, from = time.Now(), p.set
-	} else if strings.HasPrefix(name, "vmlinuz") {
+	} else if first {
 		s.pin(client)
 	}
 	f := from.files[name]
