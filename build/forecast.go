@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -63,7 +64,8 @@ type ForecastKernel struct {
 	Reference string `json:"reference,omitempty"`
 	Release   string `json:"release,omitempty"`
 	Digest    string `json:"digest,omitempty"`
-	// Source is the archive that is compiled, Builder the builder image.
+	// Source is the archive that is compiled. Builder is the builder image, also of
+	// modules for another kernel.
 	Source  *ForecastFile `json:"source,omitempty"`
 	Builder *ForecastFile `json:"builder,omitempty"`
 	// Published reports that an image named Reference exists, so that nothing
@@ -232,6 +234,12 @@ func (f *forecaster) addKernel(ctx context.Context, l lock.Kernel) error {
 	for _, d := range p.Drivers {
 		f.out.Build = append(f.out.Build, ForecastStep{"modules from " + web.Show(d.Name), "--module-source names it"})
 	}
+	if b := p.Builder; b != nil {
+		k.Builder = &ForecastFile{b.Name, cmp.Or(b.Digest, b.ID)}
+		if k.Builder.Digest == "" {
+			f.unknown("the digest of the builder image, and whether Docker has it")
+		}
+	}
 	switch {
 	case p.Artifact != nil:
 		return f.add(ctx, ForecastImage{For: forKernel, Reference: k.Reference, Digest: k.Digest}, p.Artifact)
@@ -250,13 +258,6 @@ func (f *forecaster) addCompiled(ctx context.Context, k *ForecastKernel) error {
 	k.Source = &ForecastFile{Name: web.Show(p.Archive)}
 	if p.SHA256 != "" {
 		k.Source.Digest = "sha256:" + p.SHA256
-	}
-	k.Builder = &ForecastFile{p.Builder.Name, p.Builder.Digest}
-	if k.Builder.Digest == "" {
-		k.Builder.Digest = p.Builder.ID
-	}
-	if k.Builder.Digest == "" {
-		f.unknown("the digest of the builder image, and whether Docker has it")
 	}
 	from, size, err := f.b.openOptions(f.Request).Shared(ctx, p.Plan)
 	if err != nil {

@@ -237,10 +237,10 @@ func (b *Builder) Load(ctx context.Context, k *kit.Kit, l lock.Build) error {
 	return nil
 }
 
-// LoadKernel verifies the kernel's source where builds keep it, and loads the
-// builder image into Docker.
+// LoadKernel verifies the kernel's source, if it is compiled, where builds keep it,
+// and loads the builder image into Docker.
 func (b *Builder) LoadKernel(ctx context.Context, l lock.Build, r kernelplan.Request) error {
-	if v, err := source.ParseVersion(l.Kernel.Release); err == nil && l.Kernel.Source.Name == source.URL(v) {
+	if v, err := source.ParseVersion(l.Kernel.Release); err == nil && l.Kernel.Source != nil && l.Kernel.Source.Name == source.URL(v) {
 		r.Download.SHA256 = strings.TrimPrefix(l.Kernel.Source.SHA256, "sha256:")
 		if _, err := r.Files(ctx, v); err != nil {
 			return err

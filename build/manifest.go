@@ -57,12 +57,17 @@ func recordLocked(r *artifact.Build, l lock.Build) {
 		r.Files = append(r.Files, recordInput(&f))
 	}
 	k := l.Kernel
-	if r.Kernel == nil || k.From != lock.FromSource {
+	if r.Kernel == nil {
+		return
+	}
+	if k.Builder != nil {
+		r.Kernel.Builder = &artifact.Input{Name: k.Builder.Name, Digest: cmp.Or(k.Builder.Digest, k.Builder.ID)}
+	}
+	if k.From != lock.FromSource {
 		return
 	}
 	source, config := recordInput(k.Source), recordInput(k.Config)
 	r.Kernel.Archive, r.Kernel.Config = &source, &config
-	r.Kernel.Builder = &artifact.Input{Name: k.Builder.Name, Digest: cmp.Or(k.Builder.Digest, k.Builder.ID)}
 }
 
 // recordInput returns an input without the directories of this machine.

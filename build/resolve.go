@@ -294,6 +294,15 @@ func lockImage(ref string, img *oci.Image) lock.Image {
 }
 
 func (f *Resolved) lockKernel() lock.Kernel {
+	k := f.lockKernelSource()
+	if f.Kernel != nil && f.Kernel.Builder != nil {
+		b := f.Kernel.Builder
+		k.Builder = &lock.Builder{Name: b.Name, Digest: b.Digest, ID: b.ID}
+	}
+	return k
+}
+
+func (f *Resolved) lockKernelSource() lock.Kernel {
 	p := f.Kernel
 	switch {
 	case p == nil:
@@ -324,9 +333,8 @@ func (f *Resolved) lockBuild() lock.Kernel {
 	p := f.Kernel.Build
 	return lock.Kernel{
 		From: lock.FromSource, Release: p.Plan.Version.String(),
-		Source:  &lock.Input{Name: web.Show(p.Archive), SHA256: "sha256:" + p.SHA256},
-		Config:  &lock.Input{Name: p.Plan.Request.Flavor.ConfigPath(), SHA256: digest.OfBytes(p.Plan.Defconfig)},
-		Builder: &lock.Builder{Name: p.Builder.Name, Digest: p.Builder.Digest, ID: p.Builder.ID},
+		Source: &lock.Input{Name: web.Show(p.Archive), SHA256: "sha256:" + p.SHA256},
+		Config: &lock.Input{Name: p.Plan.Request.Flavor.ConfigPath(), SHA256: digest.OfBytes(p.Plan.Defconfig)},
 	}
 }
 

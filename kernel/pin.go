@@ -35,6 +35,9 @@ type Pinned struct {
 	// Drivers are the module sources, with the digests of all that goes into
 	// them. Patches are those of the kernel's source.
 	Drivers, Patches []PinnedFile
+	// Builder is the image of the container that compiles the kernel or the
+	// drivers; nil where nothing is compiled.
+	Builder *container.Pin
 }
 
 // PinnedFile is a file and its digest.
@@ -51,10 +54,6 @@ type PinnedBuild struct {
 	Plan *plan.Plan
 	// Archive is the source's URL or path, SHA256 its checksum in hex.
 	Archive, SHA256 string
-	Builder         container.Pin
-	// BuilderImage is the builder image in its registry; nil if it is only in
-	// the engine.
-	BuilderImage *oci.Image
 }
 
 // Pin finds what [Open] would read, without reading it: no layer is fetched and
@@ -75,6 +74,11 @@ func Pin(ctx context.Context, ref string, o OpenOptions) (*Pinned, error) {
 	}
 	if p.Drivers, err = o.pinDrivers(ctx); err != nil {
 		return nil, err
+	}
+	if p.Build != nil || len(p.Drivers) > 0 {
+		if p.Builder, err = o.pinBuilder(ctx); err != nil {
+			return nil, err
+		}
 	}
 	p.Firmware, err = o.pinFirmware(ctx)
 	return p, err
@@ -129,7 +133,7 @@ func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
 	for _, patch := range p.Patches {
 		pinned.Patches = append(pinned.Patches, PinnedFile{patch.Name, patch.Digest})
 	}
-	return pinned, o.pinBuilder(ctx, b)
+	return pinned, nil
 }
 
 // archive returns the name and checksum of the source to compile.
@@ -146,31 +150,32 @@ func isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// pinBuilder finds the builder image: a user's in its registry, else in the
-// engine; hookbuild's own in the engine.
-func (o OpenOptions) pinBuilder(ctx context.Context, b *PinnedBuild) (err error) {
+// pinBuilder finds the builder image for a kernel: a user's in its registry, else
+// in the engine; hookbuild's own in the engine.
+func (o OpenOptions) pinBuilder(ctx context.Context) (_ *container.Pin, err error) {
 	if pin := o.Container.Pin; pin != nil {
-		b.Builder = *pin
-		return nil
+		return pin, nil
 	}
 	builder, err := container.Open(ctx, o.Container)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, builder.Close()) }()
 	if ref := o.Container.Image; ref != "" {
 		image, err := o.Client.Image(ctx, ref, v1.Platform{OS: "linux", Architecture: DockerArch(builder.Arch())})
 		if err == nil {
-			b.BuilderImage = image
-			b.Builder = container.Pin{Name: ref, Digest: image.Digest.String(), ID: image.ID.String()}
-			return nil
+			return &container.Pin{Name: ref, Digest: image.Digest.String(), ID: image.ID.String()}, nil
 		}
 		if !oci.IsMissing(err) {
-			return err
+			return nil, err
 		}
 	}
-	b.Builder, err = builder.Identify(ctx, o.Plan.Flavor.Arch)
-	return err
+	arch := o.Plan.Flavor.Arch
+	if arch == "" {
+		arch = o.Arch
+	}
+	pin, err := builder.Identify(ctx, arch)
+	return &pin, err
 }
 
 // pinFiles hashes files, which it fetches if they are URLs and o does not forbid

@@ -241,7 +241,7 @@ func (a *app) loadLocal(c *cli.Context, k *kit.Kit) error {
 // loadSource brings the kernel's source and the container that compiles it to
 // where a build looks for them.
 func (a *app) loadSource(c *cli.Context, b *build.Builder, l lock.Build) error {
-	if l.Kernel.From != lock.FromSource {
+	if l.Kernel.Builder == nil {
 		return nil
 	}
 	workspace, err := a.workspace(c)

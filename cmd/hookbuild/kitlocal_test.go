@@ -132,6 +132,7 @@ func TestLockInASubdirectory(t *testing.T) {
 func TestKitHasWhatIsAtURLs(t *testing.T) {
 	testneed.Namespaces(t)
 	l := newLocker(t)
+	t.Setenv("DOCKER_HOST", testneed.Docker(t))
 	dir := t.TempDir()
 	driver := filepath.Join(dir, "driver-1")
 	site.WriteFile(t, filepath.Join(driver, "Kbuild"), "obj-m := x.o\n")
@@ -156,7 +157,7 @@ func TestKitHasWhatIsAtURLs(t *testing.T) {
 	kit := filepath.Join(dir, "kit.tar")
 	do(0, "kit", "save", "-o", kit)
 	withDriver := filepath.Join(dir, "with-driver.tar")
-	do(0, append(lock, "--module-source", server.URL+"/driver.tar.gz")...)
+	do(0, append(lock, "--module-source", server.URL+"/driver.tar.gz", "--builder-image", l.pushBuilder())...)
 	do(0, "kit", "save", "-o", withDriver)
 	server.Close()
 	t.Chdir(t.TempDir())

@@ -14,6 +14,7 @@ import (
 
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
 )
 
 // locker is a site whose HookOS is locked: a checkout, a registry that tells
@@ -69,6 +70,13 @@ func (l *locker) pushKernel(tag, release string) {
 
 func (l *locker) pushAction(program string) {
 	site.Push(l.t, l.site.Host+"/actions/cexec:v1", map[string]string{"cexec": program})
+}
+
+// pushBuilder pushes an image that stands for the one to compile in.
+func (l *locker) pushBuilder() string {
+	ref := l.site.Host + "/builder:v1"
+	site.Push(l.t, ref, map[string]string{"gcc": "a compiler"})
+	return ref
 }
 
 func (l *locker) kernels() string { return l.site.Host + "/hook-kernel" }
@@ -176,14 +184,16 @@ func TestLockedBuildNamesWhatDiffers(t *testing.T) {
 }
 
 // TestLockHoldsModuleSources: a module source is locked by its content, under the
-// options that it was given with.
+// options that it was given with, and the builder image by its digest.
 func TestLockHoldsModuleSources(t *testing.T) {
 	l := newLocker(t)
+	t.Setenv("DOCKER_HOST", testneed.Docker(t))
 	source := filepath.Join(t.TempDir(), "driver")
 	kerneltest.WriteFile(t, filepath.Join(source, "Kbuild"), []byte("obj-m := x.o\n"))
-	l.write("--module-source", source+",name=ours,make=CFLAGS_EXTRA=-Da,b", "--module-source", source+",name=other")
+	builder := l.pushBuilder()
+	l.write("--module-source", source+",name=ours,make=CFLAGS_EXTRA=-Da,b", "--module-source", source+",name=other", "--builder-image", builder)
 	text := readFile(t, l.lock)
-	for _, want := range []string{"name: " + source, "module-source:", source + ",name=ours,make=CFLAGS_EXTRA=-Da,b", source + ",name=other"} {
+	for _, want := range []string{"name: " + source, "module-source:", source + ",name=ours,make=CFLAGS_EXTRA=-Da,b", source + ",name=other", "name: " + builder + "\n        digest: sha256:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the lock has no %q:\n%s", want, text)
 		}

@@ -140,7 +140,6 @@ func (p planPrinter) kernel(k build.ForecastKernel) {
 	case k.Source != nil:
 		p.row("kernel", "Linux "+k.Release+", compiled as "+k.Reference)
 		p.row("source", k.Source.Name, known(k.Source.Digest))
-		p.row("builder image", k.Builder.Name, known(k.Builder.Digest))
 		if k.Published != nil && *k.Published {
 			p.row("", k.Reference+" exists already; --kernel image:"+k.Reference+" uses it and compiles nothing")
 		}
@@ -148,6 +147,9 @@ func (p planPrinter) kernel(k build.ForecastKernel) {
 		p.row("kernel", k.From+" "+k.Reference, known(k.Digest))
 	default:
 		p.row("kernel", "from "+k.From)
+	}
+	if k.Builder != nil {
+		p.row("builder image", k.Builder.Name, known(k.Builder.Digest))
 	}
 }
 

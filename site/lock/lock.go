@@ -71,7 +71,8 @@ type Kernel struct {
 	// Image is the kernel image, or Armbian's artifact.
 	Image *Image `yaml:"image,omitempty"`
 	// Release is the release of kernel.org that is compiled, Source its
-	// archive, Config the flavor's configuration, Builder the container.
+	// archive, Config the flavor's configuration. Builder is the container that
+	// compiles it, or modules for it.
 	Release string   `yaml:"release,omitempty"`
 	Source  *Input   `yaml:"source,omitempty"`
 	Config  *Input   `yaml:"config,omitempty"`
@@ -90,7 +91,7 @@ const (
 	FromDocument  = "document"  // the image that the template names
 )
 
-// Builder is the container image that compiles a kernel.
+// Builder is the container image that compiles a kernel, or modules.
 type Builder struct {
 	Name string `yaml:"name"`
 	// Digest is the registry's; empty for an image that hookbuild made in the
