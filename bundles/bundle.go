@@ -5,7 +5,6 @@
 //
 //	Resolver.Load(Ref)  a file, URL, version or eksctl's output -> *Bundle
 //	Bundle.Images       the action images with their names at boot
-//	Bundle.Hook         the published HookOS files
 //	Bundle.VerifySignature
 //	ReadActions         a template or cluster specification -> *Actions
 //	ReadCluster         a cluster specification -> *Cluster

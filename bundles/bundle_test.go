@@ -139,7 +139,6 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_, _ = b.VerifySignature()
-		_, _ = b.hookFiles("amd64", "")
 		images, err := b.Images(Options{NoWorker: true})
 		if err != nil {
 			return

@@ -224,28 +224,3 @@ func TestSameDigestTwice(t *testing.T) {
 		t.Errorf("%v, %v; want both images", images, err)
 	}
 }
-
-func TestHook(t *testing.T) {
-	b := parseSample(t, "actions.yaml")
-	const base = "https://assets.example/artifacts/0/hook/v0.11.1/"
-	for arch, uname := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
-		h, err := b.hookFiles(arch, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := []string{h.Vmlinuz.URL, h.Initramfs.URL, h.ISO.URL}
-		want := []string{base + "vmlinuz-" + uname, base + "initramfs-" + uname, base + "hook-" + uname + "-efi-initrd.iso"}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
-		}
-		if !strings.HasPrefix(h.Kernel.Reference(), "registry.example/eks/tinkerbell/hook-kernel:v0.11.1-build.1@sha256:") {
-			t.Errorf("kernel %s", h.Kernel.Reference())
-		}
-	}
-	_, err := b.hookFiles("riscv64", "")
-	wantError(t, err, "riscv64", "amd64 or arm64")
-	old, err := parseSample(t, "hub.yaml").hookFiles("amd64", "")
-	if err != nil || old.ISO.URL != "" {
-		t.Errorf("ISO %q of a release that had none, %v", old.ISO.URL, err)
-	}
-}

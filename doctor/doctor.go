@@ -100,14 +100,3 @@ func Run(ctx context.Context, o Options) []Check {
 	}
 	return found
 }
-
-// worst returns the worst status among the checks.
-func worst(checks []Check) Status {
-	worst := OK
-	for _, c := range checks {
-		if c.Status == Fail || c.Status == Warn && worst == OK {
-			worst = c.Status
-		}
-	}
-	return worst
-}

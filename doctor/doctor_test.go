@@ -80,9 +80,6 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s is ok, with a remedy: %+v", name, c)
 		}
 	}
-	if worst(checks) != Fail {
-		t.Errorf("worst is %s", worst(checks))
-	}
 }
 
 func TestUnreachable(t *testing.T) {

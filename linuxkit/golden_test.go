@@ -57,7 +57,7 @@ func corpus(t *testing.T) linuxkit.ImageSource {
 		t.Fatal(err)
 	}
 	client := oci.NewClient(oci.Options{Cache: c, Mirrors: []oci.Mirror{{From: "docker.io", To: host}}})
-	return linuxkit.Registry(client, v1.Platform{OS: "linux", Architecture: "amd64"})
+	return peertest.Registry(client, v1.Platform{OS: "linux", Architecture: "amd64"})
 }
 
 func assembleFile(t *testing.T, document string, images linuxkit.ImageSource) peertest.Listing {

@@ -24,15 +24,15 @@ func sshOptions(host string) ([]client.Opt, error) {
 // placeholder is what docker's client calls every engine behind ssh.
 const placeholder = "http://docker.example.com"
 
-// sshFailure is the reason why an engine is not reached over ssh, and what to do
+// sshError is the reason why an engine is not reached over ssh, and what to do
 // about it.
-type sshFailure struct {
+type sshError struct {
 	err          error
 	said, remedy string
 }
 
 // Error implements error.
-func (f *sshFailure) Error() string {
+func (f *sshError) Error() string {
 	if f.said == "" {
 		return strings.ReplaceAll(f.err.Error(), " at "+placeholder, "")
 	}
@@ -40,14 +40,14 @@ func (f *sshFailure) Error() string {
 }
 
 // Unwrap returns the error of the connection, with the command that ran.
-func (f *sshFailure) Unwrap() error { return f.err }
+func (f *sshError) Unwrap() error { return f.err }
 
 // explainSSH finds out from the words of ssh, or of what it ran on the other
 // machine, why an engine is not reached.
-func explainSSH(host string, err error) *sshFailure {
+func explainSSH(host string, err error) *sshError {
 	text, to := err.Error(), sshTarget(host)
 	const start = "start Docker on that machine, and check that the user is in its group docker"
-	f := &sshFailure{err: err, remedy: fmt.Sprintf("check that `%s docker version` works", to.command)}
+	f := &sshError{err: err, remedy: fmt.Sprintf("check that `%s docker version` works", to.command)}
 	if _, said, found := strings.Cut(text, "stderr="); found {
 		lines := strings.FieldsFunc(said, func(r rune) bool { return r == '\n' || r == '\r' })
 		if len(lines) > 0 {

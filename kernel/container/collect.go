@@ -52,7 +52,7 @@ func eachFileOf(archive io.Reader, take func(name string, size int64, content io
 		if err := take(path.Base(header.Name), header.Size, files); err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.Discard, files); err != nil { // so that Next only reads what is between files
+		if _, err := io.CopyN(io.Discard, files, header.Size); err != nil && !errors.Is(err, io.EOF) { // so that Next only reads what is between files
 			return outside("fetching the result from the Docker engine: %w", err)
 		}
 	}

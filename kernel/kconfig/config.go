@@ -10,8 +10,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -155,9 +153,6 @@ func (c *Config) Set(option, value string) error {
 	c.values[option] = value
 	return nil
 }
-
-// options returns the names, sorted.
-func (c *Config) options() []string { return slices.Sorted(maps.Keys(c.values)) }
 
 // Len returns the number of options.
 func (c *Config) Len() int { return len(c.values) }

@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if c.Len() != 5 {
-		t.Errorf("there are %d options: %q", c.Len(), c.options())
+		t.Errorf("there are %d options: %v", c.Len(), c.values)
 	}
 }
 

@@ -140,7 +140,7 @@ func assemble(ctx context.Context, document string, doc *linuxkit.Document, o op
 			clientOptions.Mirrors = append(clientOptions.Mirrors, oci.Mirror{From: registry, To: o.mirror})
 		}
 	}
-	images := linuxkit.Registry(oci.NewClient(clientOptions), v1.Platform{OS: "linux", Architecture: "amd64"})
+	images := peertest.Registry(oci.NewClient(clientOptions), v1.Platform{OS: "linux", Architecture: "amd64"})
 	res, err := linuxkit.Assemble(ctx, doc, linuxkit.Options{Images: images, WorkDir: filepath.Dir(document), HomeDir: o.home})
 	if err != nil {
 		return nil, fmt.Errorf("assembling %q: %w", document, err)
