@@ -181,7 +181,7 @@ func (a artifact) tag() string {
 // splitSource splits a source into the reference without digest and the digest. A
 // form that names a file or a daemon ("oci:DIR") is returned unchanged.
 func splitSource(source string) (string, string, error) {
-	if isLocal(source) {
+	if IsLocal(source) {
 		return source, "", nil
 	}
 	tagged, digest, err := splitDigest(source)
@@ -194,8 +194,8 @@ func splitSource(source string) (string, string, error) {
 	return tagged, digest, nil
 }
 
-// isLocal reports whether a source is not in a registry.
-func isLocal(source string) bool {
+// IsLocal reports whether a source is a file or a daemon, not a registry.
+func IsLocal(source string) bool {
 	for _, scheme := range []string{"oci:", "oci-archive:", "docker-archive:", "daemon:"} {
 		if strings.HasPrefix(source, scheme) {
 			return true

@@ -156,7 +156,7 @@ func (l List) sources() []string {
 // kept unless one of them removes it.
 func (l List) image(source string) (Image, error) {
 	img := Image{}
-	keep := !isLocal(source)
+	keep := !IsLocal(source)
 	for _, line := range l {
 		if line.Source != source {
 			continue

@@ -35,8 +35,10 @@ type Check struct {
 	// remedy.
 	Found  string `json:"found"`
 	Remedy string `json:"remedy,omitempty"`
-	// Breaks names the commands that do not work while the check fails.
-	Breaks string `json:"breaks,omitempty"`
+	// Breaks says what does not work while the check fails, and Commands which
+	// commands.
+	Breaks   string   `json:"breaks,omitempty"`
+	Commands []string `json:"commands,omitempty"`
 }
 
 // Options specify what is examined.
@@ -45,10 +47,12 @@ type Options struct {
 	Out, Cache string
 	// Registries are the hosts from which a build pulls, Servers the web
 	// servers from which it fetches lists and sources.
-	Registries []string
+	Registries []Registry
 	Servers    []Server
-	Keychain   authn.Keychain
-	Web        *web.Client
+	// Compiles reports whether the build needs a Docker Engine.
+	Compiles bool
+	Keychain authn.Keychain
+	Web      *web.Client
 	// Insecure lists registries that are contacted over plain HTTP.
 	Insecure []string
 	// Docker connects to the Docker Engine.
@@ -65,7 +69,26 @@ type Options struct {
 }
 
 // Server is a web server that a build needs.
-type Server struct{ Name, URL, Breaks string }
+type Server struct {
+	Name, URL, Breaks string
+	Commands          []string
+}
+
+// Registry is a host from which a build pulls.
+type Registry struct {
+	Host string
+	// Wanted is what the build asks it for; empty only checks that it answers.
+	Wanted []Wanted
+	// Commands do not work without it.
+	Commands []string
+}
+
+// Wanted is an image or a list of tags in a registry. Ask asks for it with the
+// user's credentials and fetches no layer.
+type Wanted struct {
+	Name string
+	Ask  func(context.Context) error
+}
 
 // Run runs all checks, the slow ones concurrently, and returns them in a fixed
 // order.
@@ -82,8 +105,8 @@ func Run(ctx context.Context, o Options) []Check {
 	}
 	clock := &clock{now: o.Now}
 	if !o.Offline {
-		for _, host := range o.Registries {
-			checks = append(checks, func(ctx context.Context) Check { return registry(ctx, o, host, clock) })
+		for _, r := range o.Registries {
+			checks = append(checks, func(ctx context.Context) Check { return registry(ctx, o, r, clock) })
 		}
 		for _, s := range o.Servers {
 			checks = append(checks, func(ctx context.Context) Check { return server(ctx, o, s, clock) })

@@ -25,7 +25,7 @@ import (
 func options(t *testing.T, registry, server string) Options {
 	t.Helper()
 	return Options{
-		Out: t.TempDir(), Cache: filepath.Join(t.TempDir(), "not", "made"), Registries: []string{registry}, Insecure: []string{registry},
+		Out: t.TempDir(), Cache: filepath.Join(t.TempDir(), "not", "made"), Registries: []Registry{{Host: registry, Commands: []string{"all"}}}, Insecure: []string{registry},
 		Servers: []Server{{Name: "releases", URL: server, Breaks: "images"}}, Keychain: authn.NewMultiKeychain(),
 		Web:    web.New(web.Options{Limits: web.Limits{Header: time.Second, Tries: 1}}),
 		Docker: func(context.Context) (*client.Client, error) { return nil, errors.New("no engine here") },
@@ -97,6 +97,31 @@ func TestUnreachable(t *testing.T) {
 	}
 	if c := find(t, checks, "clock"); c.Status != Warn {
 		t.Errorf("%+v", c)
+	}
+}
+
+// A registry that answers may lack what a build asks for, or refuse it.
+func TestWanted(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer registry.Close()
+	host := strings.TrimPrefix(registry.URL, "http://")
+	has := Wanted{"x/has:1", func(context.Context) error { return nil }}
+	lacks := Wanted{"x/lacks:1", func(context.Context) error { return errors.New("not found") }}
+	for _, test := range []struct {
+		wanted []Wanted
+		status Status
+		found  string
+	}{
+		{[]Wanted{has, has}, OK, "it has all 2 that this build asks for"},
+		{[]Wanted{has, lacks}, Fail, "but x/lacks:1: not found"},
+		{[]Wanted{lacks, has, lacks}, Fail, "2 of 3 that this build asks for cannot be pulled, the first being x/lacks:1: not found"},
+	} {
+		o := options(t, host, registry.URL)
+		o.Registries[0].Wanted = test.wanted
+		c := find(t, Run(t.Context(), o), "registry")
+		if c.Status != test.status || !strings.Contains(c.Found, test.found) || (c.Status == Fail) != (len(c.Commands) > 0 && c.Remedy != "") {
+			t.Errorf("%+v, want %s with %q", c, test.status, test.found)
+		}
 	}
 }
 

@@ -67,9 +67,11 @@ func disk(name, dir string) Check {
 	switch {
 	case unix.Access(at, unix.W_OK) != nil:
 		c.Status, c.Remedy, c.Breaks = Fail, "make it writable, or choose another place with --out or --cache-dir", "every command that writes there"
+		c.Commands = []string{"all", "embed", "linuxkit", "kernel", "plan", "lock", "kit", "images"}
 		c.Found = dir + " is not writable"
 	case free < leastDisk:
 		c.Status, c.Remedy, c.Breaks = Fail, "make room (`hookbuild cache prune`), or choose another place with --out or --cache-dir", "all, embed, linuxkit, kernel"
+		c.Commands = []string{"all", "embed", "linuxkit", "kernel"}
 	case free < wantDisk:
 		c.Status, c.Remedy = Warn, "less than 20 GB may not be enough to compile a kernel; `hookbuild cache prune` makes room"
 	}

@@ -4,19 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/errgroup"
 
 	"hookbuild/internal/web"
 )
 
 // docker checks the engine that compiles kernels and containers.
 func docker(ctx context.Context, o Options) Check {
-	c := Check{Name: "Docker", Breaks: "kernel, kernel-config, containers, all --kernel build"}
+	c := Check{
+		Name: "Docker", Breaks: "kernel, kernel-config, containers, all --kernel build",
+		Commands: []string{"kernel", "kernel-config", "kernel-config-shell", "containers"},
+	}
+	if o.Compiles {
+		c.Breaks = "kernel, kernel-config, containers and, because this build compiles, all, linuxkit and lock"
+		c.Commands = append(c.Commands, "all", "linuxkit", "lock")
+	}
 	engine, err := o.Docker(ctx)
 	if err != nil {
 		c.Status, c.Found = Fail, err.Error()
@@ -28,27 +38,72 @@ func docker(ctx context.Context, o Options) Check {
 		c.Status, c.Found, c.Remedy = Fail, err.Error(), "start Docker, or give this user access to it"
 		return c
 	}
-	c.Status, c.Breaks = OK, ""
+	c.Status, c.Breaks, c.Commands = OK, "", nil
 	c.Found = fmt.Sprintf("Docker %s for %s/%s, API %s", version.Version, version.Os, version.Arch, version.APIVersion)
 	return c
 }
 
-// registry checks that a host is a registry, and whether docker login left
-// credentials for it.
-func registry(ctx context.Context, o Options, host string, clock *clock) Check {
-	c := Check{Name: "registry " + host, Breaks: "pulling images from " + host}
-	scheme := "https"
-	if web.IsAmong(host, o.Insecure) {
-		scheme = "http"
-	}
-	if err := reach(ctx, o, scheme+"://"+host+"/v2/", clock); err != nil {
+// registry checks that a host is a registry, whether docker login left credentials
+// for it, and that it has what the build asks for.
+func registry(ctx context.Context, o Options, r Registry, clock *clock) Check {
+	host := r.Host
+	c := Check{Name: "registry " + host, Breaks: "pulling images from " + host, Commands: r.Commands}
+	if err := reachRegistry(ctx, o, host, clock); err != nil {
 		c.Status, c.Found = Fail, err.Error()
 		c.Remedy = "check the network, HTTPS_PROXY and --insecure-registry, or use a mirror with --mirror " + host + "=HOST"
 		return c
 	}
-	c.Status, c.Breaks = OK, ""
-	c.Found = "it answers; " + credentials(o.Keychain, host)
+	login := credentials(o.Keychain, host)
+	if err := askAll(ctx, r.Wanted); err != nil {
+		c.Status, c.Found = Fail, "it answers, "+login+", but "+err.Error()
+		c.Remedy = "log in with docker login " + host + " if it needs that, or correct the name"
+		return c
+	}
+	c.Status, c.Breaks, c.Commands = OK, "", nil
+	c.Found = "it answers; " + login
+	if len(r.Wanted) > 0 {
+		c.Found += fmt.Sprintf("; it has all %d that this build asks for", len(r.Wanted))
+	}
 	return c
+}
+
+// reachRegistry tries the protocols that images are pulled by: HTTP too, where that
+// is allowed or the registry is on this machine.
+func reachRegistry(ctx context.Context, o Options, host string, clock *clock) error {
+	bare, _, err := net.SplitHostPort(host)
+	if err != nil {
+		bare = host
+	}
+	secure := reach(ctx, o, "https://"+host+"/v2/", clock)
+	if secure == nil || !web.IsAmong(host, o.Insecure) && !web.IsLoopback(bare) {
+		return secure
+	}
+	return reach(ctx, o, "http://"+host+"/v2/", clock)
+}
+
+// askAll asks for everything, a few at a time.
+func askAll(ctx context.Context, all []Wanted) error {
+	const most = 4
+	errs := make([]error, len(all))
+	var g errgroup.Group
+	g.SetLimit(most)
+	for i, w := range all {
+		g.Go(func() error {
+			if err := w.Ask(ctx); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", w.Name, err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	return fmt.Errorf("%d of %d that this build asks for cannot be pulled, the first being %w", len(failed), len(all), failed[0])
 }
 
 func credentials(keychain authn.Keychain, host string) string {
@@ -67,12 +122,12 @@ func credentials(keychain authn.Keychain, host string) string {
 }
 
 func server(ctx context.Context, o Options, s Server, clock *clock) Check {
-	c := Check{Name: s.Name, Breaks: s.Breaks}
+	c := Check{Name: s.Name, Breaks: s.Breaks, Commands: s.Commands}
 	if err := reach(ctx, o, s.URL, clock); err != nil {
 		c.Status, c.Found, c.Remedy = Fail, err.Error(), "check the network and HTTPS_PROXY"
 		return c
 	}
-	c.Status, c.Breaks, c.Found = OK, "", "it answers"
+	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, "it answers"
 	return c
 }
 
@@ -127,6 +182,7 @@ func (c *clock) check() Check {
 		return Check{
 			Name: "clock", Status: Fail, Found: fmt.Sprintf("off by %s from %s", c.off.Round(time.Second), c.from),
 			Remedy: "set the clock: certificates and signatures are validated against it", Breaks: "everything over https",
+			Commands: []string{"all", "plan", "lock", "kit", "embed", "linuxkit", "images", "kernel", "push", "pull"},
 		}
 	}
 	return Check{Name: "clock", Status: OK, Found: fmt.Sprintf("within %s of %s", max(c.off.Abs().Round(time.Second), time.Second), c.from)}

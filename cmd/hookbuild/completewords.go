@@ -137,7 +137,7 @@ func (f *completion) kind(before, kind string) {
 		for _, x := range f.flavors() {
 			f.words = append(f.words, helpRow{before + x.ID, strings.TrimSpace(x.DockerArch() + " " + x.Series)})
 		}
-	case "FILE", "OLD", "IN", "VMLINUZ", "INITRAMFS", "SOURCE":
+	case "FILE", "KEY", "OLD", "IN", "VMLINUZ", "INITRAMFS", "SOURCE":
 		f.addPaths(before, files)
 	case "DIR":
 		f.addPaths(before, dirs)

@@ -10,44 +10,49 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hookbuild/build"
-	"hookbuild/bundles"
 	"hookbuild/doctor"
 	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
-	"hookbuild/kernel/plan"
-	"hookbuild/kernel/source"
 )
 
 func newDoctorCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:  "doctor",
-		Usage: "check whether this machine has what hookbuild needs",
+		Name:      "doctor",
+		Usage:     "check whether this machine has what hookbuild needs",
+		ArgsUsage: "[FLAVOR]",
 		Description: "Doctor checks memory, cores, disk, Docker, the terminal, registries and servers, the clock and QEMU, and prints how to fix each problem. " +
+			"Given a flavor, options of all or hookbuild.yaml, it checks the registries, images and servers that this build needs, with your credentials; else those of upstream's HookOS. " +
 			"Commands work in spite of warnings; each failure lists what is unavailable until it is fixed. The exit code is 1 if a check failed.",
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags:  concat([]cli.Flag{jsonFlag()}, allFlags()),
 		Action: a.doctor,
 	}
 }
 
 func (a *app) doctor(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return usagef("%q: the command takes no arguments", c.Args().First())
+	if c.NArg() > 1 {
+		return usagef("%q: name one flavor", c.Args().Slice())
 	}
 	o, err := a.doctorOptions(c)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.Outside {
 		return err
 	}
 	checks := doctor.Run(c.Context, o)
+	if err != nil { // such as a checkout that cannot be fetched
+		checks = append(checks, doctor.Check{
+			Name: "this build", Status: doctor.Fail, Found: err.Error(), Remedy: "what the build needs is not known until this is fixed",
+			Breaks: "the build", Commands: append(buildCommands("kernel"), "kernel"),
+		})
+	}
 	if err := c.Context.Err(); err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		err = printJSON(a.results(), checks)
 	} else {
-		err = a.printText(func(w io.Writer) error { return printChecks(w, checks) })
+		err = a.printText(func(w io.Writer) error { return errors.Join(printChecks(w, checks), a.printWorking(w, checks)) })
 	}
 	if err != nil {
 		return err
@@ -72,40 +77,25 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 	if err != nil {
 		return doctor.Options{}, err
 	}
-	mirrors, err := parseMirrors(c)
-	insecure := c.StringSlice("insecure-registry")
-	return doctor.Options{
-		Out: c.String("out"), Cache: dir, Registries: a.registries(mirrors),
-		Servers: []doctor.Server{
-			{Name: "EKS Anywhere releases", URL: bundles.ReleasesURL, Breaks: "images, all and embed without --bundle FILE"},
-			{Name: "kernel.org", URL: source.ReleasesURL, Breaks: "kernel and kernel-config without --source"},
-		},
-		Keychain: oci.DockerKeychain(), Insecure: insecure, Docker: dockerhost.Connect,
-		// Try each once: a person is waiting and can run doctor again.
-		Web:   client.WithLimits(web.Limits{Connect: 5 * time.Second, Header: 10 * time.Second, Tries: 1}),
-		Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
-	}, err
-}
-
-// registries returns the hosts that a build pulls from, behind the mirrors.
-func (a *app) registries(mirrors []oci.Mirror) []string {
-	var hosts []string
-	for _, ref := range []string{
-		orDefault(a.variable("HOOK_KERNEL_OCI_BASE"), plan.Repository),
-		orDefault(a.variable("HOOK_LK_CONTAINERS_OCI_BASE"), build.DefaultContainersBase),
-		"public.ecr.aws/eks-anywhere",
-	} {
-		host, _, _ := strings.Cut(ref, "/")
-		for _, m := range mirrors {
-			if m.From == host {
-				host, _, _ = strings.Cut(m.To, "/")
-			}
-		}
-		if !slices.Contains(hosts, host) {
-			hosts = append(hosts, host)
-		}
+	// Try each once: a person is waiting and can run doctor again.
+	a.web = client.WithLimits(web.Limits{Connect: 5 * time.Second, Header: 10 * time.Second, Tries: 1})
+	keychain, err := a.keychain(c)
+	if err != nil {
+		return doctor.Options{}, err
 	}
-	return hosts
+	if keychain == nil {
+		keychain = oci.DockerKeychain()
+	}
+	o := doctor.Options{
+		Out: c.String("out"), Cache: dir,
+		Keychain: keychain, Insecure: c.StringSlice("insecure-registry"), Docker: dockerhost.Connect, Web: a.web,
+		Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
+	}
+	if o.Offline {
+		return o, nil
+	}
+	err = a.addNeeds(c, &o)
+	return o, err
 }
 
 func printChecks(w io.Writer, checks []doctor.Check) error {
@@ -126,4 +116,26 @@ func printChecks(w io.Writer, checks []doctor.Check) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// printWorking prints which commands work in spite of the checks that failed.
+func (a *app) printWorking(w io.Writer, checks []doctor.Check) error {
+	var broken, working []string
+	failed := false
+	for _, c := range checks {
+		if c.Status == doctor.Fail {
+			failed = true
+			broken = append(broken, c.Commands...)
+		}
+	}
+	if !failed {
+		return nil
+	}
+	for _, c := range commands(a) {
+		if !slices.Contains(broken, c.Name) {
+			working = append(working, c.Name)
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", wrap("These commands work in spite of it: "+strings.Join(working, ", "), "", helpWidth))
+	return err
 }

@@ -200,7 +200,8 @@ func examples() map[string][]example {
 			{"Answer DHCP too, only for the machines in hardware.csv:", "hookbuild netboot serve out/hook --ip 192.0.2.10 --hardware hardware.csv --dhcp --interface eth1"},
 		},
 		"doctor": {
-			{"Check this machine before the first build:", "hookbuild doctor"},
+			{"Check this machine before the first build, and what hookbuild.yaml needs:", "hookbuild doctor"},
+			{"Check the registries and servers that a build with a compiled kernel needs:", "hookbuild doctor hook-latest-lts-amd64 --kernel build --embed-from-bundle"},
 			{"Check it at a site with a mirror:", "hookbuild doctor --mirror public.ecr.aws=mirror.example:443"},
 		},
 		"cache": {

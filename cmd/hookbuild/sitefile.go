@@ -60,14 +60,14 @@ func (a *app) readSite(c *cli.Context) error {
 func sectionCommands() map[string][]string {
 	return map[string][]string{
 		"arch":       nil,
-		"template":   {"all", "linuxkit", "lock", "plan"},
-		"overlays":   {"all", "linuxkit", "lock", "plan"},
-		"site-file":  {"all", "linuxkit", "lock", "plan"},
-		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix"},
-		"builders":   {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers", "cache"},
-		"containers": {"all", "linuxkit", "lock", "plan", "containers"},
-		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot"},
-		"output":     {"all", "linuxkit", "lock", "plan", "embed"},
+		"template":   {"all", "linuxkit", "lock", "plan", "doctor"},
+		"overlays":   {"all", "linuxkit", "lock", "plan", "doctor"},
+		"site-file":  {"all", "linuxkit", "lock", "plan", "doctor"},
+		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix", "doctor", "kit"},
+		"builders":   {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers", "cache", "doctor"},
+		"containers": {"all", "linuxkit", "lock", "plan", "containers", "doctor"},
+		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot", "doctor"},
+		"output":     {"all", "linuxkit", "lock", "plan", "embed", "doctor"},
 		"netboot":    {"dhcp", "netboot"},
 	}
 }

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +59,7 @@ type plainRule struct {
 // RoundTrip implements [http.RoundTripper].
 func (p *plainRule) RoundTrip(r *http.Request) (*http.Response, error) {
 	redirected := r.Response != nil
-	if r.URL.Scheme == "http" && !redirected && !web.IsAmong(r.URL.Host, p.insecure) && !isLoopback(r.URL.Hostname()) {
+	if r.URL.Scheme == "http" && !redirected && !web.IsAmong(r.URL.Host, p.insecure) && !web.IsLoopback(r.URL.Hostname()) {
 		return nil, web.Final(&plainHTTPError{r.URL.Host})
 	}
 	return p.inner.RoundTrip(r)
@@ -108,11 +106,6 @@ func (e *pageError) Error() string {
 }
 
 func (n *network) isInsecure(host string) bool { return web.IsAmong(host, n.insecure) }
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
-}
 
 // repository returns access to a repository after logging in to its registry if
 // the registry requires that. It logs in once per repository, and a slow

@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"hookbuild/internal/progress"
@@ -160,6 +161,13 @@ func Engine(config *tls.Config, checkRedirect func(*http.Request, []*http.Reques
 	transport.ResponseHeaderTimeout = 0
 	transport.ForceAttemptHTTP2 = false
 	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+}
+
+// IsLoopback reports whether a host without a port is this machine, by its name or
+// address.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 // IsAmong reports whether host, with or without a port, is in list, whose

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/urfave/cli/v2"
+
+	"hookbuild/build"
+	"hookbuild/build/onboard"
+	"hookbuild/bundles"
+	"hookbuild/doctor"
+	"hookbuild/internal/oci"
+	"hookbuild/internal/web"
+	"hookbuild/kernel/plan"
+	"hookbuild/kernel/source"
+)
+
+// bundleRegistry has the images of AWS's bundles.
+const bundleRegistry = "public.ecr.aws/eks-anywhere"
+
+// addNeeds adds the registries and servers that the build of the options needs.
+func (a *app) addNeeds(c *cli.Context, o *doctor.Options) error {
+	mirrors, err := a.mirrors(c)
+	if err != nil {
+		return err
+	}
+	if !a.describesBuild(c) {
+		for _, ref := range []string{
+			orDefault(a.variable("HOOK_KERNEL_OCI_BASE"), plan.Repository),
+			orDefault(a.variable("HOOK_LK_CONTAINERS_OCI_BASE"), build.DefaultContainersBase),
+			bundleRegistry,
+		} {
+			addRegistry(o, mirrors, ref, nil, buildCommands("embedded"))
+		}
+		o.Servers = []doctor.Server{releasesServer(""), kernelServer()}
+		return nil
+	}
+	needs, err := a.buildNeeds(c, o, mirrors)
+	if err != nil {
+		return err
+	}
+	store, err := a.openCache(c)
+	if err != nil {
+		return err
+	}
+	client, err := a.newClient(c, store)
+	if err != nil {
+		return err
+	}
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return err
+	}
+	if f, err := a.flavorOf(c); err == nil && arch == "" {
+		arch = f.DockerArch()
+	}
+	for _, n := range needs {
+		commands := buildCommands(n.For)
+		switch {
+		case n.URL != "":
+			addServer(o, doctor.Server{Name: web.Show(n.URL), URL: n.URL, Breaks: "fetching the " + n.For, Commands: commands})
+		case n.Repository != "":
+			addRegistry(o, mirrors, n.Repository, &doctor.Wanted{Name: n.Repository, Ask: func(ctx context.Context) error {
+				_, err := client.Tags(ctx, n.Repository)
+				return err
+			}}, commands)
+		default:
+			addRegistry(o, mirrors, n.Image, &doctor.Wanted{Name: n.Image, Ask: func(ctx context.Context) error {
+				_, err := client.Image(ctx, n.Image, v1.Platform{OS: "linux", Architecture: arch})
+				if n.Own && oci.IsMissing(err) {
+					return nil // it is built
+				}
+				return err
+			}}, commands)
+		}
+	}
+	return nil
+}
+
+// describesBuild reports whether a flavor, an option of all or hookbuild.yaml says
+// what is built.
+func (a *app) describesBuild(c *cli.Context) bool {
+	return a.site != nil || c.NArg() > 0 || slices.ContainsFunc(allFlags(), func(f cli.Flag) bool { return c.IsSet(f.Names()[0]) })
+}
+
+// buildNeeds returns what the build fetches, without asking for it.
+func (a *app) buildNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror) ([]build.Need, error) {
+	r, err := a.request(c)
+	if err != nil {
+		return nil, err
+	}
+	if wantsImages(c) {
+		if r.Embed, err = a.embedNeeds(c, o, mirrors); err != nil {
+			return nil, err
+		}
+	}
+	needs, compiles, err := r.Needs()
+	o.Compiles = compiles
+	return needs, err
+}
+
+// embedNeeds returns the images to embed as far as files of this machine name them,
+// and adds the servers that name the rest.
+func (a *app) embedNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror) (*onboard.Embed, error) {
+	list, err := imageList(c)
+	if err != nil {
+		return nil, err
+	}
+	e := &onboard.Embed{
+		List: list, WorkerFrom: c.String("worker-from"),
+		Options: bundles.Options{WorkerImage: c.String("worker-image"), NoWorker: c.Bool("no-worker"), KubeVersion: c.String("kube-version")},
+	}
+	if !c.Bool("embed-from-bundle") && !c.IsSet("cluster") {
+		return e, nil
+	}
+	location := cmp.Or(c.String("bundle"), c.String("releases-url"))
+	switch {
+	case web.IsURL(location), location == "":
+		o.Servers = append(o.Servers, releasesServer(location))
+	case c.IsSet("bundle"):
+		resolver := &bundles.Resolver{Offline: true, Progress: a.sink()}
+		e.Bundle, err = resolver.Load(c.Context, bundles.Ref{Bundle: location})
+		return e, err
+	}
+	addRegistry(o, mirrors, bundleRegistry, nil, buildCommands("embedded"))
+	return e, nil
+}
+
+func releasesServer(url string) doctor.Server {
+	return doctor.Server{
+		Name: "EKS Anywhere releases", URL: cmp.Or(url, bundles.ReleasesURL), Breaks: "images, all and embed without --bundle FILE",
+		Commands: append(buildCommands("embedded"), "images"),
+	}
+}
+
+func kernelServer() doctor.Server {
+	return doctor.Server{
+		Name: "kernel.org", URL: source.ReleasesURL, Breaks: "kernel and kernel-config without --source",
+		Commands: []string{"kernel", "kernel-config", "kernel-config-shell"},
+	}
+}
+
+// buildCommands returns the commands that fetch what is for a part of a HookOS.
+func buildCommands(part string) []string {
+	commands := []string{"all", "plan", "lock", "kit"}
+	if part == "embedded" {
+		return append(commands, "embed")
+	}
+	return append(commands, "linuxkit")
+}
+
+func addServer(o *doctor.Options, s doctor.Server) {
+	if !slices.ContainsFunc(o.Servers, func(have doctor.Server) bool { return have.URL == s.URL }) {
+		o.Servers = append(o.Servers, s)
+	}
+}
+
+// addRegistry adds the registry of a reference, behind the mirrors, and what is
+// wanted there.
+func addRegistry(o *doctor.Options, mirrors []oci.Mirror, ref string, wanted *doctor.Wanted, commands []string) {
+	host := mirrored(ref, mirrors)
+	at := slices.IndexFunc(o.Registries, func(r doctor.Registry) bool { return r.Host == host })
+	if at < 0 {
+		at = len(o.Registries)
+		o.Registries = append(o.Registries, doctor.Registry{Host: host})
+	}
+	r := &o.Registries[at]
+	if wanted != nil {
+		r.Wanted = append(r.Wanted, *wanted)
+	}
+	for _, name := range commands {
+		if !slices.Contains(r.Commands, name) {
+			r.Commands = append(r.Commands, name)
+		}
+	}
+}
+
+// mirrored returns the host that a reference is pulled from.
+func mirrored(ref string, mirrors []oci.Mirror) string {
+	full := strings.TrimSuffix(ref, "/")
+	if parsed, err := name.ParseReference(full); err == nil {
+		full = parsed.Context().Name()
+	}
+	best := oci.Mirror{}
+	for _, m := range mirrors {
+		if (full == m.From || strings.HasPrefix(full, m.From+"/")) && len(m.From) > len(best.From) {
+			best = m
+		}
+	}
+	host, _, _ := strings.Cut(cmp.Or(best.To, full), "/")
+	return host
+}
