@@ -14,64 +14,104 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hookbuild/internal/fault"
-	"hookbuild/kernel/flavor"
 	"hookbuild/test/testneed"
 )
 
 const (
-	workflowFile = "../../.github/workflows/hookos.yml"
-	actionlint   = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+	reusable   = "../../.github/workflows/build-hookos.yml"
+	copied     = "../../docs/workflows/hookos.yml"
+	updater    = "../../docs/workflows/update.yml"
+	actionlint = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 )
 
-// TestWorkflowPassesActionlint checks the workflow with actionlint and the scripts
-// in it with shellcheck.
-func TestWorkflowPassesActionlint(t *testing.T) {
+// TestWorkflowsPassActionlint checks the workflows with actionlint and the scripts
+// in them with shellcheck.
+func TestWorkflowsPassActionlint(t *testing.T) {
 	goTool := testneed.Tool(t, "go")
 	shellcheck := testneed.Tool(t, "shellcheck")
-	out, err := exec.CommandContext(t.Context(), goTool, "run", actionlint, "-shellcheck", shellcheck, workflowFile).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), goTool, "run", actionlint, "-shellcheck", shellcheck, reusable, copied, updater).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// TestWorkflowTrustsLittle checks that actions are pinned, permissions are few, and
+// TestWorkflowsTrustLittle checks that actions are pinned, permissions are few, and
 // GitHub expands no expression in a script.
-func TestWorkflowTrustsLittle(t *testing.T) {
-	text, err := os.ReadFile(workflowFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pinned := regexp.MustCompile(`^\s*uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "uses:") && !pinned.MatchString(line) {
-			t.Errorf("not pinned by commit with the version in a comment: %q", line)
+func TestWorkflowsTrustLittle(t *testing.T) {
+	for file, permissions := range map[string]int{reusable: 0, copied: 2, updater: 2} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if strings.Contains(string(text), "secrets.") || strings.Count(string(text), "permissions:") != 1 {
-		t.Error("it uses secrets, or grants permissions to a job")
-	}
-	w := readWorkflow(t)
-	if len(w.Permissions) != 1 || w.Permissions["contents"] != "read" {
-		t.Errorf("permissions %v", w.Permissions)
-	}
-	for job, j := range w.Jobs {
-		if j.Timeout == 0 {
-			t.Errorf("job %q has no timeout", job)
+		pinned := regexp.MustCompile(`^\s*(- )?uses: (actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.hookbuild|OWNER/hookbuild(/\.github/workflows/build-hookos\.yml)?@vX\.Y\.Z)$`)
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimRight(line, "\n")
+			if strings.Contains(line, "uses:") && !strings.HasPrefix(line, "#") && !pinned.MatchString(line) {
+				t.Errorf("%s: not pinned by commit with the version in a comment: %q", file, line)
+			}
 		}
-		for _, s := range j.Steps {
-			if strings.Contains(s.Run, "${{") {
-				t.Errorf("GitHub expands an expression in the script of %q", s.Name)
+		// The reusable workflow may do what its caller grants.
+		if strings.Contains(string(text), "secrets.") || strings.Count(string(text), "permissions:") != permissions {
+			t.Errorf("%s uses secrets, or grants other permissions", file)
+		}
+		w := readWorkflow(t, file)
+		if permissions > 0 && (len(w.Permissions) != 1 || w.Permissions["contents"] != "read") {
+			t.Errorf("%s: permissions %v", file, w.Permissions)
+		}
+		for job, j := range w.Jobs {
+			if j.Timeout == 0 && j.Uses == "" {
+				t.Errorf("%s: job %q has no timeout", file, job)
+			}
+			for _, s := range j.Steps {
+				if strings.Contains(s.Run, "${{") {
+					t.Errorf("%s: GitHub expands an expression in the script of %q", file, s.Name)
+				}
 			}
 		}
 	}
 }
 
+// TestCopiedWorkflowCalls compares what the copied workflow passes with the inputs of
+// the reusable one, and these with those of a run by hand.
+func TestCopiedWorkflowCalls(t *testing.T) {
+	inputs := readWorkflow(t, reusable).On
+	for name := range readWorkflow(t, copied).Jobs["hookos"].With {
+		if _, ok := inputs.Call.Inputs[name]; !ok {
+			t.Errorf("the reusable workflow has no input %q", name)
+		}
+	}
+	for name := range inputs.Dispatch.Inputs {
+		if _, ok := inputs.Call.Inputs[name]; !ok {
+			t.Errorf("an input by hand, %q, is not one of a call", name)
+		}
+	}
+	required := 0
+	for _, i := range inputs.Call.Inputs {
+		if i.Required {
+			required++
+		}
+	}
+	if required != 1 {
+		t.Errorf("a call needs %d inputs", required)
+	}
+}
+
 type workflow struct {
+	On struct {
+		Call     inputs `yaml:"workflow_call"`
+		Dispatch inputs `yaml:"workflow_dispatch"`
+	}
 	Permissions map[string]string
 	Jobs        map[string]struct {
+		Uses    string
+		With    map[string]string
 		Timeout int `yaml:"timeout-minutes"`
 		Steps   []step
 	}
+}
+
+type inputs struct {
+	Inputs map[string]struct{ Required bool }
 }
 
 type step struct {
@@ -79,9 +119,9 @@ type step struct {
 	Directory string `yaml:"working-directory"`
 }
 
-func readWorkflow(t *testing.T) workflow {
+func readWorkflow(t *testing.T, file string) workflow {
 	t.Helper()
-	text, err := os.ReadFile(workflowFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,14 +140,14 @@ type stepRunner struct {
 	env      []string
 }
 
-func newStepRunner(t *testing.T) *stepRunner {
+func newStepRunner(t *testing.T, file string) *stepRunner {
 	t.Helper()
 	dir := t.TempDir()
-	r := &stepRunner{workflow: readWorkflow(t), dir: dir, env: []string{
+	r := &stepRunner{workflow: readWorkflow(t, file), dir: dir, env: []string{
 		"PATH=" + dir + "/stand-ins:" + os.Getenv("PATH"), "HOME=" + dir, "GITHUB_WORKSPACE=" + dir, "RUNNER_TEMP=" + dir + "/temp",
 		"GITHUB_OUTPUT=" + dir + "/output", "GITHUB_STEP_SUMMARY=" + dir + "/summary", standInEnv + "=" + dir,
 	}}
-	for _, d := range []string{"stand-ins", "temp", "bin", "hook"} {
+	for _, d := range []string{"stand-ins", "temp"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -172,20 +212,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// standIn is a hookbuild whose matrix command is the real one, and whose other
-// commands only record their arguments.
+// standIn is a hookbuild that records its arguments and prints a reference, as push
+// does.
 func standIn(dir string, args []string) error {
-	if args[0] == "matrix" {
-		m, err := Make(Inventory{flavor.Upstream().All(), flavor.Bootables()}, DefaultTags(os.Getenv), os.Getenv)
-		if err != nil {
-			return err
-		}
-		f, err := os.Create(os.Getenv("GITHUB_OUTPUT"))
-		if err != nil {
-			return err
-		}
-		return errors.Join(m.Write(f), f.Close())
-	}
+	fmt.Println("registry.example/hookos@sha256:0")
 	return os.WriteFile(filepath.Join(dir, "args"), []byte(strings.Join(args, "\n")), 0o644)
 }
 
@@ -201,21 +231,46 @@ func (r *stepRunner) installStandIn(t *testing.T, name string) {
 	}
 }
 
-func TestMatrixJob(t *testing.T) {
-	r := newStepRunner(t)
-	r.write(t, "stand-ins/go", "#!/bin/sh\necho \"$CGO_ENABLED $GOARCH $*\" >> \"$GITHUB_WORKSPACE/compiled\"\n", 0o755)
-	r.mustRun(t, "matrix", "Compile hookbuild")
-	const want = "0 amd64 build -C hookbuild -trimpath -o DIR/bin/hookbuild-x86_64 ./cmd/hookbuild\n0 arm64 build -C hookbuild -trimpath -o DIR/bin/hookbuild-aarch64 ./cmd/hookbuild\n"
-	if got := strings.ReplaceAll(r.read(t, "compiled"), r.dir, "DIR"); got != want {
-		t.Errorf("compiled\n%s", got)
+func TestReadWhichHookbuild(t *testing.T) {
+	const step = "Read which hookbuild builds"
+	r := newStepRunner(t, reusable)
+	r.mustRun(t, "matrix", step, "HOOKBUILD=some.one/hookbuild@v1.2.3-rc.1")
+	if got := r.read(t, "output"); got != "repository=some.one/hookbuild\nversion=v1.2.3-rc.1\n" {
+		t.Errorf("outputs\n%s", got)
 	}
-	r.installStandIn(t, "bin/hookbuild-x86_64")
-	r.mustRun(t, "matrix", "Choose flavors and runners", "CI_TAGS=standard lts")
+	for _, wrong := range []string{"someone/hookbuild@main", "hookbuild@v1.2.3", "a/b/c@v1.2.3", "someone/hookbuild", "x/y@v1.2.3;touch made"} {
+		if out, err := r.run(t, "matrix", step, "HOOKBUILD="+wrong); err == nil || !strings.Contains(out, "does not name a release of hookbuild") {
+			t.Errorf("%q: %v\n%s", wrong, err, out)
+		}
+	}
+}
+
+// TestMatrixJob runs the real program. No registry answers, so every kernel has a job.
+func TestMatrixJob(t *testing.T) {
+	r := newStepRunner(t, reusable)
+	if err := os.Symlink(compiled(t), filepath.Join(r.dir, "stand-ins/hookbuild")); err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range []string{"x86_64", "aarch64"} {
+		r.write(t, ".hook/kernel/configs/generic-6.6.y-"+arch, "CONFIG_X=y\n", 0o644)
+	}
+	r.write(t, ".hook/kernel/Dockerfile", "FROM x\n", 0o644)
+	r.write(t, ".hook/linuxkit-templates/hook.template.yaml", "init: []\n", 0o644)
+	const step = "Choose flavors and runners"
+	env := []string{"TAGS=lts", "KERNELS=127.0.0.1:1/hook-kernel", "KERNEL_POINT_RELEASE=7"}
+	r.mustRun(t, "matrix", step, env...)
 	out := r.read(t, "output")
 	for _, word := range []string{"kernels_json=[{", `"kernel":"hook-latest-lts-arm64"`, `"runner":["ubuntu-24.04-arm"]`, "lk_hooks_json=[{"} {
 		if !strings.Contains(out, word) {
 			t.Errorf("outputs without %q:\n%s", word, out)
 		}
+	}
+	r.mustRun(t, "matrix", step, append(env, "LOCKED=true")...)
+	if out := r.read(t, "output"); !strings.HasSuffix(out, "\nkernels_json=[]\n") {
+		t.Errorf("with a lock, the outputs are\n%s", out)
+	}
+	if out, err := r.run(t, "matrix", step, "TAGS=lts, standart"); err == nil || !strings.Contains(out, "did you mean standard?") {
+		t.Errorf("an unknown tag: %v\n%s", err, out)
 	}
 }
 
@@ -233,9 +288,7 @@ func compiled(t *testing.T) string {
 // got, which the real program must accept.
 func (r *stepRunner) told(t *testing.T, binary, job, step string, env ...string) string {
 	t.Helper()
-	for _, machine := range []string{"x86_64", "aarch64"} {
-		r.installStandIn(t, "bin/hookbuild-"+machine)
-	}
+	r.installStandIn(t, "stand-ins/hookbuild")
 	r.mustRun(t, job, step, append(env, "FLAVOR=hook-latest-lts-amd64")...)
 	args := strings.Split(r.read(t, "args"), "\n")
 	wantInvalid(t, binary, args)
@@ -243,29 +296,50 @@ func (r *stepRunner) told(t *testing.T, binary, job, step string, env ...string)
 }
 
 func TestKernelJob(t *testing.T) {
-	const want = "kernel hook-latest-lts-amd64 --hook-dir hook --no-load --export kernel.tar"
-	if got := newStepRunner(t).told(t, compiled(t), "kernel", "Make the kernel image"); got != want {
+	binary := compiled(t)
+	const step, always = "Make the kernel image", "kernel hook-latest-lts-amd64 --no-load --export kernel.tar"
+	if got := newStepRunner(t, reusable).told(t, binary, "kernel", step); got != always {
+		t.Errorf("the arguments are\n%s\nnot\n%s", got, always)
+	}
+	r := newStepRunner(t, reusable)
+	r.write(t, ".hook/kernel/x", "", 0o644)
+	const want = always + " --hook-dir .hook --push HOOK_KERNEL_OCI_BASE=ghcr.io/me/hook-kernel"
+	if got := r.told(t, binary, "kernel", step, "KERNELS=ghcr.io/Me/hook-kernel"); got != want {
 		t.Errorf("the arguments are\n%s\nnot\n%s", got, want)
 	}
 }
 
+func TestLogins(t *testing.T) {
+	for _, job := range []string{"kernel", "hookos"} {
+		r := newStepRunner(t, reusable)
+		r.write(t, "stand-ins/docker", "#!/bin/sh\necho \"$*: $(cat)\" > \"$GITHUB_WORKSPACE/login\"\n", 0o755)
+		r.mustRun(t, job, "Log in to ghcr.io", "ACTOR=me", "TOKEN=secret")
+		if got := r.read(t, "login"); got != "login ghcr.io --username me --password-stdin: secret\n" {
+			t.Errorf("docker got %s", got)
+		}
+	}
+}
+
 // TestHookOSJob passes the arguments of the workflow to the real program, which
-// must accept them and fail only for want of a checkout.
+// must accept them and fail only for want of a template.
 func TestHookOSJob(t *testing.T) {
 	binary := compiled(t)
-	const always = "all hook-latest-lts-amd64 --hook-dir hook --cache-dir cache --out out"
+	const always = "all hook-latest-lts-amd64 --out out"
 	for name, tt := range map[string]struct {
 		env    []string
 		kernel bool
 		want   string
 	}{
 		"nothing on board": {nil, false, always},
-		"own kernel":       {nil, true, always + " --kernel image:docker-archive:kernel.tar"},
-		"a release":        {[]string{"EKSA_VERSION=v0.24.2"}, false, always + " --embed-from-bundle --eksa-version v0.24.2"},
+		"own kernel":       {[]string{"KERNEL_IMAGE=r.example/k:1"}, true, always + " --kernel image:docker-archive:kernel.tar"},
+		"published kernel": {[]string{"KERNEL_IMAGE=r.example/k:1"}, false, always + " --kernel image:r.example/k:1"},
+		"a release":        {[]string{"EKSA_VERSION=v0.24.2", "NO_WORKER=true"}, false, always + " --embed-from-bundle --eksa-version v0.24.2 --no-worker"},
 		"the latest":       {[]string{"EKSA_VERSION=latest", "WORKER_IMAGE=r.example/agent:1"}, true, always + " --kernel image:docker-archive:kernel.tar --embed-from-bundle --worker-image r.example/agent:1"},
+		"another's worker": {[]string{"EKSA_VERSION=latest", "WORKER_FROM=https://r.example/initramfs", "NO_WORKER=false"}, false, always + " --embed-from-bundle --worker-from https://r.example/initramfs"},
+		"locked":           {[]string{"LOCKED=true", "KERNEL_IMAGE=r.example/k:1"}, false, always + " --locked"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newStepRunner(t)
+			r := newStepRunner(t, reusable)
 			if tt.kernel {
 				r.write(t, "kernel.tar", "", 0o644)
 			}
@@ -274,23 +348,45 @@ func TestHookOSJob(t *testing.T) {
 			}
 		})
 	}
+	r := newStepRunner(t, reusable)
+	if got := r.told(t, binary, "hookos", "Verify HookOS"); got != "verify --sbom out" {
+		t.Errorf("verify: %s", got)
+	}
+	for tag, want := range map[string]string{"": "hook-latest-lts-amd64", "v7": "v7-hook-latest-lts-amd64"} {
+		r := newStepRunner(t, reusable)
+		got := r.told(t, binary, "hookos", "Publish HookOS", "PUBLISH=ghcr.io/Me/HookOS", "SOURCE=https://github.com/Me/HookOS", "TAG="+tag)
+		if want = "push out ghcr.io/me/hookos:" + want + " --annotation org.opencontainers.image.source=https://github.com/Me/HookOS"; got != want {
+			t.Errorf("the arguments are\n%s\nnot\n%s", got, want)
+		}
+		if got := r.read(t, "summary"); !strings.Contains(got, "hookos@sha256:0") {
+			t.Errorf("the summary is %s", got)
+		}
+	}
 }
 
-// wantInvalid runs hookbuild without a checkout. Arguments that it does not know
-// would be a usage error instead.
+// wantInvalid runs hookbuild in a checkout that has nothing, without a HookOS or a lock.
+// Arguments that it does not know would be a usage error instead.
 func wantInvalid(t *testing.T, binary string, args []string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, append(args, "--offline")...)
+	if args[0] != "push" { // which refuses to work offline, and finds nothing to push
+		args = append(args, "--offline")
+	}
+	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Dir = t.TempDir()
+	for _, dir := range []string{"linuxkit-templates", "kernel/configs"} {
+		if err := os.MkdirAll(filepath.Join(cmd.Dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() == int(fault.Usage) {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("%q: %v\n%s", args, err, out)
 	}
 }
 
 func TestChecksumsJob(t *testing.T) {
-	r := newStepRunner(t)
+	r := newStepRunner(t, reusable)
 	for _, one := range []string{"hookos-a", "hookos-b"} {
 		sums := ""
 		for _, file := range []string{"vmlinuz-x86_64", "initramfs-x86_64"} {
@@ -298,7 +394,9 @@ func TestChecksumsJob(t *testing.T) {
 			sums += fmt.Sprintf("%x  %s\n", sha512.Sum512([]byte(one+file)), file)
 		}
 		r.write(t, "hookos/"+one+"/hook/checksums.txt", sums, 0o644)
-		r.write(t, "hookos/"+one+"/hook_x86_64.tar.gz", one, 0o644)
+		r.write(t, "hookos/"+one+"/hook/sbom.spdx.json", "{}", 0o644)
+		r.write(t, "hookos/"+one+"/hook/provenance.json", "{}", 0o644)
+		r.write(t, "hookos/"+one+"/hook_"+one+".tar.gz", one, 0o644)
 	}
 	const check = "Check what arrived and sum it up"
 	r.mustRun(t, "checksums", check)
@@ -308,8 +406,75 @@ func TestChecksumsJob(t *testing.T) {
 	if !strings.Contains(r.read(t, "summary"), "hookos-b/hook/vmlinuz-x86_64") {
 		t.Error("the summary lacks a file")
 	}
+	r.write(t, "stand-ins/gh", "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$GITHUB_WORKSPACE/gh\"\n", 0o755)
+	r.mustRun(t, "checksums", "Release HookOS", "TAG=v7")
+	const want = "release create v7 --verify-tag --title HookOS v7 --notes Check the files with sha512sum --check checksums.txt. " +
+		"release/checksums.txt release/hook_hookos-a.tar.gz release/hook_hookos-b.tar.gz release/hookos-a.provenance.json " +
+		"release/hookos-a.sbom.spdx.json release/hookos-b.provenance.json release/hookos-b.sbom.spdx.json"
+	if got := strings.Join(strings.Fields(r.read(t, "gh")), " "); got != want {
+		t.Errorf("gh got\n%s\nnot\n%s", got, want)
+	}
+	sums := exec.CommandContext(t.Context(), testneed.Tool(t, "sha512sum"), "--check", "--strict", "checksums.txt")
+	sums.Dir = filepath.Join(r.dir, "hookos/release")
+	if out, err := sums.CombinedOutput(); err != nil || strings.Count(string(out), ": OK") != 6 {
+		t.Errorf("%v\n%s", err, out)
+	}
 	r.write(t, "hookos/hookos-a/hook/vmlinuz-x86_64", "damaged", 0o644)
 	if out, err := r.run(t, "checksums", check); err == nil {
 		t.Errorf("a damaged file was not noticed: %s", out)
+	}
+}
+
+// TestUpdateJob opens a pull request in a real repository of git, with a stand-in for
+// gh, and updates it.
+func TestUpdateJob(t *testing.T) {
+	const step = "Open a pull request with what changed"
+	binary := compiled(t)
+	r := newStepRunner(t, updater)
+	if got := r.told(t, binary, "update", "Update the lock"); got != "lock --update" {
+		t.Errorf("the arguments are %s", got)
+	}
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "git"), append([]string{"-c", "user.name=x", "-c", "user.email=x@example.com"}, args...)...)
+		cmd.Dir = r.dir
+		cmd.Env = append(os.Environ(), "HOME="+r.dir, "GIT_CONFIG_NOSYSTEM=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "--quiet", "--bare", "origin.git")
+	git("init", "--quiet", "--initial-branch=main")
+	git("remote", "add", "origin", "origin.git")
+	r.write(t, "hookbuild.lock", "old\n", 0o644)
+	git("add", "hookbuild.lock")
+	git("commit", "--quiet", "--message", "x")
+	r.write(t, "stand-ins/gh", "#!/bin/sh\nprintf '%s ' \"$@\" >> \"$GITHUB_WORKSPACE/gh\"\necho >> \"$GITHUB_WORKSPACE/gh\"\n[ \"$2\" != list ] || cat \"$GITHUB_WORKSPACE/open\"\n", 0o755)
+	r.write(t, "temp/changes.txt", "kernel: 6.6.1 -> 6.6.2\n", 0o644)
+	env := []string{"BRANCH=hookbuild-lock", "BASE=main", "GIT_CONFIG_NOSYSTEM=1"}
+	r.mustRun(t, "update", step, env...)
+	if _, err := os.Stat(filepath.Join(r.dir, "gh")); err == nil {
+		t.Errorf("nothing changed, and gh was called: %s", r.read(t, "gh"))
+	}
+	for i, asked := range []string{"pr create --head hookbuild-lock --base main --title Update hookbuild.lock --body-file ", "pr edit hookbuild-lock --body-file "} {
+		lock := fmt.Sprintf("new %d\n", i)
+		git("switch", "--quiet", "main")
+		r.write(t, "hookbuild.lock", lock, 0o644)
+		r.write(t, "open", fmt.Sprintln(i), 0o644)
+		r.mustRun(t, "update", step, env...)
+		if got := git("--git-dir=origin.git", "show", "hookbuild-lock:hookbuild.lock") + "\n"; got != lock {
+			t.Errorf("pushed %q, want %q", got, lock)
+		}
+		if got := r.read(t, "gh"); !strings.Contains(got, asked) {
+			t.Errorf("gh got\n%s\nwithout %q", got, asked)
+		}
+		if got := r.read(t, "temp/body.md"); !strings.Contains(got, "    kernel: 6.6.1 -> 6.6.2\n") {
+			t.Errorf("the pull request says\n%s", got)
+		}
+		if got := git("log", "--format=%s", "main..hookbuild-lock"); got != "Update hookbuild.lock" {
+			t.Errorf("the branch has %q", got)
+		}
 	}
 }

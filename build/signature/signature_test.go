@@ -225,3 +225,28 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// TestSignaturesOfCosign verifies what cosign 2.5.3 made of testdata/cosign/checksums.txt:
+// sign-blob with and without --new-bundle-format and with --output-signature, and
+// attest-blob.
+func TestSignaturesOfCosign(t *testing.T) {
+	const dir = "testdata/cosign"
+	k, err := ReadKey(filepath.Join(dir, "cosign.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) []byte {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	signed := read("checksums.txt")
+	for _, name := range []string{"blob.sigstore.json", "attestation.sigstore.json", "older.json", "bare.sig"} {
+		if err := k.Verify(signed, read(name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantInvalid(t, name, k.Verify([]byte(text), read(name)))
+	}
+}

@@ -1,0 +1,1 @@
+MEQCIA6GFJR97nHhiDpNFb//V6Q6NBVzWtmHjKjFHc86t7UWAiARiZOsPjGpAmq7h/bzrppzMNlOu+bUxk1QanqVyg5xJA==
