@@ -70,7 +70,7 @@ type Kernel struct {
 	SourceMirrors []string   `yaml:"source-mirrors" flag:"source-mirror" doc:"Copies of kernel.org's pub/linux/kernel."`
 	Options       []Option   `yaml:"options" flag:"set" doc:"Kernel options to set when the kernel is built."`
 	Fragments     []Fragment `yaml:"fragments" flag:"fragment" doc:"Files of kernel options to merge when the kernel is built."`
-	Patches       []string   `yaml:"patches" flag:"patch" path:"file" doc:"Patches to apply to the kernel's source, in this order."`
+	Patches       []Patch    `yaml:"patches" flag:"patch" doc:"Patches to apply to the kernel's source, in this order."`
 	ModuleSources []string   `yaml:"module-sources" flag:"module-source" path:"module" doc:"Modules to build outside of the kernel's source: a directory, archive, -dkms package or URL[#sha256=HEX], then ,name=NAME ,dir=DIR ,sha256=HEX ,make=ARG ,patch=FILE as needed."`
 	Modules       Modules    `yaml:"modules" doc:"The kernel modules to keep."`
 	Firmware      string     `yaml:"firmware" flag:"firmware" path:"file" doc:"Where to take the firmware that the modules ask for: a directory or image:REF."`
@@ -90,6 +90,12 @@ type Option struct {
 type Fragment struct {
 	File   string `yaml:"file" short:"yes" need:"yes" path:"file" doc:"The file."`
 	Reason string `yaml:"reason" doc:"Why it is merged, for those who review the file."`
+}
+
+// Patch is a patch of the kernel's source and why it is applied.
+type Patch struct {
+	File   string `yaml:"file" short:"yes" need:"yes" path:"file" doc:"The file."`
+	Reason string `yaml:"reason" doc:"Why it is applied, for those who review the file."`
 }
 
 // Modules chooses the modules of the kernel.

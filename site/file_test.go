@@ -52,7 +52,7 @@ func TestSettings(t *testing.T) {
 		"kernel.source-mirrors --source-mirror ":                           "https://mirror.example/linux",
 		"kernel.options --set ":                                            "CONFIG_ICE=m | CONFIG_DRM=n",
 		"kernel.fragments --fragment ":                                     "testdata/kernel/site.config | testdata/kernel/more.config",
-		"kernel.patches --patch ":                                          "testdata/fix.patch",
+		"kernel.patches --patch ":                                          "testdata/fix.patch | testdata/more.patch",
 		"kernel.module-sources --module-source ":                           "testdata/drivers/nic,name=nic,patch=testdata/drivers/nic.patch",
 		"network.mirror-by-tag --mirror-by-tag ":                           "true",
 		"kernel.modules.keep --modules ":                                   "ice | nvme",

@@ -69,6 +69,8 @@ func TestSchemaAgrees(t *testing.T) {
 		"kernel: {version: \"32\"}":           true,
 		"kernel: {options: [CONFIG_X=y]}":     true,
 		"kernel: {options: [{set: A=y}]}":     true,
+		"kernel: {patches: [a, {file: b}]}":   true,
+		"kernel: {patches: [{reason: x}]}":    false,
 		"flavors:":                            true,
 		"kernel: {options: [{reason: x}]}":    false,
 		"kernel: {options: [{set: x, y: 1}]}": false,

@@ -112,6 +112,8 @@ func (f *File) entry(of field, v reflect.Value) string {
 		return e.Set
 	case Fragment:
 		return f.place("file", e.File)
+	case Patch:
+		return f.place("file", e.File)
 	case Image:
 		if e.Name == "" {
 			return f.place("place", e.Source)
