@@ -115,7 +115,9 @@ func (a *app) gatherLocal(c *cli.Context, g *build.Gathered, l lock.Build) error
 		for _, source := range slices.Sorted(maps.Keys(sources)) {
 			if below, ok := belowDir(r.Workspace.Dir, source); ok {
 				inside[below] = true
-				continue
+				if len(r.Overlays) == 0 { // an overlay finds its files beside it
+					continue
+				}
 			}
 			var names []string
 			if !sources[source] {

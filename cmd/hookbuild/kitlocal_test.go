@@ -174,3 +174,25 @@ func TestKitHasWhatIsAtURLs(t *testing.T) {
 		t.Errorf("%v\n%s", err, said)
 	}
 }
+
+// The lock and an overlay may be in the checkout: the overlay finds its files.
+func TestKitOfALockInTheCheckout(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	site.WriteFile(t, filepath.Join(l.site.Dir, "own/overlay.yaml"), "files: [{path: etc/rack, source: rack}, {path: etc/row, source: ../files/row}]\n")
+	site.WriteFile(t, filepath.Join(l.site.Dir, "own/rack"), "7\n")
+	site.WriteFile(t, filepath.Join(l.site.Dir, "files/row"), "8\n")
+	t.Chdir(l.site.Dir)
+	l.lock = "hookbuild.lock"
+	l.write("--overlay", "own/overlay.yaml")
+	l.build(0)
+	kit, out := filepath.Join(t.TempDir(), "kit.tar"), t.TempDir()
+	l.do(0, "kit", "save", "-o", kit)
+	t.Chdir(t.TempDir())
+	if said, err := l.inNamespace("all", "--locked", "--kit", kit, "--out", out, "--cache-dir", t.TempDir(), "--progress", "plain"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64")) {
+		t.Error("the kit gives another initramfs")
+	}
+}
