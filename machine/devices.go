@@ -27,7 +27,7 @@ func NICs() []string { return slices.Sorted(maps.Keys(nics())) }
 func controllers() map[string]struct{ device, drive string } {
 	return map[string]struct{ device, drive string }{
 		"megasas":     {"megasas", "scsi-hd"},
-		"mptsas":      {"mptsas1068", "scsi-hd"},
+		"mptsas":      {"mptsas1068", "scsi-hd,wwn=0x5000000000000001"}, // its driver ignores a disk without an address
 		"nvme":        {"nvme,serial=hookbuild", ""},
 		"virtio":      {"virtio-blk-pci", ""},
 		"virtio-scsi": {"virtio-scsi-pci", "scsi-hd"},
