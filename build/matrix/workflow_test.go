@@ -310,7 +310,7 @@ func TestKernelJob(t *testing.T) {
 }
 
 func TestLogins(t *testing.T) {
-	for _, job := range []string{"kernel", "hookos"} {
+	for _, job := range []string{"matrix", "kernel", "hookos"} {
 		r := newStepRunner(t, reusable)
 		r.write(t, "stand-ins/docker", "#!/bin/sh\necho \"$*: $(cat)\" > \"$GITHUB_WORKSPACE/login\"\n", 0o755)
 		r.mustRun(t, job, "Log in to ghcr.io", "ACTOR=me", "TOKEN=secret")

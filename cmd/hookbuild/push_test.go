@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,6 +21,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
 )
 
 // shelf is a registry, and a HookOS to push there.
@@ -310,6 +312,38 @@ func TestPushAndPullUsage(t *testing.T) {
 	} {
 		if got := s.run(c.code, c.args...); !strings.Contains(got.stderr, c.said) {
 			t.Errorf("%v: %s", c.args, got.stderr)
+		}
+	}
+}
+
+// TestPushedHookOSIsAnImage makes a container of a pushed HookOS with a real Docker
+// Engine, which is how containers get its files.
+func TestPushedHookOSIsAnImage(t *testing.T) {
+	testneed.Docker(t)
+	tool := testneed.Tool(t, "docker")
+	s := newShelf(t, nil)
+	ref := s.host + "/hookos:v1"
+	s.run(0, "push", s.out, ref)
+	docker := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(tool, args...).CombinedOutput() // also at the end of the test
+		if err != nil {
+			t.Fatalf("docker %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	docker("pull", "--quiet", "--platform", "linux/amd64", ref)
+	t.Cleanup(func() { docker("rmi", ref) })
+	container := docker("create", "--platform", "linux/amd64", ref, "nothing")
+	t.Cleanup(func() { docker("rm", container) })
+	dir := t.TempDir()
+	for name, text := range contents(t, filepath.Join(s.out, "hook")) {
+		if !strings.HasSuffix(name, "x86_64") {
+			continue
+		}
+		docker("cp", container+":/"+name, dir)
+		if got := readFile(t, filepath.Join(dir, name)); got != text {
+			t.Errorf("%s is %q, want %q", name, got, text)
 		}
 	}
 }
