@@ -88,7 +88,7 @@ func (p *place) pushContainers(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	if p.containers, err = containers.List(checkout, p.base(), p.arch); err != nil {
+	if p.containers, err = containers.List(ctx, checkout, p.base(), p.arch); err != nil {
 		return err
 	}
 	return images.Push(ctx, p.base())

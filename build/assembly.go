@@ -31,8 +31,8 @@ type assembly struct {
 	errLinked  error
 }
 
-func (b *Builder) newAssembly(p *base) (*assembly, error) {
-	key, err := p.key(b.Salt)
+func (b *Builder) newAssembly(ctx context.Context, p *base) (*assembly, error) {
+	key, err := p.key(ctx, b.Salt)
 	return &assembly{b: b, base: p, key: key}, err
 }
 
@@ -126,7 +126,7 @@ func (a *assembly) bootFile(ctx context.Context, what string, choose func(*linux
 		if e == nil {
 			return fault.Invalidf("reading the document's %s: the document names none; add a `kernel:` with an image to it, or use --kernel", what)
 		}
-		return initramfs.CopyContent(w, *e)
+		return initramfs.CopyContent(ctx, w, *e)
 	})
 	return f, err
 }

@@ -51,7 +51,7 @@ type base struct {
 // planBase resolves everything that the request's template or document names. If
 // k is nil, that includes the document's kernel.
 func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*base, error) {
-	p, own, err := r.readBase(k)
+	p, own, err := r.readBase(ctx, k)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (b *Builder) findLayouts(ctx context.Context, d *linuxkit.Document) (map[st
 
 // readBase reads the request's documents, or the checkout's template and the list
 // of the checkout's containers.
-func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error) {
+func (r Request) readBase(ctx context.Context, k *kernel.Image) (*base, []containers.Container, error) {
 	if len(r.Documents) > 0 {
 		p, err := r.mergeDocuments()
 		if err != nil {
@@ -149,7 +149,7 @@ func (r Request) readBase(k *kernel.Image) (*base, []containers.Container, error
 	if err != nil {
 		return nil, nil, err
 	}
-	own, err := containers.List(r.Workspace.FS(), r.ContainersBase, r.Flavor.DockerArch())
+	own, err := containers.List(ctx, r.Workspace.FS(), r.ContainersBase, r.Flavor.DockerArch())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -274,7 +274,7 @@ func (r Request) variables(k *kernel.Image, own []containers.Container) map[stri
 func (p *base) references() []string { return p.document.References(p.options) }
 
 // key returns a hash of everything that the root file system is made of.
-func (p *base) key(salt string) (string, error) {
+func (p *base) key(ctx context.Context, salt string) (string, error) {
 	digests := map[string]string{}
 	for ref, img := range p.images {
 		digests[ref] = img.ID.String()
@@ -282,7 +282,7 @@ func (p *base) key(salt string) (string, error) {
 	for name, l := range p.layouts {
 		digests[name] = l.Digest.String()
 	}
-	sources, err := p.sourceDigests()
+	sources, err := p.sourceDigests(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -298,14 +298,14 @@ func (p *base) key(salt string) (string, error) {
 }
 
 // sourceDigests returns the hashes of the document's source: files.
-func (p *base) sourceDigests() (map[string]string, error) {
+func (p *base) sourceDigests(ctx context.Context) (map[string]string, error) {
 	paths, err := p.document.Sources(p.options)
 	if err != nil {
 		return nil, err
 	}
 	digests := map[string]string{}
 	for source, path := range paths {
-		if digests[source], err = digest.OfFile(path); err != nil {
+		if digests[source], err = digest.OfFile(ctx, path); err != nil {
 			return nil, fmt.Errorf("reading the source %q of the document: %w", source, err)
 		}
 	}

@@ -125,7 +125,7 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 	if p.base, err = b.planBase(ctx, p.Request, p.kernel); err != nil {
 		return err
 	}
-	if p.assembly, err = b.newAssembly(p.base); err != nil {
+	if p.assembly, err = b.newAssembly(ctx, p.base); err != nil {
 		return err
 	}
 	if p.kernel == nil && p.rootFSOnly() {

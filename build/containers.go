@@ -44,7 +44,7 @@ type ContainersRequest struct {
 // does: in the Docker Engine, else in the registry, else by building it.
 func (b *Builder) Containers(ctx context.Context, r ContainersRequest) ([]containers.Found, error) {
 	setDefault(&r.Base, DefaultContainersBase)
-	list, err := containers.List(r.Workspace.FS(), r.Base, r.DockerArch)
+	list, err := containers.List(ctx, r.Workspace.FS(), r.Base, r.DockerArch)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,14 +17,14 @@ import (
 
 // writeDTBs writes the device trees as NAME.tar.gz, with every path below NAME/.
 // It writes nothing if there are none.
-func writeDTBs(s *artifact.Stage, name string, trees *initramfs.Tree) error {
+func writeDTBs(ctx context.Context, s *artifact.Stage, name string, trees *initramfs.Tree) error {
 	if !hasDTB(trees) {
 		return nil
 	}
 	return s.Write(name+".tar.gz", func(w io.Writer) error {
 		zw := pgzip.NewWriter(w)
 		tw := tar.NewWriter(zw)
-		if err := addTree(tw, name, trees); err != nil {
+		if err := addTree(ctx, tw, name, trees); err != nil {
 			return err
 		}
 		return errors.Join(tw.Close(), zw.Close())
@@ -42,20 +43,20 @@ func hasDTB(t *initramfs.Tree) bool {
 	return false
 }
 
-func addTree(tw *tar.Writer, prefix string, t *initramfs.Tree) error {
+func addTree(ctx context.Context, tw *tar.Writer, prefix string, t *initramfs.Tree) error {
 	root := &tar.Header{Typeflag: tar.TypeDir, Name: prefix + "/", Mode: 0o755, ModTime: initramfs.Epoch()}
 	if err := tw.WriteHeader(root); err != nil {
 		return err
 	}
 	for e := range t.All() {
-		if err := addEntry(tw, prefix, e); err != nil {
+		if err := addEntry(ctx, tw, prefix, e); err != nil {
 			return fmt.Errorf("adding %q: %w", e.Path, err)
 		}
 	}
 	return nil
 }
 
-func addEntry(tw *tar.Writer, prefix string, e initramfs.Entry) error {
+func addEntry(ctx context.Context, tw *tar.Writer, prefix string, e initramfs.Entry) error {
 	header := &tar.Header{Name: path.Join(prefix, e.Path), Mode: int64(e.Mode), ModTime: initramfs.Epoch()}
 	switch e.Type {
 	case initramfs.Dir:
@@ -70,5 +71,5 @@ func addEntry(tw *tar.Writer, prefix string, e initramfs.Entry) error {
 	if err := tw.WriteHeader(header); err != nil || e.Type != initramfs.Regular {
 		return err
 	}
-	return initramfs.CopyContent(tw, e)
+	return initramfs.CopyContent(ctx, tw, e)
 }

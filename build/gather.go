@@ -185,7 +185,7 @@ func (b *Builder) gatherDriver(ctx context.Context, g *Gathered, url string) err
 	if err != nil {
 		return fmt.Errorf("gathering the module source %q: %w", url, err)
 	}
-	sum, err := fetch.Digest(file)
+	sum, err := fetch.Digest(ctx, file)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("gathering the module source %q: %w", url, err)
 	}

@@ -63,7 +63,7 @@ func TestHookOSIsReproducible(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tarball, err := digest.OfFile(result.Tarball)
+		tarball, err := digest.OfFile(t.Context(), result.Tarball)
 		if err != nil {
 			t.Fatal(err)
 		}

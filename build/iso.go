@@ -30,7 +30,7 @@ func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*ar
 	if img.Initramfs, err = fileContent(s.Path("initramfs-" + p.OutputID)); err != nil {
 		return nil, fmt.Errorf("writing the ISO image: %w", err)
 	}
-	digest, err := digestOfContent(loader)
+	digest, err := digestOfContent(ctx, loader)
 	if err != nil {
 		return nil, fmt.Errorf("reading the boot loader %q: %w", name, err)
 	}
@@ -84,12 +84,12 @@ func fileContent(name string) (iso.Content, error) {
 	return iso.Content{Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil
 }
 
-func digestOfContent(c iso.Content) (string, error) {
+func digestOfContent(ctx context.Context, c iso.Content) (string, error) {
 	r, err := c.Open()
 	if err != nil {
 		return "", err
 	}
-	sum, err := digest.OfReader(r)
+	sum, err := digest.OfReader(ctx, r)
 	return sum, errors.Join(err, r.Close())
 }
 

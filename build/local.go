@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -37,8 +38,8 @@ func (r Request) renamed(all []lock.Input) []lock.Input {
 // SourceFiles returns the files of this machine that the template, the documents or
 // the overlays name, and whether they name them by an absolute path. Home lists those
 // that they name by the home directory, which is another one elsewhere.
-func (r Request) SourceFiles() (files map[string]bool, home []string, err error) {
-	p, err := r.readLocal()
+func (r Request) SourceFiles(ctx context.Context) (files map[string]bool, home []string, err error) {
+	p, err := r.readLocal(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,24 +60,24 @@ func (r Request) SourceFiles() (files map[string]bool, home []string, err error)
 	return files, home, nil
 }
 
-func (r *Request) readLocal() (*base, error) {
+func (r *Request) readLocal(ctx context.Context) (*base, error) {
 	if err := r.fillDefaults(); err != nil {
 		return nil, err
 	}
-	p, _, err := r.readBase(nil)
+	p, _, err := r.readBase(ctx, nil)
 	return p, err
 }
 
 // CheckLocal compares the files of this machine with the lock, as far as no network
 // or Docker Engine is needed for it. An error names what differs.
-func (r Request) CheckLocal(l lock.Build) error {
-	p, err := r.readLocal()
+func (r Request) CheckLocal(ctx context.Context, l lock.Build) error {
+	p, err := r.readLocal(ctx)
 	if err != nil {
 		return err
 	}
 	found := slices.Clone(r.Inputs)
-	for _, more := range []func() ([]lock.Input, error){p.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests, r.configDigest(l)} {
-		inputs, err := more()
+	for _, more := range []func(context.Context) ([]lock.Input, error){p.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests, r.configDigest(l)} {
+		inputs, err := more(ctx)
 		if err != nil {
 			return err
 		}
@@ -106,12 +107,12 @@ func (r Request) CheckLocal(l lock.Build) error {
 
 // configDigest returns a function that hashes the flavor's kernel configuration, if
 // the lock has one.
-func (r Request) configDigest(l lock.Build) func() ([]lock.Input, error) {
-	return func() ([]lock.Input, error) {
+func (r Request) configDigest(l lock.Build) func(context.Context) ([]lock.Input, error) {
+	return func(ctx context.Context) ([]lock.Input, error) {
 		if l.Kernel.Config == nil || len(r.Documents) > 0 {
 			return nil, nil
 		}
-		sum, err := digest.OfFile(filepath.Join(r.Workspace.Dir, filepath.FromSlash(l.Kernel.Config.Name)))
+		sum, err := digest.OfFile(ctx, filepath.Join(r.Workspace.Dir, filepath.FromSlash(l.Kernel.Config.Name)))
 		if err != nil {
 			return nil, fmt.Errorf("reading the kernel's configuration: %w", err)
 		}
@@ -120,8 +121,8 @@ func (r Request) configDigest(l lock.Build) func() ([]lock.Input, error) {
 }
 
 // sourceInputs hashes the files that the document names.
-func (p *base) sourceInputs() ([]lock.Input, error) {
-	sources, err := p.sourceDigests()
+func (p *base) sourceInputs(ctx context.Context) ([]lock.Input, error) {
+	sources, err := p.sourceDigests(ctx)
 	var all []lock.Input
 	for name, sum := range sources {
 		all = append(all, lock.Input{Name: name, SHA256: sum})
@@ -129,7 +130,7 @@ func (p *base) sourceInputs() ([]lock.Input, error) {
 	return all, err
 }
 
-func (r Request) overlayDigests() ([]lock.Input, error) {
+func (r Request) overlayDigests(context.Context) ([]lock.Input, error) {
 	var all []lock.Input
 	for _, overlay := range r.Overlays {
 		all = append(all, lock.Input{Name: overlay.Name, SHA256: digest.OfBytes(overlay.Text)})

@@ -101,7 +101,7 @@ func writeFiles(ctx context.Context, s *artifact.Stage, p *plan, segments []*cac
 		fill func(io.Writer) error
 	}
 	files := []file{
-		{"vmlinuz-", func(w io.Writer) error { return initramfs.CopyContent(w, p.kernel.Kernel) }},
+		{"vmlinuz-", func(w io.Writer) error { return initramfs.CopyContent(ctx, w, p.kernel.Kernel) }},
 		{"initramfs-", func(w io.Writer) error { return concatenate(ctx, w, segments) }},
 	}
 	if len(p.Documents) > 0 { // a HookOS gets its command line from Tinkerbell
@@ -115,7 +115,7 @@ func writeFiles(ctx context.Context, s *artifact.Stage, p *plan, segments []*cac
 			return err
 		}
 	}
-	if err := writeDTBs(s, "dtbs-"+p.OutputID, p.kernel.DTBs); err != nil {
+	if err := writeDTBs(ctx, s, "dtbs-"+p.OutputID, p.kernel.DTBs); err != nil {
 		return err
 	}
 	for _, f := range files {

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -134,14 +135,14 @@ const (
 // Check returns an error if the request is wrong in a way that can be found
 // without the network: a template that does not exist, an invalid document, an
 // overlay that does not fit it, or an output directory that is a file.
-func (r Request) Check() error {
+func (r Request) Check(ctx context.Context) error {
 	if err := artifact.CheckOut(r.Out); err != nil {
 		return err
 	}
 	setDefault(&r.Template, r.Flavor.Template)
 	setDefault(&r.HookVersion, defaultHookVersion)
 	if len(r.Documents) > 0 || len(r.Overlays) > 0 || r.Site != nil {
-		_, _, err := r.readBase(nil)
+		_, _, err := r.readBase(ctx, nil)
 		return err
 	}
 	_, _, err := r.Workspace.template(r.Template)

@@ -101,8 +101,8 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 	}
 	found.base = base
 	found.Images, found.layouts, found.unbuilt = base.images, base.layouts, base.unbuilt
-	for _, more := range []func() ([]lock.Input, error){base.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests} {
-		inputs, err := more()
+	for _, more := range []func(context.Context) ([]lock.Input, error){base.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests} {
+		inputs, err := more(ctx)
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (r Request) templateDigest() (lock.Input, error) {
 }
 
 // siteDigests returns the hashes of the site's settings and files.
-func (r Request) siteDigests() ([]lock.Input, error) {
+func (r Request) siteDigests(context.Context) ([]lock.Input, error) {
 	if r.Site == nil {
 		return nil, nil
 	}
@@ -160,14 +160,14 @@ func (r Request) siteDigests() ([]lock.Input, error) {
 
 // fragmentDigests hashes the kernel options of files, the flavor's and the
 // request's.
-func (r Request) fragmentDigests() ([]lock.Input, error) {
+func (r Request) fragmentDigests(ctx context.Context) ([]lock.Input, error) {
 	p := r.KernelOptions.Plan
 	if r.Kernel != kernelBuild {
 		return nil, nil
 	}
 	var all []lock.Input
 	add := func(name, file string) error {
-		sum, err := digest.OfFile(file)
+		sum, err := digest.OfFile(ctx, file)
 		if err != nil {
 			return fmt.Errorf("reading the kernel options: %w", err)
 		}
@@ -207,7 +207,7 @@ func (b *Builder) resolveLoader(ctx context.Context, found *Resolved) error {
 	if err != nil {
 		return err
 	}
-	sum, err := digestOfContent(content)
+	sum, err := digestOfContent(ctx, content)
 	found.files = append(found.files, lock.Input{Name: path.Base(name), SHA256: sum})
 	return err
 }

@@ -85,7 +85,7 @@ func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Pa
 	if err != nil {
 		return nil, "", err
 	}
-	if sum, err = fetch.Digest(f); err != nil {
+	if sum, err = fetch.Digest(ctx, f); err != nil {
 		return nil, "", fmt.Errorf("reading the package %q: %w", source, err)
 	}
 	data, err := debData(ctx, p, sum, o)

@@ -64,7 +64,7 @@ func (m *Image) fillFromDir(ctx context.Context, root *os.Root, dir string, o Op
 		return fmt.Errorf("reading the directory %q: %w", dir, err)
 	}
 	m.root = files
-	if m.Digest, err = contentDigest(files); err != nil {
+	if m.Digest, err = contentDigest(ctx, files); err != nil {
 		return err
 	}
 	if _, packed := files.Lookup(ociModules); packed {
@@ -173,11 +173,11 @@ func dirEntry(root *os.Root, name string, d fs.DirEntry, origin string) (initram
 }
 
 // contentDigest hashes the names and contents of all files.
-func contentDigest(files *initramfs.Tree) (string, error) {
+func contentDigest(ctx context.Context, files *initramfs.Tree) (string, error) {
 	h := sha256.New()
 	for e := range files.All() {
 		fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00", e.Path, e.Type, e.Target, e.Size)
-		if err := initramfs.CopyContent(h, e); err != nil {
+		if err := initramfs.CopyContent(ctx, h, e); err != nil {
 			return "", err
 		}
 	}

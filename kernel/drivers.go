@@ -61,7 +61,7 @@ func (o OpenOptions) addDrivers(ctx context.Context, m *Image, drivers []*driver
 			return err
 		}
 		m.files = append(m.files, built)
-		if err := m.addBuilt(built, d, w, o.Progress); err != nil {
+		if err := m.addBuilt(ctx, built, d, w, o.Progress); err != nil {
 			return fmt.Errorf("adding the modules of %s: %w", d, err)
 		}
 		before = digest.OfStrings("with modules v1", before, d.Digest)
@@ -161,7 +161,7 @@ func (w *workshop) fill(ctx context.Context, d *driver.Driver, out io.Writer) (e
 
 // addBuilt adds a driver's modules. It removes the kernel's own of the same
 // names.
-func (m *Image) addBuilt(built *cache.File, d *driver.Driver, w *workshop, sink progress.Sink) error {
+func (m *Image) addBuilt(ctx context.Context, built *cache.File, d *driver.Driver, w *workshop, sink progress.Sink) error {
 	entries, err := tarball.Entries(built, built.Size(), "the modules of "+d.Name)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (m *Image) addBuilt(built *cache.File, d *driver.Driver, w *workshop, sink 
 	}
 	for _, e := range entries {
 		if e.Path == container.Symvers {
-			text, err := readSmall(e, mostConfig)
+			text, err := readSmall(ctx, e, mostConfig)
 			if w.symvers[d.Name] = text; err != nil {
 				return err
 			}

@@ -68,7 +68,7 @@ func TestDebianPackages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := readSmall(m.Kernel, 1<<30); err != nil || string(got) != string(want) {
+		if got, err := readSmall(t.Context(), m.Kernel, 1<<30); err != nil || string(got) != string(want) {
 			t.Errorf("the kernel has %d bytes, dpkg-deb unpacks %d; %v", len(got), len(want), err)
 		}
 		checkFeatures(t, m)

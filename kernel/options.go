@@ -51,7 +51,7 @@ type Features struct {
 // kernel, else the one inside it (CONFIG_IKCONFIG). If there is neither, the
 // lists of its modules are used.
 func (m *Image) Features(ctx context.Context) (*Features, error) {
-	f, err := m.fromModuleLists()
+	f, err := m.fromModuleLists(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ const mostConfig = 16 << 20
 
 func (m *Image) configText(ctx context.Context) (text []byte, origin string, err error) {
 	if m.Config != nil {
-		text, err = readSmall(*m.Config, mostConfig)
+		text, err = readSmall(ctx, *m.Config, mostConfig)
 		return text, "the configuration next to the kernel", err
 	}
 	image, content, err := m.Inspect()
@@ -85,12 +85,12 @@ func (m *Image) configText(ctx context.Context) (text []byte, origin string, err
 }
 
 // readSmall reads a file of at most limit bytes.
-func readSmall(e initramfs.Entry, limit int64) ([]byte, error) {
+func readSmall(ctx context.Context, e initramfs.Entry, limit int64) ([]byte, error) {
 	if e.Size > limit {
 		return nil, invalid("reading %q of %s: it has %d bytes; at most %d are expected", e.Path, e.Origin, e.Size, limit)
 	}
 	var content bytes.Buffer
-	if err := initramfs.CopyContent(&content, e); err != nil {
+	if err := initramfs.CopyContent(ctx, &content, e); err != nil {
 		return nil, err
 	}
 	return content.Bytes(), nil
@@ -103,7 +103,7 @@ const builtinList = "modules.builtin"
 // content of the file.
 func InModuleLists(e initramfs.Entry) bool { return path.Base(e.Path) == builtinList }
 
-func (m *Image) fromModuleLists() (*Features, error) {
+func (m *Image) fromModuleLists(ctx context.Context) (*Features, error) {
 	f := &Features{Origin: "the list of modules", loadable: map[string]bool{}, builtin: map[string]bool{}}
 	for e := range m.Modules.All() {
 		if modules.IsModule(e.Path) {
@@ -114,7 +114,7 @@ func (m *Image) fromModuleLists() (*Features, error) {
 	if !ok {
 		return f, nil
 	}
-	text, err := readSmall(list, mostConfig)
+	text, err := readSmall(ctx, list, mostConfig)
 	if err != nil {
 		return nil, err
 	}

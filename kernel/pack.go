@@ -90,7 +90,7 @@ func (m *Image) parts(o PackOptions) []part {
 }
 
 func fileWriter(e *initramfs.Entry) func(context.Context, io.Writer) error {
-	return func(_ context.Context, w io.Writer) error { return initramfs.CopyContent(w, *e) }
+	return func(ctx context.Context, w io.Writer) error { return initramfs.CopyContent(ctx, w, *e) }
 }
 
 // writeLayer writes the layer's tar archive. It first writes each part to a
@@ -159,19 +159,19 @@ func writeTree(ctx context.Context, w io.Writer, t *initramfs.Tree, clamp time.T
 			links = append(links, e) // its target may come later
 			continue
 		}
-		if err := addEntry(archive, e, clamp); err != nil {
+		if err := addEntry(ctx, archive, e, clamp); err != nil {
 			return err
 		}
 	}
 	for _, e := range links {
-		if err := addEntry(archive, e, clamp); err != nil {
+		if err := addEntry(ctx, archive, e, clamp); err != nil {
 			return err
 		}
 	}
 	return archive.Close()
 }
 
-func addEntry(archive *tar.Writer, e initramfs.Entry, clamp time.Time) error {
+func addEntry(ctx context.Context, archive *tar.Writer, e initramfs.Entry, clamp time.Time) error {
 	when := e.ModTime
 	if when.After(clamp) {
 		when = clamp
@@ -192,5 +192,5 @@ func addEntry(archive *tar.Writer, e initramfs.Entry, clamp time.Time) error {
 	if err := archive.WriteHeader(header); err != nil {
 		return fmt.Errorf("packing %q of %s: %w", e.Path, e.Origin, err)
 	}
-	return initramfs.CopyContent(archive, e)
+	return initramfs.CopyContent(ctx, archive, e)
 }

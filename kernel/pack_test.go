@@ -107,8 +107,8 @@ func compareImages(t *testing.T, want, got *Image) {
 	if a, b := paths(want.DTBs), paths(got.DTBs); !slices.Equal(a, b) {
 		t.Errorf("the device trees are %q, were %q", b, a)
 	}
-	a, errA := readSmall(want.Kernel, 1<<30)
-	b, errB := readSmall(got.Kernel, 1<<30)
+	a, errA := readSmall(t.Context(), want.Kernel, 1<<30)
+	b, errB := readSmall(t.Context(), got.Kernel, 1<<30)
 	if string(a) != string(b) || errA != nil || errB != nil {
 		t.Errorf("the kernel has %d bytes, had %d; %v, %v", len(b), len(a), errA, errB)
 	}

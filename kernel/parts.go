@@ -2,14 +2,13 @@ package kernel
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel/modules"
 )
@@ -42,11 +41,9 @@ func (m *Image) fillFromFile(ctx context.Context, f *os.File) error {
 		Path: ociKernel, Mode: 0o644, Size: info.Size(), ModTime: info.ModTime(), Origin: m.Source,
 		Open: func() (io.ReadCloser, error) { return nopCloser{io.NewSectionReader(f, 0, info.Size())}, nil },
 	}
-	h := sha256.New()
-	if err := initramfs.CopyContent(h, m.Kernel); err != nil {
-		return err
+	if m.Digest, err = digest.OfReader(ctx, io.NewSectionReader(f, 0, info.Size())); err != nil {
+		return fmt.Errorf("reading the kernel %q: %w", m.Source, err)
 	}
-	m.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	return m.identify(ctx)
 }
 

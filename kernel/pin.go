@@ -191,7 +191,7 @@ func pinFiles(ctx context.Context, sources []string, o OpenOptions) (*Pinned, er
 		if err != nil {
 			return nil, fmt.Errorf("reading the kernel's package: %w", err)
 		}
-		sum, err := fetch.Digest(f)
+		sum, err := fetch.Digest(ctx, f)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return nil, err
 		}
@@ -216,6 +216,6 @@ func (o OpenOptions) pinFirmware(ctx context.Context) (*PinnedFirmware, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum, err := contentDigest(tree)
+	sum, err := contentDigest(ctx, tree)
 	return &PinnedFirmware{Dir: PinnedFile{from, sum}}, fault.Mark(err, fault.Invalid)
 }

@@ -31,7 +31,7 @@ func (m *Image) keepChosen(ctx context.Context, choice modules.Choice, firmware 
 	task := progress.Start(o.Progress, 0, "choose the modules of %s", m.Release)
 	selection, err := m.selectModules(ctx, choice, firmware, o)
 	if err == nil {
-		m.Digest, err = m.digestOfSelection()
+		m.Digest, err = m.digestOfSelection(ctx)
 	}
 	if err != nil {
 		return nil, task.End(err, "")
@@ -49,8 +49,8 @@ func (s *selection) warn(sink progress.Sink) {
 	}
 }
 
-func (m *Image) digestOfSelection() (string, error) {
-	selected, err := contentDigest(m.Modules)
+func (m *Image) digestOfSelection(ctx context.Context) (string, error) {
+	selected, err := contentDigest(ctx, m.Modules)
 	return "sha256:" + digest.OfStrings("selection v1", m.Digest, selected), err
 }
 

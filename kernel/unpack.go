@@ -41,7 +41,7 @@ func (m *Image) unpackModules(ctx context.Context, o Options) (bool, error) {
 // replaceModules replaces the modules by unpacked ones, which it keeps as an
 // archive in the cache.
 func (m *Image) replaceModules(ctx context.Context, o Options) error {
-	packed, err := contentDigest(m.Modules)
+	packed, err := contentDigest(ctx, m.Modules)
 	if err != nil {
 		return err
 	}
@@ -86,13 +86,13 @@ func writePlain(ctx context.Context, w io.Writer, t *initramfs.Tree) error {
 		case e.Type == initramfs.HardLink:
 			links = append(links, e)
 		default:
-			if err := addEntry(archive, e, never); err != nil {
+			if err := addEntry(ctx, archive, e, never); err != nil {
 				return err
 			}
 		}
 	}
 	for _, e := range links {
-		if err := addEntry(archive, e, never); err != nil {
+		if err := addEntry(ctx, archive, e, never); err != nil {
 			return err
 		}
 	}

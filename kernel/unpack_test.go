@@ -236,7 +236,7 @@ func bootWith(t *testing.T, m *Image, files map[string][]byte, commands string) 
 		t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := initramfs.CopyContent(&file, m.Kernel); err != nil {
+	if err := initramfs.CopyContent(t.Context(), &file, m.Kernel); err != nil {
 		t.Fatal(err)
 	}
 	kerneltest.WriteFile(t, vmlinuz, file.Bytes())

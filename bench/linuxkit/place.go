@@ -99,12 +99,12 @@ func (p *place) pushKernel(ctx context.Context, l *lab.Lab) (err error) {
 
 // writeDocument fills the checkout's template, without the line for the
 // embedded images.
-func (p *place) writeDocument(context.Context, *lab.Lab) error {
+func (p *place) writeDocument(ctx context.Context, _ *lab.Lab) error {
 	text, err := os.ReadFile(filepath.Join(p.checkout, "linuxkit-templates/hook.template.yaml"))
 	if err != nil {
 		return err
 	}
-	own, err := containers.List(os.DirFS(p.checkout), hub, runtime.GOARCH)
+	own, err := containers.List(ctx, os.DirFS(p.checkout), hub, runtime.GOARCH)
 	if err != nil {
 		return err
 	}

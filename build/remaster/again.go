@@ -82,7 +82,7 @@ func kernelDigest(ctx context.Context, path string) (_ string, err error) {
 		return "", fmt.Errorf("reading the kernel: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return fetch.Digest(f)
+	return fetch.Digest(ctx, f)
 }
 
 // isThere reports whether the output already has the result of the earlier

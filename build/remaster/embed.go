@@ -134,7 +134,7 @@ func (j *job) find(ctx context.Context) error {
 		return err
 	})
 	g.Go(func() (err error) {
-		j.digest, err = fetch.Digest(j.in.file)
+		j.digest, err = fetch.Digest(ctx, j.in.file)
 		return err
 	})
 	return g.Wait()

@@ -76,7 +76,7 @@ func limitsOf(file fetch.File) (initramfs.Limits, error) {
 			return initramfs.Limits{}, err
 		}
 		const block = 512 // whatever the file system's is
-		if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Blocks > 0 {
+		if s, ok := info.Sys().(*syscall.Stat_t); ok {
 			stored = min(stored, s.Blocks*block)
 		}
 	}

@@ -157,7 +157,7 @@ func (e *Editor) describeBase(ctx context.Context, pair Pair) (_ artifact.Build,
 			}
 		}
 	}
-	sum, err := digest.OfFile(pair.vmlinuz())
+	sum, err := digest.OfFile(ctx, pair.vmlinuz())
 	if err != nil {
 		return b, fmt.Errorf("reading the kernel: %w", err)
 	}

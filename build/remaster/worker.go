@@ -156,7 +156,7 @@ func (w Workers) HookOS(ctx context.Context, source string) (*onboard.Worker, er
 		return nil, fmt.Errorf("taking the worker out of a HookOS: %w", err)
 	}
 	defer file.Close() // only read
-	content, err := fetch.Digest(file)
+	content, err := fetch.Digest(ctx, file)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func (w Workers) lift(ctx context.Context, key string, open func() (fetch.File, 
 		if err != nil {
 			return err
 		}
-		content, err := fetch.Digest(file)
+		content, err := fetch.Digest(ctx, file)
 		if err != nil {
 			return errors.Join(err, file.Close())
 		}

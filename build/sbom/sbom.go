@@ -121,7 +121,7 @@ func (d *Document) initramfs(ctx context.Context, e *remaster.Editor, packed, vm
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := d.file(entry, whole); err != nil {
+		if err := d.file(ctx, entry, whole); err != nil {
 			return err
 		}
 	}
@@ -165,13 +165,13 @@ func (d *Document) kernel(ctx context.Context, vmlinuz string, tree *initramfs.T
 }
 
 // file adds a firmware file, or the packages of a database in the root file system.
-func (d *Document) file(e initramfs.Entry, whole string) error {
+func (d *Document) file(ctx context.Context, e initramfs.Entry, whole string) error {
 	if e.Type != initramfs.Regular || strings.HasPrefix(e.Path, embed.StorePath+"/") {
 		return nil
 	}
 	if strings.HasPrefix(e.Path, "lib/firmware/") || strings.HasPrefix(e.Path, "usr/lib/firmware/") {
 		h := sha256.New()
-		if err := initramfs.CopyContent(h, e); err != nil {
+		if err := initramfs.CopyContent(ctx, h, e); err != nil {
 			return err
 		}
 		d.add(contains, whole, Package{

@@ -240,7 +240,7 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 	if err != nil {
 		return err
 	}
-	if err := r.Check(); err != nil {
+	if err := r.Check(c.Context); err != nil {
 		return err
 	}
 	if err := complete(&r); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -111,7 +112,10 @@ func (a *app) readHardwareFile(name string, o netboot.Options) ([]hardware.Machi
 	if errors.As(err, &wrong) {
 		return nil, fault.Invalidf("reading %q: %s:\n%s", name, words.Count(len(wrong), "problem"), prefixLines(name+":", err.Error()))
 	}
-	return machines, err
+	if err != nil {
+		return nil, fmt.Errorf("reading the hardware list %q: %w", name, err)
+	}
+	return machines, nil
 }
 
 func prefixLines(prefix, text string) string {

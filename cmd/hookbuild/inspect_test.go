@@ -179,19 +179,20 @@ func TestInspectDiff(t *testing.T) {
 
 // A file with holes is refused before it is read, whatever its size.
 func TestInspectSparse(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "sparse")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.WriteString("070701")
-	if err := errors.Join(err, f.Truncate(30<<30), f.Close()); err != nil {
-		testneed.Missing(t, "sparse files", err.Error())
-	}
-	code, _, stderr := inspected(t, path)
-	if code != 3 || !strings.Contains(stderr, "32.21 GB, of which") {
-		t.Errorf("exit code %d\n%s", code, stderr)
+	path := filepath.Join(t.TempDir(), "sparse")
+	for _, begin := range []string{"070701", ""} { // "" is a hole only
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteString(begin)
+		if err := errors.Join(err, f.Truncate(30<<30), f.Close()); err != nil {
+			testneed.Missing(t, "sparse files", err.Error())
+		}
+		code, _, stderr := inspected(t, path)
+		if code != 3 || !strings.Contains(stderr, "32.21 GB, of which") {
+			t.Errorf("%q: exit code %d\n%s", begin, code, stderr)
+		}
 	}
 }
 

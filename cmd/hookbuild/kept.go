@@ -99,14 +99,14 @@ func (a *app) gatherLocal(c *cli.Context, g *build.Gathered, l lock.Build) error
 		if err != nil {
 			return err
 		}
-		if err := r.CheckLocal(l); err != nil {
+		if err := r.CheckLocal(c.Context, l); err != nil {
 			return err
 		}
 		if err := a.gatherNamed(c, g); err != nil {
 			return err
 		}
 		paths := a.pathsOf(c)
-		sources, home, err := r.SourceFiles()
+		sources, home, err := r.SourceFiles(c.Context)
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func (a *app) lockOne(c *cli.Context, was *lock.Build, leave func(string) bool) 
 		return lock.Build{}, nil, err
 	}
 	r.Locked = nil
-	if err := r.Check(); err != nil {
+	if err := r.Check(c.Context); err != nil {
 		return lock.Build{}, nil, err
 	}
 	if err := a.completeRequest(c, &r); err != nil {

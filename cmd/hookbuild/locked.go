@@ -337,7 +337,7 @@ func (a *app) inputFiles(c *cli.Context) ([]lock.Input, error) {
 		if file == "" || file == "-" {
 			continue
 		}
-		sum, err := digest.OfFile(file)
+		sum, err := digest.OfFile(c.Context, file)
 		if err != nil {
 			return nil, fault.Invalidf("reading a file that an option names: %w", err)
 		}

@@ -63,7 +63,7 @@ func (a *app) forecast(c *cli.Context) (*build.Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Check(); err != nil {
+	if err := r.Check(c.Context); err != nil {
 		return nil, err
 	}
 	if err := a.completeRequest(c, &r); err != nil {

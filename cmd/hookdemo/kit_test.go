@@ -40,7 +40,7 @@ func TestKitCompilesKernel(t *testing.T) {
 	site.WriteFile(t, filepath.Join(hook.Dir, "kernel/flavors.yaml"), flavors)
 	site.WriteFile(t, filepath.Join(hook.Dir, "kernel/fragments/tiny.config"), "CONFIG_LOCALVERSION=\"-kit\"\n")
 	archive := kerneltest.LinuxSource(t, "6.1")
-	sum, err := digest.OfFile(archive)
+	sum, err := digest.OfFile(t.Context(), archive)
 	if err != nil {
 		t.Fatal(err)
 	}

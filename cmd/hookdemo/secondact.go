@@ -43,18 +43,18 @@ func (d *demo) secondAct(ctx context.Context, registry *corpus.Registry, bundle 
 		if err := d.tell(ctx, registry, alone, args...); err != nil {
 			return "", err
 		}
-		return "the same two files, byte for byte", errors.Join(d.same(out, "vmlinuz"), d.same(out, "initramfs"), os.RemoveAll(cache))
+		return "the same two files, byte for byte", errors.Join(d.same(ctx, out, "vmlinuz"), d.same(ctx, out, "initramfs"), os.RemoveAll(cache))
 	})
 }
 
 // same compares an artifact with that of the first act.
-func (d *demo) same(out, name string) error {
+func (d *demo) same(ctx context.Context, out, name string) error {
 	first := d.artifact(name)
-	want, err := digest.OfFile(first)
+	want, err := digest.OfFile(ctx, first)
 	if err != nil {
 		return err
 	}
-	got, err := digest.OfFile(filepath.Join(out, "hook", filepath.Base(first)))
+	got, err := digest.OfFile(ctx, filepath.Join(out, "hook", filepath.Base(first)))
 	if err == nil && got != want {
 		err = fmt.Errorf("%s is another one than with the network: %s and %s", filepath.Base(first), got, want)
 	}

@@ -5,6 +5,7 @@
 package digest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,23 +25,38 @@ func OfBytes(b []byte) string {
 	return prefix + hex.EncodeToString(sum[:])
 }
 
-// OfReader reads r to its end and returns the digest of what it read.
-func OfReader(r io.Reader) (string, error) {
+// OfReader reads r to its end and returns the digest of what it read. It stops when
+// ctx ends.
+func OfReader(ctx context.Context, r io.Reader) (string, error) {
 	h := sha256.New()
-	if _, err := io.Copy(h, r); err != nil {
+	if _, err := io.Copy(h, &reader{ctx, r}); err != nil {
 		return "", err
 	}
 	return prefix + hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// OfFile returns the digest of the file at path.
-func OfFile(path string) (_ string, err error) {
+// reader stops reading when its context ends.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read implements [io.Reader].
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// OfFile returns the digest of the file at path. It stops when ctx ends.
+func OfFile(ctx context.Context, path string) (_ string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return OfReader(f)
+	return OfReader(ctx, f)
 }
 
 // Hex returns a digest's hex digits, as checksum files have them.

@@ -1,6 +1,8 @@
 package digest
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +16,11 @@ func TestDigests(t *testing.T) {
 	if err := os.WriteFile(path, []byte("abc"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fromReader, err := OfReader(strings.NewReader("abc"))
+	fromReader, err := OfReader(t.Context(), strings.NewReader("abc"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fromFile, err := OfFile(path)
+	fromFile, err := OfFile(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +29,20 @@ func TestDigests(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	}
-	if _, err := OfFile(path + ".missing"); !os.IsNotExist(err) {
+	if _, err := OfFile(t.Context(), path+".missing"); !os.IsNotExist(err) {
 		t.Errorf("a missing file: got %v", err)
+	}
+}
+
+func TestHashingStopsWithItsContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := OfFile(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

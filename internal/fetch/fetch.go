@@ -201,9 +201,13 @@ func Kept(ctx context.Context, digest string, o Options) (File, error) {
 	return f, nil
 }
 
-// Digest returns the digest of a whole file, in the form "sha256:...".
-func Digest(f File) (string, error) {
-	sum, err := digest.OfReader(io.NewSectionReader(f, 0, f.Size()))
+// Digest returns the digest of a whole file, in the form "sha256:...". It refuses a
+// file that is larger than what is downloaded.
+func Digest(ctx context.Context, f File) (string, error) {
+	if f.Size() > most {
+		return "", fault.Invalidf("it has %d bytes, more than %d", f.Size(), int64(most))
+	}
+	sum, err := digest.OfReader(ctx, io.NewSectionReader(f, 0, f.Size()))
 	if err != nil {
 		return "", fmt.Errorf("hashing a file: %w", err)
 	}

@@ -2,10 +2,13 @@ package fetch
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +107,23 @@ func TestFaults(t *testing.T) {
 	o.Offline = true
 	if _, err := Open(t.Context(), s.URL+"/file", o); err == nil || !strings.Contains(err.Error(), "cache") {
 		t.Errorf("offline and unknown: got %v", err)
+	}
+}
+
+// A file with a hole is not read for a minute before something says that it is too
+// large.
+func TestDigestOfHugeFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "sparse")
+	if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Truncate(name, 30<<30)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(t.Context(), name, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := Digest(t.Context(), f); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "it has 32212254720 bytes") {
+		t.Errorf("got %v", err)
 	}
 }
 

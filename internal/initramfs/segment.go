@@ -301,12 +301,12 @@ func longestPart(name string) int {
 }
 
 // CopyContent writes the content of a regular file to w and checks that it has
-// the entry's size.
-func CopyContent(w io.Writer, e Entry) error {
+// the entry's size. It stops when ctx ends.
+func CopyContent(ctx context.Context, w io.Writer, e Entry) error {
 	if e.Type != Regular {
 		return nil
 	}
-	if err := copyContent(context.Background(), w, e); err != nil {
+	if err := copyContent(ctx, w, e); err != nil {
 		return fmt.Errorf("reading %q of %s: %w", e.Path, orUnknown(e.Origin), err)
 	}
 	return nil

@@ -95,6 +95,22 @@ const lspci = `00:00.0 Host bridge [0600]: Intel Corporation 440FX [8086:1237] (
 03:00.0 Non-Volatile memory controller [0108]: Somebody's SSD [beef:0001]
 `
 
+// TestHugeLists refuses a list that is larger than that of any machine. It is not
+// cut off silently.
+func TestHugeLists(t *testing.T) {
+	const line = "01:00.0 Ethernet controller [0200]: Intel Corporation X550 [8086:1563]\n"
+	if list, err := ParseList(strings.NewReader(strings.Repeat(line, mostDevices)), "list"); err != nil || len(list) != mostDevices {
+		t.Errorf("%d devices, %v", len(list), err)
+	}
+	for what, text := range map[string]string{
+		"devices": strings.Repeat(line, mostDevices+1), "line": strings.Repeat("\x00", mostListLine+1), "bytes": line + strings.Repeat("detail\n", int(mostListBytes)/7),
+	} {
+		if list, err := ParseList(strings.NewReader(text), "list"); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "name the list of one machine") {
+			t.Errorf("%s: %d devices, %v", what, len(list), err)
+		}
+	}
+}
+
 func TestParseList(t *testing.T) {
 	list, err := ParseList(strings.NewReader(lspci), "lspci.txt")
 	if err != nil || len(list) != 4 {

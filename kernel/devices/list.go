@@ -3,6 +3,7 @@ package devices
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -53,16 +54,20 @@ const (
 // skipped. A list without any device that can be identified is an error.
 func ParseList(r io.Reader, origin string) ([]Device, error) {
 	p := &listParser{}
-	lines := bufio.NewScanner(io.LimitReader(r, mostListBytes))
+	limited := &io.LimitedReader{R: r, N: mostListBytes + 1}
+	lines := bufio.NewScanner(limited)
 	lines.Buffer(nil, mostListLine)
-	for first := true; lines.Scan() && len(p.list) < mostDevices; first = false {
+	for first := true; lines.Scan() && len(p.list) <= mostDevices; first = false {
 		line := lines.Bytes()
 		if first {
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))
 		}
 		p.take(string(line))
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong) || limited.N == 0 || len(p.list) > mostDevices:
+		return nil, fault.Invalidf("reading the list of devices %q: it has more than %d devices, %d MiB or %d MiB in one line; name the list of one machine", origin, mostDevices, mostListBytes>>20, mostListLine>>20)
+	case err != nil:
 		return nil, fault.Invalidf("reading the list of devices %q: %w", origin, err)
 	}
 	list := p.told()

@@ -190,7 +190,7 @@ func (s Spec) fetched(ctx context.Context, o Options) (f fetch.File, sum string,
 	if err != nil {
 		return nil, "", err
 	}
-	sum, err = fetch.Digest(f)
+	sum, err = fetch.Digest(ctx, f)
 	if err == nil && s.SHA256 != "" && sum != "sha256:"+lower(s.SHA256) {
 		err = fault.Invalidf("it has the %s, and it should have sha256:%s; check the file and the checksum", sum, lower(s.SHA256))
 	}

@@ -79,6 +79,24 @@ func TestLockErrors(t *testing.T) {
 	}
 }
 
+// TestHugeLock refuses a lock of 200 MB without reading it to its end.
+func TestHugeLock(t *testing.T) {
+	r := request(t)
+	writeLock(t, r, "# ours\n")
+	if err := os.Truncate(filepath.Join(r.HookDir, LockFile), 200<<20); err != nil {
+		t.Fatal(err)
+	}
+	for what, read := range map[string]func() error{
+		"resolving": func() error { _, err := Resolve(t.Context(), r); return err },
+		"pinning":   func() error { _, err := LockRelease(t.Context(), r); return err },
+	} {
+		err := read()
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "versions.lock") || !strings.Contains(err.Error(), "more than the 1 MiB") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func pin(t *testing.T, version, sum string) Pin {
 	t.Helper()
 	v, err := source.ParseVersion(version)

@@ -91,7 +91,7 @@ func (r Request) archive(ctx context.Context) (*source.Archive, error) {
 	if isURL(r.Source) {
 		return source.FromURL(ctx, r.Source, r.SHA256, r.Download)
 	}
-	return source.FromFile(r.Source, r.SHA256)
+	return source.FromFile(ctx, r.Source, r.SHA256)
 }
 
 // makefileIn reads the file Makefile in the top directory of an archive.

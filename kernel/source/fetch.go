@@ -36,7 +36,7 @@ func Fetch(ctx context.Context, v Version, o Options) (*Archive, error) {
 		return nil, err
 	}
 	file := filepath.Join(o.Dir, v.file()+".xz")
-	have, err := keptArchive(file)
+	have, err := keptArchive(ctx, file)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func Kept(v Version, o Options) (int64, error) {
 
 // keptArchive returns the archive if it was verified before and has not
 // changed. It deletes an archive that has changed.
-func keptArchive(file string) (*Archive, error) {
+func keptArchive(ctx context.Context, file string) (*Archive, error) {
 	note, err := os.ReadFile(verifiedNote(file))
 	if err != nil {
 		return nil, nil //nolint:nilerr // never verified, or not readable: it is fetched again
@@ -143,7 +143,7 @@ func keptArchive(file string) (*Archive, error) {
 	if err != nil || !there {
 		return nil, err
 	}
-	sum, err := digest.OfFile(file)
+	sum, err := digest.OfFile(ctx, file)
 	if err != nil {
 		return nil, fmt.Errorf("reading %q: %w", file, err)
 	}
@@ -188,7 +188,7 @@ func downloadWhole(ctx context.Context, o Options, url, file, want string) error
 		if err := download(ctx, o, url, true, file); err != nil {
 			return err
 		}
-		err := checkSum(file, want)
+		err := checkSum(ctx, file, want)
 		if err == nil {
 			return nil
 		}
@@ -203,8 +203,8 @@ func verify(file string, signature []byte, keys openpgp.EntityList, o Options) e
 	return task.End(checkSignature(file, signature, keys, o), "")
 }
 
-func checkSum(file, want string) error {
-	sum, err := digest.OfFile(file)
+func checkSum(ctx context.Context, file, want string) error {
+	sum, err := digest.OfFile(ctx, file)
 	if err != nil {
 		return fmt.Errorf("reading %q: %w", file, err)
 	}
@@ -215,9 +215,16 @@ func checkSum(file, want string) error {
 }
 
 // FromFile returns a local archive. It compares the archive with sum unless sum
-// is empty.
-func FromFile(name, sum string) (*Archive, error) {
-	found, err := digest.OfFile(name)
+// is empty. An archive that is larger than what is downloaded is refused.
+func FromFile(ctx context.Context, name, sum string) (*Archive, error) {
+	info, err := os.Stat(name)
+	if err == nil && info.Size() > mostArchive {
+		err = fmt.Errorf("%q has %d bytes, more than %d; name an archive of the kernel's source", name, info.Size(), int64(mostArchive))
+	}
+	if err != nil {
+		return nil, fault.Invalidf("reading the kernel's source: %w", err)
+	}
+	found, err := digest.OfFile(ctx, name)
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel's source: %w", err)
 	}
@@ -265,7 +272,7 @@ func FromURL(ctx context.Context, source, sum string, o Options) (*Archive, erro
 	if err != nil {
 		return nil, err
 	}
-	archive, err := FromFile(file, sum)
+	archive, err := FromFile(ctx, file, sum)
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(file))
 	}

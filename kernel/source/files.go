@@ -32,19 +32,19 @@ func Files(ctx context.Context, v Version, o Options) ([]File, error) {
 		}
 		files = append(files, File{URL: at + name, Content: content})
 	}
-	return files, checkFiles(files, v, o)
+	return files, checkFiles(ctx, files, v, o)
 }
 
 // checkFiles makes sure that the files prove each other, as they must when they
 // are all that there is.
-func checkFiles(files []File, v Version, o Options) error {
+func checkFiles(ctx context.Context, files []File, v Version, o Options) error {
 	keys, err := readKeyring(o.Keys)
 	if err != nil {
 		return err
 	}
 	sum, err := signedSum(files[2].Content, v.file()+".xz", keys, o)
 	if err == nil {
-		err = checkSum(files[0].Path, sum)
+		err = checkSum(ctx, files[0].Path, sum)
 	}
 	if err == nil {
 		err = checkSignature(files[0].Path, files[1].Content, keys, o)

@@ -92,7 +92,7 @@ func TestResume(t *testing.T) {
 	if len(s.started) != 2 || s.started[1] != "bytes=100-" {
 		t.Errorf("the requests had the ranges %q; the second should go on at byte 100", s.started)
 	}
-	if sum, err := digest.OfFile(archive.Path); err != nil || digest.Hex(sum) != archive.SHA256 {
+	if sum, err := digest.OfFile(t.Context(), archive.Path); err != nil || digest.Hex(sum) != archive.SHA256 {
 		t.Errorf("the resumed archive has the sum %s, %v; want %s", sum, err, archive.SHA256)
 	}
 }
@@ -366,7 +366,7 @@ func TestLocalAndOtherSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sum := range []string{"", right, strings.ToUpper(right)} {
-		if a, err := FromFile(local, sum); err != nil || a.SHA256 != right {
+		if a, err := FromFile(t.Context(), local, sum); err != nil || a.SHA256 != right {
 			t.Errorf("a local file with %q: %v, %v", sum, a, err)
 		}
 		if a, err := FromURL(t.Context(), s.URL+"/v6.x/linux-6.6.32.tar.xz", sum, o); err != nil || a.SHA256 != right {
@@ -376,8 +376,15 @@ func TestLocalAndOtherSources(t *testing.T) {
 	if len(warnings.text) != 1 || !strings.Contains(warnings.text[0], "--sha256") {
 		t.Errorf("the warnings are %q", warnings.text)
 	}
-	if _, err := FromFile(local, wrong); err == nil || !strings.Contains(err.Error(), "want 000") {
+	if _, err := FromFile(t.Context(), local, wrong); err == nil || !strings.Contains(err.Error(), "want 000") {
 		t.Errorf("a wrong sum of a file gives %v", err)
+	}
+	sparse := filepath.Join(t.TempDir(), "sparse.tar.xz")
+	if err := errors.Join(os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 30<<30)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FromFile(t.Context(), sparse, ""); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "has 32212254720 bytes, more than") {
+		t.Errorf("of a sparse file: %v", err)
 	}
 	pinned := strings.Replace(s.URL, "http://", "http://me:secret@", 1) + "/v6.x/linux-6.6.32.tar.xz?sig=secret#sha256="
 	if a, err := FromURL(t.Context(), pinned+right, "", o); err != nil || a.SHA256 != right || strings.Contains(a.Path, "secret") {

@@ -162,7 +162,7 @@ func TestEnsureWithDocker(t *testing.T) {
 	host := serve(t)
 	publish(t, host+"/linuxkit/base:1")
 	files := checkout(host)
-	list, err := List(files, host+"/hook/", "amd64")
+	list, err := List(t.Context(), files, host+"/hook/", "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestBuildForAnotherPlatform(t *testing.T) {
 	docker := engineOf(t)
 	host := serve(t)
 	files := checkout(host)
-	list, err := List(files, host+"/hook/", "arm64")
+	list, err := List(t.Context(), files, host+"/hook/", "arm64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestBuildFailureNamesTheStep(t *testing.T) {
 		"syntax": {"FRUM scratch\n", "FRUM"},
 	} {
 		files := fstest.MapFS{"images/hook-bad/Dockerfile": {Data: []byte(tt.dockerfile)}}
-		list, err := List(files, host+"/hook/", "amd64")
+		list, err := List(t.Context(), files, host+"/hook/", "amd64")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func TestBuildFailureNamesTheStep(t *testing.T) {
 func TestEnsureWithoutDocker(t *testing.T) {
 	host := serve(t)
 	files := checkout(host)
-	list, err := List(files, host+"/hook/", "amd64")
+	list, err := List(t.Context(), files, host+"/hook/", "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}

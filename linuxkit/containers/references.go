@@ -5,6 +5,7 @@
 package containers
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -42,7 +43,7 @@ const proxyPrefix = "hook-linuxkit-"
 // List returns the checkout's containers, sorted by name. Base is the prefix of
 // their references, like HOOK_LK_CONTAINERS_OCI_BASE; dockerArch is amd64 or
 // arm64.
-func List(checkout fs.FS, base, dockerArch string) ([]Container, error) {
+func List(ctx context.Context, checkout fs.FS, base, dockerArch string) ([]Container, error) {
 	dirs, err := fs.Glob(checkout, "images/hook-*/Dockerfile")
 	if err != nil {
 		return nil, fmt.Errorf("listing the containers of the checkout: %w", err)
@@ -53,7 +54,7 @@ func List(checkout fs.FS, base, dockerArch string) ([]Container, error) {
 		if strings.HasPrefix(name, proxyPrefix) {
 			continue // build.sh rewrites these from the list below
 		}
-		hash, err := hashDirectory(checkout, "images/"+name)
+		hash, err := hashDirectory(ctx, checkout, "images/"+name)
 		if err != nil {
 			return nil, err
 		}
@@ -109,13 +110,13 @@ type hashedFile struct{ path, digest string }
 
 // hashDirectory returns the hash of a directory's regular files, as printed by
 // `find DIR -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`.
-func hashDirectory(checkout fs.FS, dir string) (string, error) {
+func hashDirectory(ctx context.Context, checkout fs.FS, dir string) (string, error) {
 	var files []hashedFile
 	err := fs.WalkDir(checkout, dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		sum, err := digestOf(checkout, name)
+		sum, err := digestOf(ctx, checkout, name)
 		files = append(files, hashedFile{name, sum})
 		return err
 	})
@@ -125,13 +126,13 @@ func hashDirectory(checkout fs.FS, dir string) (string, error) {
 	return hashFiles(files...), nil
 }
 
-func digestOf(checkout fs.FS, name string) (_ string, err error) {
+func digestOf(ctx context.Context, checkout fs.FS, name string) (_ string, err error) {
 	f, err := checkout.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return digest.OfReader(f)
+	return digest.OfReader(ctx, f)
 }
 
 func hashFiles(files ...hashedFile) string {

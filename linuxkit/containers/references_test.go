@@ -48,7 +48,7 @@ func TestListNamesByContent(t *testing.T) {
 	if err := os.Symlink("Dockerfile", filepath.Join(dir, "images/hook-docker/link")); err != nil {
 		t.Fatal(err)
 	}
-	got, err := List(os.DirFS(dir), "reg.example/hook/", "arm64")
+	got, err := List(t.Context(), os.DirFS(dir), "reg.example/hook/", "arm64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestListRefusesAnUnreadableProxyList(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "images/hook-docker/Dockerfile", "FROM scratch\n")
 	write(t, dir, proxyList, "nothing of the kind\n")
-	if _, err := List(os.DirFS(dir), "b/", "amd64"); err == nil || !strings.Contains(err.Error(), proxyList) {
+	if _, err := List(t.Context(), os.DirFS(dir), "b/", "amd64"); err == nil || !strings.Contains(err.Error(), proxyList) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -35,8 +35,8 @@ type Content struct {
 }
 
 // copyTo writes the file, which must have exactly Size bytes.
-func (c Content) copyTo(w io.Writer, name string) error {
-	return initramfs.CopyContent(w, initramfs.Entry{Type: initramfs.Regular, Path: name, Origin: "the ISO image", Size: c.Size, Open: c.Open})
+func (c Content) copyTo(ctx context.Context, w io.Writer, name string) error {
+	return initramfs.CopyContent(ctx, w, initramfs.Entry{Type: initramfs.Regular, Path: name, Origin: "the ISO image", Size: c.Size, Open: c.Open})
 }
 
 // inMemory is a file in memory.
@@ -88,7 +88,7 @@ func write(ctx context.Context, w io.Writer, img Image) error {
 	if err != nil {
 		return err
 	}
-	loader, err := readLoader(img.Loader)
+	loader, err := readLoader(ctx, img.Loader)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (v *volume) addFiles(img Image, config []byte) error {
 // counts its image in units of 512 bytes with 16 bits.
 const maxLoader = 30 << 20
 
-func readLoader(c Content) ([]byte, error) {
+func readLoader(ctx context.Context, c Content) ([]byte, error) {
 	if c.Open == nil || c.Size == 0 {
 		return nil, fault.Invalidf("there is no boot loader; name one, or install the distribution's GRUB for EFI (Debian: grub-efi-amd64-bin, grub-efi-arm64-bin)")
 	}
@@ -134,7 +134,7 @@ func readLoader(c Content) ([]byte, error) {
 		return nil, fault.Invalidf("the boot loader has %d bytes; at most %d fit", c.Size, maxLoader)
 	}
 	var buf bytes.Buffer
-	if err := c.copyTo(&buf, "boot loader"); err != nil {
+	if err := c.copyTo(ctx, &buf, "boot loader"); err != nil {
 		return nil, err
 	}
 	// An EFI program is a PE file; a shell script or a package is not.

@@ -282,7 +282,7 @@ func TestLocalLoader(t *testing.T) {
 		t.Fatalf("%q, %v", path, err)
 	}
 	var buf bytes.Buffer
-	if err := c.copyTo(&buf, path); err != nil || buf.String() != "MZ x" {
+	if err := c.copyTo(t.Context(), &buf, path); err != nil || buf.String() != "MZ x" {
 		t.Errorf("%q, %v", buf.String(), err)
 	}
 	if _, _, err := LocalLoader(root, "arm64"); err == nil {

@@ -170,12 +170,9 @@ func (v *volume) write(ctx context.Context, w io.Writer) error {
 		out.bytes(v.directory(d))
 	}
 	out.bytes(extensionReference())
-	out.content(bootImage, v.boot)
+	out.content(ctx, bootImage, v.boot)
 	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		out.content(f.name, f.content)
+		out.content(ctx, f.name, f.content)
 	}
 	return out.err
 }
@@ -193,11 +190,11 @@ func (s *sectorWriter) bytes(b []byte) {
 	s.pad(int64(len(b)))
 }
 
-func (s *sectorWriter) content(name string, c Content) {
+func (s *sectorWriter) content(ctx context.Context, name string, c Content) {
 	if s.err != nil {
 		return
 	}
-	s.err = c.copyTo(s.w, name)
+	s.err = c.copyTo(ctx, s.w, name)
 	s.pad(c.Size)
 }
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"unicode/utf8"
+
+	"hookbuild/internal/fault"
 )
 
 // The limits of a file. EKS Anywhere's sites have hundreds of machines.
@@ -23,10 +25,10 @@ const (
 func Read(r io.Reader, rules Rules) (machines []Machine, warnings Faults, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, mostBytes+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the hardware list: %w", err)
+		return nil, nil, err
 	}
 	if len(text) > mostBytes {
-		return nil, nil, fmt.Errorf("reading the hardware list: it is larger than %d MiB, so it is not a hardware list", mostBytes>>20)
+		return nil, nil, fault.Invalidf("it is larger than %d MiB, so it is not a hardware list", mostBytes>>20)
 	}
 	reader := &reader{rules: rules}
 	reader.read(text)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/fault"
 )
 
 const (
@@ -252,7 +254,7 @@ func TestSecretsStaySecret(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	if _, _, err := Read(strings.NewReader(strings.Repeat("x", mostBytes+1)), Rules{}); err == nil || !strings.Contains(err.Error(), "16 MiB") {
+	if _, _, err := Read(strings.NewReader(strings.Repeat("x", mostBytes+1)), Rules{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "16 MiB") {
 		t.Error(err)
 	}
 	if got := faultsOf(t, goodHeader+strings.Repeat("x\n", mostRows+1), Rules{}); len(got) != mostRows+1 {

@@ -80,7 +80,7 @@ func Fetch(ctx context.Context, s Source, o fetch.Options) (*Checkout, error) {
 }
 
 func (s Source) unpack(ctx context.Context, archive fetch.File, o fetch.Options) (*Checkout, error) {
-	sum, err := fetch.Digest(archive)
+	sum, err := fetch.Digest(ctx, archive)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ const checkout = "../../testdata/hook"
 // Every container that the checkout names is made by the lab, and the template
 // uses each.
 func TestCheckoutIsComplete(t *testing.T) {
-	list, err := containers.List(os.DirFS(checkout), "registry.example/", "amd64")
+	list, err := containers.List(t.Context(), os.DirFS(checkout), "registry.example/", "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}

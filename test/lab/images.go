@@ -257,7 +257,7 @@ func writeTarFile(t *tar.Writer, f file) error {
 // registry: base is the value for HOOK_LK_CONTAINERS_OCI_BASE,
 // "127.0.0.1:5000/hook/".
 func (s *Images) Push(ctx context.Context, base string, options ...remote.Option) error {
-	all, err := containers.List(s.checkout, base, s.arch)
+	all, err := containers.List(ctx, s.checkout, base, s.arch)
 	if err != nil {
 		return err
 	}

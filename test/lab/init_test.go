@@ -97,7 +97,7 @@ func initImage(t *testing.T, l *lab.Lab) *initramfs.Tree {
 	if err := images.Push(t.Context(), base); err != nil {
 		t.Fatal(err)
 	}
-	list, err := containers.List(os.DirFS(checkout), base, "amd64")
+	list, err := containers.List(t.Context(), os.DirFS(checkout), base, "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func New(t *testing.T, wrap func(http.Handler) http.Handler) *Site {
 	} {
 		WriteFile(t, filepath.Join(s.Dir, file), content)
 	}
-	list, err := containers.List(os.DirFS(s.Dir), s.Base(), "amd64")
+	list, err := containers.List(t.Context(), os.DirFS(s.Dir), s.Base(), "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
