@@ -272,6 +272,18 @@ func TestFromURL(t *testing.T) {
 	}
 }
 
+// TestFromHugeFile refuses a kernel with a hole of 30 GB before it reads the hole.
+func TestFromHugeFile(t *testing.T) {
+	vmlinuz := filepath.Join(t.TempDir(), "vmlinuz")
+	write(t, vmlinuz, kerneltest.BzImage(t, "6.6.1", ""))
+	if err := os.Truncate(vmlinuz, 30<<30); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := FromParts(t.Context(), vmlinuz, nil); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "has 32212254720 bytes") {
+		t.Errorf("got %v, %v", m, err)
+	}
+}
+
 func TestFromDir(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "boot/vmlinuz-6.6.1"), kerneltest.BzImage(t, "6.6.1", "CONFIG_SQUASHFS=y\nCONFIG_RD_ZSTD=y\n"))

@@ -32,10 +32,17 @@ func FromParts(ctx context.Context, vmlinuz string, tree *initramfs.Tree) (*Imag
 	return m, nil
 }
 
+// mostKernel limits the size of a kernel's file; those of distributions have 15 to
+// 60 MB.
+const mostKernel = 1 << 30
+
 func (m *Image) fillFromFile(ctx context.Context, f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("reading the kernel %q: %w", m.Source, err)
+	}
+	if info.Size() > mostKernel {
+		return invalid("reading the kernel %q: it has %d bytes, more than %d", m.Source, info.Size(), int64(mostKernel))
 	}
 	m.Kernel = initramfs.Entry{
 		Path: ociKernel, Mode: 0o644, Size: info.Size(), ModTime: info.ModTime(), Origin: m.Source,

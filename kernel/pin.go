@@ -193,7 +193,7 @@ func pinFiles(ctx context.Context, sources []string, o OpenOptions) (*Pinned, er
 		}
 		sum, err := fetch.Digest(ctx, f)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading the kernel's package %q: %w", web.Show(source), err)
 		}
 		p.Files = append(p.Files, PinnedFile{source, sum})
 	}

@@ -3,6 +3,7 @@ package initramfs
 import (
 	"iter"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -105,7 +106,11 @@ func (t *Tree) file(name string) *Entry {
 // false for a loop.
 func (t *Tree) follow(root, at, name string) (string, bool) {
 	const mostLinks = 40 // the kernel's MAXSYMLINKS
-	rest := strings.Split(path.Clean(name), "/")
+	name = path.Clean(name)
+	if dir := path.Join(at, name); t.entries[dir] != nil && t.entries[dir].Type == Dir && filepath.IsLocal(name) {
+		return dir, true // nothing is below a symlink, so none is on the way
+	}
+	rest := strings.Split(name, "/")
 	links := 0
 	for len(rest) > 0 {
 		part := rest[0]

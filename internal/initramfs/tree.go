@@ -271,6 +271,9 @@ func (t *Tree) resolveDir(root, dir string, e Entry) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("putting %q of %s: the symlinks on its path form a loop", e.Path, orUnknown(e.Origin))
 	}
+	if t.isDir(dest) {
+		return dest, nil
+	}
 	made := ""
 	for part := range strings.SplitSeq(dest, "/") {
 		made = below(made, part)
