@@ -353,7 +353,7 @@ func TestBuildOnAnotherEngine(t *testing.T) {
 	other := enginetest.New(t)
 	other.Start(t)
 	files := checkout(serve(t))
-	list, err := List(files, "other.example/hook/", "amd64")
+	list, err := List(t.Context(), files, "other.example/hook/", "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
