@@ -61,7 +61,8 @@ func requests(t *testing.T, sets ...string) []kconfig.Request {
 	return all
 }
 
-// TestKernel configures, compiles, changes an option and compiles again.
+// TestKernel configures, compiles, changes an option and compiles again, also on
+// a second engine, and compares the bytes.
 func TestKernel(t *testing.T) {
 	b, r := open(t)
 	target := tiny(t, "test-tiny")
@@ -104,7 +105,6 @@ func TestKernel(t *testing.T) {
 	release := releaseOf(t, dir, "amd64")
 	boot(t, "amd64", filepath.Join(dir, "kernel"), release, buildModule(t, b, target, release))
 	outputs, plain := sums(t, dir), target.Defconfig
-	t.Logf("the checksums, for a comparison with another engine's: %v", outputs)
 	compile("nothing changed")
 	compareOutputs(t, "when nothing changed", outputs, sums(t, dir))
 	c, err := b.Configure(t.Context(), target, requests(t, "SQUASHFS_LZ4=y"))
@@ -130,9 +130,41 @@ func TestKernel(t *testing.T) {
 	removeObjects(t, b, target)
 	compile("without objects of an earlier build")
 	compareOutputs(t, "in a fresh volume", outputs, sums(t, dir))
+	t.Run("second engine", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "kernel")
+		if _, err := onSecondEngine(t, b, target).Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
+			t.Fatal(err)
+		}
+		compareOutputs(t, "on a second engine", outputs, sums(t, dir))
+	})
 	if r.has("another hookbuild is working") {
 		t.Error("a build waited for itself")
 	}
+}
+
+// onSecondEngine starts an engine that has nothing but the builder image of b, and
+// returns a builder there.
+func onSecondEngine(t *testing.T, b *Builder, target Target) *Builder {
+	t.Helper()
+	tools, err := toolchainOf(target.Arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := newRemote(t)
+	second.start(t)
+	second.load(t, imageTag(tools, b.o.Base, b.arch))
+	o := b.o
+	o.Engine = second.host
+	other, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return other
 }
 
 // buildModule builds one of Debian's -dkms packages for the kernel that was
