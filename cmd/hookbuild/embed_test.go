@@ -415,10 +415,14 @@ func TestCompressedModules(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
 	dir := t.TempDir()
+	vmlinuz := filepath.Join(dir, "vmlinuz")
+	site.WriteFile(t, vmlinuz, string(kerneltest.BzImage(t, "6.6.1", "")))
 	for name, module := range map[string]string{"packed": "x.ko.zst", "plain": "x.ko"} {
 		var tree initramfs.Tree
 		for path, text := range map[string]string{"init": "#!/bin/sh\n", "lib/modules/6.6.1/kernel/" + module: "", "usr/share/y.ko.xz": ""} {
-			if err := tree.Add(initramfs.BytesFile(path, []byte(text), initramfs.Epoch())); err != nil {
+			e := initramfs.BytesFile(path, []byte(text), initramfs.Epoch())
+			e.Mode = 0o755
+			if err := tree.Add(e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -431,6 +435,7 @@ func TestCompressedModules(t *testing.T) {
 		e := embedding{t, s, t.TempDir()}
 		outputs := []outcome{
 			runAt(t.Context(), s, "inspect", in, "--cache-dir", e.cache, "--progress", "plain"),
+			runAt(t.Context(), s, "verify", vmlinuz, in, "--cache-dir", e.cache, "--progress", "plain"),
 			e.run(0, "embed", "--initramfs", in, "-o", in+".out", "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/cexec"),
 		}
 		for _, got := range outputs {

@@ -86,6 +86,7 @@ func Parse(bus, text string) (Device, error) {
 	}
 	d := bare(bus, hex(parts[0]), hex(parts[1]))
 	d.setClass(class)
+	d.guessInterface()
 	return d, nil
 }
 

@@ -234,6 +234,21 @@ func TestUnknownIsNotMissing(t *testing.T) {
 	}
 }
 
+// TestUnknownCard checks that no driver that takes any card of another programming
+// interface is named for a network card that the table does not know.
+func TestUnknownCard(t *testing.T) {
+	in := NewInventory(Sources{Features: &kernel.Features{}, Table: table(t), Release: "6.6.32"})
+	for id, want := range map[string]int{"dead:beef:0200": 0, "dead:beef:020000": 0, "dead:beef:020001": 1} { // idpf's interface is 01
+		d, err := Parse("pci", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := in.Find(d); err != nil || len(answer.Drivers) != want {
+			t.Errorf("%s: %v, %v", id, answer, err)
+		}
+	}
+}
+
 // TestNeededFirmware checks that the firmware of a driver's dependencies is
 // included.
 func TestNeededFirmware(t *testing.T) {

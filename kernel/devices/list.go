@@ -240,8 +240,8 @@ func (d *Device) setInterface(rest string) {
 }
 
 // guessInterface sets the programming interface, which lspci prints only with
-// -v: the name of a USB controller shows it, and that of a network card is
-// almost always 0.
+// -v and users leave out: the name of a USB controller shows it, and that of a
+// network card is almost always 0.
 func (d *Device) guessInterface() {
 	if d.Interface != unknown {
 		return
