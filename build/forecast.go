@@ -293,7 +293,7 @@ func (f *forecaster) addShared(ctx context.Context) error {
 		f.unknown("whether the shared cache has the root file system")
 		return nil
 	}
-	a, err := f.b.newAssembly(f.base)
+	a, err := f.b.newAssembly(ctx, f.base)
 	if err != nil {
 		return err
 	}

@@ -36,13 +36,12 @@ func allFlags() []cli.Flag {
 
 // completeRequest adds the images to embed.
 func (a *app) completeRequest(c *cli.Context, r *build.Request) (err error) {
+	if r.Layout, r.Packing, err = layoutOf(c); err != nil {
+		return err
+	}
 	if wantsImages(c) {
 		r.Embed, err = a.embedRequest(c, c.Bool("embed-from-bundle"))
 	}
-	if err != nil {
-		return err
-	}
-	r.Layout, r.Packing, err = layoutOf(c)
 	return err
 }
 

@@ -226,6 +226,9 @@ func (a *app) openOptions(c *cli.Context, f flavor.Flavor) (o kernel.OpenOptions
 // kernelRequest returns how the flags say to build the kernel. Armbian's kernels
 // need no checkout.
 func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, error) {
+	if err := a.checkNamed(c); err != nil {
+		return plan.Request{}, err
+	}
 	workspace, err := a.workspace(c)
 	if err != nil && (f.Method != flavor.Armbian || a.wantsCheckout(c)) {
 		return plan.Request{}, err

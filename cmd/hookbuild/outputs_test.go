@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,9 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 	baseInitramfs(t, in, initramfs.Gzip)
 	image := host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"
 	all := []string{"all", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "image:" + host + "/kernel:1", "--image", image}
+	compiled := append(slices.Clone(all[:4]), "--kernel", "build")
+	bundle := []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b"}
+	bundle = slices.Clip(bundle) // each test appends
 	embed := []string{"embed", "--initramfs", in, "--image", image}
 	for name, test := range map[string]struct {
 		code int
@@ -40,6 +44,20 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"--out is a file":            {2, "is not a directory", all, []string{"--out", file}},
 		"two workers":                {2, "are mutually exclusive", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
 		"half a release":             {2, "not a release", all, []string{"--embed-from-bundle", "--eksa-version", "24", "--releases-url", "http://" + host + "/r"}},
+		"a block of 3 KiB":           {2, "power of two", all, append(bundle, "--pack-block", "3")},
+		"no such layout":             {2, "layout", all, append(bundle, "--layout", "nosuch")},
+		"no assignment":              {2, "CONFIG_NAME=VALUE", compiled, append(bundle, "--set", "CONFIG_X")},
+		"no such fragment":           {3, "--fragment names: stat nosuch", compiled, append(bundle, "--fragment", "nosuch")},
+		"no such patch":              {3, "--patch names: stat nosuch", compiled, append(bundle, "--patch", "nosuch")},
+		"no such source":             {3, "--source names: stat nosuch", compiled, append(bundle, "--source", "nosuch")},
+		"no such module source":      {3, "--module-source names: stat nosuch", compiled, append(bundle, "--module-source", "nosuch")},
+		"no such firmware":           {3, "--firmware names: stat nosuch", all, append(bundle, "--firmware", "nosuch")},
+		"no such package":            {3, "--kernel names: stat nosuch", all, append(bundle, "--kernel", "deb:"+file+",nosuch")},
+		"no such kernel":             {3, "--kernel names: stat nosuch", all, append(bundle, "--kernel", "dir:nosuch")},
+		"no such worker":             {3, "--worker-from names: stat nosuch", all, append(bundle, "--worker-from", "nosuch")},
+		"no such image":              {3, "--image names: stat nosuch", all, append(bundle, "--image", "docker-archive:nosuch:x/y")},
+		"no such initramfs":          {3, "--initramfs names: stat nosuch", []string{"embed", "--initramfs", "nosuch", "-o", file, "--image", image}, nil},
+		"no such vmlinuz":            {3, "--vmlinuz names: stat nosuch", embed, []string{"-o", file, "--vmlinuz", "nosuch"}},
 		"-o is a directory":          {2, "is a directory", embed, []string{"-o", dir}},
 		"-o in no directory":         {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
 		"a base without a HookOS":    {3, "no pair", []string{"embed", "--image", image, "--base", dir}, nil},

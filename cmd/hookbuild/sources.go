@@ -88,6 +88,9 @@ func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
 // embedRequest returns the images that the flags name. It reads the bundle if
 // fromBundle is set.
 func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, error) {
+	if err := a.checkNamed(c); err != nil {
+		return nil, err
+	}
 	list, err := imageList(c)
 	if err != nil {
 		return nil, err
