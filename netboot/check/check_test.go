@@ -131,7 +131,8 @@ func TestForeignFiles(t *testing.T) {
 	p := nettest.PlanOf(t, netboot.Options{}, nettest.OneSubnetCSV)
 	files := map[string]string{
 		"dnsmasq": "port=0\ndhcp-range=192.0.2.0,static\n", "kea": `{ "Dhcp4": { "subnet4": [] } }`, "dhcpd": "subnet 192.0.2.0 netmask 255.255.255.0 { }\n",
-		"windows": "<DHCPServer></DHCPServer>", "csv": nettest.OneSubnetCSV, "yaml": "apiVersion: v1\nkind: List\nitems: {}\n",
+		"windows": "<DHCPServer></DHCPServer>", "csv": nettest.OneSubnetCSV, "yaml": "apiVersion: v1\nkind: List\nitems: {}\n---\nkind: List\n",
+		"text": "hello\nworld and others\n",
 	}
 	for kind, text := range files {
 		for _, s := range []netboot.Server{dnsmasq.Server{}, kea.Server{}, dhcpd.Server{}, windows.Server{}} {

@@ -69,8 +69,10 @@ func (p *parser) file(name string, depth int) {
 	defer func() { p.name, p.line = from, line }()
 	for i, text := range strings.Split(string(text), "\n") {
 		p.name, p.line = name, i+1
-		key, value, _ := strings.Cut(uncomment(text), "=")
-		p.setting(strings.TrimSpace(key), strings.TrimSpace(value), depth)
+		key, value, assigned := strings.Cut(uncomment(text), "=")
+		key = strings.TrimSpace(key)
+		p.count(key, assigned)
+		p.setting(key, strings.TrimSpace(value), depth)
 	}
 }
 
@@ -109,19 +111,27 @@ func fields(value string) []string {
 }
 
 // isOption reports whether a word has the form of an option of dnsmasq, which has
-// hundreds.
-func isOption(key string) bool {
-	return key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+// hundreds. Those without a value have a hyphen, but for a few.
+func isOption(key string, assigned bool) bool {
+	if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.HasPrefix(key, "-") {
+		return false
+	}
+	return assigned || strings.Contains(key, "-") || slices.Contains([]string{"conntrack", "dnssec", "filterwin2k", "localmx", "selfmx"}, key)
+}
+
+// count counts a line by whether it is an option of dnsmasq.
+func (p *parser) count(key string, assigned bool) {
+	switch {
+	case key == "":
+	case isOption(key, assigned):
+		p.recognised++
+	case p.foreign == "":
+		p.foreign = key
+	}
 }
 
 // setting reads one line.
 func (p *parser) setting(key, value string, depth int) {
-	switch {
-	case isOption(key):
-		p.recognised++
-	case key != "" && p.foreign == "":
-		p.foreign = key
-	}
 	switch key {
 	case "dhcp-range":
 		p.addRange(fields(value))
