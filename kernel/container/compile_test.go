@@ -132,7 +132,9 @@ func TestKernel(t *testing.T) {
 	compareOutputs(t, "in a fresh volume", outputs, sums(t, dir))
 	t.Run("second engine", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "kernel")
-		if _, err := onSecondEngine(t, b, target).Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
+		second := newRemote(t) // it has the builder image and nothing else
+		other, _ := second.builder(t, second.Host())
+		if _, err := other.Compile(t.Context(), target, CompileOptions{Strip: true}, dir); err != nil {
 			t.Fatal(err)
 		}
 		compareOutputs(t, "on a second engine", outputs, sums(t, dir))
@@ -140,31 +142,6 @@ func TestKernel(t *testing.T) {
 	if r.has("another hookbuild is working") {
 		t.Error("a build waited for itself")
 	}
-}
-
-// onSecondEngine starts an engine that has nothing but the builder image of b, and
-// returns a builder there.
-func onSecondEngine(t *testing.T, b *Builder, target Target) *Builder {
-	t.Helper()
-	tools, err := toolchainOf(target.Arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := newRemote(t)
-	second.start(t)
-	second.load(t, imageTag(tools, b.o.Base, b.arch))
-	o := b.o
-	o.Engine = second.host
-	other, err := Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := other.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return other
 }
 
 // buildModule builds one of Debian's -dkms packages for the kernel that was
