@@ -188,7 +188,7 @@ func (b *Builder) LockedKernel(ctx context.Context, o kernel.OpenOptions, names 
 	if found.Kernel, err = kernel.Pin(ctx, r.Kernel, o); err != nil {
 		return o, fmt.Errorf("making the kernel of the lock: %w", err)
 	}
-	if found.files, err = r.fragmentDigests(); err != nil {
+	if found.files, err = r.fragmentDigests(ctx); err != nil {
 		return o, err
 	}
 	return o, found.comparePart(lock.Build{Kernel: l.Kernel, Images: l.Images, Files: l.Files}, l.Flavor)
