@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"slices"
 
 	"hookbuild/bundles"
@@ -24,7 +25,7 @@ type Need struct {
 
 // Needs returns what [Builder.HookOS] fetches for r, as far as that is known
 // without asking anything, and whether a Docker Engine compiles part of it.
-func (r Request) Needs() (all []Need, compiles bool, err error) {
+func (r Request) Needs(ctx context.Context) (all []Need, compiles bool, err error) {
 	if err := r.fillDefaults(); err != nil {
 		return nil, false, err
 	}
@@ -41,7 +42,7 @@ func (r Request) Needs() (all []Need, compiles bool, err error) {
 			all = append(all, Need{URL: url, For: forKernel})
 		}
 	}
-	p, own, err := r.readBase(&kernel.Image{Arch: r.Flavor.Arch, Release: "0"})
+	p, own, err := r.readBase(ctx, &kernel.Image{Arch: r.Flavor.Arch, Release: "0"})
 	if err != nil {
 		return nil, false, err
 	}

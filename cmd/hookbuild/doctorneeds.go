@@ -99,7 +99,7 @@ func (a *app) buildNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror
 			return nil, err
 		}
 	}
-	needs, compiles, err := r.Needs()
+	needs, compiles, err := r.Needs(c.Context)
 	o.Compiles = compiles
 	return needs, err
 }
