@@ -11,9 +11,9 @@ import (
 	"hookbuild/kernel/kconfig"
 )
 
-// checkNamed returns an error if an option names a file that does not exist, or
-// has a kernel option that is no assignment. Otherwise this would be found only
-// after the bundle was fetched. A file that a kit has need not exist here.
+// checkNamed returns an error if an option names a file that does not exist, or if
+// --set does not have the form of an assignment. Without it, this would be found
+// only after the bundle was fetched. A file that a kit has need not exist here.
 func (a *app) checkNamed(c *cli.Context) error {
 	for _, set := range c.StringSlice("set") {
 		if _, err := kconfig.ParseSet(set); err != nil {
