@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -41,6 +42,27 @@ func FuzzReader(f *testing.F) {
 		for _, line := range last {
 			if len(line) > longestLine || strings.ContainsFunc(line, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
 				t.Errorf("%d bytes are kept: %q", len(line), line)
+			}
+		}
+	})
+}
+
+// Whatever a machine writes, the conversation ends or goes on, and what is kept of an
+// answer is bounded.
+func FuzzShell(f *testing.F) {
+	f.Add("hookbuild-begin-1\nhookbuild-end-1 0\nhookbuild-begin-2\ndriver /sys/block/sda sd\nhookbuild-end-2 0\n")
+	f.Add(strings.Repeat("hookbuild-begin-1\nhookbuild-end-1 0\n", 9))
+	f.Add("hookbuild-begin-1\nhookbuild-end-1 99999999999999999999\nhookos login: ")
+	f.Fuzz(func(t *testing.T, text string) {
+		s := newShell([]Image{{"sha256:aa", []string{"a:1"}}})
+		s.in = io.Discard
+		now := time.Unix(0, 0)
+		for line := range strings.Lines(text) {
+			now = now.Add(probePeriod)
+			s.step(now, line)
+			s.line(time.Second, strings.TrimRight(line, "\n"))
+			if len(s.lines) > mostLines+1 || (s.state == done) != (len(s.asks) == 0) {
+				t.Fatalf("%d lines, %d questions in the state %d", len(s.lines), len(s.asks), s.state)
 			}
 		}
 	})

@@ -252,7 +252,7 @@ func (s *shell) patience() time.Duration {
 // line takes a line of the console, and reports whether it belongs to the
 // conversation.
 func (s *shell) line(at time.Duration, line string) bool {
-	if strings.HasSuffix(line, said+"begin-"+strconv.Itoa(s.number)) {
+	if (s.state == silent || s.state == waiting) && strings.HasSuffix(line, said+"begin-"+strconv.Itoa(s.number)) {
 		if s.state == silent {
 			s.found.shell.note(at, "a shell on the serial console answers")
 			s.found.login = false

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,10 @@ func TestShell(t *testing.T) {
 		}
 		if s.found.total == 0 || s.found.used <= 0 || s.found.used > s.found.total {
 			t.Errorf("%s: memory %d of %d", name, s.found.used, s.found.total)
+		}
+		// Lines that come again are no answer.
+		for _, line := range []string{"begin-", "end-"} {
+			s.line(1, said+line+strconv.Itoa(s.number)+map[string]string{"end-": " 0"}[line])
 		}
 		if s.patience() != 0 || strings.Contains(strings.Join(r.Console.lastLines(), "\n"), mark) {
 			t.Errorf("%s: patience %s, lines %q", name, s.patience(), r.Console.lastLines())
