@@ -336,6 +336,7 @@ func TestHookOSJob(t *testing.T) {
 		"a release":        {[]string{"EKSA_VERSION=v0.24.2", "NO_WORKER=true"}, false, always + " --embed-from-bundle --eksa-version v0.24.2 --no-worker"},
 		"the latest":       {[]string{"EKSA_VERSION=latest", "WORKER_IMAGE=r.example/agent:1"}, true, always + " --kernel image:docker-archive:kernel.tar --embed-from-bundle --worker-image r.example/agent:1"},
 		"another's worker": {[]string{"EKSA_VERSION=latest", "WORKER_FROM=https://r.example/initramfs", "NO_WORKER=false"}, false, always + " --embed-from-bundle --worker-from https://r.example/initramfs"},
+		"shared results":   {[]string{"CACHE=ghcr.io/Me/cache"}, false, always + " --cache-from ghcr.io/me/cache --cache-to ghcr.io/me/cache"},
 		"locked":           {[]string{"LOCKED=true", "KERNEL_IMAGE=r.example/k:1"}, false, always + " --locked"},
 	} {
 		t.Run(name, func(t *testing.T) {
