@@ -158,6 +158,9 @@ func (v *verifier) readManifest() error {
 	}
 	v.listing.builds, v.listing.records = m.Builds, map[string]artifact.File{}
 	for _, b := range m.Builds {
+		if len(b.Overlays)+len(b.Site) > 0 {
+			v.report.Sites = append(v.report.Sites, Site{b.ID, b.Overlays, b.Site})
+		}
 		if t := b.Tarball; t != nil && !artifact.IsPlain(t.Name) {
 			return invalid("it lists the tarball %q, which is not a plain file name; build the artifacts again", t.Name)
 		}

@@ -27,6 +27,7 @@ import (
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	"hookbuild/site/profile"
 )
 
 // Request says what to verify.
@@ -61,9 +62,11 @@ type Report struct {
 	Signature string          `json:"signature,omitempty"`
 	Tarballs  []artifact.File `json:"tarballs,omitempty"` // next to Dir
 	Bundles   []Bundle        `json:"bundles,omitempty"`
-	Systems   []System        `json:"systems"`
-	Actions   []Action        `json:"actions,omitempty"`
-	Faults    []Fault         `json:"faults"`
+	// Sites are what sites put into the builds, as manifest.json records it.
+	Sites   []Site   `json:"sites,omitempty"`
+	Systems []System `json:"systems"`
+	Actions []Action `json:"actions,omitempty"`
+	Faults  []Fault  `json:"faults"`
 }
 
 // System is an initramfs with the kernel that boots it.
@@ -78,6 +81,13 @@ type System struct {
 	Worker *Worker `json:"worker,omitempty"`
 
 	store *embed.Store // nil if no images are embedded
+}
+
+// Site is what a site put into a build.
+type Site struct {
+	Build    string            `json:"build"` // its id
+	Overlays []artifact.Input  `json:"overlays,omitempty"`
+	Settings []profile.Setting `json:"settings,omitempty"`
 }
 
 // Bundle is the EKS Anywhere bundle of a build, as manifest.json records it. Run does

@@ -68,6 +68,9 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 		names = append(names, c.Names()...)
 	}
 	program := strings.TrimSpace("hookbuild " + path)
+	if path == "" && slices.Contains([]string{"bootable-media", "bootable", "media"}, name) { // of build.sh
+		return usagef("there is no command %q; `hookbuild all --iso` writes an ISO image that boots with UEFI", name)
+	}
 	if near := nearest.Word(name, names); near != "" {
 		return usagef("there is no command %q; did you mean `%s %s`?", strings.TrimSpace(path+" "+name), program, near)
 	}

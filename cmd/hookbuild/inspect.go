@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build/artifact"
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
@@ -16,6 +17,7 @@ import (
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/inspect"
 	"hookbuild/kernel/kconfig"
+	"hookbuild/site/profile"
 )
 
 func newInspectCommand(a *app) *cli.Command {
@@ -56,6 +58,10 @@ type initramfsReport struct {
 	Images      []embeddedReport    `json:"images,omitempty"`
 	// Lost are entries that the kernel drops silently.
 	Lost []initramfs.Loss `json:"lost,omitempty"`
+	// Overlays and Site are what the site put in, as manifest.json beside the
+	// file says.
+	Overlays []artifact.Input  `json:"overlays,omitempty"`
+	Site     []profile.Setting `json:"site,omitempty"`
 }
 
 type embeddedReport struct {
@@ -100,7 +106,7 @@ func (a *app) inspect(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	f := &findings{}
-	for _, gather := range []func(*cli.Context, *subject, *findings) error{a.gatherKernel, a.gatherInitramfs, a.gatherOptions, a.gatherModules} {
+	for _, gather := range []func(*cli.Context, *subject, *findings) error{a.gatherKernel, a.gatherInitramfs, gatherSite, a.gatherOptions, a.gatherModules} {
 		if err := gather(c, s, f); err != nil {
 			return err
 		}
@@ -109,6 +115,15 @@ func (a *app) inspect(c *cli.Context) (err error) {
 		return printJSON(a.results(), f)
 	}
 	return a.printText(f.print)
+}
+
+// gatherSite adds what the site put in.
+func gatherSite(_ *cli.Context, s *subject, f *findings) error {
+	record, err := s.record()
+	if err == nil && record != nil && f.Initramfs != nil {
+		f.Initramfs.Overlays, f.Initramfs.Site = record.Overlays, record.Site
+	}
+	return err
 }
 
 // openSubject opens the arguments according to their content; a directory is the

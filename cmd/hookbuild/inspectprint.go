@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"hookbuild/build/artifact"
 	"hookbuild/internal/words"
+	"hookbuild/site/profile"
 	"io"
 	"maps"
 	"slices"
@@ -128,6 +130,17 @@ func (f *findings) printKernel(w io.Writer) {
 	}
 }
 
+// printSite prints what a site put into a HookOS, to a table whose Flush returns all
+// errors. Of names the build if several may be meant.
+func printSite(w io.Writer, of string, overlays []artifact.Input, settings []profile.Setting) {
+	for _, o := range overlays {
+		fmt.Fprintf(w, "overlay%s\t%s\t%s\n", of, words.Line(o.Name), o.Digest)
+	}
+	for _, s := range settings {
+		fmt.Fprintf(w, "site%s\t%s\t%s\n", of, words.Line(s.Name), words.Line(s.Value))
+	}
+}
+
 func (f *findings) printInitramfs(w io.Writer) {
 	r := f.Initramfs
 	if r == nil || len(f.Options)+len(f.Devices)+len(f.Modules) > 0 {
@@ -144,6 +157,7 @@ func (f *findings) printInitramfs(w io.Writer) {
 	for _, image := range r.Images {
 		fmt.Fprintf(w, "image\t%s\t%s\n", strings.Join(image.Names, " "), words.Bytes(image.Size))
 	}
+	printSite(w, "", r.Overlays, r.Site)
 	for _, lost := range r.Lost {
 		fmt.Fprintf(w, "lost\t%s: %s\n", lost.Path, lost.Reason)
 	}

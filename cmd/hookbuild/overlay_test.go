@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -84,5 +85,23 @@ func (p place) tarFile(dir, name string) string {
 			p.t.Fatal(err)
 		}
 		return string(content)
+	}
+}
+
+// Inspect and verify show what the site put in.
+func TestSiteIsShown(t *testing.T) {
+	l := newLocker(t)
+	dir := t.TempDir()
+	overlay, profile := filepath.Join(dir, "notes.yaml"), filepath.Join(dir, "profile.yaml")
+	site.WriteFile(t, overlay, "files:\n  - {path: etc/motd, contents: welcome}\n")
+	site.WriteFile(t, profile, "motd: Property of Example Ltd.\n")
+	l.run(0, append([]string{"all", "--overlay", overlay, "--site", profile}, l.options()...)...)
+	for _, command := range []string{"inspect", "verify"} {
+		shown := l.run(0, command, filepath.Join(l.out, "hook")).stdout
+		for _, want := range []string{`(?m)^overlay.* +notes\.yaml +sha256:`, `(?m)^site.* +motd +\d+ bytes`} {
+			if !regexp.MustCompile(want).MatchString(shown) {
+				t.Errorf("%s does not say %s:\n%s", command, want, shown)
+			}
+		}
 	}
 }

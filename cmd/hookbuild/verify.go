@@ -196,6 +196,9 @@ func printProven(w io.Writer, r *verify.Report) error {
 	for _, t := range r.Tarballs {
 		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, words.Bytes(t.Size))
 	}
+	for _, s := range r.Sites {
+		printSite(table, " of "+s.Build, s.Overlays, s.Settings)
+	}
 	for _, b := range r.Bundles {
 		fmt.Fprintf(table, "bundle\t%s\t%s; %s\n", b.Build, b.Text, signatureText(b))
 	}
