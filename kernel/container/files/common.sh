@@ -16,11 +16,11 @@ pack_kconfig() {
 
 # changing_objects marks /obj while make works in it. A run that was killed leaves
 # half a file, which make takes for a whole one, so all that such a run wrote is
-# removed; ccache has most of it.
+# removed; ccache has most of it. /obj/used tells when the volume was used.
 changing_objects() {
     if [ -e /obj/hookbuild.running ]; then
         say "the last run was killed: removing the objects that it wrote"
-        find /obj -newer /obj/hookbuild.running ! -type d -delete
+        find /obj -newer /obj/hookbuild.running ! -type d ! -path /obj/used -delete
     fi
     touch /obj/hookbuild.running
     trap 'rm -f /obj/hookbuild.running' EXIT
