@@ -20,7 +20,7 @@ func example() Plan {
 	return Plan{
 		Images: []Image{{"example.test/a:1", v1.Descriptor{Digest: h, Size: int64(len(content))}}},
 		Files:  []File{{"https://example.test/file", h, int64(len(content))}},
-		Locals: []Local{{"../shared/overlay.yaml", KindFile, h, int64(len(content))}, {CheckoutName, KindCheckout, h, int64(len(content))}},
+		Locals: []Local{{"../shared/overlay.yaml", kindFile, h, int64(len(content))}, {CheckoutName, KindCheckout, h, int64(len(content))}},
 		Blobs: []Blob{{Digest: h, Size: int64(len(content)), For: "a", Open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(content)), nil
 		}}},

@@ -43,10 +43,10 @@ type Kind string
 
 // The kinds.
 const (
-	KindFile     Kind = "file"
+	kindFile     Kind = "file"
 	KindTree     Kind = "tree"     // a directory
 	KindCheckout Kind = "checkout" // the Hook checkout, a directory
-	KindConfig   Kind = "config"   // hookbuild.yaml
+	kindConfig   Kind = "config"   // hookbuild.yaml
 )
 
 // CheckoutName is the name of the Hook checkout.
@@ -61,7 +61,7 @@ const (
 // AddFile adds the file at path under a name of the lock.
 func (p *Plan) AddFile(name, path string) error {
 	open := func(context.Context) (io.ReadCloser, error) { return os.Open(path) }
-	return p.addLocal(Local{Name: name, Kind: KindFile}, open)
+	return p.addLocal(Local{Name: name, Kind: kindFile}, open)
 }
 
 // AddConfig adds hookbuild.yaml under its name.
@@ -69,7 +69,7 @@ func (p *Plan) AddConfig(name string, text []byte) error {
 	open := func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(string(text))), nil
 	}
-	return p.addLocal(Local{Name: name, Kind: KindConfig}, open)
+	return p.addLocal(Local{Name: name, Kind: kindConfig}, open)
 }
 
 // AddTree adds the files of the directory dir under a name of the lock. Leave, which
@@ -165,7 +165,7 @@ func writeEntry(out *tar.Writer, name, at string, d fs.DirEntry) error {
 
 // checkLocal reports a name that no kit has.
 func checkLocal(l Local) error {
-	kinds := []Kind{KindFile, KindTree, KindCheckout, KindConfig}
+	kinds := []Kind{kindFile, KindTree, KindCheckout, kindConfig}
 	if !slices.Contains(kinds, l.Kind) || l.Name == "" || l.Name == "." || strings.ContainsAny(l.Name, "\x00\\") || path.Clean(l.Name) != l.Name || levelsUp(l.Name) > mostUp || l.Name == ".." || strings.HasSuffix(l.Name, "/..") {
 		return fmt.Errorf("%q of the kind %q is not a file of a kit", l.Name, l.Kind)
 	}
@@ -276,7 +276,7 @@ func (k *Kit) entriesOf(ctx context.Context, l Local, at string) ([]initramfs.En
 	if err != nil {
 		return nil, err
 	}
-	if l.Kind == KindFile || l.Kind == KindConfig {
+	if l.Kind == kindFile || l.Kind == kindConfig {
 		open := func() (io.ReadCloser, error) {
 			return io.NopCloser(io.NewSectionReader(content, 0, content.Size())), nil
 		}
@@ -317,7 +317,7 @@ func OpenSite(dir string) (*Site, error) {
 		switch r.Kinds[name] {
 		case KindCheckout:
 			s.Checkout = full
-		case KindConfig:
+		case kindConfig:
 			s.Config = full
 		}
 	}
