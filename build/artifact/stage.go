@@ -102,10 +102,12 @@ func (s *Stage) Path(name string) string { return filepath.Join(s.dir, name) }
 
 // Write stages one artifact with the content that fill writes.
 func (s *Stage) Write(name string, fill func(io.Writer) error) error {
-	if err := writeSynced(s.Path(name), fill); err != nil {
+	f, err := writeSummed(s.Path(name), fill)
+	if err != nil {
 		return fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, err)
 	}
 	s.names = append(s.names, name)
+	s.sums[name] = f
 	return nil
 }
 
@@ -128,6 +130,27 @@ func (s *Stage) Link(name, to string) error {
 	s.names = append(s.names, name)
 	s.links[name] = to
 	return nil
+}
+
+// writeSummed writes a new file, and computes its checksum meanwhile.
+func writeSummed(path string, fill func(io.Writer) error) (File, error) {
+	type result struct {
+		File
+		err error
+	}
+	r, w := io.Pipe()
+	summed := make(chan result, 1)
+	go func() {
+		f, err := Sum(filepath.Base(path), r)
+		summed <- result{f, err}
+	}()
+	err := writeSynced(path, func(f io.Writer) error { return fill(io.MultiWriter(f, w)) })
+	_ = w.CloseWithError(err) // always nil
+	sum := <-summed
+	if err != nil {
+		return File{}, err
+	}
+	return sum.File, sum.err
 }
 
 // writeSynced writes a new file and syncs it to the disk.
@@ -158,7 +181,7 @@ func (s *Stage) Artifacts(ctx context.Context) ([]File, error) {
 			all = append(all, File{Name: name, Size: all[i].Size, SHA512: all[i].SHA512, Link: to})
 			continue
 		}
-		if _, known := s.sums[name]; !known {
+		if _, known := s.sums[name]; !known { // kept from an earlier build
 			f, err := sumFile(s.Path(name))
 			if err != nil {
 				return nil, err

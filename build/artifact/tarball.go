@@ -38,10 +38,11 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 		members = append(members, s.Path(f.Name))
 	}
 	path := filepath.Join(s.root, name)
-	if err := writeSynced(path, func(w io.Writer) error { return s.writeTarball(ctx, w, members) }); err != nil {
+	f, err := writeSummed(path, func(w io.Writer) error { return s.writeTarball(ctx, w, members) })
+	if err != nil {
 		return File{}, fmt.Errorf("writing the artifact %q: %w", name, err)
 	}
-	return sumFile(path)
+	return f, nil
 }
 
 // writeTarball writes files into a gzip-compressed tar archive, at the fastest
