@@ -61,9 +61,13 @@ func (a *app) share(c *cli.Context, store *cache.Cache) error {
 	return nil
 }
 
-// leaveCache ends the use of the cache: what was made is pushed to --cache-to, even
-// if the command failed later, and the cache is trimmed.
+// leaveCache ends the use of the cache: it reports what came from the shared cache,
+// pushes what was made to --cache-to, even if the command failed later, and trims
+// the cache.
 func (a *app) leaveCache(c *cli.Context) error {
+	if text := a.sharedSummary(); text != "" {
+		a.note("%s", text)
+	}
 	if a.shared != nil && c.Context.Err() == nil {
 		if err := a.shared.Push(c.Context); err != nil {
 			return err
@@ -72,13 +76,7 @@ func (a *app) leaveCache(c *cli.Context) error {
 	return a.trimCache(c)
 }
 
-// noteShared reports the results that came from the shared cache.
-func (a *app) noteShared() {
-	if text := a.sharedSummary(); text != "" {
-		a.note("%s", text)
-	}
-}
-
+// sharedSummary returns how many results came from the shared cache, or "".
 func (a *app) sharedSummary() string {
 	if a.shared == nil {
 		return ""

@@ -71,7 +71,6 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 		a.note("from the cache: %s in %s; fetched or made: %s in %s",
 			words.Bytes(reused.Bytes), words.Count(reused.Files, "file"), words.Bytes(added.Bytes), words.Count(added.Files, "file"))
 	}
-	a.noteShared()
 	if given := a.warnings.all(); len(given) > 0 {
 		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
 	}

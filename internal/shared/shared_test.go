@@ -3,6 +3,8 @@ package shared_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -488,6 +491,53 @@ func TestSeveralPlaces(t *testing.T) {
 	m.push(t)
 	if got, from := newMachine(t, "", 0, empty.repo).get(t, keyA, "made again"); got != "result A" || from != cache.Shared {
 		t.Errorf("what was passed on: %q from %d", got, from)
+	}
+}
+
+// keychain has the login of one user for every registry.
+type keychain struct{}
+
+// Resolve implements [authn.Keychain].
+func (keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
+	return &authn.Basic{Username: "ci", Password: "secret"}, nil
+}
+
+// A registry with logins and certificates of its own, behind a mirror, is used as for
+// images.
+func TestLoginCertificateAndMirror(t *testing.T) {
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "ci" || password != "secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="cache"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "https://")
+	trusted := x509.NewCertPool()
+	trusted.AddCert(server.Certificate())
+	client := web.New(web.Options{TLS: &tls.Config{RootCAs: trusted}})
+	open := func(from string, mirrors ...oci.Mirror) machine {
+		m := machine{said: &sink{}}
+		var err error
+		if m.Cache, err = cache.Open(t.TempDir(), m.said); err != nil {
+			t.Fatal(err)
+		}
+		m.shared = shared.New(shared.Options{
+			Client: oci.NewClient(oci.Options{Cache: m.Cache, Web: client, Keychain: keychain{}, Mirrors: mirrors}),
+			Remote: oci.Remote{Web: client, Keychain: keychain{}}, From: []string{from}, To: host + "/team/cache", Progress: m.said,
+		})
+		m.WithRemote(m.shared)
+		return m
+	}
+	first := open(host + "/team/cache")
+	first.get(t, keyA, "result A")
+	first.push(t)
+	second := open("cache.invalid/cache", oci.Mirror{From: "cache.invalid", To: host + "/team"})
+	if got, from := second.get(t, keyA, "made again"); got != "result A" || from != cache.Shared {
+		t.Errorf("got %q from %d: %s", got, from, second.said.all())
 	}
 }
 
