@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -246,5 +248,59 @@ func TestOptions(t *testing.T) {
 	n := needs{what: "trying", tools: []tool{{"no-such-program", "nothing"}}}
 	if err := n.check(); err == nil || err.Error() != "trying needs no-such-program: apt-get install nothing" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestMeterCountsBothWays(t *testing.T) {
+	var m meter
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metered := m.wrap(listener)
+	served := make(chan error, 1)
+	go func() {
+		c, err := metered.Accept()
+		if err == nil {
+			_, err = io.CopyN(c, c, 3)
+			err = errors.Join(err, c.Close())
+		}
+		served <- err
+	}()
+	c, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(c, "abc")
+	back, readErr := io.ReadAll(c)
+	if err := errors.Join(err, readErr, c.Close(), <-served, listener.Close()); err != nil || string(back) != "abc" {
+		t.Fatalf("got %q, %v", back, err)
+	}
+	if got := m.bytes.Load(); got != 6 {
+		t.Errorf("counted %d bytes, want 6", got)
+	}
+}
+
+// Of a fleet's builds only those with the same options must be equal.
+func TestFleetComparesResults(t *testing.T) {
+	sums := map[string]string{}
+	check := func(sum string, st state) error {
+		out := t.TempDir()
+		if err := os.Mkdir(filepath.Join(out, "hook"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(out, "hook/checksums.txt"), []byte(sum+"  initramfs\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return checkEqual(out, job{flavor: "x"}, st, sums)
+	}
+	plain, more := state{}, state{more: []string{"--image", "x"}}
+	for _, err := range []error{check("1", plain), check("2", more), check("1", state{shared: []string{"--cache-from", "y"}})} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := check("3", plain); err == nil {
+		t.Error("another result of the same options is accepted")
 	}
 }

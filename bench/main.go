@@ -7,6 +7,7 @@
 //	go run ./bench -pack     our squashfs writer beside mksquashfs
 //	go run ./bench -zstd     our zstd encoder beside klauspost's and the zstd program
 //	go run ./bench -boot     what an embedded store costs the machine that boots
+//	go run ./bench -fleet    six flavors, on one machine and on six that share a cache
 //
 // Everything that is compared is measured in one run, one after the other, on
 // the same files; figures of different machines or runs must not be mixed.
@@ -23,6 +24,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 )
 
@@ -54,6 +56,7 @@ type options struct {
 	rounds                    int
 	work, checkout, hookbuild string
 	memory, pack, boot, zstd  bool
+	fleet                     bool
 	root                      string
 	mib                       int
 }
@@ -71,6 +74,7 @@ func parse(args []string, said io.Writer) (o options, err error) {
 	flags.BoolVar(&o.zstd, "zstd", false, "compare our zstd encoder with klauspost's and the zstd program instead")
 	flags.StringVar(&o.root, "root", "", "compress this archive with -zstd, a `FILE` (default: that of the HookOS built for the comparison)")
 	flags.BoolVar(&o.boot, "boot", false, "boot the layouts in QEMU and compare them instead")
+	flags.BoolVar(&o.fleet, "fleet", false, "build six flavors with and without a shared cache instead, once")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -79,7 +83,7 @@ func parse(args []string, said io.Writer) (o options, err error) {
 
 func (o options) check(rest []string) error {
 	modes := 0
-	for _, mode := range []bool{o.memory, o.pack, o.boot, o.zstd} {
+	for _, mode := range []bool{o.memory, o.pack, o.boot, o.zstd, o.fleet} {
 		if mode {
 			modes++
 		}
@@ -88,7 +92,7 @@ func (o options) check(rest []string) error {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case modes > 1:
-		return errors.New("-memory, -pack, -zstd and -boot exclude one another")
+		return errors.New("-memory, -pack, -zstd, -boot and -fleet exclude one another")
 	case o.rounds < 1 || o.mib < 1:
 		return errors.New("-n and -mib must be 1 or more")
 	}
@@ -111,6 +115,8 @@ func run(ctx context.Context, args []string, out, said io.Writer) (err error) {
 		measure, needs = compareEncoders, encoding(o.root != "")
 	case o.boot:
 		measure, needs = compareBoots, booting()
+	case o.fleet:
+		measure = compareFleet
 	}
 	if err := needs.check(); err != nil {
 		return err
@@ -120,7 +126,7 @@ func run(ctx context.Context, args []string, out, said io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	b := &bench{options: o, scratch: s, said: said}
+	b := &bench{options: o, scratch: s, said: said, arches: []string{runtime.GOARCH}, moved: &meter{}}
 	table, err := measure(ctx, b)
 	if err != nil {
 		return err
@@ -134,6 +140,10 @@ type bench struct {
 	options
 	*scratch
 	said io.Writer
+	// arches are the architectures of the images.
+	arches []string
+	// moved counts the bytes of all registries.
+	moved *meter
 	// exceeded says which figure exceeds its limit; the table is printed first.
 	exceeded error
 }

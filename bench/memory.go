@@ -62,6 +62,16 @@ func serveSynthetic(ctx context.Context, b *bench) (reference string, err error)
 	if err != nil {
 		return "", err
 	}
+	addr, err := serveRegistry(ctx, b, blobs)
+	if err != nil {
+		return "", err
+	}
+	return push(ctx, addr+"/large:1", image)
+}
+
+// serveRegistry starts a registry with blobs in a directory, until the end of the
+// run, and returns its host and port.
+func serveRegistry(ctx context.Context, b *bench, blobs string) (string, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("starting a registry: %w", err)
@@ -69,7 +79,7 @@ func serveSynthetic(ctx context.Context, b *bench) (reference string, err error)
 	handler := registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(blobs)), registry.Logger(log.New(io.Discard, "", 0)))
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(b.moved.wrap(listener)) }()
 	b.atEnd(func() error {
 		err := server.Close()
 		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
@@ -77,7 +87,7 @@ func serveSynthetic(ctx context.Context, b *bench) (reference string, err error)
 		}
 		return err
 	})
-	return push(ctx, listener.Addr().String()+"/large:1", image)
+	return listener.Addr().String(), nil
 }
 
 func push(ctx context.Context, reference string, image v1.Image) (string, error) {

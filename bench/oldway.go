@@ -202,7 +202,8 @@ func (o *oldWay) pullContainers(ctx context.Context) error {
 			references = append(references, c.Reference)
 		}
 	}
-	return o.docker(ctx, o.builder, `for image; do docker pull --quiet "$image"; done`, references...)
+	const lines = `platform=$1; shift; for image; do docker pull --quiet --platform "$platform" "$image"; done`
+	return o.docker(ctx, o.builder, lines, append([]string{"linux/" + o.arch}, references...)...)
 }
 
 // exportRoot does the same as linuxkit build --docker: each image's files are

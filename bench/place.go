@@ -70,7 +70,7 @@ func (p *place) copyCheckout() error {
 // runs. They have no zstd layers: Docker before 23.0 cannot pull them.
 func (p *place) openRegistry(ctx context.Context, l *lab.Lab) (err error) {
 	p.registry, err = corpus.Start(ctx, filepath.Join(l.Dir(), "bench"), corpus.Options{
-		Arches: []string{p.arch}, Packages: l.Packages, Checker: corpus.BuildChecker(p.dir), GzipOnly: true,
+		Arches: p.arches, Packages: l.Packages, Checker: corpus.BuildChecker(p.dir), GzipOnly: true, Listener: p.moved.wrap,
 	})
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -48,6 +49,9 @@ type Options struct {
 	Checker func(ctx context.Context, arch string) (string, error)
 	// GzipOnly makes no zstd layers, which Docker before 23.0 cannot read.
 	GzipOnly bool
+	// Listener wraps the registry's listener, such as to count bytes; nil leaves
+	// it as it is.
+	Listener func(net.Listener) net.Listener
 }
 
 func (o Options) arches() []string {

@@ -43,6 +43,9 @@ func startAt(ctx context.Context, addr, dir string, o Options) (*Registry, error
 	if err != nil {
 		return nil, fmt.Errorf("starting a registry: %w", err)
 	}
+	if o.Listener != nil {
+		listener = o.Listener(listener)
+	}
 	handler := registry.New(registry.WithBlobHandler(c.store), registry.Logger(log.New(io.Discard, "", 0)))
 	r := &Registry{
 		Corpus: c, Handler: handler, addr: listener.Addr().String(), served: make(chan error, 1), digests: map[string]v1.Hash{},
