@@ -61,9 +61,9 @@ func (a *app) share(c *cli.Context, store *cache.Cache) error {
 	return nil
 }
 
-// leaveCache ends the use of the cache: it reports what came from the shared cache,
-// pushes what was made to --cache-to, even if the command failed later, and trims
-// the cache.
+// leaveCache ends the use of the cache: it reports how the shared cache was used,
+// pushes new results to --cache-to, even if the command failed later, and trims the
+// cache.
 func (a *app) leaveCache(c *cli.Context) error {
 	if text := a.sharedSummary(); text != "" {
 		a.note("%s", text)
