@@ -16,7 +16,7 @@ import (
 // memoryTarget is the heap size that the garbage collector aims at, unless
 // GOMEMLIMIT sets another. The live heap is smaller, whatever the images' size;
 // the zstd encoder's window is not part of the heap.
-const memoryTarget = 44 << 20
+const memoryTarget = 40 << 20
 
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
