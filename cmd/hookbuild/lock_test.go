@@ -21,7 +21,7 @@ import (
 // what it is asked, a published kernel and an action image.
 type locker struct {
 	proof
-	lock string
+	lock, flavor string
 
 	mu    sync.Mutex
 	asked []string
@@ -30,7 +30,7 @@ type locker struct {
 func newLocker(t *testing.T) *locker {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-	l := &locker{lock: filepath.Join(t.TempDir(), "hookbuild.lock")}
+	l := &locker{lock: filepath.Join(t.TempDir(), "hookbuild.lock"), flavor: "hook-latest-lts-amd64"}
 	l.proof = proof{t, site.New(t, l.watch), t.TempDir(), t.TempDir()}
 	l.pushKernel("6.6.7-12345678", "6.6.7")
 	l.pushAction("the action")
@@ -61,9 +61,12 @@ func (l *locker) tagsAsked() []string {
 	return tags
 }
 
+// packedConfig is that of a kernel which can mount the packed layout.
+const packedConfig = "CONFIG_RD_ZSTD=y\nCONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_ZSTD=y\nCONFIG_SQUASHFS_XATTR=y\nCONFIG_BLK_DEV_LOOP=y\nCONFIG_OVERLAY_FS=y\n"
+
 func (l *locker) pushKernel(tag, release string) {
 	site.Push(l.t, l.kernels()+":"+tag, map[string]string{
-		"kernel":     string(kerneltest.BzImage(l.t, release, "CONFIG_RD_ZSTD=y\nCONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_ZSTD=y\nCONFIG_SQUASHFS_XATTR=y\nCONFIG_BLK_DEV_LOOP=y\nCONFIG_OVERLAY_FS=y\n")),
+		"kernel":     string(kerneltest.BzImage(l.t, release, packedConfig)),
 		"kernel.tar": string(kerneltest.Tar(l.t, map[string]string{"lib/modules/" + release + "/modules.builtin": ""})),
 	})
 }
