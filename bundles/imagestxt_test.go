@@ -101,6 +101,24 @@ func TestWriteListForOlderTools(t *testing.T) {
 	}
 }
 
+// TestListKeepsDigests checks that a digest in a list is kept, although a bundle's is
+// left out for older tools.
+func TestListKeepsDigests(t *testing.T) {
+	line := "r.example/x:1@" + digestA + " 127.0.0.1/embedded/x:latest true\n"
+	l, err := ReadList(strings.NewReader(line), "l.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := l.Images()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := ListOf(images, false).Write(&out); err != nil || out.String() != line {
+		t.Errorf("got %q, %v; want %q", &out, err, line)
+	}
+}
+
 func TestListRoundTrip(t *testing.T) {
 	m := maker{worker: "public.ecr.aws/x/tink-worker:w1", actions: []string{"cexec public.ecr.aws/x/cexec:1 " + digestA, "kexec public.ecr.aws/x/kexec:1"}}
 	for _, choice := range []SourceNames{Keep, Drop} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 )
 
@@ -291,6 +292,29 @@ func TestCompareVersions(t *testing.T) {
 			if got := compareVersions(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
 				t.Errorf("%s against %s: %d", a, b, got)
 			}
+		}
+	}
+}
+
+// notes collects what a resolver says.
+type notes struct{ text string }
+
+func (n *notes) Report(e progress.Event) { n.text += e.Text + "\n" }
+
+// TestPlainHTTPIsSaid checks the word about content that nothing verifies.
+func TestPlainHTTPIsSaid(t *testing.T) {
+	s := newSite(t)
+	text := maker{release: "v1.0.0"}.text()
+	s.text("/b", text)
+	for fragment, want := range map[string]bool{"": true, fmt.Sprintf("#sha256=%x", sha256.Sum256([]byte(text))): false} {
+		said := &notes{}
+		r := s.resolver()
+		r.Progress = said
+		if _, err := r.Load(t.Context(), Ref{Bundle: s.URL + "/b" + fragment}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(said.text, s.URL+"/b is fetched over plain HTTP and is not checked; add #sha256=HEX"); got != want {
+			t.Errorf("%q: said %q", fragment, said.text)
 		}
 	}
 }

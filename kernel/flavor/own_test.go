@@ -65,6 +65,22 @@ flavors:
 	}
 }
 
+// TestFlavorOfTheScript checks that the error about a flavor which only upstream's
+// script defines names the file that hookbuild reads.
+func TestFlavorOfTheScript(t *testing.T) {
+	in, err := Read(fstest.MapFS{scriptFile: {Data: []byte("inventory_ids[\"ucs-amd64\"]=1\ndefine_id \"ucs-amd64\" \"x86_64\"\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = in.Find("ucs-amd64")
+	if err == nil || !strings.Contains(err.Error(), "it is defined in bash/inventory.sh") || !strings.Contains(err.Error(), "define it in kernel/flavors.yaml") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := in.Find("ucs"); err == nil || strings.Contains(err.Error(), scriptFile) {
+		t.Errorf("a flavor that the script lacks: %v", err)
+	}
+}
+
 // TestReadRefuses has a mistake in each file; the error has its line and says
 // what is wrong.
 func TestReadRefuses(t *testing.T) {

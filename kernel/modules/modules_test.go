@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -187,6 +188,27 @@ func TestDamagedModule(t *testing.T) {
 	_, err := Read(t.Context(), tree, "1", 1)
 	if err == nil || !strings.Contains(err.Error(), `the module "kernel/bad.ko"`) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestCatalogReadsNoModule has whole indexes beside a module that nobody can read:
+// it is not looked at until its firmware is asked for.
+func TestCatalogReadsNoModule(t *testing.T) {
+	const alias = "pci:v00008086d00001592sv*sd*bc*sc*i*"
+	tree := &initramfs.Tree{}
+	for name, text := range map[string]string{
+		"modules.dep": "kernel/ice.ko.xz:\n", "modules.alias": "alias " + alias + " ice\n", "modules.builtin": "", "kernel/ice.ko.xz": "damaged",
+	} {
+		if err := tree.Add(initramfs.BytesFile("lib/modules/1/"+name, []byte(text), initramfs.Epoch())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := ReadCatalog(t.Context(), tree, "1", 1)
+	if err != nil || len(c.Modules) != 1 || !slices.Equal(c.Modules[0].Aliases, []string{alias}) {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if _, err := c.Firmware(c.Modules[0]); err == nil {
+		t.Error("the module can be read: the test proves nothing")
 	}
 }
 
