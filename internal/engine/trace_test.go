@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -102,6 +103,20 @@ func TestTraceHostile(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// FuzzTrace reads one message of BuildKit's, and the same bytes as the stream.
+func FuzzTrace(f *testing.F) {
+	f.Add(serialised(status{vertexes: []vertex{{digest: "a", name: "RUN make", started: true, err: "exit code: 2"}}, logs: []output{{"a", "one\ntwo\n"}}}))
+	f.Add([]byte(`{"id":"moby.buildkit.trace","aux":""}{"errorDetail":{"message":"broken"}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		message := fmt.Sprintf("{\"id\":%q,\"aux\":%q}", traceID, base64.StdEncoding.EncodeToString(raw))
+		_, wrong := parseStatus(raw)
+		if err := (&trace{task: progress.Start(nil, 0, "build")}).read(strings.NewReader(message)); (err == nil) != (wrong == nil) {
+			t.Errorf("the stream gives %v, the message %v", err, wrong)
+		}
+		_ = (&trace{task: progress.Start(nil, 0, "build")}).read(bytes.NewReader(raw))
+	})
 }
 
 func TestTraceKeepsTheLastLines(t *testing.T) {
