@@ -36,8 +36,8 @@ type change string
 // foreign name space causes (moby/go-archive, createTarFile).
 const (
 	foreignAttrs  change = "with extended attributes of a name space that Linux does not have: the attributes are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
-	symlinkACLs   change = "that are symbolic links with access control lists, which Linux does not support there: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
-	misplacedUser change = "that are neither files nor directories and have user.* attributes, which Linux does not support there: the attributes are left out, as Docker 20.10 and 28 do"
+	symlinkACLs   change = "with access control lists, which Linux does not support for symbolic links: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
+	misplacedUser change = "with user.* attributes, which Linux supports only for regular files and directories: the attributes are left out, as Docker 20.10 and 28 do"
 	outOfTime     change = "with times before 1970 or after 2262: the times become 1970, as in Docker"
 	beyond2106    change = "with times after 2106, which neither a squashfs nor an initramfs holds: the times become 2106"
 )

@@ -275,6 +275,22 @@ func TestPackAsAsked(t *testing.T) {
 	}
 }
 
+// A layer that unpacks to more than --max-layer is refused.
+func TestMaxLayer(t *testing.T) {
+	s := site.New(t, nil)
+	site.Push(t, s.Host+"/zeros:1", map[string]string{"disk.img": strings.Repeat("\x00", 16_000_000)})
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	baseInitramfs(t, in, initramfs.Zstd)
+	for limit, code := range map[string]int{"1MB": 3, "20MB": 0} {
+		e := embedding{t, s, t.TempDir()}
+		got := e.run(code, "embed", "--initramfs", in, "-o", filepath.Join(dir, "out"), "--image", s.Host+"/zeros:1=127.0.0.1/embedded/disk", "--max-layer", limit)
+		if said := strings.Contains(got.stderr, "raise the limit with --max-layer"); said != (code != 0) {
+			t.Errorf("with --max-layer %s: %s", limit, got.stderr)
+		}
+	}
+}
+
 // without removes an option and those whose names begin with it.
 func without(config, option string) string {
 	var kept strings.Builder

@@ -1,16 +1,21 @@
 package oci
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -19,6 +24,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/test/testneed"
 )
 
 // body reads a layer's tar archive.
@@ -360,5 +366,69 @@ func TestUnsafeLayerNamesImageLayerAndPath(t *testing.T) {
 	mentions(t, err, src, "layer 2", "../../etc/shadow")
 	if !errors.Is(err, initramfs.ErrUnsafePath) || fault.KindOf(err) != fault.Invalid {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a layer has that Linux or Docker passes over is in a warning.
+func TestAdjustedLayersAreReported(t *testing.T) {
+	var packed bytes.Buffer
+	w := tar.NewWriter(&packed)
+	for _, h := range []*tar.Header{
+		{Name: "wide", Uid: 1<<32 + 5}, {Name: "wider", Gid: 1<<33 + 6},
+		{Name: "device", Typeflag: tar.TypeChar, Devmajor: 1 << 12},
+	} {
+		h.Format = tar.FormatGNU
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	adjusted := gzipLayer(t, packed.Bytes())
+	adjusted.blob = append(adjusted.blob, "garbage"...)
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, tarOf(t, "fine=1")), adjusted))
+	if _, err := l.image(src, amd64).Tree(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, e := range l.events.of(progress.Warning) {
+		said = append(said, strings.TrimPrefix(e.Text, "image "+src+", layer 2: "))
+	}
+	slices.Sort(said)
+	want := []string{
+		`1 file: device numbers beyond Linux's 12 and 20 bits, first "device"; Linux keeps the lower bits, as it does under Docker`,
+		`2 files: owner numbers beyond 32 bits, first "wide"; Linux keeps the lower bits, as it does under Docker`,
+		"ignoring the data after its gzip stream, as Docker does",
+	}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A mostly empty disk image is larger than a layer may be, unless the limit is
+// raised.
+func TestLimitOfLayersIsRaised(t *testing.T) {
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk.img")
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 30<<30)); err != nil {
+		t.Fatal(err)
+	}
+	packed, err := exec.Command(testneed.Tool(t, "tar"), "--sparse", "-cf", "-", "-C", dir, "disk.img").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t)
+	src := l.push("image:v1", imageOf(t, amd64, gzipLayer(t, packed)))
+	for most, ok := range map[int64]bool{0: false, 20 << 30: false, 40 << 30: true} {
+		l.renew(func(o *Options) { o.MostUnpacked = most })
+		entries, err := l.image(src, amd64).Layers[0].Entries(context.Background())
+		switch {
+		case ok && (err != nil || len(entries) != 1 || entries[0].Size != 30<<30):
+			t.Errorf("at most %d: %+v, %v", most, entries, err)
+		case !ok && (fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "--max-layer")):
+			t.Errorf("at most %d: %v", most, err)
+		}
 	}
 }
