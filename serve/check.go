@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,6 +52,10 @@ func unreachable(err error) error {
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
 		err = fmt.Errorf("%w; name its certificate authority with --ca-file FILE", err)
+	}
+	var refused *net.OpError
+	if errors.As(err, &refused) {
+		err = fmt.Errorf("%w; check the address, the network and that the server runs", err)
 	}
 	return fault.Mark(err, fault.Outside)
 }

@@ -84,6 +84,9 @@ func Run(ctx context.Context, o Options) error {
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // it waits for nothing but the look-up of a local name
 	if err != nil {
+		if !strings.Contains(addr, ":") {
+			return nil, fault.Usagef("listening on %q: the port is missing; write HOST:PORT, or :PORT for every address", addr)
+		}
 		return nil, fault.Failedf("listening on %s: %w; choose another address with --listen", addr, err)
 	}
 	return l, nil

@@ -94,7 +94,7 @@ func (p *pusher) push() (Pushed, error) {
 		done, err = p.pushTags()
 	}
 	if err != nil {
-		return Pushed{}, fault.Outsidef("pushing the HookOS to %q: %w (docker login stores the credentials that are used)", p.ref, err)
+		return Pushed{}, fault.Outsidef("pushing the HookOS to %q: %w (%s)", p.ref, err, oci.PushRemedy(err))
 	}
 	return done, nil
 }

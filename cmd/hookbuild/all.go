@@ -90,8 +90,8 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if err != nil {
 		return f, a.explainFlavor(c, err)
 	}
-	if byDefault {
-		a.note("no flavor was named; building %s", f.ID)
+	if byDefault && c.Command.Name != "run" { // which boots what is there, see built
+		a.note("no flavor was named; using %s", f.ID)
 	}
 	if arch != "" && f.DockerArch() != arch {
 		return f, usagef("--arch %s: the flavor %s is for %s", arch, f.ID, f.DockerArch())

@@ -68,6 +68,16 @@ func TestUnpublishedContainer(t *testing.T) {
 	}
 }
 
+// TestContainersOfASilentRegistry does not call a container unpublished that the
+// registry was never asked for.
+func TestContainersOfASilentRegistry(t *testing.T) {
+	p := newPlace(t)
+	got := p.run(4, "containers", "--hook-dir", p.site.Dir, "HOOK_LK_CONTAINERS_OCI_BASE=127.0.0.1:1/hook/")
+	if !strings.Contains(got.stderr, "could not be looked up") || strings.Contains(got.stderr, "not published") {
+		t.Error(got.stderr)
+	}
+}
+
 func TestContainersMisuse(t *testing.T) {
 	p := newPlace(t)
 	p.run(2, "containers", "hook-docker", "--hook-dir", p.site.Dir)

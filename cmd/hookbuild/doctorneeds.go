@@ -30,13 +30,10 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options) error {
 		return err
 	}
 	if !a.describesBuild(c) {
-		for _, ref := range []string{
-			orDefault(a.variable("HOOK_KERNEL_OCI_BASE"), plan.Repository),
-			orDefault(a.variable("HOOK_LK_CONTAINERS_OCI_BASE"), build.DefaultContainersBase),
-			bundleRegistry,
-		} {
-			addRegistry(o, mirrors, ref, nil, buildCommands("embedded"))
-		}
+		addRegistry(o, mirrors, orDefault(a.variable("HOOK_KERNEL_OCI_BASE"), plan.Repository), nil, buildCommands("kernel"))
+		containers := orDefault(a.variable("HOOK_LK_CONTAINERS_OCI_BASE"), build.DefaultContainersBase)
+		addRegistry(o, mirrors, containers, nil, append(buildCommands("containers"), "containers"))
+		addRegistry(o, mirrors, bundleRegistry, nil, buildCommands("embedded"))
 		o.Servers = []doctor.Server{releasesServer(""), kernelServer()}
 		return nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -12,7 +13,9 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/web"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/inspect"
@@ -95,7 +98,7 @@ func (s *subject) Close() error {
 
 func (a *app) inspect(c *cli.Context) (err error) {
 	if c.NArg() == 0 {
-		return usagef("inspect needs files to look at: vmlinuz-x86_64, initramfs-x86_64, or both")
+		return usagef("inspect needs a directory, such as out/hook, or files: a vmlinuz, an initramfs, or both")
 	}
 	if c.Bool("diff") || c.IsSet("html") {
 		return a.inspectAll(c)
@@ -160,6 +163,9 @@ func (a *app) openSubject(c *cli.Context, args []string) (*subject, error) {
 func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 	isKernel := kernel.IsPlace(arg)
 	if !isKernel {
+		if _, err := os.Stat(arg); errors.Is(err, fs.ErrNotExist) && !web.IsURL(arg) {
+			return fault.Invalidf("inspecting %q: no such file or directory; build it with `hookbuild all`, or correct the name", arg)
+		}
 		if isKernel, err = isKernelFile(arg); err != nil {
 			return err
 		}

@@ -176,7 +176,7 @@ func pairIn(dir, dockerArch string) ([]string, error) {
 			return nil, fault.Usagef("inspecting the directory %q: it has %s; give the files of one, or --arch", at, strings.Join(ids, ", "))
 		}
 	}
-	return nil, fault.Invalidf("inspecting the directory %q: it has no vmlinuz-ID with an initramfs-ID", dir)
+	return nil, fault.Invalidf("inspecting the directory %q: it has no vmlinuz-ID with an initramfs-ID; build them with `hookbuild all`, or name their directory", dir)
 }
 
 // idsIn returns the IDs of the pairs in a directory, the text after "vmlinuz-".

@@ -43,7 +43,7 @@ func newKernelCommand(a *app) *cli.Command {
 // sourceFlags returns the flags that choose the source.
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel-version", Usage: "build point release `N`, such as 32 of 6.6.32 (default: $KERNEL_POINT_RELEASE, else the one in kernel/versions.lock, else the newest)"},
+		&cli.StringFlag{Name: "kernel-version", Usage: "build point release `N`, such as 32 or 6.6.32 (default: $KERNEL_POINT_RELEASE, else the one in kernel/versions.lock, else the newest)"},
 		&cli.StringFlag{Name: "source", Usage: "take the source from `FILE|DIR|URL` instead of kernel.org"},
 		&cli.StringFlag{Name: "sha256", Usage: "require the checksum `HEX` of the file of --source"},
 		&cli.BoolFlag{Name: "accept-lost", Usage: "accept a source of another series, or one that lacks options of the flavor's configuration"},
@@ -236,7 +236,9 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	dir, err := a.kernelDir(c)
 	r := modulePlan(c)
 	r.Flavor, r.HookDir, r.Repository = f, workspace.Dir, a.variable("HOOK_KERNEL_OCI_BASE")
-	r.PointRelease = a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")
+	if r.PointRelease, err = pointRelease(f, a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")); err != nil {
+		return plan.Request{}, err
+	}
 	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
 	r.Fragments, r.Sets, r.Patches = c.StringSlice("fragment"), c.StringSlice("set"), c.StringSlice("patch")
 	client, webErr := a.webClient(c)
@@ -361,4 +363,13 @@ func (a *app) sourceDate() (time.Time, error) {
 		return time.Time{}, usagef("SOURCE_DATE_EPOCH is %q, not a number of seconds since 1970", text)
 	}
 	return time.Unix(seconds, 0).UTC(), nil
+}
+
+// pointRelease returns N of "N" or "SERIES.N".
+func pointRelease(f flavor.Flavor, text string) (string, error) {
+	n := strings.TrimPrefix(text, f.Series+".")
+	if f.Method == flavor.Source && strings.Trim(n, "0123456789") != "" {
+		return "", usagef("--kernel-version %q: %s has Linux %s; write it as %s.32 or 32", text, f.ID, f.Series, f.Series)
+	}
+	return n, nil
 }

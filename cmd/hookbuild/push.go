@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -45,6 +46,9 @@ func (a *app) push(c *cli.Context) error {
 	}
 	if c.Bool("offline") {
 		return usagef("push sends to a registry; leave out --offline")
+	}
+	if info, err := os.Stat(ref); err == nil && info.IsDir() {
+		return usagef("push: %q is a directory; add the reference to push it to: hookbuild push %s registry.example/hookos:v1", ref, ref)
 	}
 	arch, err := a.dockerArch(c)
 	if err != nil {

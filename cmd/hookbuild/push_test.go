@@ -206,6 +206,15 @@ func TestPushRefusesWhatIsNotListed(t *testing.T) {
 		t.Error(got.stderr)
 	}
 	s.run(4, "pull", s.host+"/hookos:v1", t.TempDir())
+	for ref, say := range map[string]string{
+		s.host + "/HookOS:v1": "with the NAME in lower case",
+		"127.0.0.1:1/x:v1":    "check the name, the network and HTTPS_PROXY",
+	} {
+		got := runAt(t.Context(), site.New(t, nil), "push", "--arch", "amd64", s.out, ref)
+		if got.code == 0 || !strings.Contains(got.stderr, say) {
+			t.Errorf("%s: exit code %d\n%s", ref, got.code, got.stderr)
+		}
+	}
 }
 
 // damaged answers with other bytes for the blobs of that size.

@@ -121,6 +121,9 @@ func TestWhatRunRefuses(t *testing.T) {
 		if got.code != test.code || !strings.Contains(got.stderr, test.say) {
 			t.Errorf("%v: exit code %d\n%s", test.args, got.code, got.stderr)
 		}
+		if strings.Contains(got.stderr, "no flavor was named") {
+			t.Errorf("%v names a flavor that it does not boot\n%s", test.args, got.stderr)
+		}
 	}
 	testneed.Tool(t, "qemu-system-x86_64")
 	disk := filepath.Join(t.TempDir(), "disk")

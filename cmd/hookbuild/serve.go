@@ -18,6 +18,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
+	"hookbuild/internal/words"
 	"hookbuild/serve"
 )
 
@@ -49,6 +50,10 @@ func (a *app) serve(c *cli.Context) error {
 			return err
 		}
 		if !web.IsURL(url) {
+			host, _, _ := strings.Cut(url, "/")
+			if _, _, err := net.SplitHostPort(host); err == nil && !exists(url) {
+				return usagef("--check %q is neither a URL nor a file; write http://%s", url, url)
+			}
 			return a.checkCluster(c, client, url)
 		}
 		return serve.Check(c.Context, client, url, func(line string) { a.note("%s", line) })
@@ -64,6 +69,9 @@ func (a *app) serve(c *cli.Context) error {
 		return err
 	}
 	defer done()
+	if names := files.Names(); !slices.ContainsFunc(names, isBootable) {
+		progress.Warnf(a.sink(), "serving %s, with no vmlinuz, initramfs or ISO image among them; `hookbuild all` builds them into %s", words.Count(len(names), "file"), filepath.Join(c.String("out"), artifact.DefaultName))
+	}
 	listener, err := serve.Listen(c.String("listen"))
 	if err != nil {
 		return err
@@ -87,6 +95,9 @@ func (a *app) served(c *cli.Context) (_ *serve.Files, done func(), err error) {
 	note := func(line string) { a.note("%s", line) }
 	if !isReference(from) {
 		dir := orDefault(from, filepath.Join(c.String("out"), artifact.DefaultName))
+		if inner := filepath.Join(dir, artifact.DefaultName); exists(filepath.Join(inner, artifact.ChecksumsFile)) {
+			dir = inner // DIR is what --out named
+		}
 		files, err := serve.Open(dir, limit, note)
 		if err != nil {
 			return nil, nil, fault.Invalidf("serving %q: %w; run hookbuild all first, or name the directory, or a reference with its registry: registry.example/hookos:v1", dir, err)
@@ -147,6 +158,11 @@ func (a *app) serverURL(c *cli.Context, addr net.Addr) string {
 // bootNames are the files that EKS Anywhere's machines request: those of x86_64,
 // unless the Hardware objects were edited.
 func bootNames() []string { return []string{"vmlinuz-x86_64", "initramfs-x86_64"} }
+
+// isBootable reports whether machines boot from a file of that name.
+func isBootable(name string) bool {
+	return strings.HasPrefix(name, "vmlinuz-") || strings.HasPrefix(name, "initramfs-") || strings.HasSuffix(name, ".iso")
+}
 
 // hookCluster reads the addresses of HookOS in a cluster specification.
 func hookCluster(file string) (*bundles.Cluster, error) {

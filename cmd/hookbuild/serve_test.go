@@ -132,7 +132,7 @@ func TestServeHTTPS(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
 	}
 	cert, key := selfSigned(t)
-	address := serving(t, "--tls-cert", cert, "--tls-key", key, filepath.Join(out, "hook"))
+	address := serving(t, "--tls-cert", cert, "--tls-key", key, out) // the files are in its directory hook
 	if !strings.HasPrefix(address, "https://127.0.0.1:") {
 		t.Errorf("the address is %s", address)
 	}

@@ -93,6 +93,14 @@ func (e *answerError) Error() string {
 // Unwrap returns the library's error.
 func (e *answerError) Unwrap() error { return e.from }
 
+// PushRemedy returns what a user can do about an error of a push.
+func PushRemedy(err error) string {
+	if IsMissing(err) {
+		return "docker login stores the credentials that are used"
+	}
+	return "check the name, the network and HTTPS_PROXY"
+}
+
 // remedy returns what a user can do about err.
 func remedy(at place, err error) string {
 	var answer *answerError

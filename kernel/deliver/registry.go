@@ -83,7 +83,7 @@ func (r Registry) put(ctx context.Context, ref string, image v1.Image) error {
 	}
 	task := progress.Start(r.Progress, 0, "push %s", ref)
 	if err := remote.Write(parsed, image, r.remote().Options(ctx)...); err != nil {
-		return task.End(fault.Outsidef("pushing the kernel image %q: %w (docker login stores the credentials that are used)", ref, err), "")
+		return task.End(fault.Outsidef("pushing the kernel image %q: %w (%s)", ref, err, oci.PushRemedy(err)), "")
 	}
 	return task.End(nil, "")
 }

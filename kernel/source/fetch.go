@@ -84,7 +84,7 @@ func fromMirrors[T any](ctx context.Context, v Version, o Options, fetch func(ba
 		}
 		failed = err
 	}
-	return nothing, fault.Mark(failed, fault.Outside)
+	return nothing, fault.Outsidef("%w; check the network and HTTPS_PROXY, or name an archive with --source or a mirror with --source-mirror", failed)
 }
 
 // below returns the address of a file or directory of a mirror. A query, such as a

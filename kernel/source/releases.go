@@ -85,7 +85,7 @@ func Latest(ctx context.Context, series string, o Options) (Version, error) {
 			return Version{}, err
 		}
 		if _, seen := k.Series[series]; !seen { // the stored list does not have the series
-			return Version{}, fault.Outsidef("asking kernel.org for the newest release of Linux %s: %w; check the network and HTTPS_PROXY, or set KERNEL_POINT_RELEASE", series, err)
+			return Version{}, fault.Outsidef("asking kernel.org for the newest release of Linux %s: %w; check the network and HTTPS_PROXY, or choose a release with --kernel-version", series, err)
 		}
 		progress.Warnf(o.Progress, "%v; using the list of %s", err, k.when())
 	}

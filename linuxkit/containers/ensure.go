@@ -166,15 +166,19 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 	if missing == nil {
 		return Found{Container: c, How: Published, Source: c.Reference}, nil
 	}
+	absent := "is not published"
+	if !oci.IsMissing(missing) {
+		absent = "could not be looked up"
+	}
 	if e.NoBuild {
 		err := fmt.Errorf("%w; building is switched off (DO_BUILD_LK_CONTAINERS=no); build it with `hookbuild containers` first", missing)
 		return found, fault.Mark(err, fault.Outside)
 	}
 	if _, err := e.docker(ctx); err != nil {
-		err := fmt.Errorf("it is not published (%w), and building it needs Docker (%w); `hookbuild containers --push` publishes it from a machine that has one", missing, err)
+		err := fmt.Errorf("it %s (%w), and building it needs Docker (%w); `hookbuild containers --push` publishes it from a machine that has one", absent, missing, err)
 		return found, fault.Mark(err, fault.Outside)
 	}
-	progress.Notef(e.Progress, "%s is not published; building it here: %v", c.Reference, missing)
+	progress.Notef(e.Progress, "%s %s; building it here: %v", c.Reference, absent, missing)
 	found.How = Built
 	return found, e.build(ctx, c)
 }
