@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/nearest"
+	"hookbuild/kernel/flavor"
 )
 
 // helpWidth is the number of columns that help fits into.
@@ -70,6 +71,12 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 	program := strings.TrimSpace("hookbuild " + path)
 	if path == "" && slices.Contains([]string{"bootable-media", "bootable", "media"}, name) { // of build.sh
 		return usagef("there is no command %q; `hookbuild all --iso` writes an ISO image that boots with UEFI", name)
+	}
+	if path == "" && slices.Contains([]string{"shellcheck", "shellfmt", "lint"}, name) {
+		return usagef("there is no command %q; build.sh checks its own scripts with it: ./build.sh %s", name, name)
+	}
+	if _, err := flavor.Upstream().Find(name); err == nil && path == "" {
+		return usagef("there is no command %q; it is a flavor: hookbuild all %s", name, name)
 	}
 	if near := nearest.Word(name, names); near != "" {
 		return usagef("there is no command %q; did you mean `%s %s`?", strings.TrimSpace(path+" "+name), program, near)

@@ -308,7 +308,7 @@ func TestLatestWithNothing(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "does not have that series") || fault.KindOf(err) != fault.Outside {
 				t.Fatalf("%s: %v", address, err)
 			}
-			for _, want := range []string{"asking kernel.org", word, "HTTPS_PROXY", "KERNEL_POINT_RELEASE"} {
+			for _, want := range []string{"asking kernel.org", word, "HTTPS_PROXY", "--kernel-version"} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%s: %v; it should say %q", address, err, want)
 				}
