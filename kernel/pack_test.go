@@ -18,8 +18,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -292,9 +290,9 @@ func TestArmbian(t *testing.T) {
 		"./usr/share/doc/linux-image-6.8.9-edge-x86/copyright": "GPL",
 	})
 	archive := kerneltest.Tar(t, map[string]string{"global/linux-headers-edge.deb": "x", "global/linux-image-edge-x86_24_amd64.deb": string(package_)})
-	pushArtifact(t, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", "kernel.tar", archive)
-	pushArtifact(t, host+"/os/kernel-x86-edge:6.8.10-Sab12-D1", "readme.txt", []byte("no kernel"))
-	pushArtifact(t, host+"/os/kernel-x86-edge:latest", "readme.txt", []byte("no kernel"))
+	kerneltest.PushArtifact(t, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", "kernel.tar", archive)
+	kerneltest.PushArtifact(t, host+"/os/kernel-x86-edge:6.8.10-Sab12-D1", "readme.txt", []byte("no kernel"))
+	kerneltest.PushArtifact(t, host+"/os/kernel-x86-edge:latest", "readme.txt", []byte("no kernel"))
 	m, err := fromArmbian(t.Context(), client, host+"/os/kernel-x86-edge:6.8.9-Sab12-D1", options(t))
 	if err != nil {
 		t.Fatal(err)
@@ -310,18 +308,6 @@ func TestArmbian(t *testing.T) {
 	if _, err := fromArmbian(t.Context(), client, latest, options(t)); err == nil || !strings.Contains(err.Error(), "holds no .tar file") {
 		t.Errorf("an artifact without a kernel gives %v", err)
 	}
-}
-
-func pushArtifact(t *testing.T, ref, title string, content []byte) {
-	t.Helper()
-	image, err := mutate.Append(empty.Image, mutate.Addendum{
-		Layer:       static.NewLayer(content, types.MediaType("application/vnd.unknown.layer.v1+tar")),
-		Annotations: map[string]string{"org.opencontainers.image.title": title},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	push(t, ref, image)
 }
 
 func push(t *testing.T, ref string, image v1.Image) {

@@ -73,7 +73,7 @@ func pushTools(t *testing.T, ref string, through http.RoundTripper) {
 }
 
 // TestCAFile checks that a registry and a web server with a private certificate
-// authority are used only with --ca-file.
+// authority are used only with --ca-file or a certificate for Docker.
 func TestCAFile(t *testing.T) {
 	dir := t.TempDir()
 	in, ca := filepath.Join(dir, "in"), filepath.Join(dir, "ca.pem")
@@ -91,6 +91,9 @@ func TestCAFile(t *testing.T) {
 	}
 	e.run(0, append(args, "--ca-file", ca)...)
 	want(t, e.list(filepath.Join(dir, "out")), "127.0.0.1/embedded/tools:latest")
+	site.WriteFile(t, filepath.Join(dir, ".docker/certs.d", host, "ca.crt"), string(certificate))
+	env := map[string]string{"HOME": dir}
+	releases{embedding: e}.withEnv(0, env, append(args, "--cache-dir", t.TempDir())...)
 
 	got := e.run(3, append(args, "--ca-file", filepath.Join(dir, "none.pem"))...)
 	if !strings.Contains(got.stderr, "none.pem") || !strings.Contains(got.stderr, "give a file with certificates in PEM form") {

@@ -126,6 +126,47 @@ func TestWhatTheRecipeSwallows(t *testing.T) {
 	}
 }
 
+// TestEveryCommandVerifiesTheSignature: whatever reads a bundle says whether its
+// signature is valid or absent, and refuses a wrong one.
+func TestEveryCommandVerifiesTheSignature(t *testing.T) {
+	p := newSmallProof(t)
+	const signed, unsigned = "../../testdata/bundles/signed.yaml", "../../testdata/bundles/actions.yaml"
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	site.WriteFile(t, wrong, strings.Replace(readFile(t, signed), "number: ", "number: 1", 1))
+	flavor := []string{"hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--embed-from-bundle"}
+	for _, command := range [][]string{
+		{"images"},
+		{"embed", "--initramfs", filepath.Join(p.out, "hook/initramfs-x86_64"), "-o", filepath.Join(t.TempDir(), "out"), "--from-bundle"},
+		append([]string{"all", "--out", t.TempDir()}, flavor...),
+		append([]string{"plan"}, flavor...),
+		append([]string{"lock", "--lock-file", filepath.Join(t.TempDir(), "hookbuild.lock")}, flavor...),
+	} {
+		with := func(more ...string) []string {
+			return append(append([]string{}, command...), append(more, "--no-worker")...)
+		}
+		// Of the small sample no command finds an image, so each ends after its verdict.
+		says(t, p.run(3, with("--bundle", signed)...).stderr, "is valid: it covers bundle number", "it does not cover action images")
+		says(t, p.run(3, with("--bundle", wrong)...).stderr, "it is not AWS's signature of this text")
+		says(t, p.run(3, with("--bundle", unsigned, "--require-signature")...).stderr, "has no signature", "leave out --require-signature")
+	}
+}
+
+// TestEitherVersionOrCluster: the release is that of the specification, and an option
+// that contradicts it is an error.
+func TestEitherVersionOrCluster(t *testing.T) {
+	r := newReleases(t)
+	file := filepath.Join(r.dir, "cluster.yaml")
+	head := "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec: "
+	site.WriteFile(t, file, head+"{eksaVersion: v0.24.2}\n")
+	images := func(code int, more ...string) string {
+		return r.run(code, append([]string{"images", "--cluster", file, "--releases-url", r.service.ReleasesURL()}, more...)...).stderr
+	}
+	says(t, images(0, "--eksa-version", "0.24.2"), file+": EKS Anywhere v0.24.2", "bundle 110")
+	says(t, images(2, "--eksa-version", "v0.25.3"), "--eksa-version v0.25.3: "+file+" says EKS Anywhere v0.24.2 (spec.eksaVersion)")
+	site.WriteFile(t, file, head+"{}\n")
+	says(t, images(0, "--eksa-version", "v0.25.3"), "bundle 123")
+}
+
 // TestVerifyCluster compares the artifacts with the cluster that they are for.
 func TestVerifyCluster(t *testing.T) {
 	r := newReleases(t)

@@ -251,3 +251,23 @@ func TestLockHoldsOverlaysAndSite(t *testing.T) {
 	site.WriteFile(t, at("password"), "another\n")
 	l.build(0, config...)
 }
+
+// TestLockTakesThePinnedRelease: the release in kernel/versions.lock goes into the
+// lock, which then decides alone.
+func TestLockTakesThePinnedRelease(t *testing.T) {
+	l := newLocker(t)
+	t.Setenv("DOCKER_HOST", testneed.Docker(t))
+	site.WriteFile(t, filepath.Join(l.site.Dir, "kernel/keys.asc"), readFile(t, "../../kernel/source/testdata/keys.asc"))
+	pins := filepath.Join(l.site.Dir, "kernel/versions.lock")
+	sum := strings.Repeat("ab", 32)
+	site.WriteFile(t, pins, "6.6.7 sha256:"+sum+"\n")
+	lock := func() {
+		t.Helper()
+		l.do(0, "lock", "hook-latest-lts-amd64", "--kernel", "build", "--builder-image", l.pushBuilder())
+	}
+	lock()
+	says(t, readFile(t, l.lock), "release: 6.6.7\n", "linux-6.6.7.tar.xz\n        digest: sha256:"+sum)
+	site.WriteFile(t, pins, "6.6.8 sha256:"+strings.Repeat("cd", 32)+"\n")
+	says(t, l.do(0, "plan", "--locked").stdout, "6.6.7")
+	says(t, l.do(0, "lock", "--update", "kernel").stdout, "source Linux 6.6.7 sha256:"+sum, "-> source Linux 6.6.8 sha256:cd")
+}

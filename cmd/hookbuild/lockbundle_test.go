@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/initramfs"
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/release"
 	"hookbuild/test/testneed"
@@ -141,6 +142,48 @@ func TestKernelLockedRefusesOthers(t *testing.T) {
 	l.write()
 	says(t, l.do(2, "kernel", "--locked").stderr, "the lock has one that is made elsewhere (from: image)", "all --locked")
 	says(t, l.do(2, "kernel", "--locked", "--set", "CONFIG_ICE=m").stderr, "--set is not among the options")
+}
+
+// pushArmbian publishes a kernel as Armbian does.
+func (l *locker) pushArmbian(tag, release string) {
+	l.t.Helper()
+	packed := kerneltest.MakeDeb(l.t, "Package: linux-image-edge-x86\nVersion: 24\nArchitecture: amd64\n", map[string]string{
+		"./boot/vmlinuz-" + release:                     string(kerneltest.BzImage(l.t, release, "")),
+		"./lib/modules/" + release + "/modules.builtin": "",
+	})
+	kerneltest.PushArtifact(l.t, l.site.Host+"/os/kernel-x86-edge:"+tag, "kernel.tar", kerneltest.Tar(l.t, map[string]string{"global/linux-image-edge-x86_24_amd64.deb": string(packed)}))
+}
+
+// kernel --locked packs the artifact of Armbian that the lock has, whatever its tag
+// leads to today, and lock --update takes a newer one.
+func TestKernelLockedOfArmbian(t *testing.T) {
+	l := newLocker(t)
+	site.WriteFile(t, filepath.Join(l.site.Dir, "kernel/Dockerfile"), "FROM scratch\n")
+	l.pushArmbian("6.8.9-Sab12-D1", "6.8.9-edge-x86")
+	const flavor = "armbian-uefi-x86-edge"
+	l.do(0, "lock", flavor, "--level", "1", "ARMBIAN_BASE_ORAS_REF="+l.site.Host+"/os", "HOOK_KERNEL_OCI_BASE="+l.kernels())
+	says(t, readFile(t, l.lock), "from: armbian", "reference: "+l.site.Host+"/os/kernel-x86-edge:6.8.9-Sab12-D1\n        digest: sha256:")
+	export := filepath.Join(t.TempDir(), "kernel.tar")
+	kernel := func() string {
+		t.Helper()
+		got := l.do(0, "kernel", "--locked", "--no-load", "--export", export)
+		says(t, got.stdout, "-armbian:6.8.9-Sab12-D1-uefi-x86-edge")
+		return readFile(t, export)
+	}
+	l.tagsAsked()
+	first := kernel()
+	l.pushArmbian("6.8.9-Sab12-D1", "6.8.9-another")
+	l.pushArmbian("6.8.10-Sab12-D1", "6.8.10-edge-x86")
+	l.tagsAsked()
+	l.cache = t.TempDir()
+	if kernel() != first {
+		t.Error("kernel --locked took what was pushed later")
+	}
+	if asked := l.tagsAsked(); len(asked) > 0 {
+		t.Errorf("kernel --locked asked for tags: %v", asked)
+	}
+	says(t, l.do(0, "lock", "--update", "kernel").stdout, "kernel-x86-edge:6.8.9-Sab12-D1", "kernel-x86-edge:6.8.10-Sab12-D1")
+	says(t, l.do(0, "kernel", flavor, "--locked", "--no-load", "--export", export).stdout, "-armbian:6.8.10-Sab12-D1-uefi-x86-edge")
 }
 
 // A bundle manifest and a HookOS on this machine are in the kit.
