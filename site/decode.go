@@ -200,7 +200,9 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) bool {
 		item = resolved(item)
 		element := v.Index(i)
 		if element.Kind() != reflect.Struct {
-			d.scalar(item, field{kind: element.Type()}, element, at)
+			if d.scalar(item, field{kind: element.Type()}, element, at) {
+				d.lines[at] = item.Line
+			}
 			continue
 		}
 		if short, ok := mainField(element.Type()); ok && item.Kind == yaml.ScalarNode {

@@ -108,12 +108,13 @@ var (
 	sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// SiteLine returns the line of the first setting of the site section, 0 if the
-// section has none.
-func (f *File) SiteLine() int {
-	first := 0
+// SiteLine returns the line of a setting of the site section, such as "ntp", or of
+// the first one below it. "" stands for the section. It returns 0 if the file has none.
+func (f *File) SiteLine(setting string) int {
+	path, first := strings.TrimSuffix("site."+setting, "."), 0
 	for key, line := range f.lines {
-		if strings.HasPrefix(key, "site.") && (first == 0 || line < first) {
+		below, ok := strings.CutPrefix(key, path)
+		if ok && (below == "" || below[0] == '.' || below[0] == '[') && (first == 0 || line < first) {
 			first = line
 		}
 	}
@@ -123,7 +124,7 @@ func (f *File) SiteLine() int {
 // check finds keys that contradict each other or lack another.
 func (f *File) check() error {
 	h := f.Hook
-	section := f.SiteLine()
+	section := f.SiteLine("")
 	at := func(key, format string, args ...any) error {
 		return problemsError{{f.lines[key], key + ": " + fmt.Sprintf(format, args...)}}
 	}

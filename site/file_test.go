@@ -166,8 +166,8 @@ func TestSiteSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, f.Site); diff != "" || f.SiteLine() != 3 || len(f.Settings()) > 0 {
-		t.Errorf("from line %d, with the settings %v: %s", f.SiteLine(), f.Settings(), diff)
+	if diff := cmp.Diff(want, f.Site); diff != "" || f.SiteLine("") != 3 || len(f.Settings()) > 0 {
+		t.Errorf("from line %d, with the settings %v: %s", f.SiteLine(""), f.Settings(), diff)
 	}
 	for _, key := range Keys() {
 		if strings.HasPrefix(key.Path, "site.") && f.Line(key.Path) == 0 {

@@ -102,8 +102,8 @@ func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	}
 	switch {
 	case name != "":
-	case a.site != nil && a.site.SiteLine() > 0:
-		in.Name, in.Dir = a.site.Path, a.site.Dir
+	case a.site != nil && a.site.SiteLine("") > 0:
+		in.Name, in.Dir, in.Line = a.site.Path, a.site.Dir, a.site.SiteLine
 		if a.site.kept {
 			in.Secrets = "."
 		}

@@ -211,7 +211,7 @@ func (a *app) applyToCommand(c *cli.Context) error {
 			return err
 		}
 	}
-	if line := a.site.SiteLine(); line > 0 && c.IsSet("site") {
+	if line := a.site.SiteLine(""); line > 0 && c.IsSet("site") {
 		a.site.replaced = append(a.site.replaced, fmt.Sprintf("--site replaces site (line %d)", line))
 	}
 	slices.Sort(a.site.replaced)

@@ -26,6 +26,8 @@ import (
 type Inputs struct {
 	// Name names the profile in messages: its file.
 	Name string
+	// Line returns the line of a setting, 0 if that is not known. It may be nil.
+	Line func(setting string) int
 	// Dir is where relative paths are found.
 	Dir string
 	// Moved maps absolute paths to where the files are instead, if they do not exist.
@@ -43,6 +45,7 @@ type Inputs struct {
 type Site struct {
 	Profile
 	name       string
+	line       func(setting string) int
 	ca         []certificate
 	registries []registry
 	keys       []sshKey
@@ -80,7 +83,7 @@ func Read(r io.Reader, name string) (Profile, error) {
 
 // Load reads the files of the profile and checks every value.
 func (p Profile) Load(in Inputs) (*Site, error) {
-	s := &Site{Profile: p, name: in.Name}
+	s := &Site{Profile: p, name: in.Name, line: in.Line}
 	if reflect.ValueOf(p).IsZero() {
 		return nil, fault.Invalidf("reading the site profile %q: it sets nothing", in.Name)
 	}
@@ -88,10 +91,25 @@ func (p Profile) Load(in Inputs) (*Site, error) {
 		s.loadAuthorities, s.loadRegistries, s.checkMirrors, s.checkProxy, s.checkNames, s.checkNetwork, s.loadKeys, s.loadConsole,
 	} {
 		if err := check(in); err != nil {
-			return nil, fault.Mark(fmt.Errorf("reading the site profile %q: %w", in.Name, err), fault.Invalid)
+			return nil, fault.Mark(s.failed("reading", err), fault.Invalid)
 		}
 	}
 	return s, nil
+}
+
+// failed says what failed, with the line of the setting that the error begins with,
+// as in "dns.servers[1]: ".
+func (s *Site) failed(doing string, err error) error {
+	name := s.name
+	setting, _, _ := strings.Cut(err.Error(), ":")
+	for s.line != nil && setting != "" {
+		if line := s.line(setting); line > 0 {
+			name = fmt.Sprintf("%s:%d", name, line)
+			break
+		}
+		setting = setting[:max(strings.LastIndexAny(setting, ".["), 0)]
+	}
+	return fmt.Errorf("%s the site profile %q: %w", doing, name, err)
 }
 
 // maxFile is the most bytes that a file of a profile may have.

@@ -63,7 +63,7 @@ func (s *Site) Overlay(doc *linuxkit.Document, variables map[string]string) (*li
 		o.authorities, o.registryFiles, o.dockerd, o.timeServers, o.nameServers, o.network, o.ssh, o.console, o.motd,
 	} {
 		if err := step(); err != nil {
-			return nil, fmt.Errorf("applying the site profile %q: %w", s.name, err)
+			return nil, s.failed("applying", err)
 		}
 	}
 	return o.out, nil

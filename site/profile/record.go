@@ -138,7 +138,11 @@ func (s *Site) CheckImages(doc *linuxkit.Document, env func(ref string) []string
 			variables = c.Env
 		}
 		if !startsWithLocal(variables) {
-			return fault.Invalidf("applying the site profile %q: docker-hub-mirrors and proxy reach dockerd by a script at %s, and the PATH of %s, image %q, does not begin with that directory; leave the settings out", s.name, dockerdPlace, c.Name, c.Image)
+			setting := "proxy"
+			if len(s.Mirrors) > 0 {
+				setting = "docker-hub-mirrors"
+			}
+			return s.failed("applying", fault.Invalidf("%s: it reaches dockerd by a script at %s, and the PATH of %s, image %q, does not begin with that directory; leave the setting out", setting, dockerdPlace, c.Name, c.Image))
 		}
 	}
 	return nil
