@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -94,8 +95,8 @@ type Wanted struct {
 // order.
 func Run(ctx context.Context, o Options) []Check {
 	checks := []func(context.Context) Check{
-		func(context.Context) Check { return memory() },
-		func(context.Context) Check { return cores() },
+		func(context.Context) Check { return memory(physicalMemory()) },
+		func(context.Context) Check { return cores(runtime.NumCPU()) },
 		func(context.Context) Check { return disk("disk of --out", o.Out) },
 		func(context.Context) Check { return disk("disk of --cache-dir", o.Cache) },
 		func(context.Context) Check { return terminal(o) },

@@ -145,6 +145,45 @@ func TestOffline(t *testing.T) {
 	}
 }
 
+// The requirements are those of Hook's recipe: 2 GB of memory, 4 cores, 20 GB of disk.
+func TestRequirements(t *testing.T) {
+	for _, test := range []struct {
+		check  Check
+		status Status
+		found  string
+	}{
+		{memory(2_000_000_000, nil), OK, "2.00 GB"},
+		{memory(1_900_000_000, nil), Warn, "1.90 GB, less than 2 GB"},
+		{memory(0, errors.New("no /proc")), Warn, "not known: no /proc"},
+		{cores(4), OK, "4 cores"},
+		{cores(3), Warn, "3 cores"},
+	} {
+		c := test.check
+		if c.Status != test.status || c.Found != test.found || test.status == Warn && c.Remedy == "" && !strings.HasPrefix(c.Found, "not known") {
+			t.Errorf("%+v, want %s with %q", c, test.status, test.found)
+		}
+	}
+}
+
+// Credentials of docker login are named, and not shown.
+func TestCredentials(t *testing.T) {
+	registry := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer registry.Close()
+	o := options(t, strings.TrimPrefix(registry.URL, "http://"), registry.URL)
+	o.Keychain = login{}
+	if c := find(t, Run(t.Context(), o), "registry"); c.Status != OK || c.Found != "it answers; with credentials of docker login" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// login is a keychain that has the same login for all registries.
+type login struct{}
+
+// Resolve implements [authn.Keychain].
+func (login) Resolve(authn.Resource) (authn.Authenticator, error) {
+	return &authn.Basic{Username: "ci", Password: "secret"}, nil
+}
+
 func TestUnwritable(t *testing.T) {
 	if os.Getuid() == 0 {
 		// Root may write everywhere except where there is no directory on a

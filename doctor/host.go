@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +25,9 @@ const (
 	leastDisk = 2_000_000_000
 )
 
-func memory() Check {
+// memory judges the size of this machine's memory in bytes.
+func memory(total int64, err error) Check {
 	c := Check{Name: "memory"}
-	total, err := physicalMemory()
 	switch {
 	case err != nil:
 		c.Status, c.Found = Warn, fmt.Sprintf("not known: %v", err)
@@ -41,8 +40,7 @@ func memory() Check {
 	return c
 }
 
-func cores() Check {
-	n := runtime.NumCPU()
+func cores(n int) Check {
 	if n < wantCores {
 		return Check{Name: "cores", Status: Warn, Found: words.Count(n, "core"), Remedy: "kernels compile slowly with fewer than 4 cores; use a published one with --kernel latest"}
 	}
@@ -108,7 +106,7 @@ const patience = 5 * time.Second
 
 func qemu(ctx context.Context, limit time.Duration) Check {
 	if err := machine.Try(ctx, "tcg", limit); err != nil {
-		return Check{Name: "QEMU", Status: Warn, Found: err.Error(), Remedy: "`hookbuild run` needs it; nothing else does"}
+		return Check{Name: "QEMU", Status: Warn, Found: err.Error(), Remedy: "`hookbuild run` and `hookbuild verify --boot` need it; nothing else does"}
 	}
 	return Check{Name: "QEMU", Status: OK, Found: "a machine ran its program under emulation"}
 }
@@ -117,7 +115,7 @@ func kvm(ctx context.Context, limit time.Duration) Check {
 	const device = "/dev/kvm"
 	c := Check{Name: "KVM"}
 	if _, err := os.Stat(device); err != nil {
-		c.Status, c.Found, c.Remedy = Warn, "this machine has no "+device, "`hookbuild run` emulates, which is slower"
+		c.Status, c.Found, c.Remedy = Warn, "this machine has no "+device, "`hookbuild run` and `hookbuild verify --boot` emulate, which is slower"
 		return c
 	}
 	err := machine.Try(ctx, "kvm", limit)
@@ -127,7 +125,7 @@ func kvm(ctx context.Context, limit time.Duration) Check {
 	case errors.Is(err, machine.ErrStuck):
 		c.Status, c.Found, c.Remedy = Warn, device+" is there, but "+err.Error(), "do not use --accel kvm here: nested virtualisation is off or broken"
 	default:
-		c.Status, c.Found, c.Remedy = Warn, err.Error(), "`hookbuild run` emulates, which is slower"
+		c.Status, c.Found, c.Remedy = Warn, err.Error(), "`hookbuild run` and `hookbuild verify --boot` emulate, which is slower"
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -233,6 +234,15 @@ func TestCheck(t *testing.T) {
 	n := 0
 	if err := Check(t.Context(), web.New(web.Options{}), url, func(string) { n++ }); err != nil || n != 2 {
 		t.Error(n, err)
+	}
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Range") // as a server does that answers no ranges
+		http.FileServer(http.Dir(dir)).ServeHTTP(w, r)
+	}))
+	defer plain.Close()
+	err := Check(t.Context(), web.New(web.Options{}), plain.URL, func(string) {})
+	if err == nil || strings.Count(err.Error(), "but BMCs and iPXE need ranges (206)") != 2 {
+		t.Errorf("a server without ranges: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "initramfs-x86_64"), []byte("0123456780"), 0o644); err != nil {
 		t.Fatal(err)

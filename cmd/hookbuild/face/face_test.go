@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -229,6 +230,40 @@ func (n numbered) Report(e progress.Event) {
 		e.ID = n.ids[e.ID]
 	}
 	n.to.Report(e)
+}
+
+// Warnings, results and the error have colours on a terminal, unless NO_COLOR is set.
+func TestColours(t *testing.T) {
+	colour := regexp.MustCompile(`\x1b\[[0-9;]*m`)
+	for _, test := range []struct {
+		noColor string
+		want    []string
+	}{
+		{"", []string{green + "ok", yellow + "warning:", red + "hookbuild:"}},
+		{"1", nil},
+	} {
+		var out bytes.Buffer
+		f, err := New("tty", Options{Writer: &out, Getenv: func(k string) string { return map[string]string{"NO_COLOR": test.noColor}[k] }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := progress.Start(f, 0, "read").End(nil, "done"); err != nil {
+			t.Fatal(err)
+		}
+		progress.Warnf(f, "not signed")
+		f.Fail("no such host", 4)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range append(test.want, "not signed", "no such host") {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("NO_COLOR=%s: the terminal lacks %q:\n%q", test.noColor, want, out.String())
+			}
+		}
+		if test.want == nil && colour.MatchString(out.String()) {
+			t.Errorf("NO_COLOR=%s: the terminal shows colours:\n%q", test.noColor, out.String())
+		}
+	}
 }
 
 func TestUnknownKind(t *testing.T) {
