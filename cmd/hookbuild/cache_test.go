@@ -5,14 +5,46 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/volume"
 
 	"hookbuild/internal/dockerhost"
+	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
 )
+
+// At its end, a build prunes a cache that is larger than its limit, and says so. What
+// it used itself stays.
+func TestCacheLimit(t *testing.T) {
+	p, args := smallBuild(t)
+	unused := filepath.Join(p.cache, "layers", "sha256-"+strings.Repeat("0", 64))
+	site.WriteFile(t, unused, strings.Repeat("x", 5000))
+	before := time.Now().Add(-48 * time.Hour)
+	if err := os.Chtimes(unused, before, before); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		limit string
+		stays bool
+	}{{"", true}, {"none", true}, {"1KB", false}} {
+		line := args
+		if test.limit != "" {
+			line = append(args, "--cache-limit", test.limit)
+		}
+		got := p.run(0, line...)
+		_, err := os.Lstat(unused)
+		if stays := err == nil; stays != test.stays || stays == strings.Contains(got.stderr, "the cache exceeded --cache-limit 1.0 kB: removed 5.0 kB of the least recently used files") {
+			t.Errorf("--cache-limit %s: %v\n%s", test.limit, err, got.stderr)
+		}
+	}
+	if got := p.run(0, append(args, "--offline")...); !strings.Contains(got.stderr, "nothing changed") {
+		t.Errorf("what the build used is gone:\n%s", got.stderr)
+	}
+}
 
 // TestCacheInDocker lists a volume of a kernel build. A dry run, which is all that
 // a test may do on an engine that others use, leaves it alone.

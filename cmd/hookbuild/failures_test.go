@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -245,5 +247,57 @@ func TestSignal(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(cmd.Dir, "out")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an output is there: %v", err)
+	}
+}
+
+// TestSecondSignal sends signals to a command that waits for its standard input, which
+// no first signal ends.
+func TestSecondSignal(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "hookbuild")
+	if text, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "init", "--lspci", "-", "--progress", "plain")
+	cmd.Dir = t.TempDir()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(stderr)
+	if line, err := said.ReadString('\n'); err != nil || !strings.Contains(line, "there is no Hook checkout here") {
+		t.Fatalf("init says %q, %v", line, err)
+	}
+	rest := make(chan error, 1) // its end is the process's
+	go func() {
+		_, err := io.Copy(io.Discard, said)
+		rest <- err
+	}()
+	for deadline, over := time.Now().Add(time.Minute), false; !over; {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-rest:
+			over = true
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(50 * time.Millisecond):
+			if time.Now().After(deadline) {
+				t.Fatal("it goes on in spite of many signals")
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
+		t.Errorf("got %v, want the end by a signal", err)
 	}
 }

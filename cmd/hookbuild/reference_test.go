@@ -119,6 +119,20 @@ func TestBuildShWords(t *testing.T) {
 	}
 }
 
+// TestReferenceMemory compares the default of GOMEMLIMIT with the code.
+func TestReferenceMemory(t *testing.T) {
+	want := fmt.Sprintf("by default %d MiB", memoryTarget>>20)
+	for _, row := range tableRows(t, "../../docs/reference.md", "variable") {
+		if row[0] == "`GOMEMLIMIT`" {
+			if !strings.HasSuffix(row[1], want) {
+				t.Errorf("docs/reference.md says %q, want %q", row[1], want)
+			}
+			return
+		}
+	}
+	t.Error("docs/reference.md lacks GOMEMLIMIT")
+}
+
 // tableRows returns the cells of the rows of all tables of a page whose first
 // column has the given title.
 func tableRows(t *testing.T, page, title string) (rows [][]string) {
