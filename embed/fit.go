@@ -33,10 +33,11 @@ type change string
 
 // The changes. dockerd 20.10 ignores EPERM and ENOTSUP from setxattr(2); 28 and
 // 29 ignore EPERM, but refuse a layer on ENOTSUP, which an attribute of a
-// foreign name space causes (moby/go-archive, createTarFile).
+// foreign name space causes (moby/go-archive, createTarFile). 29 follows
+// symbolic links.
 const (
 	foreignAttrs  change = "with extended attributes of a name space that Linux does not have: the attributes are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
-	symlinkACLs   change = "with access control lists, which Linux does not support for symbolic links: the lists are left out, as Docker 20.10 does; Docker 28 and 29 refuse to pull such a layer"
+	symlinkACLs   change = "with access control lists, which Linux does not support for symbolic links: the lists are left out, as Docker 20.10 does; Docker 28 refuses to pull such a layer, and 29 puts the lists on the links' targets"
 	misplacedUser change = "with user.* attributes, which Linux supports only for regular files and directories: the attributes are left out, as Docker 20.10 and 28 do"
 	outOfTime     change = "with times before 1970 or after 2262: the times become 1970, as in Docker"
 	beyond2106    change = "with times after 2106, which neither a squashfs nor an initramfs holds: the times become 2106"

@@ -24,11 +24,17 @@ func TestDockerd28TakesThePackedStore(t *testing.T) {
 	takesThePackedStore(t, buildDockerd(t, "28.5.2", fetchDocker28), func(e *engine) {
 		refusesForeignAttrs(t, e)
 		dropsMisplacedAttrs(t, e)
+		if ok, said := e.tryLoad(listedSymlink().archive(t, t.TempDir())); ok || !strings.Contains(said, "operation not supported") {
+			t.Errorf("an access control list on a symbolic link: dockerd loads it: %t, and says %s", ok, said)
+		}
 	})
 }
 
 func TestDockerd29TakesThePackedStore(t *testing.T) {
-	takesThePackedStore(t, buildDockerd(t, "2.0.0-beta.24", fetchMoby2), func(e *engine) { refusesForeignAttrs(t, e) })
+	takesThePackedStore(t, buildDockerd(t, "2.0.0-beta.24", fetchMoby2), func(e *engine) {
+		refusesForeignAttrs(t, e)
+		followsListedSymlinks(t, e)
+	})
 }
 
 // takesThePackedStore starts the dockerd on a packed store, without a flag that
@@ -92,6 +98,24 @@ func dropsMisplacedAttrs(t *testing.T, e *engine) {
 	odd := oddLayer{name: "misplaced", members: []member{withAttr(aSymlink("s", "x"), "user.a", "x")}}
 	if ok, said := e.tryLoad(odd.archive(t, t.TempDir())); !ok {
 		t.Errorf("misplaced: %s", said)
+	}
+}
+
+// listedSymlink is a layer with an access control list on a symbolic link.
+func listedSymlink() oddLayer {
+	return oddLayer{name: "listed", members: []member{aFile("x", "x", 0o644), withAttr(aSymlink("s", "x"), "system.posix_acl_access", listed)}}
+}
+
+// followsListedSymlinks checks what docs/embedding.md says about 29.
+func followsListedSymlinks(t *testing.T, e *engine) {
+	t.Helper()
+	odd := listedSymlink()
+	if ok, said := e.tryLoad(odd.archive(t, t.TempDir())); !ok {
+		t.Fatalf("dockerd refuses it: %s", said)
+	}
+	upper := strings.TrimSpace(e.do(t, "image", "inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", odd.tag()))
+	if attrs, err := xattrsOf(filepath.Join(upper, "x")); err != nil || !strings.Contains(attrs, "system.posix_acl_access") {
+		t.Errorf("the link's target has the attributes %q, %v", attrs, err)
 	}
 }
 

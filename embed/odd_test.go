@@ -102,6 +102,7 @@ func oddLayers() []oddLayer {
 		{name: "xattr of another name space", members: []member{withAttr(f("a"), "foo.bar", "x"), withAttr(f("b"), "nospace", "x"), withAttr(f("c"), "osx.x", "x"), withAttr(f("d"), "com.apple.quarantine", "x")}},
 		{name: "system xattr", members: []member{withAttr(f("a"), "system.foo", "x")}},
 		{name: "ACL, malformed", members: []member{withAttr(f("a"), "system.posix_acl_access", "x")}},
+		{name: "ACL on a symlink", members: []member{withAttr(aSymlink("s", "x"), "system.posix_acl_access", listed)}},
 		{name: "user xattr on a symlink", members: []member{withAttr(aSymlink("s", "x"), "user.a", "x")}},
 		{name: "user xattr on a fifo", members: []member{withAttr(aDevice("p", tar.TypeFifo, 0, 0), "user.a", "x")}},
 		{name: "user xattr on a device", members: []member{withAttr(aDevice("p", tar.TypeChar, 1, 3), "user.a", "x")}},
