@@ -12,7 +12,7 @@ import (
 	"hookbuild/site/lock"
 )
 
-func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifact.Build {
+func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) (artifact.Build, error) {
 	r := artifact.Build{
 		ID: p.OutputID, Arch: p.Flavor.Arch, Flavor: p.Flavor.ID, Hookbuild: b.Version, Artifacts: artifacts,
 		Template: &artifact.Input{Name: p.templateName(), Digest: digest.OfBytes(p.base.text)}, Loader: made.loader, Size: made.report,
@@ -41,13 +41,20 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) artifac
 	if p.Locked != nil {
 		recordLocked(&r, *p.Locked)
 	}
+	if p.Locked != nil && (p.Site == nil || len(p.Site.Secrets()) == 0) {
+		tag, err := p.Locked.Tag(b.Version)
+		if err != nil {
+			return r, err
+		}
+		r.LockTag = tag
+	}
 	if p.store != nil {
 		r.Options["layout"] = string(p.store.Layout)
 		r.Options["packCompression"], r.Options["packBlock"] = string(p.Packing.Compression), fmt.Sprint(p.Packing.BlockSize)
 		r.Embedded = p.store.Records()
 		r.Bundle, r.Worker = p.store.BundleRecord(), p.store.WorkerRecord()
 	}
-	return r
+	return r, nil
 }
 
 // recordLocked adds what only the lock knows: the files that were read, and what

@@ -36,7 +36,11 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	if p.NoSBOM {
 		about = nil
 	}
-	published, err := stage.Publish(ctx, tarball, b.record(p, made, artifacts), about)
+	record, err := b.record(p, made, artifacts)
+	if err != nil {
+		return nil, err
+	}
+	published, err := stage.Publish(ctx, tarball, record, about)
 	if err != nil {
 		return nil, err
 	}

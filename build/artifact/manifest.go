@@ -57,6 +57,10 @@ type Build struct {
 	Images   []Image           `json:"images,omitempty"`
 	// Files are the other files that were read.
 	Files []Input `json:"files,omitempty"`
+	// LockTag is the tag of a build that hookbuild.lock determines wholly, see
+	// [lock.Build.Tag]; empty for others, also for those with secrets, which the
+	// lock does not hold.
+	LockTag string `json:"lockTag,omitempty"`
 	// Options are the build's options by name.
 	Options map[string]string `json:"options"`
 	// Loader is the boot loader of the ISO image.

@@ -257,6 +257,28 @@ func (m Matrix) WriteJSON(w io.Writer) error {
 	return nil
 }
 
+// WithoutHooks returns the matrix without the HookOS for which published returns
+// true, and without the kernels that only those need.
+func (m Matrix) WithoutHooks(published func(flavorID string) (bool, error)) (Matrix, error) {
+	var kept []Entry
+	needed, dropped := map[string]bool{}, map[string]bool{}
+	for _, h := range m.Hooks {
+		there, err := published(h.Kernel)
+		if err != nil {
+			return m, err
+		}
+		if there {
+			dropped[h.source] = true
+			continue
+		}
+		needed[h.source] = true
+		kept = append(kept, h)
+	}
+	m.Hooks = kept
+	m.Kernels = slices.DeleteFunc(slices.Clone(m.Kernels), func(k Entry) bool { return dropped[k.Kernel] && !needed[k.Kernel] })
+	return m, nil
+}
+
 // Without returns the matrix without the kernels for which published returns an
 // image's reference. Their HookOS take that image.
 func (m Matrix) Without(published func(flavorID string) (string, error)) (Matrix, error) {

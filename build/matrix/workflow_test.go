@@ -269,6 +269,11 @@ func TestMatrixJob(t *testing.T) {
 	if out := r.read(t, "output"); !strings.HasSuffix(out, "\nkernels_json=[]\n") {
 		t.Errorf("with a lock, the outputs are\n%s", out)
 	}
+	env = append(env, "LOCKED=true", "PUBLISH=ghcr.io/Me/HookOS")
+	if out, err := r.run(t, "matrix", step, env...); err == nil || !strings.Contains(out, "hookbuild.lock") {
+		t.Errorf("without the lock that says what is published: %v\n%s", err, out)
+	}
+	r.mustRun(t, "matrix", step, append(env, "RELEASE=true")...)
 	if out, err := r.run(t, "matrix", step, "TAGS=lts, standart"); err == nil || !strings.Contains(out, "did you mean standard?") {
 		t.Errorf("an unknown tag: %v\n%s", err, out)
 	}
@@ -361,6 +366,22 @@ func TestHookOSJob(t *testing.T) {
 		}
 		if got := r.read(t, "summary"); !strings.Contains(got, "hookos@sha256:0") {
 			t.Errorf("the summary is %s", got)
+		}
+	}
+}
+
+func TestPublishedByItsLock(t *testing.T) {
+	binary := compiled(t)
+	const push = "push out ghcr.io/me/hookos%s --annotation org.opencontainers.image.source=https://github.com/Me/HookOS"
+	for manifest, want := range map[string]string{
+		`{"builds":[{"lockTag":"x"}]}`: fmt.Sprintf(push, " --by-lock"),
+		`{"builds":[{}]}`:              fmt.Sprintf(push, ":hook-latest-lts-amd64"), // it has secrets
+	} {
+		r := newStepRunner(t, reusable)
+		r.write(t, "out/hook/manifest.json", manifest, 0o644)
+		got := r.told(t, binary, "hookos", "Publish HookOS", "PUBLISH=ghcr.io/Me/HookOS", "SOURCE=https://github.com/Me/HookOS", "LOCKED=true")
+		if got != want {
+			t.Errorf("the last arguments are\n%s\nnot\n%s", got, want)
 		}
 	}
 }

@@ -158,6 +158,7 @@ func examples() map[string][]example {
 		},
 		"push": {
 			{"Push the HookOS in out/hook, with both architectures if both were built:", "hookbuild push registry.example/hookos:v1"},
+			{"Push what hookbuild.lock says, under its tag, for matrix to find:", "hookbuild push ghcr.io/example/hookos --by-lock"},
 			{"Push it from GitHub Actions, for the repository that built it:", "hookbuild push out ghcr.io/example/hookos:v1 --annotation org.opencontainers.image.source=https://github.com/example/hookos"},
 		},
 		"pull": {
@@ -167,6 +168,7 @@ func examples() map[string][]example {
 		"matrix": {
 			{"Print the jobs for flavors with the tag lts:", "hookbuild matrix --tags lts"},
 			{"Leave out kernels that the registry already has:", "hookbuild matrix --tags standard,lts --skip-published HOOK_KERNEL_OCI_BASE=ghcr.io/example/hook-kernel"},
+			{"Leave out HookOS that were pushed from the same hookbuild.lock, too:", "hookbuild matrix --tags lts --skip-published --hookos ghcr.io/example/hookos"},
 			{"Write a child pipeline for GitLab:", "hookbuild matrix --tags lts --format gitlab"},
 		},
 		"dhcp": {

@@ -8,9 +8,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/matrix"
+	"hookbuild/build/ship"
 	"hookbuild/kernel"
 	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/flavor"
+	"hookbuild/site/lock"
 )
 
 func newMatrixCommand(a *app) *cli.Command {
@@ -25,6 +27,8 @@ func newMatrixCommand(a *app) *cli.Command {
 			&cli.StringSliceFlag{Name: "tags", Usage: "choose the flavors that have one of the tags `TAG,...`"},
 			&cli.StringFlag{Name: "format", Value: "github", Usage: "print `github|gitlab|json`: lines for $GITHUB_OUTPUT, a child pipeline, or one JSON document"},
 			&cli.BoolFlag{Name: "skip-published", Usage: "leave out kernels whose image, with the current configuration, the registry has"},
+			&cli.StringFlag{Name: "hookos", Usage: "with --skip-published, leave out HookOS that push --by-lock pushed to `REPOSITORY` from the same " + lock.Name},
+			lockFileFlag(),
 		}, matrixKernelFlags()),
 		Action: a.matrix,
 	}
@@ -54,6 +58,11 @@ func (a *app) matrix(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.IsSet("hookos") {
+		if m, err = a.withoutPublishedHooks(c, m); err != nil {
+			return err
+		}
+	}
 	if c.Bool("skip-published") {
 		if m, err = m.Without(func(id string) (string, error) { return a.published(c, flavors, id) }); err != nil {
 			return err
@@ -73,6 +82,12 @@ func (a *app) checkMatrix(c *cli.Context) error {
 	}
 	if c.Bool("skip-published") && c.Bool("offline") {
 		return usagef("--skip-published asks a registry, which --offline forbids; leave one of them out")
+	}
+	if c.IsSet("hookos") && !c.Bool("skip-published") {
+		return usagef("--hookos is where --skip-published looks for HookOS; add --skip-published")
+	}
+	if c.IsSet("lock-file") && !c.IsSet("hookos") {
+		return usagef("--lock-file says which HookOS --hookos looks for; add --hookos REPOSITORY")
 	}
 	for _, name := range namesOf(matrixKernelFlags()) {
 		if !c.IsSet(name) || a.fromSite(name) {
@@ -111,6 +126,41 @@ func (a *app) published(c *cli.Context, flavors flavor.Inventory, id string) (st
 	}
 	a.note("the registry has %s, the kernel of %s; leaving out its job", ref, id)
 	return ref, nil
+}
+
+// withoutPublishedHooks leaves out the HookOS that the repository of --hookos has by
+// the tags of the lock. If the registry fails, a HookOS counts as not published.
+func (a *app) withoutPublishedHooks(c *cli.Context, m matrix.Matrix) (matrix.Matrix, error) {
+	file, _, err := a.readLock(c)
+	if err != nil {
+		return m, err
+	}
+	r, err := a.remote(c)
+	if err != nil {
+		return m, err
+	}
+	if _, err := r.ParseRepository(c.String("hookos")); err != nil {
+		return m, err
+	}
+	return m.WithoutHooks(func(id string) (bool, error) {
+		builds := file.Find(id, "")
+		for _, b := range builds {
+			tag, err := b.Tag(version())
+			if err != nil {
+				return false, err
+			}
+			ref := c.String("hookos") + ":" + tag
+			there, err := ship.IsPublished(c.Context, ref, r)
+			if err != nil {
+				a.note("%v; keeping the job of %s", err, id)
+			}
+			if err != nil || !there {
+				return false, c.Context.Err()
+			}
+			a.note("the registry has %s, the HookOS of %s; leaving out its job", ref, id)
+		}
+		return len(builds) > 0, nil
+	})
 }
 
 func (a *app) writeMatrix(c *cli.Context, m matrix.Matrix) error {

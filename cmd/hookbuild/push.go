@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -12,6 +14,7 @@ import (
 	"hookbuild/build/ship"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/words"
+	"hookbuild/site/lock"
 )
 
 func newPushCommand(a *app) *cli.Command {
@@ -20,6 +23,7 @@ func newPushCommand(a *app) *cli.Command {
 		Usage:     "push a HookOS to a registry, as an image volume and for pull; print its reference by digest",
 		ArgsUsage: "[DIR] REF",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "by-lock", Usage: "push to the repository REF, under a tag made of " + lock.Name + " that matrix --hookos looks for"},
 			&cli.StringSliceFlag{Name: "annotation", Usage: "add the annotation `KEY=VALUE` to what is pushed (repeatable)"},
 		},
 		Action: a.push,
@@ -62,18 +66,46 @@ func (a *app) push(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	o := ship.PushOptions{Arch: arch, Annotations: annotations, Progress: a.sink()}
+	if o.Remote, err = a.remote(c); err != nil {
+		return err
+	}
+	if c.Bool("by-lock") {
+		return a.pushByLock(c, hookos, ref, o)
+	}
+	return a.pushTo(c, hookos, ref, o)
+}
+
+// pushByLock pushes each architecture to the repository, under the tag of its lock.
+func (a *app) pushByLock(c *cli.Context, hookos *ship.HookOS, repository string, o ship.PushOptions) error {
+	if _, err := o.Remote.ParseRepository(repository); err != nil {
+		return err
+	}
+	tags, err := hookos.LockTags(o.Arch)
+	if err != nil {
+		return err
+	}
+	for _, arch := range slices.Sorted(maps.Keys(tags)) {
+		o.Arch = arch
+		if err := a.pushTo(c, hookos, repository+":"+tags[arch], o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remote returns how registries are written to.
+func (a *app) remote(c *cli.Context) (oci.Remote, error) {
 	keychain, err := a.keychain(c)
 	if err != nil {
-		return err
+		return oci.Remote{}, err
 	}
 	client, err := a.webClient(c)
-	if err != nil {
-		return err
-	}
-	pushed, err := hookos.Push(c.Context, ref, ship.PushOptions{
-		Remote: oci.Remote{Web: client, Insecure: c.StringSlice("insecure-registry"), Keychain: keychain},
-		Arch:   arch, Annotations: annotations, Progress: a.sink(),
-	})
+	return oci.Remote{Web: client, Insecure: c.StringSlice("insecure-registry"), Keychain: keychain}, err
+}
+
+func (a *app) pushTo(c *cli.Context, hookos *ship.HookOS, ref string, o ship.PushOptions) error {
+	pushed, err := hookos.Push(c.Context, ref, o)
 	if err != nil {
 		return err
 	}

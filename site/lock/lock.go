@@ -9,6 +9,7 @@ package lock
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -121,6 +122,18 @@ type Image struct {
 	ID string `yaml:"id,omitempty"`
 	// Size is what there is to pull, in bytes; 0 is not known.
 	Size int64 `yaml:"size,omitempty"`
+}
+
+// Tag returns the tag under which the HookOS of the build is published: the flavor,
+// the architecture and a digest of the build and of the version of the program that
+// makes it.
+func (b Build) Tag(hookbuild string) (string, error) {
+	sum, err := File{Version: Version, Hookbuild: hookbuild, Builds: []Build{b}}.sum()
+	if err != nil {
+		return "", fmt.Errorf("naming the build of %s: %w", b.Flavor, err)
+	}
+	const digits = 32
+	return b.Flavor + "-" + b.Arch + "-" + strings.TrimPrefix(sum, "sha256:")[:digits], nil
 }
 
 // LinuxRelease returns the release of kernel.org that the kernel is, such as

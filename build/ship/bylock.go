@@ -1,0 +1,50 @@
+package ship
+
+import (
+	"context"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"hookbuild/build/artifact"
+	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
+)
+
+// LockTags returns the tags under which builds of hookbuild.lock are published, by
+// architecture in Go's terms, or only that of the architecture asked for ("" for
+// all). A build without one is an error.
+func (h *HookOS) LockTags(only string) (map[string]string, error) {
+	all, err := archs(h.manifest, only)
+	if err != nil {
+		return nil, err
+	}
+	tags := map[string]string{}
+	for _, arch := range all {
+		builds := ofArch(h.manifest, arch).Builds
+		switch {
+		case len(builds) > 1:
+			return nil, fault.Invalidf("pushing %q by its lock: it has %d builds for %s; build each flavor with an --out of its own", h.Dir, len(builds), arch)
+		case builds[0].LockTag == "":
+			return nil, fault.Invalidf("pushing %q by its lock: %s has no tag for %s, because it was built without --locked or has secrets, which hookbuild.lock does not hold; push it to a tag of your own",
+				h.Dir, artifact.ManifestFile, builds[0].Flavor)
+		}
+		tags[platforms()[arch]] = builds[0].LockTag
+	}
+	return tags, nil
+}
+
+// IsPublished reports whether the registry has something under the tag ref.
+func IsPublished(ctx context.Context, ref string, r oci.Remote) (bool, error) {
+	parsed, err := r.Parse(ref)
+	if err != nil {
+		return false, err
+	}
+	_, err = remote.Head(parsed, r.Options(ctx)...)
+	switch {
+	case oci.IsMissing(err):
+		return false, nil
+	case err != nil:
+		return false, fault.Outsidef("looking for the HookOS %q: %w", ref, err)
+	}
+	return true, nil
+}
