@@ -15,6 +15,7 @@ import (
 	"hookbuild/internal/words"
 	"hookbuild/kernel/devices"
 	"hookbuild/kernel/kconfig"
+	"hookbuild/kernel/modules"
 )
 
 // Diff is what changed from one HookOS to another.
@@ -80,6 +81,9 @@ func Compare(ctx context.Context, a, b *System) (*Diff, error) {
 	d.compareDrivers(a, b)
 	if a.HasTree && b.HasTree {
 		if err := d.compareFiles(ctx, a.Tree, b.Tree); err != nil {
+			return nil, err
+		}
+		if err := d.compareModules(ctx, a.Tree, b.Tree); err != nil {
 			return nil, err
 		}
 		d.compareImages(a, b)
@@ -191,8 +195,31 @@ func gainedLost(old, now []string) (gained, lost []string) {
 	return gained, lost
 }
 
-// compareFiles compares the trees without the modules, whose paths differ between
-// kernels, and without the store, which compareImages compares.
+// compareModules lists the modules whose content differs. The path of a module has the
+// kernel's release, so those of another release are not compared.
+func (d *Diff) compareModules(ctx context.Context, a, b *initramfs.Tree) error {
+	for e := range b.All() {
+		old, had := a.Lookup(e.Path)
+		if !had || partOf(e.Path) != ofModules || !modules.IsModule(e.Path) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		same, err := equal(old, e)
+		if err != nil {
+			return fmt.Errorf("comparing %q: %w", e.Path, err)
+		}
+		if !same {
+			d.Modules.Changed = append(d.Modules.Changed, modules.NameOf(e.Path))
+		}
+	}
+	slices.Sort(d.Modules.Changed)
+	return nil
+}
+
+// compareFiles compares the trees without the modules, which compareModules compares,
+// and without the store, which compareImages compares.
 func (d *Diff) compareFiles(ctx context.Context, a, b *initramfs.Tree) error {
 	list := func(name string) *Names {
 		switch partOf(name) {

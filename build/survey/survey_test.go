@@ -2,6 +2,8 @@ package survey
 
 import (
 	"bytes"
+	"image/color"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,15 +132,62 @@ func TestPage(t *testing.T) {
 	if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []string{"1280,1600", "390,1600"} {
-		out, err := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+filepath.Join(dir, "profile"),
-			"--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000", "--window-size="+size, "--dump-dom", "file://"+file).Output()
+	draw := func(more ...string) string {
+		t.Helper()
+		args := []string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + filepath.Join(dir, "profile"),
+			"--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000"}
+		out, err := exec.Command(chromium, append(append(args, more...), "file://"+file)...).Output()
 		if err != nil {
 			t.Fatalf("running chromium: %v", err)
 		}
-		if n := strings.Count(string(out), `class="cell`); n < 3 {
+		return string(out)
+	}
+	for _, size := range []string{"1280,1600", "390,1600"} {
+		if n := strings.Count(draw("--window-size="+size, "--dump-dom"), `class="cell`); n < 3 {
 			t.Errorf("at %s the treemap has %d boxes", size, n)
 		}
+	}
+	corner := func(scheme string) color.Color {
+		t.Helper()
+		shot := filepath.Join(dir, "shot.png")
+		draw("--window-size=400,400", "--blink-settings=preferredColorScheme="+scheme, "--screenshot="+shot)
+		content, err := os.ReadFile(shot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return color.RGBAModel.Convert(img.At(0, 0))
+	}
+	for scheme, want := range map[string]color.RGBA{"0": {0x12, 0x16, 0x1c, 0xff}, "1": {0xf6, 0xf7, 0xf9, 0xff}} {
+		if got := corner(scheme); got != want {
+			t.Errorf("in the colour scheme %s (0 is dark) the background is %v, want %v", scheme, got, want)
+		}
+	}
+}
+
+// A module of the same release that was built anew is told, and one of another release
+// is not compared.
+func TestCompareModules(t *testing.T) {
+	tree := func(files map[string]string) *System {
+		s := &System{Tree: &initramfs.Tree{}, HasTree: true}
+		for path, text := range files {
+			if err := s.Tree.Add(initramfs.BytesFile("lib/modules/"+path, []byte(text), initramfs.Epoch())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	}
+	old := tree(map[string]string{"6.6.32/updates/snd-ice.ko": "1.13", "6.6.32/kernel/igb.ko.zst": "same", "6.6.32/modules.dep": "x"})
+	now := tree(map[string]string{"6.6.32/updates/snd-ice.ko": "1.14", "6.6.32/kernel/igb.ko.zst": "same", "6.6.32/modules.dep": "y", "6.6.33/kernel/igb.ko.zst": "other"})
+	d, err := Compare(t.Context(), old, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Names{Changed: []string{"snd_ice"}}, d.Modules); diff != "" || d.Empty() {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
