@@ -140,8 +140,17 @@ func (p *Packer) checkWorker(ctx context.Context, s *Set) error {
 		return fault.Invalidf("embedding the worker from %s: it is %s; the server of %s talks to tink-worker alone, so this worker would connect and never get work; "+
 			"leave out --worker-from and --worker-image to take the one that the bundle names", w.From, found, s.Embed.Bundle)
 	}
-	progress.Notef(p.Progress, "the worker is from %s; it is %s", w.From, found)
+	progress.Notef(p.Progress, "%s", origin(w.From, found))
 	return nil
+}
+
+// origin says where the worker is from, what it is and why, unless the reason is
+// where it is from.
+func origin(from string, found worker.Finding) string {
+	if strings.HasSuffix(found.Because, from) {
+		return fmt.Sprintf("the worker is from %s; it is %s", from, found.Kind)
+	}
+	return fmt.Sprintf("the worker is from %s; it is %s", from, found)
 }
 
 // examine looks at the program of an image. That of the bundle's own worker is

@@ -1,12 +1,14 @@
 package oci
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/web"
 )
 
 // parseReference parses a reference as docker pull does: the default registry
@@ -14,12 +16,21 @@ import (
 func (n *network) parseReference(text string) (name.Reference, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil {
-		return nil, fault.Mark(err, fault.Invalid)
+		return nil, fault.Mark(badName(text), fault.Invalid)
 	}
 	if n.isInsecure(ref.Context().RegistryStr()) {
 		ref, err = name.ParseReference(text, name.Insecure)
 	}
 	return ref, fault.Mark(err, fault.Invalid)
+}
+
+// badName says what is wrong with text, which is not the name of an image. The
+// library's words repeat the name or advise how to call the library.
+func badName(text string) error {
+	if web.IsURL(text) {
+		return errors.New("it is a URL, and images have names without a scheme; leave it out, and for plain HTTP add --insecure-registry HOST")
+	}
+	return errors.New("it is not the name of an image; write it as HOST/NAME:TAG, with the NAME in lower case")
 }
 
 // tagBesideDigest returns the tag of "repo:tag@sha256:...", "" where there is no

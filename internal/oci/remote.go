@@ -42,7 +42,7 @@ func (r Remote) Parse(ref string) (name.Reference, error) {
 	}
 	parsed, err := name.ParseReference(ref, options...)
 	if err != nil {
-		return nil, fault.Usagef("reading the image name %q: %w; write it as HOST/NAME:TAG, with the NAME in lower case", ref, err)
+		return nil, fault.Usagef("reading the image name %q: %w", ref, badName(ref))
 	}
 	return parsed, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -54,7 +55,11 @@ func (m member) reader() *io.SectionReader { return io.NewSectionReader(m.in.fil
 func Open(paths ...string) (*Kit, error) {
 	k := &Kit{blobs: map[v1.Hash]member{}, checked: map[v1.Hash]bool{}}
 	for _, path := range paths {
-		if err := k.add(path); err != nil {
+		err := k.add(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; correct its name, or write one with `hookbuild kit save`", err)
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("opening the kit %q: %w", path, err), k.Close())
 		}
 	}

@@ -165,6 +165,9 @@ type writer struct {
 // those of the plan, and whole.
 func continued(ctx context.Context, path string, all []entry, s progress.Sink) (*writer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Invalidf("%w; make its directory, or choose another file with -o", err)
+	}
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
 	}
