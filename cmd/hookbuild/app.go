@@ -56,7 +56,7 @@ type app struct {
 	kept      *kit.Site   // what a kit has of files, nil without --locked
 }
 
-// exitInterrupted is the exit code after SIGINT or SIGTERM.
+// exitInterrupted is the exit code after SIGINT, SIGTERM or SIGHUP.
 const exitInterrupted = 130
 
 // run executes one command line and returns its exit code.

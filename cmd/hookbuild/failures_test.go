@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -201,52 +202,70 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestSignal sends a signal to the real binary.
+// TestSignal sends signals to the real binary: each that ends it leaves nothing, and
+// one that nohup ignores does not end it.
 func TestSignal(t *testing.T) {
-	stuck := make(chan struct{}, 1)
+	asked := make(chan chan struct{}, 1) // closing what it gives answers the request
+	var holding atomic.Bool
 	s := site.New(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodPut && strings.Contains(r.URL.Path, "/actions/") {
-				stuck <- struct{}{}
-				<-r.Context().Done()
-				return
+			if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/actions/") && holding.Load() {
+				answer := make(chan struct{})
+				asked <- answer
+				select {
+				case <-answer:
+				case <-r.Context().Done():
+					return
+				}
 			}
 			next.ServeHTTP(w, r)
 		})
 	})
+	pushAction(t, s)
+	holding.Store(true)
 	binary := filepath.Join(t.TempDir(), "hookbuild")
 	if text, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	cmd := exec.Command(binary, "embed", "--initramfs", "in", "-o", "out", "--image", s.Host+"/actions/cexec:v1", "--progress", "plain")
-	cmd.Dir = t.TempDir()
-	var empty bytes.Buffer
-	if err := initramfs.WriteSegment(t.Context(), &empty, &initramfs.Tree{}, initramfs.SegmentOptions{Compression: initramfs.None}); err != nil {
-		t.Fatal(err)
-	}
-	site.WriteFile(t, filepath.Join(cmd.Dir, "in"), empty.String())
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-stuck:
-	case err := <-ended:
-		t.Fatalf("it ended by itself: %v\n%s", err, stderr.String())
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	err := <-ended
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
-		t.Errorf("got %v\n%s", err, stderr.String())
-	}
-	if _, err := os.Stat(filepath.Join(cmd.Dir, "out")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("an output is there: %v", err)
+	in := filepath.Join(t.TempDir(), "in")
+	baseInitramfs(t, in, initramfs.None)
+	for name, test := range map[string]struct {
+		signal  os.Signal
+		ignored bool
+		code    int
+	}{
+		"SIGINT":              {os.Interrupt, false, exitInterrupted},
+		"SIGTERM":             {syscall.SIGTERM, false, exitInterrupted},
+		"SIGHUP":              {syscall.SIGHUP, false, exitInterrupted},
+		"SIGHUP, under nohup": {syscall.SIGHUP, true, 0},
+	} {
+		cmd := exec.Command("sh", "-c", map[bool]string{true: "trap '' HUP; "}[test.ignored]+`exec "$@"`, "sh",
+			binary, "embed", "--initramfs", in, "-o", "out", "--image", s.Host+"/actions/cexec:v1=127.0.0.1/embedded/cexec", "--cache-dir", t.TempDir(), "--progress", "plain")
+		cmd.Dir = t.TempDir()
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case answer := <-asked:
+			if err := cmd.Process.Signal(test.signal); err != nil {
+				t.Fatal(err)
+			}
+			if test.ignored {
+				close(answer)
+			}
+		case err := <-ended:
+			t.Fatalf("%s: it ended by itself: %v\n%s", name, err, stderr.String())
+		}
+		if err := <-ended; cmd.ProcessState.ExitCode() != test.code {
+			t.Errorf("%s: got %v\n%s", name, err, stderr.String())
+		}
+		if left := strings.Join(dirNames(t, cmd.Dir), " "); left != map[bool]string{true: "out"}[test.ignored] {
+			t.Errorf("%s: the directory has %q", name, left)
+		}
 	}
 }
 
