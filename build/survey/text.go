@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"hookbuild/internal/words"
 	"hookbuild/kernel/kconfig"
 )
 
@@ -38,7 +39,10 @@ func (d *Diff) WriteText(w io.Writer) error {
 
 type text struct{ strings.Builder }
 
-func (t *text) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
+// line writes one line, whatever is in the names.
+func (t *text) line(format string, args ...any) {
+	t.WriteString(words.Line(fmt.Sprintf(format, args...)) + "\n")
+}
 
 // change writes the old and the new value, on separate lines if one line is too
 // short for both.

@@ -216,7 +216,7 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, image := range store.Images() {
 			for _, name := range append(image.Names, image.Digests...) {
-				fmt.Fprintf(table, "%s\t%s\t%s\n", name, image.ID.Hex[:12], words.Bytes(image.Size)) // Flush returns any error
+				printRow(table, name, image.ID.Hex[:12], words.Bytes(image.Size))
 			}
 		}
 		return table.Flush()

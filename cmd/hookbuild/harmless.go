@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
 
@@ -37,6 +38,15 @@ func harmlessReport(s string) string {
 // harmless returns text in a form that may be shown. Packages leave out the secrets
 // of the URLs that they show; here none is shown that one of them forgot.
 func harmless(s string) string { return words.Harmless(web.ShowAll(s)) }
+
+// printRow writes a line of a table. No cell, which may hold a name from an archive,
+// makes a second line. The table's Flush returns all errors.
+func printRow(table io.Writer, cells ...string) {
+	for i, cell := range cells {
+		cells[i] = words.Line(cell)
+	}
+	fmt.Fprintln(table, strings.Join(cells, "\t"))
+}
 
 // printText writes what write writes to standard output, made harmless. It is for
 // text that people read; text for programs goes to results unchanged.

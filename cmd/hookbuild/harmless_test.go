@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"hookbuild/cmd/hookbuild/face"
+	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/test/lab/site"
 )
@@ -40,6 +42,33 @@ func TestNoFaceShowsRemoteTextRaw(t *testing.T) {
 				t.Errorf("nothing is left of the text:\n%q", shown.String())
 			}
 		})
+	}
+}
+
+// TestResultsShowNamesHarmless checks what inspect prints of an initramfs whose names
+// are hostile.
+func TestResultsShowNamesHarmless(t *testing.T) {
+	tree := &initramfs.Tree{}
+	for _, name := range []string{"a" + hostile + "/tool", "::add-mask::z/tool"} {
+		if err := tree.Add(initramfs.BytesFile(name, bytes.Repeat([]byte("x"), 5000), initramfs.Epoch())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var packed bytes.Buffer
+	if err := initramfs.WriteSegment(t.Context(), &packed, tree, initramfs.SegmentOptions{Compression: initramfs.None}); err != nil {
+		t.Fatal(err)
+	}
+	in := filepath.Join(t.TempDir(), "in")
+	site.WriteFile(t, in, packed.String())
+	other := filepath.Join(t.TempDir(), "other")
+	baseInitramfs(t, other, initramfs.None)
+	for _, args := range [][]string{{in}, {"--diff", other, in}} {
+		got := runAt(t.Context(), site.New(t, nil), append([]string{"inspect", "--progress", "plain", "--cache-dir", t.TempDir()}, args...)...)
+		if got.code != 0 || !strings.Contains(got.stdout, `ax\x1b[2J`) {
+			t.Errorf("%q: exit code %d\n%q\n%s", args, got.code, got.stdout, got.stderr)
+		}
+		checkHarmless(t, "", got.stdout)
+		checkHarmless(t, "", got.stderr)
 	}
 }
 

@@ -28,7 +28,7 @@ func (f *findings) print(w io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\n", option, f.Options[option])
 	}
 	for _, name := range f.Modules {
-		fmt.Fprintln(table, name)
+		printRow(table, name)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -134,10 +134,10 @@ func (f *findings) printKernel(w io.Writer) {
 // errors. Of names the build if several may be meant.
 func printSite(w io.Writer, of string, overlays []artifact.Input, settings []profile.Setting) {
 	for _, o := range overlays {
-		fmt.Fprintf(w, "overlay%s\t%s\t%s\n", of, words.Line(o.Name), o.Digest)
+		printRow(w, "overlay"+of, o.Name, string(o.Digest))
 	}
 	for _, s := range settings {
-		fmt.Fprintf(w, "site%s\t%s\t%s\n", of, words.Line(s.Name), words.Line(s.Value))
+		printRow(w, "site"+of, s.Name, s.Value)
 	}
 }
 
@@ -152,13 +152,13 @@ func (f *findings) printInitramfs(w io.Writer) {
 		fmt.Fprintf(w, "segment %d\t%s at %d, %s, %s unpacked, %d entries\n", i+1, s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), s.Entries)
 	}
 	for _, d := range r.Directories {
-		fmt.Fprintf(w, "  %s\t%s\n", d.Path, words.Bytes(d.Size))
+		printRow(w, "  "+d.Path, words.Bytes(d.Size))
 	}
 	for _, image := range r.Images {
-		fmt.Fprintf(w, "image\t%s\t%s\n", strings.Join(image.Names, " "), words.Bytes(image.Size))
+		printRow(w, "image", strings.Join(image.Names, " "), words.Bytes(image.Size))
 	}
 	printSite(w, "", r.Overlays, r.Site)
 	for _, lost := range r.Lost {
-		fmt.Fprintf(w, "lost\t%s: %s\n", lost.Path, lost.Reason)
+		printRow(w, "lost", lost.Path+": "+lost.Reason)
 	}
 }

@@ -129,10 +129,7 @@ func (a *app) fetchVerb() string {
 type planPrinter struct{ w *tabwriter.Writer }
 
 func (p planPrinter) row(cells ...string) {
-	for i, cell := range cells {
-		cells[i] = words.Line(cell)
-	}
-	fmt.Fprintln(p.w, strings.Join(cells, "\t"))
+	printRow(p.w, cells...)
 }
 
 func (p planPrinter) kernel(k build.ForecastKernel) {

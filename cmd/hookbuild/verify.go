@@ -155,7 +155,7 @@ func (a *app) printProof(r proven, asJSON bool) error {
 			return err
 		}
 		for _, f := range r.Faults {
-			if _, err := fmt.Fprintf(w, "problem: %s\n", f); err != nil {
+			if _, err := fmt.Fprintf(w, "problem: %s\n", harmlessReport(f.String())); err != nil {
 				return err
 			}
 		}
@@ -191,24 +191,24 @@ func printProven(w io.Writer, r *verify.Report) error {
 		fmt.Fprintf(table, "signature\t%s\tby the key, over checksums.txt\n", r.Signature)
 	}
 	for _, artifact := range r.Artifacts {
-		fmt.Fprintf(table, "artifact\t%s\t%s\n", artifact.Name, words.Bytes(artifact.Size))
+		printRow(table, "artifact", artifact.Name, words.Bytes(artifact.Size))
 	}
 	for _, t := range r.Tarballs {
-		fmt.Fprintf(table, "tarball\t%s\t%s\n", t.Name, words.Bytes(t.Size))
+		printRow(table, "tarball", t.Name, words.Bytes(t.Size))
 	}
 	for _, s := range r.Sites {
 		printSite(table, " of "+s.Build, s.Overlays, s.Settings)
 	}
 	for _, b := range r.Bundles {
-		fmt.Fprintf(table, "bundle\t%s\t%s; %s\n", b.Build, b.Text, signatureText(b))
+		printRow(table, "bundle", b.Build, b.Text+"; "+signatureText(b))
 	}
 	for _, s := range r.Systems {
 		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)
 		for _, image := range s.Images {
-			fmt.Fprintf(table, "image\t%s\t%s\n", strings.Join(image.Names, " "), image.ID)
+			printRow(table, "image", strings.Join(image.Names, " "), image.ID)
 		}
 		if w := s.Worker; w != nil {
-			fmt.Fprintf(table, "worker\t%s\t%s\n", w.Program, w.Because)
+			printRow(table, "worker", w.Program, w.Because)
 		}
 	}
 	for _, action := range r.Actions {
@@ -216,7 +216,7 @@ func printProven(w io.Writer, r *verify.Report) error {
 		if !action.OnBoard {
 			state = "not on board"
 		}
-		fmt.Fprintf(table, "action\t%s: %s\t%s, %s\n", action.Task, action.Name, action.Image, state)
+		printRow(table, "action", action.Task+": "+action.Name, action.Image+", "+state)
 	}
 	return table.Flush()
 }
