@@ -6,12 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/lab/site"
+	"hookbuild/test/testneed"
 )
 
 // TestExitCodes checks examples of each exit code in README.
 func TestExitCodes(t *testing.T) {
+	testneed.Tool(t, "qemu-system-x86_64")
 	s := site.New(t, nil)
 	pushAction(t, s)
 	dir, interrupted := t.TempDir(), canceled()
@@ -29,6 +32,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{0, "done", t.Context(), []string{"embed", "--initramfs", in, "-o", out, "--image", image}},
 		{1, "a full disk", t.Context(), []string{"embed", "--initramfs", in, "-o", "/dev/full", "--image", image}},
+		{1, "QEMU", t.Context(), []string{"run", "--out", artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-default-amd64"}), "--accel", "nonsense"}},
 		{2, "an unknown option", t.Context(), []string{"embed", "--nonsense"}},
 		{2, "an unknown command", t.Context(), []string{"nonsense"}},
 		{2, "no output named", t.Context(), []string{"embed", "--initramfs", in, "--image", image}},

@@ -93,6 +93,21 @@ func TestVariablesOfABuild(t *testing.T) {
 	}
 }
 
+// TestDefaultFlavorIsSaid checks that a build says which flavor nobody named.
+func TestDefaultFlavorIsSaid(t *testing.T) {
+	s := site.New(t, nil)
+	for flavor, said := range map[string]bool{"": true, "hook-default-amd64": false} {
+		args := []string{"linuxkit", "--out", t.TempDir(), "--hook-dir", s.Dir, "--kernel", "dir:nosuch"}
+		if flavor != "" {
+			args = append(args, flavor)
+		}
+		got := runAt(t.Context(), s, append(args, "--progress", "plain")...)
+		if strings.Contains(got.stderr, "no flavor was named; using hook-default-amd64") != said {
+			t.Errorf("%q: said\n%s", flavor, got.stderr)
+		}
+	}
+}
+
 func TestVariablesOfContainers(t *testing.T) {
 	s := site.New(t, nil)
 	words := []string{"DO_PUSH=yes", "EXPORT_LK_CONTAINERS=yes", "EXPORT_LK_CONTAINERS_DIR=d", "DOCKER_ARCH=arm64", "HOOK_LK_CONTAINERS_OCI_BASE=h/", "DO_BUILD_LK_CONTAINERS=no"}
