@@ -234,6 +234,9 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 		return plan.Request{}, err
 	}
 	dir, err := a.kernelDir(c)
+	if err != nil {
+		return plan.Request{}, err
+	}
 	r := modulePlan(c)
 	r.Flavor, r.HookDir, r.Repository = f, workspace.Dir, a.variable("HOOK_KERNEL_OCI_BASE")
 	if r.PointRelease, err = pointRelease(f, a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")); err != nil {
