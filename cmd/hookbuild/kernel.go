@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -244,13 +243,13 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	}
 	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
 	r.Fragments, r.Sets, r.Patches = c.StringSlice("fragment"), c.StringSlice("set"), c.StringSlice("patch")
-	client, webErr := a.webClient(c)
+	client, err := a.webClient(c)
 	r.Download = source.Options{
 		Web: client,
 		Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"),
 		Offline: c.Bool("offline"), Progress: a.sink(),
 	}
-	return r, errors.Join(err, webErr)
+	return r, err
 }
 
 // texts collects the values of a flag that is given several times. Unlike those
