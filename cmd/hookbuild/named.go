@@ -50,7 +50,7 @@ func (a *app) checkNamed(c *cli.Context) error {
 				continue
 			}
 			if _, err := os.Stat(path); err != nil {
-				return fault.Invalidf("looking for what --%s names: %w", option, err)
+				return fault.Invalidf("looking for what --%s names: %w; correct the path", option, err)
 			}
 		}
 	}

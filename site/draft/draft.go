@@ -132,7 +132,7 @@ func (a Answers) embed(w *writer) {
 	w.key(false, "eksa-version", "v0.24.1")
 	w.line("  # Take the images of the installed eksctl's release, else of the latest one.")
 	w.key(a.Cluster == "", "from-bundle", "true")
-	w.line("  # Bundles from v0.25.0 on name no worker: name one, or set no-worker.")
+	w.line("  # The worker is that of the release: name another, or set no-worker.")
 	w.key(false, "worker-image", "ghcr.io/tinkerbell/tink-agent:latest")
 	w.line("  # Further images.")
 	w.line("  # images:")
