@@ -96,8 +96,8 @@ func TestLoginInMirror(t *testing.T) {
 	}
 }
 
-// TestManifestHoldsNoSecretsOfURLs checks that they are not in the artifacts and the
-// lock.
+// TestManifestHoldsNoSecretsOfURLs checks that they are in nothing that is published,
+// and not in the lock.
 func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 	s := site.New(t, nil)
 	pushAction(t, s)
@@ -121,13 +121,22 @@ func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", locked.code, locked.stderr)
 	}
 	got.stdout, got.stderr = got.stdout+locked.stdout, got.stderr+locked.stderr
-	for _, name := range []string{filepath.Join(out, "hook", artifact.ManifestFile), filepath.Join(out, "hook", artifact.ChecksumsFile), file} {
+	published := dirNames(t, filepath.Join(out, "hook"))
+	for _, name := range []string{artifact.ManifestFile, "provenance.json", "sbom.spdx.json"} {
+		if !slices.Contains(published, name) {
+			t.Errorf("there is no %s in %q", name, published)
+		}
+	}
+	for _, name := range append(published, file) {
+		if name != file {
+			name = filepath.Join(out, "hook", name)
+		}
 		text := readFile(t, name)
-		if filepath.Base(name) != artifact.ChecksumsFile && !strings.Contains(text, "linux-image.deb") {
+		if (filepath.Base(name) == artifact.ManifestFile || name == file) && !strings.Contains(text, "linux-image.deb") {
 			t.Errorf("%s does not name the kernel:\n%s", name, text)
 		}
 		if strings.Contains(text+got.stdout+got.stderr, "hunter") {
-			t.Errorf("%s, or what was shown, has a secret:\n%s\n%s", name, text, got.stderr)
+			t.Errorf("%s, or what was shown, has a secret:\n%s", name, got.stderr)
 		}
 	}
 }
