@@ -114,6 +114,7 @@ func TestFiles(t *testing.T) {
 		{"GET", ".hidden", nil, 404, "404 page not found\n"},
 		{"GET", "..%2fx", nil, 404, "404 page not found\n"},
 		{"GET", "", nil, 404, "404 page not found\n"},
+		{"GET", "%1b%5b2J%0a::add-mask::x", nil, 404, "404 page not found\n"},
 		{"POST", "vmlinuz-x86_64", nil, 405, "only GET and HEAD\n"},
 	} {
 		status, head, body := ask(t, url, tt.method, tt.path, tt.header...)
@@ -144,6 +145,9 @@ func TestFiles(t *testing.T) {
 	}
 	if !strings.Contains(log(), "GET /vmlinuz-x86_64: 200: 6 bytes in ") {
 		t.Error(log())
+	}
+	if !strings.Contains(log(), `GET /\x1b[2J\n::add-mask::x: 404`) {
+		t.Errorf("a hostile path is logged as\n%q", log())
 	}
 }
 
