@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -204,7 +205,27 @@ func TestUnwritable(t *testing.T) {
 
 func TestDocker(t *testing.T) {
 	testneed.Docker(t)
-	if c := docker(t.Context(), Options{Docker: dockerhost.Connect}); c.Status != OK || !strings.Contains(c.Found, "Docker ") {
+	if c := docker(t.Context(), Options{Docker: dockerhost.Connect}); c.Status != OK || !strings.Contains(c.Found, "Docker ") || !strings.HasSuffix(c.Found, ", with BuildKit") {
+		t.Errorf("%+v", c)
+	}
+}
+
+// An engine that answers may lack BuildKit.
+func TestNoBuildKit(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/version") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"Version": "4.3.1", "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64"}`) // the client may be gone
+	}))
+	defer server.Close()
+	connect := func(context.Context) (*client.Client, error) {
+		return client.NewClientWithOpts(client.WithHost(strings.Replace(server.URL, "http:", "tcp:", 1)), client.WithVersion("1.41"))
+	}
+	c := docker(t.Context(), Options{Docker: connect})
+	if c.Status != Fail || !strings.Contains(c.Found, "4.3.1") || !strings.Contains(c.Found, "BuildKit session") || c.Remedy == "" || c.Breaks == "" || len(c.Commands) == 0 {
 		t.Errorf("%+v", c)
 	}
 }

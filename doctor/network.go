@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 
+	"hookbuild/internal/engine"
 	"hookbuild/internal/web"
 )
 
@@ -27,19 +28,24 @@ func docker(ctx context.Context, o Options) Check {
 		c.Breaks = "kernel, kernel-config, containers and, because this build compiles, all, linuxkit and lock"
 		c.Commands = append(c.Commands, "all", "linuxkit", "lock")
 	}
-	engine, err := o.Docker(ctx)
+	at, err := o.Docker(ctx)
 	if err != nil {
 		c.Status, c.Found = Fail, err.Error()
 		c.Remedy = "start Docker, or name an engine with DOCKER_HOST or `docker context use`; images are embedded without it"
 		return c
 	}
-	version, err := engine.ServerVersion(ctx)
-	if err := errors.Join(err, engine.Close()); err != nil {
+	defer func() { _ = at.Close() }() // nothing is lost: it was only asked
+	version, err := at.ServerVersion(ctx)
+	if err != nil {
 		c.Status, c.Found, c.Remedy = Fail, err.Error(), "start Docker, or give this user access to it"
 		return c
 	}
-	c.Status, c.Breaks, c.Commands = OK, "", nil
 	c.Found = fmt.Sprintf("Docker %s for %s/%s, API %s", version.Version, version.Os, version.Arch, version.APIVersion)
+	if err := engine.CheckBuildKit(ctx, at); err != nil {
+		c.Status, c.Found, c.Remedy = Fail, c.Found+", but "+err.Error(), "use Docker 18.09 or later, whose engine has BuildKit"
+		return c
+	}
+	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, c.Found+", with BuildKit"
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +16,11 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestHelp compares the help of every command with testdata/help.
+// strayDefault matches a default that says nothing, and two of one option.
+var strayDefault = regexp.MustCompile(`default: (false|0|""|\[\])\)|default: [^()]*\) \([^()]*default: `)
+
+// TestHelp compares the help of every command with testdata/help. It shows no default
+// that says nothing or is there twice.
 func TestHelp(t *testing.T) {
 	root := newRootCommand(&app{})
 	root.Version = "VERSION"
@@ -30,6 +35,9 @@ func TestHelp(t *testing.T) {
 				if len(line) > helpWidth {
 					t.Errorf("%d columns: %q", len(line), line)
 				}
+			}
+			if twice := strayDefault.FindString(strings.Join(strings.Fields(got.String()), " ")); twice != "" {
+				t.Errorf("the help has %q", twice)
 			}
 			name := strings.ReplaceAll(strings.TrimSpace("hookbuild "+path), " ", "-")
 			seen = append(seen, name)
@@ -77,15 +85,15 @@ func commandPaths(commands []*cli.Command, above string) []string {
 	return paths
 }
 
-// TestExamples checks that every command has examples, and that each is a valid
-// command line.
+// TestExamples checks that every command has two examples at least, and that each is a
+// valid command line.
 func TestExamples(t *testing.T) {
 	root := newRootCommand(&app{})
 	paths := append([]string{""}, commandPaths(root.Commands, "")...)
 	all := examples()
 	for _, path := range paths {
-		if len(all[path]) == 0 {
-			t.Errorf("%q has no example", path)
+		if n := len(all[path]); n < 2 {
+			t.Errorf("%q has %d examples, want two", path, n)
 		}
 	}
 	for path, list := range all {

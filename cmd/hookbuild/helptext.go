@@ -76,16 +76,20 @@ func examples() map[string][]example {
 			{"Check it at the site:", "hookbuild kit verify kit.tar"},
 		},
 		"kit save": {
+			{"Save every input of the lock:", "hookbuild kit save -o kit.tar"},
 			{"Save what the lock has and an older kit has not:", "hookbuild kit save -o new.tar --since kit.tar"},
 		},
 		"kit load": {
 			{"Bring a kit and what continues it into the cache:", "hookbuild kit load kit.tar new.tar"},
+			{"Bring it there for everyone who builds on this machine without a network:", "hookbuild kit load kit.tar --cache-dir /srv/hookbuild"},
 		},
 		"kit list": {
 			{"List what a kit has, as JSON:", "hookbuild kit list kit.tar --json"},
+			{"List what a kit and its continuation have together:", "hookbuild kit list kit.tar new.tar"},
 		},
 		"kit verify": {
 			{"Check a kit and what continues it:", "hookbuild kit verify kit.tar new.tar"},
+			{"Check a kit that was copied to a disk:", "hookbuild kit verify /media/usb/kit.tar"},
 		},
 		"lock": {
 			{"Write what goes into a HookOS; hookbuild all --locked builds exactly that:", "hookbuild lock hook-latest-lts-amd64 --embed-from-bundle"},
@@ -102,6 +106,7 @@ func examples() map[string][]example {
 		},
 		"schema": {
 			{"Write the schema beside hookbuild.yaml, where its first line expects it:", "hookbuild schema > hookbuild.schema.json"},
+			{"Print the keys of the section site:", "hookbuild schema | jq '.properties.site.properties | keys'"},
 		},
 		"serve": {
 			{"Serve the newest build to machines and BMCs:", "hookbuild serve out/hook --listen :8080"},
@@ -119,6 +124,7 @@ func examples() map[string][]example {
 		},
 		"extract-image": {
 			{"Load an embedded image into the local Docker:", "hookbuild extract-image initramfs-x86_64 127.0.0.1/embedded/cexec | docker load"},
+			{"Write it to a file:", "hookbuild extract-image -o cexec.tar initramfs-x86_64 127.0.0.1/embedded/cexec"},
 		},
 		"kernel-config": {
 			{"Edit the configuration in the kernel's menu:", "hookbuild kernel-config hook-latest-lts-amd64"},
@@ -155,6 +161,7 @@ func examples() map[string][]example {
 		},
 		"sbom": {
 			{"List what is in the HookOS in out/hook, for push to attach and verify to compare:", "hookbuild sbom"},
+			{"List what is in a HookOS that was pulled:", "hookbuild sbom hookos"},
 		},
 		"push": {
 			{"Push the HookOS in out/hook, with both architectures if both were built:", "hookbuild push registry.example/hookos:v1"},
@@ -177,9 +184,11 @@ func examples() map[string][]example {
 		},
 		"dhcp check": {
 			{"Check a site's dnsmasq configuration against the machines in hardware.csv:", "hookbuild dhcp check --server dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 site.conf"},
+			{"Check Kea's, where machines boot by BIOS too:", "hookbuild dhcp check --server kea --firmware uefi-x86_64,bios --hardware hardware.csv --tinkerbell-ip 192.0.2.20 kea-dhcp4.conf"},
 		},
 		"dhcp switch": {
 			{"Switch to the management cluster when the bootstrap cluster is gone:", "hookbuild dhcp switch --server dnsmasq --hardware hardware.csv --bootstrap-ip 192.0.2.10 --tinkerbell-ip 192.0.2.20"},
+			{"Change an existing file:", "hookbuild dhcp switch --server kea --hardware hardware.csv --bootstrap-ip 192.0.2.10 --tinkerbell-ip 192.0.2.20 kea-dhcp4.conf | patch -p0"},
 		},
 		"dhcp dnsmasq": {
 			{"Write a complete configuration, checked beforehand:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o site.conf"},
@@ -187,15 +196,19 @@ func examples() map[string][]example {
 		},
 		"dhcp kea": {
 			{"Write a complete configuration:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o kea-dhcp4.conf"},
+			{"Write only what an existing configuration includes, in three files:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment -o /etc/kea/"},
 		},
 		"dhcp dhcpd": {
 			{"Write a complete configuration:", "hookbuild dhcp dhcpd --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcpd.conf"},
+			{"Write only what an existing configuration includes:", "hookbuild dhcp dhcpd --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment -o /etc/dhcp/eksa.conf"},
 		},
 		"dhcp windows": {
 			{"Write a PowerShell script:", "hookbuild dhcp windows --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcp.ps1"},
+			{"Write the script for the bootstrap cluster:", "hookbuild dhcp windows --hardware hardware.csv --bootstrap-ip 192.0.2.10 --tinkerbell-ip 192.0.2.20 --phase bootstrap -o dhcp.ps1"},
 		},
 		"netboot": {
 			{"Serve network boot for a lab from this machine:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
+			{"Serve it and answer DHCP, only for the machines in hardware.csv:", "hookbuild netboot serve out/hook --ip 192.0.2.10 --hardware hardware.csv --dhcp --interface eth1"},
 		},
 		"netboot serve": {
 			{"Serve next to a DHCP server that sends machines here:", "hookbuild netboot serve out/hook --ip 192.0.2.10"},
@@ -212,6 +225,7 @@ func examples() map[string][]example {
 		},
 		"cache ls": {
 			{"List what the cache holds:", "hookbuild cache ls"},
+			{"List it for a script, with what kernel builds keep on another machine:", "hookbuild cache ls --builder arm64=ssh://me@arm.example.org --json"},
 		},
 		"cache prune": {
 			{"List what was not used for a month, without removing it:", "hookbuild cache prune --older 30d --dry-run"},
@@ -219,12 +233,15 @@ func examples() map[string][]example {
 		},
 		"cache verify": {
 			{"Check the cache after a crash or a disk error:", "hookbuild cache verify"},
+			{"Check that of another directory:", "hookbuild cache verify --cache-dir /srv/hookbuild"},
 		},
 		"version": {
 			{"Print what to put into a bug report:", "hookbuild version"},
+			{"Print it for a script:", "hookbuild version --json"},
 		},
 		"completion": {
 			{"Load completion into this bash session:", "source <(hookbuild completion bash)"},
+			{"Load it into zsh, after compinit:", "source <(hookbuild completion zsh)"},
 		},
 		"completion bash": {
 			{"Load completion into this bash session:", "source <(hookbuild completion bash)"},
@@ -232,15 +249,19 @@ func examples() map[string][]example {
 		},
 		"completion zsh": {
 			{"Load completion into zsh, after compinit:", "source <(hookbuild completion zsh)"},
+			{"Install it for all sessions, in a directory of $fpath:", "hookbuild completion zsh > ~/.zfunc/_hookbuild"},
 		},
 		"completion fish": {
 			{"Load completion into fish:", "hookbuild completion fish | source"},
+			{"Install it for all sessions:", "hookbuild completion fish > ~/.config/fish/completions/hookbuild.fish"},
 		},
 		"man": {
 			{"Read the manual page:", "hookbuild man | man -l -"},
+			{"Install it for all users:", "hookbuild man > /usr/local/share/man/man1/hookbuild.1"},
 		},
 		"help": {
 			{"Show the options of `all`:", "hookbuild help all"},
+			{"Show those of a subcommand:", "hookbuild help dhcp check"},
 		},
 	}
 }

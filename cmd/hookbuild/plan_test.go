@@ -244,6 +244,28 @@ func imageFor(t *testing.T, f *build.Forecast, what string) build.ForecastImage 
 	return f.Images[i]
 }
 
+// The plan names the bundle and the images that it chooses.
+func TestPlanOfABundle(t *testing.T) {
+	p := newPlant(t)
+	args := append([]string{"plan", "hook-latest-lts-amd64", "--kernel", "latest", "--embed-from-bundle", "--eksa-version", "v0.25.3",
+		"--releases-url", p.service.ReleasesURL(), "--out", p.out, "--hook-dir", p.site.Dir, "HOOK_KERNEL_OCI_BASE=" + p.kernels()}, p.common()...)
+	var all []build.Forecast
+	got := p.run(0, append(args, "--json")...)
+	if err := json.Unmarshal([]byte(got.stdout), &all); err != nil || len(all) != 1 {
+		t.Fatalf("%v\n%s", err, got.stdout)
+	}
+	if b := all[0].Bundle; b == nil || b.Release != "v0.25.3" || b.Number != 123 || !strings.HasPrefix(b.Digest, "sha256:") {
+		t.Errorf("the bundle is %+v", b)
+	}
+	cexec := slices.IndexFunc(all[0].Images, func(i build.ForecastImage) bool { return strings.Contains(i.Reference, "/actions/cexec:") })
+	if cexec < 0 || !strings.HasPrefix(all[0].Images[cexec].Digest, "sha256:") || all[0].Images[cexec].Download.Bytes == 0 {
+		t.Errorf("no image of the bundle: %s", got.stdout)
+	}
+	if shown := p.run(0, args...).stdout; !regexp.MustCompile(`bundle +v0\.25\.3 http\S+ +sha256:`).MatchString(shown) {
+		t.Errorf("the plan does not name the bundle:\n%s", shown)
+	}
+}
+
 func TestPlanOfALock(t *testing.T) {
 	l := newLocker(t)
 	l.write()

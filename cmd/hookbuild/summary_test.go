@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,5 +60,31 @@ func TestSummary(t *testing.T) {
 	env["GITHUB_STEP_SUMMARY"] = t.TempDir()
 	if err := a.printResult(result, 0); err == nil || !strings.Contains(err.Error(), "GITHUB_STEP_SUMMARY") {
 		t.Errorf("a summary that cannot be written: error %v", err)
+	}
+}
+
+// Compressing and publishing count bytes, and end when all are done.
+func TestBuildShowsItsProgress(t *testing.T) {
+	p, args := smallBuild(t)
+	got := runAt(t.Context(), p.site, append(args, "--progress", "json")...)
+	if got.code != 0 {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(got.stderr) {
+		var e struct {
+			Kind, Task   string
+			Bytes, Total int64
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		first, _, _ := strings.Cut(e.Task, " ")
+		if e.Kind == "finished" && (first == "assemble" || first == "publish") {
+			seen[first] = e.Bytes > 0 && e.Bytes == e.Total
+		}
+	}
+	if want := (map[string]bool{"assemble": true, "publish": true}); !maps.Equal(seen, want) {
+		t.Errorf("tasks whose bytes were all counted: %v, want %v\n%s", seen, want, got.stderr)
 	}
 }

@@ -49,6 +49,16 @@ func Build(ctx context.Context, engine *client.Client, r Request, task *progress
 	return errors.Join(err, s.Close())
 }
 
+// CheckBuildKit returns an error if the engine has no BuildKit that opens a session, as
+// an imitation of Docker may have none.
+func CheckBuildKit(ctx context.Context, engine *client.Client) error {
+	s, err := openSession(ctx, engine, nil)
+	if err != nil {
+		return fmt.Errorf("starting a BuildKit session: %w", err)
+	}
+	return s.Close()
+}
+
 func (r Request) build(ctx context.Context, engine *client.Client, sessionID string, task *progress.Task) error {
 	reader, writer := io.Pipe()
 	written := make(chan error, 1)

@@ -8,6 +8,18 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
+// Progress names an image in two words.
+func TestShortName(t *testing.T) {
+	for ref, want := range map[string]string{
+		"registry.example:5000/tinkerbell/actions/cexec:v1@sha256:1e1e": "cexec v1",
+		"registry.example:5000/cexec":                                   "cexec", "cexec:v1": "cexec v1", "ghcr.io/x/cexec@sha256:1e1e": "cexec",
+	} {
+		if got := shortName(ref); got != want {
+			t.Errorf("%s: %q, want %q", ref, got, want)
+		}
+	}
+}
+
 func TestChoose(t *testing.T) {
 	for _, tc := range []struct {
 		offered []string // platforms; "-" means none

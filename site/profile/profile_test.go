@@ -223,6 +223,40 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+// TestSamples applies the overlays in the documentation to a document with upstream's
+// names, and reads the profiles there.
+func TestSamples(t *testing.T) {
+	block, variable := regexp.MustCompile(`(?m)(?:^    [^\n]*\n|^\n)+`), regexp.MustCompile(`\$\{HOOK_\w+\}`)
+	for page, want := range map[string]int{"site.md": 1, "recipes.md": 2} {
+		text, err := os.ReadFile(filepath.Join("../../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := 0
+		for _, sample := range block.FindAllString(string(text), -1) {
+			sample = strings.ReplaceAll("\n"+strings.Trim(sample, "\n")+"\n", "\n    ", "\n")[1:]
+			switch first, _, _ := strings.Cut(sample, ":"); first {
+			case "ca":
+				_, err = profile.Read(strings.NewReader(sample), page)
+			case "files", "services":
+				var o *linuxkit.Overlay
+				if o, err = linuxkit.ParseOverlay([]byte(variable.ReplaceAllString(sample, "image")), page, ""); err == nil {
+					_, err = document(t, "testdata/upstream-names.yaml").Overlay("hook.template.yaml", o)
+				}
+			default:
+				continue
+			}
+			read++
+			if err != nil {
+				t.Errorf("%s: %v\n%s", page, err, sample)
+			}
+		}
+		if read != want {
+			t.Errorf("%s has %d samples, want %d", page, read, want)
+		}
+	}
+}
+
 // TestSettingsShowNoSecrets looks for every secret in what the manifest lists.
 func TestSettingsShowNoSecrets(t *testing.T) {
 	s, err := load(t, directory(t), full)
