@@ -26,16 +26,12 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 	if err := writeSynced(filepath.Join(s.root, ChecksumsFile), Checksums(b.Artifacts)); err != nil {
 		return File{}, fmt.Errorf("writing %s: %w", ChecksumsFile, err)
 	}
-	if s.Task != nil {
-		total := int64(0)
-		for _, f := range b.Artifacts {
-			total += f.Size
-		}
-		s.Task.Expect(total)
-	}
 	members := []string{filepath.Join(s.root, ChecksumsFile), filepath.Join(s.root, ManifestFile)}
 	for _, f := range b.Artifacts {
 		members = append(members, s.Path(f.Name))
+	}
+	if err := s.expect(members); err != nil {
+		return File{}, err
 	}
 	path := filepath.Join(s.root, name)
 	f, err := writeSummed(path, func(w io.Writer) error { return s.writeTarball(ctx, w, members) })
@@ -43,6 +39,23 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 		return File{}, fmt.Errorf("writing the artifact %q: %w", name, err)
 	}
 	return f, nil
+}
+
+// expect sets the size of the task to that of the files.
+func (s *Stage) expect(members []string) error {
+	if s.Task == nil {
+		return nil
+	}
+	total := int64(0)
+	for _, member := range members {
+		info, err := os.Stat(member)
+		if err != nil {
+			return fmt.Errorf("writing the tarball: %w", err)
+		}
+		total += info.Size()
+	}
+	s.Task.Expect(total)
+	return nil
 }
 
 // writeTarball writes files into a gzip-compressed tar archive, at the fastest
