@@ -134,7 +134,7 @@ func (f *findings) printKernel(w io.Writer) {
 // errors. Of names the build if several may be meant.
 func printSite(w io.Writer, of string, overlays []artifact.Input, settings []profile.Setting) {
 	for _, o := range overlays {
-		printRow(w, "overlay"+of, o.Name, string(o.Digest))
+		printRow(w, "overlay"+of, o.Name, o.Digest)
 	}
 	for _, s := range settings {
 		printRow(w, "site"+of, s.Name, s.Value)
