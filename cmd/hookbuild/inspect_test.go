@@ -60,7 +60,7 @@ func TestInspect(t *testing.T) {
 		"vmlinuz alone": {[]string{"VMLINUZ", "--pci", "8086:1592", "--pci", "144d:a80a"},
 			[]string{"ice: missing; CONFIG_ICE adds it", "add the class, as in"}},
 		"devices": {[]string{"VMLINUZ", "INITRAMFS", "--pci", "8086:10d3", "--pci", "8086:1592"},
-			[]string{"pci 8086:10d3  e1000e: built in", "pci 8086:1592\n    ice: missing; CONFIG_ICE adds it; firmware not on board:\n      intel/ice/ddp/ice.pkg"}},
+			[]string{"pci 8086:10d3  e1000e: built in", "pci 8086:1592\n    ice: missing; CONFIG_ICE adds it; firmware not on board:\n      intel/ice/ddp/ice.pkg", "\nWhat the kernel lacks is looked up in Linux "}},
 		"initramfs alone": {[]string{"INITRAMFS", "--pci", "8086:10d3"}, []string{"e1000e: built in"}},
 	} {
 		code, stdout, stderr := inspected(t, c.args...)
