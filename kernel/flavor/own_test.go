@@ -1,6 +1,9 @@
 package flavor
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -18,6 +21,25 @@ func TestReadWithoutOwn(t *testing.T) {
 	in, err := Read(fstest.MapFS{})
 	if err != nil || len(in.All()) != len(Upstream().All()) {
 		t.Errorf("got %d flavors, %v", len(in.All()), err)
+	}
+}
+
+// TestSamples reads the flavors in the documentation.
+func TestSamples(t *testing.T) {
+	sample := regexp.MustCompile(`(?m)^    flavors:\n(?:      .*\n)+`)
+	for page, id := range map[string]string{"recipes.md": "ucs-amd64", "kernels.md": "ucs-debug"} {
+		text, err := os.ReadFile(filepath.Join("../../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := strings.ReplaceAll("\n"+sample.FindString(string(text)), "\n    ", "\n")
+		in, err := Read(checkout(found))
+		if err == nil {
+			_, err = in.Find(id)
+		}
+		if err != nil {
+			t.Errorf("%s: %v\n%s", page, err, found)
+		}
 	}
 }
 
