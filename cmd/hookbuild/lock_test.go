@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
@@ -183,6 +186,29 @@ func TestLockedBuildNamesWhatDiffers(t *testing.T) {
 	site.WriteFile(t, l.lock, strings.Replace(text, "cexec:v1", "cexec:v2", 1))
 	if got := l.build(3); !strings.Contains(got.stderr, "was changed after hookbuild wrote it") {
 		t.Errorf("a lock changed by hand: %s", got.stderr)
+	}
+}
+
+// TestLockedImageThatIsGone: what cannot be had any more is named.
+func TestLockedImageThatIsGone(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	ref, err := name.ParseReference(l.site.Host + "/actions/cexec:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := remote.Head(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Delete(ref.Context().Digest(was.Digest.String())); err != nil {
+		t.Fatal(err)
+	}
+	l.pushAction("a newer action")
+	l.cache = t.TempDir()
+	says(t, l.build(4).stderr, ref.Name(), "404", "the lock has "+was.Digest.String(), "lock --update")
+	if entries, err := os.ReadDir(l.out); err != nil || len(entries) > 0 {
+		t.Errorf("a build that failed left %v %v", entries, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"hookbuild/build/artifact"
@@ -116,6 +117,39 @@ func TestMirrorFilledByDocker(t *testing.T) {
 		in("push", "-q", to)
 	}
 	r.importedMirror(mirror, nil)
+}
+
+// A registry that is slow, or that breaks a connection now and then, gives the same
+// images.
+func TestRegistriesThatMisbehave(t *testing.T) {
+	r := newReleases(t)
+	out := filepath.Join(r.dir, "out")
+	embed := func(wrap func(http.Handler) http.Handler) string {
+		t.Helper()
+		mirror, err := r.service.Mirror(t.Context(), r.find("v0.24.2"), "ecr", release.Access{Wrap: wrap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mirror.Close()
+		r.cache = t.TempDir()
+		r.run(0, "embed", "--initramfs", r.in, "-o", out, "--cluster", r.clusterFile("v0.24.2", mirror, ""), "--releases-url", r.service.ReleasesURL())
+		return readFile(t, out)
+	}
+	want := embed(nil)
+	var broken sync.Map // by path
+	for name, wrap := range map[string]func(http.Handler) http.Handler{
+		"slow": release.Slow(16),
+		"breaks once": release.Broken(func(request *http.Request) int64 {
+			if _, before := broken.LoadOrStore(request.URL.Path, true); before || !strings.Contains(request.URL.Path, "/blobs/") {
+				return -1
+			}
+			return 40
+		}),
+	} {
+		if embed(wrap) != want {
+			t.Errorf("%s: the initramfs is another one", name)
+		}
+	}
 }
 
 // A whole result says in its manifest what was taken by tag.

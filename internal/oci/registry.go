@@ -48,7 +48,7 @@ func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platf
 	}
 	m, err := c.load(ctx, src, s, root, p)
 	if err != nil {
-		return s.byTag(ctx, root, p, err)
+		return s.byTag(ctx, root, p, s.gone(root, err))
 	}
 	m.Reference = s.ref
 	in := s.standInFor(m)
@@ -61,6 +61,15 @@ func (c *Client) registryImage(ctx context.Context, src, text string, p v1.Platf
 		return s.takeTag(ctx, root, p, err)
 	}
 	return m, nil // reading the layers reports any other error
+}
+
+// gone adds the digest to the error about an image that the lock has and the registry
+// has no more.
+func (s *registrySource) gone(root v1.Hash, err error) error {
+	if pinned, _ := s.client.pins.find(s.ref); pinned != root || !isNotFound(err) { // root has reported the error
+		return err
+	}
+	return fmt.Errorf("%w; the lock has %s, which is not there any more: take what there is with `hookbuild lock --update`", err, root)
 }
 
 // find returns the source that a reference names and the digest to which it

@@ -35,11 +35,20 @@ type repository struct {
 // An answer other than 200 and 206 becomes a [*transport.Error].
 func (r *repository) request(what string) web.Request {
 	return web.Request{
-		URL: fmt.Sprintf("%s://%s/v2/%s/%s", r.Scheme(), r.RegistryStr(), r.RepositoryStr(), what),
-		Accept: func(answer *http.Response) error {
-			return transport.CheckError(answer, http.StatusOK, http.StatusPartialContent)
-		},
+		URL:    fmt.Sprintf("%s://%s/v2/%s/%s", r.Scheme(), r.RegistryStr(), r.RepositoryStr(), what),
+		Accept: checkAnswer,
 	}
+}
+
+// checkAnswer returns a [*transport.Error] for an answer other than 200 and 206, also
+// where the registry's explanation breaks off.
+func checkAnswer(answer *http.Response) error {
+	err := transport.CheckError(answer, http.StatusOK, http.StatusPartialContent)
+	var told *transport.Error
+	if err == nil || errors.As(err, &told) {
+		return err
+	}
+	return &transport.Error{Request: answer.Request, StatusCode: answer.StatusCode}
 }
 
 // closing returns err after closing the reader it came from; a second error
