@@ -57,9 +57,10 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) (artifa
 	return r, nil
 }
 
-// recordLocked adds what only the lock knows: the files that were read, and what
-// a kernel was compiled from.
+// recordLocked adds what only the lock knows: the template before its variables are
+// expanded, the files that were read, and what a kernel was compiled from.
 func recordLocked(r *artifact.Build, l lock.Build) {
+	r.Template.Digest = l.Template.SHA256
 	for _, f := range l.Files {
 		r.Files = append(r.Files, recordInput(&f))
 	}

@@ -130,6 +130,9 @@ type Worker struct {
 type OnBoard struct {
 	Source string `json:"source"`
 	Digest string `json:"digest,omitempty"` // what the source resolved to
+	// Manifest is the digest of the image for the architecture, where Digest is that of
+	// an index.
+	Manifest string `json:"manifest,omitempty"`
 	// Asked is the digest that the bundle names, where the image is instead what
 	// a mirror had under the tag (--mirror-by-tag).
 	Asked string   `json:"asked,omitempty"`

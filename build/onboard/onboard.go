@@ -304,6 +304,9 @@ func (s *Set) Records() []artifact.OnBoard {
 		}
 		if item.Image.Reference != nil {
 			r.Digest = item.Image.IndexDigest.String()
+			if item.Image.Digest != item.Image.IndexDigest {
+				r.Manifest = item.Image.Digest.String()
+			}
 		}
 		if item.Image.Asked.Hex != "" {
 			r.Asked = item.Image.Asked.String()

@@ -86,6 +86,34 @@ func TestKitLoad(t *testing.T) {
 	}
 }
 
+// A kit of one flavor has no input of the others alone, and Armbian's kernel is made
+// from it without a network.
+func TestKitOfOneFlavor(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	l.write()
+	flavor := l.lockArmbian()
+	dir := t.TempDir()
+	kit, here, there := filepath.Join(dir, "kit.tar"), filepath.Join(dir, "here.tar"), filepath.Join(dir, "there.tar")
+	l.do(0, "kit", "save", flavor, "-o", kit)
+	list := l.run(0, "kit", "list", kit, "--progress", "plain").stdout
+	says(t, list, "kernel-x86-edge:6.8.9-Sab12-D1", "hook-init:")
+	if strings.Contains(list, "hook-kernel:") || strings.Contains(list, "cexec") {
+		t.Errorf("the kit has inputs of another flavor:\n%s", list)
+	}
+	says(t, l.do(3, "all", "hook-latest-lts-amd64", "--locked", "--kit", kit, "--out", t.TempDir()).stderr, "lacks", "hook-kernel:6.6.7-12345678")
+
+	l.do(0, "kernel", flavor, "--locked", "--no-load", "--export", here)
+	said, err := l.inNamespace("kernel", flavor, "--locked", "--lock-file", l.lock, "--hook-dir", l.site.Dir, "--kit", kit, "--no-load", "--export", there,
+		"--cache-dir", t.TempDir(), "--progress", "plain")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if readFile(t, here) != readFile(t, there) {
+		t.Error("the kit gives another kernel than the network")
+	}
+}
+
 func TestKitIsReproducibleAndListed(t *testing.T) {
 	l := newLocker(t)
 	kit, _ := l.saveKit()

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -57,6 +58,11 @@ func (p plant) fromKit(want string) {
 		p.t.Fatalf("%v\n%s", err, said)
 	}
 	says(p.t, said, "the worker is from")
+	checked, err := p.inNamespace("verify", out, "--kit", kit, "--cache-dir", p.t.TempDir(), "--progress", "plain")
+	if err != nil {
+		p.t.Errorf("%v\n%s", err, checked)
+	}
+	says(p.t, checked, "it has no signature (verified with the manifest in the kit)")
 	if readFile(p.t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
 		p.t.Error("the kit gives another initramfs")
 	}
@@ -107,6 +113,24 @@ func TestLockedWorkerOfUpstream(t *testing.T) {
 	p.fromKit(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")))
 }
 
+// Every digest of a lock is in the manifest.json of what was built from it.
+func TestManifestHasWhatTheLockHas(t *testing.T) {
+	p := newPlant(t)
+	p.lockBundle("v0.25.3")
+	p.build(0, p.common()...)
+	text, _, _ := strings.Cut(readFile(t, p.lock), "\nsum: ")
+	manifest := readFile(t, filepath.Join(p.out, "hook/manifest.json"))
+	digests := regexp.MustCompile(`sha256:[0-9a-f]{64}`).FindAllString(text, -1)
+	if len(digests) < 10 {
+		t.Fatalf("the lock has %d digests:\n%s", len(digests), text)
+	}
+	for _, digest := range digests {
+		if !strings.Contains(manifest, digest) {
+			t.Errorf("manifest.json has no %s, and the lock is\n%s", digest, text)
+		}
+	}
+}
+
 // embed --locked embeds the images of the lock and no newer ones.
 func TestEmbedLocked(t *testing.T) {
 	p := newPlant(t)
@@ -154,14 +178,21 @@ func (l *locker) pushArmbian(tag, release string) {
 	kerneltest.PushArtifact(l.t, l.site.Host+"/os/kernel-x86-edge:"+tag, "kernel.tar", kerneltest.Tar(l.t, map[string]string{"global/linux-image-edge-x86_24_amd64.deb": string(packed)}))
 }
 
+// lockArmbian locks a flavor whose kernel is Armbian's, and returns it.
+func (l *locker) lockArmbian() (flavor string) {
+	l.t.Helper()
+	flavor = "armbian-uefi-x86-edge"
+	site.WriteFile(l.t, filepath.Join(l.site.Dir, "kernel/Dockerfile"), "FROM scratch\n")
+	l.pushArmbian("6.8.9-Sab12-D1", "6.8.9-edge-x86")
+	l.do(0, "lock", flavor, "--level", "1", "ARMBIAN_BASE_ORAS_REF="+l.site.Host+"/os", "HOOK_KERNEL_OCI_BASE="+l.kernels())
+	return flavor
+}
+
 // kernel --locked packs the artifact of Armbian that the lock has, whatever its tag
 // leads to today, and lock --update takes a newer one.
 func TestKernelLockedOfArmbian(t *testing.T) {
 	l := newLocker(t)
-	site.WriteFile(t, filepath.Join(l.site.Dir, "kernel/Dockerfile"), "FROM scratch\n")
-	l.pushArmbian("6.8.9-Sab12-D1", "6.8.9-edge-x86")
-	const flavor = "armbian-uefi-x86-edge"
-	l.do(0, "lock", flavor, "--level", "1", "ARMBIAN_BASE_ORAS_REF="+l.site.Host+"/os", "HOOK_KERNEL_OCI_BASE="+l.kernels())
+	flavor := l.lockArmbian()
 	says(t, readFile(t, l.lock), "from: armbian", "reference: "+l.site.Host+"/os/kernel-x86-edge:6.8.9-Sab12-D1\n        digest: sha256:")
 	export := filepath.Join(t.TempDir(), "kernel.tar")
 	kernel := func() string {

@@ -119,8 +119,7 @@ func TestMirrorFilledByDocker(t *testing.T) {
 	r.importedMirror(mirror, nil)
 }
 
-// A registry that is slow, or that breaks a connection now and then, gives the same
-// images.
+// Images from a registry that is slow, or that breaks connections, are the same.
 func TestRegistriesThatMisbehave(t *testing.T) {
 	r := newReleases(t)
 	out := filepath.Join(r.dir, "out")

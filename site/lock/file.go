@@ -253,6 +253,7 @@ func (f File) Write(path string) error {
 // explain adds comments for reviewers.
 func explain(root *yaml.Node) {
 	says := map[string]string{
+		"arch":      "every image below is for linux on it",
 		"bundle":    "the EKS Anywhere bundle that names the images",
 		"worker":    "the HookOS that the worker is taken out of",
 		"images":    "what the root file system is made of",
