@@ -8,10 +8,10 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// Agree asks a running server and the model of its configuration the same, as
+// agreeAll asks a running server and the model of its configuration the same, as
 // machines and as a stranger, and reports where they differ. So the checks are
 // proven against the server itself.
-func (n *Net) Agree(t *testing.T, p *netboot.Plan, model netboot.Config) {
+func (n *Net) agreeAll(t *testing.T, p *netboot.Plan, model netboot.Config) {
 	t.Helper()
 	subnet := p.Subnets[0]
 	stranger := hardware.Machine{MAC: Stranger(), Network: subnet.Network}

@@ -12,12 +12,12 @@ import (
 	"hookbuild/netboot/check"
 )
 
-// update is the -update flag of the tests that use [Golden].
+// update is the -update flag of the tests that use [golden].
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// Golden compares text with a file, or writes the file with -update, and then
+// golden compares text with a file, or writes the file with -update, and then
 // fails: an update must be reviewed, not count as a passed test.
-func Golden(t testing.TB, name, text string) {
+func golden(t testing.TB, name, text string) {
 	t.Helper()
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -54,7 +54,7 @@ func GoldenRender(t testing.TB, s netboot.Server, p *netboot.Plan, m netboot.Mod
 		t.Errorf("rendered twice, not the same: %s", diff)
 	}
 	for _, f := range files {
-		Golden(t, filepath.Join("testdata", m.String(), f.Name), string(f.Content))
+		golden(t, filepath.Join("testdata", m.String(), f.Name), string(f.Content))
 	}
 	return files
 }

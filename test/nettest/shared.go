@@ -11,10 +11,10 @@ import (
 	"hookbuild/netboot/hardware"
 )
 
-// Site puts a site's configuration together with a generated fragment: in its
+// siteFiles puts a site's configuration together with a generated fragment: in its
 // text DIR stands for the fragment's directory and FRAGMENT for its one file.
 // It returns the name of the whole.
-func Site(t testing.TB, site string, fragment []netboot.File) string {
+func siteFiles(t testing.TB, site string, fragment []netboot.File) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, f := range fragment {
@@ -43,7 +43,7 @@ func (n *Net) Shared(t *testing.T, s netboot.Server, p *netboot.Plan, site strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := Site(t, site, files)
+	whole := siteFiles(t, site, files)
 	if got := Lint(s, p, whole, false); got != "" {
 		t.Errorf("the checks find:\n%s", got)
 	}

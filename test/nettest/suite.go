@@ -32,7 +32,7 @@ func Faultless(t *testing.T, s netboot.Server, site string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := Site(t, site, files)
+	whole := siteFiles(t, site, files)
 	if got := Lint(s, p, filepath.Join(filepath.Dir(whole), files[0].Name), false); got != "" {
 		t.Error(got)
 	}
@@ -48,7 +48,7 @@ func Wrong(t *testing.T, s netboot.Server, pattern string) {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
-		Golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".findings", Lint(s, p, file, false))
+		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".findings", Lint(s, p, file, false))
 	}
 }
 
@@ -65,7 +65,7 @@ func AgreesWithServer(t *testing.T, s netboot.Server, files ...string) {
 			model, _ := s.Parse(os.ReadFile, file)
 			n := New(t)
 			n.StartDHCP(n.Server, s.Name(), conf)
-			n.Agree(t, p, model)
+			n.agreeAll(t, p, model)
 		})
 	}
 }
