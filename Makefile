@@ -29,7 +29,7 @@ test:
 # its embedded images. It takes a quarter of an hour on two cores.
 kernels:
 	.ci/setup test
-	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestRemoteEngine|TestMenuconfig.*)$$' ./kernel/container
+	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestBrokenConnection|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^Test.*Drivers' ./kernel
 	$(GO) test -tags e2e -timeout 60m -run '^(TestCompiledKernel|TestKitCompilesKernel)$$' ./cmd/hookdemo
 
