@@ -22,9 +22,9 @@ type Files struct {
 
 // source is where the files come from.
 type source interface {
-	// take returns a file for a client, or nil if there is none of that name, and
-	// a function to call after sending it. Resumes says that the client asks for a
-	// later part of the file, not its beginning.
+	// take returns a file for a client, nil for an unknown name, and a function
+	// to call after sending it. Resumes says that the client asks for a later part of
+	// the file, not its beginning.
 	take(client, name string, resumes bool) (*file, func(), error)
 	names() []string
 	// check reports whether the files can be read.

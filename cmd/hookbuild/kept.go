@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"maps"
@@ -105,32 +106,9 @@ func (a *app) gatherLocal(c *cli.Context, g *build.Gathered, l lock.Build) error
 		if err := a.gatherNamed(c, g); err != nil {
 			return err
 		}
-		paths := a.pathsOf(c)
-		sources, home, err := r.SourceFiles(c.Context)
+		inside, err := a.gatherSources(c, g, r)
 		if err != nil {
 			return err
-		}
-		g.LeftOut = append(g.LeftOut, home...)
-		inside := map[string]bool{} // the checkout
-		for _, source := range slices.Sorted(maps.Keys(sources)) {
-			if below, ok := belowDir(r.Workspace.Dir, source); ok {
-				inside[below] = true
-				if len(r.Overlays) == 0 { // an overlay finds its files beside it
-					continue
-				}
-			}
-			var names []string
-			if !sources[source] {
-				names = append(names, paths.relative(source))
-			}
-			if sources[source] || a.namesAbsolute(c) { // relative to an overlay that has such a name
-				names = append(names, paths.name(source))
-			}
-			for _, name := range names {
-				if err := g.AddFile(name, source); err != nil {
-					return err
-				}
-			}
 		}
 		if err := a.gatherSite(c, g, r); err != nil {
 			return err
@@ -141,8 +119,41 @@ func (a *app) gatherLocal(c *cli.Context, g *build.Gathered, l lock.Build) error
 		for _, fragment := range r.KernelOptions.Plan.Flavor.Fragments {
 			inside[fragment] = true
 		}
-		return gatherCheckout(g, r.Workspace, inside)
+		return gatherCheckout(c.Context, g, r.Workspace, inside)
 	})
+}
+
+// gatherSources adds the files that the template and the overlays name. It returns
+// those inside the checkout, by their paths there.
+func (a *app) gatherSources(c *cli.Context, g *build.Gathered, r build.Request) (inside map[string]bool, err error) {
+	paths := a.pathsOf(c)
+	sources, home, err := r.SourceFiles(c.Context)
+	if err != nil {
+		return nil, err
+	}
+	g.LeftOut = append(g.LeftOut, home...)
+	inside = map[string]bool{}
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		if below, ok := belowDir(r.Workspace.Dir, source); ok {
+			inside[below] = true
+			if len(r.Overlays) == 0 { // an overlay finds its files beside it
+				continue
+			}
+		}
+		var names []string
+		if !sources[source] {
+			names = append(names, paths.relative(source))
+		}
+		if sources[source] || a.namesAbsolute(c) { // relative to an overlay that has such a name
+			names = append(names, paths.name(source))
+		}
+		for _, name := range names {
+			if err := g.AddFile(c.Context, name, source); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return inside, nil
 }
 
 // namesAbsolute reports whether the lock has an absolute path.
@@ -153,14 +164,14 @@ func (a *app) namesAbsolute(c *cli.Context) bool {
 
 // gatherCheckout adds what hookbuild reads of a Hook checkout, and the files that
 // more names.
-func gatherCheckout(g *build.Gathered, w build.Workspace, more map[string]bool) error {
+func gatherCheckout(ctx context.Context, g *build.Gathered, w build.Workspace, more map[string]bool) error {
 	dirs := map[string]bool{}
 	for file := range more {
 		for dir := filepath.Dir(file); dir != "."; dir = filepath.Dir(dir) {
 			dirs[dir] = true
 		}
 	}
-	return g.AddTree(kit.CheckoutName, kit.KindCheckout, w.Dir, func(path string, d fs.DirEntry) bool {
+	return g.AddTree(ctx, kit.CheckoutName, kit.KindCheckout, w.Dir, func(path string, d fs.DirEntry) bool {
 		return !w.OfCheckout(path, d) && !more[path] && !dirs[path]
 	})
 }
@@ -192,9 +203,9 @@ func (a *app) gatherNamed(c *cli.Context, g *build.Gathered) error {
 		case err != nil:
 			return fault.Invalidf("gathering a file that an option of the lock names: %w", err)
 		case info.IsDir():
-			err = g.AddTree(paths.name(path), kit.KindTree, path, nil)
+			err = g.AddTree(c.Context, paths.name(path), kit.KindTree, path, nil)
 		default:
-			err = g.AddFile(paths.name(path), path)
+			err = g.AddFile(c.Context, paths.name(path), path)
 		}
 		if err != nil {
 			return err
@@ -217,7 +228,7 @@ func (a *app) gatherNamed(c *cli.Context, g *build.Gathered) error {
 func (a *app) gatherSite(c *cli.Context, g *build.Gathered, r build.Request) error {
 	paths := a.pathsOf(c)
 	if a.site != nil && !strings.Contains(a.site.Hook.Archive, "://") && a.isFetched(c) && a.site.Hook.Archive != "" {
-		if err := g.AddFile(paths.name(a.site.Archive()), a.site.Archive()); err != nil {
+		if err := g.AddFile(c.Context, paths.name(a.site.Archive()), a.site.Archive()); err != nil {
 			return err
 		}
 	}
@@ -232,7 +243,7 @@ func (a *app) gatherSite(c *cli.Context, g *build.Gathered, r build.Request) err
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(filepath.Dir(orDefault(file, a.sitePath())), path)
 			}
-			if err := g.AddFile(paths.name(path), path); err != nil {
+			if err := g.AddFile(c.Context, paths.name(path), path); err != nil {
 				return err
 			}
 		}
@@ -253,7 +264,7 @@ func (a *app) gatherSite(c *cli.Context, g *build.Gathered, r build.Request) err
 	if plain != string(text) {
 		g.LeftOut = append(g.LeftOut, "logins and queries in addresses of "+a.site.Path)
 	}
-	return g.AddConfig(paths.name(a.site.Path), []byte(plain))
+	return g.AddConfig(c.Context, paths.name(a.site.Path), []byte(plain))
 }
 
 // hasSecrets reports whether addresses in a file have logins or queries.

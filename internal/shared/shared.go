@@ -305,7 +305,7 @@ func (c *Cache) Offer(kind, key string, f *cache.File, from cache.Origin) {
 }
 
 // Summary returns a sentence for people about the results that came from the
-// registries and those that were made, or "" if there are none.
+// registries and those that were made; "" without any.
 func (c *Cache) Summary() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -101,7 +101,7 @@ type network struct {
 func judge(c *Console, n network, f found, images int, workerImage string, required []string) []Check {
 	checks := []Check{
 		c.judgeKernel(), c.judgeInit(), c.judgeMemory(f), c.judgeDisk(f), judgeNIC(c, n, f), judgeShell(f),
-		judgeStore(n, f, workerImage), judgeDockerd(n, f), judgeImages(f, images), judgeRun(f, images), judgeWorker(n),
+		judgeStore(n, f, workerImage), judgeDockerd(n, f), judgeAsked(Images, f.listed, f.lacking, f, images), judgeAsked(Run, f.ran, f.refused, f, images), judgeWorker(n),
 	}
 	for i := range checks {
 		checks[i].Required = slices.Contains(required, checks[i].Name)
@@ -160,28 +160,17 @@ func judgeShell(f found) Check {
 	return notSeen(Shell, noShell(f))
 }
 
-func judgeImages(f found, images int) Check {
+// judgeAsked judges what the shell was asked about the embedded images.
+func judgeAsked(name string, good, bad sight, f found, images int) Check {
 	switch {
-	case f.listed.seen():
-		return passed(Images, f.listed.at, "%s", f.listed.text)
-	case f.lacking.seen():
-		return failed(Images, f.lacking)
+	case good.seen():
+		return passed(name, good.at, "%s", good.text)
+	case bad.seen():
+		return failed(name, bad)
 	case images == 0:
-		return notSeen(Images, "no image is known to be embedded")
+		return notSeen(name, "no image is known to be embedded")
 	}
-	return notSeen(Images, noShell(f))
-}
-
-func judgeRun(f found, images int) Check {
-	switch {
-	case f.ran.seen():
-		return passed(Run, f.ran.at, "%s", f.ran.text)
-	case f.refused.seen():
-		return failed(Run, f.refused)
-	case images == 0:
-		return notSeen(Run, "no image is known to be embedded")
-	}
-	return notSeen(Run, noShell(f))
+	return notSeen(name, noShell(f))
 }
 
 func judgeDockerd(n network, f found) Check {

@@ -59,37 +59,37 @@ const (
 )
 
 // AddFile adds the file at path under a name of the lock.
-func (p *Plan) AddFile(name, path string) error {
+func (p *Plan) AddFile(ctx context.Context, name, path string) error {
 	open := func(context.Context) (io.ReadCloser, error) { return os.Open(path) }
-	return p.addLocal(Local{Name: name, Kind: kindFile}, open)
+	return p.addLocal(ctx, Local{Name: name, Kind: kindFile}, open)
 }
 
 // AddConfig adds hookbuild.yaml under its name.
-func (p *Plan) AddConfig(name string, text []byte) error {
+func (p *Plan) AddConfig(ctx context.Context, name string, text []byte) error {
 	open := func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(string(text))), nil
 	}
-	return p.addLocal(Local{Name: name, Kind: kindConfig}, open)
+	return p.addLocal(ctx, Local{Name: name, Kind: kindConfig}, open)
 }
 
 // AddTree adds the files of the directory dir under a name of the lock. Leave, which
 // may be nil, reports whether a path below dir is left out.
-func (p *Plan) AddTree(name string, kind Kind, dir string, leave func(path string, d fs.DirEntry) bool) error {
+func (p *Plan) AddTree(ctx context.Context, name string, kind Kind, dir string, leave func(path string, d fs.DirEntry) bool) error {
 	open := func(ctx context.Context) (io.ReadCloser, error) {
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(writeTree(ctx, w, dir, leave)) }()
 		return r, nil
 	}
-	return p.addLocal(Local{Name: name, Kind: kind}, open)
+	return p.addLocal(ctx, Local{Name: name, Kind: kind}, open)
 }
 
 // addLocal adds what open opens, which is read here for its digest and again when
 // the kit is written.
-func (p *Plan) addLocal(l Local, open func(context.Context) (io.ReadCloser, error)) error {
+func (p *Plan) addLocal(ctx context.Context, l Local, open func(context.Context) (io.ReadCloser, error)) error {
 	if slices.ContainsFunc(p.Locals, func(o Local) bool { return o.Name == l.Name }) {
 		return nil
 	}
-	r, err := open(context.Background())
+	r, err := open(ctx)
 	if err != nil {
 		return fault.Invalidf("gathering %q: %w", l.Name, err)
 	}

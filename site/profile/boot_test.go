@@ -46,6 +46,22 @@ import (
 // host is this machine as QEMU's user network shows it to the guest.
 const host = "10.0.2.2"
 
+// openHook opens the lab and pushes its images to a registry, below base, for the
+// Hook checkout.
+func openHook(t *testing.T) (l *lab.Lab, checkout, base string) {
+	t.Helper()
+	l, err := lab.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := httptest.NewServer(quietRegistry())
+	t.Cleanup(plain.Close)
+	base = strings.TrimPrefix(plain.URL, "http://") + "/hook/"
+	checkout = absolute(t, "../../testdata/hook")
+	pushLab(t, l, checkout, base)
+	return l, checkout, base
+}
+
 // TestProfileInAMachine boots a HookOS with a site profile. Its dockerd pulls from a
 // registry whose certificate a private authority signed, with a login, and from a
 // mirror of Docker Hub that another authority signed; the machine has a static
@@ -55,15 +71,7 @@ func TestProfileInAMachine(t *testing.T) {
 	ssh, keygen := testneed.Tool(t, "ssh"), testneed.Tool(t, "ssh-keygen")
 	testneed.Tool(t, lab.Emulator("amd64"))
 	work := t.TempDir()
-	l, err := lab.Open("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain := httptest.NewServer(quietRegistry())
-	t.Cleanup(plain.Close)
-	base := strings.TrimPrefix(plain.URL, "http://") + "/hook/"
-	checkout := absolute(t, "../../testdata/hook")
-	pushLab(t, l, checkout, base)
+	l, checkout, base := openHook(t)
 	pushSSHD(t, l, base+"sshd:1")
 
 	private := newAuthority(t, "Private Root")

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,15 +57,7 @@ const consoles = `services:
 func TestConsoleInAMachine(t *testing.T) {
 	testneed.Tool(t, lab.Emulator("amd64"))
 	work := t.TempDir()
-	l, err := lab.Open("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain := httptest.NewServer(quietRegistry())
-	t.Cleanup(plain.Close)
-	base := strings.TrimPrefix(plain.URL, "http://") + "/hook/"
-	checkout := absolute(t, "../../testdata/hook")
-	pushLab(t, l, checkout, base)
+	l, checkout, base := openHook(t)
 	pushTools(t, l, base+"tools:1")
 	write(t, filepath.Join(work, "overlay.yaml"), fmt.Appendf(nil, consoles, base))
 	// openssl passwd -6 -salt hookbuild right
