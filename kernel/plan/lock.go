@@ -111,22 +111,21 @@ func (l Lock) Find(series string) (Pin, bool) {
 }
 
 // with returns a lock in which p replaces the pin of its series. All other
-// lines are kept. A new series is inserted in numerical order.
+// lines are kept, whatever their order. A new series goes before the first later one.
 func (l Lock) with(p Pin) Lock {
 	lines := slices.Clone(l.lines)
 	if len(lines) == 0 {
 		lines = append(lines, lockLine{text: strings.TrimSuffix(lockHeader, "\n")})
 	}
 	added := lockLine{p.String(), &p}
-	for i, line := range lines {
-		switch {
-		case line.pin == nil:
-		case line.pin.Version.Series() == p.Version.Series():
-			lines[i] = added
-			return Lock{lines}
-		case line.pin.Version.Compare(p.Version) > 0:
-			return Lock{slices.Insert(lines, i, added)}
-		}
+	sameSeries := func(l lockLine) bool { return l.pin != nil && l.pin.Version.Series() == p.Version.Series() }
+	later := func(l lockLine) bool { return l.pin != nil && l.pin.Version.Compare(p.Version) > 0 }
+	if i := slices.IndexFunc(lines, sameSeries); i >= 0 {
+		lines[i] = added
+		return Lock{lines}
+	}
+	if i := slices.IndexFunc(lines, later); i >= 0 {
+		return Lock{slices.Insert(lines, i, added)}
 	}
 	return Lock{append(lines, added)}
 }

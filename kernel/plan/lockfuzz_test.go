@@ -13,6 +13,7 @@ func FuzzParseLock(f *testing.F) {
 	sum := strings.Repeat("0a", 32)
 	f.Add("# comment\n6.6.32 sha256:" + sum + "\n\n5.10 sha256:" + sum + "\r\n")
 	f.Add("6.6.32 sha256:" + sum + "\n6.6.33 sha256:" + sum)
+	f.Add("6.12.1 sha256:" + sum + "\n6.6.32 sha256:" + sum + "\n")
 	f.Add("6.6.32\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		l, err := parseLock(text)
