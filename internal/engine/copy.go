@@ -19,7 +19,7 @@ func Copy(ctx context.Context, from, to *client.Client, ref string, task *progre
 	}
 	loaded, err := to.ImageLoad(ctx, task.Reader(saved))
 	if err == nil {
-		err = errors.Join(follow(loaded.Body, task), loaded.Body.Close())
+		err = errors.Join(follow(loaded.Body, task.Output), loaded.Body.Close())
 	}
 	if err := errors.Join(err, saved.Close()); err != nil {
 		return fault.Mark(fmt.Errorf("loading it into the Docker Engine %s: %w", to.DaemonHost(), err), fault.Outside)

@@ -28,7 +28,7 @@ func Push(ctx context.Context, engine *client.Client, ref string, keychain authn
 	if err != nil {
 		return fault.Mark(err, fault.Outside)
 	}
-	return errors.Join(follow(stream, task), stream.Close())
+	return errors.Join(follow(stream, task.Output), stream.Close())
 }
 
 func encodedLogin(ctx context.Context, ref string, keychain authn.Keychain) (string, error) {
@@ -62,8 +62,9 @@ func login(ctx context.Context, keychain authn.Keychain, r name.Registry) (*auth
 	return known, nil
 }
 
-// follow reports each layer when it is done, until the stream ends.
-func follow(stream io.Reader, task *progress.Task) error {
+// follow reads the report of a long operation until it ends, and returns the
+// error in it. It calls say for each layer that is done.
+func follow(stream io.Reader, say func(line string)) error {
 	dec := json.NewDecoder(stream)
 	for {
 		var m message
@@ -76,7 +77,7 @@ func follow(stream io.Reader, task *progress.Task) error {
 		case m.Error != nil:
 			return fault.Mark(errors.New(m.Error.Message), fault.Outside)
 		case m.Status != "" && m.Progress.Total == 0:
-			task.Output(joined(m.ID, m.Status))
+			say(joined(m.ID, m.Status))
 		}
 	}
 }

@@ -133,13 +133,13 @@ func TestFollowPush(t *testing.T) {
 	var said lines
 	task := progress.Start(&said, 0, "push")
 	text := `{"status":"The push refers to x"}{"id":"a","status":"Pushing","progressDetail":{"current":1,"total":2}}{"id":"a","status":"Pushed","progressDetail":{}}`
-	if err := follow(strings.NewReader(text), task); err != nil {
+	if err := follow(strings.NewReader(text), task.Output); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(lines{"The push refers to x", "a: Pushed"}, said); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	err := follow(strings.NewReader(`{"errorDetail":{"message":"denied"}}`), task)
+	err := follow(strings.NewReader(`{"errorDetail":{"message":"denied"}}`), task.Output)
 	if err == nil || err.Error() != "denied" {
 		t.Errorf("%v", err)
 	}

@@ -2,13 +2,12 @@ package container
 
 import (
 	"context"
-	"io"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"hookbuild/internal/engine"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
@@ -89,25 +88,12 @@ func (b *Builder) loadPinned(ctx context.Context, pin Pin) error {
 	if got.String() != pin.ID {
 		return fault.Invalidf("reading the builder image %q: its ID is %s and the lock says %s; pin it again with `hookbuild lock --update builder`", ref, got, pin.ID)
 	}
-	return b.load(ctx, pin.Name, image)
-}
-
-// load copies an image into the engine under a name, which keeps its ID.
-func (b *Builder) load(ctx context.Context, ref string, image v1.Image) error {
-	tag, err := name.NewTag(ref)
+	tag, err := name.NewTag(pin.Name)
 	if err != nil {
-		return fault.Invalidf("loading the builder image %q into Docker: %w", ref, err)
+		return fault.Invalidf("loading the builder image %q into Docker: %w", pin.Name, err)
 	}
-	reader, writer := io.Pipe()
-	go func() { writer.CloseWithError(tarball.Write(tag, image, writer)) }()
-	response, err := b.docker.ImageLoad(ctx, reader)
-	_ = reader.CloseWithError(err) // ends the writer
-	if err != nil {
-		return outside("loading the builder image %q into Docker: %w", ref, err)
-	}
-	defer response.Body.Close()
-	if err := readBuild(response.Body, io.Discard); err != nil {
-		return outside("loading the builder image %q into Docker: %w", ref, err)
+	if err := engine.Load(ctx, b.docker, tag, image); err != nil {
+		return outside("loading the builder image %q into Docker: %w", pin.Name, err)
 	}
 	return nil
 }

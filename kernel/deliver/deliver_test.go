@@ -14,9 +14,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/dockerhost"
@@ -235,6 +239,22 @@ func TestDocker(t *testing.T) {
 	}
 	if got := layoutID(t, dir+"/layout"); got != before.ID {
 		t.Errorf("the layout has %s, Docker %s", got, before.ID)
+	}
+}
+
+// TestDockerRefuses delivers an image that Docker cannot unpack, which Docker
+// reports after it has answered 200.
+func TestDockerRefuses(t *testing.T) {
+	testneed.Docker(t)
+	broken, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte("this is no tar archive"), types.DockerLayer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	produce := func(context.Context) (*Made, error) { return &Made{broken, func() error { return nil }}, nil }
+	const ref = "hookbuild-test/broken:6.6.32-12345678"
+	err = Deliver(t.Context(), ref, Options{Offline: true, Force: true}, produce)
+	if fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), ref) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"hookbuild/internal/dockerhost"
+	"hookbuild/internal/engine"
 	"hookbuild/internal/fault"
 )
 
@@ -72,16 +74,12 @@ func savedByDocker(ctx context.Context, ref string) (_ *Made, err error) {
 
 // put loads the image.
 func (d docker) put(ctx context.Context, ref string, image v1.Image) error {
-	reader, writer := io.Pipe()
-	go func() { writer.CloseWithError(writeArchive(writer, ref, image)) }()
-	response, err := d.api.ImageLoad(ctx, reader)
-	_ = reader.CloseWithError(err)
+	parsed, err := parse(ref)
 	if err != nil {
-		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
+		return err
 	}
-	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return fault.Outsidef("loading the kernel image %q into Docker: %w", ref, err)
+	if err := engine.Load(ctx, d.api, parsed, image); err != nil {
+		return fmt.Errorf("loading the kernel image %q into Docker: %w", ref, err)
 	}
 	return nil
 }

@@ -100,11 +100,19 @@ func (a archive) write(ref string, image v1.Image) (err error) {
 
 // writeArchive writes the image as docker save does.
 func writeArchive(w io.Writer, ref string, image v1.Image) error {
-	parsed, err := name.ParseReference(ref)
+	parsed, err := parse(ref)
 	if err != nil {
-		return fault.Usagef("reading the image name %q: %w", ref, err)
+		return err
 	}
 	return tarball.Write(parsed, image, w)
+}
+
+func parse(ref string) (name.Reference, error) {
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, fault.Usagef("reading the image name %q: %w", ref, err)
+	}
+	return parsed, nil
 }
 
 // directory is an OCI layout, which holds images by name.
