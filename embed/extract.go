@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 )
 
@@ -106,7 +107,7 @@ func (x *extraction) layer(ctx context.Context, l *storedLayer) (v1.Hash, string
 	x.written[file] = true
 	err = x.header(file, content.Size())
 	if err == nil {
-		_, err = io.Copy(&contextWriter{ctx, x.archive}, io.NewSectionReader(content, 0, content.Size()))
+		_, err = io.Copy(ctxio.Writer(ctx, x.archive), io.NewSectionReader(content, 0, content.Size()))
 	}
 	return diffID, file, errors.Join(err, content.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/initramfs"
 )
 
@@ -62,7 +63,7 @@ func (s *Store) unlinked(link initramfs.Entry) initramfs.Entry {
 
 // archiveFiles writes a tar of a layer's files as they are in the initramfs.
 func (s *Store) archiveFiles(ctx context.Context, l *storedLayer, w io.Writer) error {
-	archive := tar.NewWriter(&contextWriter{ctx, w})
+	archive := tar.NewWriter(ctxio.Writer(ctx, w))
 	var links []initramfs.Entry
 	for e := range s.below(l) {
 		if e.Type == initramfs.HardLink {

@@ -13,6 +13,7 @@ import (
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/squashfs"
@@ -56,7 +57,7 @@ func (s *Store) tar(ctx context.Context, l *storedLayer, w io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	return asm.WriteOutputTarStream(files, storage.NewJSONUnpacker(plain), &contextWriter{ctx, w})
+	return asm.WriteOutputTarStream(files, storage.NewJSONUnpacker(plain), ctxio.Writer(ctx, w))
 }
 
 // filesOf returns access to a layer's files.
@@ -97,18 +98,6 @@ func (s *Store) openLayers(ctx context.Context) (*initramfs.Tree, error) {
 		}
 	}
 	return nil, errors.Join(err, file.Close())
-}
-
-type contextWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (c *contextWriter) Write(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.w.Write(p)
 }
 
 // errDiffID reports a layer whose content in the store does not match its

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/initramfs"
 )
 
@@ -79,7 +80,7 @@ func sumOf(ctx context.Context, e initramfs.Entry) (sum [sha256.Size]byte, err e
 		return sum, err
 	}
 	h := sha256.New()
-	_, err = io.Copy(&contextWriter{ctx, h}, content)
+	_, err = io.Copy(ctxio.Writer(ctx, h), content)
 	h.Sum(sum[:0])
 	return sum, errors.Join(err, content.Close())
 }

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
@@ -182,7 +183,7 @@ func (s *Stage) Artifacts(ctx context.Context) ([]File, error) {
 			continue
 		}
 		if _, known := s.sums[name]; !known { // kept from an earlier build
-			f, err := sumFile(s.Path(name))
+			f, err := sumFile(ctx, s.Path(name))
 			if err != nil {
 				return nil, err
 			}
@@ -193,14 +194,14 @@ func (s *Stage) Artifacts(ctx context.Context) ([]File, error) {
 	return all, nil
 }
 
-func sumFile(path string) (_ File, err error) {
+func sumFile(ctx context.Context, path string) (_ File, err error) {
 	name := filepath.Base(path)
 	f, err := os.Open(path)
 	if err != nil {
 		return File{}, fmt.Errorf("computing the checksum of the artifact %q: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return Sum(name, f)
+	return Sum(name, ctxio.Reader(ctx, f))
 }
 
 // About returns the files about the HookOS in dir, such as its SBOM, of which m is the

@@ -13,6 +13,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/internal/cache"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 )
@@ -133,7 +134,7 @@ func (f *Fetched) layer(ctx context.Context, layer *cache.File, digest v1.Hash, 
 			return err
 		}
 		content := io.NewSectionReader(layer, start, h.Size)
-		got, err := artifact.Sum(want.Name, &untilDone{ctx, content})
+		got, err := artifact.Sum(want.Name, ctxio.Reader(ctx, content))
 		if err != nil {
 			return err
 		}

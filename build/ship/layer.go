@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
@@ -124,24 +125,11 @@ func newLayer(ctx context.Context, task *progress.Task, members []member) (*laye
 	}
 	defer tr.Close() // only read
 	h := sha256.New()
-	size, err := io.Copy(h, &untilDone{ctx, task.Reader(tr)})
+	size, err := io.Copy(h, ctxio.Reader(ctx, task.Reader(tr)))
 	if err != nil {
 		return nil, err
 	}
 	return &layer{members: members, digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}, size: size}, nil
-}
-
-type untilDone struct {
-	ctx context.Context
-	io.Reader
-}
-
-// Read implements [io.Reader].
-func (r *untilDone) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }
 
 // Digest implements [v1.Layer].

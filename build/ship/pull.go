@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
@@ -229,7 +230,7 @@ func (u *unpacker) listings(ctx context.Context, d v1.Descriptor) (m artifact.Ma
 		return m, err
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
-	return readListings(&untilDone{ctx, blob}, d.Digest)
+	return readListings(ctxio.Reader(ctx, blob), d.Digest)
 }
 
 // readListings reads a first layer, and checks its checksums.txt.
@@ -273,7 +274,7 @@ func (u *unpacker) layer(ctx context.Context, d v1.Descriptor, left map[string]a
 		return err
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
-	return walk(task.Reader(&untilDone{ctx, blob}), d.Digest, func(h *tar.Header, r io.Reader) error {
+	return walk(task.Reader(ctxio.Reader(ctx, blob)), d.Digest, func(h *tar.Header, r io.Reader) error {
 		want, err := takeListed(h, left)
 		if err != nil {
 			return err

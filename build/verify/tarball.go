@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
@@ -60,7 +61,7 @@ func (v *verifier) checkTarball(ctx context.Context, task *progress.Task, path s
 	}
 	defer f.Close() // only read
 	h := sha512.New()
-	raw := &contextReader{ctx, io.TeeReader(task.Reader(f), h)}
+	raw := ctxio.Reader(ctx, io.TeeReader(task.Reader(f), h))
 	in, err := readTarball(raw)
 	if err == nil {
 		in.check(b, func(format string, args ...any) { v.wrong(b.Tarball.Name, format, args...) })
@@ -80,19 +81,6 @@ func (v *verifier) checkTarball(ctx context.Context, task *progress.Task, path s
 		err = invalid("it has %d bytes and the SHA-512 checksum %.16s..., unlike in %s: it is older or newer than the directory, or damaged; build it again", size, sum, artifact.ManifestFile)
 	}
 	return fault.Mark(err, fault.Invalid)
-}
-
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-// Read implements [io.Reader].
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }
 
 // tarball is the contents of a tarball.

@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/progress"
 )
 
@@ -84,7 +85,7 @@ func (c *Cache) verify(ctx context.Context, f *os.File, h v1.Hash) (*File, error
 		return &File{f, state.size}, nil
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, &ctxReader{ctx, f}); err != nil {
+	if _, err := io.Copy(sum, ctxio.Reader(ctx, f)); err != nil {
 		return nil, fmt.Errorf("checking %q: %w", f.Name(), err)
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != h.Hex {
@@ -192,17 +193,4 @@ func (c *Cache) setVerified(path string, s fileState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.verified[path] = s
-}
-
-// ctxReader ends a long read when its context ends.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *ctxReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"hookbuild/internal/ctxio"
 )
 
 // prefix names the only algorithm in use.
@@ -29,24 +31,10 @@ func OfBytes(b []byte) string {
 // ctx ends.
 func OfReader(ctx context.Context, r io.Reader) (string, error) {
 	h := sha256.New()
-	if _, err := io.Copy(h, &reader{ctx, r}); err != nil {
+	if _, err := io.Copy(h, ctxio.Reader(ctx, r)); err != nil {
 		return "", err
 	}
 	return prefix + hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// reader stops reading when its context ends.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read implements [io.Reader].
-func (r *reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // OfFile returns the digest of the file at path. It stops when ctx ends.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pin/tftp/v3"
+
+	"hookbuild/internal/ctxio"
 )
 
 // program returns the path of an iPXE program by the name that machines request, or
@@ -71,19 +73,6 @@ func (t *tftpService) serve(ctx context.Context) error {
 	return nil
 }
 
-// contextReader fails once its context is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
 // read sends one program. Names are bare, or below a directory named after a MAC.
 func (t *tftpService) read(ctx context.Context, name string, to io.ReaderFrom) error {
 	from := "?"
@@ -115,5 +104,5 @@ func (t *tftpService) send(ctx context.Context, name string, to io.ReaderFrom) (
 			transfer.SetSize(info.Size()) // PXE firmware asks for it
 		}
 	}
-	return to.ReadFrom(contextReader{ctx, f})
+	return to.ReadFrom(ctxio.Reader(ctx, f))
 }

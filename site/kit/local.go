@@ -19,6 +19,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
@@ -94,7 +95,7 @@ func (p *Plan) addLocal(ctx context.Context, l Local, open func(context.Context)
 		return fault.Invalidf("gathering %q: %w", l.Name, err)
 	}
 	sum := sha256.New()
-	l.Size, err = io.Copy(sum, r)
+	l.Size, err = io.Copy(sum, ctxio.Reader(ctx, r))
 	if err := errors.Join(err, r.Close()); err != nil {
 		return fault.Invalidf("gathering %q: %w", l.Name, err)
 	}

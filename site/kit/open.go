@@ -17,6 +17,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/site/lock"
 )
@@ -298,27 +299,13 @@ func (k *Kit) open(ctx context.Context, h v1.Hash) (*io.SectionReader, error) {
 // check hashes a file of an archive.
 func (m member) check(ctx context.Context, want string) error {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, &ended{ctx, m.reader()}); err != nil {
+	if _, err := io.Copy(sum, ctxio.Reader(ctx, m.reader())); err != nil {
 		return fmt.Errorf("reading the kit %q: %w", m.in.path, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
 		return invalid("reading the kit %q: %s%s is damaged (its digest is sha256:%s); copy the kit again, or that file of it; `hookbuild kit verify` lists all damages", m.in.path, blobPrefix, want, got)
 	}
 	return nil
-}
-
-// ended ends a long read when its context does.
-type ended struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read implements [io.Reader].
-func (e *ended) Read(p []byte) (int, error) {
-	if err := e.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return e.r.Read(p)
 }
 
 // small reads a blob that fits in memory.

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/site/lock"
@@ -200,7 +201,7 @@ func (w *writer) keep(ctx context.Context, all []entry, s progress.Sink) error {
 			break
 		}
 		sum := sha256.New()
-		if _, err := io.Copy(sum, task.Reader(&ended{ctx, files})); err != nil || hex.EncodeToString(sum.Sum(nil)) != e.sum {
+		if _, err := io.Copy(sum, task.Reader(ctxio.Reader(ctx, files))); err != nil || hex.EncodeToString(sum.Sum(nil)) != e.sum {
 			break
 		}
 		if w.at+e.padded() > info.Size() {
@@ -231,7 +232,7 @@ func (w *writer) add(ctx context.Context, out *tar.Writer, e entry, task *progre
 	err = out.WriteHeader(e.header())
 	var n int64
 	if err == nil {
-		n, err = io.Copy(io.MultiWriter(out, sum), task.Reader(&ended{ctx, io.LimitReader(content, e.size)}))
+		n, err = io.Copy(io.MultiWriter(out, sum), task.Reader(ctxio.Reader(ctx, io.LimitReader(content, e.size))))
 	}
 	if err := errors.Join(err, content.Close()); err != nil {
 		return fmt.Errorf("reading %s: %w", e.what, err)
