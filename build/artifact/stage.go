@@ -223,7 +223,7 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build, about Abou
 		return p, err
 	}
 	b.Tarball = &packed
-	out, err := lockDir(s.out)
+	out, err := lockDir(ctx, s.out)
 	if err != nil {
 		return p, err
 	}
@@ -257,7 +257,7 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build, about Abou
 // with m as their manifest. Files in the directory that the HookOS there did not
 // list are kept.
 func (s *Stage) Replace(ctx context.Context, m Manifest) (err error) {
-	out, err := lockDir(s.out)
+	out, err := lockDir(ctx, s.out)
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (s *Stage) Replace(ctx context.Context, m Manifest) (err error) {
 
 // Add adds the staged files to the HookOS in OUT, which the manifest m describes.
 func (s *Stage) Add(ctx context.Context, m Manifest) (err error) {
-	out, err := lockDir(s.out)
+	out, err := lockDir(ctx, s.out)
 	if err != nil {
 		return err
 	}
@@ -332,14 +332,15 @@ func (p Published) WarnReplaced(sink progress.Sink) {
 }
 
 // lockDir locks dir. It waits while another hookbuild publishes into it.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	d, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("publishing in %q: %w", dir, err)
+	if err == nil {
+		if err = atomicfile.Lock(ctx, d); err == nil {
+			return d, nil
+		}
+		err = errors.Join(err, d.Close())
 	}
-	// On a file system without locks, nothing is locked.
-	_ = unix.Flock(int(d.Fd()), unix.LOCK_EX)
-	return d, nil
+	return nil, fmt.Errorf("publishing in %q: %w", dir, err)
 }
 
 // keepOthers links the other files in OUT/hook into the stage: artifacts of other

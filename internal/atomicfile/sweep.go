@@ -1,6 +1,7 @@
 package atomicfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // attempts bounds how often a name is made again that another process swept in
@@ -58,12 +60,33 @@ func lock(f *os.File) bool {
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK {
 		return false // a sweep has it, and is about to remove the file
 	}
+	return HasName(f)
+}
+
+// HasName reports whether an open file still has the name under which it was
+// opened, as one that was renamed or removed has not.
+func HasName(f *os.File) bool {
 	mine, err := f.Stat()
 	if err != nil {
 		return false
 	}
 	named, err := os.Lstat(f.Name())
 	return err == nil && os.SameFile(mine, named)
+}
+
+// Lock takes the lock of an open file or directory, waiting until no other
+// process holds it. Closing the file ends the lock. Where the file system has no
+// locks, Lock does nothing.
+func Lock(ctx context.Context, f *os.File) error {
+	const pause = 100 * time.Millisecond
+	for syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	return nil
 }
 
 // Sweep removes the files and directories in dir whose names start with prefix

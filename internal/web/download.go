@@ -9,29 +9,57 @@ import (
 	"os"
 	"strings"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/progress"
 )
 
 // Download fetches content into a file, which appears when it is complete. What
 // an interrupted process fetched stays in file.part, with the server's version
-// of it in file.part.version, and the next Download resumes there.
-func (c *Client) Download(ctx context.Context, r Request, file string) error {
+// of it in file.part.version, and the next Download resumes there. While another
+// process fetches the same file, Download waits, and takes what it fetched.
+func (c *Client) Download(ctx context.Context, r Request, file string) (err error) {
 	part, note := file+".part", file+".part.version"
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := openPart(ctx, part, file)
 	if err != nil {
 		return fmt.Errorf("keeping the download of %q: %w", Show(r.URL), err)
 	}
-	err = c.downloadInto(ctx, r, f, note)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if f == nil {
+		return nil
 	}
-	if err := os.Rename(part, file); err != nil {
-		return fmt.Errorf("keeping the download of %q: %w", Show(r.URL), err)
+	defer func() { err = errors.Join(err, f.Close()) }() // ends the lock
+	if err := c.downloadInto(ctx, r, f, note); err != nil {
+		return err
 	}
 	if err := os.Remove(note); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing the note of a finished download: %w", err)
 	}
+	if err := os.Rename(part, file); err != nil {
+		return fmt.Errorf("keeping the download of %q: %w", Show(r.URL), err)
+	}
 	return nil
+}
+
+// openPart opens what was fetched of a file so far, and locks it. It returns nil
+// if another process had the lock and finished the file.
+func openPart(ctx context.Context, part, file string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := atomicfile.Lock(ctx, f); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if atomicfile.HasName(f) {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(file); err == nil {
+			return nil, nil //nolint:nilnil // as documented
+		}
+	}
 }
 
 func (c *Client) downloadInto(ctx context.Context, r Request, f *os.File, note string) error {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 )
@@ -116,12 +117,18 @@ func (n *notes) Report(e progress.Event) {
 	n.all = append(n.all, e.Text)
 }
 
+func (n *notes) first() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append(n.all, "")[0]
+}
+
 func TestWhoKeepsTheUserWaitingIsNamed(t *testing.T) {
 	said := &notes{}
 	address := silent(t)
 	_ = ends(t, get(New(Options{Limits: quick(), Progress: said}), address))
-	if len(said.all) == 0 || !strings.Contains(said.all[0], strings.TrimPrefix(address, "http://")+" has not answered") {
-		t.Errorf("said %q", said.all)
+	if first := said.first(); !strings.Contains(first, strings.TrimPrefix(address, "http://")+" has not answered") {
+		t.Errorf("said %q first", first)
 	}
 }
 
@@ -375,6 +382,57 @@ func TestDownloadGoesOn(t *testing.T) {
 		if left, _ := filepath.Glob(at + ".*"); len(left) > 0 {
 			t.Errorf("%s: left %q", name, left)
 		}
+	}
+}
+
+// TestOneDownloadAtATime fetches the same file twice at once, as two processes
+// that share a cache do.
+func TestOneDownloadAtATime(t *testing.T) {
+	f := &file{content: pattern(1<<20, 0), ranges: true, tag: `"1"`}
+	arrived, release := make(chan struct{}, 2), make(chan struct{})
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		f.ServeHTTP(w, r)
+	})
+	at := filepath.Join(t.TempDir(), "f")
+	limits := quick()
+	limits.Header = time.Minute
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { done <- New(Options{Limits: limits}).Download(t.Context(), Request{URL: address}, at) }()
+	}
+	<-arrived
+	close(release)
+	if err := errors.Join(<-done, <-done); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(at)
+	if err != nil || !bytes.Equal(got, f.content) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if left, _ := filepath.Glob(at + ".*"); len(left) > 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
+// TestAWaitingDownloadCanBeCancelled cancels one that waits for another.
+func TestAWaitingDownloadCanBeCancelled(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "f")
+	part, err := os.Create(at + ".part")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer part.Close()
+	if err := atomicfile.Lock(t.Context(), part); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- New(Options{}).Download(ctx, Request{URL: "http://127.0.0.1:1/"}, at) }()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 
