@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/trust":      {"internal/bounded", "internal/fault"},
 	"internal/fetch":      {"internal/web", "internal/cache", "internal/digest", "internal/progress", "internal/fault"},
 	"internal/tarball":    {"internal/initramfs", "internal/progress", "internal/fault"},
-	"internal/unpack":     {"internal/initramfs", "internal/progress"},
+	"internal/unpack":     {"internal/atomicfile", "internal/initramfs", "internal/progress"},
 	"internal/dockerhost": {"internal/web", "internal/fault"},
 	"internal/engine":     {"internal/dockerhost", "internal/progress", "internal/fault"},
 	"internal/oci":        {"internal/web", "internal/words", "internal/dockerhost", "internal/cache", "internal/tarball", "internal/initramfs", "internal/progress", "internal/fault"},

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/initramfs"
 )
 
@@ -214,35 +215,25 @@ func writeDir(ctx context.Context, w io.Writer, dir string) (err error) {
 
 // unpackDir unpacks an archive of [writeDir] into dir, which appears complete or
 // not at all.
-func unpackDir(archive io.Reader, dir string) (err error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	part, err := os.MkdirTemp(filepath.Dir(dir), ".kernel-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
+func unpackDir(archive io.Reader, dir string) error {
 	in := tar.NewReader(archive)
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	return atomicfile.ReplaceDir(dir, func(part string) error {
+		for {
+			h, err := in.Next()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if h.Typeflag == tar.TypeDir {
+				continue
+			}
+			if err := unpackFile(part, h, in); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if h.Typeflag == tar.TypeDir {
-			continue
-		}
-		if err := unpackFile(part, h, in); err != nil {
-			return err
-		}
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	return os.Rename(part, dir)
+	})
 }
 
 func unpackFile(dir string, h *tar.Header, content io.Reader) (err error) {

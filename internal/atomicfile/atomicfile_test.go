@@ -187,3 +187,31 @@ func TestSweepRemovesWhatNobodyHolds(t *testing.T) {
 		t.Errorf("the file that was being written: %v", err)
 	}
 }
+
+func TestReplaceDir(t *testing.T) {
+	above := filepath.Join(t.TempDir(), "kept")
+	dir := filepath.Join(above, "it")
+	left := filepath.Join(above, Prefix+"left")
+	write := func(name string) func(string) error {
+		return func(part string) error { return os.WriteFile(filepath.Join(part, name), nil, 0o600) }
+	}
+	if err := errors.Join(ReplaceDir(dir, write("first")), os.MkdirAll(left+"/by a killed process", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no space left on device")
+	if err := ReplaceDir(dir, func(string) error { return full }); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(dir + "/first"); err != nil {
+		t.Errorf("after a failure: %v", err)
+	}
+	// Another process replaces the directory meanwhile.
+	if err := ReplaceDir(dir, func(part string) error { return errors.Join(ReplaceDir(dir, write("other")), write("second")(part)) }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := filepath.Glob(above + "/*/*")
+	if err != nil || len(got) != 1 || got[0] != dir+"/second" {
+		t.Errorf("there is %q, %v", got, err)
+	}
+	checkEmpty(t, above)
+}

@@ -54,6 +54,37 @@ func TempDir(dir, prefix string) (path string, held *os.File, err error) {
 	return "", nil, fmt.Errorf("making a temporary directory in %q: it is removed each time", dir)
 }
 
+// ReplaceDir puts a directory, with what fill writes into it, in the place of dir.
+// Until fill is done, dir is as it was. What killed processes left beside dir is
+// removed.
+func ReplaceDir(dir string, fill func(part string) error) (err error) {
+	beside := filepath.Dir(dir)
+	if err := os.MkdirAll(beside, 0o755); err != nil {
+		return err
+	}
+	if err := Sweep(beside, Prefix, nil); err != nil {
+		return err
+	}
+	part, held, err := TempDir(beside, Prefix)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(part), held.Close()) }()
+	if err := fill(part); err != nil {
+		return err
+	}
+	for range attempts {
+		if err = os.RemoveAll(dir); err != nil {
+			return err
+		}
+		if err = os.Rename(part, dir); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// Another process has put its own there.
+	}
+	return err
+}
+
 // lock takes the lock of an open file. It reports whether the file still has its
 // name. Where the file system has no locks, nothing is swept either.
 func lock(f *os.File) bool {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 )
@@ -31,31 +32,7 @@ func Provide(ctx context.Context, dir string, entries []initramfs.Entry, what st
 	if _, err := os.Lstat(dir); err == nil {
 		progress.Warnf(s, "%s in %q was changed; it is written anew", what, dir)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), ".hookbuild-*")
-	if err != nil {
-		return err
-	}
-	err = write(ctx, fresh, entries)
-	if err == nil {
-		err = replace(dir, fresh)
-	}
-	return errors.Join(err, os.RemoveAll(fresh))
-}
-
-// replace puts fresh in the place of dir. Another process that did so meanwhile
-// did the same.
-func replace(dir, fresh string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	err := os.Rename(fresh, dir)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
+	return atomicfile.ReplaceDir(dir, func(part string) error { return write(ctx, part, entries) })
 }
 
 // write writes the entries below dir. Nothing is written through a symlink of

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/bounded"
 	"hookbuild/kernel/kconfig"
 )
 
@@ -39,37 +41,26 @@ func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir s
 	if err := b.ensureSource(ctx, t, image); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, fmt.Errorf("keeping the kernel: %w", err)
-	}
-	part, err := os.MkdirTemp(filepath.Dir(dir), ".kernel-")
-	if err != nil {
-		return nil, fmt.Errorf("keeping the kernel: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(part)) }()
-	err = b.run(ctx, job{
-		target: t, step: "compile", script: "compile.sh", image: image,
-		env:     append(b.environment(tools), o.environment()...),
-		files:   map[string][]byte{"defconfig": t.Defconfig, "stamp": stamp(t, image)},
-		collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, "the kernel", part) },
+	err = atomicfile.ReplaceDir(dir, func(part string) error {
+		err := b.run(ctx, job{
+			target: t, step: "compile", script: "compile.sh", image: image,
+			env:     append(b.environment(tools), o.environment()...),
+			files:   map[string][]byte{"defconfig": t.Defconfig, "stamp": stamp(t, image)},
+			collect: func(ctx context.Context, id string) error { return b.saveOutputs(ctx, id, "the kernel", part) },
+		})
+		if err == nil {
+			lost, err = takeLost(t, part)
+		}
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	if lost, err = takeLost(t, part); err != nil {
-		return nil, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("replacing the kernel: %w", err)
-	}
-	return lost, os.Rename(part, dir)
+	return lost, err
 }
 
 // takeLost explains the lines that the compiled kernel's configuration lacks.
 // It removes the Kconfig files, which were kept for that.
 func takeLost(t Target, dir string) ([]string, error) {
 	archive := filepath.Join(dir, "kconfig.tar")
-	files, err := os.ReadFile(archive)
+	files, err := bounded.ReadFile(archive, mostSmall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
