@@ -127,6 +127,12 @@ type hookURLs struct {
 	tinkerbell  netip.Addr
 }
 
+// textField is a key with a text, and where the text goes.
+type textField struct {
+	key string
+	to  *string
+}
+
 // read reads a TinkerbellDatacenterConfig.
 func (h *hookURLs) read(n *yaml.Node) error {
 	spec, err := field{kindDatacenterConfig, n}.get("spec")
@@ -134,8 +140,8 @@ func (h *hookURLs) read(n *yaml.Node) error {
 		return err
 	}
 	spec.path = "spec"
-	for key, to := range map[string]*string{"hookImagesURLPath": &h.images, "hookIsoURL": &h.iso} {
-		value, at, err := spec.text(key)
+	for _, f := range []textField{{"hookImagesURLPath", &h.images}, {"hookIsoURL", &h.iso}} {
+		value, at, err := spec.text(f.key)
 		if err != nil {
 			return err
 		}
@@ -145,7 +151,7 @@ func (h *hookURLs) read(n *yaml.Node) error {
 		if u, err := url.Parse(value); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return at.errorf("it is not an http:// or https:// address")
 		}
-		*to = value
+		*f.to = value
 	}
 	address, at, err := spec.text("tinkerbellIP")
 	if err != nil || address == "" {
@@ -335,15 +341,15 @@ func readProxy(spec *field) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{}
-	for key, to := range map[string]*string{"httpProxy": &p.HTTP, "httpsProxy": &p.HTTPS} {
-		value, where, err := at.text(key)
+	for _, f := range []textField{{"httpProxy", &p.HTTP}, {"httpsProxy", &p.HTTPS}} {
+		value, where, err := at.text(f.key)
 		if err != nil {
 			return nil, err
 		}
 		if value == "" {
-			return nil, at.errorf("it has no %s; EKS Anywhere requires both httpProxy and httpsProxy", key)
+			return nil, at.errorf("it has no %s; EKS Anywhere requires both httpProxy and httpsProxy", f.key)
 		}
-		if *to, err = proxyURL(value); err != nil {
+		if *f.to, err = proxyURL(value); err != nil {
 			return nil, where.errorf("%w", err)
 		}
 	}

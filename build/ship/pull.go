@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -217,10 +218,11 @@ func (u *unpacker) image(ctx context.Context, m *v1.Manifest) error {
 
 // allFound returns an error if a file that the manifest lists is left.
 func allFound(left map[string]artifact.File) error {
-	for name := range left {
-		return fault.Invalidf("%s, which its %s lists, is in no layer; push it again", name, artifact.ManifestFile)
+	if len(left) == 0 {
+		return nil
 	}
-	return nil
+	first := slices.Min(slices.Collect(maps.Keys(left)))
+	return fault.Invalidf("%s, which its %s lists, is in no layer; push it again", first, artifact.ManifestFile)
 }
 
 // listings reads the first layer of an image.

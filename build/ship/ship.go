@@ -89,10 +89,12 @@ func records(m artifact.Manifest) (map[string]artifact.File, error) {
 			all[f.Name] = f
 		}
 	}
-	for _, f := range all {
-		to, there := all[f.Link]
-		if f.Link != "" && (!there || to.Link != "" || to.SHA512 != f.SHA512 || to.Size != f.Size) {
-			return nil, fault.Invalidf("%s lists %s as a link to %q, which is not the same file", artifact.ManifestFile, f.Name, f.Link)
+	for _, b := range m.Builds {
+		for _, f := range b.Artifacts {
+			to, there := all[f.Link]
+			if f.Link != "" && (!there || to.Link != "" || to.SHA512 != f.SHA512 || to.Size != f.Size) {
+				return nil, fault.Invalidf("%s lists %s as a link to %q, which is not the same file", artifact.ManifestFile, f.Name, f.Link)
+			}
 		}
 	}
 	return all, nil

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,7 +165,7 @@ func (t *tarball) check(b artifact.Build, wrong func(format string, args ...any)
 			wrong("its %s does not list the %s in it; build it again", artifact.ChecksumsFile, want.Name)
 		}
 	}
-	for name := range t.members {
+	for _, name := range slices.Sorted(maps.Keys(t.members)) {
 		if !slices.ContainsFunc(own, func(f artifact.File) bool { return f.Name == name }) {
 			wrong("%s in it is not listed by its own %s; build it again", name, artifact.ManifestFile)
 		}

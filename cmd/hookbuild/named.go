@@ -23,35 +23,49 @@ func (a *app) checkNamed(c *cli.Context) error {
 	if a.kept != nil {
 		return nil
 	}
-	named := map[string][]string{"fragment": c.StringSlice("fragment"), "patch": c.StringSlice("patch")}
-	for _, option := range []string{"source", "worker-from", "initramfs", "vmlinuz", "firmware"} {
-		named[option] = []string{c.String(option)}
-	}
 	sources, err := moduleSources(c)
 	if err != nil {
 		return err
 	}
 	for _, s := range sources {
-		named["module-source"] = append(named["module-source"], s.Source)
+		if err := checkPaths("module-source", s.Source); err != nil {
+			return err
+		}
 	}
-	switch form, rest, _ := strings.Cut(c.String("kernel"), ":"); form {
-	case "deb":
-		named["kernel"] = strings.Split(rest, ",")
-	case "dir":
-		named["kernel"] = []string{rest}
+	for _, option := range []string{"source", "worker-from", "initramfs", "vmlinuz", "firmware"} {
+		if err := checkPaths(option, c.String(option)); err != nil {
+			return err
+		}
+	}
+	for _, option := range []string{"fragment", "patch"} {
+		if err := checkPaths(option, c.StringSlice(option)...); err != nil {
+			return err
+		}
 	}
 	for _, image := range c.StringSlice("image") {
 		source, _, _ := strings.Cut(image, "=")
-		named["image"] = append(named["image"], localImage(source))
+		if err := checkPaths("image", localImage(source)); err != nil {
+			return err
+		}
 	}
-	for option, paths := range named {
-		for _, path := range paths {
-			if path == "" || web.IsURL(path) || strings.HasPrefix(path, "image:") {
-				continue
-			}
-			if _, err := os.Stat(path); err != nil {
-				return fault.Invalidf("looking for what --%s names: %w; correct the path", option, err)
-			}
+	switch form, rest, _ := strings.Cut(c.String("kernel"), ":"); form {
+	case "deb":
+		return checkPaths("kernel", strings.Split(rest, ",")...)
+	case "dir":
+		return checkPaths("kernel", rest)
+	}
+	return nil
+}
+
+// checkPaths returns an error if one of the paths that an option names does not
+// exist.
+func checkPaths(option string, paths ...string) error {
+	for _, path := range paths {
+		if path == "" || web.IsURL(path) || strings.HasPrefix(path, "image:") {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			return fault.Invalidf("looking for what --%s names: %w; correct the path", option, err)
 		}
 	}
 	return nil

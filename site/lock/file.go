@@ -176,9 +176,9 @@ func (i Image) check() error {
 	if i.Reference == "" {
 		return errors.New("it has no reference")
 	}
-	for name, value := range map[string]string{"digest": i.Digest, "manifest": i.Manifest, "id": i.ID} {
-		if value != "" && !wholeDigest.MatchString(value) {
-			return fmt.Errorf("its %s %q is not sha256: and 64 hex digits", name, value)
+	for _, d := range []struct{ name, value string }{{"digest", i.Digest}, {"manifest", i.Manifest}, {"id", i.ID}} {
+		if d.value != "" && !wholeDigest.MatchString(d.value) {
+			return fmt.Errorf("its %s %q is not sha256: and 64 hex digits", d.name, d.value)
 		}
 	}
 	if i.Digest == "" && i.ID == "" {

@@ -72,11 +72,11 @@ func (s *Site) checkMirrors(Inputs) error {
 
 func (s *Site) checkProxy(Inputs) error {
 	p := s.Proxy
-	for key, text := range map[string]string{"proxy.http": p.HTTP, "proxy.https": p.HTTPS} {
-		if text == "" {
+	for _, given := range []struct{ key, url string }{{"proxy.http", p.HTTP}, {"proxy.https", p.HTTPS}} {
+		if given.url == "" {
 			continue
 		}
-		if err := checkURL(key, text); err != nil {
+		if err := checkURL(given.key, given.url); err != nil {
 			return err
 		}
 	}
