@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -123,9 +123,12 @@ func writeJSON(w io.Writer, v any) error {
 	return out.Encode(v)
 }
 
+// mostDocument bounds a document, which has some hundred bytes for each package.
+const mostDocument = 64 << 20
+
 // Read reads a document that Write wrote.
 func Read(path string) (*Document, error) {
-	text, err := os.ReadFile(path)
+	text, err := bounded.ReadFile(path, mostDocument)
 	if err != nil {
 		return nil, fault.Invalidf("reading the SBOM: %w", err)
 	}

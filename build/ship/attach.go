@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/sbom"
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
@@ -54,7 +54,7 @@ func (h *HookOS) papers(o PushOptions) ([]paper, error) {
 	}
 	var all []paper
 	for _, p := range kinds() {
-		text, err := os.ReadFile(filepath.Join(h.Dir, p.name))
+		text, err := bounded.ReadFile(filepath.Join(h.Dir, p.name), mostListing)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

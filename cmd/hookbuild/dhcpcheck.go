@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
@@ -135,7 +136,7 @@ func readConfig(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > mostConfig {
 		return nil, fmt.Errorf("reading %q: it is not a regular file of at most %d MiB", name, mostConfig>>20)
 	}
-	return os.ReadFile(name)
+	return bounded.ReadAll(f, mostConfig)
 }
 
 // checkDHCP prints what is wrong with a configuration.

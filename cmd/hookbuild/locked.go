@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
@@ -309,7 +310,7 @@ func (a *app) lockedBundle(c *cli.Context) (data []byte, origin string, err erro
 	if err != nil {
 		return nil, "", fault.Mark(err, fault.Outside)
 	}
-	data, err = io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	data, err = bounded.ReadAll(io.NewSectionReader(f, 0, f.Size()), bounded.Small)
 	return data, b.Location, errors.Join(err, f.Close())
 }
 

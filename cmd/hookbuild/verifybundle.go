@@ -12,6 +12,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/build/verify"
 	"hookbuild/bundles"
+	"hookbuild/internal/bounded"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
@@ -106,7 +107,7 @@ func (a *app) keptManifest(c *cli.Context, sum string) (*manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := io.ReadAll(content)
+		text, err := bounded.ReadAll(content, bounded.Small)
 		return &manifest{text, "the kit"}, err
 	}
 	return a.cachedManifest(c, sum)
@@ -124,6 +125,6 @@ func (a *app) cachedManifest(c *cli.Context, sum string) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	text, err := bounded.ReadAll(io.NewSectionReader(f, 0, f.Size()), bounded.Small)
 	return &manifest{text, "the cache"}, errors.Join(err, f.Close())
 }

@@ -1,8 +1,9 @@
-// Package bounded reads files that are expected to be small. A large one, such as
-// an image that a user names instead of a list, does not fill the memory.
+// Package bounded reads what is expected to be small. A large file, such as an
+// image that a user names instead of a list, does not fill the memory.
 package bounded
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,12 +21,27 @@ func ReadFile(name string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close() // only read
-	content, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, err
+	content, err := ReadAll(f, most)
+	var large largeError
+	if errors.As(err, &large) {
+		err = fmt.Errorf("reading %q: %w", name, err)
 	}
-	if int64(len(content)) > most {
-		return nil, fmt.Errorf("reading %q: it has more than the %d MiB that such a file may have", name, most>>20)
+	return content, err
+}
+
+// largeError reports content of more than that many bytes.
+type largeError int64
+
+func (e largeError) Error() string {
+	return fmt.Sprintf("it has more than the %d MiB that such a file may have", int64(e)>>20)
+}
+
+// ReadAll is [io.ReadAll] for content of at most most bytes. More is an error
+// after that many bytes.
+func ReadAll(r io.Reader, most int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(content)) > most {
+		return nil, largeError(most)
 	}
-	return content, nil
+	return content, err
 }
