@@ -5,6 +5,7 @@ import (
 	"io"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -53,5 +54,26 @@ func TestArtifact(t *testing.T) {
 	mentions(t, err, src, "kernel.tar", "has the digest")
 	if fault.KindOf(err) != fault.Invalid || len(l.kept(blobKind)) > 0 {
 		t.Errorf("kind %d, left %q", fault.KindOf(err), l.kept(blobKind))
+	}
+}
+
+// TestIndexesThatMultiply copies an index of indexes that each name the next one
+// four times.
+func TestIndexesThatMultiply(t *testing.T) {
+	l := newLab(t)
+	var inner mutate.Appendable = imageOf(t, amd64, plainLayer(tarOf(t, "a=b")))
+	var index v1.ImageIndex
+	const deep = 6
+	for range deep {
+		again := mutate.IndexAddendum{Add: inner}
+		index = mutate.AppendManifests(empty.Index, again, again, again, again)
+		inner = index
+	}
+	found, err := l.client.Copy(t.Context(), l.push("ns/index:v1", index), v1.Hash{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := deep + 3; len(found.Blobs) != want { // manifest, configuration, layer
+		t.Errorf("%d blobs, want %d", len(found.Blobs), want)
 	}
 }

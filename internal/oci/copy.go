@@ -36,7 +36,7 @@ func (c *Client) Copy(ctx context.Context, src string, only v1.Hash) (*Copy, err
 	if err != nil {
 		return nil, fmt.Errorf("finding image %q: %w", src, err)
 	}
-	found := &copier{source: s}
+	found := &copier{source: s, seen: map[v1.Hash]bool{}}
 	if found.Root, err = found.manifest(ctx, root, only); err != nil {
 		return nil, fmt.Errorf("reading image %q: %w", src, err)
 	}
@@ -46,10 +46,14 @@ func (c *Client) Copy(ctx context.Context, src string, only v1.Hash) (*Copy, err
 type copier struct {
 	Copy
 	source *registrySource
+	// seen are the manifests and indexes that were added. Without it, indexes
+	// that name each other many times over would multiply.
+	seen map[v1.Hash]bool
 }
 
 // manifest adds a manifest or index and what it names.
 func (c *copier) manifest(ctx context.Context, h, only v1.Hash) (v1.Descriptor, error) {
+	c.seen[h] = true
 	raw, err := c.source.manifest(ctx, h)
 	if err != nil {
 		return v1.Descriptor{}, err
@@ -61,7 +65,7 @@ func (c *copier) manifest(ctx context.Context, h, only v1.Hash) (v1.Descriptor, 
 	d := v1.Descriptor{MediaType: typeOfManifest(raw, m), Digest: h, Size: int64(len(raw))}
 	c.add(d, bytesOf(raw))
 	for _, inner := range m.Manifests {
-		if only != (v1.Hash{}) && inner.Digest != only {
+		if c.seen[inner.Digest] || only != (v1.Hash{}) && inner.Digest != only {
 			continue
 		}
 		if _, err := c.manifest(ctx, inner.Digest, v1.Hash{}); err != nil {
