@@ -180,6 +180,19 @@ func TestXZBlocks(t *testing.T) {
 	}
 }
 
+// TestDamagedBlock reads on after an error, as a caller may that looks for more.
+func TestDamagedBlock(t *testing.T) {
+	damaged := errors.New("damaged")
+	result := make(chan xzResult, 1)
+	result <- xzResult{err: damaged}
+	r := &xzReader{pending: []chan xzResult{result}, done: make(chan struct{})}
+	for range 2 {
+		if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, damaged) {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+	}
+}
+
 // TestEmptyBlocks uses more empty blocks than are unpacked at once.
 func TestEmptyBlocks(t *testing.T) {
 	r := &xzReader{done: make(chan struct{})}

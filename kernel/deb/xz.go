@@ -142,6 +142,7 @@ type xzReader struct {
 	pending []chan xzResult
 	start   []func()
 	current []byte
+	err     error // that ended the reading
 	done    chan struct{}
 }
 
@@ -183,9 +184,12 @@ func (x *xzReader) Read(p []byte) (int, error) {
 		if len(x.pending) == 0 {
 			return 0, io.EOF
 		}
+		if x.err != nil {
+			return 0, x.err
+		}
 		result := <-x.pending[0]
-		if result.err != nil {
-			return 0, result.err
+		if x.err = result.err; x.err != nil {
+			return 0, x.err
 		}
 		x.current, x.pending = result.content, x.pending[1:]
 		if len(x.current) == 0 {
