@@ -220,7 +220,10 @@ func (d *Driver) fillFromDir(ctx context.Context, s Spec) (content string, err e
 			return err
 		}
 		fmt.Fprintf(h, "%q %d %o %q %d\n", e.Path, e.Type, e.Mode&0o100, e.Target, e.Size)
-		return copyContent(h, e)
+		if e.Type != initramfs.Regular {
+			return nil
+		}
+		return initramfs.CopyContent(ctx, h, e)
 	})
 	if err != nil {
 		return "", err
@@ -265,21 +268,4 @@ func dirEntry(root *os.Root, name string, d fs.DirEntry) (initramfs.Entry, error
 		e.Type = initramfs.CharDevice
 	}
 	return e, err
-}
-
-// copyContent writes a file's content to w.
-func copyContent(w io.Writer, e initramfs.Entry) (err error) {
-	if e.Type != initramfs.Regular || e.Open == nil {
-		return nil
-	}
-	f, err := e.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	n, err := io.Copy(w, f)
-	if err == nil && n != e.Size {
-		err = fmt.Errorf("reading %q: it has %d bytes and had %d (did it change meanwhile?)", e.Path, n, e.Size)
-	}
-	return err
 }
