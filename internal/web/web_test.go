@@ -139,7 +139,7 @@ func TestPatienceBoundsSlowFailures(t *testing.T) {
 	if err := ends(t, get(New(Options{Limits: limits}), silent(t))); err == nil {
 		t.Error("no error")
 	}
-	if took := time.Since(started); took > 2*time.Second {
+	if took := time.Since(started); took > time.Minute { // 1000 tries would take two
 		t.Errorf("it took %s", took)
 	}
 }
