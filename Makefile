@@ -31,7 +31,7 @@ kernels:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestBrokenConnection|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^Test.*Drivers' ./kernel
-	$(GO) test -tags e2e -timeout 60m -run '^(TestCompiledKernel|TestKitCompilesKernel)$$' ./cmd/hookdemo
+	$(GO) test -tags e2e -timeout 60m -run '^(TestCompiledKernelIsShared|TestCompiledKernel|TestKitCompilesKernel)$$' ./cmd/hookdemo
 
 # What must hold of every commit, beside the tests. The linters are compiled the
 # first time, which takes minutes.

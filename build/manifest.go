@@ -40,8 +40,11 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) (artifa
 	}
 	if p.Locked != nil {
 		recordLocked(&r, *p.Locked)
+		if p.Site != nil {
+			r.Unlocked = p.Site.Secrets()
+		}
 	}
-	if p.Locked != nil && (p.Site == nil || len(p.Site.Secrets()) == 0) {
+	if p.Locked != nil && len(r.Unlocked) == 0 {
 		tag, err := p.Locked.Tag(b.Version)
 		if err != nil {
 			return r, err

@@ -32,7 +32,7 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 		return nil, err
 	}
 	tarball := artifact.TarballName(p.Name, p.OutputID)
-	about := b.about
+	about := b.About
 	if p.NoSBOM {
 		about = nil
 	}
@@ -48,9 +48,9 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	return &Result{Published: published, Size: made.report}, nil
 }
 
-// about returns the SBOM and the provenance of a HookOS. A build of the same directory
+// About returns the SBOM and the provenance of a HookOS. A build of the same directory
 // that cannot be read does not keep this one from being published.
-func (b *Builder) about(ctx context.Context, dir string, m artifact.Manifest) ([]artifact.Paper, error) {
+func (b *Builder) About(ctx context.Context, dir string, m artifact.Manifest) ([]artifact.Paper, error) {
 	editor := b.Editor()
 	editor.Progress = nil // it would name the stage's directory
 	document, err := sbom.MakeOnce(ctx, editor, dir, m)

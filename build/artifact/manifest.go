@@ -61,6 +61,9 @@ type Build struct {
 	// [lock.Build.Tag]; empty for others, also for those with secrets, which the
 	// lock does not hold.
 	LockTag string `json:"lockTag,omitempty"`
+	// Unlocked names what hookbuild.lock does not hold of a locked build, which has
+	// no LockTag for that reason: its secrets.
+	Unlocked []string `json:"unlocked,omitempty"`
 	// Options are the build's options by name.
 	Options map[string]string `json:"options"`
 	// Loader is the boot loader of the ISO image.

@@ -306,6 +306,10 @@ func TestKernelJob(t *testing.T) {
 	if got := newStepRunner(t, reusable).told(t, binary, "kernel", step); got != always {
 		t.Errorf("the arguments are\n%s\nnot\n%s", got, always)
 	}
+	const cached = always + " --cache-from ghcr.io/me/cache --cache-to ghcr.io/me/cache"
+	if got := newStepRunner(t, reusable).told(t, binary, "kernel", step, "CACHE=ghcr.io/Me/cache"); got != cached {
+		t.Errorf("the arguments are\n%s\nnot\n%s", got, cached)
+	}
 	r := newStepRunner(t, reusable)
 	r.write(t, ".hook/kernel/x", "", 0o644)
 	const want = always + " --hook-dir .hook --push HOOK_KERNEL_OCI_BASE=ghcr.io/me/hook-kernel"

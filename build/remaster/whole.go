@@ -34,6 +34,8 @@ type Whole struct {
 	Request
 	// Out is the output directory. The artifacts appear in OUT/hook.
 	Out string
+	// About writes what is written about the result; nil for nothing.
+	About artifact.About
 }
 
 // WholeResult is what was published, and the RAM that it needs to boot.
@@ -152,6 +154,7 @@ func (e *Editor) describeBase(ctx context.Context, pair Pair) (_ artifact.Build,
 	for _, old := range m.Builds {
 		if slices.ContainsFunc(old.Artifacts, func(f artifact.File) bool { return f.Name == initramfsPrefix+pair.ID }) {
 			b.Flavor, b.Template, b.Images, b.Options = old.Flavor, old.Template, old.Images, old.Options
+			b.Overlays, b.Site, b.Files = old.Overlays, old.Site, old.Files
 			if old.Kernel != nil {
 				b.Kernel = old.Kernel
 			}
@@ -190,7 +193,7 @@ func (j *job) publish(ctx context.Context, w Whole, pair Pair, b artifact.Build)
 	b.Bundle, b.Worker, b.Embedded, b.Options = j.set.BundleRecord(), j.set.WorkerRecord(), j.set.Records(), j.options(b)
 	b.Size = &size.Report{Compressed: j.memory().Compressed, Unpacked: j.memory().Unpacked, RAM: j.memory().Unpacked}
 	tarball := artifact.TarballName(artifact.DefaultName, b.ID)
-	published, err := stage.Publish(ctx, tarball, b, nil)
+	published, err := stage.Publish(ctx, tarball, b, w.About)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package sbom
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"reflect"
@@ -118,6 +119,11 @@ func dependencies(b artifact.Build) []Resource {
 	}
 	if k := b.Kernel; k != nil {
 		add(k.Source, k.Digest)
+		for _, in := range []*artifact.Input{k.Archive, k.Config, k.Builder} {
+			if in != nil {
+				add(in.Name, in.Digest)
+			}
+		}
 	}
 	if base := b.Base; base != nil {
 		add(base.Kernel.Name, base.Kernel.Digest)
@@ -129,14 +135,30 @@ func dependencies(b artifact.Build) []Resource {
 	for _, o := range b.Overlays {
 		add(o.Name, o.Digest)
 	}
+	for _, f := range b.Files {
+		add(f.Name, f.Digest)
+	}
 	for _, i := range b.Images {
 		add(i.Reference, i.Digest)
+		if i.Index != "" {
+			add(i.Reference, i.Index)
+		}
 	}
 	if b.Loader != nil {
 		add(b.Loader.Name, b.Loader.Digest)
 	}
+	if b.Bundle != nil {
+		add(b.Bundle.Location, b.Bundle.Digest)
+	}
 	for _, i := range b.Embedded {
-		add(i.Source, i.Digest)
+		add(i.Source, cmp.Or(i.Digest, i.ID)) // one without a manifest has only an ID
+		if i.Manifest != "" {
+			add(i.Source, i.Manifest)
+		}
+	}
+	// The HookOS that a worker was taken out of is not among the images.
+	if w := b.Worker; w != nil && !slices.ContainsFunc(b.Embedded, func(i artifact.OnBoard) bool { return i.Digest == w.Digest }) {
+		add(w.Source, w.Digest)
 	}
 	return all
 }

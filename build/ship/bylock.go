@@ -2,10 +2,10 @@ package ship
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 )
@@ -24,9 +24,12 @@ func (h *HookOS) LockTags(only string) (map[string]string, error) {
 		switch {
 		case len(builds) > 1:
 			return nil, fault.Invalidf("pushing %q by its lock: it has %d builds for %s; build each flavor with an --out of its own", h.Dir, len(builds), arch)
+		case len(builds[0].Unlocked) > 0:
+			return nil, fault.Invalidf("pushing %q by its lock: %s has no such tag, because hookbuild.lock does not hold %s, so that a tag made of the lock would stay the same when that changes; push it to a tag of your own, without --by-lock",
+				h.Dir, builds[0].Flavor, strings.Join(builds[0].Unlocked, ", "))
 		case builds[0].LockTag == "":
-			return nil, fault.Invalidf("pushing %q by its lock: %s has no tag for %s, because it was built without --locked or has secrets, which hookbuild.lock does not hold; push it to a tag of your own",
-				h.Dir, artifact.ManifestFile, builds[0].Flavor)
+			return nil, fault.Invalidf("pushing %q by its lock: %s has no such tag, because it was not built with `hookbuild all --locked`; build it so, or push it to a tag of your own, without --by-lock",
+				h.Dir, builds[0].Flavor)
 		}
 		tags[platforms()[arch]] = builds[0].LockTag
 	}

@@ -16,12 +16,14 @@ import (
 	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
 )
 
 // Fetched is a HookOS of a registry, whose files are read from the cache.
 type Fetched struct {
 	Digest string // of what the reference names
-	// Files are those that a pull would write, also manifest.json and checksums.txt.
+	// Files are those that a pull would write, also manifest.json, checksums.txt and
+	// what is attached.
 	Files  []FetchedFile
 	layers []*cache.File
 }
@@ -33,7 +35,8 @@ type FetchedFile struct {
 }
 
 // Fetch fetches what the HookOS that ref names has and the cache has not. Every layer
-// is compared with its digest, and every file with its checksum.
+// is compared with its digest, and every file with its checksum. Where the registry does
+// not tell what is attached, that is left out with a warning.
 func Fetch(ctx context.Context, ref string, o PullOptions) (f *Fetched, err error) {
 	found, err := o.Client.Copy(ctx, ref, v1.Hash{})
 	if err != nil {
@@ -67,7 +70,18 @@ func Fetch(ctx context.Context, ref string, o PullOptions) (f *Fetched, err erro
 		}
 	}
 	sortBuilds(whole)
-	listings, err := listings(whole, nil)
+	papers, err := attached(ctx, ref, found.Root.Digest, whole, o)
+	if fault.KindOf(err) == fault.Outside && ctx.Err() == nil {
+		// Machines boot without them.
+		progress.Warnf(o.Progress, "%s and %s are left out: %v", artifact.SBOMFile, artifact.ProvenanceFile, err)
+	} else if err != nil {
+		return f, err
+	}
+	var about []member
+	for _, one := range papers {
+		about = append(about, memory(one.name, one.content))
+	}
+	listings, err := listings(whole, about)
 	if err != nil {
 		return f, err
 	}

@@ -68,14 +68,25 @@ func TestPushByLockNeedsAWholeLock(t *testing.T) {
 	l.write(config...)
 	l.build(0, config...)
 	got := l.run(3, "push", l.out, l.site.Host+"/hookos", "--by-lock")
-	if !strings.Contains(got.stderr, "built without --locked or has secrets") {
+	if !strings.Contains(got.stderr, "hookbuild.lock does not hold the password of ci at r.example, so that") || !strings.Contains(got.stderr, "push it to a tag of your own, without --by-lock") {
 		t.Errorf("a HookOS with a password: %s", got.stderr)
+	}
+	if text := readFile(t, filepath.Join(l.out, "hook/manifest.json")); strings.Contains(text, "geheim") || strings.Contains(text, "lockTag") {
+		t.Errorf("manifest.json is\n%s", text)
+	}
+	l.run(0, "push", l.out, l.site.Host+"/hookos:mine")
+	for _, arch := range []string{"x86_64", "aarch64"} {
+		site.WriteFile(t, filepath.Join(l.site.Dir, "kernel/configs/generic-6.6.y-"+arch), "CONFIG_X=y\n")
+	}
+	site.WriteFile(t, filepath.Join(l.site.Dir, "kernel/Dockerfile"), "FROM x\n")
+	if got := l.do(0, "matrix", "--tags", "lts", "--skip-published", "--hookos", l.site.Host+"/hookos"); !strings.Contains(got.stderr, "keeping the job of hook-latest-lts-amd64 (with passwords in its site settings it never has such a tag, because hookbuild.lock does not hold them)") {
+		t.Errorf("CI is not told why the job stays: %s", got.stderr)
 	}
 	if got := l.run(2, "push", l.out, l.site.Host+"/hookos:v1", "--by-lock"); !strings.Contains(got.stderr, "hookos:v1") {
 		t.Errorf("a tag where a repository is wanted: %s", got.stderr)
 	}
 	s := newShelf(t, nil)
-	if got := s.run(3, "push", s.out, s.host+"/hookos", "--by-lock", "--insecure-registry", s.host); !strings.Contains(got.stderr, "built without --locked") {
+	if got := s.run(3, "push", s.out, s.host+"/hookos", "--by-lock", "--insecure-registry", s.host); !strings.Contains(got.stderr, "not built with `hookbuild all --locked`") {
 		t.Errorf("a HookOS without a lock: %s", got.stderr)
 	}
 }

@@ -29,6 +29,7 @@ func newEmbedCommand(a *app) *cli.Command {
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the new initramfs to `FILE`; - is standard output"},
 				&cli.StringFlag{Name: "base", Usage: "embed into the HookOS in `DIR` and write its kernel, the new initramfs, checksums and manifest to --out"},
 				&cli.StringFlag{Name: "vmlinuz", Usage: "the kernel `FILE` that boots the initramfs (default: the vmlinuz next to it)"},
+				noSBOMFlag(),
 				&cli.BoolFlag{Name: "from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"},
 				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that are embedded already (default: replace them)"},
 				&cli.StringFlag{Name: "list", Usage: "only list the images embedded in the initramfs at `FILE|URL`"},
@@ -108,6 +109,9 @@ func (a *app) embedWhole(c *cli.Context, started time.Time) error {
 	}
 	if b, err = a.lockedImages(c, b, &w.Request.Wanted); err != nil {
 		return err
+	}
+	if !c.Bool("no-sbom") {
+		w.About = b.About
 	}
 	result, err := b.Editor().EmbedWhole(c.Context, w)
 	if err != nil {

@@ -121,7 +121,11 @@ func outputFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "iso", Usage: "also write an ISO image that boots with UEFI (LINUXKIT_ISO=yes)"},
 		&cli.StringFlag{Name: "iso-loader", Usage: "take the ISO's boot loader, GRUB as an EFI program, from `FILE|DIR|REF` (default: the distribution's package)"},
 		&cli.BoolFlag{Name: "report", Usage: "report what makes up the size of the initramfs, as manifest.json does too"},
-		&cli.BoolFlag{Name: "no-sbom", Usage: "write neither sbom.spdx.json nor provenance.json"},
+		noSBOMFlag(),
 		&cli.StringFlag{Name: "max-size", Usage: "fail if the initramfs is larger than `SIZE`, such as 180MB or 170MiB"},
 	}
+}
+
+func noSBOMFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-sbom", Usage: "write neither sbom.spdx.json nor provenance.json"}
 }

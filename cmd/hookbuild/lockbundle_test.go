@@ -113,13 +113,15 @@ func TestLockedWorkerOfUpstream(t *testing.T) {
 	p.fromKit(readFile(t, filepath.Join(p.out, "hook/initramfs-x86_64")))
 }
 
-// Every digest of a lock is in the manifest.json of what was built from it.
+// Every digest of a lock is in the manifest.json and in the provenance of what was built
+// from it.
 func TestManifestHasWhatTheLockHas(t *testing.T) {
 	p := newPlant(t)
 	p.lockBundle("v0.25.3")
 	p.build(0, p.common()...)
 	text, _, _ := strings.Cut(readFile(t, p.lock), "\nsum: ")
 	manifest := readFile(t, filepath.Join(p.out, "hook/manifest.json"))
+	provenance := readFile(t, filepath.Join(p.out, "hook/provenance.json"))
 	digests := regexp.MustCompile(`sha256:[0-9a-f]{64}`).FindAllString(text, -1)
 	if len(digests) < 10 {
 		t.Fatalf("the lock has %d digests:\n%s", len(digests), text)
@@ -127,6 +129,9 @@ func TestManifestHasWhatTheLockHas(t *testing.T) {
 	for _, digest := range digests {
 		if !strings.Contains(manifest, digest) {
 			t.Errorf("manifest.json has no %s, and the lock is\n%s", digest, text)
+		}
+		if !strings.Contains(provenance, strings.TrimPrefix(digest, "sha256:")) {
+			t.Errorf("provenance.json has no %s, and the lock is\n%s", digest, text)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,6 +14,7 @@ import (
 	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/flavor"
 	"hookbuild/site/lock"
+	"hookbuild/site/profile"
 )
 
 func newMatrixCommand(a *app) *cli.Command {
@@ -153,6 +155,9 @@ func (a *app) withoutPublishedHooks(c *cli.Context, m matrix.Matrix) (matrix.Mat
 			there, err := ship.IsPublished(c.Context, ref, r)
 			if err != nil {
 				a.note("%v; keeping the job of %s", err, id)
+			}
+			if err == nil && !there && slices.ContainsFunc(b.Files, func(f lock.Input) bool { return f.Name == profile.Entry }) {
+				a.note("the registry does not have %s; keeping the job of %s (with passwords in its site settings it never has such a tag, because %s does not hold them)", ref, id, lock.Name)
 			}
 			if err != nil || !there {
 				return false, c.Context.Err()

@@ -114,7 +114,7 @@ func TestEmbedIntoABase(t *testing.T) {
 	if len(r.Systems) != 1 || len(r.Systems[0].Images) != 1 || len(r.Tarballs) != 1 || r.Systems[0].Images[0].Names[0] != "127.0.0.1/embedded/other:latest" {
 		t.Errorf("the result is %+v", r)
 	}
-	want := "checksums.txt initramfs-x86_64 manifest.json vmlinuz-x86_64"
+	want := "checksums.txt initramfs-x86_64 manifest.json provenance.json sbom.spdx.json vmlinuz-x86_64"
 	if got := strings.Join(dirNames(t, filepath.Join(base, "hook")), " "); got != want {
 		t.Errorf("it has %s", got)
 	}

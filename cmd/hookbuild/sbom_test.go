@@ -37,7 +37,6 @@ func newListed(t *testing.T) proof {
 	out := t.TempDir()
 	p.run(0, "embed", "--base", filepath.Join(p.out, "hook"), "--out", out, "--layout", "directory", "--image", p.site.Host+"/tools:1=127.0.0.1/embedded/tools")
 	p.out = out
-	p.run(0, "sbom", out)
 	return p
 }
 
@@ -101,12 +100,31 @@ func TestVerifyComparesTheSBOM(t *testing.T) {
 	}
 }
 
-func TestNewBuildTakesTheSBOMAway(t *testing.T) {
+// TestEmbedWritesTheSBOM compares what embed writes about its result with what sbom
+// reads, and requires that nothing old is left where it writes nothing.
+func TestEmbedWritesTheSBOM(t *testing.T) {
 	p := newListed(t)
-	p.run(0, "embed", "--base", filepath.Join(p.out, "hook"), "--out", p.out, "--layout", "directory", "--image", p.site.Host+"/tools:1=127.0.0.1/embedded/more")
-	if _, err := os.Stat(p.sbom()); !os.IsNotExist(err) {
-		t.Errorf("it is still there: %v", err)
+	embed := func(name string, more ...string) {
+		p.run(0, append([]string{"embed", "--base", filepath.Join(p.out, "hook"), "--out", p.out, "--layout", "directory", "--image", p.site.Host + "/tools:1=" + name}, more...)...)
 	}
+	before := readFile(t, p.sbom())
+	embed("127.0.0.1/embedded/more")
+	made, provenance := readFile(t, p.sbom()), readFile(t, filepath.Join(p.out, "hook", artifact.ProvenanceFile))
+	if made == before || !strings.Contains(made, "127.0.0.1/embedded/more") || strings.Contains(made, "127.0.0.1/embedded/tools") {
+		t.Errorf("the SBOM is\n%s", made)
+	}
+	p.run(0, "verify", "--sbom", p.out)
+	p.run(0, "sbom", p.out)
+	if readFile(t, p.sbom()) != made || readFile(t, filepath.Join(p.out, "hook", artifact.ProvenanceFile)) != provenance {
+		t.Error("`hookbuild sbom` reads something else")
+	}
+	embed("127.0.0.1/embedded/tools", "--no-sbom")
+	for _, name := range []string{artifact.SBOMFile, artifact.ProvenanceFile} {
+		if _, err := os.Stat(filepath.Join(p.out, "hook", name)); !os.IsNotExist(err) {
+			t.Errorf("the old %s is still there: %v", name, err)
+		}
+	}
+	p.run(0, "verify", p.out)
 }
 
 func TestPushAttachesTheSBOM(t *testing.T) {

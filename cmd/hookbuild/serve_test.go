@@ -20,9 +20,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/web"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
@@ -264,6 +266,49 @@ func TestServeReference(t *testing.T) {
 	s.run(0, "serve", "--check", again)
 	if trouble.total() != before {
 		t.Errorf("the registry sent %d layers again", trouble.total()-before)
+	}
+}
+
+// TestServeReferenceServesTheSBOM serves what is attached to a HookOS, also offline,
+// and the HookOS without it where the registry does not tell.
+func TestServeReferenceServesTheSBOM(t *testing.T) {
+	p := newListed(t)
+	var silent atomic.Bool
+	s := newShelf(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if silent.Load() && strings.Contains(r.URL.Path, "/referrers/") {
+				http.Error(w, "not today", http.StatusForbidden)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	ref, cache := s.host+"/hookos:v1", t.TempDir()
+	s.run(0, "push", p.out, ref)
+	pulled := filepath.Join(t.TempDir(), "pulled")
+	s.run(0, "pull", ref, pulled)
+	want := contents(t, pulled)
+	if want[artifact.SBOMFile] == "" || want[artifact.ProvenanceFile] == "" {
+		t.Fatalf("pulled %v", slices.Sorted(maps.Keys(want)))
+	}
+	for _, more := range [][]string{nil, {"--offline"}} {
+		address := serving(t, append([]string{"--cache-dir", cache, ref}, more...)...)
+		for name, text := range want {
+			if got := request(t, http.MethodGet, address+"/"+name); got.status != http.StatusOK || got.body != text {
+				t.Errorf("%v: %s: %+v, want %q", more, name, got, text)
+			}
+		}
+		s.run(0, "serve", "--check", address)
+	}
+	silent.Store(true)
+	got := s.run(2, "serve", ref, "--listen", "nowhere") // after it has read everything
+	if !strings.Contains(got.stderr, "warning: sbom.spdx.json and provenance.json are left out: listing what is attached") || !strings.Contains(got.stderr, "403 Forbidden") {
+		t.Error(got.stderr)
+	}
+	address := serving(t, "--cache-dir", t.TempDir(), ref)
+	s.run(0, "serve", "--check", address)
+	if got := request(t, http.MethodGet, address+"/"+artifact.SBOMFile); got.status != http.StatusNotFound {
+		t.Errorf("an SBOM that was not read: %+v", got)
 	}
 }
 

@@ -6,6 +6,9 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
@@ -116,5 +121,68 @@ func TestCompiledKernel(t *testing.T) {
 	}
 	if !found {
 		t.Error("the HookOS lacks the module of the driver")
+	}
+}
+
+// TestCompiledKernelIsShared compiles a kernel and a driver on one machine, which
+// pushes both to a registry, and takes them on another, which has an empty cache and
+// no Docker Engine. It compiles in the volume of TestKernel in kernel/container, so it
+// takes little where that has run.
+func TestCompiledKernelIsShared(t *testing.T) {
+	testneed.Docker(t)
+	dir, work := workspace(t), t.TempDir()
+	kerneltest.WriteFile(t, filepath.Join(dir, "kernel/flavors.yaml"), []byte("flavors: [{id: test-tiny, arch: x86_64, series: 6.1, config: tiny}]\n"))
+	program := filepath.Join(work, "hookbuild")
+	if out, err := exec.CommandContext(t.Context(), testneed.Tool(t, "go"), "build", "-o", program, "hookbuild/cmd/hookbuild").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	repository := strings.TrimPrefix(server.URL, "http://") + "/team/cache"
+	source, base := kerneltest.LinuxSource(t, "6.1"), kerneltest.Base(t)
+	module := filepath.Join(work, "ours")
+	kerneltest.WriteFile(t, filepath.Join(module, "Kbuild"), []byte("obj-m := ours.o\n"))
+	const code = "#include <linux/module.h>\nMODULE_LICENSE(\"GPL\");\n"
+	kerneltest.WriteFile(t, filepath.Join(module, "ours.c"), []byte(code))
+	machine := func(name, engine string, more ...string) (said string, err error) {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), program, append([]string{
+			"kernel", "test-tiny", "--no-load", "--export", filepath.Join(work, name+".tar"), "--source", source, "--builder-base", base, "--builder-network", "host",
+			"--module-source", module, "--cache-dir", filepath.Join(work, name), "--progress", "plain", "--hook-dir", dir,
+		}, more...)...)
+		if command.Env = os.Environ(); engine != "" {
+			command.Env = append(command.Env, "DOCKER_HOST="+engine)
+		}
+		begun := time.Now()
+		out, err := command.CombinedOutput()
+		t.Logf("%s: %v", name, time.Since(begun).Round(time.Second))
+		return string(out), err
+	}
+	const noEngine = "unix:///nowhere/docker.sock"
+	said, err := machine("first", "", "--cache-to", repository)
+	if err != nil || !strings.Contains(said, "pushed 2 results") {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	said, err = machine("second", noEngine, "--cache-from", repository)
+	if err != nil || !strings.Contains(said, "2 results (") || !strings.Contains(said, "from the shared cache, 0 made here") {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	first, err := os.ReadFile(filepath.Join(work, "first.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := os.ReadFile(filepath.Join(work, "second.tar")); err != nil || !bytes.Equal(first, second) {
+		t.Errorf("the second machine has another kernel, %v", err)
+	}
+	if got, err := exec.CommandContext(t.Context(), program, "inspect", "image:docker-archive:"+filepath.Join(work, "second.tar"), "--modules").CombinedOutput(); err != nil || !strings.Contains(string(got), "ours") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	patch := filepath.Join(dir, "kernel/release.patch")
+	if said, err = machine("patched", noEngine, "--cache-from", repository, "--patch", patch); err == nil || !strings.Contains(said, "/nowhere/docker.sock") || !strings.Contains(said, "0 results") {
+		t.Errorf("with a patch: %v\n%s", err, said)
+	}
+	kerneltest.WriteFile(t, filepath.Join(module, "ours.c"), []byte(code+"MODULE_VERSION(\"2\");\n"))
+	if said, err = machine("another", noEngine, "--cache-from", repository); err == nil || !strings.Contains(said, "/nowhere/docker.sock") || !strings.Contains(said, "1 result (") {
+		t.Errorf("with another module source: %v\n%s", err, said)
 	}
 }

@@ -2,11 +2,13 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -71,7 +73,8 @@ func (c *Client) Artifact(ctx context.Context, src string) (*Artifact, error) {
 // Referrers describes the manifests that are attached to the image or
 // artifact with the digest, in the repository of the reference src, as the registry lists
 // them. A registry without the referrers API keeps their list under
-// a tag (distribution specification 1.1, "Referrers Tag Schema").
+// a tag (distribution specification 1.1, "Referrers Tag Schema"). Offline, it returns
+// the list last received.
 func (c *Client) Referrers(ctx context.Context, src string, digest v1.Hash) ([]v1.Descriptor, error) {
 	ref, err := c.net.parseReference(src)
 	if err != nil {
@@ -81,21 +84,45 @@ func (c *Client) Referrers(ctx context.Context, src string, digest v1.Hash) ([]v
 	if err != nil {
 		return nil, err
 	}
-	if c.offline {
-		return nil, fault.Outsidef("listing what is attached to %q asks its registry; leave out --offline", src)
-	}
+	key := ref.Context().Name() + "@" + digest.String()
 	var all []v1.Descriptor
-	err = c.try(ctx, places, func(repo *repository) (err error) {
-		all, err = repo.referrers(ctx, digest)
-		return err
-	})
-	if isNotFound(err) {
-		return nil, nil
+	if c.offline {
+		all, err = c.knownReferrers(key)
+	} else {
+		all, err = c.currentReferrers(ctx, places, digest, key)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing what is attached to %s of %q: %w", digest, src, err)
 	}
 	return all, nil
+}
+
+func (c *Client) currentReferrers(ctx context.Context, places []name.Repository, digest v1.Hash, key string) ([]v1.Descriptor, error) {
+	var all []v1.Descriptor
+	err := c.try(ctx, places, func(repo *repository) (err error) {
+		all, err = repo.referrers(ctx, digest)
+		return err
+	})
+	if err != nil && !isNotFound(err) {
+		return nil, err
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	return all, c.cache.SetNote(referrersKind, key, string(text))
+}
+
+func (c *Client) knownReferrers(key string) ([]v1.Descriptor, error) {
+	text, err := c.cache.Note(referrersKind, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Outsidef("the list is not in the cache %q; fetch it once without --offline", c.cache.Dir())
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []v1.Descriptor
+	return all, unmarshal([]byte(text), &all)
 }
 
 // Open opens the file as it was pushed, verified. The first use fetches it into

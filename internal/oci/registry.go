@@ -18,13 +18,14 @@ import (
 )
 
 // The cache's kinds for registry data other than layers: manifests and
-// configurations by digest, and notes of the last known digest of a tag or list
-// of tags.
+// configurations by digest, and notes of the last known digest of a tag, list of
+// tags or list of what is attached.
 const (
-	manifestKind = "manifests"
-	configKind   = "configs"
-	tagKind      = "tags"
-	tagListKind  = "taglists"
+	manifestKind  = "manifests"
+	configKind    = "configs"
+	tagKind       = "tags"
+	tagListKind   = "taglists"
+	referrersKind = "referrers"
 )
 
 // Known returns the references whose digest the cache knows from an earlier run,

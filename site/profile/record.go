@@ -62,7 +62,10 @@ type File struct {
 	Name, Digest string
 }
 
-// Files lists the profile, under the name "site", and the files that it names, as
+// Entry is the name of the profile itself among its files.
+const Entry = "site"
+
+// Files lists the profile, under the name [Entry], and the files that it names, as
 // it names them. Passwords and their hashes have no part in the digests: from the
 // digest of a short secret one could find the secret.
 func (s *Site) Files() ([]File, error) {
@@ -72,7 +75,7 @@ func (s *Site) Files() ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("naming the site profile %q: %w", s.name, err)
 	}
-	return append([]File{{"site", "sha256:" + sum}}, s.files...), nil
+	return append([]File{{Entry, "sha256:" + sum}}, s.files...), nil
 }
 
 // Secrets names the settings that are secrets.
