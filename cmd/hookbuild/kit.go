@@ -32,7 +32,7 @@ func newKitCommand(a *app) *cli.Command {
 				Usage:     "write every input of the lock, by digest, to one file; an interrupted save is continued",
 				ArgsUsage: "[FLAVOR]",
 				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "kit.tar", Usage: "write the kit to `FILE`"},
+					&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "kit.tar", Usage: "write the kit to `FILE`; - is standard output"},
 					&cli.StringSliceFlag{Name: "since", Usage: "leave out what the kit `OLD` has (repeatable)"},
 					&cli.StringSliceFlag{Name: "source-mirror", Usage: "fetch from the copy of kernel.org's pub/linux/kernel at `URL` (repeatable)"},
 					lockFileFlag(),
@@ -99,6 +99,9 @@ func (a *app) checkKit(c *cli.Context, b lock.Build) error {
 }
 
 func (a *app) saveKit(c *cli.Context) error {
+	if err := a.output(c).Check(); err != nil {
+		return err
+	}
 	builds, err := a.kitBuilds(c)
 	if err != nil {
 		return err
@@ -151,21 +154,24 @@ func (a *app) kitBuilds(c *cli.Context) ([]lock.Build, error) {
 }
 
 func (a *app) writeKit(c *cli.Context, g build.Gathered) error {
-	path := c.String("output")
+	to := a.output(c)
 	a.noteLeftOut(g.LeftOut)
-	err := kit.Save(c.Context, path, g.Plan, a.sink(), func(f kit.Forecast) error {
-		a.note("%s will have %s in %s; %s are to be written", path, words.Bytes(f.Size), words.Count(f.Files, "file"), words.Bytes(f.Left))
-		return checkSpace(path, f.Left)
+	err := kit.Save(c.Context, to, g.Plan, a.sink(), func(f kit.Forecast) error {
+		a.note("the kit will have %s in %s; %s are to be written", words.Bytes(f.Size), words.Count(f.Files, "file"), words.Bytes(f.Left))
+		return checkSpace(to, f.Left)
 	})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(a.results(), path)
-	return err
+	return a.printOutput(to)
 }
 
 // checkSpace reports a disk that has no room for a file.
-func checkSpace(path string, size int64) error {
+func checkSpace(to atomicfile.Target, size int64) error {
+	path, err := to.Resolve()
+	if err != nil || path == "" {
+		return err
+	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(filepath.Dir(path), &disk); err != nil {
 		return nil //nolint:nilerr // not known; writing will tell

@@ -6,8 +6,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
 )
@@ -20,7 +22,7 @@ func (l *locker) saveKit() (kit, initramfs string) {
 	l.build(0)
 	kit = filepath.Join(l.t.TempDir(), "kit.tar")
 	got := l.do(0, "kit", "save", "-o", kit)
-	if !strings.Contains(got.stderr, "kit.tar will have") || strings.TrimSpace(got.stdout) != kit {
+	if !strings.Contains(got.stderr, "the kit will have") || strings.TrimSpace(got.stdout) != kit {
 		l.t.Errorf("saving a kit: %s%s", got.stdout, got.stderr)
 	}
 	return kit, readFile(l.t, filepath.Join(l.out, "hook/initramfs-x86_64"))
@@ -199,4 +201,69 @@ func TestKitSaveContinues(t *testing.T) {
 	if _, err := os.Stat(again + ".partial"); err == nil {
 		t.Error("the partial file is left")
 	}
+}
+
+// A kit goes where -o says: to standard output, into a pipe, and through a symbolic
+// link, and it replaces none of them.
+func TestKitSaveToWhatIsNoFile(t *testing.T) {
+	l := newLocker(t)
+	kit, _ := l.saveKit()
+	want := readFile(t, kit)
+	if got := l.do(0, "kit", "save", "-o", "-"); got.stdout != want {
+		t.Errorf("standard output gets %d bytes, want the kit's %d", len(got.stdout), len(want))
+	}
+
+	dir := t.TempDir()
+	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	piped := make(chan string)
+	go func() {
+		content, err := os.ReadFile(pipe)
+		if err != nil {
+			t.Error(err)
+		}
+		piped <- string(content)
+	}()
+	if got := l.do(0, "kit", "save", "-o", pipe); got.stdout != "" {
+		t.Errorf("standard output gets %q", got.stdout)
+	}
+	if <-piped != want {
+		t.Error("the pipe gets another kit")
+	}
+
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	l.do(0, "kit", "save", "-o", link)
+	if to, err := os.Readlink(link); err != nil || to != "target" || readFile(t, link) != want {
+		t.Errorf("the link leads to %q, %v, where the kit should be", to, err)
+	}
+
+	says(t, l.do(2, "kit", "save", "-o", dir).stderr, "it is a directory")
+	says(t, l.do(2, "kit", "save", "-o", filepath.Join(dir, "none/kit.tar")).stderr, "does not exist")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("beside the pipe, the link and its target there are %v, %v", entries, err)
+	}
+}
+
+// Two processes do not write the same kit at once.
+func TestKitSaveLocks(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	kit := filepath.Join(t.TempDir(), "kit.tar")
+	other, err := os.Create(kit + ".partial")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if !atomicfile.TryLock(other) {
+		t.Fatal("the lock cannot be taken")
+	}
+	says(t, l.do(4, "kit", "save", "-o", kit).stderr, "another hookbuild is saving it")
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.do(0, "kit", "save", "-o", kit)
 }

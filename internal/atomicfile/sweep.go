@@ -23,7 +23,7 @@ func createLocked(dir string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if lock(f) {
+		if TryLock(f) {
 			return f, nil
 		}
 		_ = f.Close() // swept: it has no name and no content
@@ -46,7 +46,7 @@ func TempDir(dir, prefix string) (path string, held *os.File, err error) {
 		if err != nil {
 			return "", nil, errors.Join(err, os.Remove(path))
 		}
-		if lock(held) {
+		if TryLock(held) {
 			return path, held, nil
 		}
 		_ = held.Close() // swept
@@ -85,11 +85,12 @@ func ReplaceDir(dir string, fill func(part string) error) (err error) {
 	return err
 }
 
-// lock takes the lock of an open file. It reports whether the file still has its
-// name. Where the file system has no locks, nothing is swept either.
-func lock(f *os.File) bool {
+// TryLock takes the lock of an open file, as [Lock] does, without waiting. It reports
+// whether it has the lock and the file still has its name. Where the file system has
+// no locks, nothing is swept either.
+func TryLock(f *os.File) bool {
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK {
-		return false // a sweep has it, and is about to remove the file
+		return false // for example, a sweep has it and is about to remove the file
 	}
 	return HasName(f)
 }

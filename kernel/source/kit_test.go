@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
@@ -39,7 +40,7 @@ func saveFiles(t *testing.T, files []File) *kit.Kit {
 		}})
 	}
 	path := filepath.Join(t.TempDir(), "kit.tar")
-	if err := kit.Save(t.Context(), path, plan, progress.Discard{}, func(kit.Forecast) error { return nil }); err != nil {
+	if err := kit.Save(t.Context(), atomicfile.Target{Path: path}, plan, progress.Discard{}, func(kit.Forecast) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	k, err := kit.Open(path)

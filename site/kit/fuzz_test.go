@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/progress"
 )
 
@@ -31,7 +32,7 @@ func example() Plan {
 // FuzzOpen proves that no archive, however damaged, does more than be refused.
 func FuzzOpen(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "kit.tar")
-	if err := Save(f.Context(), path, example(), progress.Discard{}, func(Forecast) error { return nil }); err != nil {
+	if err := Save(f.Context(), atomicfile.Target{Path: path}, example(), progress.Discard{}, func(Forecast) error { return nil }); err != nil {
 		f.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -127,30 +128,74 @@ func (e entry) padded() int64 {
 	return header + (e.size+block-1)/block*block
 }
 
-// Save writes the kit at path. What an interrupted Save left beside it, at
-// PATH.partial, is checked and continued. Before anything is fetched, begin is
-// told what there is to do; an error of it ends the saving.
-func Save(ctx context.Context, path string, p Plan, s progress.Sink, begin func(Forecast) error) (err error) {
+// forecast returns what is left to do when the first at bytes of the archive are
+// there.
+func forecast(all []entry, at int64) Forecast {
+	f := Forecast{Size: 2 * block, Files: len(all)}
+	for _, e := range all {
+		f.Size += e.padded()
+	}
+	f.Left = f.Size - at
+	return f
+}
+
+// Save writes the kit. What an interrupted Save left beside a file, at FILE.partial,
+// is checked and continued. Before anything is fetched, begin is told what there is
+// to do; an error of it ends the saving.
+func Save(ctx context.Context, out atomicfile.Target, p Plan, s progress.Sink, begin func(Forecast) error) error {
 	all, err := p.entries()
 	if err != nil {
 		return err
 	}
-	w, err := continued(ctx, path+partial, all, s)
+	path, err := out.Resolve()
+	switch {
+	case err != nil:
+	case path == "":
+		err = stream(ctx, out, all, s, begin)
+	default:
+		err = saveFile(ctx, path, all, s, begin)
+	}
 	if err != nil {
-		return fmt.Errorf("saving the kit %q: %w", path, err)
+		return fmt.Errorf("saving the kit %q: %w", out.Path, err)
 	}
-	defer func() { err = errors.Join(err, w.close()) }()
-	forecast := Forecast{Size: 2 * block, Files: len(all)}
-	for _, e := range all {
-		forecast.Size += e.padded()
-	}
-	forecast.Left = forecast.Size - w.at
-	if err := begin(forecast); err != nil {
+	return nil
+}
+
+// stream writes the archive to what is not a regular file, such as a pipe.
+func stream(ctx context.Context, out atomicfile.Target, all []entry, s progress.Sink, begin func(Forecast) error) (err error) {
+	f := forecast(all, 0)
+	if err := begin(f); err != nil {
 		return err
 	}
-	task := progress.Start(s, forecast.Left, "save the kit %s", filepath.Base(path))
+	to, err := out.Create()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Discard()) }()
+	task := progress.Start(s, f.Left, "save the kit")
+	archive := tar.NewWriter(to)
+	for _, e := range all {
+		if err := e.addTo(ctx, archive, task); err != nil {
+			return task.End(err, "")
+		}
+	}
+	return task.End(errors.Join(archive.Close(), to.Commit()), "")
+}
+
+// saveFile writes the archive to a file.
+func saveFile(ctx context.Context, path string, all []entry, s progress.Sink, begin func(Forecast) error) (err error) {
+	w, err := continued(ctx, path+partial, all, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	f := forecast(all, w.at)
+	if err := begin(f); err != nil {
+		return err
+	}
+	task := progress.Start(s, f.Left, "save the kit %s", filepath.Base(path))
 	if err := task.End(w.write(ctx, all[w.have:], task), ""); err != nil {
-		return fmt.Errorf("saving the kit %q: %w; what is there is kept in %s, run the command again to continue", path, err, filepath.Base(path)+partial)
+		return fmt.Errorf("%w; what is there is kept in %s, run the command again to continue", err, filepath.Base(path)+partial)
 	}
 	return w.publish(path)
 }
@@ -162,15 +207,15 @@ type writer struct {
 	at   int64 // where the next one goes
 }
 
-// continued opens an archive and keeps the entries at its beginning that are
-// those of the plan, and whole.
+// continued opens and locks an archive, and keeps the entries at its beginning that
+// are those of the plan, and whole.
 func continued(ctx context.Context, path string, all []entry, s progress.Sink) (*writer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Invalidf("%w; make its directory, or choose another file with -o", err)
-	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, atomicfile.Mode)
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
+	}
+	if !atomicfile.TryLock(f) {
+		return nil, errors.Join(fault.Outsidef("another hookbuild is saving it; wait until that has ended, or choose another file with -o"), f.Close())
 	}
 	w := &writer{file: f}
 	if err := w.keep(ctx, all, s); err != nil {
@@ -216,14 +261,16 @@ func (w *writer) keep(ctx context.Context, all []entry, s progress.Sink) error {
 func (w *writer) write(ctx context.Context, all []entry, task *progress.Task) error {
 	out := tar.NewWriter(w.file)
 	for _, e := range all {
-		if err := w.add(ctx, out, e, task); err != nil {
+		if err := e.addTo(ctx, out, task); err != nil {
 			return errors.Join(err, w.file.Truncate(w.at))
 		}
+		w.at += e.padded()
 	}
 	return out.Close()
 }
 
-func (w *writer) add(ctx context.Context, out *tar.Writer, e entry, task *progress.Task) error {
+// addTo writes the file to the archive, and checks what was written.
+func (e entry) addTo(ctx context.Context, out *tar.Writer, task *progress.Task) error {
 	content, err := e.open(ctx)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", e.what, err)
@@ -240,20 +287,16 @@ func (w *writer) add(ctx context.Context, out *tar.Writer, e entry, task *progre
 	if got := hex.EncodeToString(sum.Sum(nil)); n != e.size || got != e.sum {
 		return fault.Outsidef("reading %s: %d bytes with the digest sha256:%s came, and it should be %d with sha256:%s; try again", e.what, n, got, e.size, e.sum)
 	}
-	if err := out.Flush(); err != nil {
-		return err
-	}
-	w.at += e.padded()
-	return nil
+	return out.Flush()
 }
 
 // publish renames the complete archive.
 func (w *writer) publish(path string) error {
 	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("saving the kit %q: %w", path, err)
+		return err
 	}
 	if err := os.Rename(w.file.Name(), path); err != nil {
-		return fmt.Errorf("saving the kit %q: %w", path, err)
+		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))
 }
