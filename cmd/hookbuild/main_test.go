@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hookbuild": main, "publishagain": publishAgain})
+	testscript.Main(m, map[string]func(){"hookbuild": main, "publishagain": publishAgain, "peakrss": peakRSS})
 }
 
 // TestScripts runs the scripts in testdata/script, which specify the output and exit
