@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,4 +113,36 @@ func TestFinalErrorShowsRegistrysWordsHarmless(t *testing.T) {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
 	checkHarmless(t, "", got.stderr)
+}
+
+// What the standard library logs of a server is not shown: it would stand between the
+// lines of the face, and is the server's own text.
+func TestNothingIsShownBesideTheFace(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for _, status := range []string{"503 Service Unavailable", "403 Forbidden"} {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 "+status+"\r\nContent-Length: 0\r\n\r\nunsolicited")
+		}
+	}()
+	cmd := exec.CommandContext(t.Context(), "hookbuild", "images", "--bundle", "http://"+listener.Addr().String()+"/b.yaml", "--cache-dir", t.TempDir(), "--progress", "plain")
+	said, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Error("no error")
+	}
+	says(t, string(said), "the server answered 403")
+	if strings.Contains(string(said), "nsolicited") {
+		t.Errorf("it shows what a library logged:\n%s", said)
+	}
 }

@@ -57,11 +57,13 @@ type series struct {
 	sink   progress.Sink
 	host   string
 	failed int
-	since  time.Time
+	since  time.Time // the last progress
+	tried  time.Time // when the present try began
 }
 
 func newSeries(l Limits, s progress.Sink, host string) *series {
-	return &series{limits: l, sink: s, host: host, since: time.Now()}
+	now := time.Now()
+	return &series{limits: l, sink: s, host: host, since: now, tried: now}
 }
 
 // renew resets the failures after progress.
@@ -82,16 +84,18 @@ func (s *series) fails(cause error) (time.Duration, bool) {
 	return pause, s.failed < s.limits.Tries && inTime && isPassing(cause)
 }
 
-// wait pauses, and reports long pauses to the user.
+// wait pauses. It reports to the user what keeps them waiting: a long pause, and a
+// try that took long to fail.
 func (s *series) wait(ctx context.Context, pause time.Duration, cause error) error {
 	const worthSaying = 2 * time.Second
-	if pause >= worthSaying {
+	if pause >= worthSaying || time.Since(s.tried) >= s.limits.Header/3 {
 		progress.Notef(s.sink, "asking %s again in %s (try %d of %d): %v", s.host, pause.Round(time.Second), s.failed+1, s.limits.Tries, Shown(cause))
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		s.tried = time.Now()
 		return nil
 	case <-ctx.Done():
 		return fault.Ended(ctx)

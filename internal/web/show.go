@@ -38,9 +38,28 @@ func showBroken(source string) string {
 	return strings.ToLower(scheme) + "://" + strings.ToValidUTF8(rest, "\uFFFD")
 }
 
-// ShowAll applies [Show] to every URL in a text, such as a library's message. It
-// leaves URLs without user, query and fragment as they are.
-func ShowAll(text string) string {
+// ShowAll applies [Show] to every URL in a text, such as a library's message, and
+// leaves out logins before other addresses. It leaves URLs without user, query and
+// fragment as they are.
+func ShowAll(text string) string { return withoutLogins(showURLs(text)) }
+
+// withoutLogins leaves out the logins in addresses without a scheme, such as
+// me:secret@registry.example/image. A tag before a digest is not a login.
+func withoutLogins(text string) string {
+	if !strings.Contains(text, "@") {
+		return text
+	}
+	login := regexp.MustCompile(`[^\s"'` + "`" + `<>/@:=]+:[^\s"'` + "`" + `<>/@]+@([^\s"'` + "`" + `<>/@:]+)`)
+	return login.ReplaceAllStringFunc(text, func(found string) string {
+		host := found[strings.Index(found, "@")+1:]
+		if strings.HasPrefix(host, "sha256") || strings.HasPrefix(host, "sha512") {
+			return found
+		}
+		return host
+	})
+}
+
+func showURLs(text string) string {
 	if !strings.Contains(text, "://") || !strings.ContainsAny(text, "@?#") {
 		return text
 	}

@@ -132,6 +132,20 @@ func TestWhoKeepsTheUserWaitingIsNamed(t *testing.T) {
 	}
 }
 
+// A stall is said when the request is repeated, however short the pause is.
+func TestStallsAreSaid(t *testing.T) {
+	stalled := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	said := &notes{}
+	_ = ends(t, get(New(Options{Limits: quick(), Progress: said}), stalled))
+	if len(said.all) != 2 || !strings.Contains(said.all[1], "(try 3 of 3)") || !strings.Contains(said.all[1], "the transfer stalled") {
+		t.Errorf("said %q", said.all)
+	}
+}
+
 func TestPatienceBoundsSlowFailures(t *testing.T) {
 	limits := quick()
 	limits.Tries, limits.Patience = 1000, 300*time.Millisecond
@@ -458,6 +472,9 @@ func TestShow(t *testing.T) {
 		`parsing "https://me:secret@h/%zz?secret": bad`:                          `parsing "https://h/%zz": bad`,
 		"see https://docs.example/x. And (http://a.example/?secret), too":        "see https://docs.example/x. And (http://a.example/), too",
 		`failed to parse Location header "http://x:y/?secret": invalid port "`:   `failed to parse Location header "http://x:y/": invalid port "`,
+		`reference "me:secret@r.example:5000/a:1": bad`:                          `reference "r.example:5000/a:1": bad`,
+		"proxy me:secret@192.0.2.1:3128 refuses":                                 "proxy 192.0.2.1:3128 refuses",
+		"r.example:5000/a:v1@sha256:0123":                                        "r.example:5000/a:v1@sha256:0123",
 	} {
 		if got := ShowAll(text); !strings.HasPrefix(got, want) || strings.Contains(got, "secret") {
 			t.Errorf("%s: got %s, want %s", text, got, want)
