@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/mod/semver"
+
 	"hookbuild/internal/fault"
 )
 
@@ -24,6 +26,12 @@ const (
 // ErrUnsigned is wrapped by the error about a bundle without a signature. AWS
 // signs since v0.22.0.
 var ErrUnsigned = errors.New("it has no signature (AWS signs bundles since v0.22.0; those changed by hand have none)")
+
+// IsSignedRelease reports whether AWS publishes the manifest of the bundle's release
+// with a signature, so that one without was changed or is not AWS's.
+func (b *Bundle) IsSignedRelease() bool {
+	return semver.IsValid(b.Release()) && semver.Compare(b.Release(), "v0.22.0") >= 0
+}
 
 // Verification describes what a valid signature covers.
 type Verification struct {

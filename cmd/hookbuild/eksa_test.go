@@ -151,6 +151,19 @@ func TestEveryCommandVerifiesTheSignature(t *testing.T) {
 	}
 }
 
+// TestAbsentSignatures: a bundle of a release whose bundles AWS signs has lost its
+// signature; older bundles have none.
+func TestAbsentSignatures(t *testing.T) {
+	r := newReleases(t)
+	for version, words := range map[string]string{
+		"v0.21.9": "only its source vouches for it", "v0.22.0": "warning", "v0.24.2-dev+build.1": "although AWS signs",
+	} {
+		file := filepath.Join(t.TempDir(), "bundle.yaml")
+		site.WriteFile(t, file, strings.ReplaceAll(readFile(t, "../../testdata/bundles/actions.yaml"), "v0.24.0", version))
+		says(t, r.run(0, "images", "--bundle", file, "--no-worker").stderr, "has no signature", words)
+	}
+}
+
 // TestEitherVersionOrCluster: the release is that of the specification, and an option
 // that contradicts it is an error.
 func TestEitherVersionOrCluster(t *testing.T) {

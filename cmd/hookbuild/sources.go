@@ -81,6 +81,10 @@ func (a *app) checkSignature(c *cli.Context, b *bundles.Bundle) error {
 	case c.Bool("require-signature"):
 		return fault.Invalidf("%w; use a bundle of v0.22.0 or later as AWS publishes it, or leave out --require-signature", err)
 	}
+	if b.IsSignedRelease() {
+		progress.Warnf(a.sink(), "%s has no signature, although AWS signs the bundles of its release: it was changed, or is not AWS's; use the one that AWS publishes (--require-signature refuses others)", b)
+		return nil
+	}
 	a.note("%s has no signature, so only its source vouches for it. Each image is checked against the bundle's imageDigest as it is pulled", b)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,11 +88,20 @@ func (s Store) TLS() (*tls.Config, error) {
 }
 
 // ForHost returns the configuration for a host, with the port where its URL has
-// one; nil where the host has none of its own.
+// one; nil where the host has none of its own. Without a port, the port is 443: the
+// token server of a registry at HOST:443 is often at HOST.
 func (s Store) ForHost(host string) (*tls.Config, error) {
-	dirs := s.dirsOf(host)
-	unverified := slices.Contains(s.Unverified, host)
-	if s.Hosts[host] == nil && len(dirs) == 0 && !unverified {
+	var dirs []string
+	var texts [][]byte
+	unverified := false
+	for _, name := range spellings(host) {
+		dirs = append(dirs, s.dirsOf(name)...)
+		unverified = unverified || slices.Contains(s.Unverified, name)
+		if text := s.Hosts[name]; text != nil {
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) == 0 && len(dirs) == 0 && !unverified {
 		return nil, nil
 	}
 	pool, err := authorities(s.Files)
@@ -99,7 +109,7 @@ func (s Store) ForHost(host string) (*tls.Config, error) {
 		return nil, err
 	}
 	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: unverified} //nolint:gosec // the user says so
-	if text := s.Hosts[host]; text != nil {
+	for _, text := range texts {
 		if err := addTo(pool, text); err != nil {
 			return nil, fault.Invalidf("the certificate authority of %s: %w", host, err)
 		}
@@ -110,6 +120,18 @@ func (s Store) ForHost(host string) (*tls.Config, error) {
 		}
 	}
 	return config, nil
+}
+
+// spellings returns the names that a host[:port] has in URLs of https.
+func spellings(host string) []string {
+	const port = ":443"
+	if bare, ok := strings.CutSuffix(host, port); ok {
+		return []string{host, bare}
+	}
+	if _, _, err := net.SplitHostPort(host); err == nil || host == "" {
+		return []string{host}
+	}
+	return []string{host, host + port}
 }
 
 // dirsOf returns the directories that exist for a host.

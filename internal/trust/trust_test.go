@@ -153,6 +153,24 @@ func TestFilesAndHosts(t *testing.T) {
 	}
 }
 
+// What is said of HOST:443 applies to https://HOST, and the reverse; another port is
+// another server.
+func TestPortOfHTTPS(t *testing.T) {
+	a, dir := newAuthority(t), t.TempDir()
+	write(t, dir+"/kept.example/ca.crt", a.pem)
+	write(t, dir+"/kept.example:8443/ca.crt", []byte("no certificate"))
+	s := Store{Dirs: []string{dir}, Hosts: map[string][]byte{"mirror.example:443": a.pem, "[2001:db8::1]:443": a.pem}, Unverified: []string{"lab.example"}}
+	for host, want := range map[string]bool{
+		"mirror.example": true, "mirror.example:443": true, "mirror.example:5000": false, "[2001:db8::1]": true,
+		"kept.example": true, "kept.example:443": true, "lab.example:443": true, "lab.example:80": false, "other.example": false, "": false,
+	} {
+		config, err := s.ForHost(host)
+		if err != nil || (config != nil) != want {
+			t.Errorf("%q has a configuration of its own: %t, %v, want %t", host, config != nil, err, want)
+		}
+	}
+}
+
 func TestClientCertificate(t *testing.T) {
 	a, clients := newAuthority(t), newAuthority(t)
 	host, dir := a.start(clients), t.TempDir()
