@@ -30,15 +30,8 @@ type CompileOptions struct {
 // returns a sentence for each line of the target's configuration that the
 // source did not accept.
 func (b *Builder) Compile(ctx context.Context, t Target, o CompileOptions, dir string) (lost []string, err error) {
-	tools, err := toolchainOf(t.Arch)
+	tools, image, err := b.prepare(ctx, t)
 	if err != nil {
-		return nil, err
-	}
-	image, err := b.ensureImage(ctx, t, tools)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.ensureSource(ctx, t, image); err != nil {
 		return nil, err
 	}
 	err = atomicfile.ReplaceDir(dir, func(part string) error {

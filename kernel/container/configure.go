@@ -85,17 +85,22 @@ func (b *Builder) interactive(ctx context.Context, t Target, step string, termin
 	return readConfigured(outputs)
 }
 
+// prepare makes the engine have the target's builder image, which it returns, and
+// its source.
+func (b *Builder) prepare(ctx context.Context, t Target) (tools toolchain, image string, err error) {
+	if tools, err = toolchainOf(t.Arch); err != nil {
+		return tools, "", err
+	}
+	if image, err = b.ensureImage(ctx, t, tools); err != nil {
+		return tools, "", err
+	}
+	return tools, image, b.ensureSource(ctx, t, image)
+}
+
 // configure prepares the image and the source and runs the script.
 func (b *Builder) configure(ctx context.Context, t Target, step string, requests []kconfig.Request, terminal *Terminal) (map[string][]byte, error) {
-	tools, err := toolchainOf(t.Arch)
+	tools, image, err := b.prepare(ctx, t)
 	if err != nil {
-		return nil, err
-	}
-	image, err := b.ensureImage(ctx, t, tools)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.ensureSource(ctx, t, image); err != nil {
 		return nil, err
 	}
 	var outputs map[string][]byte
