@@ -1,6 +1,7 @@
 package netboot
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -27,6 +28,16 @@ func ParseVLANOption(raw []byte) string {
 		raw = raw[2+len(value):]
 	}
 	return ""
+}
+
+// ParseVLANHex is [ParseVLANOption] for bytes that are written in hex, with or
+// without colons.
+func ParseVLANHex(text string) string {
+	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil {
+		return ""
+	}
+	return ParseVLANOption(raw)
 }
 
 // JoinAddrs returns the addresses as text, with a separator between them.

@@ -2,7 +2,6 @@ package dhcpd
 
 import (
 	"cmp"
-	"encoding/hex"
 	"net/netip"
 	"slices"
 	"strings"
@@ -422,7 +421,7 @@ func (a *answer) setOption(s statement) {
 	case 15:
 		r.Domain = a.text(s)
 	case 43:
-		r.VLAN = vlan(s.last())
+		r.VLAN = netboot.ParseVLANHex(s.last())
 	case 60:
 		r.Vendor = a.text(s)
 	case 66:
@@ -438,13 +437,4 @@ func addresses(values []token) []netip.Addr {
 		text[i] = v.text
 	}
 	return netboot.ParseAddrs(text)
-}
-
-// vlan returns sub-option 116 of option 43, which is in hexadecimal.
-func vlan(text string) string {
-	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
-	if err != nil {
-		return ""
-	}
-	return netboot.ParseVLANOption(raw)
 }

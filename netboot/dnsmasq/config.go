@@ -2,7 +2,6 @@ package dnsmasq
 
 import (
 	"cmp"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -413,7 +412,7 @@ func (e *exchange) bootOf(r *netboot.Reply) {
 // vendorOptions adds option 43. If it is sent, dnsmasq repeats the client's option
 // 60.
 func (e *exchange) vendorOptions(r *netboot.Reply) {
-	r.VLAN = vlan(e.first(43))
+	r.VLAN = netboot.ParseVLANHex(e.first(43))
 	sent := false
 	class := cmp.Or(r.Vendor, e.request.Vendor) // the one in the answer counts
 	for _, o := range e.options {
@@ -428,15 +427,6 @@ func (e *exchange) vendorOptions(r *netboot.Reply) {
 	if sent && r.Vendor == "" {
 		r.Vendor = e.request.Vendor
 	}
-}
-
-// vlan returns sub-option 116 of option 43, which is in hexadecimal.
-func vlan(text string) string {
-	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
-	if err != nil {
-		return ""
-	}
-	return netboot.ParseVLANOption(raw)
 }
 
 // pxe reports whether the client is a PXE client.

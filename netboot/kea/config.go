@@ -2,7 +2,6 @@ package kea
 
 import (
 	"cmp"
-	"encoding/hex"
 	"net/netip"
 	"slices"
 	"strings"
@@ -291,7 +290,7 @@ func (e *exchange) reply(s subnetConfig, host reservationConfig) netboot.Reply {
 	}
 	r := netboot.Reply{
 		IP: host.ip, Bits: s.network.Bits(), Hostname: cmp.Or(host.hostname, option(12)), Domain: option(15), ServerName: option(66), BootFile: option(67),
-		Routers: addresses(option(3)), Nameservers: addresses(option(6)), Vendor: option(60), VLAN: vlan(option(43)),
+		Routers: addresses(option(3)), Nameservers: addresses(option(6)), Vendor: option(60), VLAN: netboot.ParseVLANHex(strings.TrimPrefix(strings.ReplaceAll(option(43), " ", ""), "0x")),
 	}
 	if mask, err := netip.ParseAddr(option(1)); err == nil && mask.Is4() {
 		r.Bits = netboot.MaskBits(mask)
@@ -307,12 +306,3 @@ func (e *exchange) reply(s subnetConfig, host reservationConfig) netboot.Reply {
 }
 
 func addresses(text string) []netip.Addr { return netboot.ParseAddrs(strings.Split(text, ",")) }
-
-// vlan returns sub-option 116 of option 43, which is in hexadecimal.
-func vlan(text string) string {
-	raw, err := hex.DecodeString(strings.TrimPrefix(strings.ReplaceAll(text, " ", ""), "0x"))
-	if err != nil {
-		return ""
-	}
-	return netboot.ParseVLANOption(raw)
-}
