@@ -182,13 +182,9 @@ func (s *Store) open(at string) (io.ReadCloser, error) { return openFile(s.tree,
 // openFile opens a regular file of a tree. It follows symlinks, because
 // upstream's tools replace hard links by them.
 func openFile(tree *initramfs.Tree, at string) (io.ReadCloser, error) {
-	target, found := tree.Resolve(at)
+	e, found := tree.Find(at)
 	if !found {
 		return nil, fmt.Errorf("opening %q: %w", at, fs.ErrNotExist)
-	}
-	e, _ := tree.Lookup(target)
-	if e.Type == initramfs.HardLink {
-		e, _ = tree.Lookup(e.Target)
 	}
 	if e.Type != initramfs.Regular {
 		return nil, fmt.Errorf("opening %q: it is a %s", at, e.Type)

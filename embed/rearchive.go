@@ -49,13 +49,9 @@ func (s *Store) below(l *storedLayer) func(yield func(initramfs.Entry) bool) {
 // path: upstream's tools and [share] replace a file by such a link if another
 // file has the same content.
 func (s *Store) unlinked(link initramfs.Entry) initramfs.Entry {
-	target, found := s.tree.Resolve(link.Path)
+	file, found := s.tree.Find(link.Path)
 	if !found {
 		return link
-	}
-	file, _ := s.tree.Lookup(target)
-	if file.Type == initramfs.HardLink {
-		file, _ = s.tree.Lookup(file.Target)
 	}
 	file.Path = link.Path
 	return file

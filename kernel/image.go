@@ -72,12 +72,8 @@ func (m *Image) File(name string) (initramfs.Entry, bool) {
 	if m.root == nil {
 		return initramfs.Entry{}, false
 	}
-	at, ok := m.root.Resolve(strings.TrimPrefix(path.Clean("/"+name), "/"))
-	e, found := m.root.Lookup(at)
-	if found && e.Type == initramfs.HardLink {
-		e, found = m.root.Lookup(e.Target)
-	}
-	return e, ok && found && e.Type == initramfs.Regular
+	e, ok := m.root.Find(strings.TrimPrefix(path.Clean("/"+name), "/"))
+	return e, ok && e.Type == initramfs.Regular
 }
 
 // Options configure the readers of kernels.

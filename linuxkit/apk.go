@@ -20,14 +20,7 @@ func packageDatabase(tree *initramfs.Tree) (initramfs.Entry, bool) {
 
 // regularFile looks up a file through symlinks and hard links.
 func regularFile(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
-	at, ok := tree.Resolve(name)
-	if !ok {
-		return initramfs.Entry{}, false
-	}
-	e, ok := tree.Lookup(at)
-	if ok && e.Type == initramfs.HardLink {
-		e, ok = tree.Lookup(e.Target)
-	}
+	e, ok := tree.Find(name)
 	return e, ok && e.Type == initramfs.Regular
 }
 

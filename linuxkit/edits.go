@@ -16,11 +16,10 @@ const maxEdited = 4 << 20
 // image has it and f is optional.
 func (l *layout) editedEntry(f *File) (initramfs.Entry, error) {
 	e, ok := lookup(&l.tree, cleanFilePath(f.Path))
-	if ok && e.Type == initramfs.HardLink {
+	if ok {
 		name := e.Path
-		if e, ok = l.tree.Lookup(e.Target); ok {
-			e.Path = name
-		}
+		e, ok = l.tree.File(name)
+		e.Path = name
 	}
 	switch {
 	case !ok && f.Optional:

@@ -71,10 +71,7 @@ func (r *Result) whole() (*initramfs.Tree, error) {
 // byFirstName makes the first of a file's names the file, and the others links
 // to it: an unpacker needs the target of a link before the link.
 func byFirstName(tree *initramfs.Tree, e initramfs.Entry) initramfs.Entry {
-	file := e
-	if e.Type == initramfs.HardLink {
-		file, _ = tree.Lookup(e.Target) // a link's target always exists
-	}
+	file, _ := tree.File(e.Path)
 	names := append(tree.Names(file.Path), file.Path)
 	if len(names) == 1 {
 		return e

@@ -171,15 +171,8 @@ func (s *Set) examine(ctx context.Context, image *oci.Image, named bundles.Image
 		return worker.Finding{}, err
 	}
 	look.Open = func(path string) (io.ReadCloser, error) {
-		at, ok := tree.Resolve(strings.TrimPrefix(path, "/"))
-		if !ok {
-			return nil, fs.ErrNotExist
-		}
-		e, _ := tree.Lookup(at)
-		if e.Type == initramfs.HardLink {
-			e, _ = tree.Lookup(e.Target)
-		}
-		if e.Type != initramfs.Regular || e.Open == nil {
+		e, ok := tree.Find(strings.TrimPrefix(path, "/"))
+		if !ok || e.Type != initramfs.Regular || e.Open == nil {
 			return nil, fs.ErrNotExist
 		}
 		return e.Open()

@@ -118,11 +118,7 @@ func (v *verifier) checkContents(name string, contents *initramfs.File) {
 }
 
 func initProblem(tree *initramfs.Tree) string {
-	at, found := tree.Resolve("init")
-	init, _ := tree.Lookup(at)
-	if init.Type == initramfs.HardLink {
-		init, found = tree.Lookup(init.Target)
-	}
+	init, found := tree.Find("init")
 	switch {
 	case !found:
 		return "it has no /init, so the kernel starts nothing"

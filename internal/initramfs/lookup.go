@@ -28,6 +28,26 @@ func (t *Tree) Resolve(name string) (string, bool) {
 	return dest, true
 }
 
+// File returns the file of which name is a name: the entry at exactly this path
+// or, if that is a HardLink, the entry that it refers to.
+func (t *Tree) File(name string) (Entry, bool) {
+	e := t.file(name)
+	if e == nil {
+		return Entry{}, false
+	}
+	return *e, true
+}
+
+// Find returns the file to which name leads, through symlinks as [Tree.Resolve]
+// follows them and a HardLink at the end.
+func (t *Tree) Find(name string) (Entry, bool) {
+	at, ok := t.Resolve(name)
+	if !ok {
+		return Entry{}, false
+	}
+	return t.File(at)
+}
+
 // Len returns the number of entries.
 func (t *Tree) Len() int { return len(t.entries) }
 

@@ -237,6 +237,25 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestFileAndFind(t *testing.T) {
+	tree := grow(t, "usr/lib/x 1", "lib -> usr/lib", "abs -> /lib/x", "dang -> nowhere", "twin = usr/lib/x", "to -> twin", "root -> /")
+	for name, want := range map[string][2]string{
+		"usr/lib/x": {"usr/lib/x", "usr/lib/x"}, "twin": {"usr/lib/x", "usr/lib/x"}, "to": {"to", "usr/lib/x"}, "abs": {"abs", "usr/lib/x"},
+		"lib/x": {"none", "usr/lib/x"}, "dang": {"dang", "none"}, "no": {"none", "none"}, "root": {"root", "none"},
+	} {
+		var got [2]string
+		for i, look := range []func(string) (Entry, bool){tree.File, tree.Find} {
+			e, ok := look(name)
+			if got[i] = e.Path; !ok {
+				got[i] = "none"
+			}
+		}
+		if got != want {
+			t.Errorf("%q is, and leads to, %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestGraft(t *testing.T) {
 	tests := []struct {
 		name        string

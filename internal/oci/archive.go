@@ -62,13 +62,6 @@ func archiveFiles(r io.ReaderAt, size int64, origin string) (opener, error) {
 }
 
 func lookupFile(tree *initramfs.Tree, name string) (initramfs.Entry, bool) {
-	at, ok := tree.Resolve(name)
-	if !ok {
-		return initramfs.Entry{}, false
-	}
-	e, ok := tree.Lookup(at)
-	if e.Type == initramfs.HardLink {
-		e, ok = tree.Lookup(e.Target)
-	}
+	e, ok := tree.Find(name)
 	return e, ok && e.Type == initramfs.Regular && e.Open != nil
 }

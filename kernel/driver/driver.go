@@ -151,10 +151,7 @@ const mostPatched = 64 << 20
 
 // content returns the content of a file of the tree, or nil if it does not exist.
 func (d *Driver) content(name string) (_ *patch.Content, err error) {
-	e, ok := d.Tree.Lookup(name)
-	if ok && e.Type == initramfs.HardLink {
-		e, ok = d.Tree.Lookup(e.Target)
-	}
+	e, ok := d.Tree.File(name)
 	switch {
 	case !ok:
 		return nil, nil

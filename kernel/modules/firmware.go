@@ -106,13 +106,9 @@ func (s *Set) AddFirmware(to, from *initramfs.Tree) (missing []FirmwareUse, err 
 // copyFirmware copies one file. For a link, which distributions use where two
 // devices share a firmware, it copies the target.
 func copyFirmware(to, from *initramfs.Tree, name, wanted string) error {
-	target, ok := from.Resolve(name)
+	e, ok := from.Find(name)
 	if !ok {
 		return fmt.Errorf("adding the firmware %q: the target of the link does not exist", name)
-	}
-	e, _ := from.Lookup(target)
-	if e.Type == initramfs.HardLink {
-		e, _ = from.Lookup(e.Target)
 	}
 	if e.Type != initramfs.Regular {
 		return fmt.Errorf("adding the firmware %q: it is a %s", name, e.Type)

@@ -109,11 +109,9 @@ func moduleFiles(t *initramfs.Tree, root string) []initramfs.Entry {
 		if !inside || !IsModule(e.Path) || e.Type != initramfs.Regular && e.Type != initramfs.HardLink {
 			continue
 		}
-		if e.Type == initramfs.HardLink {
-			target, _ := t.Lookup(e.Target)
-			target.Path = e.Path
-			e = target
-		}
+		name := e.Path
+		e, _ = t.File(name)
+		e.Path = name
 		old, taken := best[NameOf(e.Path)]
 		if !taken || strings.HasPrefix(rel, "updates/") && !strings.HasPrefix(old.Path, root+"/updates/") {
 			best[NameOf(e.Path)] = e

@@ -34,15 +34,7 @@ func loaderPaths(arch string) []string {
 // there.
 func FindLoader(tree *initramfs.Tree, arch string) (Content, string, error) {
 	for _, path := range loaderPaths(arch) {
-		at, ok := tree.Resolve(path)
-		if !ok {
-			continue
-		}
-		e, _ := tree.Lookup(at)
-		if e.Type == initramfs.HardLink {
-			e, _ = tree.Lookup(e.Target)
-		}
-		if e.Type == initramfs.Regular {
+		if e, ok := tree.Find(path); ok && e.Type == initramfs.Regular {
 			return Content{Size: e.Size, Open: e.Open}, path, nil
 		}
 	}
