@@ -205,10 +205,10 @@ type Cache struct {
 type Netboot struct {
 	Hardware     string   `yaml:"hardware" flag:"hardware" path:"file" doc:"The machines, EKS Anywhere's hardware.csv."`
 	Server       string   `yaml:"server" flag:"server" enum:"dnsmasq,kea,dhcpd,windows" doc:"The kind of the site's DHCP server, for hookbuild dhcp check and switch."`
-	TinkerbellIP string   `yaml:"tinkerbell-ip" flag:"tinkerbell-ip" doc:"The address of the cluster's Tinkerbell (spec.tinkerbellIP)."`
+	TinkerbellIP string   `yaml:"tinkerbell-ip" flag:"tinkerbell-ip" doc:"The address of the cluster's Tinkerbell. By default spec.tinkerbellIP of embed.cluster."`
 	BootstrapIP  string   `yaml:"bootstrap-ip" flag:"bootstrap-ip" doc:"The address of Tinkerbell while the management cluster is created."`
-	Phase        string   `yaml:"phase" flag:"phase" enum:"bootstrap,cluster" doc:"The Tinkerbell to boot from."`
-	EKSAVersion  string   `yaml:"eksa-version" flag:"eksa-version" doc:"The EKS Anywhere release whose port, paths and file names are used. By default embed.eksa-version."`
+	Phase        string   `yaml:"phase" flag:"phase" enum:"bootstrap,cluster" doc:"The Tinkerbell to boot from. By default bootstrap if bootstrap-ip is set, else cluster."`
+	EKSAVersion  string   `yaml:"eksa-version" flag:"eksa-version" doc:"The EKS Anywhere release whose port, paths and file names are used. By default embed.eksa-version, else that of embed.cluster."`
 	Subnets      []string `yaml:"subnets" flag:"subnet" doc:"The subnets that machines may be in. By default what they need."`
 	Domain       string   `yaml:"domain" flag:"domain" doc:"The DNS domain to announce."`
 	Lease        string   `yaml:"lease" flag:"lease" doc:"How long addresses are leased, such as 24h."`

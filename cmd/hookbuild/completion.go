@@ -39,11 +39,5 @@ func newCompletionCommand(a *app) *cli.Command {
 			script("zsh", "print the completion script for zsh, to be sourced after compinit", zshCompletion),
 			script("fish", "print the completion script for fish", fishCompletion),
 		},
-		Action: func(c *cli.Context) error {
-			if name := c.Args().First(); name != "" {
-				return usagef("completion does not support the shell %q; name bash, zsh or fish", name)
-			}
-			return usagef("completion needs the name of a shell: bash, zsh or fish")
-		},
 	}
 }

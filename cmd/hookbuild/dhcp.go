@@ -25,13 +25,7 @@ func dhcpServers() []netboot.Server {
 }
 
 func newDHCPCommand(a *app) *cli.Command {
-	c := &cli.Command{
-		Name:  "dhcp",
-		Usage: "configure and check network boot on a site's DHCP server",
-		Action: func(*cli.Context) error {
-			return usagef("dhcp needs a command: a server (%s), switch or check", serverNames())
-		},
-	}
+	c := &cli.Command{Name: "dhcp", Usage: "configure and check network boot on a site's DHCP server"}
 	for _, s := range dhcpServers() {
 		c.Subcommands = append(c.Subcommands, newRenderCommand(a, s))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
@@ -20,10 +21,11 @@ import (
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "hardware", Usage: "read the machines from `FILE`, EKS Anywhere's hardware.csv"},
-		&cli.StringFlag{Name: "tinkerbell-ip", Usage: "the `IP` address of the cluster's Tinkerbell (spec.tinkerbellIP)"},
+		&cli.StringFlag{Name: "cluster", Usage: "take the EKS Anywhere release and the Tinkerbell IP from the cluster specification `FILE`"},
+		&cli.StringFlag{Name: "tinkerbell-ip", Usage: "the `IP` address of the cluster's Tinkerbell (default: spec.tinkerbellIP of --cluster)"},
 		&cli.StringFlag{Name: "bootstrap-ip", Usage: "the `IP` address of Tinkerbell while the management cluster is created"},
-		&cli.StringFlag{Name: "phase", Usage: "boot from Tinkerbell in `PHASE`, bootstrap or cluster (default: bootstrap if --bootstrap-ip is set)"},
-		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "use port, paths and file names of EKS Anywhere `VERSION`"},
+		&cli.StringFlag{Name: "phase", Usage: "boot from Tinkerbell in `PHASE`, bootstrap or cluster (default: bootstrap if --bootstrap-ip is set, else cluster)"},
+		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "use port, paths and file names of EKS Anywhere `VERSION`", DefaultText: "the release of --cluster, else " + netboot.LatestRelease},
 		&cli.StringSliceFlag{Name: "subnet", Usage: "the subnet `CIDR` that machines may be in (repeatable; default: what they need)"},
 		&cli.StringFlag{Name: "domain", Usage: "announce the DNS `DOMAIN`"},
 		&cli.DurationFlag{Name: "lease", Usage: "lease addresses for `TIME` (default: 24h)"},
@@ -45,7 +47,7 @@ func planFlags() []cli.Flag {
 // planOptions returns the options of planFlags.
 func (a *app) planOptions(c *cli.Context) (netboot.Options, error) {
 	o := netboot.Options{
-		Version: c.String("eksa-version"), Domain: c.String("domain"), Lease: c.Duration("lease"), Tag: c.String("tag"),
+		Domain: c.String("domain"), Lease: c.Duration("lease"), Tag: c.String("tag"),
 		UserClasses: c.StringSlice("user-class"), Interface: c.String("interface"), NoVLANOption: c.Bool("no-vlan-option"),
 		ScriptURL: c.String("script-url"), BinaryURL: c.String("binary-url"),
 		Layout: netboot.Layout{
@@ -53,8 +55,12 @@ func (a *app) planOptions(c *cli.Context) (netboot.Options, error) {
 			BIOS: c.String("bios-file"), EFI: c.String("x86-file"), ARM64: c.String("arm64-file"),
 		},
 	}
-	var err error
-	if o.TinkerbellIP, err = addressFlag(c, "tinkerbell-ip"); err != nil {
+	cluster, err := specification(c)
+	if err != nil {
+		return o, err
+	}
+	o.Version = a.release(c, cluster)
+	if o.TinkerbellIP, err = tinkerbellIP(c, cluster); err != nil {
 		return o, err
 	}
 	if o.BootstrapIP, err = addressFlag(c, "bootstrap-ip"); err != nil {
@@ -76,6 +82,45 @@ func (a *app) planOptions(c *cli.Context) (netboot.Options, error) {
 		progress.Warnf(a.sink(), "EKS Anywhere %s is newer than the releases that hookbuild knows; hookbuild uses the paths of %s: try them with curl first", o.Version, netboot.LatestRelease)
 	}
 	return o, fault.Mark(o.Validate(), fault.Usage)
+}
+
+// specification returns the cluster specification of --cluster, or nil if the
+// option is not set.
+func specification(c *cli.Context) (*bundles.Cluster, error) {
+	if c.String("cluster") == "" {
+		return nil, nil //nolint:nilnil // no file was named, which is no error
+	}
+	return bundles.ReadCluster(c.String("cluster"))
+}
+
+// release returns the EKS Anywhere release whose paths are used. It notes a release
+// that the command line does not name, because machines get a 404 from any other.
+func (a *app) release(c *cli.Context, cluster *bundles.Cluster) string {
+	version := c.String("eksa-version")
+	switch {
+	case c.IsSet("eksa-version"):
+	case cluster != nil && cluster.Version != "":
+		version = cluster.Version
+		a.note("port and paths are those of EKS Anywhere %s, which %s names", version, cluster.File)
+	case cluster != nil:
+		a.note("port and paths are those of EKS Anywhere %s, the newest known release, because %s names none; --eksa-version chooses another", version, cluster.File)
+	default:
+		a.note("port and paths are those of EKS Anywhere %s, the newest known release; --cluster FILE or --eksa-version chooses the site's", version)
+	}
+	return version
+}
+
+// tinkerbellIP returns the address of --tinkerbell-ip, else that of the cluster
+// specification.
+func tinkerbellIP(c *cli.Context, cluster *bundles.Cluster) (netip.Addr, error) {
+	ip, err := addressFlag(c, "tinkerbell-ip")
+	if err != nil || ip.IsValid() {
+		return ip, err
+	}
+	if cluster != nil && cluster.TinkerbellIP.IsValid() {
+		return cluster.TinkerbellIP, nil
+	}
+	return ip, usagef("the Tinkerbell IP, which machines boot from, is missing; set --tinkerbell-ip, or netboot.tinkerbell-ip in hookbuild.yaml, to spec.tinkerbellIP of the TinkerbellDatacenterConfig, or name its file with --cluster")
 }
 
 func addressFlag(c *cli.Context, name string) (netip.Addr, error) {
@@ -131,6 +176,9 @@ func (a *app) loadPlan(c *cli.Context) (*netboot.Plan, error) {
 	machines, err := a.readHardware(c, o)
 	if err != nil {
 		return nil, err
+	}
+	if !o.BootstrapIP.IsValid() && o.Phase == "" {
+		a.note("without --bootstrap-ip this is for phase %s, after the management cluster is created; until then machines boot from the bootstrap IP", netboot.Cluster)
 	}
 	plan, err := netboot.New(o, machines)
 	return plan, fault.Mark(err, fault.Usage)

@@ -195,11 +195,11 @@ func examples() map[string][]example {
 			{"Write only what an existing configuration includes:", "hookbuild dhcp dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment"},
 		},
 		"dhcp kea": {
-			{"Write a complete configuration:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o kea-dhcp4.conf"},
+			{"Write a complete configuration, for the phase in which the management cluster is created:", "hookbuild dhcp kea --hardware hardware.csv --cluster cluster.yaml --bootstrap-ip 192.0.2.10 -o kea-dhcp4.conf"},
 			{"Write only what an existing configuration includes, in three files:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment -o /etc/kea/"},
 		},
 		"dhcp dhcpd": {
-			{"Write a complete configuration:", "hookbuild dhcp dhcpd --hardware hardware.csv --tinkerbell-ip 192.0.2.20 -o dhcpd.conf"},
+			{"Write a complete configuration, for the phase in which the management cluster is created:", "hookbuild dhcp dhcpd --hardware hardware.csv --cluster cluster.yaml --bootstrap-ip 192.0.2.10 -o dhcpd.conf"},
 			{"Write only what an existing configuration includes:", "hookbuild dhcp dhcpd --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment -o /etc/dhcp/eksa.conf"},
 		},
 		"dhcp windows": {

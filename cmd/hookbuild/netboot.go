@@ -19,9 +19,6 @@ func newNetbootCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "netboot",
 		Usage: "try network boot in a lab",
-		Action: func(*cli.Context) error {
-			return usagef("netboot needs a command: serve")
-		},
 		Subcommands: []*cli.Command{{
 			Name:      "serve",
 			Usage:     "serve iPXE, auto.ipxe and the kernel and initramfs in DIR, and print what the machines log",
@@ -40,7 +37,8 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cmdline", Usage: "append `ARGS` to the kernel's command line"},
 		&cli.StringFlag{Name: "console", Value: "ttyS1,115200", Usage: "the machines' serial console `TTY[,BAUD]`; virtual machines often have only ttyS0"},
 		&cli.StringFlag{Name: "grpc-authority", Usage: "the Tink server's `HOST:PORT` (default: this host's port 42113)"},
-		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "serve at the paths of EKS Anywhere `VERSION`"},
+		&cli.StringFlag{Name: "cluster", Usage: "serve at the paths of the EKS Anywhere release in the cluster specification `FILE`"},
+		&cli.StringFlag{Name: "eksa-version", Value: netboot.LatestRelease, Usage: "serve at the paths of EKS Anywhere `VERSION`", DefaultText: "the release of --cluster, else " + netboot.LatestRelease},
 		&cli.IntFlag{Name: "http-port", Usage: "the HTTP `PORT` (default: the release's)"},
 		&cli.IntFlag{Name: "tftp-port", Value: 69, Usage: "the TFTP `PORT`"},
 		&cli.IntFlag{Name: "syslog-port", Value: 514, Usage: "the syslog `PORT`"},
@@ -87,8 +85,12 @@ func (a *app) servePlan(c *cli.Context) (*netboot.Plan, error) {
 	if err != nil {
 		return nil, usagef("--ip %q is not an IP address; set it to the address at which the machines reach this host", c.String("ip"))
 	}
+	cluster, err := specification(c)
+	if err != nil {
+		return nil, err
+	}
 	o := netboot.Options{
-		TinkerbellIP: ip, Version: c.String("eksa-version"), Phase: netboot.Cluster,
+		TinkerbellIP: ip, Version: a.release(c, cluster), Phase: netboot.Cluster,
 		Layout: netboot.Layout{HTTPPort: c.Int("http-port")}, UserClasses: []string{"Tinkerbell", "iPXE"},
 	}
 	if err := o.Validate(); err != nil {

@@ -83,9 +83,9 @@ func otherName(key, flag, command string) string {
 	case command == "verify":
 		return map[string]string{"cluster": "template"}[flag]
 	case command == "netboot": // a lab's server; interface and port are not those of the site's
-		return map[string]string{"netboot.hardware": flag, "netboot.eksa-version": flag, "embed.eksa-version": flag}[key]
+		return map[string]string{"netboot.hardware": flag, "netboot.eksa-version": flag, "embed.eksa-version": flag, "embed.cluster": flag}[key]
 	case command == "dhcp" && strings.HasPrefix(key, "embed."):
-		return map[string]string{"embed.eksa-version": flag}[key]
+		return map[string]string{"embed.eksa-version": flag, "embed.cluster": flag}[key]
 	}
 	return flag
 }

@@ -156,6 +156,9 @@ func (a Answers) netboot(w *writer) {
 	w.section("netboot", "The machines and their DHCP server, for hookbuild dhcp.")
 	w.key(a.Hardware != "", "hardware", scalar(orElse(a.Hardware, "hardware.csv")))
 	w.key(a.TinkerbellIP != "", "tinkerbell-ip", scalar(orElse(a.TinkerbellIP, "192.0.2.10")))
+	w.line("  # Where machines boot from while the management cluster is created: what create")
+	w.line("  # cluster is told as --tinkerbell-bootstrap-ip, or the admin machine's address.")
+	w.key(false, "bootstrap-ip", "192.0.2.9")
 	w.line("  # dnsmasq, kea, dhcpd or windows")
 	w.key(false, "server", "kea")
 }
