@@ -15,6 +15,7 @@ import (
 
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/tarball"
 )
 
 // dirSource reads a directory.
@@ -238,7 +239,7 @@ func unpackDir(archive io.Reader, dir string) error {
 
 func unpackFile(dir string, h *tar.Header, content io.Reader) (err error) {
 	name := strings.TrimPrefix(h.Name, "./")
-	if h.Typeflag != tar.TypeReg || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\") {
+	if h.Typeflag != tar.TypeReg || tarball.IsSparse(h) || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\") {
 		return invalid("%q is no file of a compiled kernel", h.Name)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

@@ -20,6 +20,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/tarball"
 )
 
 // PullOptions say how a HookOS is pulled.
@@ -334,6 +335,9 @@ func walk(r io.Reader, layer v1.Hash, each func(*tar.Header, io.Reader) error) e
 		}
 		if errors.Is(err, tar.ErrHeader) {
 			err = fault.Invalidf("layer %s: %w", layer, err)
+		}
+		if err == nil && tarball.IsSparse(header) { // it could fill the disk
+			err = fault.Invalidf("it is not a HookOS that `hookbuild push` pushed: %q in layer %s is a sparse file; name another reference", header.Name, layer)
 		}
 		if err == nil {
 			err = each(header, archive)

@@ -23,6 +23,7 @@ import (
 	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
+	archive "hookbuild/internal/tarball"
 )
 
 // checkTarballs checks the tarball of each build that is next to the directory. A
@@ -117,7 +118,7 @@ func readTarball(r io.Reader) (*tarball, error) {
 
 func (t *tarball) add(header *tar.Header, r io.Reader) error {
 	name := header.Name
-	if _, twice := t.members[name]; twice || !artifact.IsPlain(name) || header.Typeflag != tar.TypeReg {
+	if _, twice := t.members[name]; twice || !artifact.IsPlain(name) || header.Typeflag != tar.TypeReg || archive.IsSparse(header) {
 		return fmt.Errorf("%q does not belong in it", name)
 	}
 	if name != artifact.ChecksumsFile && name != artifact.ManifestFile {

@@ -39,9 +39,10 @@ func (s *blockSource) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isSparse reports whether a file's bytes in the archive differ from its
-// content: GNU tar's own format, and the three that it writes with PAX.
-func isSparse(h *tar.Header) bool {
+// IsSparse reports whether a file's bytes in the archive differ from its
+// content: GNU tar's own format, and the three that it writes with PAX. Such a
+// file may have any number of zeros that the archive does not have.
+func IsSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {
 		return true
 	}

@@ -151,7 +151,7 @@ func (l *lister) count(entries, metadata int) error {
 
 // opener returns the function that opens the file whose header was just read.
 func (l *lister) opener(h *tar.Header) (func() (io.ReadCloser, error), error) {
-	if isSparse(h) {
+	if IsSparse(h) {
 		if l.sparse += h.Size; h.Size > l.options.MostSparse || l.sparse > l.options.MostSparse {
 			return nil, fmt.Errorf("its sparse files have %d bytes together, more than the %d that are allowed: %w; if that is right, raise the limit with --max-layer", l.sparse, l.options.MostSparse, errBomb)
 		}
