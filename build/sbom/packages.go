@@ -53,7 +53,8 @@ func readDatabase(r io.Reader, kind string) ([]installed, error) {
 		clear(fields)
 	}
 	const longest = 16 << 20 // of a line
-	lines := bufio.NewScanner(io.LimitReader(r, mostDatabase))
+	bounded := &io.LimitedReader{R: r, N: mostDatabase}
+	lines := bufio.NewScanner(bounded)
 	lines.Buffer(nil, longest)
 	for lines.Scan() {
 		key, value, ok := strings.Cut(lines.Text(), ":")
@@ -67,6 +68,9 @@ func readDatabase(r io.Reader, kind string) ([]installed, error) {
 	end()
 	if err := lines.Err(); err != nil {
 		return nil, fault.Mark(fmt.Errorf("reading a package database: %w", err), fault.Invalid)
+	}
+	if bounded.N == 0 {
+		return nil, fault.Invalidf("reading a package database: it has more than %d MiB", mostDatabase>>20)
 	}
 	return all, nil
 }
