@@ -16,7 +16,7 @@ func FuzzEntries(f *testing.F) {
 	f.Add(archive(f, member{tar.Header{Name: "x", Format: tar.FormatPAX, PAXRecords: map[string]string{"SCHILY.xattr.user.x": "y"}}, "z"}))
 	f.Add(archive(f, member{tar.Header{Name: "x", Uid: 1 << 30, Format: tar.FormatGNU}, "z"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		found, err := entries(bytes.NewReader(data), int64(len(data)), "fuzz", Options{MostSparse: 1 << 20}, limits{entries: 1000, metadata: 1 << 16})
+		found, err := entries(bytes.NewReader(data), int64(len(data)), "fuzz", Options{MostSparse: 1 << 20}, limits{entries: 1000, metadata: 1 << 16, steps: 1000})
 		if err != nil {
 			return
 		}

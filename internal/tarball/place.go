@@ -1,6 +1,7 @@
 package tarball
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -68,6 +69,7 @@ type walk struct {
 	imply   bool
 	implied []*place
 	links   int
+	steps   *int // that are left
 }
 
 // to follows the name, which is clean, through the symlinks that the archive
@@ -112,6 +114,8 @@ func elements(name string) func(func(part, after string) bool) {
 	}
 }
 
+var errSteps = errors.New("the symlinks on the way to its files are more and longer than any image has")
+
 // follow goes where a symlink leads, which must be a directory.
 func (w *walk) follow(link *place) error {
 	if w.links++; w.links > mostLinks {
@@ -121,6 +125,9 @@ func (w *walk) follow(link *place) error {
 		w.at = w.root
 	}
 	for part := range elements(link.target) {
+		if *w.steps--; *w.steps < 0 {
+			return errSteps
+		}
 		next := w.at.children[part]
 		switch {
 		case part == ".":
@@ -160,7 +167,7 @@ func (p *place) put(name string, kind initramfs.Type, target string) *place {
 // locate returns the directory that name, which is clean, lies in, and makes
 // what is missing of it.
 func (l *lister) locate(name string) (*place, error) {
-	w := &walk{root: l.root, at: l.root, imply: true}
+	w := &walk{root: l.root, at: l.root, imply: true, steps: &l.steps}
 	if _, err := w.to(path.Dir(name)); err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)
 	}
@@ -182,7 +189,7 @@ func (l *lister) linkTarget(name string) (string, *place, error) {
 	if err != nil || target == "" {
 		return target, nil, err
 	}
-	w := &walk{root: l.root, at: l.root}
+	w := &walk{root: l.root, at: l.root, steps: &l.steps}
 	rest, err := w.to(path.Dir(target))
 	if err != nil {
 		return "", nil, err

@@ -29,11 +29,12 @@ import (
 type limits struct {
 	entries  int // files, and directories that names imply
 	metadata int // bytes of names, link targets and extended attributes
+	steps    int // through the targets of symlinks on the way to files
 }
 
 // ordinaryLimits are several times what the largest known images need.
 func ordinaryLimits() limits {
-	return limits{entries: 1 << 20, metadata: 64 << 20}
+	return limits{entries: 1 << 20, metadata: 64 << 20, steps: 16 << 20}
 }
 
 // Options say how [List] reads. The zero value is good for most.
@@ -77,7 +78,7 @@ func entries(r io.ReaderAt, size int64, origin string, o Options, most limits) (
 		o.MostSparse = max(bombFloor, min(size, math.MaxInt64/bombRatio)*bombRatio)
 	}
 	source := &blockSource{SectionReader: io.NewSectionReader(r, 0, size)}
-	l := &lister{source: source, tar: tar.NewReader(source), origin: origin, options: o, most: most, root: &place{kind: initramfs.Dir}}
+	l := &lister{source: source, tar: tar.NewReader(source), origin: origin, options: o, most: most, steps: most.steps, root: &place{kind: initramfs.Dir}}
 	err := l.list()
 	if err == nil {
 		return l.found, nil
@@ -99,6 +100,7 @@ type lister struct {
 	root    *place
 
 	counted, metadata int   // towards most
+	steps             int   // left of most
 	sparse            int64 // towards options.MostSparse
 }
 

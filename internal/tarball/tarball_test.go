@@ -369,14 +369,16 @@ func TestUnknownTypeIsRefused(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	data := archive(t, file("one", ""), file("two", ""), file("three", ""))
+	link := member{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: "d", Linkname: "././."}} // three steps
+	data := archive(t, link, file("d/one", ""), file("two", ""), file("d/three", ""))
 	for name, tc := range map[string]struct {
 		most limits
 		ok   bool
 	}{
-		"enough":            {limits{entries: 3, metadata: 11}, true},
-		"too many files":    {limits{entries: 2, metadata: 100}, false},
-		"too long metadata": {limits{entries: 3, metadata: 10}, false},
+		"enough":            {limits{entries: 4, metadata: 17, steps: 6}, true},
+		"too many files":    {limits{entries: 3, metadata: 100, steps: 100}, false},
+		"too long metadata": {limits{entries: 4, metadata: 16, steps: 100}, false},
+		"too many links":    {limits{entries: 4, metadata: 100, steps: 5}, false},
 	} {
 		_, err := entries(bytes.NewReader(data), int64(len(data)), "x", Options{}, tc.most)
 		if (err == nil) != tc.ok {
