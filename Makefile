@@ -38,6 +38,7 @@ kernels:
 check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/hookbuild
 	$(GO) vet -tags e2e ./site/profile ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }

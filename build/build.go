@@ -79,12 +79,22 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 			err = errors.Join(err, p.kernel.Close())
 		}
 	}()
+	key, err := b.resultKey(p)
+	if err != nil {
+		return nil, err
+	}
+	if result, err = b.unchanged(p, key); result != nil || err != nil {
+		return result, err
+	}
 	segments, err := b.segments(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(segments)
-	return b.publish(ctx, p, segments)
+	if result, err = b.publish(ctx, p, segments); err != nil {
+		return nil, err
+	}
+	return result, b.remember(result.Published, key)
 }
 
 // plan is a request with everything that it names resolved. A build from a plan

@@ -16,7 +16,7 @@ func newBuffer(size int) buffer {
 	if err != nil {
 		return buffer{all: make([]byte, size)} // works too, but needs more memory
 	}
-	_ = unix.Madvise(p, unix.MADV_HUGEPAGE) // affects only speed
+	preferHugePages(p)
 	return buffer{p, true}
 }
 
