@@ -49,8 +49,9 @@ type base struct {
 }
 
 // planBase resolves everything that the request's template or document names. If
-// k is nil, that includes the document's kernel.
-func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*base, error) {
+// k is nil, that includes the document's kernel. Found are images that were found
+// already.
+func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image, found map[string]*oci.Image) (*base, error) {
 	p, own, err := r.readBase(ctx, k)
 	if err != nil {
 		return nil, err
@@ -63,10 +64,12 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image) (*ba
 		p.kernel = k.Digest
 		p.options.Kernel = &linuxkit.Kernel{Kernel: k.Kernel, Modules: k.Modules, Microcode: microcode(p.document, k), Origin: k.Source}
 	}
-	p.images, p.unbuilt, err = b.finder(r, own).find(ctx, p.references())
+	wanted := slices.DeleteFunc(p.references(), func(ref string) bool { return found[ref] != nil })
+	p.images, p.unbuilt, err = b.finder(r, own).find(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(p.images, found)
 	if err := b.checkSite(r, p); err != nil {
 		return nil, err
 	}

@@ -113,10 +113,17 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.planSystem(ctx, p) })
 	g.Go(func() (err error) {
-		if r.Embed != nil {
-			p.store, err = b.packer().Find(ctx, r.wantedImages())
+		if r.Embed == nil {
+			return nil
 		}
-		return err
+		if p.store, err = b.packer().Find(ctx, r.wantedImages()); err != nil {
+			return err
+		}
+		var images []*oci.Image
+		for _, item := range p.store.Items {
+			images = append(images, item.Image)
+		}
+		return b.fetchAhead(ctx, images)
 	})
 	err := g.Wait()
 	if err != nil && p.kernel != nil {
@@ -127,12 +134,16 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 
 // planSystem resolves the kernel and the parts of the root file system.
 func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
+	var own map[string]*oci.Image
+	g, inner := errgroup.WithContext(ctx)
 	if len(p.Documents) == 0 || p.Kernel != "" {
-		if p.kernel, err = b.kernel(ctx, p.Request); err != nil {
-			return err
-		}
+		g.Go(func() (err error) { p.kernel, err = b.kernel(inner, p.Request); return err })
 	}
-	if p.base, err = b.planBase(ctx, p.Request, p.kernel); err != nil {
+	g.Go(func() (err error) { own, err = b.ownImages(inner, p.Request); return err })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if p.base, err = b.planBase(ctx, p.Request, p.kernel, own); err != nil {
 		return err
 	}
 	if p.assembly, err = b.newAssembly(ctx, p.base); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 
+	"golang.org/x/sync/errgroup"
+
 	"hookbuild/build/artifact"
 	"hookbuild/build/sbom"
 	"hookbuild/internal/cache"
@@ -31,16 +33,15 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	if err != nil {
 		return nil, err
 	}
-	tarball := artifact.TarballName(p.Name, p.OutputID)
-	about := b.About
-	if p.NoSBOM {
-		about = nil
-	}
 	record, err := b.record(p, made, artifacts)
 	if err != nil {
 		return nil, err
 	}
-	published, err := stage.Publish(ctx, tarball, record, about)
+	list := func(ctx context.Context) error { return b.listAhead(ctx, p, segments, stage.Path(""), record) }
+	if p.NoSBOM {
+		list = nil
+	}
+	published, err := b.publishStage(ctx, stage, artifact.TarballName(p.Name, p.OutputID), record, list)
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +49,52 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	return &Result{Published: published, Size: made.report}, nil
 }
 
+// publishStage publishes the stage of a build. List, which makes the list of what is in
+// the build, runs while the tarball is written; nil means that no SBOM is written.
+func (b *Builder) publishStage(ctx context.Context, stage *artifact.Stage, tarball string, record artifact.Build, list func(context.Context) error) (p artifact.Published, err error) {
+	if list == nil {
+		return stage.Publish(ctx, tarball, record, nil)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return list(ctx) })
+	g.Go(func() (err error) {
+		p, err = stage.Publish(ctx, tarball, record, b.About)
+		return err
+	})
+	return p, g.Wait()
+}
+
+// listAhead puts the list of what is in the build in dir into the cache, where About
+// finds it.
+func (b *Builder) listAhead(ctx context.Context, p *plan, segments []*cache.File, dir string, record artifact.Build) (err error) {
+	parts := sbom.Parts{Root: p.assembly.linked}
+	if p.store != nil {
+		parts.Store = segments[len(segments)-1].Path()
+	}
+	if parts.Root == nil { // it came from the cache as an archive
+		_, err = b.contents(ctx, dir, artifact.Manifest{Builds: []artifact.Build{record}})
+	} else {
+		editor := b.Editor()
+		editor.Progress = nil
+		err = sbom.MakeAhead(ctx, editor, dir, record, parts)
+	}
+	if fault.KindOf(err) == fault.Invalid {
+		return nil // About reports it
+	}
+	return err
+}
+
+// contents lists what is in the builds of a directory. The cache keeps the list of each.
+func (b *Builder) contents(ctx context.Context, dir string, m artifact.Manifest) (*sbom.Document, error) {
+	editor := b.Editor()
+	editor.Progress = nil // it would name the stage's directory
+	return sbom.MakeOnce(ctx, editor, dir, m)
+}
+
 // About returns the SBOM and the provenance of a HookOS. A build of the same directory
 // that cannot be read does not keep this one from being published.
 func (b *Builder) About(ctx context.Context, dir string, m artifact.Manifest) ([]artifact.Paper, error) {
-	editor := b.Editor()
-	editor.Progress = nil // it would name the stage's directory
-	document, err := sbom.MakeOnce(ctx, editor, dir, m)
+	document, err := b.contents(ctx, dir, m)
 	if fault.KindOf(err) == fault.Invalid {
 		progress.Warnf(b.Progress, "no SBOM is written: %v", err)
 		return nil, nil

@@ -95,7 +95,7 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 		}
 		stand = standIn(found.Kernel, r)
 	}
-	base, err := b.planBase(ctx, r, stand)
+	base, err := b.planBase(ctx, r, stand, nil)
 	if err != nil {
 		return err
 	}

@@ -40,11 +40,17 @@ type Existing struct {
 // Open opens the initramfs at a path or URL and unpacks it into a temporary file
 // in the cache's directory.
 func (e *Editor) Open(ctx context.Context, source string) (*Existing, error) {
+	return e.OpenSome(ctx, source, nil)
+}
+
+// OpenSome is [Editor.Open] for files of which only the wanted ones can be opened. A
+// nil wanted means all.
+func (e *Editor) OpenSome(ctx context.Context, source string, wanted func(initramfs.Entry) bool) (*Existing, error) {
 	x, err := e.open(ctx, source)
 	if err != nil {
 		return nil, err
 	}
-	if err := x.unpack(ctx, e.Progress, nil); err != nil {
+	if err := x.unpack(ctx, e.Progress, wanted); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil

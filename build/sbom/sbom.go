@@ -44,25 +44,48 @@ func Make(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manife
 // MakeOnce is [Make] for files that are as the manifest lists them. What files with the
 // same checksums had is taken from the cache.
 func MakeOnce(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manifest) (*Document, error) {
-	return join(m, func(b artifact.Build) (d *Document, err error) {
-		key, err := digest.Key(e.Salt, b.ID, b.Arch, b.Artifacts, b.Images)
-		if err != nil {
-			return nil, err
-		}
-		f, _, err := e.Cache.Derived(ctx, "sboms", key, func(w io.Writer) error {
-			made, err := read(ctx, e, dir, b)
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(w).Encode(made)
-		})
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		d = &Document{}
-		return d, json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(d)
+	return join(m, func(b artifact.Build) (*Document, error) {
+		return once(ctx, e, b, func() (*Document, error) { return read(ctx, e, dir, b) })
 	})
+}
+
+// Parts are what the initramfs of a build was made from.
+type Parts struct {
+	// Root is the root file system.
+	Root *initramfs.Tree
+	// Store is the path of the archive with the embedded images; "" for none.
+	Store string
+}
+
+// MakeAhead puts the list of a build into the cache, where [MakeOnce] finds it. It is
+// read from the parts, so that the initramfs need not be unpacked.
+func MakeAhead(ctx context.Context, e *remaster.Editor, dir string, b artifact.Build, p Parts) error {
+	_, err := once(ctx, e, b, func() (*Document, error) {
+		d := &Document{listed: map[string]bool{}}
+		return d, d.build(ctx, dir, b, func(ctx context.Context, _ string) (*unpacked, error) { return joinParts(ctx, e, p) })
+	})
+	return err
+}
+
+// once returns the list of a build from the cache. If it has none, the list is made.
+func once(ctx context.Context, e *remaster.Editor, b artifact.Build, list func() (*Document, error)) (d *Document, err error) {
+	key, err := digest.Key(e.Salt, b.ID, b.Arch, b.Artifacts, b.Images)
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := e.Cache.Derived(ctx, "sboms", key, func(w io.Writer) error {
+		made, err := list()
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(made)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	d = &Document{}
+	return d, json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(d)
 }
 
 // join makes the document of all builds from the parts of each.
@@ -81,10 +104,42 @@ func join(m artifact.Manifest, part func(artifact.Build) (*Document, error)) (*D
 // read lists what is in one build.
 func read(ctx context.Context, e *remaster.Editor, dir string, b artifact.Build) (*Document, error) {
 	d := &Document{listed: map[string]bool{}}
-	return d, d.build(ctx, e, dir, b)
+	return d, d.build(ctx, dir, b, func(ctx context.Context, packed string) (*unpacked, error) { return unpack(ctx, e, packed) })
 }
 
-func (d *Document) build(ctx context.Context, e *remaster.Editor, dir string, b artifact.Build) error {
+// unpacked is an initramfs whose files can be read.
+type unpacked struct {
+	tree  *initramfs.Tree
+	store *embed.Store // nil without embedded images
+	close func() error
+}
+
+// unpack unpacks what an SBOM is made from of the initramfs at path.
+func unpack(ctx context.Context, e *remaster.Editor, path string) (*unpacked, error) {
+	x, err := e.OpenSome(ctx, path, isRead)
+	if err != nil {
+		return nil, err
+	}
+	store, err := x.Store()
+	if err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return &unpacked{x.Contents.Tree, store, x.Close}, nil
+}
+
+func joinParts(ctx context.Context, e *remaster.Editor, p Parts) (*unpacked, error) {
+	if p.Store == "" {
+		return &unpacked{p.Root, nil, func() error { return nil }}, nil
+	}
+	u, err := unpack(ctx, e, p.Store)
+	if err != nil {
+		return nil, err
+	}
+	u.tree = p.Root
+	return u, nil
+}
+
+func (d *Document) build(ctx context.Context, dir string, b artifact.Build, open func(ctx context.Context, packed string) (*unpacked, error)) error {
 	whole := d.add("DESCRIBES", root, Package{Name: nameOf(b), Comment: b.Arch})
 	var vmlinuz, packed string
 	for _, f := range b.Artifacts {
@@ -103,21 +158,19 @@ func (d *Document) build(ctx context.Context, e *remaster.Editor, dir string, b 
 	if packed == "" {
 		return nil
 	}
-	return d.initramfs(ctx, e, filepath.Join(dir, packed), filepath.Join(dir, vmlinuz), whole)
-}
-
-// initramfs adds what an initramfs and its kernel have.
-func (d *Document) initramfs(ctx context.Context, e *remaster.Editor, packed, vmlinuz, whole string) (err error) {
-	x, err := e.Open(ctx, packed)
+	u, err := open(ctx, filepath.Join(dir, packed))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	tree := x.Contents.Tree
-	if err := d.kernel(ctx, vmlinuz, tree, whole); err != nil {
+	return errors.Join(d.contents(ctx, u, filepath.Join(dir, vmlinuz), whole), u.close())
+}
+
+// contents adds what an initramfs and its kernel have.
+func (d *Document) contents(ctx context.Context, u *unpacked, vmlinuz, whole string) error {
+	if err := d.kernel(ctx, vmlinuz, u.tree, whole); err != nil {
 		return err
 	}
-	for entry := range tree.All() {
+	for entry := range u.tree.All() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -125,12 +178,11 @@ func (d *Document) initramfs(ctx context.Context, e *remaster.Editor, packed, vm
 			return err
 		}
 	}
-	store, err := x.Store()
-	if err != nil || store == nil {
-		return err
+	if u.store == nil {
+		return nil
 	}
-	for _, image := range store.Images() {
-		if err := d.embedded(ctx, store, image, whole); err != nil {
+	for _, image := range u.store.Images() {
+		if err := d.embedded(ctx, u.store, image, whole); err != nil {
 			return err
 		}
 	}
@@ -164,12 +216,37 @@ func (d *Document) kernel(ctx context.Context, vmlinuz string, tree *initramfs.T
 	return nil
 }
 
+// isRead reports whether an SBOM is made from the content of a file, and not from its
+// name alone.
+func isRead(e initramfs.Entry) bool {
+	_, kind := databaseAt(e.Path)
+	return inStore(e.Path) || isFirmware(e.Path) || kind != ""
+}
+
+func inStore(name string) bool { return strings.HasPrefix(name, embed.StorePath+"/") }
+
+func isFirmware(name string) bool {
+	return strings.HasPrefix(name, "lib/firmware/") || strings.HasPrefix(name, "usr/lib/firmware/")
+}
+
+// databaseAt returns the file system whose database of packages name is, as its
+// directory, and the kind of database; "" if it is none.
+func databaseAt(name string) (at, kind string) {
+	for place, kind := range databases() {
+		at, found := strings.CutSuffix("/"+name, "/"+place)
+		if found && (kind != "apk" || !strings.HasSuffix(at, "/usr")) { // usr/lib/apk ends in lib/apk too
+			return "/" + strings.TrimPrefix(at, "/"), kind
+		}
+	}
+	return "", ""
+}
+
 // file adds a firmware file, or the packages of a database in the root file system.
 func (d *Document) file(ctx context.Context, e initramfs.Entry, whole string) error {
-	if e.Type != initramfs.Regular || strings.HasPrefix(e.Path, embed.StorePath+"/") {
+	if e.Type != initramfs.Regular || inStore(e.Path) {
 		return nil
 	}
-	if strings.HasPrefix(e.Path, "lib/firmware/") || strings.HasPrefix(e.Path, "usr/lib/firmware/") {
+	if isFirmware(e.Path) {
 		h := sha256.New()
 		if err := initramfs.CopyContent(ctx, h, e); err != nil {
 			return err
@@ -179,20 +256,15 @@ func (d *Document) file(ctx context.Context, e initramfs.Entry, whole string) er
 		})
 		return nil
 	}
-	for place, kind := range databases() {
-		at, found := strings.CutSuffix("/"+e.Path, "/"+place)
-		if !found || kind == "apk" && strings.HasSuffix(at, "/usr") || e.Open == nil {
-			continue // usr/lib/apk ends in lib/apk too
-		}
-		r, err := e.Open()
-		if err != nil {
-			return err
-		}
-		if err := d.database(r, kind, whole, "in the root file system at /"+strings.TrimPrefix(at, "/")); err != nil {
-			return err
-		}
+	at, kind := databaseAt(e.Path)
+	if kind == "" || e.Open == nil {
+		return nil
 	}
-	return nil
+	r, err := e.Open()
+	if err != nil {
+		return err
+	}
+	return d.database(r, kind, whole, "in the root file system at "+at)
 }
 
 // database adds the packages of a database, and closes it.

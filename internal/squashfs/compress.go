@@ -45,11 +45,11 @@ func compressions() []Compression {
 
 // The default levels. For an image of programs, gzip's produces 2 % more than
 // zlib's level 6, in less time; 9 takes four times as long and saves 0.3 %.
-// Zstd's produces 3 % less than level 6 in twice the time, and higher levels
-// gain next to nothing.
+// Zstd's produces as much as gzip's in a third of the time; level 11 produces 5 %
+// less in four times the time.
 const (
 	gzipLevel = 8
-	zstdLevel = 11
+	zstdLevel = 3
 )
 
 // Codec identifies the code that compresses blocks as c. While it is unchanged,
@@ -61,7 +61,7 @@ func (c Compression) Codec() string {
 	case Gzip:
 		return "klauspost/compress 1"
 	case Zstd:
-		return "hookbuild 1"
+		return "hookbuild 2"
 	case XZ:
 		return "ulikunitz/xz 1"
 	}

@@ -59,7 +59,7 @@ func TestBlocksAreIndependent(t *testing.T) {
 func TestCodecs(t *testing.T) {
 	recorded := map[string]string{
 		"klauspost/compress 1": "2cdcf8e83d2b24cd",
-		"hookbuild 1":          "80b0f689ae0defca",
+		"hookbuild 2":          "5d786be1a5457650",
 		"ulikunitz/xz 1":       "75c9551b59c4ab13",
 	}
 	for _, c := range []Compression{Gzip, Zstd, XZ} {
