@@ -13,24 +13,24 @@ import (
 	"hookbuild/internal/oci"
 )
 
-// ownImages finds the images of the checkout's containers that the template uses, and
-// fetches their layers. Their references do not depend on the kernel, which may be read
-// or compiled meanwhile.
-func (b *Builder) ownImages(ctx context.Context, r Request) (map[string]*oci.Image, error) {
+// ownImages finds the published images of the checkout's containers that the template
+// uses, and fetches their layers. Their references do not depend on the kernel, which is
+// read meanwhile. planBase looks again for what is not found here, and reports it.
+func (b *Builder) ownImages(ctx context.Context, r Request) map[string]*oci.Image {
 	if len(r.Documents) > 0 {
-		return nil, nil
+		return nil
 	}
 	p, own, err := r.readBase(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	f := b.finder(r, own)
 	refs := slices.DeleteFunc(p.references(), func(ref string) bool { _, is := f.own[ref]; return !is })
-	images, _, err := f.find(ctx, refs)
-	if err != nil {
-		return nil, err
+	images, _, err := f.askRegistries(ctx, refs)
+	if err == nil {
+		_ = b.fetchAhead(ctx, slices.Collect(maps.Values(images))) // assembling reports it
 	}
-	return images, b.fetchAhead(ctx, slices.Collect(maps.Values(images)))
+	return images
 }
 
 // aheadKind is the cache's name for notes of images whose layers were fetched ahead.

@@ -139,7 +139,7 @@ func (b *Builder) planSystem(ctx context.Context, p *plan) (err error) {
 	if len(p.Documents) == 0 || p.Kernel != "" {
 		g.Go(func() (err error) { p.kernel, err = b.kernel(inner, p.Request); return err })
 	}
-	g.Go(func() (err error) { own, err = b.ownImages(inner, p.Request); return err })
+	g.Go(func() error { own = b.ownImages(inner, p.Request); return nil })
 	if err := g.Wait(); err != nil {
 		return err
 	}

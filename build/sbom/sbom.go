@@ -229,8 +229,8 @@ func isFirmware(name string) bool {
 	return strings.HasPrefix(name, "lib/firmware/") || strings.HasPrefix(name, "usr/lib/firmware/")
 }
 
-// databaseAt returns the file system whose database of packages name is, as its
-// directory, and the kind of database; "" if it is none.
+// databaseAt returns the kind of the package database at name, and the directory of the
+// file system that it belongs to. It returns "" for any other file.
 func databaseAt(name string) (at, kind string) {
 	for place, kind := range databases() {
 		at, found := strings.CutSuffix("/"+name, "/"+place)

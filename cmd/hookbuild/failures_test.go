@@ -73,12 +73,12 @@ func TestAllPrintsTheArtifacts(t *testing.T) {
 	first := sumOf(t, filepath.Join(out, "hook_latest-lts-x86_64.tar.gz"))
 
 	again := runAt(t.Context(), s, allArgs(t, s, cache, out)...)
-	if strings.Count(again.stderr, "nothing changed") != 2 {
-		t.Errorf("the second run made segments again:\n%s", again.stderr)
+	if !strings.Contains(again.stderr, "publish the artifacts in "+out+": nothing changed") || again.stdout != want {
+		t.Errorf("the second run published again:\n%s\n%s", again.stdout, again.stderr)
 	}
-	offline := runAt(t.Context(), s, append(allArgs(t, s, cache, out), "--offline")...)
-	if offline.code != 0 {
-		t.Errorf("offline: exit code %d\n%s", offline.code, offline.stderr)
+	offline := runAt(t.Context(), s, append(allArgs(t, s, cache, t.TempDir()), "--offline")...)
+	if offline.code != 0 || strings.Count(offline.stderr, "nothing changed") != 2 {
+		t.Errorf("offline, into another directory: exit code %d, or segments were made again\n%s", offline.code, offline.stderr)
 	}
 	if second := sumOf(t, filepath.Join(out, "hook_latest-lts-x86_64.tar.gz")); second != first {
 		t.Error("the runs differ")
