@@ -176,11 +176,7 @@ func TestSilentEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := time.Now()
 	if err := ping(t.Context(), cli, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "has not answered for 100ms") {
 		t.Errorf("got %v", err)
-	}
-	if took := time.Since(started); took > 5*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }

