@@ -335,7 +335,7 @@ func (p Published) WarnReplaced(sink progress.Sink) {
 func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	d, err := os.Open(dir)
 	if err == nil {
-		if err = atomicfile.Lock(ctx, d); err == nil {
+		if err = atomicfile.Lock(ctx, d, nil); err == nil {
 			return d, nil
 		}
 		err = errors.Join(err, d.Close())

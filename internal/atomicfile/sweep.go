@@ -107,11 +107,15 @@ func HasName(f *os.File) bool {
 }
 
 // Lock takes the lock of an open file or directory, waiting until no other
-// process holds it. Closing the file ends the lock. Where the file system has no
-// locks, Lock does nothing.
-func Lock(ctx context.Context, f *os.File) error {
+// process holds it. Waits, unless nil, is called once if it has to wait. Closing
+// the file ends the lock. Where the file system has no locks, Lock does nothing.
+func Lock(ctx context.Context, f *os.File, waits func()) error {
 	const pause = 100 * time.Millisecond
 	for syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == syscall.EWOULDBLOCK {
+		if waits != nil {
+			waits()
+			waits = nil
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

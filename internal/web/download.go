@@ -19,7 +19,9 @@ import (
 // process fetches the same file, Download waits, and takes what it fetched.
 func (c *Client) Download(ctx context.Context, r Request, file string) (err error) {
 	part, note := file+".part", file+".part.version"
-	f, err := openPart(ctx, part, file)
+	f, err := openPart(ctx, part, file, func() {
+		progress.Notef(c.sink, "another process is fetching %s; waiting for it", Show(r.URL))
+	})
 	if err != nil {
 		return fmt.Errorf("keeping the download of %q: %w", Show(r.URL), err)
 	}
@@ -39,15 +41,15 @@ func (c *Client) Download(ctx context.Context, r Request, file string) (err erro
 	return nil
 }
 
-// openPart opens what was fetched of a file so far, and locks it. It returns nil
-// if another process had the lock and finished the file.
-func openPart(ctx context.Context, part, file string) (*os.File, error) {
+// openPart opens what was fetched of a file so far, and locks it. It calls waits if
+// another process has the lock, and returns nil if that has finished the file.
+func openPart(ctx context.Context, part, file string, waits func()) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, err
 		}
-		if err := atomicfile.Lock(ctx, f); err != nil {
+		if err := atomicfile.Lock(ctx, f, waits); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 		if atomicfile.HasName(f) {

@@ -430,6 +430,17 @@ func TestOneDownloadAtATime(t *testing.T) {
 	}
 }
 
+// canceller ends the context at the first report.
+type canceller struct {
+	*notes
+	cancel context.CancelFunc
+}
+
+func (c *canceller) Report(e progress.Event) {
+	c.notes.Report(e)
+	c.cancel()
+}
+
 // TestAWaitingDownloadCanBeCancelled cancels one that waits for another.
 func TestAWaitingDownloadCanBeCancelled(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "f")
@@ -438,15 +449,14 @@ func TestAWaitingDownloadCanBeCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer part.Close()
-	if err := atomicfile.Lock(t.Context(), part); err != nil {
+	if err := atomicfile.Lock(t.Context(), part, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- New(Options{}).Download(ctx, Request{URL: "http://127.0.0.1:1/"}, at) }()
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+	said := &notes{}
+	err = New(Options{Progress: &canceller{said, cancel}}).Download(ctx, Request{URL: "http://127.0.0.1:1/"}, at)
+	if !errors.Is(err, context.Canceled) || said.first() != "another process is fetching http://127.0.0.1:1/; waiting for it" {
+		t.Errorf("got %v, said %q", err, said.first())
 	}
 }
 
