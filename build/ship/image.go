@@ -74,7 +74,7 @@ func (h *HookOS) image(ctx context.Context, sink progress.Sink, arch string) (*i
 			total += files[name].Size
 		}
 	}
-	task := progress.Start(sink, total, "read the HookOS for %s", arch)
+	task := progress.Start(sink, total, "read the HookOS for %s", im.arch)
 	for _, g := range groups {
 		l, err := newLayer(ctx, task, g)
 		if err != nil {

@@ -270,7 +270,7 @@ func isListing(name string) bool {
 
 // layer unpacks a layer, and takes what it has from left.
 func (u *unpacker) layer(ctx context.Context, d v1.Descriptor, left map[string]artifact.File) (err error) {
-	task := progress.Start(u.sink, d.Size, "pull a layer of %d bytes", d.Size)
+	task := progress.Start(u.sink, d.Size, "pull the layer %.12s", d.Digest.Hex)
 	defer func() { err = task.End(err, "") }()
 	blob, err := open(ctx, u.blobs, d.Digest)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"hookbuild/build/matrix"
 	"hookbuild/build/ship"
+	"hookbuild/internal/web"
 	"hookbuild/kernel"
 	"hookbuild/kernel/deliver"
 	"hookbuild/kernel/flavor"
@@ -60,6 +61,10 @@ func (a *app) matrix(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if from := a.siteKernel(); from != "" && from != "build" {
+		a.note("the kernels are those of kernel.from in %s, %s; leaving out their jobs", a.site.Path, web.ShowAll(from))
+		m.Kernels = nil
+	}
 	if c.IsSet("hookos") {
 		if m, err = a.withoutPublishedHooks(c, m); err != nil {
 			return err
@@ -103,6 +108,20 @@ func (a *app) checkMatrix(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+// siteKernel returns where hookbuild.yaml takes kernels from, "" if it does not say.
+// The job of a HookOS reads it too.
+func (a *app) siteKernel() string {
+	if a.site == nil {
+		return ""
+	}
+	for _, s := range a.site.settings {
+		if s.Flag == "kernel" && len(s.Values) > 0 {
+			return s.Values[0]
+		}
+	}
+	return ""
 }
 
 // published returns the kernel image of a flavor if the registry has it, else "".

@@ -86,6 +86,28 @@ func TestMatrixSkipsPublished(t *testing.T) {
 	}
 }
 
+// A kernel that hookbuild.yaml takes from somewhere else has no job, and its HookOS no
+// kernel of a job.
+func TestMatrixOfTheSitesKernel(t *testing.T) {
+	p := newPlace(t)
+	file := filepath.Join(t.TempDir(), "hookbuild.yaml")
+	for from, jobs := range map[string]int{"latest": 0, "image:r.example/kernel:1": 0, "build": 2} {
+		site.WriteFile(t, file, "kernel: {from: \""+from+"\"}\n")
+		var m struct{ Kernels, Hooks []struct{ Kernel string } }
+		got := p.run(0, "matrix", "--config", file, "--hook-dir", p.site.Dir, "--tags", "lts", "--format", "json")
+		if err := json.Unmarshal([]byte(got.stdout), &m); err != nil || len(m.Kernels) != jobs || len(m.Hooks) != 2 {
+			t.Errorf("%s: %v %s", from, err, got.stdout)
+		}
+		if said := strings.Contains(got.stderr, ", "+from+"; leaving out their jobs"); said != (jobs == 0) {
+			t.Errorf("%s: %s", from, got.stderr)
+		}
+		pipeline := p.run(0, "matrix", "--config", file, "--hook-dir", p.site.Dir, "--tags", "lts", "--format", "gitlab").stdout
+		if strings.Contains(pipeline, "--kernel") != (jobs > 0) {
+			t.Errorf("%s: the pipeline is\n%s", from, pipeline)
+		}
+	}
+}
+
 func TestMatrixUsage(t *testing.T) {
 	p := newPlace(t)
 	for say, args := range map[string][]string{
