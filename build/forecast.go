@@ -232,6 +232,9 @@ func (f *forecaster) addKernel(ctx context.Context, l lock.Kernel) error {
 		}
 	}
 	for _, d := range p.Drivers {
+		if p.HasDrivers {
+			break
+		}
 		f.out.Build = append(f.out.Build, ForecastStep{"modules from " + web.Show(d.Name), "--module-source names it"})
 	}
 	if b := p.Builder; b != nil {

@@ -39,10 +39,17 @@ func (o OpenOptions) openDrivers(ctx context.Context) ([]*driver.Driver, error) 
 // addDrivers builds the modules of the drivers against the kernel, adds them and
 // the firmware that the drivers carry, and writes the indexes. A module takes
 // the place of the kernel's own of the same name. What was built before for the
-// same kernel comes from the cache. The image closes the drivers.
+// same kernel comes from the cache. A kernel image that was made with these drivers has
+// all of that already. The image closes the drivers.
 func (o OpenOptions) addDrivers(ctx context.Context, m *Image, drivers []*driver.Driver) (err error) {
 	for _, d := range drivers {
 		m.files = append(m.files, d) // their firmware is read later
+	}
+	if slices.Equal(m.drivers, digestsOf(drivers)) {
+		for _, d := range drivers {
+			progress.Notef(o.Progress, "%s has the modules of %s already", m, d)
+		}
+		return nil
 	}
 	against, err := m.against(ctx, drivers, o)
 	if err != nil {
@@ -67,18 +74,23 @@ func (o OpenOptions) addDrivers(ctx context.Context, m *Image, drivers []*driver
 		before = digest.OfStrings("with modules v1", before, d.Digest)
 	}
 	m.Digest = "sha256:" + digest.OfStrings(before, w.key)
+	m.drivers, m.choice = digestsOf(drivers), "" // nothing was chosen of these modules
 	return m.finishDrivers(ctx, drivers, o)
+}
+
+func digestsOf(drivers []*driver.Driver) []string {
+	var all []string
+	for _, d := range drivers {
+		all = append(all, d.Digest)
+	}
+	return all
 }
 
 // against returns the kernel as package container needs it.
 func (m *Image) against(ctx context.Context, drivers []*driver.Driver, o OpenOptions) (container.Against, error) {
 	k := container.Against{Target: container.Target{Arch: m.Arch}, Release: m.Release}
 	if m.compiled != nil {
-		var now []string
-		for _, d := range drivers {
-			now = append(now, d.Digest)
-		}
-		if !slices.Equal(now, m.compiled.drivers) {
+		if !slices.Equal(digestsOf(drivers), m.compiled.drivers) {
 			return k, fault.Failedf("building modules for %s: a module source changed while the kernel was compiled; run this again", m)
 		}
 		k.Target = m.compiled.target

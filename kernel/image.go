@@ -64,6 +64,10 @@ type Image struct {
 	headers *initramfs.Tree
 	// compiled is set if the kernel was compiled here.
 	compiled *compiled
+	// drivers are the digests of the module sources whose modules it has.
+	drivers []string
+	// choice is the key of the choice that its modules are, "" for all modules.
+	choice string
 }
 
 // File returns a regular file that lies next to the kernel in its image or

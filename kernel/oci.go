@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -23,6 +24,13 @@ const (
 	ociDTBs      = "dtbs.tar.gz"
 	ociSystemMap = "System.map"
 	ociConfig    = "config"
+)
+
+// The labels of kernel images with the digests of the module sources whose modules are
+// in them, and with the key of the choice that their modules are.
+const (
+	driversLabel = "org.hookbuild.module-sources"
+	choiceLabel  = "org.hookbuild.module-choice"
 )
 
 // imageSource reads a kernel image from any place that [oci.Client.Image]
@@ -91,10 +99,21 @@ func fromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 		return nil, err
 	}
 	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "image:" + image.Source, Digest: image.Digest.String(), root: root}
+	if m.drivers = driversIn(image); image.Config != nil {
+		m.choice = image.Config.Config.Labels[choiceLabel]
+	}
 	if err := m.fillFromParts(ctx, root, o); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// driversIn returns the digests of the module sources whose modules an image has.
+func driversIn(image *oci.Image) []string {
+	if image.Config == nil {
+		return nil
+	}
+	return strings.Fields(image.Config.Config.Labels[driversLabel])
 }
 
 // fillFromParts reads the files of a kernel image.

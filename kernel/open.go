@@ -16,6 +16,7 @@ import (
 	"hookbuild/internal/web"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/driver"
+	"hookbuild/kernel/modules"
 	"hookbuild/kernel/plan"
 )
 
@@ -166,6 +167,9 @@ func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) 
 		}
 	}
 	choice := o.Plan.Modules
+	if m.choice != "" && m.choice == choiceKey(choice) {
+		choice = modules.Choice{} // which would find nothing to leave out
+	}
 	if firmware == nil && len(choice.Include)+len(choice.Exclude) == 0 {
 		return m, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -60,6 +61,12 @@ func (m *Image) Pack(ctx context.Context, o PackOptions) (v1.Image, error) {
 	config.OS, config.Architecture = "linux", DockerArch(m.Arch)
 	config.Created = v1.Time{Time: o.Time.UTC()}
 	config.Config.Labels = map[string]string{"org.opencontainers.image.version": m.Release, "org.hookbuild.source": m.Source}
+	if len(m.drivers) > 0 {
+		config.Config.Labels[driversLabel] = strings.Join(m.drivers, " ")
+	}
+	if m.choice != "" {
+		config.Config.Labels[choiceLabel] = m.choice
+	}
 	for key, value := range o.Labels {
 		config.Config.Labels[key] = value
 	}

@@ -23,6 +23,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/kernel/deliver"
+	"hookbuild/kernel/driver"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/modules"
 	"hookbuild/kernel/plan"
@@ -243,6 +244,61 @@ func TestOpenExported(t *testing.T) {
 	}
 }
 
+// TestImageWithItsDrivers opens a kernel image that has the modules of a driver, with
+// that driver, which nothing is built for, and with another.
+func TestImageWithItsDrivers(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	source := func(text string) driver.Spec {
+		dir := filepath.Join(t.TempDir(), "ours")
+		write(t, filepath.Join(dir, "Kbuild"), []byte("obj-m := ours.o\n"))
+		write(t, filepath.Join(dir, "ours.c"), []byte(text))
+		return driver.Spec{Source: dir}
+	}
+	ours := source("first")
+	o := OpenOptions{Options: options(t), Drivers: []driver.Spec{ours}}
+	drivers, err := o.openDrivers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := installed(t, "6.6.32", kerneltest.BzImage(t, "6.6.32", ""))
+	m.drivers = digestsOf(drivers)
+	if err := driver.CloseAll(drivers); err != nil {
+		t.Fatal(err)
+	}
+	image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, client := startRegistry(t)
+	ref := host + "/hook-kernel:6.6.32"
+	push(t, ref, image)
+	o.Client = client
+	same, err := Open(t.Context(), "image:"+ref, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := image.Digest(); err != nil || same.Digest != want.String() {
+		t.Errorf("the kernel is %s, want %s, %v", same.Digest, want, err)
+	}
+	if err := same.Close(); err != nil {
+		t.Error(err)
+	}
+	o.Arch = "x86_64"
+	pinned, err := Pin(t.Context(), "image:"+ref, o)
+	if err != nil || len(pinned.Drivers) != 1 || pinned.Builder != nil {
+		t.Errorf("a container is wanted, for nothing: %+v, %v", pinned, err)
+	}
+	for name, other := range map[string][]driver.Spec{"another": {source("second")}, "one more": {ours, source("second")}} {
+		o.Drivers = other
+		if len(other) > 1 {
+			o.Drivers[1].Name = "more"
+		}
+		if _, err := Open(t.Context(), "image:"+ref, o); err == nil || !strings.Contains(err.Error(), "the kernel comes without its headers") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestReferences: errors in a reference are found before any work.
 func TestReferences(t *testing.T) {
 	source, err := flavor.Upstream().Find("hook-latest-lts-amd64")
@@ -357,5 +413,37 @@ func TestSelect(t *testing.T) {
 	}
 	if asked != "" && !slices.Contains(all, "lib/firmware/"+asked) {
 		t.Errorf("the firmware %s was not added", asked)
+	}
+	openChosen(t, m, asked)
+}
+
+// openChosen packs a kernel of which modules were chosen, and opens the image with the
+// same choice and firmware, as CI does, and with another choice.
+func openChosen(t *testing.T, m *Image, firmware string) {
+	t.Helper()
+	image, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, client := startRegistry(t)
+	ref := host + "/hook-kernel:chosen"
+	push(t, ref, image)
+	o := OpenOptions{Options: options(t), Client: client}
+	o.Plan.Firmware = t.TempDir()
+	write(t, filepath.Join(o.Plan.Firmware, firmware), []byte("fw"))
+	o.Plan.Modules.Exclude = []string{"fs/btrfs"}
+	same, err := Open(t.Context(), "image:"+ref, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := paths(same.Modules), paths(m.Modules); !slices.Equal(got, want) {
+		t.Errorf("%d files, want %d", len(got), len(want))
+	}
+	if err := same.Close(); err != nil {
+		t.Error(err)
+	}
+	o.Plan.Modules.Include = []string{"fs/btrfs"}
+	if _, err := Open(t.Context(), "image:"+ref, o); err == nil || !strings.Contains(err.Error(), "matches none") {
+		t.Errorf("another choice: %v", err)
 	}
 }

@@ -35,6 +35,8 @@ type Pinned struct {
 	// Drivers are the module sources, with the digests of all that goes into
 	// them. Patches are those of the kernel's source.
 	Drivers, Patches []PinnedFile
+	// HasDrivers reports that Image has the modules of Drivers already.
+	HasDrivers bool
 	// Builder is the image of the container that compiles the kernel or the
 	// drivers; nil where nothing is compiled.
 	Builder *container.Pin
@@ -75,7 +77,10 @@ func Pin(ctx context.Context, ref string, o OpenOptions) (*Pinned, error) {
 	if p.Drivers, err = o.pinDrivers(ctx); err != nil {
 		return nil, err
 	}
-	if p.Build != nil || len(p.Drivers) > 0 {
+	p.HasDrivers = len(p.Drivers) > 0 && p.Image != nil && slices.EqualFunc(p.Drivers, driversIn(p.Image), func(d PinnedFile, sum string) bool {
+		return d.Digest == "sha256:"+sum
+	})
+	if p.Build != nil || len(p.Drivers) > 0 && !p.HasDrivers {
 		if p.Builder, err = o.pinBuilder(ctx); err != nil {
 			return nil, err
 		}

@@ -36,8 +36,16 @@ func (m *Image) keepChosen(ctx context.Context, choice modules.Choice, firmware 
 	if err != nil {
 		return nil, task.End(err, "")
 	}
+	if len(choice.Include)+len(choice.Exclude) > 0 {
+		m.choice = choiceKey(choice)
+	}
 	selection.warn(o.Progress)
 	return selection, task.End(nil, fmt.Sprintf("%d of %d modules", selection.Kept, selection.Total))
+}
+
+// choiceKey identifies a choice.
+func choiceKey(c modules.Choice) string {
+	return digest.OfStrings(append(append([]string{"choice v1"}, c.Include...), append([]string{"but"}, c.Exclude...)...)...)
 }
 
 func (s *selection) warn(sink progress.Sink) {

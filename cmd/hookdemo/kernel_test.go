@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
@@ -178,6 +179,13 @@ func TestCompiledKernelIsShared(t *testing.T) {
 	}
 	if got, err := exec.CommandContext(t.Context(), program, "inspect", "image:docker-archive:"+filepath.Join(work, "second.tar"), "--modules").CombinedOutput(); err != nil || !strings.Contains(string(got), "ours") {
 		t.Errorf("%v\n%s", err, got)
+	}
+	image, err := tarball.ImageFromPath(filepath.Join(work, "second.tar"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config, err := image.ConfigFile(); err != nil || len(config.Config.Labels["org.hookbuild.module-sources"]) != 64 {
+		t.Errorf("the image does not name the driver that it has: %+v, %v", config, err)
 	}
 	patch := filepath.Join(dir, "kernel/release.patch")
 	if said, err = machine("patched", noEngine, "--cache-from", repository, "--patch", patch); err == nil || !strings.Contains(said, "/nowhere/docker.sock") || strings.Contains(said, "from the shared cache") {
