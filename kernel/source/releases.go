@@ -59,12 +59,21 @@ func Listed(ctx context.Context, series string, o Options) (*Release, error) {
 			return nil, fault.Outsidef("reading kernel.org's list of releases: %w", err)
 		}
 	}
+	return k.newest(series), nil
+}
+
+// newest returns the newest release of a series, or nil. After a release of the
+// mainline, the list has it beside the first fixes of its series.
+func (k *known) newest(series string) *Release {
+	var newest *Release
+	var highest Version
 	for _, r := range k.Releases {
-		if v, err := ParseVersion(r.Version); err == nil && v.Series() == series {
-			return &r, nil
+		v, err := ParseVersion(r.Version)
+		if err == nil && v.Series() == series && (newest == nil || v.Compare(highest) > 0) {
+			newest, highest = &r, v
 		}
 	}
-	return nil, nil //nolint:nilnil // the list has only series that are maintained
+	return newest
 }
 
 // Latest returns the newest point release of a series ("6.6") in kernel.org's

@@ -268,14 +268,33 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// releasesJSON has the form of kernel.org's list in the weeks after a release of the
+// mainline.
+const releasesJSON = `{
+    "latest_stable": {"version": "6.10.1"},
+    "releases": [
+        {"iseol": false, "version": "6.10", "moniker": "mainline", "source": "https://git.kernel.org/torvalds/t/linux-6.10.tar.gz", "pgp": null,
+         "released": {"timestamp": 1720994280, "isodate": "2024-07-14"}, "gitweb": "https://git.kernel.org/torvalds/h/v6.10", "changelog": null,
+         "diffview": "https://git.kernel.org/torvalds/ds/v6.10/v6.9", "patch": {"full": "https://git.kernel.org/torvalds/p/v6.10/v6.9", "incremental": null}},
+        {"iseol": false, "version": "6.10.1", "moniker": "stable", "source": "https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.10.1.tar.xz",
+         "pgp": "https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.10.1.tar.sign", "released": {"timestamp": 1721837281, "isodate": "2024-07-24"},
+         "changelog": "https://cdn.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.10.1"},
+        {"iseol": true, "version": "6.8.12", "moniker": "stable", "released": {"timestamp": 1717056001, "isodate": "2024-05-30"}, "changelog": null},
+        {"iseol": false, "version": "6.6.40", "moniker": "longterm", "released": {"timestamp": 1721034001, "isodate": "2024-07-15"},
+         "changelog": "https://cdn.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.6.40"},
+        {"iseol": false, "version": "next-20240725", "moniker": "linux-next", "source": null, "pgp": null,
+         "released": {"timestamp": 1721865600, "isodate": "2024-07-25"}, "changelog": null, "diffview": null, "patch": {"full": null, "incremental": null}}
+    ]
+}`
+
 // TestListed reads what the list says of the newest release of a series.
 func TestListed(t *testing.T) {
 	s := newSite(t)
-	s.files["/releases.json"] = []byte(`{"releases":[{"version":"next-20240523","moniker":"linux-next"},{"version":"6.6.40","moniker":"longterm","iseol":false,
-		"released":{"timestamp":1,"isodate":"2024-07-15"},"changelog":"https://cdn.kernel.org/ChangeLog-6.6.40"},{"version":"6.8.12","moniker":"stable","iseol":true,"released":{"isodate":"2024-05-30"},"changelog":null}]}`)
+	s.files["/releases.json"] = []byte(releasesJSON)
 	o := s.options()
 	for series, want := range map[string]Release{
-		"6.6": {"6.6.40", "longterm", "2024-07-15", false, "https://cdn.kernel.org/ChangeLog-6.6.40"}, "6.8": {"6.8.12", "stable", "2024-05-30", true, ""},
+		"6.6": {"6.6.40", "longterm", "2024-07-15", false, "https://cdn.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.6.40"}, "6.8": {"6.8.12", "stable", "2024-05-30", true, ""},
+		"6.10": {"6.10.1", "stable", "2024-07-24", false, "https://cdn.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.10.1"},
 	} {
 		if got, err := Listed(t.Context(), series, o); err != nil || got == nil || *got != want {
 			t.Errorf("%s: %+v, %v", series, got, err)
