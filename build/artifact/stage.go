@@ -54,7 +54,7 @@ func CheckOut(out string) error {
 	if errors.Is(err, unix.ENAMETOOLONG) {
 		return fault.Invalidf("--out: %w; use a shorter name", err)
 	}
-	if err == nil && !info.IsDir() {
+	if errors.Is(err, unix.ENOTDIR) || err == nil && !info.IsDir() {
 		return fault.Usagef("--out %q is not a directory; name a directory", out)
 	}
 	return nil

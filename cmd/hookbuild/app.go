@@ -235,6 +235,11 @@ func (a *app) prepare(c *cli.Context) error {
 	if c.Int("jobs") < 1 {
 		return usagef("--jobs %d: it must be at least 1", c.Int("jobs"))
 	}
+	for _, host := range c.StringSlice("insecure-registry") {
+		if host == "" || strings.ContainsAny(host, "/@?# ") { // not shown: it may have a password
+			return usagef("--insecure-registry takes a registry's HOST or HOST:PORT, without scheme, login and path")
+		}
+	}
 	if _, err := cacheLimit(c); err != nil {
 		return err
 	}
