@@ -11,6 +11,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/release"
+	"hookbuild/test/testneed"
 )
 
 // TestClusterProxy sends what is fetched through the cluster's proxy, and nothing to
@@ -231,4 +232,15 @@ func TestServeCluster(t *testing.T) {
 	says(t, p.run(3, "serve", "--check", file).stderr, "has neither hookImagesURLPath nor hookIsoURL")
 	write(server.URL, server.URL+"/other.iso")
 	says(t, p.run(3, "serve", dir, "--listen", "127.0.0.1:0", "--cluster", file).stderr, "BMCs request "+server.URL+"/other.iso")
+}
+
+// TestNoNetworkIsSaidAtOnce: where no route leads to a name server, nothing is asked
+// again.
+func TestNoNetworkIsSaidAtOnce(t *testing.T) {
+	testneed.Namespaces(t)
+	l := &locker{proof: proof{t: t}}
+	said, err := l.inNamespace("images", "--eksa-version", "v0.24.2", "--cache-dir", t.TempDir(), "--progress", "plain", "--debug")
+	if err == nil || strings.Contains(said, "again in") || !strings.Contains(said, "check the network") {
+		t.Errorf("%v\n%s", err, said)
+	}
 }

@@ -248,6 +248,15 @@ func TestKitSaveToWhatIsNoFile(t *testing.T) {
 	}
 }
 
+// The cache has layers unpacked, so it does not replace the registry of a kit.
+func TestKitSaveOffline(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	l.build(0)
+	kit := filepath.Join(t.TempDir(), "kit.tar")
+	says(t, l.do(4, "kit", "save", "--offline", "-o", kit).stderr, "the cache does not keep layers as registries have them", "--kit")
+}
+
 // Two processes do not write the same kit at once.
 func TestKitSaveLocks(t *testing.T) {
 	l := newLocker(t)

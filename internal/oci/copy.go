@@ -9,6 +9,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"hookbuild/internal/fault"
 )
 
 // Copy is an image or artifact as its source has it, blob by blob.
@@ -94,7 +96,12 @@ func (c *copier) add(d v1.Descriptor, open func(context.Context) (io.ReadCloser,
 }
 
 func (c *copier) blob(d v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
-	return func(ctx context.Context) (io.ReadCloser, error) { return c.source.verified(ctx, d) }
+	return func(ctx context.Context) (io.ReadCloser, error) {
+		if c.source.client.offline {
+			return nil, fault.Outsidef("the cache does not keep layers as registries have them, compressed; leave out --offline, or name a kit that has them with --kit")
+		}
+		return c.source.verified(ctx, d)
+	}
 }
 
 func bytesOf(raw []byte) func(context.Context) (io.ReadCloser, error) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -157,7 +158,9 @@ func isPassing(err error) bool {
 	case errors.As(err, &proxy):
 		return mayPass(proxy.Code)
 	case errors.As(err, &dns):
-		return dns.IsTemporary || dns.IsTimeout
+		// A name server that no route leads to is not wrapped by the library's error.
+		noRoute := strings.Contains(dns.Err, syscall.ENETUNREACH.Error())
+		return (dns.IsTemporary || dns.IsTimeout) && !noRoute
 	case errors.As(err, &redirect), errors.As(err, &final), errors.As(err, &certificate),
 		errors.As(err, &authority), errors.As(err, &alert), errors.As(err, &noTLS):
 		return false
