@@ -82,7 +82,7 @@ func (e encoder) encode(in io.Reader, out io.Writer) error {
 
 func (e encoder) writer(out io.Writer) (io.WriteCloser, error) {
 	if e.ours {
-		return zstd.NewWriter(out, zstd.Options{Level: e.level, Window: e.window << 20, Jobs: e.jobs}), nil
+		return zstd.NewWriter(context.Background(), out, zstd.Options{Level: e.level, Window: e.window << 20, Jobs: e.jobs}), nil
 	}
 	return library.NewWriter(out, library.WithEncoderLevel(library.EncoderLevel(e.level)),
 		library.WithWindowSize(e.window<<20), library.WithEncoderConcurrency(e.jobs))

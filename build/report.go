@@ -33,14 +33,16 @@ func (b *Builder) report(ctx context.Context, p *plan, segments []*cache.File, p
 		return nil, fmt.Errorf("measuring the root file system: %w", err)
 	}
 	r.Compressed = info.Size()
-	if p.store == nil {
-		return r, nil
+	for i, name := range map[int]string{0: "microcode", len(segments) - 1: "embedded images"} {
+		if segments[i] == nil {
+			continue
+		}
+		more, err := b.segmentReport(ctx, segments[i], name)
+		if err != nil {
+			return nil, fmt.Errorf("measuring the %s: %w", name, err)
+		}
+		r.Add(more)
 	}
-	carried, err := b.storeReport(ctx, segments[len(segments)-1])
-	if err != nil {
-		return nil, fmt.Errorf("measuring the embedded images: %w", err)
-	}
-	r.Add(carried)
 	return r, nil
 }
 
@@ -59,9 +61,9 @@ func (a *assembly) report(ctx context.Context) (*size.Report, error) {
 	})
 }
 
-// storeReport reads the segment with the embedded images and returns what makes
-// up its size.
-func (b *Builder) storeReport(ctx context.Context, segment *cache.File) (*size.Report, error) {
+// segmentReport reads a segment and returns what makes up its size, as one part of
+// that name.
+func (b *Builder) segmentReport(ctx context.Context, segment *cache.File, name string) (*size.Report, error) {
 	key, err := digest.Key(b.Salt, "report", filepath.Base(segment.Path())) // its digest
 	if err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func (b *Builder) storeReport(ctx context.Context, segment *cache.File) (*size.R
 		if err != nil {
 			return nil, err
 		}
-		r.Parts = []size.Part{{Name: "embedded images", Files: r.Files, Bytes: r.Unpacked}}
+		r.Parts = []size.Part{{Name: name, Files: r.Files, Bytes: r.Unpacked}}
 		return r, nil
 	})
 }

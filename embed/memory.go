@@ -27,9 +27,8 @@ const (
 	// kernelMemory is the memory that a kernel uses by then, in addition to the
 	// 64 bytes for each page of RAM. Measured with Debian's 6.1 on x86-64: 40
 	// to 50 MiB.
-	kernelMemory  = 48 << 20
-	pageStruct    = 64
-	inodeOverhead = 1 << 10
+	kernelMemory = 48 << 20
+	pageStruct   = 64
 	// servicesMemory is the memory that containerd, dockerd and the Tinkerbell
 	// worker need.
 	servicesMemory = 256 << 20
@@ -38,25 +37,16 @@ const (
 // MemoryToBoot returns the memory that a machine needs to boot an initramfs
 // file of that compressed size that unpacks to the files.
 func MemoryToBoot(compressed int64, files iter.Seq[initramfs.Entry]) Memory {
-	m := Memory{Compressed: compressed}
-	sizes := map[string]int64{}
-	var links []string
-	for e := range files {
-		m.Unpacked += inodeOverhead
-		switch e.Type {
-		case initramfs.Regular:
-			pages := (e.Size + pageSize - 1) / pageSize * pageSize
-			m.Unpacked += pages
-			sizes[e.Path] = pages
-		case initramfs.HardLink:
-			links = append(links, e.Target)
-		}
-	}
-	for _, target := range links {
-		m.Unpacked += sizes[target]
-	}
-	unpacking := 2*m.Unpacked + compressed + kernelMemory
-	running := m.Unpacked + kernelMemory + servicesMemory
+	return MemoryFor(compressed, initramfs.TmpfsSize(files))
+}
+
+// MemoryFor returns the memory that a machine needs to boot an initramfs file of
+// that compressed size whose files take unpacked bytes, see
+// [initramfs.TmpfsSize].
+func MemoryFor(compressed, unpacked int64) Memory {
+	m := Memory{Compressed: compressed, Unpacked: unpacked}
+	unpacking := 2*unpacked + compressed + kernelMemory
+	running := unpacked + kernelMemory + servicesMemory
 	m.Least = max(unpacking, running) * pageSize / (pageSize - pageStruct)
 	return m
 }

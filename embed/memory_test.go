@@ -32,13 +32,3 @@ func TestMemoryToBoot(t *testing.T) {
 		}
 	}
 }
-
-func TestMemoryCountsEveryName(t *testing.T) {
-	list := []initramfs.Entry{
-		{Path: "a", Size: 1}, {Path: "b", Size: pageSize + 1}, {Path: "0", Type: initramfs.HardLink, Target: "b"}, {Path: "d", Type: initramfs.Dir},
-	}
-	want := int64(5*pageSize + 4*inodeOverhead)
-	if m := MemoryToBoot(0, slices.Values(list)); m.Unpacked != want {
-		t.Errorf("unpacked it takes %d bytes, want %d", m.Unpacked, want)
-	}
-}

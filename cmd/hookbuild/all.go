@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
-	"hookbuild/internal/words"
+	"hookbuild/embed"
 	"hookbuild/kernel"
 	"hookbuild/kernel/flavor"
 )
@@ -259,7 +259,7 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 		}
 	}
 	if result.Size != nil { // a root file system alone does not boot
-		a.note("booting it takes at least %s of RAM", words.Bytes(leastRAM(result.Size)))
+		a.noteMemory(embed.MemoryFor(result.Size.Compressed, result.Size.RAM))
 	}
 	return a.printResult(result.Published, time.Since(started))
 }

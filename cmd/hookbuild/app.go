@@ -42,6 +42,7 @@ type app struct {
 	options   []string          // on the command line, without dashes
 	variables map[string]string // KEY=VALUE arguments
 	face      face.Face
+	unwatch   func() bool      // ends the wait for a signal that openFace began
 	warnings  warnings         // those shown so far
 	store     *cache.Cache     // the one that the command opened last
 	shared    *shared.Cache    // nil without --cache-from and --cache-to
@@ -81,6 +82,9 @@ func run(ctx context.Context, args []string, env environment) int {
 	err = a.explain(err)
 	if a.face != nil {
 		err = errors.Join(err, a.face.Settle())
+	}
+	if a.unwatch != nil {
+		a.unwatch()
 	}
 	code := a.exitCode(ctx, err)
 	if a.face != nil && a.face.Close() != nil && code == 0 {
@@ -259,8 +263,10 @@ func (a *app) openFace(c *cli.Context) error {
 		return usagef("--progress %q %w", kind, err)
 	}
 	a.face = f
-	// A second signal must not leave the terminal half drawn.
-	context.AfterFunc(c.Context, func() { _ = f.Settle() }) // Close returns the same error
+	a.unwatch = context.AfterFunc(c.Context, func() {
+		progress.Notef(f, "stopping…; a second signal ends hookbuild at once")
+		_ = f.Settle() // a second signal must not leave the terminal half drawn; Close returns the same error
+	})
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/squashfs"
+	"hookbuild/internal/words"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
@@ -422,6 +424,28 @@ func TestEmbedTellsTheMemory(t *testing.T) {
 				t.Errorf("%s into %s: embed says %q, inspect %s", layout, filepath.Base(source), least, found)
 			}
 		}
+	}
+}
+
+// TestAllTellsTheMemory checks that all and inspect report the same RAM, and that the
+// size report counts every file of the initramfs.
+func TestAllTellsTheMemory(t *testing.T) {
+	l := newLocker(t)
+	said := l.run(0, append([]string{"all"}, l.options()...)...).stderr
+	found := l.run(0, "inspect", "--json", filepath.Join(l.out, "hook/initramfs-x86_64")).stdout
+	var report struct{ Initramfs struct{ Memory embed.Memory } }
+	if err := json.Unmarshal([]byte(found), &report); err != nil {
+		t.Fatal(err)
+	}
+	memory := report.Initramfs.Memory
+	if want := "booting it takes at least " + words.Bytes(memory.Least) + " of RAM"; memory.Least == 0 || !strings.Contains(said, want) {
+		t.Errorf("all does not say %q:\n%s", want, said)
+	}
+	// The segments' common directories count twice in the size report.
+	const directories = 32 << 10
+	place := place(l.proof)
+	if counted := place.manifest("hook").Size.RAM - memory.Unpacked; counted < 0 || counted > directories {
+		t.Errorf("the size report counts %d bytes more than inspect", counted)
 	}
 }
 

@@ -163,7 +163,7 @@ func TestInterruptLeavesNothingAndTheNextRunFinishes(t *testing.T) {
 	}()
 	args := allArgs(t, s, sharedCache(t), out)
 	got := runAt(ctx, s, args...)
-	if got.code != exitInterrupted || !strings.Contains(got.stderr, "interrupted") {
+	if got.code != exitInterrupted || !strings.Contains(got.stderr, "stopping…") || !strings.Contains(got.stderr, "interrupted") {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
 	nothingIn(t, out)

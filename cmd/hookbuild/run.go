@@ -13,10 +13,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/artifact"
+	"hookbuild/embed"
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
-	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
 )
 
@@ -140,20 +140,15 @@ func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 	return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: those in %q are for %s, not %s; name the flavor or add --arch", dir, strings.Join(there, ", "), f.Arch)
 }
 
-// memoryFor returns the MiB of memory that the artifacts boot with. Files may fill
-// half of it, with the initramfs in memory as well.
+// memoryFor returns the MiB of memory that the artifacts boot with: what they need
+// at least, and some for work.
 func memoryFor(made artifact.Build) int {
 	const least, system, mib = 2048, 512, 1 << 20
 	if made.Size == nil {
 		return least
 	}
-	return max(least, int(leastRAM(made.Size)/mib)+system)
+	return max(least, int(embed.MemoryFor(made.Size.Compressed, made.Size.RAM).Least/mib)+system)
 }
-
-// leastRAM returns the bytes that the files alone take while a machine boots.
-// LinuxKit's init copies them into a tmpfs of half the RAM, with the initramfs
-// still in memory.
-func leastRAM(r *size.Report) int64 { return 2*r.RAM + r.Compressed }
 
 // machineCmdline returns the kernel's command line: the Tinkerbell parameters that
 // build.sh passes, or the document's command line in the file own, followed by

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/artifact"
+	"hookbuild/embed"
 	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
 	"hookbuild/test/kerneltest"
@@ -92,7 +93,7 @@ func TestMachineOfRun(t *testing.T) {
 		})
 		return m
 	}
-	if m := machineOf(); m.Cmdline != "console=tty0 own" || m.MemoryMB != 2*2000+300+512 || m.CPUs != 2 || m.Accel != "tcg" || m.Disk != "" {
+	if m := machineOf(); m.Cmdline != "console=tty0 own" || m.MemoryMB != int(embed.MemoryFor(300<<20, 2000<<20).Least>>20)+512 || m.CPUs != 2 || m.Accel != "tcg" || m.Disk != "" {
 		t.Errorf("the document's machine is %+v", m)
 	}
 	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "kvm", "--disk", "d", "--nic", "e1000e", "--firmware", "uefi"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "kvm" || m.Disk != "d" || m.NIC != "e1000e" || m.Firmware != "uefi" {

@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime"
@@ -51,15 +52,16 @@ const (
 
 // newCompressor returns a compressor that writes to w exactly one zstd frame or
 // gzip member, because the kernel takes the end of either for the end of an
-// archive. The output does not depend on jobs. The window applies to zstd.
-func newCompressor(w io.Writer, c Compression, level, window, jobs int) (io.WriteCloser, error) {
+// archive. The output does not depend on jobs. The window applies to zstd, which
+// stops early when ctx ends.
+func newCompressor(ctx context.Context, w io.Writer, c Compression, level, window, jobs int) (io.WriteCloser, error) {
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
 	jobs = min(jobs, mostJobs)
 	switch c {
 	case Zstd:
-		return newZstd(w, level, window, jobs)
+		return newZstd(ctx, w, level, window, jobs)
 	case Gzip, "":
 		return newGzip(w, level, jobs)
 	case None:
@@ -68,11 +70,11 @@ func newCompressor(w io.Writer, c Compression, level, window, jobs int) (io.Writ
 	return nil, fmt.Errorf("compressing with %q: choose %s, %s or %s", c, Zstd, Gzip, None)
 }
 
-func newZstd(w io.Writer, level, window, jobs int) (io.WriteCloser, error) {
+func newZstd(ctx context.Context, w io.Writer, level, window, jobs int) (io.WriteCloser, error) {
 	if level < 0 || level > 22 {
 		return nil, fault.Usagef("compressing with zstd level %d: choose 1 to 22", level)
 	}
-	return zstd.NewWriter(w, zstd.Options{Level: level, Window: window, Jobs: min(jobs, mostZstdJobs)}), nil
+	return zstd.NewWriter(ctx, w, zstd.Options{Level: level, Window: window, Jobs: min(jobs, mostZstdJobs)}), nil
 }
 
 func newGzip(w io.Writer, level, jobs int) (io.WriteCloser, error) {

@@ -58,7 +58,7 @@ func WriteSegment(ctx context.Context, w io.Writer, t *Tree, o SegmentOptions) e
 	if o.Task != nil {
 		o.Task.Expect(t.contentSize())
 	}
-	zw, err := newCompressor(w, o.Compression, o.Level, o.windowFor(t), o.Jobs)
+	zw, err := newCompressor(ctx, w, o.Compression, o.Level, o.windowFor(t), o.Jobs)
 	if err != nil {
 		return err
 	}

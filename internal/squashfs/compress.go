@@ -2,6 +2,7 @@ package squashfs
 
 import (
 	"bytes"
+	"context"
 	"io"
 
 	"github.com/klauspost/compress/zlib"
@@ -71,8 +72,8 @@ func (c Compression) Codec() string {
 // compressor compresses single blocks. Each goroutine has its own.
 type compressor interface {
 	// compress appends the compressed form of in to out. The result depends
-	// only on in, not on earlier blocks.
-	compress(out, in []byte) ([]byte, error)
+	// only on in, not on earlier blocks. It is incomplete if ctx ends meanwhile.
+	compress(ctx context.Context, out, in []byte) ([]byte, error)
 }
 
 // newCompressor returns a compressor of blocks of up to blockSize bytes.
@@ -105,7 +106,7 @@ func newGzip(level int) (compressor, error) {
 	return gzipCompressor{w}, err
 }
 
-func (g gzipCompressor) compress(out, in []byte) ([]byte, error) {
+func (g gzipCompressor) compress(_ context.Context, out, in []byte) ([]byte, error) {
 	buffer := bytes.NewBuffer(out)
 	g.w.Reset(buffer)
 	if _, err := g.w.Write(in); err != nil {
@@ -126,8 +127,8 @@ func newZstd(level, blockSize int) compressor {
 	return zstdCompressor{zstd.NewEncoder(level, max(blockSize, metadataSize))}
 }
 
-func (z zstdCompressor) compress(out, in []byte) ([]byte, error) {
-	return z.enc.Encode(out, in), nil
+func (z zstdCompressor) compress(ctx context.Context, out, in []byte) ([]byte, error) {
+	return z.enc.Encode(ctx, out, in), ctx.Err()
 }
 
 // xzCompressor writes .xz streams that the kernel's decoder accepts: the check
@@ -139,7 +140,7 @@ func newXZ(blockSize int) compressor {
 	return xzCompressor{xz.WriterConfig{CheckSum: xz.CRC32, DictCap: dictionary}}
 }
 
-func (x xzCompressor) compress(out, in []byte) ([]byte, error) {
+func (x xzCompressor) compress(_ context.Context, out, in []byte) ([]byte, error) {
 	buffer := bytes.NewBuffer(out)
 	w, err := x.config.NewWriter(buffer)
 	if err != nil {

@@ -86,7 +86,7 @@ func newTestCompressor(t *testing.T, c Compression) compressor {
 // pack appends in, packed, to other bytes and checks that those are unchanged.
 func pack(t *testing.T, comp compressor, in []byte) []byte {
 	t.Helper()
-	out, err := comp.compress([]byte("before"), in)
+	out, err := comp.compress(t.Context(), []byte("before"), in)
 	if err != nil {
 		t.Fatal(err)
 	}

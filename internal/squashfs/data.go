@@ -215,7 +215,7 @@ func (p *packer) compressAll(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := b.compress(comp); err != nil {
+		if err := b.compress(ctx, comp); err != nil {
 			return fmt.Errorf("compressing a block: %w", err)
 		}
 		close(b.ready)
@@ -223,8 +223,8 @@ func (p *packer) compressAll(ctx context.Context) error {
 	return nil
 }
 
-func (b *block) compress(comp compressor) error {
-	packed, err := comp.compress(b.packed, b.content)
+func (b *block) compress(ctx context.Context, comp compressor) error {
+	packed, err := comp.compress(ctx, b.packed, b.content)
 	if err != nil {
 		return err
 	}

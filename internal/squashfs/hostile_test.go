@@ -153,7 +153,7 @@ func TestDecompressorsStop(t *testing.T) {
 		if err != nil {
 			continue // lz4, which cannot be written
 		}
-		packed, err := comp.compress(nil, bytes.Repeat([]byte("much too long "), 5000))
+		packed, err := comp.compress(t.Context(), nil, bytes.Repeat([]byte("much too long "), 5000))
 		if err != nil {
 			t.Fatal(err)
 		}

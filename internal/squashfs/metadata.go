@@ -2,6 +2,7 @@ package squashfs
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 )
 
@@ -55,7 +56,8 @@ func (m *metadataWriter) flush() error {
 	}
 	m.starts = append(m.starts, uint64(len(m.packed)))
 	head := len(m.packed)
-	packed, err := m.comp.compress(append(m.packed, 0, 0), m.filled)
+	// A block of metadata is too small to be interrupted.
+	packed, err := m.comp.compress(context.Background(), append(m.packed, 0, 0), m.filled)
 	if err != nil {
 		return err
 	}

@@ -298,7 +298,9 @@ func unpacked(t *testing.T, image []byte) []byte {
 // rawCompressor leaves everything uncompressed.
 type rawCompressor struct{}
 
-func (rawCompressor) compress(out, in []byte) ([]byte, error) { return append(out, in...), nil }
+func (rawCompressor) compress(_ context.Context, out, in []byte) ([]byte, error) {
+	return append(out, in...), nil
+}
 
 func FuzzRead(f *testing.F) {
 	tree := &initramfs.Tree{}

@@ -18,9 +18,8 @@ type Report struct {
 	Compressed int64 `json:"compressed"`
 	// Unpacked is the sum of the contents, counting each file once.
 	Unpacked int64 `json:"unpacked"`
-	// RAM is the memory that the files take on LinuxKit's tmpfs: whole pages,
-	// with a copy for every hard link. A machine needs at least twice as much
-	// to boot.
+	// RAM is the memory that the files take on LinuxKit's tmpfs, see
+	// [initramfs.TmpfsSize].
 	RAM   int64 `json:"ram"`
 	Files int   `json:"files"`
 	// Parts are the sources of the files, largest first.
@@ -70,10 +69,10 @@ func (o Options) withDefaults() Options {
 // size is given.
 func New(ctx context.Context, t *initramfs.Tree, parts []Part, compressed int64, o Options) (*Report, error) {
 	o = o.withDefaults()
-	r := &Report{Compressed: compressed, Parts: mergeParts(parts)}
+	r := &Report{Compressed: compressed, RAM: initramfs.TmpfsSize(t.All()), Parts: mergeParts(parts)}
 	directories := map[string]*Directory{}
 	for e := range t.All() {
-		r.count(t, e)
+		r.count(e)
 		countAbove(directories, e, o.Depth)
 	}
 	r.Directories = heaviest(directories, o.Top)
@@ -102,22 +101,12 @@ func (r *Report) Add(other *Report) {
 	slices.SortFunc(r.Duplicates, byWaste)
 }
 
-func (r *Report) count(t *initramfs.Tree, e initramfs.Entry) {
-	if e.Type == initramfs.HardLink {
-		e, _ = t.Lookup(e.Target)
-		r.RAM += pages(e.Size)
-		r.Files++
-		return
-	}
+func (r *Report) count(e initramfs.Entry) {
 	if e.Type != initramfs.Dir {
 		r.Files++
 	}
 	r.Unpacked += e.Size
-	r.RAM += pages(e.Size)
 }
-
-// pages rounds up to whole pages of memory.
-func pages(n int64) int64 { return (n + page - 1) / page * page }
 
 func countAbove(directories map[string]*Directory, e initramfs.Entry, depth int) {
 	if e.Type == initramfs.Dir {

@@ -114,7 +114,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Report{
-		Compressed: 1234, Unpacked: 10001, RAM: 3*8192 + 4096, Files: 4, Wasted: 5000,
+		Compressed: 1234, Unpacked: 10001, RAM: initramfs.TmpfsSize(tree.All()), Files: 4, Wasted: 5000,
 		Parts:       []Part{{"two", 3, 10000}, {"small", 1, 1}},
 		Directories: []Directory{{"usr", 3, 10000}, {"usr/bin", 1, 5000}, {"usr/lib", 2, 5000}},
 		Duplicates:  []Duplicate{{5000, []string{"usr/bin/a", "usr/lib/b"}}},

@@ -1,6 +1,9 @@
 package zstd
 
-import "encoding/binary"
+import (
+	"context"
+	"encoding/binary"
+)
 
 // Encoder compresses contents in memory, each into a frame that states its
 // size. It is not safe for concurrent use.
@@ -13,9 +16,9 @@ func NewEncoder(level, size int) *Encoder {
 }
 
 // Encode appends the frame of src to dst. Decompressing it needs no more memory
-// than src takes.
-func (e *Encoder) Encode(dst, src []byte) []byte {
-	return e.w.compress(appendSizedHeader(dst, len(src)), job{data: src, first: true, last: true})
+// than src takes. When ctx ends, the frame is incomplete.
+func (e *Encoder) Encode(ctx context.Context, dst, src []byte) []byte {
+	return e.w.compress(ctx, appendSizedHeader(dst, len(src)), job{data: src, first: true, last: true})
 }
 
 // appendSizedHeader begins a frame whose window is its content (RFC 8878,

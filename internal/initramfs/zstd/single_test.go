@@ -32,9 +32,9 @@ func TestEncoderMakesFramesOfTheirOwn(t *testing.T) {
 	for _, level := range []int{1, 3, 9, zstd.MaxLevel} {
 		e := zstd.NewEncoder(level, 1<<20)
 		for _, size := range []int{0, 1, 15, 255, 256, 65791, 65792, 1 << 17, 1<<17 + 1, 1 << 20} {
-			frame := e.Encode([]byte("before"), mixed[size:][:size])[len("before"):]
+			frame := e.Encode(t.Context(), []byte("before"), mixed[size:][:size])[len("before"):]
 			checkSized(t, frame, mixed[size:][:size])
-			if other := zstd.NewEncoder(level, 1<<20).Encode(nil, mixed[size:][:size]); !bytes.Equal(other, frame) {
+			if other := zstd.NewEncoder(level, 1<<20).Encode(t.Context(), nil, mixed[size:][:size]); !bytes.Equal(other, frame) {
 				t.Errorf("level %d, %d bytes: the output depends on what was encoded before", level, size)
 			}
 			cmd := exec.Command(tool, "-d", "-c")
@@ -53,7 +53,7 @@ func FuzzEncoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte, level byte) {
 		e := zstd.NewEncoder(int(level%zstd.MaxLevel), len(content))
 		for range 2 {
-			checkSized(t, e.Encode(nil, content), content)
+			checkSized(t, e.Encode(t.Context(), nil, content), content)
 		}
 	})
 }

@@ -1,6 +1,9 @@
 package zstd
 
-import "math/bits"
+import (
+	"context"
+	"math/bits"
+)
 
 // job is a part of the content that is compressed without knowing the output of
 // the parts before it.
@@ -30,8 +33,8 @@ func newWorker(o Options) *worker {
 }
 
 // compress appends the blocks of the job, independent of tables or distances of
-// the blocks before.
-func (w *worker) compress(out []byte, j job) []byte {
+// the blocks before. It stops between blocks when ctx ends.
+func (w *worker) compress(ctx context.Context, out []byte, j job) []byte {
 	w.blocks.forget()
 	if w.parser.fast != nil {
 		w.parser.fast.reset(j.data, j.from)
@@ -46,7 +49,7 @@ func (w *worker) compress(out []byte, j job) []byte {
 	if j.from == len(j.data) {
 		return appendHeader(out, j.last, rawBlock, 0)
 	}
-	for at := j.from; at < len(j.data); at += blockSize {
+	for at := j.from; at < len(j.data) && ctx.Err() == nil; at += blockSize {
 		end := min(at+blockSize, len(j.data))
 		before := w.parser.recent
 		w.parser.parse(at, end)

@@ -1,6 +1,7 @@
 package zstd
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -16,6 +17,7 @@ const jobSize = 4 << 20
 // Writer compresses what is written to it into one frame. It needs memory for
 // the window, an eighth of it for an index, and about 8 MiB for each job.
 type Writer struct {
+	ctx     context.Context
 	w       io.Writer
 	options Options
 	// memory has room for two windows and what is being compressed, so that its
@@ -42,13 +44,15 @@ type Writer struct {
 }
 
 // NewWriter returns a writer of one frame. Close must be called, even after an
-// error: it ends the frame and the goroutines.
-func NewWriter(w io.Writer, o Options) *Writer {
+// error: it ends the frame and the goroutines. When ctx ends, so does the work,
+// within a block of each goroutine, and the frame stays incomplete: Write and
+// Close return the context's error.
+func NewWriter(ctx context.Context, w io.Writer, o Options) *Writer {
 	o.Jobs = max(o.Jobs, 1)
 	var descriptor byte
 	o.Window, descriptor = o.window()
 	z := &Writer{
-		w: w, options: o, first: true,
+		ctx: ctx, w: w, options: o, first: true,
 		memory: newBuffer(2*o.Window + (o.Jobs+2)*jobSize),
 		far:    newLongFinder(o.Window), sum: xxhash.New(),
 		idle: make(chan *worker, o.Jobs), spare: make(chan []byte, o.Jobs+1), results: make(chan chan []byte, o.Jobs),
@@ -66,7 +70,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 var ErrClosed = errors.New("the zstd frame is complete")
 
 // Write compresses p. The error is from the underlying writer, possibly from an
-// earlier call.
+// earlier call, or the context's.
 func (z *Writer) Write(p []byte) (int, error) {
 	if z.closed {
 		return 0, ErrClosed
@@ -136,7 +140,7 @@ func (z *Writer) begin(last bool) error {
 	result := make(chan []byte, 1)
 	z.results <- result
 	go func() {
-		result <- w.compress(z.spareResult(), j)
+		result <- w.compress(z.ctx, z.spareResult(), j)
 		z.idle <- w
 	}()
 	select {
@@ -196,7 +200,11 @@ func (z *Writer) write(p []byte) {
 	if z.err != nil {
 		return
 	}
-	if _, err := z.w.Write(p); err != nil {
+	err := z.ctx.Err() // a job may have stopped early
+	if err == nil {
+		_, err = z.w.Write(p)
+	}
+	if err != nil {
 		z.err = err
 		close(z.failed)
 	}

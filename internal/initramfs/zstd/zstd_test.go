@@ -2,6 +2,7 @@ package zstd_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func words(size int, seed uint64) []byte {
 func compress(t testing.TB, content []byte, o zstd.Options) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := zstd.NewWriter(&out, o)
+	w := zstd.NewWriter(t.Context(), &out, o)
 	// In pieces of odd sizes.
 	for rest := content; len(rest) > 0; {
 		n := min(len(rest), 77777)
@@ -179,7 +180,7 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 
 func TestWriteErrorsComeBack(t *testing.T) {
 	for _, left := range []int{0, 6, 1 << 20} {
-		w := zstd.NewWriter(&fullDisk{left}, zstd.Options{Jobs: 2})
+		w := zstd.NewWriter(t.Context(), &fullDisk{left}, zstd.Options{Jobs: 2})
 		_, err := w.Write(noise(40<<20, 1))
 		if cerr := w.Close(); !errors.Is(cerr, errFull) {
 			t.Errorf("%d bytes of room: closing returned %v", left, cerr)
@@ -190,8 +191,30 @@ func TestWriteErrorsComeBack(t *testing.T) {
 	}
 }
 
+// TestCancelledWriterStops checks that a writer whose context ended compresses
+// nothing more of what it has, even what was to be a job of its own.
+func TestCancelledWriterStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var out bytes.Buffer
+	w := zstd.NewWriter(ctx, &out, zstd.Options{Level: zstd.MaxLevel, Jobs: 2})
+	if _, err := w.Write(noise(3<<20, 1)); err != nil { // less than a job
+		t.Fatal(err)
+	}
+	cancel()
+	if err := w.Close(); !errors.Is(err, context.Canceled) {
+		t.Errorf("closing returned %v", err)
+	}
+	if out.Len() > 1<<10 {
+		t.Errorf("%d bytes were written after the end", out.Len())
+	}
+	content := noise(1<<20, 1)
+	if frame := zstd.NewEncoder(zstd.MaxLevel, len(content)).Encode(ctx, nil, content); len(frame) > 1<<10 {
+		t.Errorf("an encoder whose context ended wrote %d bytes", len(frame))
+	}
+}
+
 func TestClosedWriterRefuses(t *testing.T) {
-	w := zstd.NewWriter(io.Discard, zstd.Options{})
+	w := zstd.NewWriter(t.Context(), io.Discard, zstd.Options{})
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
