@@ -37,10 +37,10 @@ func (b *Builder) ownImages(ctx context.Context, r Request) map[string]*oci.Imag
 const aheadKind = "ahead"
 
 // fetchAhead fetches the layers of images that are used later. It does nothing for
-// images that were fetched before, or with a shared cache: there may be results that
-// were made of them, and then the layers are not needed.
+// images that were fetched before, with a shared cache, or offline: there may be
+// results that were made of them, and then the layers are not needed.
 func (b *Builder) fetchAhead(ctx context.Context, images []*oci.Image) error {
-	if b.Cache.HasRemote() {
+	if b.Cache.HasRemote() || b.Offline {
 		return nil
 	}
 	var ids []string

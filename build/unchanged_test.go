@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/cache"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
 	"hookbuild/test/lab/site"
 )
 
@@ -131,6 +133,32 @@ func TestWhatChangedIsBuilt(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) { test(t, buildOnce(t, s)) })
+	}
+}
+
+// TestOfflineBuildFromResults builds offline from a cache that has the results of an
+// earlier build, and no layer any more.
+func TestOfflineBuildFromResults(t *testing.T) {
+	s := site.New(t, nil)
+	site.Push(t, s.Host+"/actions/cexec:v1", map[string]string{"bin/cexec": "the action"})
+	b := &builtTwice{Builder: newBuilder(t, 2), Request: requestAt(t, s, t.TempDir())}
+	use := func(dir string, offline bool) {
+		store, err := cache.Open(dir, nil)
+		must(t, err)
+		b.Cache, b.Offline, b.Client = store, offline, oci.NewClient(oci.Options{Cache: store, Jobs: 2, Offline: offline})
+	}
+	kept := t.TempDir()
+	use(kept, false)
+	was, err := digest.OfFile(t.Context(), filepath.Join(b.build(t).Dir, "initramfs-x86_64"))
+	must(t, err)
+	for _, kind := range []string{"layers", aheadKind} {
+		must(t, os.RemoveAll(filepath.Join(kept, kind)))
+	}
+	use(kept, true)
+	b.Out = t.TempDir()
+	is, err := digest.OfFile(t.Context(), filepath.Join(b.build(t).Dir, "initramfs-x86_64"))
+	if err != nil || is != was {
+		t.Errorf("the initramfs is %s (%v), want %s", is, err, was)
 	}
 }
 
