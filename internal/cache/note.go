@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -36,6 +37,9 @@ func (c *Cache) Note(kind, key string) (string, error) {
 	}
 	if n.Key != key {
 		return "", c.discard(path)
+	}
+	if info, err := os.Lstat(path); err == nil { // else another process has removed it
+		markUsed(path, info)
 	}
 	return n.Value, nil
 }

@@ -130,6 +130,36 @@ func TestReadingCountsAsUse(t *testing.T) {
 	}
 }
 
+// A note is read as long as its fact does not change.
+func TestReadingANoteCountsAsUse(t *testing.T) {
+	c, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-200 * time.Hour)
+	for _, key := range []string{"read", "not read"} {
+		if err := c.SetNote("tags", key, "value"); err != nil {
+			t.Fatal(err)
+		}
+		path, err := c.notePath("tags", key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.SetNote("tags", "read", "value"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Prune(t.Context(), Limits{Age: 100 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := c.Keys("tags"); err != nil || len(keys) != 1 || keys[0] != "read" {
+		t.Errorf("the notes %q are left, %v", keys, err)
+	}
+}
+
 func TestVerify(t *testing.T) {
 	c, err := Open(t.TempDir(), nil)
 	if err != nil {
