@@ -42,7 +42,7 @@ func docker(ctx context.Context, o Options) Check {
 	}
 	c.Found = fmt.Sprintf("Docker %s for %s/%s, API %s", version.Version, version.Os, version.Arch, version.APIVersion)
 	if err := engine.CheckBuildKit(ctx, at); err != nil {
-		c.Status, c.Found, c.Remedy = Fail, c.Found+", but "+err.Error(), "use Docker 18.09 or later, whose engine has BuildKit"
+		c.Status, c.Found, c.Remedy = Fail, c.Found+", but "+err.Error(), engine.Remedy
 		return c
 	}
 	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, c.Found+", with BuildKit"

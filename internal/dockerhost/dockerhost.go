@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -64,12 +65,27 @@ func (e endpoint) connect(ctx context.Context) (_ *client.Client, remedy string,
 	if err == nil {
 		return cli, "", nil
 	}
-	remedy = "start it"
+	remedy = e.remedy(err)
 	if strings.HasPrefix(e.host, "ssh://") {
 		failure := explainSSH(e.host, err)
 		err, remedy = failure, failure.remedy
 	}
 	return nil, remedy, fault.Outsidef("reaching the Docker Engine at %s: %w", e.name(), errors.Join(err, cli.Close()))
+}
+
+// remedy says what to do about an engine that was not reached.
+func (e endpoint) remedy(err error) string {
+	socket, isSocket := strings.CutPrefix(e.name(), "unix://")
+	if !isSocket {
+		return "start it"
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "let this user use it: `sudo usermod -aG docker $USER`, then log in again"
+	}
+	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
+		return "install Docker (Debian's package docker.io) if this machine has none, and start it"
+	}
+	return "start it"
 }
 
 // patience is how long an engine may take to answer; one reached over ssh

@@ -3,6 +3,8 @@ package dockerhost
 import (
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -161,6 +163,28 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 	_, err := Connect(t.Context())
 	if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), "none.sock") || !strings.Contains(err.Error(), "DOCKER_HOST") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The remedy fits what is missing: the engine, its start, or the right to use it.
+func TestRemedy(t *testing.T) {
+	dir := t.TempDir()
+	refused := filepath.Join(dir, "refused.sock")
+	if err := os.WriteFile(refused, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{
+		"unix://" + filepath.Join(dir, "none.sock"): "package docker.io",
+		"unix://" + refused:                         "start it",
+		"tcp://127.0.0.1:1":                         "start it",
+	} {
+		_, remedy, err := endpoint{host: host}.connect(t.Context())
+		if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(remedy, want) {
+			t.Errorf("%s: %v; %s", host, err, remedy)
+		}
+	}
+	if remedy := (endpoint{host: "unix://" + refused}).remedy(fmt.Errorf("dialling: %w", fs.ErrPermission)); !strings.Contains(remedy, "usermod -aG docker") {
+		t.Errorf("without the right to use it: %s", remedy)
 	}
 }
 

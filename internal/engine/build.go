@@ -43,11 +43,14 @@ type Request struct {
 func Build(ctx context.Context, engine *client.Client, r Request, task *progress.Task) error {
 	s, err := openSession(ctx, engine, r.Keychain)
 	if err != nil {
-		return fmt.Errorf("starting a BuildKit session: %w", err)
+		return fmt.Errorf("starting a BuildKit session with %s: %w; %s", engine.DaemonHost(), err, Remedy)
 	}
 	err = r.build(ctx, engine, s.id, task)
 	return errors.Join(err, s.Close())
 }
+
+// Remedy says what to do about an engine without BuildKit.
+const Remedy = "use Docker 18.09 or later, whose engine has BuildKit; a proxy in front of the engine must let POST /session and POST /build pass"
 
 // CheckBuildKit returns an error if the engine has no BuildKit that opens a session, as
 // an imitation of Docker may have none.

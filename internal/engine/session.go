@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -42,6 +43,9 @@ const (
 // openSession opens a session that answers with the logins of the keychain. It
 // serves until it is closed.
 func openSession(ctx context.Context, engine *client.Client, keychain authn.Keychain) (*session, error) {
+	if err := checkAPI(ctx, engine); err != nil {
+		return nil, err
+	}
 	s := &session{id: rand.Text(), served: make(chan error, 1)}
 	conn, err := engine.DialHijack(ctx, "/session", "h2c", map[string][]string{
 		"X-Docker-Expose-Session-Uuid":        {s.id},
@@ -60,6 +64,19 @@ func openSession(ctx context.Context, engine *client.Client, keychain authn.Keyc
 	s.server.Protocols.SetUnencryptedHTTP2(true)
 	go func() { s.served <- s.server.Serve(&single{conn: conn, closed: make(chan struct{})}) }()
 	return s, nil
+}
+
+// leastAPI is the version of the engine's API that came with BuildKit.
+const leastAPI = "1.39"
+
+// checkAPI returns an error if the engine is older than BuildKit, or if
+// DOCKER_API_VERSION asks for such an API.
+func checkAPI(ctx context.Context, engine *client.Client) error {
+	engine.NegotiateAPIVersion(ctx)
+	if v := engine.ClientVersion(); versions.LessThan(v, leastAPI) {
+		return fault.Outsidef("it is asked in version %s of its API, and BuildKit needs %s (DOCKER_API_VERSION must not be set to less)", v, leastAPI)
+	}
+	return nil
 }
 
 // Close ends the session.

@@ -113,9 +113,38 @@ func (t *trace) failure(err error) error {
 	if t.failed == nil {
 		return err
 	}
+	if image := fetchedImage(t.failed.name); image != "" {
+		return fault.Outsidef("the Docker Engine could not fetch the base image %q: %s; "+
+			"the engine needs that registry, or its proxy, or the image itself from `docker load`", image, withoutWrapping(err.Error()))
+	}
 	text := fmt.Sprintf("step %q", t.failed.name)
 	if tail := t.tails[t.failed.digest]; len(tail) > 0 {
 		return fmt.Errorf("%s: %w; its last output:\n%s", text, err, strings.Join(tail, "\n"))
 	}
 	return fmt.Errorf("%s: %w", text, err)
+}
+
+// fetchedImage returns the image that a step fetches from a registry, or "" if it does
+// something else.
+func fetchedImage(step string) string {
+	for _, start := range []string{"[internal] load metadata for ", "resolve image config for "} {
+		if image, found := strings.CutPrefix(step, start); found {
+			return strings.TrimPrefix(image, "docker-image://")
+		}
+	}
+	stage, image, found := strings.Cut(step, "] ") // "[1/2] FROM x", "[name 1/2] FROM x"
+	if !found || !strings.HasPrefix(stage, "[") || !strings.HasPrefix(image, "FROM ") {
+		return ""
+	}
+	return strings.TrimPrefix(image, "FROM ")
+}
+
+// withoutWrapping removes what BuildKit says of its own layers before an error.
+func withoutWrapping(text string) string {
+	for _, wrapping := range []string{"failed to create LLB definition: ", "failed to do request: "} {
+		if _, cause, found := strings.Cut(text, wrapping); found {
+			text = cause
+		}
+	}
+	return strings.TrimPrefix(text, "failed to solve: ")
 }

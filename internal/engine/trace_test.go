@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,6 +87,33 @@ func TestTrace(t *testing.T) {
 	err := tr.read(strings.NewReader(stream(t, `{"errorDetail":{"message":"it did not work"},"error":"it did not work"}`, begin, printed, failed)))
 	if want := "step \"[2/2] RUN make\": it did not work; its last output:\none\ntwo"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// An image that the engine cannot fetch is not a failed step of the Dockerfile.
+func TestTraceOfAFetch(t *testing.T) {
+	// The engines' words: 20.10 and 28.
+	const (
+		old   = `failed to solve with frontend dockerfile.v0: failed to create LLB definition: failed to do request: Head "https://r.invalid/v2/": no such host`
+		newer = `failed to solve: r.invalid/base:1: failed to resolve source metadata for r.invalid/base:1: failed to do request: Head "https://r.invalid/v2/": no such host`
+		none  = "failed to solve: r.invalid/base:1: not found"
+	)
+	for _, c := range []struct{ step, says, image, cause string }{
+		{"[internal] load metadata for r.invalid/base:1", old, "r.invalid/base:1", `Head "https://r.invalid/v2/": no such host`},
+		{"[internal] load metadata for r.invalid/base:1", newer, "r.invalid/base:1", `Head "https://r.invalid/v2/": no such host`},
+		{"resolve image config for docker-image://docker.io/docker/dockerfile:1", none, "docker.io/docker/dockerfile:1", "r.invalid/base:1: not found"},
+		{"[stage 1/2] FROM r.invalid/base:1@sha256:00", none, "r.invalid/base:1@sha256:00", "r.invalid/base:1: not found"},
+	} {
+		failed := status{vertexes: []vertex{{digest: "a", name: c.step, started: true, err: c.says}}}
+		tr := &trace{task: progress.Start(nil, 0, "build")}
+		err := tr.read(strings.NewReader(stream(t, fmt.Sprintf(`{"errorDetail":{"message":%q}}`, c.says), failed)))
+		want := fmt.Sprintf("could not fetch the base image %q: %s; ", c.image, c.cause)
+		if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "docker load") {
+			t.Errorf("%s: %v; want an error from outside with %s", c.step, err, want)
+		}
+	}
+	if image := fetchedImage("[2/2] RUN echo ] FROM x"); image != "" {
+		t.Errorf("a step that runs fetches %q", image)
 	}
 }
 
