@@ -22,6 +22,16 @@ type Eksctl struct {
 	Patience time.Duration
 }
 
+// Installed reports whether eksctl is on this machine. It does not run it.
+func (e Eksctl) Installed() bool {
+	path := e.Path
+	if path == "" {
+		path = "eksctl"
+	}
+	_, err := exec.LookPath(path)
+	return err == nil
+}
+
 // Version runs "eksctl anywhere version" and returns its standard output, or "" if
 // there is no eksctl. Without a network, or for a version that the list of releases
 // does not have, the program fails after it has printed its version. That is enough,

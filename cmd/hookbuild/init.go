@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,6 +49,7 @@ type draftFor struct {
 	answers draft.Answers
 	hook    build.Workspace
 	flavor  flavor.Flavor
+	eksctl  bundles.Eksctl
 }
 
 func (a *app) initSite(c *cli.Context) error {
@@ -105,6 +107,10 @@ func (d *draftFor) fill() error {
 	}
 	if err := d.takeCluster(d.c.String("cluster")); err != nil {
 		return err
+	}
+	d.answers.FromBundle = d.answers.Cluster == "" && d.eksctl.Installed()
+	if d.answers.FromBundle {
+		d.a.note("eksctl is on this machine, so the file embeds the images of its EKS Anywhere release")
 	}
 	if err := d.takeHardware(d.c.String("hardware")); err != nil {
 		return err
@@ -197,6 +203,21 @@ func (d *draftFor) takeCluster(file string) (err error) {
 	d.answers.Release = cluster.Version
 	d.answers.Cluster, err = d.named(file)
 	return err
+}
+
+// takeBundle takes whether a bundle's images are embedded, without a cluster
+// specification to say so.
+func (d *draftFor) takeBundle(answer string) error {
+	switch strings.ToLower(answer) {
+	case "y", "yes":
+		d.answers.FromBundle = true
+	case "n", "no":
+	case "":
+		d.answers.FromBundle = d.eksctl.Installed()
+	default:
+		return usagef("%q: answer yes or no", answer)
+	}
+	return nil
 }
 
 // takeHardware reads the machines, if a file of them is named.

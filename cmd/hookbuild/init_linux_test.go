@@ -37,7 +37,7 @@ func initOn(t *testing.T, text string) (dir, screen string, code int) {
 
 // Init asks on a terminal, and asks again for what is wrong.
 func TestInitAsks(t *testing.T) {
-	dir, screen, code := initOn(t, "hook-nonsense\nhook-latest-lts-amd64\n\nabsent.csv\n\nmachine.txt\n")
+	dir, screen, code := initOn(t, "hook-nonsense\nhook-latest-lts-amd64\n\nperhaps\nyes\nabsent.csv\n\nmachine.txt\n")
 	if code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, screen)
 	}
@@ -48,10 +48,39 @@ func TestInitAsks(t *testing.T) {
 	if len(f.Flavors) != 1 || f.Flavors[0] != "hook-latest-lts-amd64" || len(f.Kernel.Options) != 1 || f.Kernel.Options[0].Set != "CONFIG_ICE=m" || !f.Embed.FromBundle {
 		t.Errorf("the answers became %+v", f.Config)
 	}
-	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", "Cluster specification of EKS Anywhere"} {
+	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", `"perhaps": answer yes or no`, "Cluster specification of EKS Anywhere"} {
 		if !strings.Contains(screen, text) {
 			t.Errorf("the screen lacks %q:\n%s", text, screen)
 		}
+	}
+}
+
+// Enter embeds nothing where nothing says that the site has EKS Anywhere.
+func TestInitEmbedsNothingUnasked(t *testing.T) {
+	t.Setenv("PATH", "") // no eksctl
+	dir, screen, code := initOn(t, "\n\n\n\n\n")
+	if code != 0 || !strings.Contains(screen, "yes or no (Enter: no)") {
+		t.Fatalf("exit code %d:\n%s", code, screen)
+	}
+	f, err := site.Read(filepath.Join(dir, site.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Embed.FromBundle {
+		t.Error("the file embeds a bundle's images")
+	}
+}
+
+// A cluster specification leaves nothing to ask of bundles.
+func TestInitWithACluster(t *testing.T) {
+	cluster := filepath.Join(t.TempDir(), "cluster.yaml")
+	text := "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec: {eksaVersion: v0.24.2}\n"
+	if err := os.WriteFile(cluster, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, screen, code := initOn(t, "\n"+cluster+"\n\n\n")
+	if code != 0 || strings.Contains(screen, "yes or no") {
+		t.Errorf("exit code %d:\n%s", code, screen)
 	}
 }
 

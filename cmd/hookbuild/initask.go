@@ -33,6 +33,8 @@ func (d *draftFor) asks() bool {
 type question struct {
 	text string
 	take func(answer string) error
+	// skip, if not nil, reports whether earlier answers leave nothing to ask.
+	skip func() bool
 }
 
 func (d *draftFor) questions() []question {
@@ -42,16 +44,24 @@ func (d *draftFor) questions() []question {
 		}
 		return []string{answer}
 	}
+	fromBundle := "no"
+	if d.eksctl.Installed() {
+		fromBundle = "yes, because eksctl is on this machine"
+	}
 	all := []question{
-		{"Flavor, as hookbuild flavors lists them (Enter: " + flavor.Default("amd64") + "): ", d.takeFlavor},
-		{"Cluster specification of EKS Anywhere, a file (Enter: none): ", d.takeCluster},
-		{"hardware.csv, a file (Enter: none): ", d.takeHardware},
-		{"Devices of a machine, a file with the output of lspci -nn (Enter: none): ", func(answer string) error { return d.takeDevices(list(answer)) }},
+		{text: "Flavor, as hookbuild flavors lists them (Enter: " + flavor.Default("amd64") + "): ", take: d.takeFlavor},
+		{text: "Cluster specification of EKS Anywhere, a file (Enter: none): ", take: d.takeCluster},
+		{
+			text: "Embed the action images of EKS Anywhere's release, yes or no (Enter: " + fromBundle + "): ", take: d.takeBundle,
+			skip: func() bool { return d.answers.Cluster != "" },
+		},
+		{text: "hardware.csv, a file (Enter: none): ", take: d.takeHardware},
+		{text: "Devices of a machine, a file with the output of lspci -nn (Enter: none): ", take: func(answer string) error { return d.takeDevices(list(answer)) }},
 	}
 	if d.hook.Dir != "" {
 		return all
 	}
-	hook := question{"Hook checkout, a directory (Enter: upstream's, fetched): ", func(answer string) error {
+	hook := question{text: "Hook checkout, a directory (Enter: upstream's, fetched): ", take: func(answer string) error {
 		if answer == "" {
 			return nil
 		}
@@ -69,7 +79,7 @@ func (d *draftFor) ask() error {
 	defer stop()
 	d.say("%s says what this site wants; every answer can be changed in it later.\n", site.Name)
 	for _, q := range d.questions() {
-		for {
+		for q.skip == nil || !q.skip() {
 			d.say("%s", q.text)
 			line, err := in.ReadString('\n')
 			switch {

@@ -34,14 +34,26 @@ func TestInitBuilds(t *testing.T) {
 	labsite.WriteFile(t, "cluster.yaml", "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec: {eksaVersion: v0.24.2}\n---\n"+
 		"kind: TinkerbellMachineConfig\nmetadata: {name: cp}\nspec: {osFamily: ubuntu}\n")
 
-	p.run(0, "init", "--hook-dir", "hook", "--cluster", "cluster.yaml")
-	text := readFile(t, site.Name)
-	for key, value := range map[string]string{"kernel": "repository: " + p.kernels(), "embed": "releases-url: " + p.service.ReleasesURL()} {
-		text = strings.Replace(text, "\n"+key+":\n", "\n"+key+":\n  "+value+"\n", 1)
-	}
-	labsite.WriteFile(t, site.Name, text)
+	t.Setenv("PATH", "") // no eksctl
+	p.run(0, "init", "--hook-dir", "hook")
+	addKey(t, "kernel", "repository: "+p.kernels())
 	got := p.run(0, "all")
+	says(t, got.stdout, "out/hook/vmlinuz-x86_64", "out/hook/initramfs-x86_64")
+	if strings.Contains(got.stderr, "bundle") {
+		t.Errorf("without a cluster, a bundle was looked for:\n%s", got.stderr)
+	}
+
+	p.run(0, "init", "--force", "--hook-dir", "hook", "--cluster", "cluster.yaml")
+	addKey(t, "kernel", "repository: "+p.kernels())
+	addKey(t, "embed", "releases-url: "+p.service.ReleasesURL())
+	got = p.run(0, "all")
 	says(t, got.stdout, "out/hook/vmlinuz-x86_64", "out/hook/initramfs-x86_64")
 	says(t, got.stderr, "using hookbuild.yaml", "bundle 110 (EKS Anywhere v0.24.2)")
 	says(t, p.run(0, "verify").stdout, "Linux 5.10.213", "on board", "worker    tink-worker")
+}
+
+// addKey adds a line to a section of hookbuild.yaml.
+func addKey(t *testing.T, section, line string) {
+	t.Helper()
+	labsite.WriteFile(t, site.Name, strings.Replace(readFile(t, site.Name), "\n"+section+":\n", "\n"+section+":\n  "+line+"\n", 1))
 }

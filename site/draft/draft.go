@@ -27,6 +27,9 @@ type Answers struct {
 	// Cluster is the cluster specification, and Release the EKS Anywhere release
 	// that it names; either may be "".
 	Cluster, Release string
+	// FromBundle embeds the images of a bundle although there is no cluster
+	// specification, which implies it.
+	FromBundle bool
 	// Hardware is hardware.csv, or "". TinkerbellIP goes with it.
 	Hardware, TinkerbellIP string
 	// Drivers are the kernel options for the site's devices. They are set if
@@ -130,8 +133,9 @@ func (a Answers) embed(w *writer) {
 		w.line("  # The cluster names no release: name it here, or the latest one is taken.")
 	}
 	w.key(false, "eksa-version", "v0.24.1")
-	w.line("  # Take the images of the installed eksctl's release, else of the latest one.")
-	w.key(a.Cluster == "", "from-bundle", "true")
+	w.line("  # For EKS Anywhere without a cluster specification: embed the images of the")
+	w.line("  # installed eksctl's release, else of the latest one.")
+	w.key(a.FromBundle, "from-bundle", "true")
 	w.line("  # The worker is that of the release: name another, or set no-worker.")
 	w.key(false, "worker-image", "ghcr.io/tinkerbell/tink-agent:latest")
 	w.line("  # Further images.")

@@ -26,6 +26,7 @@ func all() map[string]Answers {
 		"everything":    {HookDir: "my hook: checkout", Flavor: "yes", Cluster: "cluster #1.yaml", Release: "v0.24.1", Hardware: "- a.csv", TinkerbellIP: "192.0.2.10", Drivers: drivers, Compared: true},
 		"not compared":  {HookDir: ".", Flavor: "hook-default-amd64", Drivers: drivers},
 		"nothing lacks": {HookDir: ".", Flavor: "hook-default-amd64", Compared: true},
+		"a bundle":      {Flavor: "hook-default-amd64", FromBundle: true},
 	}
 }
 
@@ -44,7 +45,7 @@ func TestText(t *testing.T) {
 		if len(f.Flavors) != 1 || f.Flavors[0] != a.Flavor || f.Embed.Cluster != a.Cluster || f.Netboot.Hardware != a.Hardware || f.Netboot.TinkerbellIP != a.TinkerbellIP {
 			t.Errorf("%s: read back %+v", name, f.Config)
 		}
-		if f.Embed.FromBundle != (a.Cluster == "") {
+		if f.Embed.FromBundle != a.FromBundle {
 			t.Errorf("%s: from-bundle %t", name, f.Embed.FromBundle)
 		}
 		set := a.Compared && len(a.Drivers) > 0
