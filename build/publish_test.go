@@ -41,7 +41,7 @@ files:
 	if err != nil {
 		t.Fatal(err)
 	}
-	document, err := sbom.Make(t.Context(), b.Editor(), result.Dir, m)
+	document, err := sbom.Make(t.Context(), b.Editor(), result.Dir, m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func TestSiteSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := profile.Read(bytes.NewReader(text), "profile.yaml")
+	want, _, err := profile.Read(bytes.NewReader(text), "profile.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

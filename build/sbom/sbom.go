@@ -36,9 +36,24 @@ import (
 	"hookbuild/kernel"
 )
 
-// Make reads the HookOS in dir, of which m is the manifest.
-func Make(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manifest) (*Document, error) {
-	return join(m, func(b artifact.Build) (*Document, error) { return read(ctx, e, dir, b) })
+// Make reads the HookOS in dir, of which m is the manifest. Builds in made, by ID, are
+// not read again.
+func Make(ctx context.Context, e *remaster.Editor, dir string, m artifact.Manifest, made map[string]*Document) (*Document, error) {
+	return join(m, func(b artifact.Build) (*Document, error) {
+		if d := made[b.ID]; d != nil {
+			return d, nil
+		}
+		return read(ctx, e, dir, b)
+	})
+}
+
+// List lists what is in one build of the HookOS in dir, whose initramfs is open.
+func List(ctx context.Context, x *remaster.Existing, dir string, b artifact.Build) (*Document, error) {
+	d := &Document{listed: map[string]bool{}}
+	return d, d.build(ctx, dir, b, func(context.Context, string) (*unpacked, error) {
+		store, err := x.Store()
+		return &unpacked{x.Contents.Tree, store, func() error { return nil }}, err
+	})
 }
 
 // MakeOnce is [Make] for files that are as the manifest lists them. What files with the

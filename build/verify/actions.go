@@ -18,15 +18,10 @@ type Action struct {
 
 // checkActions checks that the systems have the images that the templates' actions
 // use.
-func (v *verifier) checkActions(ctx context.Context) error {
-	read := map[string]*bundles.Actions{}
+func (v *verifier) checkActions(context.Context) error {
 	for _, file := range v.request.Templates {
 		err := v.during(v.start(0, "look for the actions of %s", file), func() error {
-			actions, err := bundles.ReadActions(file)
-			if err != nil {
-				return v.take(ctx, file, err)
-			}
-			read[file] = actions
+			actions := v.actions[file]
 			for _, a := range actions.All {
 				v.checkAction(file, a)
 			}
@@ -39,7 +34,7 @@ func (v *verifier) checkActions(ctx context.Context) error {
 			return err
 		}
 	}
-	v.checkReferences(read)
+	v.checkReferences()
 	return nil
 }
 
@@ -57,18 +52,15 @@ func (v *verifier) checkWorker(file string) {
 
 // checkReferences checks that the templates that objects refer to are in one of the
 // files.
-func (v *verifier) checkReferences(read map[string]*bundles.Actions) {
+func (v *verifier) checkReferences() {
 	given := map[string]bool{}
-	for _, actions := range read {
+	for _, actions := range v.actions {
 		for _, t := range actions.Templates {
 			given[t.Kind+" "+t.Name] = true
 		}
 	}
 	for _, file := range v.request.Templates {
-		if read[file] == nil {
-			continue // its error is reported
-		}
-		for _, ref := range read[file].Refs {
+		for _, ref := range v.actions[file].Refs {
 			if name := ref.Kind + " " + ref.Name; !given[name] {
 				v.wrongAt(file, ref.Line, "the %s refers to the %s, which is in none of the files, so its actions were not checked; add its file with --template", ref.Of, name)
 			}

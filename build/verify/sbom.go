@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
 	"hookbuild/build/sbom"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/words"
@@ -38,12 +39,31 @@ func (v *verifier) checkSBOM(ctx context.Context) error {
 	})
 }
 
+// listSystem lists what is in a system while its initramfs is open, for the comparison
+// with the SBOM. One with problems is not compared.
+func (v *verifier) listSystem(ctx context.Context, x *remaster.Existing, name string) error {
+	if len(v.report.Faults) > 0 || !slices.Contains(v.files, artifact.SBOMFile) {
+		return nil
+	}
+	for _, b := range v.listing.builds {
+		if !slices.ContainsFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == name && f.Link == "" }) {
+			continue
+		}
+		listed, err := sbom.List(ctx, x, v.dir, b)
+		if err != nil {
+			return err
+		}
+		v.listed[b.ID] = listed
+	}
+	return nil
+}
+
 func (v *verifier) compareSBOM(ctx context.Context, m artifact.Manifest) error {
 	written, err := sbom.Read(v.path(artifact.SBOMFile))
 	if err != nil {
 		return err
 	}
-	made, err := sbom.Make(ctx, v.editor, v.dir, m)
+	made, err := sbom.Make(ctx, v.editor, v.dir, m, v.listed)
 	if err != nil {
 		return err
 	}

@@ -16,15 +16,11 @@ func (v *verifier) checkSignature(ctx context.Context) error {
 	if v.request.Key == "" {
 		return nil
 	}
-	key, err := signature.ReadKey(v.request.Key)
-	if err != nil {
-		return err
-	}
 	text, err := bounded.ReadFile(v.path(artifact.ChecksumsFile), largestListing)
 	if err != nil {
 		return v.take(ctx, artifact.ChecksumsFile, fault.Mark(err, fault.Invalid))
 	}
-	names := signaturesFor(key)
+	names := signaturesFor(v.key)
 	var problems []Fault
 	for _, name := range names {
 		if !slices.Contains(v.files, name) {
@@ -32,7 +28,7 @@ func (v *verifier) checkSignature(ctx context.Context) error {
 		}
 		signed, err := bounded.ReadFile(v.path(name), largestListing)
 		if err == nil {
-			err = key.Verify(text, signed)
+			err = v.key.Verify(text, signed)
 		}
 		if err == nil {
 			v.report.Signature = name

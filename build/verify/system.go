@@ -104,7 +104,7 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 		}
 	}
 	v.report.Systems = append(v.report.Systems, s)
-	return nil
+	return v.take(ctx, name, v.listSystem(ctx, existing, name))
 }
 
 // checkContents checks that the kernel unpacks all files and can start /init.

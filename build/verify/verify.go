@@ -23,6 +23,8 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/remaster"
+	"hookbuild/build/sbom"
+	"hookbuild/build/signature"
 	"hookbuild/bundles"
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
@@ -133,14 +135,20 @@ func (f Fault) String() string {
 // Run verifies what r names. Problems that it finds are in the report. The error is
 // about what could not be checked.
 func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
+	v := &verifier{
+		editor: e, request: r, actions: map[string]*bundles.Actions{}, listed: map[string]*sbom.Document{},
+		report: &Report{Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}},
+	}
+	if err := v.readInputs(); err != nil {
+		return nil, err
+	}
 	if r.Vmlinuz != "" {
-		return runPair(ctx, e, r)
+		return v.report, v.runPair(ctx)
 	}
 	dir, files, err := find(r.Dir)
 	if err != nil {
 		return nil, err
 	}
-	v := newVerifier(e, r)
 	v.dir, v.files, v.report.Dir = dir, files, dir
 	for _, check := range []func(context.Context) error{v.checkSignature, v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkSBOM, v.checkActions} {
 		if err := check(ctx); err != nil {
@@ -150,25 +158,34 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 	return v.report, nil
 }
 
+// readInputs reads the files of the request that are not artifacts, before the
+// artifacts, which takes long.
+func (v *verifier) readInputs() (err error) {
+	if v.request.Key != "" {
+		if v.key, err = signature.ReadKey(v.request.Key); err != nil {
+			return err
+		}
+	}
+	for _, file := range v.request.Templates {
+		if v.actions[file], err = bundles.ReadActions(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // runPair verifies a kernel and an initramfs without a manifest.
-func runPair(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
-	v := newVerifier(e, r)
+func (v *verifier) runPair(ctx context.Context) error {
+	r := v.request
 	for _, path := range []string{r.Vmlinuz, r.Initramfs} {
 		if !v.isFile(path) {
-			return nil, fault.Invalidf("verifying %q: it is not a file; name the vmlinuz and the initramfs", path)
+			return fault.Invalidf("verifying %q: it is not a file; name the vmlinuz and the initramfs", path)
 		}
 	}
 	if err := v.checkSystem(ctx, r.Initramfs, r.Vmlinuz); err != nil {
-		return nil, err
+		return err
 	}
-	if err := v.checkActions(ctx); err != nil {
-		return nil, err
-	}
-	return v.report, nil
-}
-
-func newVerifier(e *remaster.Editor, r Request) *verifier {
-	return &verifier{editor: e, request: r, report: &Report{Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}}}
+	return v.checkActions(ctx)
 }
 
 // find returns the directory of the artifacts and the names of its files.
@@ -206,10 +223,13 @@ const (
 type verifier struct {
 	editor  *remaster.Editor
 	request Request
+	key     signature.Key               // of the request, if it names one
+	actions map[string]*bundles.Actions // of the request's templates
 	dir     string
 	files   []string // in dir
 	listing listing
 	report  *Report
+	listed  map[string]*sbom.Document // what builds have, by ID, as far as it was read
 }
 
 func (v *verifier) path(name string) string { return filepath.Join(v.dir, name) }

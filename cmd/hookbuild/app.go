@@ -177,7 +177,12 @@ func prepare(a *app, c *cli.Command) {
 	c.OnUsageError = usageError
 	c.HideHelp = true
 	if len(c.Subcommands) == 0 {
-		c.Before = a.applyToCommand
+		c.Before = func(ctx *cli.Context) error {
+			if err := a.applyToCommand(ctx); err != nil {
+				return err
+			}
+			return a.checkReadable(ctx)
+		}
 	}
 	if c.Action == nil && len(c.Subcommands) > 0 {
 		c.Action = func(ctx *cli.Context) error { return writeHelp(a.results(), ctx.App, []string{c.Name}) }

@@ -103,7 +103,16 @@ func (l commandLine) check(sub []*cli.Command, known map[string]bool) error {
 			return unknownFlag(path, "--"+name, known)
 		}
 	}
+	if len(sub) > 0 && !l.asksOnly() {
+		return lacksCommand(sub, path, l.variables)
+	}
 	return nil
+}
+
+// asksOnly reports whether a line without a command is one that has help or the
+// version as its answer.
+func (l commandLine) asksOnly() bool {
+	return l.help || len(l.variables) == 0 && len(l.options) == 0 || slices.Contains(l.options, "version") || slices.Contains(l.options, "v")
 }
 
 // flagValues maps each name of the flags to whether the flag takes a value.

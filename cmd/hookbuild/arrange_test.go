@@ -46,6 +46,15 @@ func TestArrange(t *testing.T) {
 	}
 }
 
+// A line without a command, or with half of one, is a question for help.
+func TestArrangeWithoutACommand(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"-h", "DEBUG=yes"}, {"--version"}, {"-v"}, {"kit"}, {"kit", "--help"}} {
+		if _, err := arrange(newRootCommand(&app{}), args); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
 func TestArrangeRefuses(t *testing.T) {
 	tests := map[string]struct {
 		args []string
@@ -58,6 +67,9 @@ func TestArrangeRefuses(t *testing.T) {
 		"mistyped option":      {[]string{"all", "--embed-form-bundle"}, "did you mean --embed-from-bundle?"},
 		"unknown option":       {[]string{"all", "--frobnicate"}, "`hookbuild all --help` lists the options"},
 		"another's option":     {[]string{"verify", "--kernel", "latest"}, "hookbuild verify has no option --kernel"},
+		"only a variable":      {[]string{"HOOK_VERSION=1", "DEBUG=yes"}, "`hookbuild build DEBUG=yes HOOK_VERSION=1`"},
+		"only an option":       {[]string{"--arch", "arm64"}, "no command is named"},
+		"only a subcommand's":  {[]string{"kit", "DEBUG=yes"}, "hookbuild kit needs one of its commands: save, load"},
 		"option of no command": {[]string{"--embed-from-bundle"}, "hookbuild has no option --embed-from-bundle"},
 	}
 	for name, test := range tests {

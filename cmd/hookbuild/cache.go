@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,8 +23,9 @@ import (
 
 func newCacheCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:  "cache",
-		Usage: "list, prune and verify what hookbuild keeps in --cache-dir and, of kernel builds, in Docker",
+		Name:        "cache",
+		Usage:       "list, prune and verify what hookbuild keeps",
+		Description: "It is kept in --cache-dir and, of kernel builds, in Docker.",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ls", Usage: "list what the cache holds by kind, and what kernel builds keep in Docker, with sizes and ages",
@@ -161,6 +163,11 @@ func (a *app) pruneLimits(c *cli.Context) (l cache.Limits, err error) {
 	if l.All && (c.IsSet("max-size") || c.IsSet("older")) {
 		return l, usagef("--all removes everything that is not in use; leave out --max-size and --older")
 	}
+	for _, option := range []string{"max-size", "older"} {
+		if text := c.String(option); isZero(text) {
+			return l, usagef("--%s %s: use --all to remove everything that is not in use", option, text)
+		}
+	}
 	if text := c.String("max-size"); text != "" {
 		if l.Size, err = size.Parse(text); err != nil {
 			return l, usagef("--max-size: %v", err)
@@ -176,6 +183,11 @@ func (a *app) pruneLimits(c *cli.Context) (l cache.Limits, err error) {
 	}
 	return l, err
 }
+
+var zero = regexp.MustCompile(`^0+(\.0*)?[A-Za-z]*$`)
+
+// isZero reports whether a size or an age is nothing, in any unit.
+func isZero(text string) bool { return zero.MatchString(text) }
 
 // parseAge reads a duration in days ("30d") or as [time.ParseDuration] does.
 func parseAge(text string) (time.Duration, error) {

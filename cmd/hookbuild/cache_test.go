@@ -46,6 +46,19 @@ func TestCacheLimit(t *testing.T) {
 	}
 }
 
+// A limit of nothing is refused with the option that removes everything.
+func TestPruneToNothing(t *testing.T) {
+	p := newPlace(t)
+	for _, limit := range [][]string{{"--max-size", "0"}, {"--max-size", "0GB"}, {"--max-size", "0.0"}, {"--older", "0"}, {"--older", "0d"}} {
+		says(t, p.run(2, append([]string{"cache", "prune", "--cache-dir", t.TempDir()}, limit...)...).stderr, strings.Join(limit, " ")+": use --all")
+	}
+	for _, limit := range []string{"10", "05GB", "0x5", "GB"} {
+		if isZero(limit) {
+			t.Errorf("%s is taken for nothing", limit)
+		}
+	}
+}
+
 // TestCacheInDocker lists a volume of a kernel build. A dry run, which is all that
 // a test may do on an engine that others use, leaves it alone.
 func TestCacheInDocker(t *testing.T) {

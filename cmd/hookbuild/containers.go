@@ -14,9 +14,10 @@ import (
 
 func newContainersCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:    "containers",
-		Aliases: []string{"linuxkit-containers"},
-		Usage:   "build the checkout's container images that neither Docker nor their registry has",
+		Name:        "containers",
+		Aliases:     []string{"linuxkit-containers"},
+		Usage:       "build the checkout's container images that are not published",
+		Description: "An image that Docker has, or the registry that its reference names, is not built.",
 		Flags: []cli.Flag{
 			builderFlag(),
 			&cli.BoolFlag{Name: "no-build-containers", Usage: "fail if a container would have to be built (DO_BUILD_LK_CONTAINERS=no)"},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,6 +15,9 @@ import (
 
 // helpWidth is the number of columns that help fits into.
 const helpWidth = 80
+
+// optionsTopic is what help explains beside the commands: the options that all have.
+const optionsTopic = "options"
 
 func newHelpCommand(a *app) *cli.Command {
 	return &cli.Command{
@@ -31,6 +35,9 @@ func newHelpCommand(a *app) *cli.Command {
 func writeHelp(w io.Writer, root *cli.App, names []string) error {
 	if len(names) == 0 {
 		return writeText(w, rootHelp(root))
+	}
+	if slices.Equal(names, []string{optionsTopic}) {
+		return writeText(w, optionsHelp(root))
 	}
 	command, path, err := findCommand(root, names)
 	if err != nil {
@@ -87,6 +94,25 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 	return usagef("there is no command %q; `%s --help` lists them", name, program)
 }
 
+// lacksCommand returns the error for a line that says how to do something, and not what.
+func lacksCommand(commands []*cli.Command, path string, variables map[string]string) error {
+	if path == "" && len(variables) > 0 {
+		var set []string
+		for _, name := range slices.Sorted(maps.Keys(variables)) {
+			set = append(set, name+"="+variables[name])
+		}
+		return usagef("no command is named; build.sh without one builds, as `hookbuild build %s` does", strings.Join(set, " "))
+	}
+	if path == "" {
+		return usagef("no command is named; `hookbuild all` builds, and `hookbuild --help` lists the others")
+	}
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.Name)
+	}
+	return usagef("hookbuild %s needs one of its commands: %s", path, strings.Join(names, ", "))
+}
+
 // unknownFlag returns the error for an option that the command does not have.
 func unknownFlag(path, flag string, known map[string]bool) error {
 	var names []string
@@ -103,7 +129,7 @@ func unknownFlag(path, flag string, known map[string]bool) error {
 
 func rootHelp(root *cli.App) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "hookbuild %s\n%s\n\nUsage:\n  hookbuild COMMAND [options]\n", root.Version, wrap(capitalized(root.Usage)+".", "", helpWidth))
+	fmt.Fprintf(&b, "hookbuild %s\n%s\nUsage: hookbuild COMMAND [options]\n", root.Version, wrap(capitalized(root.Usage)+".", "", helpWidth))
 	writeExamples(&b, "")
 	shown := map[string]bool{}
 	for _, group := range commandGroups() {
@@ -123,9 +149,27 @@ func rootHelp(root *cli.App) string {
 		}
 	}
 	writeRows(&b, "Other commands", rest)
-	writeRows(&b, "Options of every command", flagRows(root.Flags))
-	b.WriteString("\n`hookbuild help COMMAND` explains a command. The commands and variables of\nbuild.sh work too: `hookbuild build FLAVOR HOOK_VERSION=0.11.1`.\n")
+	writeOptionNames(&b, root)
+	b.WriteString("\n`hookbuild help COMMAND` explains a command, and `hookbuild man | man -l -` all.\n" +
+		"build.sh's words work too: `hookbuild build FLAVOR HOOK_VERSION=0.11.1`.\n")
 	return b.String()
+}
+
+// optionsHelp explains the options that every command has.
+func optionsHelp(root *cli.App) string {
+	var b strings.Builder
+	b.WriteString("The options that every command has.\n")
+	writeRows(&b, "Options of every command", flagRows(root.Flags))
+	return b.String()
+}
+
+// writeOptionNames writes the names of the options that every command has.
+func writeOptionNames(b *strings.Builder, root *cli.App) {
+	var names []string
+	for _, f := range root.Flags {
+		names = append(names, "--"+f.Names()[0])
+	}
+	b.WriteString("\nOptions of every command (`hookbuild help " + optionsTopic + "` explains them):\n" + wrap(strings.Join(names, " "), "  ", helpWidth) + "\n")
 }
 
 func commandHelp(root *cli.App, c *cli.Command, path string) string {
@@ -156,11 +200,7 @@ func commandHelp(root *cli.App, c *cli.Command, path string) string {
 	for _, group := range groupFlags(c.Flags) {
 		writeRows(&b, group.title, flagRows(group.flags))
 	}
-	var names []string
-	for _, f := range root.Flags {
-		names = append(names, "--"+f.Names()[0])
-	}
-	b.WriteString("\nOptions of every command (`hookbuild help` explains them):\n" + wrap(strings.Join(names, " "), "  ", helpWidth) + "\n")
+	writeOptionNames(&b, root)
 	return b.String()
 }
 

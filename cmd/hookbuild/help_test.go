@@ -25,7 +25,7 @@ func TestHelp(t *testing.T) {
 	root := newRootCommand(&app{})
 	root.Version = "VERSION"
 	seen := []string{"hookbuild"}
-	for _, path := range append([]string{""}, commandPaths(root.Commands, "")...) {
+	for _, path := range append([]string{"", optionsTopic}, commandPaths(root.Commands, "")...) {
 		t.Run(path, func(t *testing.T) {
 			var got bytes.Buffer
 			if err := writeHelp(&got, root, strings.Fields(path)); err != nil {
@@ -52,6 +52,24 @@ func TestHelp(t *testing.T) {
 		if !slices.Contains(seen, strings.TrimSuffix(filepath.Base(f), ".txt")) {
 			t.Errorf("%s is the help of no command", f)
 		}
+	}
+}
+
+// TestRootHelpFits checks that the program's help is one page, with one line for each
+// command.
+func TestRootHelpFits(t *testing.T) {
+	const most = 60
+	help := rootHelp(newRootCommand(&app{}))
+	if lines := strings.Count(help, "\n"); lines > most {
+		t.Errorf("the help has %d lines, want at most %d", lines, most)
+	}
+	for _, path := range commandPaths(newRootCommand(&app{}).Commands, "") {
+		if !strings.Contains(path, " ") && !strings.Contains(help, "\n  "+path+" ") {
+			t.Errorf("the help does not list %s", path)
+		}
+	}
+	if strings.Contains(help, "\n     ") {
+		t.Error("a command takes more than a line")
 	}
 }
 

@@ -12,14 +12,11 @@ type nameGroup struct {
 func commandGroups() []nameGroup {
 	return []nameGroup{
 		{"Build a HookOS", []string{"all", "plan", "embed", "linuxkit", "images", "flavors"}},
-		{"Keep a site's choices in a file", []string{"init", "schema"}},
-		{"Build the same again, also without a network", []string{"lock", "kit"}},
+		{"Keep choices and inputs in files, for building the same again", []string{"init", "lock", "kit", "schema"}},
 		{"Change the kernel", []string{"kernel-config", "kernel", "containers"}},
 		{"Check the result", []string{"verify", "inspect", "run", "extract-image"}},
-		{"Publish the result", []string{"sbom", "push", "pull"}},
-		{"Boot machines with it", []string{"serve", "dhcp", "netboot"}},
-		{"Build in CI", []string{"matrix"}},
-		{"About this program and machine", []string{"doctor", "help", "cache", "version", "completion", "man"}},
+		{"Publish it, and boot machines with it", []string{"serve", "netboot", "dhcp", "push", "pull", "sbom"}},
+		{"This machine, CI and the shell", []string{"doctor", "cache", "matrix", "completion", "man", "version", "help"}},
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func newImagesCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "images",
-		Usage: "list the images that a bundle embeds, in the format of images.txt",
+		Usage: "list a bundle's images, in the format of images.txt",
 		Flags: concat(bundleFlags(), imageFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON with digests"},
 			&cli.BoolFlag{Name: "pinned", Usage: "print sources with their digests, which older tools do not read"},

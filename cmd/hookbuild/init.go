@@ -27,7 +27,7 @@ import (
 func newInitCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "init",
-		Usage:     "write a commented hookbuild.yaml for a site, from its files or from answers on the terminal",
+		Usage:     "write a commented hookbuild.yaml, from files or answers",
 		ArgsUsage: "[FLAVOR]",
 		Description: "Init writes hookbuild.yaml, or the file of --config, and its JSON schema for editors beside it. " +
 			"Without options, it asks on the terminal. The checkout is that of --hook-dir, else the nearest one, else upstream's by URL and commit.",

@@ -25,9 +25,10 @@ import (
 
 func newInspectCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "inspect",
-		Usage:     "show what is in a vmlinuz, an initramfs or a kernel image, and which drivers a machine finds there",
-		ArgsUsage: "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...",
+		Name:        "inspect",
+		Usage:       "show what is in a kernel or initramfs, and a machine's drivers",
+		Description: "Inspect reads a vmlinuz, an initramfs, a directory of both, a kernel image or a Debian package.",
+		ArgsUsage:   "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "show the value of the kernel option `CONFIG_X` (repeatable)"},
 			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of the PCI device `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},

@@ -24,7 +24,7 @@ func newKernelCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "kernel",
 		Aliases:   []string{"kernel-build", "build-kernel"},
-		Usage:     "build a flavor's kernel image: compile the kernel in a container, or fetch Armbian's",
+		Usage:     "compile a flavor's kernel in a container, or fetch Armbian's",
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), moduleFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "force", Usage: "build even if Docker or the registry has the image"},

@@ -17,7 +17,7 @@ func newKernelConfigCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "kernel-config",
 		Aliases:   []string{"config", "config-kernel"},
-		Usage:     "change a flavor's kernel configuration, in a menu or with --set and --fragment",
+		Usage:     "change a flavor's kernel configuration, in a menu or by option",
 		ArgsUsage: "[FLAVOR]",
 		Flags: concat(sourceFlags(), optionFlags(), builderFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "shell", Usage: "open a shell in the kernel's source instead of the menu"},
@@ -90,10 +90,22 @@ func (a *app) configTerminal(r plan.Request, shell bool) (*container.Terminal, e
 	case asked:
 		return nil, nil
 	}
+	terminal, err := a.terminal()
+	if err != nil && shell {
+		return nil, fmt.Errorf("opening a shell in the kernel's source: %w; run it on one (ssh -t, docker run -it), or change options with `hookbuild kernel-config --set CONFIG_NAME=VALUE`", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the kernel's menu: %w; use --set CONFIG_NAME=VALUE or --fragment FILE instead", err)
+	}
+	return terminal, nil
+}
+
+// terminal returns the terminal that hookbuild runs on.
+func (a *app) terminal() (*container.Terminal, error) {
 	in, isIn := a.stdin.(*os.File)
 	out, isOut := a.stdout.(*os.File)
 	if !isIn || !isOut {
-		return nil, usagef("opening the kernel's menu: there is no terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
+		return nil, usagef("there is no terminal")
 	}
 	return container.NewTerminal(in, out, a.getenv("TERM"))
 }

@@ -25,7 +25,7 @@ import (
 func newKitCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "kit",
-		Usage: "put every input of a lock into one file, for a site without a network",
+		Usage: "put every input of a lock into one file, for use offline",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "save",

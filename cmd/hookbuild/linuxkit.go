@@ -21,11 +21,12 @@ import (
 
 func newLinuxKitCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "linuxkit",
-		Aliases:   []string{"build"},
-		Usage:     "build vmlinuz and initramfs without action images, from the template or any LinuxKit document",
-		ArgsUsage: "[FLAVOR]",
-		Flags:     concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(), lockFlags()),
+		Name:        "linuxkit",
+		Aliases:     []string{"build"},
+		Usage:       "build vmlinuz and initramfs without action images",
+		Description: "The root file system is that of the checkout's template or, with --yaml, of any LinuxKit document.",
+		ArgsUsage:   "[FLAVOR]",
+		Flags:       concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(), lockFlags()),
 		Action: func(c *cli.Context) error {
 			return a.eachBuild(c, func(c *cli.Context) error {
 				return a.buildHookOS(c, func(*build.Request) error { return nil })
@@ -118,10 +119,11 @@ func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	if err != nil {
 		return nil, fault.Invalidf("reading the site profile: %w", err)
 	}
-	p, err := profile.Read(f, name)
+	p, lines, err := profile.Read(f, name)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
+	in.Line = lines.Of
 	return p.Load(in)
 }
 

@@ -19,7 +19,7 @@ import (
 func newLockCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "lock",
-		Usage:     "write everything that goes into a HookOS, by digest, to " + lock.Name,
+		Usage:     "write all that goes into a HookOS to hookbuild.lock, by digest",
 		ArgsUsage: "[FLAVOR... | NAME...]",
 		Flags: concat(
 			[]cli.Flag{

@@ -22,7 +22,7 @@ func newMatrixCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:    "matrix",
 		Aliases: []string{"gha-matrix"},
-		Usage:   "print the jobs that CI runs, for GitHub Actions, GitLab or as JSON",
+		Usage:   "print CI's jobs, for GitHub Actions, GitLab or as JSON",
 		Description: "Tags choose the flavors: those of --tags, else those of CI_TAGS, else " +
 			"standard, dev, armbian-sbc and armbian-uefi. CI_RUNNER, CI_RUNNER_KERNEL_AMD64 and the like choose the runners. " +
 			"In a workflow of GitHub, the jobs also become the step's outputs.",

@@ -19,9 +19,10 @@ import (
 
 func newPushCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "push",
-		Usage:     "push a HookOS to a registry, as an image volume and for pull; print its reference by digest",
-		ArgsUsage: "[DIR] REF",
+		Name:        "push",
+		Usage:       "push a HookOS to a registry, and print its reference by digest",
+		Description: "Kubernetes can mount what was pushed as an image volume; pull, serve and matrix take it too.",
+		ArgsUsage:   "[DIR] REF",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "by-lock", Usage: "push to the repository REF, under a tag made of " + lock.Name + " that matrix --hookos looks for"},
 			&cli.StringSliceFlag{Name: "annotation", Usage: "add the annotation `KEY=VALUE` to what is pushed (repeatable)"},
@@ -33,7 +34,7 @@ func newPushCommand(a *app) *cli.Command {
 func newPullCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "pull",
-		Usage:     "pull a HookOS from a registry, verified, for verify, serve and netboot",
+		Usage:     "pull a HookOS from a registry, verified",
 		ArgsUsage: "REF [DIR]",
 		Action:    a.pull,
 	}

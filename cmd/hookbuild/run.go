@@ -22,10 +22,11 @@ import (
 
 func newRunCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "run",
-		Aliases:   []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"},
-		Usage:     "boot the artifacts in --out with QEMU on this terminal; TINK_SERVER and MAC make it a Tinkerbell worker",
-		ArgsUsage: "[FLAVOR]",
+		Name:        "run",
+		Aliases:     []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"},
+		Usage:       "boot the artifacts in --out with QEMU on this terminal",
+		Description: "The variables TINK_SERVER and MAC make the machine a Tinkerbell worker.",
+		ArgsUsage:   "[FLAVOR]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "boot the artifacts in the directory `NAME` in --out"},
 			&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},

@@ -14,10 +14,11 @@ import (
 
 func newSBOMCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "sbom",
-		Usage:     "list what is in a HookOS, from its bytes: sbom.spdx.json (SPDX 2.3) and provenance.json (SLSA) beside it",
-		ArgsUsage: "[DIR]",
-		Action:    a.sbom,
+		Name:        "sbom",
+		Usage:       "list what is in a HookOS, as SPDX and SLSA documents",
+		Description: "Sbom reads the artifacts and writes sbom.spdx.json (SPDX 2.3) and provenance.json (SLSA) beside them.",
+		ArgsUsage:   "[DIR]",
+		Action:      a.sbom,
 	}
 }
 
@@ -37,7 +38,7 @@ func (a *app) sbom(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	document, err := sbom.Make(c.Context, b.Editor(), dir, hookos.Manifest())
+	document, err := sbom.Make(c.Context, b.Editor(), dir, hookos.Manifest(), nil)
 	if err != nil {
 		return err
 	}

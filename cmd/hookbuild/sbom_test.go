@@ -79,7 +79,9 @@ func TestSBOMListsWhatIsThere(t *testing.T) {
 
 func TestVerifyComparesTheSBOM(t *testing.T) {
 	p := newListed(t)
-	p.run(0, "verify", filepath.Join(p.out, "hook"))
+	if got := p.run(0, "verify", filepath.Join(p.out, "hook")); strings.Count(got.stderr, "read the initramfs") != 1 {
+		t.Errorf("the initramfs is not read once:\n%s", got.stderr)
+	}
 	for _, c := range []struct{ file, old, new, said string }{
 		{artifact.SBOMFile, "4.3-r2", "4.3-r3", "mdadm 4.3-r3"},
 		{artifact.SBOMFile, "4.3-r2", "4.3-r3", "it lacks"},

@@ -9,7 +9,7 @@ import (
 func newSchemaCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "schema",
-		Usage: "print the JSON schema of hookbuild.yaml, by which editors complete and check it",
+		Usage: "print the JSON schema of hookbuild.yaml, for editors",
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("%q: the command takes no arguments", c.Args().First())

@@ -24,9 +24,10 @@ import (
 
 func newServeCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "serve",
-		Usage:     "serve a build's artifacts, or a pushed HookOS, over HTTP for hookImagesURLPath and hookIsoURL",
-		ArgsUsage: "[DIR | REF]",
+		Name:        "serve",
+		Usage:       "serve a build or a pushed HookOS over HTTP, to machines and BMCs",
+		Description: "The addresses are those for hookImagesURLPath and hookIsoURL of a cluster specification.",
+		ArgsUsage:   "[DIR | REF]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: ":8080", Usage: "listen on `HOST:PORT`"},
 			&cli.StringFlag{Name: "url", Usage: "print `URL` as this server's address (default: http:// and this host's first address)"},

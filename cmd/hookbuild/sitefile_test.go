@@ -122,6 +122,45 @@ func TestEveryKeyHasItsEffect(t *testing.T) {
 	}
 }
 
+// TestSectionsReachTheirCommands fails for a command that has the option of a key and
+// takes it from no key, and for one that is listed and takes nothing of the section.
+func TestSectionsReachTheirCommands(t *testing.T) {
+	// The commands where the option means something else, or one run.
+	otherwise := map[string]string{
+		"bundle": "verify", "cluster": "init serve", "firmware": "run verify dhcp", "fragment": "dhcp kernel-config", "hardware": "init",
+		"http-port": "netboot", "interface": "netboot", "max-size": "cache", "modules": "inspect", "set": "kernel-config",
+	}
+	takes := map[string]bool{}
+	for name, command := range leaves(t) {
+		top := strings.Fields(name)[0]
+		has := namesOf(command.Flags)
+		reached, missed := map[string]bool{}, map[string]string{}
+		for _, key := range site.Keys() {
+			if key.Flag == "" || slices.Contains(namesOf(globalFlags()), key.Flag) {
+				continue
+			}
+			section, _, _ := strings.Cut(key.Path, ".")
+			if option := optionFor(site.Setting{Key: key.Path, Flag: key.Flag}, top, false); slices.Contains(has, option) {
+				takes[section+" "+top], reached[option] = true, true
+			} else if slices.Contains(has, key.Flag) {
+				missed[key.Flag] = key.Path
+			}
+		}
+		for flag, key := range missed {
+			if !reached[flag] && !slices.Contains(strings.Fields(otherwise[flag]), top) {
+				t.Errorf("%s has --%s and does not take %s", name, flag, key)
+			}
+		}
+	}
+	for section, commands := range sectionCommands() {
+		for _, name := range commands {
+			if !takes[section+" "+name] {
+				t.Errorf("%s takes nothing of %s", name, section)
+			}
+		}
+	}
+}
+
 // TestEveryOptionHasAKey fails for an option of all, or of every command, that no
 // key sets and that has no reason for it.
 func TestEveryOptionHasAKey(t *testing.T) {

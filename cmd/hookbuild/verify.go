@@ -22,9 +22,10 @@ import (
 
 func newVerifyCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "verify",
-		Usage:     "verify artifacts: checksums, the initramfs's structure, every embedded image, the images that a template's actions need",
-		ArgsUsage: "[DIR | VMLINUZ INITRAMFS]",
+		Name:        "verify",
+		Usage:       "verify a result, or boot it and report what was seen",
+		Description: "Verify checks checksums, the structure of the initramfs, every embedded image and the images that a template's actions need, and reports all problems.",
+		ArgsUsage:   "[DIR | VMLINUZ INITRAMFS]",
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
 			&cli.StringFlag{Name: "cluster", Usage: "require what the machines of the cluster specification `FILE` need: the images of all actions, and the worker of its EKS Anywhere release"},
@@ -50,11 +51,15 @@ func (a *app) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	named, err := a.namedManifest(c)
+	if err != nil {
+		return err
+	}
 	report, err := verify.Run(c.Context, b.Editor(), r)
 	if err != nil {
 		return err
 	}
-	if err := a.verifyBundles(c, report); err != nil {
+	if err := a.verifyBundles(c, report, named); err != nil {
 		return err
 	}
 	whole := proven{Report: report}

@@ -74,6 +74,11 @@ func checkBootFlags(c *cli.Context) error {
 			return usagef("--require %q is not one of %s", name, strings.Join(verdict.Names(), ", "))
 		}
 	}
+	for _, name := range []string{c.String("junit"), c.String("console")} {
+		if err := (atomicfile.Target{Path: name}).Check(); name != "" && err != nil {
+			return err
+		}
+	}
 	for _, choice := range []struct {
 		flag  string
 		known []string

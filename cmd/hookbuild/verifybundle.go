@@ -35,12 +35,8 @@ type manifest struct {
 }
 
 // verifyBundles verifies the signatures of the builds' bundles where their manifests
-// are at hand: named by --bundle, in the kit, or in the cache.
-func (a *app) verifyBundles(c *cli.Context, report *verify.Report) error {
-	named, err := a.namedManifest(c)
-	if err != nil {
-		return err
-	}
+// are at hand: named by --bundle (nil without it), in the kit, or in the cache.
+func (a *app) verifyBundles(c *cli.Context, report *verify.Report, named *manifest) (err error) {
 	used := false
 	for i := range report.Bundles {
 		b := &report.Bundles[i]

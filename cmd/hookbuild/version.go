@@ -32,7 +32,7 @@ const development = "(devel)"
 func newVersionCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "version",
-		Usage: "print the version of hookbuild, its commit, Go release and platform",
+		Usage: "print hookbuild's version, commit, Go release and platform",
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {

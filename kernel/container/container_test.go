@@ -123,7 +123,7 @@ func TestNoTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := NewTerminal(f, f, "xterm"); err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "--set") {
+	if _, err := NewTerminal(f, f, "xterm"); err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "not a terminal") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -29,7 +29,7 @@ type Terminal struct {
 // NewTerminal returns an error unless in and out are a terminal.
 func NewTerminal(in, out *os.File, kind string) (*Terminal, error) {
 	if !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) {
-		return nil, fault.Usagef("opening the kernel's menu: standard input and output are not a terminal; use --set CONFIG_NAME=VALUE or --fragment FILE instead")
+		return nil, fault.Usagef("standard input and output are not a terminal")
 	}
 	if kind == "" {
 		kind = "xterm"

@@ -65,9 +65,11 @@ type registry struct {
 	password string
 }
 
-// Read reads a file that has a profile's keys at its top.
-func Read(r io.Reader, name string) (Profile, error) {
+// Read reads a file that has a profile's keys at its top. It returns the lines of its
+// settings too.
+func Read(r io.Reader, name string) (Profile, Lines, error) {
 	var p Profile
+	var lines Lines
 	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err == nil && len(text) > maxFile {
 		err = fault.Invalidf("it has more than %d bytes", maxFile)
@@ -75,10 +77,13 @@ func Read(r io.Reader, name string) (Profile, error) {
 	if err == nil {
 		err = linuxkit.Decode(text, &p)
 	}
-	if err != nil {
-		return p, fmt.Errorf("reading the site profile %q: %w", name, err)
+	if err == nil {
+		lines, err = linesOf(text)
 	}
-	return p, nil
+	if err != nil {
+		return p, nil, fmt.Errorf("reading the site profile %q: %w", name, err)
+	}
+	return p, lines, nil
 }
 
 // Load reads the files of the profile and checks every value.

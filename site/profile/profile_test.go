@@ -72,12 +72,12 @@ func directory(t testing.TB) string {
 
 func load(t testing.TB, dir, text string) (*profile.Site, error) {
 	t.Helper()
-	p, err := profile.Read(strings.NewReader(text), "site.yaml")
+	p, lines, err := profile.Read(strings.NewReader(text), "site.yaml")
 	if err != nil {
 		return nil, err
 	}
 	env := map[string]string{"PASSWORD": "hush"}
-	return p.Load(profile.Inputs{Name: "site.yaml", Dir: dir, Getenv: func(k string) string { return env[k] }, Now: now})
+	return p.Load(profile.Inputs{Name: "site.yaml", Line: lines.Of, Dir: dir, Getenv: func(k string) string { return env[k] }, Now: now})
 }
 
 func document(t testing.TB, file string) *linuxkit.Document {
@@ -237,7 +237,7 @@ func TestSamples(t *testing.T) {
 			sample = strings.ReplaceAll("\n"+strings.Trim(sample, "\n")+"\n", "\n    ", "\n")[1:]
 			switch first, _, _ := strings.Cut(sample, ":"); first {
 			case "ca":
-				_, err = profile.Read(strings.NewReader(sample), page)
+				_, _, err = profile.Read(strings.NewReader(sample), page)
 			case "files", "services":
 				var o *linuxkit.Overlay
 				if o, err = linuxkit.ParseOverlay([]byte(variable.ReplaceAllString(sample, "image")), page, ""); err == nil {
@@ -437,4 +437,20 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("the overlay of a checked profile does not fit: %v", err)
 		}
 	})
+}
+
+// A wrong value is named with its line, however deep it is and in either form of YAML.
+func TestLoadNamesTheLine(t *testing.T) {
+	dir := directory(t)
+	for text, want := range map[string]string{
+		"motd: hello\nntp:\n  - time.example\n  - not a host\n":                         `"site.yaml:4": ntp[1]`,
+		"dns: {servers: [192.0.2.1,\n  nowhere]}\n":                                     `"site.yaml:2": dns.servers[1]`,
+		"registries:\n  - host: a.example\n    username: me\n    password-file: none\n": `"site.yaml:4": registries[0].password-file`,
+		"x: &c\n  - no-such.pem\n":                                                      "line 1",
+		"motd: hello\nssh:\n  key-files: [none.pub]\n":                                  `"site.yaml:3": ssh.key-files[0]`,
+	} {
+		if _, err := load(t, dir, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
 }
