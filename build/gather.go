@@ -30,6 +30,21 @@ type Gathered struct {
 	kit.Plan
 	// LeftOut names the inputs that the kit does not hold on purpose.
 	LeftOut []string
+	// NotHere names the inputs that only the network has, for a Builder that is
+	// offline.
+	NotHere []string
+}
+
+// notHere takes an error about an input that the cache lacks, for a Builder that is
+// offline, so that all of them can be named at once.
+func (b *Builder) notHere(g *Gathered, name string, err error) error {
+	if !b.Offline || fault.KindOf(err) != fault.Outside {
+		return err
+	}
+	if !slices.Contains(g.NotHere, name) {
+		g.NotHere = append(g.NotHere, name)
+	}
+	return nil
 }
 
 // Gather finds the inputs of a locked build for a kit, each by its digest, and
@@ -83,10 +98,13 @@ func (b *Builder) gatherImage(ctx context.Context, g *Gathered, image lock.Image
 	}
 	copied, err := b.copyImage(ctx, image, arch)
 	if err != nil {
-		return fmt.Errorf("gathering the image %q: %w", image.Reference, err)
+		return b.notHere(g, image.Reference, fmt.Errorf("gathering the image %q: %w", image.Reference, err))
 	}
 	g.Images = append(g.Images, kit.Image{Reference: image.Reference, Root: copied.Root})
 	for _, blob := range copied.Blobs {
+		if b.Offline && blob.Remote && !(g.Since != nil && g.Since.Has(blob.Digest)) && !slices.Contains(g.NotHere, image.Reference) {
+			g.NotHere = append(g.NotHere, image.Reference)
+		}
 		g.Blobs = append(g.Blobs, kit.Blob{Digest: blob.Digest, Size: blob.Size, For: image.Reference, Open: blob.Open})
 	}
 	return nil
@@ -123,7 +141,7 @@ func (b *Builder) gatherRelease(ctx context.Context, g *Gathered, k lock.Kernel,
 	r.Download.SHA256 = strings.TrimPrefix(k.Source.SHA256, "sha256:")
 	files, err := r.Files(ctx, v)
 	if err != nil {
-		return true, err
+		return true, b.notHere(g, k.Source.Name, err)
 	}
 	for _, f := range files {
 		open := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
@@ -150,7 +168,7 @@ func (b *Builder) gatherFile(ctx context.Context, g *Gathered, f lock.Input) err
 	}
 	file, err := opened(ctx)
 	if err != nil {
-		return fmt.Errorf("gathering %q: %w", f.Name, err)
+		return b.notHere(g, web.Show(f.Name), fmt.Errorf("gathering %q: %w", f.Name, err))
 	}
 	size := file.Size()
 	if err := file.Close(); err != nil {
@@ -183,7 +201,7 @@ func driverURL(f lock.Input) string {
 func (b *Builder) gatherDriver(ctx context.Context, g *Gathered, url string) error {
 	file, err := fetch.Open(ctx, url, fetch.Options{Cache: b.Cache, Web: b.Web, Offline: b.Offline, Progress: b.Progress})
 	if err != nil {
-		return fmt.Errorf("gathering the module source %q: %w", url, err)
+		return b.notHere(g, web.Show(url), fmt.Errorf("gathering the module source %q: %w", url, err))
 	}
 	sum, err := fetch.Digest(ctx, file)
 	if err := errors.Join(err, file.Close()); err != nil {

@@ -325,7 +325,7 @@ func TestDocsCommandsAreRefused(t *testing.T) {
 		"hookbuild extract-image initramfs-x86_64": "it has 1 arguments",
 		"hookbuild flavors hook-default-amd64":     "it has 1 arguments",
 		"hookbuild build HOOK_VERSOIN=1":           "did you mean HOOK_VERSION",
-		"hookbuild --offline":                      "it names no command",
+		"hookbuild --offline":                      "no command is named",
 	} {
 		commands := shellCommands(t, "", []string{"cd hook && " + line + " | less  # why"}, 1)
 		if len(commands) != 1 {

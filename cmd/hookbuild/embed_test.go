@@ -133,7 +133,7 @@ func TestEmbedRefuses(t *testing.T) {
 	}{
 		{2, "-o OUT", []string{"embed", "--initramfs", in, "--image", image}},
 		{2, "--images-file", []string{"embed", "--initramfs", in, "-o", out}},
-		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--bundle", "b.yaml"}},
+		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--bundle", in}},
 		{3, "text", []string{"embed", "--initramfs", filepath.Join(dir, "text"), "-o", out, "--image", image}},
 		{3, "none", []string{"embed", "--initramfs", filepath.Join(dir, "none"), "-o", out, "--image", image}},
 		{3, "it has no embedded images", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--keep-embedded"}},

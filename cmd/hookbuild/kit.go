@@ -122,6 +122,12 @@ func (a *app) saveKit(c *cli.Context) error {
 		Web: a.web, Dir: filepath.Join(dir, "source"), Mirrors: c.StringSlice("source-mirror"), Offline: c.Bool("offline"), Progress: a.sink(),
 	}}
 	var g build.Gathered
+	if old := c.StringSlice("since"); len(old) > 0 {
+		if g.Since, err = kit.Open(old...); err != nil {
+			return err
+		}
+		defer g.Since.Close() // only read
+	}
 	var file lock.File
 	for _, l := range builds {
 		if err := a.gatherLocal(c, &g, l); err != nil {
@@ -132,15 +138,13 @@ func (a *app) saveKit(c *cli.Context) error {
 		}
 		file = file.With(l)
 	}
+	if len(g.NotHere) > 0 {
+		return fault.Outsidef("saving the kit %q: --offline, and a kit has each input as its source has it, which the cache does not have of %s: %s; run the command without --offline",
+			c.String("output"), words.Count(len(g.NotHere), "input"), strings.Join(g.NotHere, ", "))
+	}
 	file.Hookbuild = version()
 	if g.Lock, err = file.Encode(); err != nil {
 		return err
-	}
-	if old := c.StringSlice("since"); len(old) > 0 {
-		if g.Since, err = kit.Open(old...); err != nil {
-			return err
-		}
-		defer g.Since.Close() // only read
 	}
 	return a.writeKit(c, g)
 }

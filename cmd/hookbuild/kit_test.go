@@ -135,6 +135,20 @@ func TestKitIsReproducibleAndListed(t *testing.T) {
 	}
 }
 
+// Layers in the cache are unpacked, so a kit cannot be made of it. The message names
+// every input that is needed, and with --since only those that the other kit lacks.
+func TestKitOffline(t *testing.T) {
+	l := newLocker(t)
+	kit, _ := l.saveKit()
+	again := filepath.Join(t.TempDir(), "again.tar")
+	got := l.do(4, "kit", "save", "-o", again, "--offline")
+	says(t, got.stderr, "again.tar", "without --offline", "hook-kernel:6.6.7-12345678", "/actions/cexec:v1", "hook-init:")
+	if entries, err := os.ReadDir(filepath.Dir(again)); err != nil || len(entries) > 0 {
+		t.Errorf("a kit was begun: %v, %v", entries, err)
+	}
+	l.do(0, "kit", "save", "-o", again, "--offline", "--since", kit)
+}
+
 func TestBadKits(t *testing.T) {
 	l := newLocker(t)
 	kit, _ := l.saveKit()

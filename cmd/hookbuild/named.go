@@ -18,7 +18,7 @@ import (
 // option of the same name may take something else than a file.
 func readOptions() []string {
 	return []string{
-		"bundle", "check", "cluster", "fragment", "hardware", "images-file", "initramfs", "iso-loader", "list", "lspci", "overlay",
+		"bundle", "cluster", "fragment", "hardware", "images-file", "initramfs", "iso-loader", "list", "lspci", "overlay",
 		"patch", "signature", "site", "source", "template", "tls-cert", "tls-key", "vmlinuz", "worker-from", "yaml",
 	}
 }

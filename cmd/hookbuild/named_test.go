@@ -18,6 +18,7 @@ func TestNamedFilesAreReadAtOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
 	// What is not read, or only where it is there.
 	others := []string{
+		"check", // of a server or a file, which comes first
 		"output", "console", "junit", "html", "disk", "lock-file", "config", "kit", "ca-file", "diff", "bios-file", "x86-file", "arm64-file",
 	}
 	asked := map[string]bool{}

@@ -88,7 +88,7 @@ func TestLoginInMirror(t *testing.T) {
 		"public.ecr.aws=" + s.Host + "/ecr?sig=hunter2",
 	} {
 		for _, show := range [][]string{{"--progress", "json", "--debug"}, {"--progress", "plain", "--debug"}, {"--progress", "github"}} {
-			got := runAt(t.Context(), s, append([]string{"embed", "--image", s.Host + "/a:1", "--mirror", mirror, "--cache-dir", t.TempDir(), "--initramfs", "none", "-o", "none"}, show...)...)
+			got := runAt(t.Context(), s, append([]string{"embed", "--image", s.Host + "/a:1", "--mirror", mirror, "--cache-dir", t.TempDir(), "--initramfs", "secrets_test.go", "-o", "none"}, show...)...)
 			if got.code != 2 || !strings.Contains(got.stderr, "log in with docker login") || strings.Contains(got.stdout+got.stderr, "hunter") {
 				t.Errorf("%s: exit code %d\n%s%s", mirror, got.code, got.stdout, got.stderr)
 			}

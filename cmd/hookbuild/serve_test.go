@@ -115,7 +115,7 @@ func TestServePrintsTheSpecification(t *testing.T) {
 	for say, args := range map[string][]string{
 		"--read-timeout 0s is not positive":  {"serve", "--read-timeout", "0s", dir},
 		"--read-timeout -1s is not positive": {"netboot", "serve", "--read-timeout", "-1s", "--ip", "192.0.2.9", dir},
-		"belong together":                    {"serve", "--tls-cert", "x", dir},
+		"belong together":                    {"serve", "--tls-cert", "serve_test.go", dir},
 		"at most one directory":              {"serve", dir, dir},
 	} {
 		if got := runAt(t.Context(), s, args...); got.code != 2 || !strings.Contains(got.stderr, say) {

@@ -31,6 +31,9 @@ func capture(t *testing.T, env map[string]string, args ...string) (*app, *cli.Co
 	replace = func(commands []*cli.Command) {
 		for _, c := range commands {
 			c.Action = func(c *cli.Context) error { got = c; return nil }
+			if len(c.Subcommands) == 0 {
+				c.Before = a.applyToCommand // which does not look at the files that are named
+			}
 			replace(c.Subcommands)
 		}
 	}

@@ -28,6 +28,8 @@ type CopyBlob struct {
 	// Open starts reading the blob. Its Read returns an error in the place of
 	// [io.EOF] where the digest or the size is another.
 	Open func(context.Context) (io.ReadCloser, error)
+	// Remote reports whether Open asks the registry.
+	Remote bool
 }
 
 // Copy finds the blobs of what a registry reference names, for keeping them
@@ -65,7 +67,7 @@ func (c *copier) manifest(ctx context.Context, h, only v1.Hash) (v1.Descriptor, 
 		return v1.Descriptor{}, err
 	}
 	d := v1.Descriptor{MediaType: typeOfManifest(raw, m), Digest: h, Size: int64(len(raw))}
-	c.add(d, bytesOf(raw))
+	c.add(d, bytesOf(raw), false)
 	for _, inner := range m.Manifests {
 		if c.seen[inner.Digest] || only != (v1.Hash{}) && inner.Digest != only {
 			continue
@@ -81,18 +83,18 @@ func (c *copier) manifest(ctx context.Context, h, only v1.Hash) (v1.Descriptor, 
 	if err != nil {
 		return d, err
 	}
-	c.add(v1.Descriptor{MediaType: m.Config.MediaType, Digest: m.Config.Digest, Size: int64(len(config))}, bytesOf(config))
+	c.add(v1.Descriptor{MediaType: m.Config.MediaType, Digest: m.Config.Digest, Size: int64(len(config))}, bytesOf(config), false)
 	for _, layer := range m.Layers {
 		if layer.Size < 0 {
 			return d, invalid("the size %d of %s is no size", layer.Size, layer.Digest)
 		}
-		c.add(layer, c.blob(layer))
+		c.add(layer, c.blob(layer), true)
 	}
 	return d, nil
 }
 
-func (c *copier) add(d v1.Descriptor, open func(context.Context) (io.ReadCloser, error)) {
-	c.Blobs = append(c.Blobs, CopyBlob{v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, open})
+func (c *copier) add(d v1.Descriptor, open func(context.Context) (io.ReadCloser, error), remote bool) {
+	c.Blobs = append(c.Blobs, CopyBlob{v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, open, remote})
 }
 
 func (c *copier) blob(d v1.Descriptor) func(context.Context) (io.ReadCloser, error) {
@@ -135,7 +137,7 @@ func (m *Image) CopyLocal(ctx context.Context) (*Copy, error) {
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
 		Config: v1.Descriptor{MediaType: types.OCIConfigJSON, Digest: m.ID, Size: int64(len(m.RawConfig))},
 	}
-	c.Blobs = append(c.Blobs, CopyBlob{made.Config, bytesOf(m.RawConfig)})
+	c.Blobs = append(c.Blobs, CopyBlob{Descriptor: made.Config, Open: bytesOf(m.RawConfig)})
 	for _, l := range m.Layers {
 		f, err := l.Tar(ctx)
 		if err != nil {
@@ -146,14 +148,14 @@ func (m *Image) CopyLocal(ctx context.Context) (*Copy, error) {
 			return nil, err
 		}
 		made.Layers = append(made.Layers, d)
-		c.Blobs = append(c.Blobs, CopyBlob{d, l.uncompressed})
+		c.Blobs = append(c.Blobs, CopyBlob{Descriptor: d, Open: l.uncompressed})
 	}
 	raw, err := json.Marshal(made)
 	if err != nil {
 		return nil, err
 	}
 	c.Root = v1.Descriptor{MediaType: made.MediaType, Digest: hashOf(raw), Size: int64(len(raw))}
-	c.Blobs = append(c.Blobs, CopyBlob{c.Root, bytesOf(raw)})
+	c.Blobs = append(c.Blobs, CopyBlob{Descriptor: c.Root, Open: bytesOf(raw)})
 	return c, nil
 }
 
