@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -84,11 +85,17 @@ func (b *Builder) planBase(ctx context.Context, r Request, k *kernel.Image, foun
 // Docker's data root, for the image hook-embedded.
 const pulledImages = "images/hook-embedded/images"
 
-// warnLeft warns that images which pull-images.sh left in the checkout are not
-// embedded: the store is made from images that the request names.
+// imagesList is the file in a Hook checkout that tells pull-images.sh what to embed.
+const imagesList = "images/hook-embedded/images.txt"
+
+// warnLeft warns that images which pull-images.sh left in the checkout, or would fetch,
+// are not embedded: the store is made from images that the request names.
 func (b *Builder) warnLeft(r Request) error {
 	if len(r.Documents) > 0 {
 		return nil
+	}
+	if _, err := fs.Stat(r.Workspace.FS(), imagesList); err == nil && r.Embed == nil {
+		progress.Warnf(b.Progress, "%s in the checkout is not read, so no images are embedded; `hookbuild all --images-file %s` embeds what it lists", imagesList, filepath.Join(r.Workspace.Dir, imagesList))
 	}
 	entries, err := fs.ReadDir(r.Workspace.FS(), pulledImages)
 	if errors.Is(err, fs.ErrNotExist) {

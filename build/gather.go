@@ -102,7 +102,7 @@ func (b *Builder) gatherImage(ctx context.Context, g *Gathered, image lock.Image
 	}
 	g.Images = append(g.Images, kit.Image{Reference: image.Reference, Root: copied.Root})
 	for _, blob := range copied.Blobs {
-		if b.Offline && blob.Remote && !(g.Since != nil && g.Since.Has(blob.Digest)) && !slices.Contains(g.NotHere, image.Reference) {
+		if b.Offline && blob.Remote && (g.Since == nil || !g.Since.Has(blob.Digest)) && !slices.Contains(g.NotHere, image.Reference) {
 			g.NotHere = append(g.NotHere, image.Reference)
 		}
 		g.Blobs = append(g.Blobs, kit.Blob{Digest: blob.Digest, Size: blob.Size, For: image.Reference, Open: blob.Open})

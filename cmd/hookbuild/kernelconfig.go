@@ -62,6 +62,9 @@ func (a *app) kernelConfig(c *cli.Context, shell bool) error {
 	if a.isFetched(c) {
 		return usagef("kernel-config changes the checkout, and %s has one fetched; set options below kernel.options there, or give --hook-dir DIR", a.site.Path)
 	}
+	if _, err := plan.Configured(request); err != nil {
+		return err
+	}
 	terminal, err := a.configTerminal(request, shell)
 	if err != nil {
 		return err

@@ -227,6 +227,13 @@ func TestWhatPullImagesLeftIsNamed(t *testing.T) {
 	if got := p.run(0, args...); strings.Contains(got.stderr, said) {
 		t.Errorf("a warning without images: %s", got.stderr)
 	}
+	const list = "images/hook-embedded/images.txt"
+	site.WriteFile(t, filepath.Join(p.site.Dir, list), p.site.Host+"/actions/cexec:v1 127.0.0.1/embedded/cexec\n")
+	says(t, p.run(0, args...).stderr, list+" in the checkout is not read", "hookbuild all --images-file "+filepath.Join(p.site.Dir, list))
+	args[0] = "all"
+	if got := p.run(0, append(args, "--images-file", filepath.Join(p.site.Dir, list))...); strings.Contains(got.stderr, "is not read") {
+		t.Errorf("a warning about a list that is read: %s", got.stderr)
+	}
 	site.WriteFile(t, filepath.Join(p.site.Dir, "images/hook-embedded/images/overlay2/x"), "")
 	if got := p.run(0, args...); !strings.Contains(got.stderr, said+" (overlay2 and others)") {
 		t.Errorf("no warning: %s", got.stderr)

@@ -27,6 +27,19 @@ func knownVariables() []string {
 // architecture.
 const runnerPrefix = "CI_RUNNER_"
 
+// unusedVariables returns the variables of build.sh that have no effect here, and why.
+func unusedVariables() map[string]string {
+	return map[string]string{
+		"LINUXKIT_VERSION":             "hookbuild assembles HookOS itself, without the linuxkit tool",
+		"LINUXKIT_VERSION_DEFAULT":     "hookbuild assembles HookOS itself, without the linuxkit tool",
+		"SKOPEO_IMAGE":                 "hookbuild asks registries itself, without skopeo",
+		"DOCKER_BUILDX_PROGRESS_TYPE":  "--progress says how progress is shown",
+		"SHELLCHECK_VERSION":           "./build.sh checks its own scripts",
+		"SHELLFMT_VERSION":             "./build.sh checks its own scripts",
+		"ARMBIAN_KERNEL_BASE_ORAS_REF": "ARMBIAN_BASE_ORAS_REF names where Armbian's kernels are",
+	}
+}
+
 // checkVariables rejects KEY=VALUE words that nothing reads, because a misspelled
 // variable would silently change the build.
 func checkVariables(variables map[string]string) error {
@@ -34,6 +47,9 @@ func checkVariables(variables map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		if slices.Contains(known, name) || strings.HasPrefix(name, runnerPrefix) {
 			continue
+		}
+		if why := unusedVariables()[name]; why != "" {
+			return usagef("%s has no effect: %s; leave it out", name, why)
 		}
 		meant := ""
 		if near := nearest.Word(name, known); near != "" {

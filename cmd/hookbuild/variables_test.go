@@ -209,6 +209,7 @@ func TestVariablesOfEveryCommand(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	p := newPlace(t)
 	for word, say := range map[string]string{
+		"LINUXKIT_VERSION=1.8.2":              "LINUXKIT_VERSION has no effect: hookbuild assembles HookOS itself",
 		"LINUXKIT_IOS=yes":                    "(did you mean LINUXKIT_ISO?)",
 		"FORCE_OUTPUT=x=y":                    "FORCE_OUTPUT=x=y",
 		"SOMETHING_ELSE_AT=ALL":               "the variables are DEBUG, HOOK_VERSION",
