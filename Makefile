@@ -31,6 +31,7 @@ kernels:
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestBrokenConnection|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^Test.*Drivers' ./kernel
+	$(GO) test -tags e2e -timeout 60m -run '^TestKernel(MenuOnATerminal|WarnsOfLostLines)$$' ./cmd/hookbuild
 	$(GO) test -tags e2e -timeout 60m -run '^(TestCompiledKernelIsShared|TestCompiledKernel|TestKitCompilesKernel)$$' ./cmd/hookdemo
 
 # What must hold of every commit, beside the tests. The linters are compiled the
@@ -39,7 +40,7 @@ check:
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/hookbuild
-	$(GO) vet -tags e2e ./site/profile ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) vet -tags e2e ./site/profile ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookbuild ./cmd/hookdemo
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }
 	$(GO) run $(ACTIONLINT)
@@ -54,6 +55,7 @@ e2e:
 	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
 	$(GO) test -tags e2e -timeout 30m -run '^Test(Profile|Console)InAMachine$$' ./site/profile
 	$(GO) test -tags e2e -timeout 90m ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) test -tags e2e -timeout 60m -run '^TestKernel(MenuOnATerminal|WarnsOfLostLines)$$' ./cmd/hookbuild
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
 
