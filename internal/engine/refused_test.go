@@ -58,7 +58,7 @@ func behindProxy(t *testing.T, path string, status int) *client.Client {
 	return engine
 }
 
-// What stands between hookbuild and BuildKit is named, with what to do about it.
+// An engine without BuildKit is an error that says what to do.
 func TestBuildWithoutBuildKit(t *testing.T) {
 	request := Request{Context: func(w io.Writer) error { return io.ErrUnexpectedEOF }}
 	build := func(engine *client.Client) string {
