@@ -16,6 +16,8 @@ import (
 	"hookbuild/embed"
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
 	"hookbuild/machine"
 )
@@ -100,7 +102,8 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	if m.MemoryMB == 0 {
 		m.MemoryMB = memoryFor(made)
 	}
-	if m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, "cmdline-"+id)); err != nil {
+	a.warnMemory(c, made)
+	if m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, "cmdline-"+id), made); err != nil {
 		return m, err
 	}
 	if mac := a.variable("MAC"); mac != "" {
@@ -151,14 +154,24 @@ func memoryFor(made artifact.Build) int {
 	return max(least, int(embed.MemoryFor(made.Size.Compressed, made.Size.RAM).Least/mib)+system)
 }
 
+// warnMemory warns of --memory that does not hold the initramfs.
+func (a *app) warnMemory(c *cli.Context, made artifact.Build) {
+	if made.Size == nil || !c.IsSet("memory") || c.Int("memory") == 0 {
+		return
+	}
+	if least := embed.MemoryFor(made.Size.Compressed, made.Size.RAM).Least; int64(c.Int("memory"))<<20 < least {
+		progress.Warnf(a.sink(), "--memory %d: booting this initramfs takes at least %s of RAM (%d MiB)", c.Int("memory"), words.Bytes(least), (least+1<<20-1)>>20)
+	}
+}
+
 // machineCmdline returns the kernel's command line: the Tinkerbell parameters that
 // build.sh passes, or the document's command line in the file own, followed by
 // --append.
-func (a *app) machineCmdline(c *cli.Context, own string) (string, error) {
+func (a *app) machineCmdline(c *cli.Context, own string, made artifact.Build) (string, error) {
 	var words []string
 	var err error
 	if c.String("name") == artifact.DefaultName {
-		words, err = a.workerParameters()
+		words, err = a.workerParameters(made)
 	} else {
 		words, err = documentCmdline(own)
 	}
@@ -189,11 +202,15 @@ const (
 	defaultGRPCPort    = "42113"
 )
 
-func (a *app) workerParameters() ([]string, error) {
+func (a *app) workerParameters(made artifact.Build) ([]string, error) {
 	server, mac := a.variable("TINK_SERVER"), a.variable("MAC")
 	port := orDefault(a.variable("TINK_GRPC_PORT"), defaultGRPCPort)
+	var onBoard []string
+	for _, image := range made.Embedded {
+		onBoard = append(onBoard, image.Names...)
+	}
 	words := []string{
-		"tink_worker_image=" + orDefault(a.variable("TINK_WORKER_IMAGE"), defaultWorkerImage),
+		"tink_worker_image=" + a.workerImage(onBoard),
 		"tinkerbell_tls=" + orDefault(a.variable("TINK_TLS"), defaultTLS),
 	}
 	if server != "" && mac != "" {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/embed"
+	"hookbuild/internal/words"
 	"hookbuild/linuxkit/size"
 	"hookbuild/machine"
 	"hookbuild/test/kerneltest"
@@ -81,6 +83,22 @@ func TestVariablesOfRun(t *testing.T) {
 	})
 }
 
+// The worker is the embedded one if no variable names another.
+func TestRunTakesTheEmbeddedWorker(t *testing.T) {
+	names := [][]string{{"127.0.0.1/embedded/reboot:latest"}, {"quay.io/tinkerbell/tink-worker:v0.12", "127.0.0.1/embedded/tink-worker:latest"}}
+	made := artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64", Embedded: []artifact.OnBoard{{Names: names[0]}, {Names: names[1]}}}
+	out := artifactsOf(t, "hook", made)
+	for word, want := range map[string]string{"TINK_TLS=false": "127.0.0.1/embedded/tink-worker:latest", "TINK_WORKER_IMAGE=other:1": "other:1"} {
+		ask(t, false, []string{word}, []string{"run", "--out", out}, func(a *app, c *cli.Context) error {
+			m, err := a.machine(c)
+			if !strings.HasPrefix(m.Cmdline, "tink_worker_image="+want+" ") {
+				t.Errorf("%s: the command line is %q", word, m.Cmdline)
+			}
+			return err
+		})
+	}
+}
+
 func TestMachineOfRun(t *testing.T) {
 	large := artifact.Build{Arch: "x86_64", Flavor: "doc", Size: &size.Report{RAM: 2000 << 20, Compressed: 300 << 20}}
 	out := artifactsOf(t, "doc", large)
@@ -124,6 +142,14 @@ func TestWhatRunRefuses(t *testing.T) {
 		}
 		if strings.Contains(got.stderr, "no flavor was named") {
 			t.Errorf("%v names a flavor that it does not boot\n%s", test.args, got.stderr)
+		}
+	}
+	least := embed.MemoryFor(100<<20, 300<<20).Least
+	small := artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64", Size: &size.Report{RAM: 300 << 20, Compressed: 100 << 20}})
+	for memory, warned := range map[int64]bool{200: true, (least - 1) >> 20: true, least>>20 + 1: false} {
+		got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--memory", strconv.FormatInt(memory, 10), "MAC=52:54")
+		if strings.Contains(got.stderr, "takes at least "+words.Bytes(least)+" of RAM") != warned {
+			t.Errorf("--memory %d:\n%s", memory, got.stderr)
 		}
 	}
 	testneed.Tool(t, "qemu-system-x86_64")

@@ -13,6 +13,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
+	"hookbuild/kernel/flavor"
 )
 
 // warnings are the texts of warnings, each once.
@@ -75,7 +76,7 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
 	}
 	a.note("done in %s", took.Round(time.Millisecond))
-	a.note("next: `hookbuild verify %[1]s` checks the result, `hookbuild run` boots it, `hookbuild serve %[1]s` serves it; the cluster specification then has hookImagesURLPath: http://SERVER:8080", result.Dir)
+	a.note("%s", a.nextSteps(result))
 	if err := a.appendSummary(result, took); err != nil {
 		return err
 	}
@@ -87,6 +88,34 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 	}
 	_, err := fmt.Fprintln(out, result.Tarball)
 	return err
+}
+
+// nextSteps returns the commands that check, boot and serve what was published.
+func (a *app) nextSteps(result artifact.Published) string {
+	serve := fmt.Sprintf("`hookbuild serve %s` serves it", result.Dir)
+	if filepath.Base(result.Dir) == artifact.DefaultName { // a HookOS
+		serve += "; the cluster specification then has hookImagesURLPath: http://SERVER:8080"
+	}
+	return fmt.Sprintf("next: `hookbuild verify %s` checks the result, `%s` boots it, %s", result.Dir, a.runCommand(result), serve)
+}
+
+// runCommand returns the command line of run for what was published, without the
+// options whose defaults choose it.
+func (a *app) runCommand(result artifact.Published) string {
+	command := "hookbuild run"
+	out, name := filepath.Split(result.Dir)
+	out = filepath.Clean(out)
+	chosen := slices.Contains(a.options, "out") || slices.Contains(a.options, "config")
+	if chosen && (out != "out" || a.site != nil) {
+		command += " --out " + out
+	}
+	if name != artifact.DefaultName {
+		command += " --name " + name
+	}
+	if slices.ContainsFunc(result.Artifacts, func(f artifact.File) bool { return f.Name == "vmlinuz-"+flavor.AArch64 }) {
+		command += " --arch arm64"
+	}
+	return command
 }
 
 // namesOnBoard returns the most important name of each embedded image.

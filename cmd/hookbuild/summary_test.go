@@ -63,6 +63,35 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// The commands at the end are those that boot, check and serve this result.
+func TestNextSteps(t *testing.T) {
+	amd64, arm64 := []artifact.File{{Name: "vmlinuz-x86_64"}}, []artifact.File{{Name: "vmlinuz-aarch64"}}
+	for _, test := range []struct {
+		options   []string
+		dir       string
+		artifacts []artifact.File
+		want      string
+	}{
+		{nil, "out/hook", amd64, "`hookbuild run` boots it"},
+		{[]string{"out"}, "o5/hook", amd64, "`hookbuild run --out o5` boots it"},
+		{[]string{"out"}, "/srv/hook", amd64, "`hookbuild run --out /srv` boots it"},
+		{[]string{"out"}, "out/hook", amd64, "`hookbuild run` boots it"},
+		{[]string{"yaml"}, "out/machine", amd64, "`hookbuild run --name machine` boots it"},
+		{[]string{"out", "yaml"}, "o5/machine", amd64, "`hookbuild run --out o5 --name machine` boots it"},
+		{nil, "out/hook", arm64, "`hookbuild run --arch arm64` boots it"},
+	} {
+		a := &app{options: test.options}
+		got := a.nextSteps(artifact.Published{Dir: test.dir, Artifacts: test.artifacts})
+		if !strings.Contains(got, test.want) || strings.Contains(got, "hookImagesURLPath") != strings.HasSuffix(test.dir, "/hook") {
+			t.Errorf("%v, %s: %s", test.options, test.dir, got)
+		}
+	}
+	a := &app{options: []string{"config"}, site: &siteFile{}}
+	if got := a.nextSteps(artifact.Published{Dir: "site/out/hook", Artifacts: amd64}); !strings.Contains(got, "`hookbuild run --out site/out` boots it") {
+		t.Errorf("with --config: %s", got)
+	}
+}
+
 // Compressing and publishing count bytes, and end when all are done.
 func TestBuildShowsItsProgress(t *testing.T) {
 	p, args := smallBuild(t)

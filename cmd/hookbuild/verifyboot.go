@@ -187,22 +187,31 @@ func isoOf(dir string, made artifact.Build) (string, error) {
 	return "", fault.Invalidf("booting the ISO image in %q: the build of %s has none; build it again with --iso", dir, orDefault(made.Flavor, "these artifacts"))
 }
 
-// workerOnBoard returns the name of the worker's image for the machine:
-// TINK_WORKER_IMAGE, or else the embedded one, or else build.sh's default.
+// workerOnBoard returns the name of the worker's image for the machine that boots
+// what proof is about.
 func (a *app) workerOnBoard(proof *verify.Report) string {
+	var names []string
+	for _, s := range proof.Systems {
+		for _, image := range s.Images {
+			names = append(names, image.Names...)
+		}
+	}
+	return a.workerImage(names)
+}
+
+// workerImage returns the name of the worker's image for a machine: that of
+// TINK_WORKER_IMAGE, or else the worker's among the names of the embedded images, or
+// else build.sh's default.
+func (a *app) workerImage(onBoard []string) string {
 	if image := a.variable("TINK_WORKER_IMAGE"); image != "" {
 		return image
 	}
 	var found string
-	for _, s := range proof.Systems {
-		for _, image := range s.Images {
-			for _, name := range image.Names {
-				repository, _, _ := strings.Cut(path.Base(name), ":")
-				worker := repository == "tink-worker" || repository == "tink-agent"
-				if worker && (found == "" || strings.HasPrefix(name, "127.0.0.1/")) {
-					found = name
-				}
-			}
+	for _, name := range onBoard {
+		repository, _, _ := strings.Cut(path.Base(name), ":")
+		worker := repository == "tink-worker" || repository == "tink-agent"
+		if worker && (found == "" || strings.HasPrefix(name, "127.0.0.1/")) {
+			found = name
 		}
 	}
 	return orDefault(found, defaultWorkerImage)

@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,7 +112,29 @@ func (s *server) look() error {
 			return fmt.Errorf("looking for iPXE programs: %q is not a directory; install the package ipxe or name their directory", dir)
 		}
 	}
+	s.lookForPrograms()
 	return nil
+}
+
+// lookForPrograms warns of each kind of firmware whose program is in none of the
+// directories. It returns no error, because machines with iPXE as firmware, such as
+// QEMU's, need no program.
+func (s *server) lookForPrograms() {
+	pairs := s.pairs()
+	var missing []string
+	for _, c := range s.Plan.Clients {
+		arch := "x86_64"
+		if strings.HasSuffix(c.Firmware, "arm64") {
+			arch = "aarch64"
+		}
+		if !c.HTTP && slices.Contains(pairs, arch) && s.program(c.BootFile) == "" {
+			missing = append(missing, c.What+" ("+c.BootFile+")")
+		}
+	}
+	if len(missing) > 0 {
+		progress.Warnf(s.Progress, "there is no iPXE program for %s in %s: only machines whose firmware is iPXE itself boot there; install the package ipxe (Fedora: ipxe-bootimgs-x86) or name a directory that has it (--ipxe DIR)",
+			strings.Join(missing, ", "), strings.Join(s.IPXE, ", "))
+	}
 }
 
 // pairs returns the architectures for which both kernel and initramfs exist.

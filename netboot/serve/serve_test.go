@@ -337,6 +337,38 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A directory without a program that firmware is told to load is warned of.
+func TestMissingPrograms(t *testing.T) {
+	for name, test := range map[string]struct {
+		remove string
+		want   []string
+	}{
+		"one":  {"", []string{"no iPXE program for BIOS (undionly.kpxe) in "}},
+		"both": {"ipxe.efi", []string{"no iPXE program for BIOS (undionly.kpxe), UEFI x86-64 (ipxe.efi) in "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := lab(t)
+			if test.remove != "" {
+				if err := os.Remove(filepath.Join(dir, test.remove)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var warned []string
+			s := &server{Options: Options{Plan: labPlan(t), Artifacts: dir, IPXE: []string{dir}, Progress: sinkFunc(func(e progress.Event) {
+				if e.Kind == progress.Warning {
+					warned = append(warned, e.Text)
+				}
+			})}}
+			if err := s.look(); err != nil {
+				t.Fatal(err)
+			}
+			if len(warned) != 1 || !strings.Contains(warned[0], test.want[0]) || !strings.Contains(warned[0], "--ipxe DIR") {
+				t.Errorf("warned %q, want %q", warned, test.want)
+			}
+		})
+	}
+}
+
 // If a port is in use, the server ends before it serves anything.
 func TestTakenPort(t *testing.T) {
 	o := start(t, nil)
