@@ -88,6 +88,24 @@ const pulledImages = "images/hook-embedded/images"
 // imagesList is the file in a Hook checkout that tells pull-images.sh what to embed.
 const imagesList = "images/hook-embedded/images.txt"
 
+// isPulled reports whether an entry of pulledImages comes from pull-images.sh. A
+// hidden file, such as .keep, belongs to the checkout.
+func isPulled(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") }
+
+// withoutPulled is a checkout without what pull-images.sh left in it. That is not
+// embedded, so it must not change the names of the containers either: they are in
+// the HookOS, and a kit, which has none of it, makes the same HookOS.
+type withoutPulled struct{ fs.FS }
+
+// ReadDir implements [fs.ReadDirFS].
+func (f withoutPulled) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(f.FS, name)
+	if name == pulledImages {
+		entries = slices.DeleteFunc(entries, isPulled)
+	}
+	return entries, err
+}
+
 // warnLeft warns that images which pull-images.sh left in the checkout, or would fetch,
 // are not embedded: the store is made from images that the request names.
 func (b *Builder) warnLeft(r Request) error {
@@ -104,7 +122,7 @@ func (b *Builder) warnLeft(r Request) error {
 	if err != nil {
 		return fmt.Errorf("reading %s in the checkout: %w", pulledImages, err)
 	}
-	left := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), ".") })
+	left := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !isPulled(e) })
 	if len(left) > 0 {
 		progress.Warnf(b.Progress, "%s in the checkout has files from pull-images.sh (%s and others), which are not embedded; name the images with --image, --images-file or --embed-from-bundle", pulledImages, left[0].Name())
 	}
@@ -159,7 +177,7 @@ func (r Request) readBase(ctx context.Context, k *kernel.Image) (*base, []contai
 	if err != nil {
 		return nil, nil, err
 	}
-	own, err := containers.List(ctx, r.Workspace.FS(), r.ContainersBase, r.Flavor.DockerArch())
+	own, err := containers.List(ctx, withoutPulled{r.Workspace.FS()}, r.ContainersBase, r.Flavor.DockerArch())
 	if err != nil {
 		return nil, nil, err
 	}

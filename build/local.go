@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -139,14 +140,12 @@ func (r Request) overlayDigests(context.Context) ([]lock.Input, error) {
 }
 
 // OfCheckout reports whether a path below a Hook checkout is of what hookbuild reads
-// of one: other files may be anything, such as what build.sh left.
-func (w Workspace) OfCheckout(path string, d fs.DirEntry) bool {
-	first, _, below := strings.Cut(path, "/")
-	switch {
-	case path == pulledImages || d.Name() == ".git":
+// of one, beside the files that a template names. Other files may be anything, such
+// as passwords or what build.sh left.
+func (w Workspace) OfCheckout(name string, d fs.DirEntry) bool {
+	if d.Name() == ".git" || path.Dir(name) == pulledImages && isPulled(d) {
 		return false
-	case !below && !d.IsDir():
-		return d.Type().IsRegular()
 	}
+	first, _, _ := strings.Cut(name, "/")
 	return slices.Contains([]string{"bash", "files", "images", "kernel", "linuxkit-templates"}, first)
 }

@@ -196,3 +196,42 @@ func TestKitOfALockInTheCheckout(t *testing.T) {
 		t.Error("the kit gives another initramfs")
 	}
 }
+
+// A kit takes of the checkout only what the documentation of the lock lists, and
+// still makes the same bytes as the locked build in the checkout.
+func TestKitTakesNothingElseOfTheCheckout(t *testing.T) {
+	testneed.Namespaces(t)
+	l := newLocker(t)
+	site.WriteFile(t, filepath.Join(l.site.Dir, "images/hook-embedded/images/.keep"), "")
+	l.write()
+	l.build(0)
+	clean := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+	for _, name := range []string{"password.txt", "id_ed25519", "hookbuild.yaml.old", ".env", "new/report.html", "images/hook-embedded/images/overlay2/layer"} {
+		site.WriteFile(t, filepath.Join(l.site.Dir, name), "geheim\n")
+	}
+	l.build(0)
+	want := map[string]string{}
+	for _, name := range []string{"hook/initramfs-x86_64", "hook/vmlinuz-x86_64"} {
+		want[name] = readFile(t, filepath.Join(l.out, name))
+	}
+	if want["hook/initramfs-x86_64"] != clean {
+		t.Error("files that are not embedded change the initramfs")
+	}
+	kit, out := filepath.Join(t.TempDir(), "kit.tar"), t.TempDir()
+	l.do(0, "kit", "save", "-o", kit)
+	text := readFile(t, kit)
+	for _, name := range []string{"geheim", "password.txt", "id_ed25519", "hookbuild.yaml.old", ".env", "report.html", "overlay2"} {
+		if strings.Contains(text, name) {
+			t.Errorf("the kit has %s", name)
+		}
+	}
+	t.Chdir(t.TempDir())
+	if said, err := l.inNamespace("all", "--locked", "--kit", kit, "--out", out, "--cache-dir", t.TempDir(), "--progress", "plain"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for name, content := range want {
+		if readFile(t, filepath.Join(out, name)) != content {
+			t.Errorf("the kit gives another %s than the checkout", name)
+		}
+	}
+}
