@@ -1,5 +1,5 @@
-# What a developer runs. Each target installs what it needs and lacks (see
-# .ci/setup); nothing else has to be prepared on a Debian machine with Go.
+# What a developer runs. "make" alone builds the program; "make help" lists the
+# targets. Those that need other programs install them on Debian (see .ci/setup).
 
 GO ?= go
 PREFIX ?= /usr/local
@@ -11,15 +11,19 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEADCODE = golang.org/x/tools/cmd/deadcode@v0.52.0
 ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: fuzz demo test kernels check e2e bench build install uninstall dist clean
+.PHONY: help fuzz demo test kernels check e2e bench build install uninstall dist clean
+.DEFAULT_GOAL := build
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 # The main job on real input: images, a bundle and a kernel package become a
 # HookOS that boots in QEMU and runs an embedded image.
-demo:
+demo: ## build a HookOS from real input and boot it; installs QEMU
 	.ci/setup demo
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo
 
-test:
+test: ## run all tests; installs Docker and DHCP servers, for a container or throwaway VM
 	.ci/setup test
 	$(GO) test -timeout 30m ./...
 
@@ -27,7 +31,7 @@ test:
 # of it is switched on, in the menu and by a flag, drivers from outside are built
 # for it and for a distribution's kernel and loaded, and a HookOS with it boots to
 # its embedded images. It takes a quarter of an hour on two cores.
-kernels:
+kernels: ## compile small kernels and boot one; installs what test does
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestBrokenConnection|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^Test.*Drivers' ./kernel
@@ -36,7 +40,7 @@ kernels:
 
 # What must hold of every commit, beside the tests. The linters are compiled the
 # first time, which takes minutes.
-check:
+check: ## run format, vet and linters
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/hookbuild
@@ -50,7 +54,7 @@ check:
 # Proofs that take long: compiling kernels for both architectures, network boot
 # into a HookOS of ours, every image in the booted machine and in both layouts,
 # the other architecture, dockerd 28 and 29 on a packed store.
-e2e:
+e2e: ## run the proofs that take long; installs what test does
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
 	$(GO) test -tags e2e -timeout 30m -run '^Test(Profile|Console)InAMachine$$' ./site/profile
@@ -60,20 +64,20 @@ e2e:
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64
 
 # Every fuzz target, a minute each.
-fuzz:
+fuzz: ## run every fuzz target for a minute
 	.ci/fuzz 60
 
 # Tables that compare with the tools replaced; see bench/README.md.
-bench:
+bench: ## compare with the tools replaced; installs what test does
 	.ci/setup test
 	$(GO) run ./bench
 
-build: bin/hookbuild
+build: bin/hookbuild ## build bin/hookbuild
 
 # Installs the program, its manual page and the completion of bash, zsh and fish
 # below PREFIX. It builds only what is older than its sources, so that root needs
 # no Go in "make build && sudo make install".
-install: bin/hookbuild
+install: bin/hookbuild ## install it with manual page and completion below PREFIX
 	install -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/bash-completion/completions $(SHAREDIR)/zsh/site-functions $(SHAREDIR)/fish/vendor_completions.d
 	install -m 755 bin/hookbuild $(BINDIR)/hookbuild
 	bin/hookbuild man >$(SHAREDIR)/man/man1/hookbuild.1
@@ -84,13 +88,13 @@ install: bin/hookbuild
 bin/hookbuild: $(shell find . -type f -not -path '*/.*' -not -path './bin/*' -not -path './dist/*' -not -path './out/*' -not -name '*_test.go')
 	$(BUILD) -o $@ ./cmd/hookbuild
 
-uninstall:
+uninstall: ## remove what install installed
 	rm -f $(BINDIR)/hookbuild $(SHAREDIR)/man/man1/hookbuild.1 $(SHAREDIR)/bash-completion/completions/hookbuild $(SHAREDIR)/zsh/site-functions/_hookbuild $(SHAREDIR)/fish/vendor_completions.d/hookbuild.fish
 
 # The archives of a release for Linux and macOS, with completion, manual page,
 # licences, bills of materials and checksums. Equal sources give equal bytes.
-dist:
+dist: ## write the archives of a release to dist
 	$(GO) run ./tools/dist -out dist
 
-clean:
+clean: ## remove bin, dist, out and .demo
 	rm -rf bin dist out .demo

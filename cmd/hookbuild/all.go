@@ -59,6 +59,12 @@ func wantsImages(c *cli.Context) bool {
 // if neither is set.
 func (a *app) dockerArch(c *cli.Context) (string, error) {
 	arch := a.flagOr(c, "arch", "DOCKER_ARCH")
+	switch arch { // as flavors and files are named
+	case flavor.X86_64:
+		arch = "amd64"
+	case flavor.AArch64:
+		arch = "arm64"
+	}
 	if arch != "" && arch != "amd64" && arch != "arm64" {
 		return "", usagef("--arch %q is neither amd64 nor arm64", arch)
 	}

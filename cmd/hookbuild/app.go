@@ -205,7 +205,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "config", Usage: "take what the command line does not say from `FILE`; none uses no file (default: hookbuild.yaml in the current directory or its nearest parent that has one)"},
 		&cli.StringFlag{Name: "hook-dir", Usage: "use the Hook checkout in `DIR` (default: the current directory or its nearest parent that is one)"},
 		&cli.StringFlag{Name: "out", Value: "out", Usage: "write the artifacts to `DIR`"},
-		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 or arm64 (default: the flavor's, else amd64)"},
+		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 (x86_64) or arm64 (aarch64) (default: the flavor's, else amd64)"},
 		&cli.StringFlag{Name: "cache-dir", Usage: "keep downloads and converted layers in `DIR` (default: $CACHE_DIR, else hookbuild in the user's cache directory)"},
 		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
 		&cli.StringSliceFlag{Name: "cache-from", Usage: "take results that other machines made from `REPOSITORY` in a registry (repeatable)"},

@@ -228,7 +228,7 @@ func (a *app) loadKit(c *cli.Context) error {
 			return err
 		}
 	}
-	a.note("everything for %s is in the cache; build it with `hookbuild all --locked --offline`", strings.Join(file.Flavors(), ", "))
+	a.note("everything for %s is in the cache; %s", strings.Join(file.Flavors(), ", "), howToBuild(file.Builds, " --offline"))
 	return nil
 }
 

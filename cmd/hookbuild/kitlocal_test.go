@@ -235,3 +235,52 @@ func TestKitTakesNothingElseOfTheCheckout(t *testing.T) {
 		}
 	}
 }
+
+// A LinuxKit document's lock and kit are built as the messages say, in the checkout
+// and where there is nothing but the kit, with and without --yaml.
+func TestKitOfADocument(t *testing.T) {
+	testneed.Namespaces(t)
+	p := newPlace(t)
+	l := &locker{proof: proof(p), lock: "hookbuild.lock"}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	site.WriteFile(t, "machine.yaml", readFile(t, p.document())+"files:\n  - path: etc/rack\n    source: rack\n")
+	site.WriteFile(t, "rack", "7\n")
+	run := func(code int, args ...string) outcome { t.Helper(); return p.run(code, args...) }
+	says(t, run(0, "lock", "--yaml", "machine.yaml").stderr, "build it with `hookbuild linuxkit machine --locked`")
+	says(t, run(3, "all", "--locked").stderr, "it has the builds of LinuxKit documents only, which all does not take; build it with `hookbuild linuxkit machine --locked`")
+	says(t, run(3, "linuxkit", "--yaml", "rack", "--locked").stderr, "it has no build of rack, but of machine")
+	run(0, "linuxkit", "machine", "--locked")
+	want := readFile(t, filepath.Join(p.out, "machine/initramfs-x86_64"))
+	kit := filepath.Join(t.TempDir(), "kit.tar")
+	run(0, "kit", "save", "-o", kit)
+	cache := t.TempDir()
+	if said, err := l.inNamespace("kit", "load", kit, "--cache-dir", cache, "--progress", "plain"); err != nil || !strings.Contains(said, "`hookbuild linuxkit machine --locked --offline`") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "machine.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"machine", "--kit", kit, "--cache-dir", t.TempDir()},
+		{"--kit", kit, "--cache-dir", t.TempDir()},
+		{"--yaml", "machine.yaml", "--kit", kit, "--cache-dir", t.TempDir()},
+		{"--offline", "--cache-dir", cache},
+	} {
+		t.Chdir(t.TempDir())
+		out := t.TempDir()
+		if said, err := l.inNamespace(append([]string{"linuxkit", "--locked", "--out", out, "--progress", "plain"}, args...)...); err != nil {
+			t.Errorf("%v: %v\n%s", args, err, said)
+		} else if readFile(t, filepath.Join(out, "machine/initramfs-x86_64")) != want {
+			t.Errorf("%v makes another initramfs", args)
+		}
+	}
+}
+
+// Without --locked a kit's checkout does not count, which the error says.
+func TestKitWithoutLocked(t *testing.T) {
+	l := newLocker(t)
+	kit, _ := l.saveKit()
+	t.Chdir(t.TempDir())
+	says(t, l.run(2, "all", "--kit", kit, "--progress", "plain").stderr, "add --locked to use the checkout and the lock in --kit")
+}

@@ -38,7 +38,7 @@ func newLinuxKitCommand(a *app) *cli.Command {
 // documentTarget returns the request for the system that a LinuxKit document
 // describes.
 func (a *app) documentTarget(c *cli.Context) (r build.Request, err error) {
-	if c.NArg() > 0 || c.IsSet("template") {
+	if c.NArg() > 0 && a.locked == nil || c.IsSet("template") {
 		return r, usagef("--yaml %s describes the whole system; leave out the flavor and --template", strings.Join(c.StringSlice("yaml"), " "))
 	}
 	if kernel := c.String("kernel"); kernel == "latest" || kernel == "build" {

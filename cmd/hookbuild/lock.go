@@ -84,7 +84,7 @@ func (a *app) lockOne(c *cli.Context, was *lock.Build, leave func(string) bool) 
 	if err != nil {
 		return lock.Build{}, nil, err
 	}
-	r.Locked = nil
+	r.Locked, r.NoBuildContainers = nil, true
 	if err := r.Check(c.Context); err != nil {
 		return lock.Build{}, nil, err
 	}
@@ -178,7 +178,7 @@ func (a *app) writeLock(c *cli.Context, old *lock.File, file lock.File, changes 
 	}
 	switch {
 	case old == nil:
-		a.note("%s locks %s with %s; build it with `hookbuild all --locked`", path, strings.Join(file.Flavors(), ", "), words.Count(images, "image"))
+		a.note("%s locks %s with %s; %s", path, strings.Join(file.Flavors(), ", "), words.Count(images, "image"), howToBuild(file.Builds, ""))
 	case len(changes) == 0:
 		a.note("nothing changed in %s", path)
 	default:

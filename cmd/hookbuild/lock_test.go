@@ -297,3 +297,28 @@ func TestLockTakesThePinnedRelease(t *testing.T) {
 	says(t, l.do(0, "plan", "--locked").stdout, "6.6.7")
 	says(t, l.do(0, "lock", "--update", "kernel").stdout, "source Linux 6.6.7 sha256:"+sum, "-> source Linux 6.6.8 sha256:cd")
 }
+
+// A limit on the size is no input: it may be given with --locked.
+func TestLockedWithMaxSize(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	l.build(0, "--max-size", "1GB")
+	says(t, l.build(1, "--max-size", "1kB").stderr, "over the budget of 1.0 kB")
+	l.write("--max-size", "1kB")
+	l.build(0, "--max-size", "1GB")
+}
+
+// Lock builds no container, also where the registry cannot be asked.
+func TestLockBuildsNoContainer(t *testing.T) {
+	l := newLocker(t)
+	site.WriteFile(t, filepath.Join(l.site.Dir, "images/hook-init/Dockerfile"), "FROM scratch\n# not published\n")
+	says(t, l.do(4, "lock", "hook-latest-lts-amd64", "--kernel", "latest", "HOOK_KERNEL_OCI_BASE="+l.kernels()).stderr, "hook-init", "`hookbuild lock` builds no container", "`hookbuild containers` first")
+}
+
+// The architecture may have the name that flavors and files have.
+func TestArchitectureByKernelName(t *testing.T) {
+	l := newLocker(t)
+	l.write("--arch", "x86_64")
+	l.build(0, "--arch", "amd64")
+	says(t, l.build(2, "--arch", "riscv").stderr, `--arch "riscv" is neither amd64 nor arm64`)
+}

@@ -127,16 +127,57 @@ func (a *app) lockedBuilds(c *cli.Context) ([]lock.Build, error) {
 	if err != nil {
 		return nil, err
 	}
-	builds := file.Find(c.Args().First(), arch)
-	if c.Bool("locked") { // a document's build is not a flavor's
-		builds = slices.DeleteFunc(builds, func(b lock.Build) bool { return (len(b.Options["yaml"]) > 0) != c.IsSet("yaml") })
+	found := file.Find(c.Args().First(), arch)
+	builds := found
+	if c.Bool("locked") {
+		builds = a.ofCommand(c, found)
 	}
-	if len(builds) > 0 {
+	switch wanted := strings.TrimSpace(c.Args().First() + " " + arch); {
+	case len(builds) > 0:
 		return builds, nil
+	case len(found) > 0 && c.IsSet("yaml"):
+		return nil, fault.Invalidf("reading the lock %q: it has no build of %s, but of %s; add one with `hookbuild lock --yaml FILE`",
+			path, a.optionValues(c, "yaml"), strings.Join(file.Flavors(), ", "))
+	case len(found) > 0:
+		return nil, fault.Invalidf("reading the lock %q: %s has the builds of LinuxKit documents only, which %s does not take; %s",
+			path, orDefault(wanted, "it"), c.Command.Name, howToBuild(found, ""))
+	default:
+		return nil, fault.Invalidf("reading the lock %q: it has no build for %s, but for %s; add one with `hookbuild lock FLAVOR`",
+			path, wanted, strings.Join(file.Flavors(), ", "))
 	}
-	wanted := strings.TrimSpace(c.Args().First() + " " + arch)
-	return nil, fault.Invalidf("reading the lock %q: it has no build for %s, but for %s; add one with `hookbuild lock FLAVOR`",
-		path, wanted, strings.Join(file.Flavors(), ", "))
+}
+
+// ofCommand returns those of the builds that the command takes. A document's build is
+// linuxkit's alone: that of --yaml, of the argument, or of a lock without flavors.
+func (a *app) ofCommand(c *cli.Context, builds []lock.Build) []lock.Build {
+	flavors := slices.DeleteFunc(slices.Clone(builds), ofDocument)
+	documents := slices.DeleteFunc(slices.Clone(builds), func(b lock.Build) bool { return !ofDocument(b) })
+	switch {
+	case !slices.Contains(namesOf(c.Command.Flags), "yaml"):
+		return flavors
+	case c.IsSet("yaml"):
+		return slices.DeleteFunc(documents, func(b lock.Build) bool { return !a.optionValues(c, "yaml").Equal(b.Options["yaml"]) })
+	case len(flavors) > 0:
+		return flavors
+	}
+	return documents
+}
+
+// ofDocument reports whether a build is of a LinuxKit document, not of a flavor.
+func ofDocument(b lock.Build) bool { return len(b.Options["yaml"]) > 0 }
+
+// howToBuild returns the advice to build what is locked. More, which may be empty, is
+// an option to add.
+func howToBuild(builds []lock.Build, more string) string {
+	commands := map[string]bool{}
+	for _, b := range builds {
+		if ofDocument(b) {
+			commands["`hookbuild linuxkit "+b.Flavor+" --locked"+more+"`"] = true
+		} else {
+			commands["`hookbuild all --locked"+more+"`"] = true
+		}
+	}
+	return "build it with " + strings.Join(slices.Sorted(maps.Keys(commands)), " and ")
 }
 
 // withLocked runs do with the options and variables of a locked build. Those of
@@ -195,7 +236,7 @@ func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []strin
 		locked, has := options[name]
 		given := a.optionValues(c, name)
 		switch {
-		case c.IsSet(name) && has && given.Equal(locked):
+		case c.IsSet(name) && (name == "max-size" || has && given.Equal(locked)): // a limit is no input
 		case c.IsSet(name) && has:
 			contradictions = append(contradictions, "--"+name+" is "+given.String()+", and the lock of "+b.Flavor+" has "+locked.String())
 		case c.IsSet(name):

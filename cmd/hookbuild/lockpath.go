@@ -23,9 +23,10 @@ type lockPaths struct {
 	back map[string]string // kept's names by path
 }
 
-// pathsOf returns the paths of the lock in use.
+// pathsOf returns the paths of the lock in use. A kit's lock counts as if it were
+// where this machine has none.
 func (a *app) pathsOf(c *cli.Context) lockPaths {
-	p := lockPaths{dir: filepath.Dir(a.lockFile(c))}
+	p := lockPaths{dir: filepath.Dir(orDefault(c.String("lock-file"), lock.Name))}
 	if a.kept != nil {
 		p.kept, p.back = a.kept.Paths(), map[string]string{}
 		for name, path := range p.kept {

@@ -26,6 +26,9 @@ func (a *app) workspace(c *cli.Context) (build.Workspace, error) {
 	if err != nil && dir == "" && a.kept != nil && a.kept.Checkout != "" {
 		return build.OpenWorkspace(a.kept.Checkout, ".")
 	}
+	if err != nil && dir == "" && c.IsSet("kit") && a.kept == nil {
+		return w, usagef("finding the Hook checkout: neither the current directory nor a parent is one; add --locked to use the checkout and the lock in --kit, or name a checkout with --hook-dir DIR")
+	}
 	return w, err
 }
 

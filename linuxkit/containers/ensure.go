@@ -171,7 +171,7 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 		absent = "could not be looked up"
 	}
 	if e.NoBuild {
-		err := fmt.Errorf("%w; building is switched off (DO_BUILD_LK_CONTAINERS=no); build it with `hookbuild containers` first", missing)
+		err := fmt.Errorf("%w; building is switched off (`hookbuild lock` builds no container, nor is one built with DO_BUILD_LK_CONTAINERS=no); build it with `hookbuild containers` first", missing)
 		return found, fault.Mark(err, fault.Outside)
 	}
 	if _, err := e.docker(ctx); err != nil {
