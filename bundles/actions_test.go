@@ -135,16 +135,16 @@ func TestActionsRefused(t *testing.T) {
 		bomb += string(rune('b'+i)) + ": &" + string(rune('b'+i)) + " [" + strings.TrimSuffix(strings.Repeat("*"+string(rune('a'+i))+",", 10), ",") + "]\n"
 	}
 	for want, text := range map[string]string{
-		"it is empty":                "\n",
-		"not valid YAML":             "tasks: [\n",
-		"neither tasks with actions": "kind: Cluster\n",
-		"it has no actions":          "- a\n- b\n",
-		"the template in line 3":     "kind: Template\nspec:\n  data: '['\n",
-		"aliases expand":             bomb,
-		"more than 10000 actions":    "tasks:\n- actions:\n" + strings.Repeat("  - {image: a}\n", maxActions+1),
-		"it is a web page":           "<html>",
-		"it has about":               "[" + strings.Repeat(",", maxNodes),
-		"more than 16 MiB, but":      strings.Repeat(" ", maxManifest) + "a: b",
+		"it is empty":                 "\n",
+		"not valid YAML":              "tasks: [\n",
+		"neither tasks with actions":  "kind: Cluster\n",
+		"it has no actions":           "- a\n- b\n",
+		"the template in line 3":      "kind: Template\nspec:\n  data: '['\n",
+		"aliases expand":              bomb,
+		"more than 10000 actions":     "tasks:\n- actions:\n" + strings.Repeat("  - {image: a}\n", maxActions+1),
+		"it is a web page":            "<html>",
+		"it has about":                "[" + strings.Repeat(",", maxNodes),
+		"more than 16 MiB, the limit": strings.Repeat(" ", maxManifest) + "a: b",
 	} {
 		name := filepath.Join(t.TempDir(), "template.yaml")
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {

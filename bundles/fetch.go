@@ -38,7 +38,7 @@ func (r *Resolver) read(ctx context.Context, location string) ([]byte, error) {
 func readFile(name string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fault.Invalidf("%w; name the file of a manifest", err)
+		return nil, fault.Invalidf("%w; name a manifest file", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
@@ -52,7 +52,7 @@ func readFile(name string) (_ []byte, err error) {
 func manifestIn(dir string) string {
 	candidate := filepath.Join(dir, "bundle-release.yaml")
 	if _, err := os.Stat(candidate); errors.Is(err, fs.ErrNotExist) {
-		return "name the file of a manifest"
+		return "name a manifest file"
 	}
 	return fmt.Sprintf("name the manifest in it, %q", candidate)
 }
@@ -112,7 +112,7 @@ func explain(err error) error {
 }
 
 func tooLong() error {
-	return fault.Invalidf("it has more than %d MiB, but manifests have less than 1 MiB; check its origin", maxManifest>>20)
+	return fault.Invalidf("it has more than %d MiB, the limit; a bundle manifest usually has less than one; check its origin", maxManifest>>20)
 }
 
 // remedy returns what to do about an HTTP status.

@@ -208,7 +208,7 @@ func TestLoadErrors(t *testing.T) {
 		words []string
 	}{
 		"missing file":    {Ref{Bundle: filepath.Join(dir, "none.yaml")}, fault.Invalid, []string{"none.yaml", "no such file"}},
-		"directory":       {Ref{Bundle: dir}, fault.Invalid, []string{"directory", "name the file of a manifest"}},
+		"directory":       {Ref{Bundle: dir}, fault.Invalid, []string{"directory", "name a manifest file"}},
 		"downloads":       {Ref{Bundle: downloads}, fault.Invalid, []string{"directory", filepath.Join(downloads, "bundle-release.yaml")}},
 		"403":             {Ref{Bundle: s.URL + "/nowhere"}, fault.Outside, []string{"/nowhere", "403", "no such manifest"}},
 		"500":             {Ref{Bundle: s.URL + "/500"}, fault.Outside, []string{"500", "try again later"}},

@@ -38,7 +38,7 @@ func readDocuments(data []byte) ([]*yaml.Node, error) {
 		return nil, err
 	}
 	if len(data) > maxManifest {
-		return nil, fmt.Errorf("it has more than %d MiB, but manifests have less than 1 MiB; check its origin", maxManifest>>20)
+		return nil, fmt.Errorf("it has more than %d MiB, the limit; a bundle manifest usually has less than one; check its origin", maxManifest>>20)
 	}
 	if n := countNodes(data); n > maxNodes {
 		return nil, fmt.Errorf("it has about %d values, but manifests have less than %d; check its origin", n, maxNodes)

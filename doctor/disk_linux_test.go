@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,9 +23,12 @@ func TestDisk(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		c := disk("disk", filepath.Join(dir, "not", "made"))
+		c := disk("--out", filepath.Join(dir, "not", "made"))
 		if c.Status != want || (want == OK) != (c.Remedy == "") || (want == Fail) != (c.Breaks != "") {
 			t.Errorf("with %s: %+v, want %s", size, c, want)
+		}
+		if want == Fail && (!strings.Contains(c.Remedy, "2.0 GB are needed") || strings.Contains(c.Remedy, "cache")) {
+			t.Errorf("the remedy is %q", c.Remedy)
 		}
 	}
 }

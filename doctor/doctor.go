@@ -97,8 +97,8 @@ func Run(ctx context.Context, o Options) []Check {
 	checks := []func(context.Context) Check{
 		func(context.Context) Check { return memory(physicalMemory()) },
 		func(context.Context) Check { return cores(runtime.NumCPU()) },
-		func(context.Context) Check { return disk("disk of --out", o.Out) },
-		func(context.Context) Check { return disk("disk of --cache-dir", o.Cache) },
+		func(context.Context) Check { return disk("--out", o.Out) },
+		func(context.Context) Check { return disk("--cache-dir", o.Cache) },
 		func(context.Context) Check { return terminal(o) },
 		func(ctx context.Context) Check { return docker(ctx, o) },
 		func(ctx context.Context) Check { return qemu(ctx, cmp.Or(o.Patience, patience)) },

@@ -47,9 +47,10 @@ func cores(n int) Check {
 	return Check{Name: "cores", Status: OK, Found: words.Count(n, "core")}
 }
 
-// disk examines the file system of dir, or of its nearest existing parent.
-func disk(name, dir string) Check {
-	c := Check{Name: name}
+// disk examines the file system of the directory dir of an option, or of its nearest
+// existing parent.
+func disk(option, dir string) Check {
+	c := Check{Name: "disk of " + option}
 	at, err := existing(dir)
 	if err != nil {
 		c.Status, c.Found = Warn, fmt.Sprintf("not known: %v", err)
@@ -64,11 +65,15 @@ func disk(name, dir string) Check {
 	c.Status, c.Found = OK, fmt.Sprintf("%s free in %s", words.Bytes(free), dir)
 	switch {
 	case unix.Access(at, unix.W_OK) != nil:
-		c.Status, c.Remedy, c.Breaks = Fail, "make it writable, or choose another place with --out or --cache-dir", "every command that writes there"
+		c.Status, c.Remedy, c.Breaks = Fail, "make it writable, or choose another place with "+option, "every command that writes there"
 		c.Commands = []string{"all", "embed", "linuxkit", "kernel", "plan", "lock", "kit", "images"}
 		c.Found = dir + " is not writable"
 	case free < leastDisk:
-		c.Status, c.Remedy, c.Breaks = Fail, "make room (`hookbuild cache prune`), or choose another place with --out or --cache-dir", "all, embed, linuxkit, kernel"
+		c.Status, c.Breaks = Fail, "all, embed, linuxkit, kernel"
+		c.Remedy = fmt.Sprintf("at least %s are needed: make room there, or choose another place with %s", words.Bytes(leastDisk), option)
+		if option == "--cache-dir" {
+			c.Remedy += "; `hookbuild cache prune` removes what was not used for long"
+		}
 		c.Commands = []string{"all", "embed", "linuxkit", "kernel"}
 	case free < wantDisk:
 		c.Status, c.Remedy = Warn, "less than 20 GB may not be enough to compile a kernel; `hookbuild cache prune` makes room"

@@ -279,8 +279,12 @@ func (s *Store) find(name string) (*storedImage, error) {
 			found = append(found, im)
 		}
 	}
-	if len(found) != 1 {
-		return nil, fault.Invalidf("looking for the embedded image %q: %d images fit; there are %s", name, len(found), s.listing())
+	switch len(found) {
+	case 0:
+		return nil, fault.Invalidf("looking for the embedded image %q: no image has this name or ID; there are %s", name, s.listing())
+	case 1:
+	default:
+		return nil, fault.Invalidf("looking for the embedded image %q: %d images have an ID that begins like this; there are %s", name, len(found), s.listing())
 	}
 	return found[0], nil
 }

@@ -195,7 +195,7 @@ type Feature struct {
 // kernel.
 func (f *Features) summary() []Feature {
 	list := []Feature{
-		{Option: "CONFIG_BLK_DEV_INITRD", Text: "an initramfs at all"},
+		{Option: "CONFIG_BLK_DEV_INITRD", Text: "booting with an initramfs"},
 		{Option: "CONFIG_RD_GZIP", Text: "an initramfs compressed by gzip"},
 		{Option: "CONFIG_RD_ZSTD", Text: "an initramfs compressed by zstd"},
 		{Option: "CONFIG_SQUASHFS", Text: "embedded images in the packed layout"},

@@ -61,25 +61,33 @@ func rootOf(text []byte) (*yaml.Node, error) {
 	if err := dec.Decode(&first); errors.Is(err, io.EOF) {
 		return nil, nil //nolint:nilnil // an empty file is a file without keys
 	} else if err != nil {
-		return nil, syntaxProblem(err)
+		return nil, syntaxProblem(text, err)
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
 		return nil, problemsError{{max(second.Line, 1), "a second document starts here; the file has one"}}
 	case !errors.Is(err, io.EOF):
-		return nil, syntaxProblem(err)
+		return nil, syntaxProblem(text, err)
 	}
 	return first.Content[0], nil
 }
 
-// syntaxProblem takes the line from the library's message.
-func syntaxProblem(err error) error {
+// syntaxProblem takes the line from the library's message about the content. A tab is
+// named, and by its own line.
+func syntaxProblem(content []byte, err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
 		number, problem, _ := strings.Cut(rest, ": ")
 		if n, err := strconv.Atoi(number); err == nil {
 			line, text = n, problem
+		}
+	}
+	lines := strings.Split(string(content), "\n")
+	for i := max(line-2, 0); i < min(line+1, len(lines)); i++ {
+		indent := lines[i][:len(lines[i])-len(strings.TrimLeft(lines[i], " \t"))]
+		if strings.Contains(indent, "\t") {
+			return problemsError{{i + 1, "not YAML: the line is indented with a tab; use spaces"}}
 		}
 	}
 	return problemsError{{line, "not YAML: " + text}}

@@ -223,6 +223,7 @@ func TestProblems(t *testing.T) {
 		"empty entry":           {"embed:\n  images:\n    -", ":3: embed.images[0]: this is empty"},
 		"mirror as text":        {"network:\n  mirrors: [a=b]", ":2: network.mirrors[0]: this is text; write its keys below it: from, to"},
 		"not YAML":              {"a: [", ":1: not YAML: did not find expected node content"},
+		"tab":                   {"kernel:\n  from: latest\n\toptions: []", ":3: not YAML: the line is indented with a tab; use spaces"},
 		"two documents":         {"arch: amd64\n---\narch: arm64", ":2: a second document starts here"},
 		"merge":                 {"kernel: &k {from: latest}\nhook: {<<: *k}", `:2: hook: unknown key "<<"`},
 		"list at the top":       {"- a", ":1: this is a list; write its keys below it: hook, flavors,"},

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -105,11 +106,19 @@ func (s *Stage) Path(name string) string { return filepath.Join(s.dir, name) }
 func (s *Stage) Write(name string, fill func(io.Writer) error) error {
 	f, err := writeSummed(s.Path(name), fill)
 	if err != nil {
-		return fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, err)
+		return fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, explainFull(err))
 	}
 	s.names = append(s.names, name)
 	s.sums[name] = f
 	return nil
+}
+
+// explainFull adds the remedy to the error of a full disk.
+func explainFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w; free some space there, or choose another place with --out", err)
+	}
+	return err
 }
 
 // WriteAside stages an artifact that is not put into the tarball, which is only for

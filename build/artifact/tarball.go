@@ -36,7 +36,7 @@ func (s *Stage) pack(ctx context.Context, name string, b Build) (File, error) {
 	path := filepath.Join(s.root, name)
 	f, err := writeSummed(path, func(w io.Writer) error { return s.writeTarball(ctx, w, members) })
 	if err != nil {
-		return File{}, fmt.Errorf("writing the artifact %q: %w", name, err)
+		return File{}, fmt.Errorf("writing the artifact %q in %q: %w", name, s.out, explainFull(err))
 	}
 	return f, nil
 }

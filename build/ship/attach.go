@@ -275,7 +275,7 @@ func (p *pusher) attach(done *Pushed, papers []paper) error {
 			break
 		}
 		if _, err := remote.Head(tag, p.options...); err == nil {
-			progress.Notef(p.Progress, "%s does not list what refers to an image; the tag %s lists it", tag.RegistryStr(), tag.TagStr())
+			progress.Notef(p.Progress, "%s has no referrers API; the SBOM and provenance are listed under the tag %s", tag.RegistryStr(), tag.TagStr())
 		}
 	}
 	return nil

@@ -38,6 +38,8 @@ type Pulled struct {
 	Files  []string
 	// Attached are the names of the files about it, which are in Files too.
 	Attached []string
+	// Replaced reports that Dir had another HookOS.
+	Replaced bool
 }
 
 // Pull fetches the HookOS that ref names and puts it at dir, which must be empty,
@@ -68,7 +70,7 @@ func Pull(ctx context.Context, ref, dir string, o PullOptions) (p Pulled, err er
 		}
 	}
 	sortBuilds(u.whole)
-	p = Pulled{Dir: final, Digest: found.Root.Digest.String(), Files: u.files}
+	p = Pulled{Dir: final, Digest: found.Root.Digest.String(), Files: u.files, Replaced: exists(filepath.Join(final, artifact.ManifestFile))}
 	papers, err := attached(ctx, ref, found.Root.Digest, u.whole, o)
 	if err != nil {
 		return p, fmt.Errorf("pulling what is attached to the HookOS %q: %w", ref, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -98,9 +99,12 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
-	code, text := int(fault.KindOf(err)), harmlessError{err}.Error()
+	code, text := int(fault.KindOf(err)), indentMore(harmlessError{err}.Error())
 	if ctx.Err() != nil {
 		code, text = exitInterrupted, "interrupted; downloads stay in the cache, and no artifact was changed"
+		if slices.Equal(a.names, []string{"init"}) {
+			text = "interrupted; no file was written"
+		}
 	}
 	if a.face != nil {
 		a.face.Fail(text, code)
@@ -108,6 +112,17 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 		fmt.Fprintf(a.stderr, "hookbuild: %s\n", text)
 	}
 	return code
+}
+
+// indentMore indents the lines after the first, which belong to the same error.
+func indentMore(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines[1:] {
+		if !strings.HasPrefix(lines[i+1], "  ") {
+			lines[i+1] = "  " + lines[i+1]
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func newRootCommand(a *app) *cli.App {

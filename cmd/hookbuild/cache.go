@@ -128,9 +128,11 @@ func (a *app) cachePrune(c *cli.Context) error {
 		return err
 	}
 	report := cacheReport{Dir: store.Dir(), DryRun: limits.DryRun}
-	if report.Kinds, err = store.Prune(c.Context, limits); err != nil {
+	pruned, err := store.Prune(c.Context, limits)
+	if err != nil {
 		return err
 	}
+	report.Kinds = pruned.Removed
 	kept := container.Limits{Age: limits.Age, All: limits.All, DryRun: limits.DryRun}
 	if kept.All || kept.Age > 0 {
 		report.Engines, err = eachEngine(c, func(ctx context.Context, engine client.APIClient) ([]container.Kept, error) {
@@ -142,6 +144,9 @@ func (a *app) cachePrune(c *cli.Context) error {
 		return err
 	case c.Bool("json"):
 		return printJSON(a.results(), report)
+	case report.isEmpty() && pruned.InUse > 0:
+		a.note("nothing is removed from %s: %s were used within the last hour and stay", store.Dir(), words.Bytes(pruned.InUse))
+		return a.printEngines(a.results(), report.Engines)
 	case report.isEmpty():
 		a.note("nothing in %s exceeds the limits", store.Dir())
 		return a.printEngines(a.results(), report.Engines)
@@ -261,13 +266,13 @@ func (a *app) trimCache(c *cli.Context) error {
 	if err != nil || limit == 0 {
 		return err
 	}
-	removed, err := a.store.Prune(c.Context, cache.Limits{Size: limit})
+	pruned, err := a.store.Prune(c.Context, cache.Limits{Size: limit})
 	if err != nil {
 		progress.Warnf(a.sink(), "%v", err)
 		return nil
 	}
 	var bytes int64
-	for _, u := range removed {
+	for _, u := range pruned.Removed {
 		bytes += u.Bytes
 	}
 	if bytes > 0 {

@@ -69,7 +69,7 @@ func (a *app) printEngines(out io.Writer, engines []engineKept) error {
 	for _, e := range engines {
 		switch {
 		case e.Error != "":
-			a.note("what kernel builds keep in Docker is not known: %s", e.Error)
+			a.note("what kernel builds keep in Docker is not known: no Docker Engine answers; --json has its error")
 		case len(e.Kept) > 0:
 			a.note("kernel builds in the Docker Engine %s:", e.Engine)
 			if err := printKept(out, e.Kept); err != nil {

@@ -40,6 +40,10 @@ func (f *completion) argument(root *cli.App, kind string) {
 		f.commands(commands)
 	case "NAME":
 		f.arguedNames()
+	case "FLAVOR":
+		if !slices.Contains(f.line.options, "update") { // lock --update takes names of inputs
+			f.kind("", kind)
+		}
 	default:
 		f.kind("", kind)
 	}

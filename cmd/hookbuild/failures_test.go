@@ -188,13 +188,13 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for what, args := range map[string][]string{
-		"the output's": allArgs(t, s, sharedCache(t), filepath.Join(small, "out")),
-		"the cache's":  allArgs(t, s, filepath.Join(small, "cache"), t.TempDir()),
+	for option, args := range map[string][]string{
+		"--out":       allArgs(t, s, sharedCache(t), filepath.Join(small, "out")),
+		"--cache-dir": allArgs(t, s, filepath.Join(small, "cache"), t.TempDir()),
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(option, func(t *testing.T) {
 			got := runAt(t.Context(), s, args...)
-			if got.code != 1 || !strings.Contains(got.stderr, "no space left on device") || !strings.Contains(got.stderr, small) {
+			if got.code != 1 || !strings.Contains(got.stderr, "no space left on device") || !strings.Contains(got.stderr, "another place with "+option) || !strings.Contains(got.stderr, small) {
 				t.Errorf("exit code %d\n%s", got.code, got.stderr)
 			}
 			nothingIn(t, filepath.Join(small, "out"))

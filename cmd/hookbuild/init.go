@@ -260,6 +260,8 @@ func (d *draftFor) takeDevices(files []string) error {
 		d.a.note("the kernel's configuration is not at hand, so the drivers are only suggested")
 	case len(d.answers.Drivers) == 0:
 		d.a.note("%s has a driver for each storage and network device that a driver is known for", d.flavor.ID)
+	default:
+		d.a.note("%s lacks %s for these devices: the file sets the options and kernel: from: build, which compiles the kernel with a Docker Engine", d.flavor.ID, words.Count(len(d.answers.Drivers), "driver"))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -28,9 +29,11 @@ func initOn(t *testing.T, text string) (dir, screen string, code int) {
 	if _, err := io.WriteString(user, text); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var stderr strings.Builder
-	code = run(t.Context(), []string{"--hook-dir", hook, "--progress", "plain", "init"}, environment{
-		getenv: func(string) string { return "" }, stdin: terminal, stdout: io.Discard, stderr: &stderr,
+	code = run(ctx, []string{"--hook-dir", hook, "--progress", "plain", "init"}, environment{
+		getenv: func(string) string { return "" }, stdin: terminal, stdout: io.Discard, stderr: screenWriter{&stderr, text, cancel},
 	})
 	return dir, stderr.String(), code
 }
@@ -48,7 +51,7 @@ func TestInitAsks(t *testing.T) {
 	if len(f.Flavors) != 1 || f.Flavors[0] != "hook-latest-lts-amd64" || len(f.Kernel.Options) != 1 || f.Kernel.Options[0].Set != "CONFIG_ICE=m" || !f.Embed.FromBundle {
 		t.Errorf("the answers became %+v", f.Config)
 	}
-	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", `"perhaps": answer yes or no`, "Cluster specification of EKS Anywhere"} {
+	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", `"perhaps": answer yes or no`, "Cluster specification of EKS Anywhere", "lacks 1 driver for these devices: the file sets the options and kernel: from: build"} {
 		if !strings.Contains(screen, text) {
 			t.Errorf("the screen lacks %q:\n%s", text, screen)
 		}
@@ -88,6 +91,31 @@ func TestInitWithACluster(t *testing.T) {
 func TestInitEndsWithItsInput(t *testing.T) {
 	dir, screen, code := initOn(t, "hook-latest-lts-amd64\n\x04")
 	if code != 2 || !strings.Contains(screen, "the terminal was closed; no file was written") {
+		t.Errorf("exit code %d:\n%s", code, screen)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, site.Name)); err == nil {
+		t.Error("a file was written")
+	}
+}
+
+// screenWriter interrupts init at the first question when nothing is typed.
+type screenWriter struct {
+	*strings.Builder
+	typed     string
+	interrupt func()
+}
+
+func (w screenWriter) Write(p []byte) (int, error) {
+	if w.typed == "" && strings.Contains(string(p), "Flavor, as") {
+		w.interrupt()
+	}
+	return w.Builder.Write(p)
+}
+
+// An interruption is reported below the question.
+func TestInitInterrupted(t *testing.T) {
+	dir, screen, code := initOn(t, "")
+	if code != exitInterrupted || !strings.Contains(screen, "\nhookbuild: interrupted; no file was written") {
 		t.Errorf("exit code %d:\n%s", code, screen)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, site.Name)); err == nil {

@@ -84,6 +84,7 @@ func (d *draftFor) ask() error {
 			line, err := in.ReadString('\n')
 			switch {
 			case d.c.Context.Err() != nil:
+				d.say("\n") // the error goes below the question
 				return d.c.Context.Err()
 			case errors.Is(err, io.EOF):
 				d.say("\n")

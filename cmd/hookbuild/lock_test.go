@@ -153,7 +153,7 @@ func TestLockUpdateSaysWhatChanged(t *testing.T) {
 	says(t, got.stdout, "6.6.7-12345678", "6.6.9-12345678",
 		"(Linux 6.6.9 is longterm, released 2024-01-01, 2 releases after 6.6.7, the last of its series (EOL), its fixes: https://cdn.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.6.9")
 	l.build(0)
-	if got := l.do(2, "lock", "--update", "cexce"); !strings.Contains(got.stderr, "did you mean cexec?") {
+	if got := l.do(2, "lock", "--update", "cexce"); !strings.Contains(got.stderr, "the lock has no input of this name; it has cexec, ") || !strings.Contains(got.stderr, "did you mean cexec?") {
 		t.Errorf("a misspelt name: %s", got.stderr)
 	}
 }

@@ -361,7 +361,7 @@ func unknownName(name string, known []string) error {
 	if near := nearest.Word(name, known); near != "" {
 		suggestion = "; did you mean " + near + "?"
 	}
-	return usagef("--update %s: the lock has no such input, but %s%s", name, strings.Join(known, ", "), suggestion)
+	return usagef("--update %s: the lock has no input of this name; it has %s%s", name, strings.Join(known, ", "), suggestion)
 }
 
 func namesOf(flags []cli.Flag) []string {

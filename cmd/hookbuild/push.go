@@ -150,7 +150,10 @@ func (a *app) pull(c *cli.Context) error {
 	if len(pulled.Attached) == 0 {
 		a.note("no SBOM is attached; `hookbuild sbom` writes one")
 	}
-	a.note("%s of %s, all as its digests and checksums say, are in %s", words.Count(len(pulled.Files), "file"), pulled.Digest, dir)
+	if pulled.Replaced {
+		a.note("replaced the HookOS in %s", dir)
+	}
+	a.note("pulled %s into %s: %s, each verified by its digest or checksum", pulled.Digest, dir, words.Count(len(pulled.Files), "file"))
 	return nil
 }
 

@@ -182,14 +182,18 @@ func TestPullTakesOneArchitecture(t *testing.T) {
 	s := newShelf(t, nil)
 	s.run(0, "push", s.out, s.host+"/hookos:v1")
 	dir := t.TempDir()
-	s.run(0, "pull", s.host+"/hookos:v1", dir, "--arch", "arm64")
+	if got := s.run(0, "pull", s.host+"/hookos:v1", dir, "--arch", "arm64"); strings.Contains(got.stderr, "replaced") || !strings.Contains(got.stderr, "pulled sha256:") {
+		t.Error(got.stderr)
+	}
 	want := []string{"checksums.txt", "initramfs-aarch64", "manifest.json", "vmlinuz-aarch64"}
 	if got := slices.Sorted(maps.Keys(contents(t, dir))); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 	// What was pulled takes the place of another HookOS; the user's file stays.
 	site.WriteFile(t, filepath.Join(dir, "notes.txt"), "mine")
-	s.run(0, "pull", s.host+"/hookos:v1", dir, "--arch", "amd64")
+	if got := s.run(0, "pull", s.host+"/hookos:v1", dir, "--arch", "amd64"); !strings.Contains(got.stderr, "replaced the HookOS in "+dir) {
+		t.Error(got.stderr)
+	}
 	want = []string{
 		"checksums.txt", "initramfs-latest-lts-x86_64", "initramfs-x86_64", "manifest.json", "notes.txt", "vmlinuz-latest-lts-x86_64", "vmlinuz-x86_64",
 	}

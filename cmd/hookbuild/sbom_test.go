@@ -146,7 +146,7 @@ func TestPushAttachesTheSBOM(t *testing.T) {
 				}
 				h.ServeHTTP(w, r)
 			})
-		}, "does not list what refers to an image; the tag sha256-", 2},
+		}, "has no referrers API; the SBOM and provenance are listed under the tag sha256-", 2},
 		{"no artifact types", refusal(`"config":{"mediaType":"application/vnd.oci.empty`), "", 2},
 		{"no subjects", refusal(`"subject"`), "refuses manifests with a subject", 0},
 	} {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -51,11 +50,10 @@ func checkVariables(variables map[string]string) error {
 		if why := unusedVariables()[name]; why != "" {
 			return usagef("%s has no effect: %s; leave it out", name, why)
 		}
-		meant := ""
 		if near := nearest.Word(name, known); near != "" {
-			meant = fmt.Sprintf(" (did you mean %s?)", near)
+			return usagef("%s=%s: unknown variable; did you mean %s?", name, variables[name], near)
 		}
-		return usagef("%s=%s: unknown variable%s; the variables are %s", name, variables[name], meant, strings.Join(known, ", "))
+		return usagef("%s=%s: unknown variable; build.sh's and hookbuild's are listed in docs/reference.md, \"Environment variables\"", name, variables[name])
 	}
 	return nil
 }

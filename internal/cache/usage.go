@@ -76,13 +76,22 @@ type Limits struct {
 	DryRun bool
 }
 
-// Prune removes what exceeds the limits, least recently used first, and returns
-// what it removed, by kind. It keeps files used by any process within the last
-// hour, so it may run alongside other hookbuild processes.
-func (c *Cache) Prune(ctx context.Context, l Limits) ([]Usage, error) {
+// Pruned describes what [Cache.Prune] did.
+type Pruned struct {
+	// Removed is what it removed, by kind.
+	Removed []Usage
+	// InUse is the length of the files that exceed the limits, but stay because a
+	// process used them within the last hour, in bytes.
+	InUse int64
+}
+
+// Prune removes what exceeds the limits, least recently used first. It keeps files
+// used by any process within the last hour, so it may run alongside other hookbuild
+// processes.
+func (c *Cache) Prune(ctx context.Context, l Limits) (Pruned, error) {
 	files, err := c.list(ctx)
 	if err != nil {
-		return nil, err
+		return Pruned{}, err
 	}
 	slices.SortFunc(files, func(a, b stored) int {
 		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.path, b.path))
@@ -93,21 +102,25 @@ func (c *Cache) Prune(ctx context.Context, l Limits) ([]Usage, error) {
 	}
 	now := time.Now()
 	var removed []stored
+	var busy int64
 	for _, f := range files {
 		idle := now.Sub(f.used)
 		over := l.All || l.Age > 0 && idle > l.Age || l.Size > 0 && total > l.Size
+		if over && idle < inUse {
+			busy += f.size
+		}
 		if !over || idle < inUse {
 			continue
 		}
 		if !l.DryRun {
 			if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return usageOf(removed), fmt.Errorf("pruning the cache %q: %w", c.dir, err)
+				return Pruned{usageOf(removed), busy}, fmt.Errorf("pruning the cache %q: %w", c.dir, err)
 			}
 		}
 		total -= f.size
 		removed = append(removed, f)
 	}
-	return usageOf(removed), nil
+	return Pruned{usageOf(removed), busy}, nil
 }
 
 // Verify checks every note and every file that is named by its hash. It removes

@@ -22,6 +22,9 @@ func Parse(text string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a size: %w", text, err)
 	}
+	if n < 1000 && !strings.ContainsAny(m[0], "kmgtb") { // more likely a forgotten unit than a number of bytes
+		return 0, fmt.Errorf("%q has no unit; write it like 180MB or 170MiB", text)
+	}
 	base := 1000.0
 	if m[3] != "" {
 		base = 1024

@@ -10,6 +10,7 @@ package lock
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -155,6 +156,9 @@ func (k Kernel) LinuxRelease() string {
 func (i Image) ShortName() string { return shortName(i.Reference) }
 
 func shortName(ref string) string {
+	if kind, path, ok := strings.Cut(ref, ":"); ok && slices.Contains([]string{"oci", "oci-archive", "docker-archive"}, kind) {
+		return strings.TrimSuffix(filepath.Base(path), ".tar")
+	}
 	ref = ref[strings.LastIndex(ref, "/")+1:]
 	name, _, _ := strings.Cut(ref, "@")
 	name, _, _ = strings.Cut(name, ":")
