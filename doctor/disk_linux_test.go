@@ -27,7 +27,7 @@ func TestDisk(t *testing.T) {
 		if c.Status != want || (want == OK) != (c.Remedy == "") || (want == Fail) != (c.Breaks != "") {
 			t.Errorf("with %s: %+v, want %s", size, c, want)
 		}
-		if want == Fail && (!strings.Contains(c.Remedy, "2.0 GB are needed") || strings.Contains(c.Remedy, "cache")) {
+		if want == Fail && (!strings.Contains(c.Remedy, "2.00 GB are needed") || strings.Contains(c.Remedy, "cache")) {
 			t.Errorf("the remedy is %q", c.Remedy)
 		}
 	}

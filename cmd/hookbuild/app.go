@@ -99,7 +99,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
-	code, text := int(fault.KindOf(err)), indentMore(harmlessError{err}.Error())
+	code, text := int(fault.KindOf(err)), harmlessError{err}.Error()
 	if ctx.Err() != nil {
 		code, text = exitInterrupted, "interrupted; downloads stay in the cache, and no artifact was changed"
 		if slices.Equal(a.names, []string{"init"}) {
@@ -112,17 +112,6 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 		fmt.Fprintf(a.stderr, "hookbuild: %s\n", text)
 	}
 	return code
-}
-
-// indentMore indents the lines after the first, which belong to the same error.
-func indentMore(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := range lines[1:] {
-		if !strings.HasPrefix(lines[i+1], "  ") {
-			lines[i+1] = "  " + lines[i+1]
-		}
-	}
-	return strings.Join(lines, "\n")
 }
 
 func newRootCommand(a *app) *cli.App {

@@ -101,7 +101,7 @@ func TestKitSaveComparesFiles(t *testing.T) {
 	l := newLocker(t)
 	l.write()
 	site.WriteFile(t, filepath.Join(l.site.Dir, "note.txt"), "another note\n")
-	says(t, l.do(3, "kit", "save", "-o", filepath.Join(t.TempDir(), "kit.tar")).stderr, "1 difference (lock -> found)", "etc/note", "\n  restore what the lock names", "lock --update")
+	says(t, l.do(3, "kit", "save", "-o", filepath.Join(t.TempDir(), "kit.tar")).stderr, "1 difference (lock -> found)", "etc/note", "lock --update")
 }
 
 // A lock means the same in a subdirectory of its directory.

@@ -236,15 +236,20 @@ func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []strin
 		locked, has := options[name]
 		given := a.optionValues(c, name)
 		switch {
-		case c.IsSet(name) && (name == "max-size" || has && given.Equal(locked)): // a limit is no input
+		case c.IsSet(name) && name == "max-size": // a limit, no input
+		case c.IsSet(name) && has && given.Equal(locked):
+			if found := a.foundValues(c, name, locked); a.kept != nil && !found.Equal(valuesOf(c, name)) { // the file is in the kit
+				err = setOption(c, name, found)
+			}
 		case c.IsSet(name) && has:
 			contradictions = append(contradictions, "--"+name+" is "+given.String()+", and the lock of "+b.Flavor+" has "+locked.String())
 		case c.IsSet(name):
 			contradictions = append(contradictions, "--"+name+" is not among the options of "+b.Flavor+" in the lock")
 		case has:
-			if err := setOption(c, name, a.foundValues(c, name, locked)); err != nil {
-				return nil, fault.Invalidf("reading the option --%s of the lock: %w", name, err)
-			}
+			err = setOption(c, name, a.foundValues(c, name, locked))
+		}
+		if err != nil {
+			return nil, fault.Invalidf("reading the option --%s of the lock: %w", name, err)
 		}
 	}
 	return contradictions, nil

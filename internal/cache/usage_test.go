@@ -124,9 +124,9 @@ func TestReadingCountsAsUse(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	removed, err := again.Prune(t.Context(), Limits{Age: time.Hour, Size: 1})
-	if err != nil || len(removed) != 0 {
-		t.Errorf("removed %v, error %v", removed, err)
+	pruned, err := again.Prune(t.Context(), Limits{Age: time.Hour, Size: 1})
+	if err != nil || len(pruned.Removed) != 0 || pruned.InUse == 0 {
+		t.Errorf("pruned %v, error %v", pruned, err)
 	}
 }
 
