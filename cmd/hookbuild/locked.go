@@ -290,6 +290,9 @@ func setOption(c *cli.Context, name string, values lock.Values) error {
 	case cli.StringSlice:
 		return c.Set(name, cli.NewStringSlice(values...).Serialize())
 	case []string:
+		if list, ok := c.Generic(name).(*texts); ok {
+			list.all = nil
+		}
 		var errs []error
 		for _, value := range values {
 			errs = append(errs, c.Set(name, value))
