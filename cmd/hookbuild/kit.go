@@ -139,7 +139,7 @@ func (a *app) saveKit(c *cli.Context) error {
 		file = file.With(l)
 	}
 	if len(g.NotHere) > 0 {
-		return fault.Outsidef("saving the kit %q: --offline, and a kit has each input as its source has it, which the cache does not have of %s: %s; run the command without --offline",
+		return fault.Outsidef("saving the kit %q: --offline, and a kit has each input as its source has it; the cache does not keep layers as registries have them, compressed, and lacks %s: %s; run the command without --offline, or name a kit that has them with --kit",
 			c.String("output"), words.Count(len(g.NotHere), "input"), strings.Join(g.NotHere, ", "))
 	}
 	file.Hookbuild = version()

@@ -195,7 +195,7 @@ func saveFile(ctx context.Context, path string, all []entry, s progress.Sink, be
 	}
 	task := progress.Start(s, f.Left, "save the kit %s", filepath.Base(path))
 	if err := task.End(w.write(ctx, all[w.have:], task), ""); err != nil {
-		return fmt.Errorf("%w; what is there is kept in %s, run the command again to continue", err, filepath.Base(path)+partial)
+		return fmt.Errorf("%w; what is there is kept in %q, run the command again to continue", err, path+partial)
 	}
 	return w.publish(path)
 }
