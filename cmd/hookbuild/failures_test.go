@@ -320,3 +320,23 @@ func TestSecondSignal(t *testing.T) {
 		t.Errorf("got %v, want the end by a signal", err)
 	}
 }
+
+// A FIFO that nobody writes to is not waited for where only a file can be read.
+func TestPipesWithoutWriters(t *testing.T) {
+	s := site.New(t, nil)
+	dir := t.TempDir()
+	pipe, in := filepath.Join(dir, "pipe"), filepath.Join(dir, "in")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	baseInitramfs(t, in, initramfs.Gzip)
+	for _, args := range [][]string{
+		{"embed", "--list", pipe}, {"inspect", pipe}, {"kit", "verify", pipe},
+		{"embed", "--initramfs", in, "-o", filepath.Join(dir, "out"), "--image", "docker-archive:" + pipe + "=127.0.0.1/embedded/a"},
+	} {
+		got := runAt(t.Context(), s, append(args, "--cache-dir", filepath.Join(dir, "cache"), "--progress", "plain")...)
+		if got.code != 3 || !strings.Contains(got.stderr, "it is not a file") {
+			t.Errorf("%v: exit code %d\n%s", args, got.code, got.stderr)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -195,7 +196,7 @@ func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 // isKernelFile reports whether a file has the headers of a kernel, not of an
 // initramfs. URLs count as initramfs files.
 func isKernelFile(name string) (bool, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO without a writer would block
 	if err != nil {
 		return false, nil // a URL, or opening it later reports the error
 	}

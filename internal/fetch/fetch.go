@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -60,7 +61,8 @@ func Open(ctx context.Context, source string, o Options) (File, error) {
 	if web.IsURL(source) {
 		return download(ctx, source, o)
 	}
-	f, err := os.Open(source)
+	// Without O_NONBLOCK, a FIFO without a writer would block.
+	f, err := os.OpenFile(source, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
 	}

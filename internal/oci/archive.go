@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -16,9 +17,17 @@ import (
 // openArchive opens the files in a tar archive. A compressed archive is
 // unpacked into a scratch file of the cache for as long as it is used.
 func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
-	f, err := os.Open(file)
+	// Without O_NONBLOCK, a FIFO without a writer would block.
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = invalid("opening %q: it is not a file", file)
+	}
+	if err != nil {
+		return nil, closing(err, f)
 	}
 	var magic [6]byte
 	n, err := f.ReadAt(magic[:], 0)
@@ -31,10 +40,6 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 			return nil, err
 		}
 		return archiveFiles(plain, plain.Size(), file)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, closing(err, f)
 	}
 	return archiveFiles(f, info.Size(), file)
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -105,7 +106,8 @@ func (k *Kit) add(path string) error {
 }
 
 func openArchive(path string) (*archive, error) {
-	f, err := os.Open(path)
+	// Without O_NONBLOCK, a FIFO without a writer would block.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fault.Mark(err, fault.Invalid)
 	}
