@@ -134,6 +134,9 @@ func (l List) Images() ([]Image, error) {
 		if err != nil {
 			return nil, fault.Mark(err, fault.Invalid)
 		}
+		if len(img.EmbedNames) == 0 && IsLocal(source) {
+			return nil, fault.Invalidf("%s: an image that is not in a registry needs the name that actions ask for: %s=127.0.0.1/embedded/NAME", img.Key, source)
+		}
 		images = append(images, img)
 	}
 	if err := checkNames(images); err != nil {

@@ -69,7 +69,7 @@ func (s *store) add(it Item, arch string) error {
 		return fault.Invalidf("embedding %q: %w", im.Source, err)
 	}
 	if len(it.Names)+len(it.Digests) == 0 {
-		return fault.Invalidf("embedding %q: it has no name, so nothing could ever start it; give it one", im.Source)
+		return fault.Invalidf("embedding %q: it has no name at boot, so nothing could start it; name it as actions ask for it, SOURCE=NAME", im.Source)
 	}
 	for _, n := range it.Names {
 		if err := s.names.add(im, n); err != nil {

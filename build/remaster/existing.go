@@ -65,6 +65,10 @@ func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
 	if file.Size() == 0 {
 		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is empty; name the initramfs of a HookOS", web.Show(source)), file.Close())
 	}
+	start := make([]byte, len("MZ"))
+	if _, err := file.ReadAt(start, 0); err == nil && string(start) == "MZ" { // what every EFI kernel begins with
+		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is a kernel; name the initramfs", web.Show(source)), file.Close())
+	}
 	x := &Existing{Name: web.Show(source), file: file, cache: e.Cache}
 	if x.limits, err = limitsOf(file); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the initramfs %q: %w", x.Name, err), file.Close())

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"hookbuild/build"
 	"hookbuild/build/artifact"
@@ -126,6 +128,15 @@ func (a *app) output(c *cli.Context) atomicfile.Target {
 	return atomicfile.Target{Path: c.String("output"), Stdout: a.stdout}
 }
 
+// checkBinaryOutput checks the destination that -o names for what no terminal shows.
+func (a *app) checkBinaryOutput(c *cli.Context) error {
+	to := a.output(c)
+	if f, isFile := a.stdout.(*os.File); isFile && to.IsStdout() && term.IsTerminal(int(f.Fd())) {
+		return usagef("standard output is a terminal; name a file with -o FILE, or pipe the output")
+	}
+	return to.Check()
+}
+
 // printOutput prints the path of a file that was written. It prints nothing for a
 // device or a pipe, which gets only the result itself.
 func (a *app) printOutput(to atomicfile.Target) error {
@@ -142,7 +153,7 @@ func (a *app) embedInto(c *cli.Context) (r remaster.Request, err error) {
 	if r.Initramfs == "" || c.String("output") == "" {
 		return r, usagef("name the initramfs to read and the one to write (--initramfs IN -o OUT), or a HookOS to start from (--base DIR)")
 	}
-	if err := a.output(c).Check(); err != nil {
+	if err := a.checkBinaryOutput(c); err != nil {
 		return r, err
 	}
 	if r.DockerArch, err = a.dockerArch(c); err != nil {
@@ -240,7 +251,7 @@ func newExtractImageCommand(a *app) *cli.Command {
 				return usagef("name an initramfs and an image: hookbuild extract-image IN NAME -o FILE; `hookbuild embed --list IN` shows the names")
 			}
 			to := a.output(c)
-			if err := to.Check(); err != nil {
+			if err := a.checkBinaryOutput(c); err != nil {
 				return err
 			}
 			b, err := a.newBuilder(c)

@@ -125,6 +125,7 @@ func TestEmbedRefuses(t *testing.T) {
 	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
 	baseInitramfs(t, in, initramfs.Zstd)
 	site.WriteFile(t, filepath.Join(dir, "text"), "no initramfs")
+	site.WriteFile(t, filepath.Join(dir, "vmlinuz"), "MZ, as every kernel begins")
 	image := s.Host + "/actions/cexec:v1"
 	for _, test := range []struct {
 		code int
@@ -135,6 +136,7 @@ func TestEmbedRefuses(t *testing.T) {
 		{2, "--images-file", []string{"embed", "--initramfs", in, "-o", out}},
 		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--bundle", in}},
 		{3, "text", []string{"embed", "--initramfs", filepath.Join(dir, "text"), "-o", out, "--image", image}},
+		{3, "is a kernel; name the initramfs", []string{"embed", "--initramfs", filepath.Join(dir, "vmlinuz"), "-o", out, "--image", image}},
 		{3, "none", []string{"embed", "--initramfs", filepath.Join(dir, "none"), "-o", out, "--image", image}},
 		{3, "it has no embedded images", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--keep-embedded"}},
 		{3, "kexec", []string{"embed", "--initramfs", in, "-o", out, "--image", image + "=127.0.0.1/kexec", "--image", s.Host + "/hook/hook-hello:x=127.0.0.1/kexec"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -184,7 +185,28 @@ func imageList(c *cli.Context) (bundles.List, error) {
 		}
 		list = append(list, bundles.Line{Source: source, Name: name, RemoveSource: named, Origin: "--image " + word})
 	}
+	for _, line := range list {
+		if err := checkSource(line); err != nil {
+			return nil, err
+		}
+	}
 	return list, nil
+}
+
+// checkSource rejects a path where a reference or the form of a file belongs, before
+// its first part is asked as a registry.
+func checkSource(line bundles.Line) error {
+	isPath := slices.ContainsFunc([]string{"/", "./", "../"}, func(p string) bool { return strings.HasPrefix(line.Source, p) })
+	info, err := os.Stat(line.Source)
+	isArchive := err == nil && info.Mode().IsRegular() && strings.Contains(filepath.Base(line.Source), ".tar")
+	switch {
+	case bundles.IsLocal(line.Source) || !isPath && !isArchive:
+		return nil
+	case err == nil && info.IsDir():
+		return fault.Invalidf("%s: %s is a directory; name the OCI layout in it as oci:%[2]s", line.Origin, line.Source)
+	default:
+		return fault.Invalidf("%s: %s is a path, and images are named by reference; did you mean docker-archive:%[2]s (from docker save) or oci-archive:%[2]s?", line.Origin, line.Source)
+	}
 }
 
 func bundleSwitch(c *cli.Context) string {

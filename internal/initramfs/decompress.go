@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -31,7 +32,17 @@ func detect(start []byte) (Compression, error) {
 			return m.name, nil
 		}
 	}
+	switch {
+	case bytes.HasPrefix(start, []byte("MZ")):
+		return "", errors.New("it is a kernel or another EFI program, not an initramfs")
+	case isText(start):
+		return "", fmt.Errorf("it is text that begins with %q, not an initramfs", start)
+	}
 	return "", fmt.Errorf("neither a newc archive nor a compressed one begins with % x", start)
+}
+
+func isText(b []byte) bool {
+	return len(b) > 0 && !bytes.ContainsFunc(b, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsPrint(r) && !unicode.IsSpace(r) })
 }
 
 // newDecompressor reads one compressed stream from r and nothing after it.

@@ -270,7 +270,9 @@ func TestReaderRefuses(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"text", []byte("hello"), "neither a newc archive nor a compressed one begins with 68 65 6c 6c 6f"},
+		{"text", []byte("hello"), `it is text that begins with "hello", not an initramfs`},
+		{"kernel", []byte("MZ\xea\x07\x00\xc0\x07\x8c"), "it is a kernel or another EFI program"},
+		{"noise", []byte{1, 2, 3, 4, 0xff}, "neither a newc archive nor a compressed one begins with 01 02 03 04 ff"},
 		{"old cpio", []byte("070707" + strings.Repeat("0", 200)), "invalid cpio header"},
 		{"bzip2", []byte("BZh9aaaaaaaaaa"), "bzip2 is not supported; recompress it"},
 		{"lzo", []byte("\x89LZO\x00aaaaaaaaaa"), "lzo is not supported"},
