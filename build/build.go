@@ -79,7 +79,7 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 			err = errors.Join(err, p.kernel.Close())
 		}
 	}()
-	key, err := b.resultKey(p)
+	key, err := b.resultKey(ctx, p)
 	if err != nil {
 		return nil, err
 	}

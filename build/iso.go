@@ -41,6 +41,24 @@ func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*ar
 // isoName returns build.sh's name for the image.
 func (r Request) isoName() string { return r.Name + "-" + r.OutputID + "-efi-initrd.iso" }
 
+// checkLoader returns an error if the boot loader of the ISO image is to be on this
+// machine and is not.
+func (r Request) checkLoader() error {
+	if r.ISO == nil || r.Locked != nil {
+		return nil
+	}
+	arch := r.Flavor.DockerArch()
+	if r.ISO.Loader == "" {
+		_, _, err := iso.LocalLoader(os.DirFS("/"), arch)
+		return err
+	}
+	if info, err := os.Stat(r.ISO.Loader); err == nil && info.IsDir() {
+		_, _, err := iso.DirLoader(os.DirFS(r.ISO.Loader), arch)
+		return err
+	}
+	return nil
+}
+
 // isoLoader returns the boot loader in the image, directory or file that the
 // request names, or else the one that this machine's distribution installed.
 func (b *Builder) isoLoader(ctx context.Context, p *plan) (iso.Content, string, error) {

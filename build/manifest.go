@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,7 @@ import (
 	"hookbuild/site/lock"
 )
 
-func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) (artifact.Build, error) {
+func (b *Builder) record(ctx context.Context, p *plan, made *made, artifacts []artifact.File) (artifact.Build, error) {
 	r := artifact.Build{
 		ID: p.OutputID, Arch: p.Flavor.Arch, Flavor: p.Flavor.ID, Hookbuild: b.Version, Artifacts: artifacts,
 		Template: &artifact.Input{Name: p.templateName(), Digest: digest.OfBytes(p.base.text)}, Loader: made.loader, Size: made.report,
@@ -29,6 +30,10 @@ func (b *Builder) record(p *plan, made *made, artifacts []artifact.File) (artifa
 	}
 	if p.kernel != nil {
 		r.Kernel = &artifact.Kernel{Source: onboard.SourceName(p.kernel.Source), Release: p.kernel.Release, Digest: p.kernel.Digest}
+		var err error
+		if r.Kernel.Options, err = onboard.RecordOptions(ctx, p.kernel); err != nil {
+			return r, err
+		}
 	}
 	for _, ref := range p.base.references() {
 		img := p.base.images[ref]

@@ -33,7 +33,7 @@ func (b *Builder) publish(ctx context.Context, p *plan, segments []*cache.File) 
 	if err != nil {
 		return nil, err
 	}
-	record, err := b.record(p, made, artifacts)
+	record, err := b.record(ctx, p, made, artifacts)
 	if err != nil {
 		return nil, err
 	}

@@ -134,9 +134,13 @@ const (
 
 // Check returns an error if the request is wrong in a way that can be found
 // without the network: a template that does not exist, an invalid document, an
-// overlay that does not fit it, or an output directory that is a file.
+// overlay that does not fit it, an output directory that cannot be written, or a
+// boot loader for --iso that is not installed.
 func (r Request) Check(ctx context.Context) error {
 	if err := artifact.CheckOut(r.Out); err != nil {
+		return err
+	}
+	if err := r.checkLoader(); err != nil {
 		return err
 	}
 	setDefault(&r.Template, r.Flavor.Template)

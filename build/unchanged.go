@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (p *plan) published() artifact.Published {
 // of their place. It returns "" for plans whose artifacts are always written: a root
 // file system alone, an ISO image, whose loader is read only when it is written, and
 // what is offered to a shared cache.
-func (b *Builder) resultKey(p *plan) (string, error) {
+func (b *Builder) resultKey(ctx context.Context, p *plan) (string, error) {
 	if p.kernel == nil || p.ISO != nil || b.Cache.HasRemote() {
 		return "", nil
 	}
@@ -88,7 +89,7 @@ func (b *Builder) resultKey(p *plan) (string, error) {
 			return "", err
 		}
 	}
-	record, err := b.record(p, &made{}, nil)
+	record, err := b.record(ctx, p, &made{}, nil)
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,8 @@ func docker(ctx context.Context, o Options) Check {
 	}
 	at, err := o.Docker(ctx)
 	if err != nil {
-		c.Status, c.Found = Fail, err.Error()
+		found, _, _ := strings.Cut(err.Error(), "; start it")
+		c.Status, c.Found = Fail, strings.TrimSuffix(found, " Is the docker daemon running?")
 		c.Remedy = "start Docker, or name an engine with DOCKER_HOST or `docker context use`; images are embedded without it"
 		return c
 	}
@@ -57,6 +59,9 @@ func registry(ctx context.Context, o Options, r Registry, clock *clock) Check {
 	if err := reachRegistry(ctx, o, host, clock); err != nil {
 		c.Status, c.Found = Fail, err.Error()
 		c.Remedy = "check the network, HTTPS_PROXY and --insecure-registry, or use a mirror with --mirror " + host + "=HOST"
+		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
+			c.Remedy = "check the name, the network and HTTPS_PROXY, or use a mirror with --mirror " + host + "=HOST"
+		}
 		return c
 	}
 	login := credentials(o.Keychain, host)

@@ -90,12 +90,9 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 	if !ok {
 		return nil, fault.Usagef("booting a machine of %q: only x86_64 and aarch64 are supported", m.Arch)
 	}
-	program, err := exec.LookPath(k.program)
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fault.Outsidef("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.boots(), k.program, k.debian)
-	}
+	program, err := m.program(k)
 	if err != nil {
-		return nil, fmt.Errorf("booting %q: finding QEMU: %w", m.boots(), err)
+		return nil, err
 	}
 	files := []string{m.Kernel, m.Initramfs}
 	if m.ISO != "" {
@@ -118,6 +115,32 @@ func (m Machine) Command(ctx context.Context) (*exec.Cmd, error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd, nil
+}
+
+// CheckInstalled returns an error if QEMU or the firmware for m is not installed. It
+// reads none of the files that m boots.
+func (m Machine) CheckInstalled() error {
+	k, ok := kinds()[m.Arch]
+	if !ok {
+		return nil // Command refuses it
+	}
+	if _, err := m.program(k); err != nil {
+		return err
+	}
+	_, err := m.firmware()
+	return err
+}
+
+// program returns the path of QEMU.
+func (m Machine) program(k kind) (string, error) {
+	program, err := exec.LookPath(k.program)
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fault.Outsidef("booting %q: QEMU's program %s is not installed; Debian has it in the package %s", m.boots(), k.program, k.debian)
+	}
+	if err != nil {
+		return "", fmt.Errorf("booting %q: finding QEMU: %w", m.boots(), err)
+	}
+	return program, nil
 }
 
 // boots returns the file that the machine boots.

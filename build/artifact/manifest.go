@@ -92,6 +92,9 @@ type Kernel struct {
 	Source  string `json:"source"`
 	Release string `json:"release"`
 	Digest  string `json:"digest"`
+	// Options are the options that embedded images depend on, y, m or n. They are
+	// recorded of a kernel whose configuration is not inside it.
+	Options map[string]string `json:"options,omitempty"`
 	// Archive, Config and Builder are what a locked kernel was compiled from:
 	// the source, the flavor's configuration and the container image.
 	Archive *Input `json:"archive,omitempty"`

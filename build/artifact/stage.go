@@ -58,7 +58,24 @@ func CheckOut(out string) error {
 	if errors.Is(err, unix.ENOTDIR) || err == nil && !info.IsDir() {
 		return fault.Usagef("--out %q is not a directory; name a directory", out)
 	}
-	return nil
+	return checkWritable(out)
+}
+
+// checkWritable returns an error if out, or what it is to be created in, cannot be
+// written.
+func checkWritable(out string) error {
+	dir := filepath.Clean(out)
+	for {
+		err := unix.Access(dir, unix.W_OK|unix.X_OK)
+		switch parent := filepath.Dir(dir); {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.ENOENT) && parent != dir:
+			dir = parent
+			continue
+		}
+		return fault.Invalidf("--out %q: %q cannot be written: %w; name another directory, or change its permissions", out, dir, err)
+	}
 }
 
 // NewStage returns a stage for the artifacts in OUT/NAME, where NAME is "hook" for

@@ -2,6 +2,7 @@ package onboard
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"hookbuild/embed"
@@ -32,6 +33,48 @@ type Need struct {
 	// compression of their squashfs; if it is empty, package embed chooses.
 	Store  bool
 	Layers squashfs.Compression
+	// Read are compressions of archives that the kernel is known to unpack.
+	Read []initramfs.Compression
+}
+
+// recordedOptions returns the options that [RecordOptions] records: all that
+// [Capabilities] looks for.
+func recordedOptions() []string {
+	return []string{
+		"CONFIG_RD_GZIP", "CONFIG_RD_ZSTD", "CONFIG_SQUASHFS", "CONFIG_SQUASHFS_XATTR", "CONFIG_SQUASHFS_ZLIB", "CONFIG_SQUASHFS_XZ", "CONFIG_SQUASHFS_ZSTD",
+		"CONFIG_BLK_DEV_LOOP", "CONFIG_OVERLAY_FS",
+	}
+}
+
+// RecordOptions returns the values of the options that [Capabilities] looks for, or
+// nil for a kernel that has no configuration next to it: of a vmlinuz with its own
+// they can always be read.
+func RecordOptions(ctx context.Context, k *kernel.Image) (map[string]string, error) {
+	if k.Config == nil {
+		return nil, nil
+	}
+	features, err := k.Features(ctx)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for _, option := range recordedOptions() {
+		values[option] = map[kernel.State]string{kernel.BuiltIn: "y", kernel.Module: "m", kernel.Missing: "n"}[features.Option(option)]
+	}
+	return values, nil
+}
+
+// UseRecord makes the values that [RecordOptions] returned for a kernel its
+// configuration.
+func UseRecord(k *kernel.Image, values map[string]string) {
+	var text strings.Builder
+	for _, option := range recordedOptions() {
+		if v := values[option]; v == "y" || v == "m" {
+			text.WriteString(option + "=" + v + "\n")
+		}
+	}
+	config := initramfs.BytesFile("config", []byte(text.String()), initramfs.Epoch())
+	k.Config = &config
 }
 
 // Capabilities returns the features of the kernel that an embedded store may rely
@@ -47,6 +90,9 @@ func Capabilities(ctx context.Context, k *kernel.Image, n Need, sink progress.Si
 		case kernel.Missing:
 			return embed.Capabilities{}, fault.Invalidf("choosing the compression %s for %s: %s, so it could not boot; choose another --compression", n.Initramfs, k, features.Explain(option))
 		case kernel.Unknown:
+			if slices.Contains(n.Read, n.Initramfs) {
+				break
+			}
 			progress.Warnf(sink, "%s; if it does not boot, choose another --compression", features.Explain(option))
 		}
 	}

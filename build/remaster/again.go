@@ -47,7 +47,11 @@ func (j *job) lookBack(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if j.key, err = digest.Key(j.Salt, j.digest, kernel, images); err != nil {
+	options, err := recordedOptions(ctx, j.kernelFile())
+	if err != nil {
+		return err
+	}
+	if j.key, err = digest.Key(j.Salt, j.digest, kernel, options, images); err != nil {
 		return err
 	}
 	before, err := j.recall()

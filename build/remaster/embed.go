@@ -12,10 +12,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"hookbuild/build/artifact"
 	"hookbuild/build/onboard"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/cache"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
@@ -281,6 +283,11 @@ func (j *job) capabilities(ctx context.Context, contents *pending) (_ embed.Capa
 		return embed.Capabilities{}, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
+	if options, err := recordedOptions(ctx, vmlinuz); err != nil {
+		return embed.Capabilities{}, err
+	} else if len(options) > 0 {
+		onboard.UseRecord(k, options)
+	}
 	if alone, err := k.Features(ctx); err != nil {
 		return embed.Capabilities{}, err
 	} else if alone.Config != nil {
@@ -295,7 +302,38 @@ func (j *job) capabilities(ctx context.Context, contents *pending) (_ embed.Capa
 		return embed.Capabilities{}, err
 	}
 	defer func() { err = errors.Join(err, whole.Close()) }()
+	for _, s := range j.in.Contents.Segments {
+		need.Read = append(need.Read, s.Compression)
+	}
 	return onboard.Capabilities(ctx, whole, need, &j.told)
+}
+
+// recordedOptions returns what the manifest.json next to a vmlinuz records of its
+// options, or nil if there is none or the file is another.
+func recordedOptions(ctx context.Context, vmlinuz string) (map[string]string, error) {
+	if vmlinuz == "" {
+		return nil, nil
+	}
+	m, err := artifact.ReadManifest(filepath.Join(filepath.Dir(vmlinuz), artifact.ManifestFile))
+	if err != nil {
+		return nil, nil //nolint:nilerr // there is none, or it is not hookbuild's
+	}
+	for _, b := range m.Builds {
+		i := slices.IndexFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == filepath.Base(vmlinuz) })
+		if i < 0 || b.Kernel == nil || len(b.Kernel.Options) == 0 {
+			continue
+		}
+		f, err := os.Open(vmlinuz)
+		if err != nil {
+			return nil, err
+		}
+		file, err := artifact.Sum(vmlinuz, ctxio.Reader(ctx, f))
+		if err := errors.Join(err, f.Close()); err != nil || file.SHA512 != b.Artifacts[i].SHA512 {
+			return nil, err
+		}
+		return b.Kernel.Options, nil
+	}
+	return nil, nil
 }
 
 // keep adds the images of the initramfs to the set, without the names that new

@@ -83,10 +83,27 @@ func (v *verifier) checkAction(file string, a bundles.Action) {
 			if found, err := s.lookup(a.Image); err != nil {
 				wrong("%v", err)
 			} else if !found {
-				wrong("its image %s is not in %s (embedded: %s); embed it under that name (--image SRC=NAME), or use one of these", a.Image, s.Initramfs, s.onBoard())
+				v.lacksImage(file, a, &s)
 			}
 		}
 	}
 	sound := len(v.report.Faults) == before && len(v.report.Systems) > 0
 	v.report.Actions = append(v.report.Actions, Action{Template: file, Action: a, OnBoard: sound})
+}
+
+// lacksImage adds the fault that an action's image is not embedded. Only the first
+// one for an initramfs lists the images that are.
+func (v *verifier) lacksImage(file string, a bundles.Action, s *System) {
+	text := fmt.Sprintf("task %q, action %q: its image %s is not in %s", a.Task, a.Name, a.Image, s.Initramfs)
+	list := fmt.Sprintf("is not in %s (embedded: ", s.Initramfs)
+	onBoard := s.onBoard()
+	for _, f := range v.report.Faults {
+		if f.File == file && f.Line == a.Line && strings.HasPrefix(f.Problem, text+" ") {
+			return // of the same file, given twice
+		}
+		if strings.Contains(f.Problem, list) {
+			onBoard = "see above"
+		}
+	}
+	v.wrongAt(file, a.Line, "%s (embedded: %s); embed it under that name (--image SRC=NAME), or use one of those", text, onBoard)
 }

@@ -11,6 +11,7 @@ import (
 	"hookbuild/build/remaster"
 	"hookbuild/build/sbom"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
 )
 
@@ -20,10 +21,13 @@ func (v *verifier) checkSBOM(ctx context.Context) error {
 	m := artifact.Manifest{Schema: 1, Builds: v.listing.builds}
 	for _, name := range []string{artifact.SBOMFile, artifact.ProvenanceFile} {
 		if v.request.SBOM && !slices.Contains(v.files, name) {
-			v.wrong(name, "it is not there; write it with `hookbuild sbom`")
+			v.wrong(name, "it is not there; write it with `hookbuild sbom %s`", v.dir)
 		}
 	}
 	if len(v.report.Faults) > 0 {
+		if slices.Contains(v.files, artifact.SBOMFile) {
+			progress.Notef(v.editor.Progress, "%s was not compared with the files, because of the problems found so far", artifact.SBOMFile)
+		}
 		return nil
 	}
 	if slices.Contains(v.files, artifact.ProvenanceFile) {
@@ -68,7 +72,7 @@ func (v *verifier) compareSBOM(ctx context.Context, m artifact.Manifest) error {
 		return err
 	}
 	only, lacking := written.Compare(made)
-	const again = "write it again with `hookbuild sbom`"
+	again := "write it again with `hookbuild sbom " + v.dir + "`"
 	if len(only) > 0 {
 		v.wrong(artifact.SBOMFile, "it lists %s that the files do not have as listed: %s; %s", words.Count(len(only), "package"), first(only), again)
 	}
@@ -100,7 +104,7 @@ func (v *verifier) checkProvenance(m artifact.Manifest) error {
 		return err
 	}
 	if !bytes.Equal(written, made.Bytes()) {
-		v.wrong(artifact.ProvenanceFile, "it does not say what %s says; write it again with `hookbuild sbom`", artifact.ManifestFile)
+		v.wrong(artifact.ProvenanceFile, "it does not say what %s says; write it again with `hookbuild sbom %s`", artifact.ManifestFile, v.dir)
 	}
 	return nil
 }

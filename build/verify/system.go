@@ -210,11 +210,13 @@ func (s *System) lookup(name string) (bool, error) {
 	return found, err
 }
 
-// onBoard returns the names of the embedded images, separated by commas.
+// onBoard returns a name of each embedded image, separated by commas.
 func (s *System) onBoard() string {
 	var names []string
 	for _, image := range s.Images {
-		names = append(names, image.Names...)
+		if len(image.Names) > 0 {
+			names = append(names, image.Names[0])
+		}
 	}
 	if len(names) == 0 {
 		return "none"

@@ -150,7 +150,7 @@ func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
 		return nil, err
 	}
 	v.dir, v.files, v.report.Dir = dir, files, dir
-	for _, check := range []func(context.Context) error{v.checkSignature, v.checkFiles, v.checkTarballs, v.checkBundles, v.checkSystems, v.checkSBOM, v.checkActions} {
+	for _, check := range []func(context.Context) error{v.checkSignature, v.checkFiles, v.checkTarballs, v.checkSystems, v.checkSBOM, v.checkBundles, v.checkActions} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}

@@ -320,7 +320,11 @@ func TestDocsCommandsAreRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		"hookbuild verfy":                          "did you mean `hookbuild verify`",
 		"hookbuild all --embed-from-bundel":        "did you mean --embed-from-bundle",
-		"hookbuild all --level much":               "invalid value",
+		"hookbuild all --level much":               "--level \"much\" is not a whole number",
+		"hookbuild verify --boot --timeout 5":      "--timeout \"5\" is not a duration such as 90s or 10m",
+		"hookbuild all --embed-from-bundle=no":     "--embed-from-bundle \"no\" is neither true nor false",
+		"hookbuild al":                             "did you mean `hookbuild all`",
+		"hookbuild linuxkit --image a=b":           "`hookbuild all --image` does",
 		"hookbuild all --kernel":                   "needs a value",
 		"hookbuild extract-image initramfs-x86_64": "it has 1 arguments",
 		"hookbuild flavors hook-default-amd64":     "it has 1 arguments",

@@ -130,7 +130,7 @@ func (a *app) embedNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror
 
 func releasesServer(url string) doctor.Server {
 	return doctor.Server{
-		Name: "EKS Anywhere releases", URL: cmp.Or(url, bundles.ReleasesURL), Breaks: "images, all and embed without --bundle FILE",
+		Name: "EKS Anywhere releases", URL: cmp.Or(url, bundles.ReleasesURL), Breaks: "images, all --embed-from-bundle and embed --from-bundle without --bundle FILE",
 		Commands: append(buildCommands("embedded"), "images"),
 	}
 }

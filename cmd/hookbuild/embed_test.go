@@ -451,6 +451,31 @@ func TestAllTellsTheMemory(t *testing.T) {
 	}
 }
 
+// TestEmbedKnowsTheOptionsThatAllKnew checks that embed reads a kernel's options in
+// manifest.json, where the vmlinuz does not carry them.
+func TestEmbedKnowsTheOptionsThatAllKnew(t *testing.T) {
+	p := proof{t, site.New(t, nil), t.TempDir(), t.TempDir()}
+	pushAction(t, p.site)
+	dir := filepath.Join(t.TempDir(), "kernel")
+	site.WriteFile(t, filepath.Join(dir, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "")))
+	site.WriteFile(t, filepath.Join(dir, "config-6.6.1"), packedConfig)
+	site.WriteFile(t, filepath.Join(dir, "lib/modules/6.6.1/modules.builtin"), "")
+	p.run(0, "all", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--out", p.out, "--kernel", "dir:"+dir)
+	args := []string{"--image", p.site.Host + "/actions/cexec:v1", "--out", t.TempDir(), "--base"}
+	said := p.run(0, append([]string{"embed"}, append(args, p.out)...)...).stderr
+	if strings.Contains(said, "unknown") || strings.Contains(said, "not known") {
+		t.Errorf("embed does not know what all knew:\n%s", said)
+	}
+	// Without the manifest the zstd of the initramfs remains as evidence.
+	if err := os.Remove(filepath.Join(p.out, "hook/manifest.json")); err != nil {
+		t.Fatal(err)
+	}
+	said = p.run(0, append([]string{"embed"}, append(args, p.out)...)...).stderr
+	if strings.Contains(said, "CONFIG_RD_ZSTD") || !strings.Contains(said, "the images need CONFIG_") {
+		t.Errorf("without manifest.json embed says:\n%s", said)
+	}
+}
+
 // TestCompressedModules checks that compressed modules in an existing initramfs, which
 // HookOS cannot load, are warned of, and that others are not.
 func TestCompressedModules(t *testing.T) {

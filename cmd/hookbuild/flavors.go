@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -16,7 +17,7 @@ func newFlavorsCommand(a *app) *cli.Command {
 		Name:  "flavors",
 		Usage: "list the flavors, with architecture, kernel, template and tags",
 		Description: "Flavors lists upstream's flavors and those that the checkout defines in kernel/flavors.yaml. " +
-			"A star marks the default, which is built if none is named.",
+			"A star marks what is built if none is named: the flavors of hookbuild.yaml, or else the default.",
 		Flags:  []cli.Flag{jsonFlag()},
 		Action: a.listFlavors,
 	}
@@ -49,10 +50,17 @@ func (a *app) listFlavors(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	built, err := a.wantedFlavors(c)
+	if err != nil {
+		return err
+	}
+	if built[0] == "" {
+		built = []string{flavor.Default(orDefault(arch, "amd64"))}
+	}
 	rows := []flavorRow{}
 	for _, f := range all.All() {
 		if arch == "" || f.DockerArch() == arch {
-			rows = append(rows, rowOf(f, orDefault(arch, "amd64")))
+			rows = append(rows, rowOf(f, slices.Contains(built, f.ID)))
 		}
 	}
 	if c.Bool("json") {
@@ -63,10 +71,10 @@ func (a *app) listFlavors(c *cli.Context) error {
 	return a.printFlavors(rows)
 }
 
-func rowOf(f flavor.Flavor, arch string) flavorRow {
+func rowOf(f flavor.Flavor, built bool) flavorRow {
 	row := flavorRow{
 		ID: f.ID, Arch: f.DockerArch(), Kernel: f.Series, Method: string(f.Method), Template: f.Template,
-		OutputID: f.OutputID(""), Tags: f.Tags, Own: f.Own, Default: f.ID == flavor.Default(arch),
+		OutputID: f.OutputID(""), Tags: f.Tags, Own: f.Own, Default: built,
 	}
 	if f.Method == flavor.Armbian {
 		row.Kernel = f.Artifact

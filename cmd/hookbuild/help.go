@@ -121,6 +121,9 @@ func unknownFlag(path, flag string, known map[string]bool) error {
 	}
 	slices.Sort(names)
 	program := strings.TrimSpace("hookbuild " + path)
+	if name := strings.TrimLeft(flag, "-"); path == "linuxkit" && slices.Contains(namesOf(allFlags()), name) {
+		return usagef("%s has no option %s, because it embeds no images; `hookbuild all %s` does", program, flag, flag)
+	}
 	if near := nearest.Word(strings.TrimLeft(flag, "-"), names); len(near) > 1 {
 		return usagef("%s has no option %s; did you mean --%s?", program, flag, near)
 	}
@@ -214,16 +217,35 @@ func writeExamples(b *strings.Builder, path string) {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(b, "%s\n%s\n", wrap("# "+e.what, "  ", helpWidth), foldCommand(e.line, "  ", helpWidth))
+		fmt.Fprintf(b, "%s\n%s\n", wrap(e.what, "  # ", helpWidth), foldCommand(e.line, "  ", helpWidth))
 	}
 }
 
 // foldCommand breaks a command line into lines of at most width columns, each
 // indented and continued with a backslash.
 func foldCommand(command, indent string, width int) string {
-	const fold = " \\"
-	lines := strings.Split(wrap(command, indent, width-len(fold)-len(indent)), "\n")
-	return strings.Join(lines, fold+"\n"+indent)
+	const fold, joint = " \\", "\x00"
+	lines := strings.Split(wrap(joinOptions(command, joint), indent, width-len(fold)-len(indent)), "\n")
+	return strings.ReplaceAll(strings.Join(lines, fold+"\n"+indent), joint, " ")
+}
+
+// joinOptions puts joint between each option and the word after it, which may be its
+// value, so that they stay on one line.
+func joinOptions(command, joint string) string {
+	const longest = 60 // a longer pair may not fit into a line
+	words := strings.Fields(command)
+	var b strings.Builder
+	for i, word := range words {
+		b.WriteString(word)
+		switch {
+		case i == len(words)-1:
+		case strings.HasPrefix(word, "-") && !strings.HasPrefix(words[i+1], "-") && len(word)+len(words[i+1]) <= longest:
+			b.WriteString(joint)
+		default:
+			b.WriteString(" ")
+		}
+	}
+	return b.String()
 }
 
 type flagGroup struct {

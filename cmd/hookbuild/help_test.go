@@ -167,3 +167,23 @@ func collectFlags(commands []*cli.Command, names map[string]bool) {
 		collectFlags(c.Subcommands, names)
 	}
 }
+
+// TestFoldedExamplesCanBePasted checks that no option is on another line than its
+// value, and that every line of a comment is one.
+func TestFoldedExamplesCanBePasted(t *testing.T) {
+	folded := foldCommand("hookbuild embed --initramfs initramfs-x86_64 --image one -o new --keep-embedded", "  ", 30)
+	for line := range strings.Lines(folded) {
+		if words := strings.Fields(strings.TrimSuffix(strings.TrimSpace(line), "\\")); words[len(words)-1] == "-o" {
+			t.Errorf("-o is separated from its value:\n%s", folded)
+		}
+	}
+	var b strings.Builder
+	writeExamples(&b, "all")
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimSpace(line)
+		known := line == "" || line == "Examples:" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, "hookbuild") || strings.HasPrefix(line, "-")
+		if !known && !strings.Contains(b.String(), "\\\n  "+"  "+line) {
+			t.Errorf("the line %q is neither a command nor a comment", line)
+		}
+	}
+}

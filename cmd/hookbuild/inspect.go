@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,7 +30,7 @@ func newInspectCommand(a *app) *cli.Command {
 		Name:        "inspect",
 		Usage:       "show what is in a kernel or initramfs, and a machine's drivers",
 		Description: "Inspect reads a vmlinuz, an initramfs, a directory of both, a kernel image or a Debian package.",
-		ArgsUsage:   "DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...",
+		ArgsUsage:   "[DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...]",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "show the value of the kernel option `CONFIG_X` (repeatable)"},
 			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of the PCI device `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
@@ -99,13 +100,10 @@ func (s *subject) Close() error {
 }
 
 func (a *app) inspect(c *cli.Context) (err error) {
-	if c.NArg() == 0 {
-		return usagef("inspect needs a directory, such as out/hook, or files: a vmlinuz, an initramfs, or both")
-	}
 	if c.Bool("diff") || c.IsSet("html") {
 		return a.inspectAll(c)
 	}
-	s, err := a.openSubject(c, c.Args().Slice())
+	s, err := a.openSubject(c, subjectArguments(c))
 	if err != nil {
 		return err
 	}
@@ -120,6 +118,14 @@ func (a *app) inspect(c *cli.Context) (err error) {
 		return printJSON(a.results(), f)
 	}
 	return a.printText(f.print)
+}
+
+// subjectArguments returns the arguments, or the artifacts in --out if there are none.
+func subjectArguments(c *cli.Context) []string {
+	if c.NArg() == 0 {
+		return []string{filepath.Join(c.String("out"), artifact.DefaultName)}
+	}
+	return c.Args().Slice()
 }
 
 // gatherSite adds what the site put in.

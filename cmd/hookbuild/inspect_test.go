@@ -99,7 +99,7 @@ func TestInspectErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		"nothing":     {nil, 2, "needs a directory"},
+		"nothing":     {nil, 3, "out/hook"},
 		"missing":     {[]string{"/no/such"}, 3, "/no/such"},
 		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "only one kernel"},
 		"no kernel":   {[]string{"INITRAMFS", "--config", "ENIC"}, 2, "give the vmlinuz too"},

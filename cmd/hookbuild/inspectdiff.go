@@ -21,7 +21,7 @@ import (
 
 // inspectAll implements --diff and --html, which look at everything.
 func (a *app) inspectAll(c *cli.Context) error {
-	systems := [][]string{c.Args().Slice()}
+	systems := [][]string{subjectArguments(c)}
 	if c.Bool("diff") {
 		if c.NArg() != 2 {
 			return usagef("--diff compares two HookOS, each given as a directory, a vmlinuz or an initramfs; %d were given", c.NArg())
@@ -84,7 +84,13 @@ func (a *app) writePage(name string, write func(io.Writer) error) (err error) {
 	if err := write(out); err != nil {
 		return err
 	}
-	return out.Commit()
+	if err := out.Commit(); err != nil {
+		return err
+	}
+	if !a.pageTarget(name).IsStdout() {
+		a.note("wrote %s", name)
+	}
+	return nil
 }
 
 func (a *app) pageTarget(name string) atomicfile.Target {

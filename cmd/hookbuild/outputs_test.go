@@ -42,6 +42,8 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"a level of nothing":         {2, "no levels", all, []string{"--compression", "none", "--level", "1"}},
 		"no such template":           {3, "the templates are hook", all, []string{"--template", "nosuch"}},
 		"--out is a file":            {2, "is not a directory", all, []string{"--out", file}},
+		"--out below a file":         {2, "not a directory", all, []string{"--out", file + "/out"}},
+		"an ISO without a loader":    {3, "with --iso-loader", all, []string{"--iso", "--iso-loader", t.TempDir()}},
 		"two workers":                {2, "are mutually exclusive", all, []string{"--embed-from-bundle", "--bundle", "http://" + host + "/b", "--worker-image", "x", "--no-worker"}},
 		"half a release":             {2, "not a release", all, []string{"--embed-from-bundle", "--eksa-version", "24", "--releases-url", "http://" + host + "/r"}},
 		"a block of 3 KiB":           {2, "power of two", all, append(bundle, "--pack-block", "3")},

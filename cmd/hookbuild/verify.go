@@ -24,7 +24,7 @@ func newVerifyCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:        "verify",
 		Usage:       "verify a result, or boot it and report what was seen",
-		Description: "Verify checks checksums, the structure of the initramfs, every embedded image and the images that a template's actions need, and reports all problems.",
+		Description: "Verify checks checksums, the structure of the initramfs, every embedded image and the images that a template's actions need, and reports all problems. A vmlinuz and an initramfs may be named in either order.",
 		ArgsUsage:   "[DIR | VMLINUZ INITRAMFS]",
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "template", Usage: "require the images of all actions in `FILE`, a Tinkerbell template or cluster specification (repeatable)"},
@@ -45,6 +45,9 @@ func (a *app) verify(c *cli.Context) error {
 	}
 	r, err := a.verifyRequest(c)
 	if err != nil {
+		return err
+	}
+	if err := checkBootable(c, r); err != nil {
 		return err
 	}
 	b, err := a.newBuilder(c)

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
 	"hookbuild/build/verify"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
@@ -88,6 +89,25 @@ func checkBootFlags(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+// checkBootable returns an error if --boot lacks QEMU or firmware, before the
+// artifacts are verified.
+func checkBootable(c *cli.Context, r verify.Request) error {
+	if !c.Bool("boot") {
+		return nil
+	}
+	m := machine.Machine{Arch: r.Arch, Kernel: cmp.Or(r.Vmlinuz, r.Dir), Firmware: c.String("firmware")}
+	if c.Bool("from-iso") {
+		m.ISO = r.Dir
+	}
+	if m.Arch == "" {
+		m.Arch = flavor.X86_64
+		if pair, err := remaster.FindPair(r.Dir, ""); strings.HasSuffix(r.Vmlinuz, flavor.AArch64) || err == nil && strings.HasSuffix(pair.ID, flavor.AArch64) {
+			m.Arch = flavor.AArch64
+		}
+	}
+	return m.CheckInstalled()
 }
 
 // boot boots the artifacts that proof found no problems in, and returns what was

@@ -106,3 +106,14 @@ func TestVerifyBootRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestBootWithoutQEMU checks that a missing QEMU is reported before the artifacts are
+// read.
+func TestBootWithoutQEMU(t *testing.T) {
+	s := site.New(t, nil)
+	t.Setenv("PATH", t.TempDir())
+	got := runAt(t.Context(), s, "verify", "--boot", filepath.Join(t.TempDir(), "none"), "--cache-dir", t.TempDir())
+	if got.code != 4 || !strings.Contains(got.stderr, "qemu-system-x86_64 is not installed") {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+}

@@ -1,15 +1,27 @@
 // Package nearest finds the word that a mistyped one was probably meant to be.
 package nearest
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Word returns the candidate that is the fewest changes of a letter away from
-// word, or "" when all are more changes away than a third of its letters.
+// word. When all are more changes away than a third of its letters, it is the
+// shortest one that begins with word, or "".
 func Word(word string, candidates []string) string {
 	best, fewest := "", len(word)/3+1
 	for _, c := range candidates {
 		if n := changes(word, c); n < fewest {
 			best, fewest = c, n
+		}
+	}
+	if best != "" || len(word) < 2 {
+		return best
+	}
+	for _, c := range candidates {
+		if strings.HasPrefix(c, word) && (best == "" || len(c) < len(best)) {
+			best = c
 		}
 	}
 	return best

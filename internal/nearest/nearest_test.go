@@ -6,7 +6,7 @@ func TestWord(t *testing.T) {
 	words := []string{"build", "embed", "inspect", "verify"}
 	for mistyped, want := range map[string]string{
 		"bulid": "build", "buil": "build", "embedd": "embed", "inpsect": "inspect", "vreify": "verify",
-		"build": "build", "xyz": "", "em": "", "": "",
+		"build": "build", "xyz": "", "em": "embed", "e": "", "inspect-all": "", "": "",
 	} {
 		if got := Word(mistyped, words); got != want {
 			t.Errorf("Word(%q) = %q, want %q", mistyped, got, want)

@@ -61,8 +61,16 @@ func CheckName(option string, c *Config) error {
 	return fault.Usagef("requesting the option %s: neither this kernel's configuration nor any Linux since 5.10 has it%s", Name(option), similar)
 }
 
-// nearest returns up to three options with the fewest changed letters.
+// nearest returns up to three options with the fewest changed letters. Those that
+// differ only by two neighbouring letters in the other order come first.
 func nearest(known []string, name string) []string {
+	var swapped []string
+	for i := range len(name) - 1 {
+		other := name[:i] + name[i+1:i+2] + name[i:i+1] + name[i+2:]
+		if _, found := slices.BinarySearch(known, other); found {
+			swapped = append(swapped, Prefix+other)
+		}
+	}
 	limit := len(name)/4 + 1
 	byDistance := make([][]string, limit+1)
 	for _, k := range known {
@@ -70,6 +78,6 @@ func nearest(known []string, name string) []string {
 			byDistance[d] = append(byDistance[d], Prefix+k)
 		}
 	}
-	all := slices.Concat(byDistance...)
+	all := append(swapped, slices.DeleteFunc(slices.Concat(byDistance...), func(k string) bool { return slices.Contains(swapped, k) })...)
 	return all[:min(len(all), 3)]
 }

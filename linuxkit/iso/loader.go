@@ -78,6 +78,6 @@ func findIn(root fs.FS, paths []string) (Content, string, error) {
 }
 
 func missingLoader(where, arch string) error {
-	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s); install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub",
+	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s); install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub, with --iso-loader",
 		arch, where, strings.Join(loaderPaths(arch), ", "), arch)
 }
