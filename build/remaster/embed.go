@@ -309,14 +309,14 @@ func (j *job) capabilities(ctx context.Context, contents *pending) (_ embed.Capa
 }
 
 // recordedOptions returns what the manifest.json next to a vmlinuz records of its
-// options, or nil if there is none or the file is another.
+// options, or nil without one of this file.
 func recordedOptions(ctx context.Context, vmlinuz string) (map[string]string, error) {
 	if vmlinuz == "" {
 		return nil, nil
 	}
 	m, err := artifact.ReadManifest(filepath.Join(filepath.Dir(vmlinuz), artifact.ManifestFile))
 	if err != nil {
-		return nil, nil //nolint:nilerr // there is none, or it is not hookbuild's
+		return nil, nil //nolint:nilerr // the options are a help, and the file is not needed
 	}
 	for _, b := range m.Builds {
 		i := slices.IndexFunc(b.Artifacts, func(f artifact.File) bool { return f.Name == filepath.Base(vmlinuz) })
