@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"kernel":              {"internal/"},
 	"linuxkit":            {"internal/"},
 	"embed":               {"internal/"},
-	"serve":               {"internal/web", "internal/fault", "internal/words"},
+	"serve":               {"internal/web", "internal/bounded", "internal/ctxio", "internal/fault", "internal/words"},
 	"netboot":             {"serve", "internal/ctxio", "internal/progress", "internal/fault", "internal/words"},
 	"doctor":              {"machine", "internal/"},
 	"machine":             {"linuxkit/iso", "internal/fault"},

@@ -73,13 +73,45 @@ func Open(tree *initramfs.Tree, c *cache.Cache) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) load() error {
+// InNames reports whether [Names] reads the content of the file.
+func InNames(e initramfs.Entry) bool {
+	return e.Path == path.Join(StorePath, imageDir, "repositories.json")
+}
+
+// Names returns the names of the embedded images by ID, without those by digest. It
+// reads only the list of names. Without a store there are none.
+func Names(tree *initramfs.Tree) (map[string][]string, error) {
+	s := &Store{tree: tree, names: newNameTable()}
+	if err := s.loadNames(); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fault.Invalidf("reading the embedded images in %q: %w", StorePath, err)
+	}
+	names := map[string][]string{}
+	for _, refs := range s.names.Repositories {
+		for ref, id := range refs {
+			if !strings.Contains(ref, "@") {
+				names[id] = append(names[id], ref)
+			}
+		}
+	}
+	return names, nil
+}
+
+func (s *Store) loadNames() error {
 	body, err := s.read(imageDir+"/repositories.json", largestNames)
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(body, s.names); err != nil {
 		return fmt.Errorf("reading repositories.json: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) load() error {
+	if err := s.loadNames(); err != nil {
+		return err
 	}
 	for _, name := range s.children(imageDB + "/content/sha256") {
 		im, err := s.loadImage(name)

@@ -22,6 +22,7 @@ import (
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/kernel"
 )
 
@@ -170,6 +171,9 @@ func (j *job) write(ctx context.Context, w syncWriter) error {
 	if err := out.Append(ctx, io.NewSectionReader(packed.segment, 0, packed.segment.Size())); err != nil {
 		return fmt.Errorf("writing the initramfs: %w", err)
 	}
+	if !j.Keep {
+		j.warnReplaced()
+	}
 	plain := !j.in.hasStore()
 	embed.Strip(j.in.Contents.Tree)
 	memory, err := memoryToBoot(ctx, out.Offset(), j.in.Contents.Tree, packed.segment)
@@ -181,6 +185,40 @@ func (j *job) write(ctx context.Context, w syncWriter) error {
 		return nil
 	}
 	return j.remember()
+}
+
+// warnReplaced warns of images in the initramfs that have no successor of the same
+// name among the new ones.
+func (j *job) warnReplaced() {
+	const remedy = "; --keep-embedded keeps them"
+	old, err := embed.Names(j.in.Contents.Tree)
+	if err != nil {
+		progress.Warnf(j.Progress, "the images embedded in %s were replaced, and which they were is not known (%v)"+remedy, j.in.Name, err)
+		return
+	}
+	var taken []string
+	for _, item := range j.set.Items {
+		for _, name := range item.Names {
+			if familiar, err := embed.Name(name); err == nil { // others were refused before
+				taken = append(taken, familiar)
+			}
+		}
+	}
+	gone, worker := 0, ""
+	for _, names := range old {
+		if slices.ContainsFunc(names, func(n string) bool { return slices.Contains(taken, n) }) {
+			continue
+		}
+		gone++
+		for _, name := range names {
+			if strings.Contains(name, "/tink-worker:") || strings.Contains(name, "/tink-agent:") {
+				worker = ", among them the worker " + name
+			}
+		}
+	}
+	if gone > 0 {
+		progress.Warnf(j.Progress, "removed %s of %s%s"+remedy, words.Count(gone, "embedded image"), j.in.Name, worker)
+	}
 }
 
 // packed is the store, packed for a kernel.
@@ -196,7 +234,7 @@ func (j *job) unpackAndPack(ctx context.Context, out *initramfs.FileWriter, sync
 	g, ctx := errgroup.WithContext(ctx)
 	contents := &pending{ready: make(chan struct{})}
 	g.Go(func() error {
-		wanted := kernel.InModuleLists
+		wanted := func(e initramfs.Entry) bool { return kernel.InModuleLists(e) || embed.InNames(e) }
 		if j.Keep {
 			wanted = nil // all of them
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/bounded"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
 )
@@ -73,8 +76,18 @@ func (a *app) embed(c *cli.Context) error {
 		return err
 	}
 	a.noteMemory(memory)
+	a.warnStale(to.Path)
 	a.note("done in %s", time.Since(started).Round(time.Millisecond))
 	return a.printOutput(to)
+}
+
+// warnStale warns of a list of checksums that has the file that was replaced.
+func (a *app) warnStale(path string) {
+	list := filepath.Join(filepath.Dir(path), artifact.ChecksumsFile)
+	text, err := bounded.ReadFile(list, bounded.Small)
+	if err == nil && strings.Contains(string(text), "  "+filepath.Base(path)+"\n") {
+		progress.Warnf(a.sink(), "%s and %s describe the file that was replaced; with --base DIR --out DIR, embed writes them too", list, artifact.ManifestFile)
+	}
 }
 
 // embedWhole adds images to the HookOS of --base and publishes it in --out.

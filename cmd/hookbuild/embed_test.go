@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -377,6 +378,39 @@ spec:
 	want(t, e.list(out), "127.0.0.1/embedded/cexec:latest", "127.0.0.1/embedded/tink-worker:latest")
 	if got := e.run(3, append(args, "--worker-from", in)...); !strings.Contains(got.stderr, "it has no embedded images") {
 		t.Errorf("from one without images: %s", got.stderr)
+	}
+}
+
+// Images that the new ones do not replace are named when they are removed.
+func TestEmbedNamesWhatItRemoves(t *testing.T) {
+	s := site.New(t, nil)
+	e := embedding{t, s, t.TempDir()}
+	image := func(name string) []string {
+		site.Push(t, s.Host+"/actions/"+name+":v1", map[string]string{"bin/" + name: name})
+		return []string{"--image", s.Host + "/actions/" + name + ":v1=127.0.0.1/embedded/" + name}
+	}
+	dir := t.TempDir()
+	in, first, next := filepath.Join(dir, "in"), filepath.Join(dir, "first"), filepath.Join(dir, "next")
+	baseInitramfs(t, in, initramfs.Zstd)
+	cexec, worker := image("cexec"), image("tink-worker")
+	said := e.run(0, slices.Concat([]string{"embed", "--initramfs", in, "-o", first}, cexec, worker)...).stderr
+	if strings.Contains(said, "removed") {
+		t.Errorf("the first embedding: %s", said)
+	}
+	site.WriteFile(t, filepath.Join(dir, "checksums.txt"), "0123  next\n")
+	for _, test := range []struct {
+		say    string
+		images []string
+	}{
+		{"removed 2 embedded images of " + first + ", among them the worker 127.0.0.1/embedded/tink-worker:latest; --keep-embedded keeps them", image("other")},
+		{"removed 1 embedded image of " + first + "; --keep-embedded keeps them", worker},
+		{"", append(cexec, worker...)},
+		{"", append(image("other"), "--keep-embedded")},
+	} {
+		said := e.run(0, append([]string{"embed", "--initramfs", first, "-o", next}, test.images...)...).stderr
+		if !strings.Contains(said, test.say) || strings.Contains(said, "removed ") != (test.say != "") || !strings.Contains(said, "checksums.txt and manifest.json describe the file that was replaced") {
+			t.Errorf("%v: %s", test.images, said)
+		}
 	}
 }
 

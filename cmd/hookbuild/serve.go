@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -77,6 +78,7 @@ func (a *app) serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	a.warnLoopback(c, listener.Addr())
 	err = a.clusterLines(c, listener.Addr(), files.Names())
 	if err == nil && c.IsSet("cluster") {
 		err = a.compareCluster(c.String("cluster"), a.serverURL(c, listener.Addr()), files.Names())
@@ -103,6 +105,7 @@ func (a *app) served(c *cli.Context) (_ *serve.Files, done func(), err error) {
 		if err != nil {
 			return nil, nil, fault.Invalidf("serving %q: %w; run hookbuild all first, or name the directory, or a reference with its registry: registry.example/hookos:v1", dir, err)
 		}
+		a.warnDamaged(c.Context, dir)
 		return files, func() {}, nil
 	}
 	o, err := a.pullOptions(c)
@@ -129,6 +132,21 @@ func isReference(text string) bool {
 		return false
 	}
 	return host == "localhost" || strings.ContainsAny(host, ".:") || strings.ContainsAny(rest, ":@")
+}
+
+// warnLoopback warns of an address that only this host reaches.
+func (a *app) warnLoopback(c *cli.Context, addr net.Addr) {
+	tcp, isTCP := addr.(*net.TCPAddr)
+	if isTCP && tcp.IP.IsLoopback() && c.String("url") == "" {
+		progress.Warnf(a.sink(), "only this host reaches %s; for machines, listen on all addresses (--listen :%d), or name the proxy in front with --url", addr, tcp.Port)
+	}
+}
+
+// warnDamaged warns of the files in dir that are not what its checksums.txt says.
+func (a *app) warnDamaged(ctx context.Context, dir string) {
+	for _, name := range serve.Damaged(ctx, dir) {
+		progress.Warnf(a.sink(), "%s does not have the checksum in %s; `hookbuild verify %s` says more", filepath.Join(dir, name), artifact.ChecksumsFile, dir)
+	}
 }
 
 // clusterLines prints the lines of the cluster specification for this server.

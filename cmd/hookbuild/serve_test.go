@@ -87,6 +87,9 @@ func servingLines(t *testing.T, n int, args ...string) (printed []string) {
 		if code := <-ended; code != 0 && code != exitInterrupted {
 			t.Errorf("serve: exit code %d\n%s", code, stderr.String())
 		}
+		if warned := strings.Contains(stderr.String(), "only this host reaches 127.0.0.1:"); warned == slices.Contains(args, "--url") {
+			t.Errorf("serve %q on a loopback address:\n%s", args, stderr.String())
+		}
 	})
 	for text := bufio.NewScanner(lines); text.Scan(); {
 		if printed = append(printed, text.Text()); len(printed) == n {
