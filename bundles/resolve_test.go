@@ -171,7 +171,7 @@ func TestPublishedLists(t *testing.T) {
 		words   []string
 	}{
 		"releases-embedded.yaml": {"v0.19.0-dev+latest", []string{"embed://", "inside the eksctl-anywhere program", "--bundle"}},
-		"releases-relative.yaml": {"v0.0.1", []string{"testdata/bundle.yaml", "name the file"}},
+		"releases-relative.yaml": {"v0.0.1", []string{"testdata/bundle.yaml", "name a manifest file"}},
 		"releases-mixed.yaml":    {"v0.5.0", []string{`"v0.5.0"`, "lists 4 others"}},
 	} {
 		_, err := (&Resolver{ReleasesURL: sample(file)}).Load(t.Context(), Ref{EKSAVersion: tt.version})
