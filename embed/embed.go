@@ -29,6 +29,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -109,12 +110,12 @@ const (
 // repeated name, a layer that differs from the configuration) is an error of
 // kind [fault.Invalid].
 func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
-	task := progress.Start(o.Progress, 0, "put %d images into a Docker store", len(items))
+	task := progress.Start(o.Progress, 0, "put %s into a Docker store", words.Count(len(items), "image"))
 	r, err := makeTree(ctx, items, o)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return r, task.End(nil, fmt.Sprintf("%d images, %d layers, %s layout", len(r.Images), r.Layers, r.Layout))
+	return r, task.End(nil, fmt.Sprintf("%s, %s, %s layout", words.Count(len(r.Images), "image"), words.Count(r.Layers, "layer"), r.Layout))
 }
 
 func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {

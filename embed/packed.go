@@ -11,6 +11,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/squashfs"
+	"hookbuild/internal/words"
 )
 
 // packedVersion changes whenever [store.packed] would produce different output
@@ -78,12 +79,12 @@ func chooseCompression(asked squashfs.Compression, kernel Capabilities) (squashf
 // squash returns the squashfs of all layers' files, with a directory for each
 // layer.
 func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression) (*squashfs.Joined, error) {
-	task := progress.Start(o.Progress, 0, "pack %d layers", len(s.layers.all))
+	task := progress.Start(o.Progress, 0, "pack %s", words.Count(len(s.layers.all), "layer"))
 	image, err := s.joinPieces(ctx, o, kernel, c, task)
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return image, task.End(nil, fmt.Sprintf("%d MiB, %s, %d of them packed now", image.Size()>>20, c, s.converted))
+	return image, task.End(nil, fmt.Sprintf("%s, %s, %d of them packed now", words.Bytes(image.Size()), c, s.converted))
 }
 
 func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression, task *progress.Task) (*squashfs.Joined, error) {

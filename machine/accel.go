@@ -76,7 +76,11 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 	case err == nil:
 		return fmt.Errorf("trying QEMU with the accelerator %s: the machine ended without running its program", accel)
 	}
-	return fmt.Errorf("trying QEMU with the accelerator %s: %w: %s", accel, err, strings.TrimSpace(string(said)))
+	text := strings.TrimSpace(string(said))
+	if accel == "kvm" && strings.Contains(text, "Permission denied") {
+		return fault.Outsidef("trying QEMU with the accelerator kvm: this user may not open /dev/kvm; add it to the group kvm and log in again")
+	}
+	return fmt.Errorf("trying QEMU with the accelerator %s: %w: %s", accel, err, text)
 }
 
 // tryLimit is how long a machine with only a boot sector may take.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -21,6 +24,7 @@ import (
 	"hookbuild/build/verify"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
 	"hookbuild/machine"
 	"hookbuild/machine/verdict"
@@ -122,14 +126,22 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	}
 	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Images: imagesOnBoard(proof, m.Initramfs), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
 	if name := c.String("console"); name != "" {
-		f, err := atomicfile.Create(name)
+		f, err := os.Create(name) // not an atomic file: it is read while it grows
 		if err != nil {
-			return nil, err
+			return nil, fault.Invalidf("writing the console: %w", err)
 		}
 		o.Console = f
-		defer func() { err = errors.Join(err, f.Commit()) }()
+		defer func() { err = errors.Join(err, f.Close()) }()
 	}
 	a.note("booting %s: %s, %d MiB, for at most %s; the worker is %s", cmp.Or(m.ISO, m.Kernel), m, m.MemoryMB, o.Timeout, o.WorkerImage)
+	const pace = 30 * time.Second
+	ticker := time.NewTicker(pace)
+	defer ticker.Stop()
+	watched := &console{to: o.Console}
+	o.Console = watched
+	ctx, done := context.WithCancel(c.Context)
+	defer done()
+	go a.noteBoot(ctx, ticker.C, watched)
 	report, err := verdict.Boot(c.Context, o)
 	if err != nil {
 		return nil, err
@@ -138,6 +150,34 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 		return report, atomicfile.Write(name, atomicfile.Mode, report.WriteJUnit)
 	}
 	return report, nil
+}
+
+// console counts the lines of a machine's console on their way to a writer, which may
+// be nil.
+type console struct {
+	to    io.Writer
+	lines atomic.Int64
+}
+
+func (w *console) Write(p []byte) (int, error) {
+	w.lines.Add(int64(bytes.Count(p, []byte("\n"))))
+	if w.to == nil {
+		return len(p), nil
+	}
+	return w.to.Write(p)
+}
+
+// noteBoot says at each tick until ctx ends that the boot goes on.
+func (a *app) noteBoot(ctx context.Context, ticks <-chan time.Time, watched *console) {
+	begun := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks:
+			a.note("still booting after %s; the console has %s", time.Since(begun).Round(time.Second), words.Count(int(watched.lines.Load()), "line"))
+		}
+	}
 }
 
 // bootMachine returns the machine that boots the pair in r or, for a directory,

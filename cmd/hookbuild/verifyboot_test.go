@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -8,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/machine/verdict"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
@@ -115,5 +119,31 @@ func TestBootWithoutQEMU(t *testing.T) {
 	got := runAt(t.Context(), s, "verify", "--boot", filepath.Join(t.TempDir(), "none"), "--cache-dir", t.TempDir())
 	if got.code != 4 || !strings.Contains(got.stderr, "qemu-system-x86_64 is not installed") {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+}
+
+// TestBootIsNotSilent checks that each tick of a boot is a line that counts the
+// console's lines.
+func TestBootIsNotSilent(t *testing.T) {
+	var said bytes.Buffer
+	f, err := face.New("plain", face.Options{Writer: &said, Getenv: os.Getenv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{face: f}
+	ctx, done := context.WithCancel(t.Context())
+	ticks, ended, watched := make(chan time.Time), make(chan struct{}), &console{}
+	go func() {
+		defer close(ended)
+		a.noteBoot(ctx, ticks, watched)
+	}()
+	if _, err := watched.Write([]byte("one\ntwo\n")); err != nil {
+		t.Fatal(err)
+	}
+	ticks <- time.Now()
+	done()
+	<-ended
+	if !strings.Contains(said.String(), "the console has 2 lines") {
+		t.Errorf("it said %q", said.String())
 	}
 }
