@@ -35,7 +35,7 @@ func newEmbedCommand(a *app) *cli.Command {
 				&cli.StringFlag{Name: "base", Usage: "embed into the HookOS in `DIR` and write its kernel, the new initramfs, checksums and manifest to --out"},
 				&cli.StringFlag{Name: "vmlinuz", Usage: "the kernel `FILE` that boots the initramfs (default: the vmlinuz next to it)"},
 				noSBOMFlag(),
-				&cli.BoolFlag{Name: "from-bundle", Usage: "embed the action images of an EKS Anywhere bundle"},
+				&cli.BoolFlag{Name: "from-bundle", Aliases: []string{"embed-from-bundle"}, Usage: "embed the action images of an EKS Anywhere bundle"},
 				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that are embedded already (default: replace them)"},
 				&cli.StringFlag{Name: "list", Usage: "only list the images embedded in the initramfs at `FILE|URL`"},
 			},

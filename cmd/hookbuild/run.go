@@ -32,9 +32,9 @@ func newRunCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "boot the artifacts in the directory `NAME` in --out"},
 			&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
-			&cli.IntFlag{Name: "memory", Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
+			&cli.IntFlag{Name: "memory", Aliases: []string{"ram"}, Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
 			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
-			&cli.StringFlag{Name: "disk", Usage: "use `FILE` as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
+			&cli.StringFlag{Name: "disk", Usage: "use `FILE`, a raw image, as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
 			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm; auto is kvm if a machine runs with it within 5 s, else tcg"},
 			&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "emulate a network card of `MODEL` " + strings.Join(machine.NICs(), ", ")},
 			&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},

@@ -114,6 +114,9 @@ func TestMachineOfRun(t *testing.T) {
 	if m := machineOf(); m.Cmdline != "console=tty0 own" || m.MemoryMB != int(embed.MemoryFor(300<<20, 2000<<20).Least>>20)+512 || m.CPUs != 2 || m.Accel != "tcg" || m.Disk != "" {
 		t.Errorf("the document's machine is %+v", m)
 	}
+	if m := machineOf("--ram", "700"); m.MemoryMB != 700 {
+		t.Errorf("--ram makes it %+v", m)
+	}
 	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "kvm", "--disk", "d", "--nic", "e1000e", "--firmware", "uefi"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "kvm" || m.Disk != "d" || m.NIC != "e1000e" || m.Firmware != "uefi" {
 		t.Errorf("the flags make it %+v", m)
 	}

@@ -35,9 +35,9 @@ func bootFlags() []cli.Flag {
 	const limit = 10 * time.Minute
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "from-iso", Usage: "boot the ISO image that --iso of all or linuxkit wrote, with UEFI and with the kernel's command line set as Tinkerbell sets it"},
-		&cli.IntFlag{Name: "ram", Usage: "give the machine `MIB` of memory (default: 2048, or what the manifest says the initramfs needs if that is more)"},
+		&cli.IntFlag{Name: "ram", Aliases: []string{"memory"}, Usage: "give the machine `MIB` of memory (default: 2048, or what the manifest says the initramfs needs if that is more)"},
 		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "give the machine a network card of the `MODEL` " + strings.Join(machine.NICs(), ", ")},
-		&cli.StringFlag{Name: "disk", Value: "virtio-scsi", Usage: "attach the machine's disk to the `CONTROLLER` " + strings.Join(machine.Controllers(), ", ")},
+		&cli.StringFlag{Name: "disk", Value: "virtio-scsi", Usage: "attach the machine's disk, made for this boot, to the `CONTROLLER` " + strings.Join(machine.Controllers(), ", ")},
 		&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
 		&cli.StringFlag{Name: "accel", Value: "auto", Usage: "use QEMU's accelerator `NAME`: tcg, kvm or auto, which is kvm if a machine runs with it within 5 s, else tcg"},
 		&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},

@@ -94,6 +94,7 @@ func TestVerifyBootRefuses(t *testing.T) {
 		{"--nic applies to a boot; add --boot", []string{"--nic", "igb"}},
 		{"--junit applies", []string{"--junit", "f"}},
 		{"--ram -1", []string{"--boot", "--ram", "-1"}},
+		{"--ram -1", []string{"--boot", "--memory", "-1"}},
 		{"--timeout 0s", []string{"--boot", "--timeout", "0s"}},
 		{`--require "sound" is not one of kernel`, []string{"--boot", "--require", "sound"}},
 		{`--nic "ne2k" is not one of e1000e`, []string{"--boot", "--nic", "ne2k"}},
