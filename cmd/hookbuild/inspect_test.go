@@ -105,6 +105,7 @@ func TestInspectErrors(t *testing.T) {
 		"no kernel":   {[]string{"INITRAMFS", "--config", "ENIC"}, 2, "give the vmlinuz too"},
 		"misspelt":    {[]string{"VMLINUZ", "--config", "SQUASHFS_ZTSD"}, 2, "CONFIG_SQUASHFS_ZSTD"},
 		"small":       {[]string{"VMLINUZ", "--config", "enic"}, 2, "CONFIG_ENIC"},
+		"swapped":     {[]string{"VMLINUZ", "--config", "IEC"}, 2, "did you mean CONFIG_ICE"},
 		"bad device":  {[]string{"VMLINUZ", "--pci", "8086"}, 2, "lspci -nn"},
 		"no list":     {[]string{"VMLINUZ", "--lspci", "/no/such"}, 3, "/no/such"},
 	} {

@@ -222,7 +222,7 @@ func TestAllWritesTheSBOM(t *testing.T) {
 		t.Error("`hookbuild sbom` reads something else")
 	}
 	p.run(0, append(args, "--no-sbom")...)
-	if got := p.run(3, "verify", "--sbom", p.out); !strings.Contains(got.stdout, "problem: sbom.spdx.json: it is not there") {
+	if got := p.run(3, "verify", "--sbom", p.out); !strings.Contains(got.stdout, "problem: sbom.spdx.json: it is not there; write it with `hookbuild sbom "+filepath.Join(p.out, "hook")+"`") {
 		t.Error(got.stdout)
 	}
 	p.run(0, "verify", p.out)

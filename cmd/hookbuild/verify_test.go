@@ -412,6 +412,11 @@ func (p proof) templates(t *testing.T) {
 	site.WriteFile(t, good, goodTemplate)
 	site.WriteFile(t, bad, badTemplate)
 	site.WriteFile(t, broken, "tasks: [")
+	twice := filepath.Join(dir, "twice.yaml")
+	site.WriteFile(t, twice, "tasks: [{name: t, actions: [{name: one, image: x/one}, {name: two, image: x/two}]}]\n")
+	if r := p.findings(t, 3, p.out, "--template", twice); len(r.Faults) != 2 || !strings.Contains(r.Faults[1].String(), "(embedded: see above)") {
+		t.Errorf("the images on board are named again: %v", r.Faults)
+	}
 	r := p.findings(t, 3, p.out, "--template", good, "--template", bad)
 	want(t, []string{fmt.Sprint(len(r.Faults)), fmt.Sprint(len(r.Actions))}, "2", "4")
 	for i, said := range []string{

@@ -77,7 +77,17 @@ func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry) erro
 		return err
 	}
 	d.end()
-	return d.secondAct(ctx, registry, bundle)
+	if err := d.secondAct(ctx, registry, bundle); err != nil {
+		return err
+	}
+	d.closing()
+	return nil
+}
+
+// closing says where the files are and what to do with them.
+func (d *demo) closing() {
+	hook := filepath.Join(d.out(), artifact.DefaultName)
+	fmt.Fprintf(d.w, "\nThe files are in %s; `%s inspect %s` shows what is in them.\nThe registry has ended: a command from above needs --offline to work again.\n", hook, d.hookbuild, hook)
 }
 
 func (d *demo) prepare() (err error) {
