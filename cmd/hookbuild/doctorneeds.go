@@ -112,7 +112,7 @@ func (a *app) embedNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror
 		List: list, WorkerFrom: c.String("worker-from"),
 		Options: bundles.Options{WorkerImage: c.String("worker-image"), NoWorker: c.Bool("no-worker"), KubeVersion: c.String("kube-version")},
 	}
-	if !c.Bool("embed-from-bundle") && !c.IsSet("cluster") {
+	if !c.Bool("embed-from-bundle") && !namesBundle(c) {
 		return e, nil
 	}
 	location := cmp.Or(c.String("bundle"), c.String("releases-url"))

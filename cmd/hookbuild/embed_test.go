@@ -135,7 +135,8 @@ func TestEmbedRefuses(t *testing.T) {
 	}{
 		{2, "-o OUT", []string{"embed", "--initramfs", in, "--image", image}},
 		{2, "--images-file", []string{"embed", "--initramfs", in, "-o", out}},
-		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--bundle", in}},
+		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--no-worker"}},
+		{3, "none.yaml", []string{"embed", "--initramfs", in, "-o", out, "--bundle", filepath.Join(dir, "none.yaml")}},
 		{3, "none.yaml", []string{"embed", "--initramfs", in, "-o", out, "--embed-from-bundle", "--bundle", filepath.Join(dir, "none.yaml")}},
 		{3, "text", []string{"embed", "--initramfs", filepath.Join(dir, "text"), "-o", out, "--image", image}},
 		{3, "is a kernel; name the initramfs", []string{"embed", "--initramfs", filepath.Join(dir, "vmlinuz"), "-o", out, "--image", image}},

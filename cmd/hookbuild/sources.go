@@ -101,7 +101,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 		return nil, err
 	}
 	e := &onboard.Embed{List: list}
-	fromBundle = fromBundle || c.IsSet("cluster")
+	fromBundle = fromBundle || namesBundle(c)
 	if !fromBundle {
 		for _, flag := range bundleFlags() {
 			if c.IsSet(flag.Names()[0]) {
@@ -140,6 +140,11 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	}
 	e.List = append(e.List, a.clusterImages(a.cluster, images)...)
 	return e, nil
+}
+
+// namesBundle reports whether an option names a bundle, which is then embedded.
+func namesBundle(c *cli.Context) bool {
+	return c.IsSet("cluster") || c.IsSet("bundle") || c.IsSet("eksa-version")
 }
 
 // checkBundleFlags rejects contradictions before anything is fetched.
