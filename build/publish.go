@@ -3,7 +3,9 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -117,13 +119,17 @@ func (b *Builder) write(ctx context.Context, s *artifact.Stage, p *plan, segment
 	if p.kernel == nil {
 		return &m, writeRootFS(ctx, s, p)
 	}
-	if err := writeFiles(ctx, s, p, segments); err != nil {
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error { return writeFiles(inner, s, p, segments) })
+	g.Go(func() (err error) { m.report, err = b.report(inner, p, segments); return err })
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	var err error
-	if m.report, err = b.report(ctx, p, segments, s.Path("initramfs-"+p.OutputID)); err != nil {
-		return nil, err
+	info, err := os.Stat(s.Path("initramfs-" + p.OutputID))
+	if err != nil {
+		return nil, fmt.Errorf("measuring the initramfs: %w", err)
 	}
+	m.report.Compressed = info.Size()
 	if err := checkBudget(p, m.report); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -22,19 +21,14 @@ import (
 // reportsKind is the cache's name for size reports.
 const reportsKind = "reports"
 
-// report returns what makes up the size of the initramfs at path.
-func (b *Builder) report(ctx context.Context, p *plan, segments []*cache.File, path string) (*size.Report, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("measuring the initramfs: %w", err)
-	}
+// report returns what makes up the size of the initramfs, without its compressed size.
+func (b *Builder) report(ctx context.Context, p *plan, segments []*cache.File) (*size.Report, error) {
 	r, err := p.assembly.report(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("measuring the root file system: %w", err)
 	}
-	r.Compressed = info.Size()
-	for i, name := range map[int]string{0: "microcode", len(segments) - 1: "embedded images"} {
-		if segments[i] == nil {
+	for i, name := range []string{"microcode", "", "embedded images"} {
+		if segments[i] == nil || name == "" {
 			continue
 		}
 		more, err := b.segmentReport(ctx, segments[i], name)
