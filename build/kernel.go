@@ -23,6 +23,9 @@ func (b *Builder) kernel(ctx context.Context, r Request) (*kernel.Image, error) 
 	if err != nil {
 		return nil, task.End(err, "")
 	}
+	if r.Kernel == k.Source { // the task names it
+		return k, task.End(nil, fmt.Sprintf("Linux %s for %s", k.Release, k.Arch))
+	}
 	return k, task.End(nil, k.String())
 }
 

@@ -84,7 +84,11 @@ func (s *store) squash(ctx context.Context, o Options, kernel Capabilities, c sq
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return image, task.End(nil, fmt.Sprintf("%s, %s, %d of them packed now", words.Bytes(image.Size()), c, s.converted))
+	done := fmt.Sprintf("%s, %s, %d packed now", words.Bytes(image.Size()), c, s.converted)
+	if others := len(s.layers.all) - s.converted; others > 0 {
+		done += fmt.Sprintf(", %d cached or equal to others", others)
+	}
+	return image, task.End(nil, done)
 }
 
 func (s *store) joinPieces(ctx context.Context, o Options, kernel Capabilities, c squashfs.Compression, task *progress.Task) (*squashfs.Joined, error) {

@@ -433,9 +433,9 @@ func TestOneMoreImage(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{"1 of them packed now", append([]string{"--initramfs", in, "-o", one}, images[:2]...)},
-		{"1 of them packed now", append([]string{"--initramfs", one, "-o", kept, "--keep-embedded"}, images[2:]...)},
-		{"0 of them packed now", append([]string{"--initramfs", in, "-o", both}, images...)},
+		{"1 packed now", append([]string{"--initramfs", in, "-o", one}, images[:2]...)},
+		{"1 packed now, 1 cached or equal to others", append([]string{"--initramfs", one, "-o", kept, "--keep-embedded"}, images[2:]...)},
+		{"0 packed now", append([]string{"--initramfs", in, "-o", both}, images...)},
 	} {
 		if got := e.run(0, append([]string{"embed"}, step.args...)...); !strings.Contains(got.stderr, step.say) {
 			t.Errorf("%q: said %s", step.args, got.stderr)
