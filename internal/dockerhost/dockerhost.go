@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/docker/cli/cli/config"
@@ -61,7 +62,7 @@ func (e endpoint) connect(ctx context.Context) (_ *client.Client, remedy string,
 	if err != nil {
 		return nil, "check its address and certificates", fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
 	}
-	err = ping(ctx, cli, patience)
+	err = e.reach(ctx, cli)
 	if err == nil {
 		return cli, "", nil
 	}
@@ -71,6 +72,19 @@ func (e endpoint) connect(ctx context.Context) (_ *client.Client, remedy string,
 		err, remedy = failure, failure.remedy
 	}
 	return nil, remedy, fault.Outsidef("reaching the Docker Engine at %s: %w", e.name(), errors.Join(err, cli.Close()))
+}
+
+// reach checks that the engine answers. If ssh ends before the request is written, what
+// it said is lost, so it is asked again.
+func (e endpoint) reach(ctx context.Context, cli *client.Client) error {
+	const tries = 3
+	for range tries - 1 {
+		err := ping(ctx, cli, patience)
+		if err == nil || !strings.HasPrefix(e.host, "ssh://") || !strings.Contains(err.Error(), syscall.EPIPE.Error()) {
+			return err
+		}
+	}
+	return ping(ctx, cli, patience)
 }
 
 // remedy says what to do about an engine that was not reached.
