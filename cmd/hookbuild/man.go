@@ -110,7 +110,7 @@ func (m *manual) command(c *cli.Command, path string) {
 
 func (m *manual) examples(path string) {
 	for _, e := range examples()[path] {
-		fmt.Fprintf(m, ".PP\n%s:\n.PP\n.nf\n.RS\n%s\n.RE\n.fi\n", roff(e.what), roff(e.line))
+		fmt.Fprintf(m, ".PP\n%s\n.PP\n.nf\n.RS\n%s\n.RE\n.fi\n", roff(e.what), roff(e.line))
 	}
 }
 
