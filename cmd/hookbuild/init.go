@@ -75,7 +75,11 @@ func (a *app) initSite(c *cli.Context) error {
 	if err := a.writeOutput(atomicfile.Target{Path: path}, d.answers.Text()); err != nil {
 		return err
 	}
-	a.note("next: read %s, then build with hookbuild all", path)
+	command := "hookbuild all"
+	if filepath.Clean(path) != site.Name { // which is the file that it looks for
+		command += " --config " + path
+	}
+	a.note("next: read %s, then build with `%s`", path, command)
 	return nil
 }
 
