@@ -108,6 +108,11 @@ func (a *app) inspect(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	return a.writeFindings(c, s)
+}
+
+// writeFindings prints what the options select of a subject.
+func (a *app) writeFindings(c *cli.Context, s *subject) error {
 	f := &findings{}
 	for _, gather := range []func(*cli.Context, *subject, *findings) error{a.gatherKernel, a.gatherInitramfs, gatherSite, a.gatherOptions, a.gatherModules} {
 		if err := gather(c, s, f); err != nil {

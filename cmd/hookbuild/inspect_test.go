@@ -170,11 +170,25 @@ func TestInspectDiff(t *testing.T) {
 		t.Errorf("exit code %d, %v: %q\n%s", code, err, diff.Unknown, stderr)
 	}
 	for name, args := range map[string][]string{
-		"two": {"--diff", "VMLINUZ"}, "show everything": {"--html", page, "--modules", "VMLINUZ"}, "is a directory": {"--html", filepath.Dir(page), "VMLINUZ"},
+		"both write to standard output": {"--html", "-", "--json", "VMLINUZ"},
+		"two":                           {"--diff", "VMLINUZ"}, "show everything": {"--html", page, "--modules", "VMLINUZ"}, "is a directory": {"--html", filepath.Dir(page), "VMLINUZ"},
 	} {
 		if code, _, stderr := inspected(t, args...); code != 2 || !strings.Contains(stderr, name) {
 			t.Errorf("%s: exit code %d\n%s", name, code, stderr)
 		}
+	}
+}
+
+// The JSON is what inspect prints without a page.
+func TestInspectPageAndJSON(t *testing.T) {
+	_, want, _ := inspected(t, "DIR", "--json")
+	page := filepath.Join(t.TempDir(), "report.html")
+	code, got, stderr := inspected(t, "DIR", "--html", page, "--json")
+	if code != 0 || got != want || !strings.Contains(got, `"kernel"`) {
+		t.Errorf("exit code %d, want the JSON\n%s\ngot\n%s%s", code, want, got, stderr)
+	}
+	if info, err := os.Stat(page); err != nil || info.Size() == 0 {
+		t.Errorf("the page: %v, %v", info, err)
 	}
 }
 

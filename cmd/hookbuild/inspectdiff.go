@@ -34,14 +34,19 @@ func (a *app) inspectAll(c *cli.Context) error {
 		}
 	}
 	if c.IsSet("html") {
-		if err := a.pageTarget(c.String("html")).Check(); err != nil {
+		target := a.pageTarget(c.String("html"))
+		if target.IsStdout() && c.Bool("json") {
+			return usagef("--html %s and --json both write to standard output; name a file with --html, or leave out --json", c.String("html"))
+		}
+		if err := target.Check(); err != nil {
 			return err
 		}
 	}
 	opened := make([]*survey.System, len(systems))
+	var s *subject
 	for i, args := range systems {
-		s, err := a.openSubject(c, withSibling(args))
-		if err != nil {
+		var err error
+		if s, err = a.openSubject(c, withSibling(args)); err != nil {
 			return err
 		}
 		defer s.Close() // only read
@@ -57,7 +62,10 @@ func (a *app) inspectAll(c *cli.Context) error {
 			return err
 		}
 	}
-	return a.writeSurvey(c, last, diff)
+	if err := a.writeSurvey(c, last, diff); err != nil || diff != nil || !c.Bool("json") {
+		return err
+	}
+	return a.writeFindings(c, s)
 }
 
 func (a *app) writeSurvey(c *cli.Context, s *survey.System, d *survey.Diff) error {
