@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/build/artifact"
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
@@ -74,7 +76,19 @@ func (h *HookOS) image(ctx context.Context, sink progress.Sink, arch string) (*i
 			total += files[name].Size
 		}
 	}
+	copies, err := h.copies(files)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range copies {
+		total += f.Size
+	}
 	task := progress.Start(sink, total, "read the HookOS for %s", im.arch)
+	for _, f := range copies {
+		if err := h.compare(ctx, task, f); err != nil {
+			return nil, task.End(err, "")
+		}
+	}
 	for _, g := range groups {
 		l, err := newLayer(ctx, task, g)
 		if err != nil {
@@ -86,6 +100,38 @@ func (h *HookOS) image(ctx context.Context, sink progress.Sink, arch string) (*i
 		return nil, task.End(err, "")
 	}
 	return im, task.End(nil, "")
+}
+
+// copies returns the listed hard links that are files of their own in the directory,
+// such as after a copy that does not keep links. No layer has their bytes.
+func (h *HookOS) copies(files map[string]artifact.File) ([]artifact.File, error) {
+	var all []artifact.File
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f := files[name]
+		if f.Link == "" {
+			continue
+		}
+		link, err := os.Stat(filepath.Join(h.Dir, name))
+		if err != nil {
+			return nil, fault.Invalidf("reading a file that %s lists: %w; build it again, or copy it again", artifact.ManifestFile, err)
+		}
+		if to, err := os.Stat(filepath.Join(h.Dir, f.Link)); err != nil || !os.SameFile(link, to) {
+			all = append(all, f) // a missing target is reported when its layer is read
+		}
+	}
+	return all, nil
+}
+
+// compare reads a file, which must be as manifest.json lists it.
+func (h *HookOS) compare(ctx context.Context, task *progress.Task, f artifact.File) error {
+	m := onDisk(h.Dir, f)
+	r, err := m.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close() // only read
+	_, err = io.Copy(io.Discard, ctxio.Reader(ctx, task.Reader(m.checked(r))))
+	return err
 }
 
 // listings returns manifest.json, the other files about the HookOS, and the

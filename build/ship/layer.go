@@ -44,6 +44,11 @@ func onDisk(dir string, f artifact.File) member {
 	return member{name: f.Name, size: f.Size, sum: strings.ToLower(f.SHA512), open: func() (io.ReadCloser, error) { return os.Open(filepath.Join(dir, f.Name)) }}
 }
 
+// checked returns the content that r reads, with an error if it is not as listed.
+func (m member) checked(r io.Reader) io.Reader {
+	return &exactly{r, m.name, m.size, m.sum, sha512.New()}
+}
+
 // layer is a tar archive of files, written anew whenever it is read.
 type layer struct {
 	members []member
@@ -76,7 +81,7 @@ func openTar(members []member) (io.ReadCloser, error) {
 			return nil, errors.Join(fmt.Errorf("writing %q into a layer: %w", m.name, err), open.Close())
 		}
 		open = append(open, f)
-		parts = append(parts, &exactly{f, m.name, m.size, m.sum, sha512.New()}, bytes.NewReader(make([]byte, -m.size&(block-1))))
+		parts = append(parts, m.checked(f), bytes.NewReader(make([]byte, -m.size&(block-1))))
 	}
 	parts = append(parts, bytes.NewReader(make([]byte, 2*block))) // the end
 	return struct {

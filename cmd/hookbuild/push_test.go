@@ -221,6 +221,32 @@ func TestPushRefusesWhatIsNotListed(t *testing.T) {
 	}
 }
 
+// TestPushComparesLinksThatAreCopies pushes a copy that has two files where the HookOS
+// has hard links: equal files are pushed as links, and a different or missing one is
+// refused, although the pushed bytes are those of its twin.
+func TestPushComparesLinksThatAreCopies(t *testing.T) {
+	s := newShelf(t, nil)
+	want := s.run(0, "push", s.out, s.host+"/hookos:v1").stdout
+	dir, alias := t.TempDir(), "initramfs-x86_64"
+	for name, content := range contents(t, filepath.Join(s.out, "hook")) {
+		site.WriteFile(t, filepath.Join(dir, name), content)
+	}
+	if got := s.run(0, "push", dir, s.host+"/hookos:v1").stdout; got != want {
+		t.Errorf("the copy is %s, want %s", got, want)
+	}
+	site.WriteFile(t, filepath.Join(dir, alias), strings.ToUpper(readFile(t, filepath.Join(dir, alias))))
+	if got := s.run(3, "push", dir, s.host+"/bad:v1"); !strings.Contains(got.stderr, alias+" is not the file that manifest.json lists") {
+		t.Error(got.stderr)
+	}
+	if err := os.Remove(filepath.Join(dir, alias)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.run(3, "push", dir, s.host+"/bad:v1"); !strings.Contains(got.stderr, alias+": no such file or directory; build it again") {
+		t.Error(got.stderr)
+	}
+	s.run(4, "pull", s.host+"/bad:v1", t.TempDir())
+}
+
 // damaged answers with other bytes for the blobs of that size.
 type damaged struct {
 	http.Handler
