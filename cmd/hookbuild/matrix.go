@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -56,11 +57,14 @@ func (a *app) matrix(c *cli.Context) error {
 		if err := inventory.CheckTags(tags); err != nil {
 			return err
 		}
+	} else if err := inventory.CheckTags(tags); err != nil && a.variable("CI_TAGS") != "" {
+		a.note("%v", err)
 	}
 	m, err := matrix.Make(inventory, tags, a.variable)
 	if err != nil {
 		return err
 	}
+	a.noteSiteFlavors(m)
 	if from := a.siteKernel(); from != "" && from != "build" {
 		a.note("the kernels are those of kernel.from in %s, %s; leaving out their jobs", a.site.Path, web.ShowAll(from))
 		m.Kernels = nil
@@ -76,6 +80,21 @@ func (a *app) matrix(c *cli.Context) error {
 		}
 	}
 	return a.writeMatrix(c, m)
+}
+
+// noteSiteFlavors says that the tags choose the jobs, not hookbuild.yaml, if the jobs
+// are of other flavors than the file lists.
+func (a *app) noteSiteFlavors(m matrix.Matrix) {
+	if a.site == nil || len(a.site.Flavors) == 0 {
+		return
+	}
+	var chosen []string
+	for _, h := range m.Hooks {
+		chosen = append(chosen, h.Kernel)
+	}
+	if listed := a.site.Flavors; !slices.Equal(slices.Sorted(slices.Values(chosen)), slices.Sorted(slices.Values(listed))) {
+		a.note("the jobs are chosen by tag, not by flavors in %s (%s); choose the tags with --tags", a.site.Path, strings.Join(listed, ", "))
+	}
 }
 
 // checkMatrix rejects arguments that have no effect.

@@ -108,6 +108,28 @@ func TestMatrixOfTheSitesKernel(t *testing.T) {
 	}
 }
 
+// TestMatrixNotesWhatChoosesTheJobs has flavors in hookbuild.yaml, which choose no
+// jobs, and tags in the environment that no flavor has.
+func TestMatrixNotesWhatChoosesTheJobs(t *testing.T) {
+	p := newPlace(t)
+	file := filepath.Join(t.TempDir(), "hookbuild.yaml")
+	const byTag, unknown = "the jobs are chosen by tag, not by flavors in ", "no flavor has it"
+	for flavors, noted := range map[string]bool{"hook-latest-lts-amd64": true, "hook-latest-lts-arm64, hook-latest-lts-amd64": false} {
+		site.WriteFile(t, file, "flavors: ["+flavors+"]\n")
+		got := p.run(0, "matrix", "--config", file, "--hook-dir", p.site.Dir, "--tags", "lts")
+		if strings.Contains(got.stderr, byTag) != noted || strings.Contains(got.stderr, unknown) {
+			t.Errorf("%s: %s", flavors, got.stderr)
+		}
+	}
+	got := p.run(0, "matrix", "--hook-dir", p.site.Dir, "CI_TAGS=nope")
+	if !strings.Contains(got.stderr, `choosing flavors by the tag "nope": `+unknown) || !strings.Contains(got.stdout, "=[]\n") || strings.Contains(got.stderr, byTag) {
+		t.Errorf("%s%s", got.stdout, got.stderr)
+	}
+	if got := p.run(0, "matrix", "--hook-dir", p.site.Dir, "CI_TAGS=lts"); strings.Contains(got.stderr, unknown) {
+		t.Error(got.stderr)
+	}
+}
+
 func TestMatrixUsage(t *testing.T) {
 	p := newPlace(t)
 	for say, args := range map[string][]string{
