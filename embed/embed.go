@@ -115,7 +115,11 @@ func Tree(ctx context.Context, items []Item, o Options) (*Result, error) {
 	if err != nil {
 		return nil, task.End(err, "")
 	}
-	return r, task.End(nil, fmt.Sprintf("%s, %s, %s layout", words.Count(len(r.Images), "image"), words.Count(r.Layers, "layer"), r.Layout))
+	images := words.Count(len(r.Images), "image")
+	if len(r.Images) < len(items) {
+		images += " (equal images are stored once)"
+	}
+	return r, task.End(nil, fmt.Sprintf("%s, %s, %s layout", images, words.Count(r.Layers, "layer"), r.Layout))
 }
 
 func makeTree(ctx context.Context, items []Item, o Options) (*Result, error) {

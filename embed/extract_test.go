@@ -131,6 +131,39 @@ func TestExtractUnknown(t *testing.T) {
 	}
 }
 
+func TestExtractByTheEndOfTheName(t *testing.T) {
+	h := startHub(t, smallCorpus(t))
+	two := h.pull(t, "two")
+	s := openStore(t, h, Item{Image: h.pull(t, "one"), Names: []string{"127.0.0.1/embedded/one"}},
+		Item{Image: two, Names: []string{"127.0.0.1/embedded/same", "127.0.0.1/embedded/two:v2"}},
+		Item{Image: h.pull(t, "none"), Names: []string{"r.example/same"}})
+	for name, want := range map[string]string{"one": "one:latest", "one:latest": "one:latest", "two:v2": "two:v2"} {
+		if im, err := s.find(name); err != nil || !slices.ContainsFunc(s.embedded(im).Names, func(n string) bool { return n == "127.0.0.1/embedded/"+want }) {
+			t.Errorf("%q is %v, %v", name, im, err)
+		}
+	}
+	const all = "there are 127.0.0.1/embedded/one:latest, 127.0.0.1/embedded/same:latest, 127.0.0.1/embedded/two:v2, r.example/same:latest"
+	for name, say := range map[string]string{"same": "it stands for 2 images; ", "two": "no image has this name or ID; "} {
+		if _, err := s.find(name); err == nil || !strings.Contains(err.Error(), say+all) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// openStore opens the store of the items.
+func openStore(t *testing.T, h *hub, items ...Item) *Store {
+	t.Helper()
+	r, err := Tree(t.Context(), items, Options{Layout: Directory, Cache: h.cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(r.Tree, h.cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestOpenWithoutStore(t *testing.T) {
 	if _, err := Open(&initramfs.Tree{}, newCache(t)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)

@@ -292,7 +292,7 @@ func (e Embedded) sortKey() string {
 }
 
 // find returns the image that name means: a name or digest as dockerd accepts
-// it, or an image ID, which may be abbreviated.
+// it, an image ID, which may be abbreviated, or the end of a name.
 func (s *Store) find(name string) (*storedImage, error) {
 	wanted := ""
 	if ref, err := Name(name); err == nil {
@@ -311,20 +311,39 @@ func (s *Store) find(name string) (*storedImage, error) {
 			found = append(found, im)
 		}
 	}
+	if len(found) == 0 {
+		found = s.named(name)
+	}
 	switch len(found) {
 	case 0:
 		return nil, fault.Invalidf("looking for the embedded image %q: no image has this name or ID; there are %s", name, s.listing())
 	case 1:
 	default:
-		return nil, fault.Invalidf("looking for the embedded image %q: %d images have an ID that begins like this; there are %s", name, len(found), s.listing())
+		return nil, fault.Invalidf("looking for the embedded image %q: it stands for %d images; there are %s", name, len(found), s.listing())
 	}
 	return found[0], nil
 }
 
+// named returns the images that have the name below any registry and path: cexec is
+// 127.0.0.1/embedded/cexec:latest.
+func (s *Store) named(name string) []*storedImage {
+	return slices.DeleteFunc(slices.Clone(s.images), func(im *storedImage) bool {
+		names, _ := s.names.of(im.id)
+		return name == "" || !slices.ContainsFunc(names, func(n string) bool {
+			base := path.Base(n)
+			return base == name || base == name+":latest"
+		})
+	})
+}
+
+// listing returns the names of the images, or the label of one that has none.
 func (s *Store) listing() string {
 	var all []string
 	for _, e := range s.Images() {
-		all = append(all, e.label())
+		if len(e.Names) == 0 {
+			all = append(all, e.label())
+		}
+		all = append(all, e.Names...)
 	}
 	if len(all) == 0 {
 		return "none"

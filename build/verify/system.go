@@ -210,13 +210,16 @@ func (s *System) lookup(name string) (bool, error) {
 	return found, err
 }
 
-// onBoard returns a name of each embedded image, separated by commas.
+// onBoard returns the names of the embedded images, separated by commas. A digest
+// counts only for an image that has no other name.
 func (s *System) onBoard() string {
 	var names []string
 	for _, image := range s.Images {
-		if len(image.Names) > 0 {
-			names = append(names, image.Names[0])
+		tagged := slices.DeleteFunc(slices.Clone(image.Names), func(name string) bool { return strings.Contains(name, "@") })
+		if len(tagged) == 0 {
+			tagged = image.Names[:min(1, len(image.Names))]
 		}
+		names = append(names, tagged...)
 	}
 	if len(names) == 0 {
 		return "none"

@@ -406,6 +406,23 @@ func TestVerifyFinds(t *testing.T) {
 	t.Run("misuse", p.misuse)
 }
 
+// TestVerifyNamesEveryImageOnBoard embeds an image that two references have.
+func TestVerifyNamesEveryImageOnBoard(t *testing.T) {
+	p, args := smallBuild(t)
+	args = append(args, "--no-sbom")
+	for _, name := range []string{"mytool", "same"} {
+		site.Push(t, p.site.Host+"/"+name+":v1", map[string]string{"bin/tool": "tool"})
+		args = append(args, "--image", p.site.Host+"/"+name+":v1=127.0.0.1/embedded/"+name)
+	}
+	says(t, p.run(0, args...).stderr, "put 3 images into a Docker store: 2 images (equal images are stored once), ")
+	template := filepath.Join(t.TempDir(), "template.yaml")
+	site.WriteFile(t, template, "tasks: [{name: t, actions: [{name: one, image: 127.0.0.1/embedded/othertool}]}]\n")
+	r := p.findings(t, 3, p.out, "--template", template)
+	if len(r.Faults) != 1 || !strings.Contains(r.Faults[0].Problem, "(embedded: 127.0.0.1/embedded/cexec:latest, 127.0.0.1/embedded/mytool:latest, 127.0.0.1/embedded/same:latest)") {
+		t.Errorf("%v", r.Faults)
+	}
+}
+
 func (p proof) templates(t *testing.T) {
 	dir := t.TempDir()
 	good, bad, broken := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "broken.yaml")
