@@ -1,18 +1,23 @@
 package build
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
 	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/linuxkit"
 	"hookbuild/linuxkit/containers"
 )
@@ -96,7 +101,8 @@ func (f finder) find(ctx context.Context, refs []string) (images map[string]*oci
 		list = append(list, f.own[ref])
 	}
 	if f.survey && !f.request.NoBuild {
-		return images, f.lookInEngine(ctx, list, unpublished, images), ctx.Err()
+		missing, err := f.lookInEngine(ctx, list, unpublished, images)
+		return images, missing, cmp.Or(err, ctx.Err())
 	}
 	return images, nil, f.ensure(ctx, list, unpublished, images)
 }
@@ -108,18 +114,65 @@ type unbuilt struct {
 }
 
 // lookInEngine adds the images that the Docker Engine has, and returns the
-// containers that it does not have.
-func (f finder) lookInEngine(ctx context.Context, list []containers.Container, unpublished map[string]error, images map[string]*oci.Image) (missing []unbuilt) {
+// containers that it does not have. Without an engine, it fails as a build does
+// for containers that could not be looked up in their registry.
+func (f finder) lookInEngine(ctx context.Context, list []containers.Container, unpublished map[string]error, images map[string]*oci.Image) (missing []unbuilt, err error) {
+	var failed []containers.Container
+	for _, c := range list {
+		if !oci.IsMissing(unpublished[linuxkit.ExpandReference(c.Reference)]) {
+			failed = append(failed, c)
+		}
+	}
+	noEngine := f.askEngine(ctx)
+	if noEngine != nil && len(failed) > 0 {
+		o := f.ensureOptions(f.request)
+		o.Images = answered{f.Client, unpublished}
+		o.Connect = func(context.Context) (*client.Client, error) { return nil, noEngine }
+		_, err := containers.Ensure(ctx, failed, o)
+		return nil, err
+	}
 	for _, c := range list {
 		ref := linuxkit.ExpandReference(c.Reference)
-		img, err := f.Client.Image(ctx, "daemon:"+c.Reference, platformOf(f.request.DockerArch))
-		if err != nil {
-			missing = append(missing, unbuilt{c, fmt.Errorf("%w; in Docker: %w", unpublished[ref], err)})
+		if noEngine != nil {
+			missing = append(missing, unbuilt{c, fmt.Errorf("%w; whether Docker has it is not known", unpublished[ref])})
 			continue
 		}
-		images[ref] = img
+		img, err := f.Client.Image(ctx, "daemon:"+c.Reference, platformOf(f.request.DockerArch))
+		if err == nil {
+			images[ref] = img
+			continue
+		}
+		missing = append(missing, unbuilt{c, whyUnbuilt(unpublished[ref], err)})
 	}
-	return missing
+	if len(failed) > 0 && len(missing) > 0 {
+		progress.Warnf(f.Progress, "%s could not be looked up in the registry, so what Docker lacks is built: %v", words.Count(len(failed), "container"), unpublished[linuxkit.ExpandReference(failed[0].Reference)])
+	}
+	return missing, nil
+}
+
+// whyUnbuilt returns why a container is built, from what its registry and the Docker
+// Engine answered. That a registry could not be asked is reported once for all.
+func whyUnbuilt(registry, engine error) error {
+	var why error = errors.New("it could not be looked up")
+	if oci.IsMissing(registry) {
+		why = registry
+	}
+	if errdefs.IsNotFound(engine) {
+		return fmt.Errorf("%w; Docker does not have it", why)
+	}
+	return fmt.Errorf("%w; in Docker: %w", why, engine)
+}
+
+// askEngine returns why the Docker Engine cannot be used, or nil if it can.
+func (f finder) askEngine(ctx context.Context) error {
+	if f.Engine == nil {
+		return errors.New("no Docker Engine is in use")
+	}
+	engine, err := f.Engine(ctx)
+	if err != nil {
+		return err
+	}
+	return engine.Close()
 }
 
 // ensure adds the images of containers that are not published, which it finds in

@@ -14,7 +14,9 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/build/onboard"
 	"hookbuild/bundles"
+	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/kernel"
 	"hookbuild/kernel/container"
@@ -193,6 +195,7 @@ func (f *forecaster) forecast(ctx context.Context) (*Forecast, error) {
 		f.out.Build = append(f.out.Build, ForecastStep{"container " + c.Name + " as " + c.Reference, c.why.Error()})
 		f.unknown("the digest of %s and what building it downloads", c.Reference)
 	}
+	f.checkEngines(ctx)
 	f.addWorker()
 	if r.Flavor.Arch == flavor.AArch64 {
 		f.unknown("whether the kernel has device trees, which become dtbs-%s.tar.gz", r.OutputID)
@@ -201,6 +204,26 @@ func (f *forecaster) forecast(ctx context.Context) (*Forecast, error) {
 		return &f.out, f.compare(*r.Locked)
 	}
 	return &f.out, nil
+}
+
+// checkEngines warns if a Docker Engine that builds something cannot be used.
+func (f *forecaster) checkEngines(ctx context.Context) {
+	r, wanted := f.Request, map[string]bool{}
+	if len(f.unbuilt) > 0 {
+		wanted[""], wanted[r.ContainersEngine] = true, true
+	}
+	if len(f.out.Build) > len(f.unbuilt) {
+		wanted[r.KernelOptions.Container.Engine] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		engine, err := dockerhost.ConnectTo(ctx, name)
+		if err == nil {
+			err = engine.Close()
+		}
+		if err != nil {
+			progress.Warnf(f.b.Progress, "the build of %s cannot work here, because it needs Docker: %v", r.Flavor.ID, err)
+		}
+	}
 }
 
 // guessed reports whether a digest of the kernel was left out.

@@ -380,9 +380,9 @@ func proxyURL(value string) (string, error) {
 }
 
 // Site returns the cluster's action images that are not among images. Own are those
-// that can be pulled by the name that a template uses. Notes are messages about the
-// others.
-func (c *Cluster) Site(images []Image) (own List, notes []string) {
+// that can be pulled by the name that a template uses. Missing are messages about
+// images without which an action fails, notes about those that depend on the machine.
+func (c *Cluster) Site(images []Image) (own List, missing, notes []string) {
 	onBoard, pinned := map[string]bool{}, map[string]string{}
 	for _, img := range images {
 		pinned[withTag(img.Source)] = img.Reference()
@@ -399,7 +399,7 @@ func (c *Cluster) Site(images []Image) (own List, notes []string) {
 		case strings.Contains(a.Image, "{{"):
 			notes = append(notes, fmt.Sprintf("%s: the image %s depends on the machine, so it is not embedded; add it with --image", origin, a.Image))
 		case strings.HasPrefix(a.Image, embedPrefix):
-			notes = append(notes, fmt.Sprintf("%s: %s is not in the bundle, and cannot be pulled by that name; add it with --image SRC=%s", origin, a.Image, a.Image))
+			missing = append(missing, fmt.Sprintf("%s: %s is not in the bundle, and cannot be pulled by that name; add it with --image SRC=%s", origin, a.Image, a.Image))
 		default:
 			source := a.Image
 			if known := pinned[ref]; known != "" {
@@ -409,5 +409,5 @@ func (c *Cluster) Site(images []Image) (own List, notes []string) {
 		}
 		onBoard[ref] = true
 	}
-	return own, notes
+	return own, missing, notes
 }

@@ -51,7 +51,7 @@ func TestSiteImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, notes := c.Site(images)
+	own, missing, notes := c.Site(images)
 	want := List{
 		{Source: images[0].Reference(), Origin: clusterFile + ":37"},
 		{Source: "registry.plant.example/tools/raid:2", Origin: clusterFile + ":39"},
@@ -59,8 +59,8 @@ func TestSiteImages(t *testing.T) {
 	if diff := cmp.Diff(want, own); diff != "" {
 		t.Error(diff)
 	}
-	if len(notes) != 1 || !strings.Contains(notes[0], ":43: 127.0.0.1/embedded/raid is not in the bundle") {
-		t.Errorf("the notes are %q", notes)
+	if len(missing) != 1 || !strings.Contains(missing[0], ":43: 127.0.0.1/embedded/raid is not in the bundle") || len(notes) > 0 {
+		t.Errorf("missing are %q, the notes are %q", missing, notes)
 	}
 }
 

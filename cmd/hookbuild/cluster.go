@@ -14,6 +14,7 @@ import (
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/trust"
 	"hookbuild/internal/web"
 )
@@ -87,14 +88,22 @@ func (a *app) noteCluster(c *cli.Context, cluster *bundles.Cluster) {
 	}
 }
 
-// clusterImages returns the cluster's action images that the bundle lacks.
-func (a *app) clusterImages(cluster *bundles.Cluster, images []bundles.Image) bundles.List {
-	own, notes := cluster.Site(images)
+// clusterImages returns the cluster's action images that the bundle lacks. It warns
+// of those that cannot be pulled, unless the images on board are kept, which may
+// have them.
+func (a *app) clusterImages(c *cli.Context, cluster *bundles.Cluster, images []bundles.Image) bundles.List {
+	own, missing, notes := cluster.Site(images)
+	if c.Bool("keep-embedded") {
+		notes, missing = append(notes, missing...), nil
+	}
 	for _, line := range own {
 		a.note("%s: embedding the image %s, which a template uses", line.Origin, line.Source)
 	}
 	for _, note := range notes {
 		a.note("%s", note)
+	}
+	for _, text := range missing {
+		progress.Warnf(a.sink(), "%s", text)
 	}
 	return own
 }

@@ -206,6 +206,26 @@ func TestVerifyCluster(t *testing.T) {
 	says(t, got.stderr, "none.yaml")
 }
 
+// TestMissingActionImage warns of an action's image that is nowhere, unless --image adds
+// it, and counts the warning in the summary.
+func TestMissingActionImage(t *testing.T) {
+	r := newReleases(t)
+	p := newSmallProof(t)
+	file := filepath.Join(r.dir, "cluster.yaml")
+	site.WriteFile(t, file, "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nspec: {eksaVersion: v0.24.2}\n---\n"+
+		"kind: TinkerbellTemplateConfig\nspec: {template: {tasks: [{name: x, actions: [{name: other, image: 127.0.0.1/embedded/othertool}]}]}}\n")
+	embed := func(more ...string) string {
+		return p.run(0, append([]string{"embed", "--base", p.out, "--out", t.TempDir(), "--layout", "directory", "--cluster", file, "--releases-url", r.service.ReleasesURL()}, more...)...).stderr
+	}
+	const missing = ":6: 127.0.0.1/embedded/othertool is not in the bundle, and cannot be pulled by that name; add it with --image SRC=127.0.0.1/embedded/othertool"
+	says(t, embed(), "warning: "+file+missing+"\n", "; "+file+missing+"\n")
+	for _, more := range [][]string{{"--image", p.site.Host + "/actions/cexec:v1=127.0.0.1/embedded/othertool"}, {"--keep-embedded"}} {
+		if said := embed(more...); strings.Contains(said, "warning: "+file) {
+			t.Errorf("with %v: %s", more, said)
+		}
+	}
+}
+
 // TestServeCluster checks the servers that a cluster specification names.
 func TestServeCluster(t *testing.T) {
 	p := newSmallProof(t)

@@ -101,7 +101,11 @@ func (a *app) printForecast(out io.Writer, f *build.Forecast) error {
 		p.image(image, a.fetchVerb())
 	}
 	p.row("cached", amount(f.Cached))
-	p.row(a.fetchVerb(), amount(f.Download))
+	download := amount(f.Download)
+	if len(f.Build) > 0 {
+		download += " apart from what building downloads"
+	}
+	p.row(a.fetchVerb(), download)
 	for _, s := range f.Shared {
 		p.row("shared", words.Bytes(s.Bytes)+" for the "+s.What+" from the shared cache "+s.From)
 	}

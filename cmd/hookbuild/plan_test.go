@@ -138,6 +138,25 @@ func TestPlanOfWhatIsBuilt(t *testing.T) {
 	if len(f.Build) != 3 || !strings.Contains(text, "container hook-init as ") || !strings.Contains(text, "the digest of the builder image") {
 		t.Errorf("what is built is %s", text)
 	}
+	got := l.run(0, append(append([]string{"plan"}, l.options()...), "--kernel", "build", "--source", source, "HOOK_LK_CONTAINERS_OCI_BASE="+l.site.Host+"/none/")...)
+	if strings.Count(got.stderr+got.stdout, "reaching the Docker Engine") != 1 || !strings.Contains(got.stderr, "warning: the build of hook-latest-lts-amd64 cannot work here, because it needs Docker: ") {
+		t.Errorf("that there is no Docker Engine is not said once:\n%s%s", got.stderr, got.stdout)
+	}
+	if !strings.Contains(got.stdout, " in 1 file apart from what building downloads\n") {
+		t.Errorf("what building downloads is counted as nothing:\n%s", got.stdout)
+	}
+}
+
+// TestPlanThatCannotBeMade fails as all does for containers that neither a registry
+// nor a Docker Engine can be asked for.
+func TestPlanThatCannotBeMade(t *testing.T) {
+	l := newLocker(t)
+	for _, command := range []string{"plan", "all"} {
+		got := l.run(4, append(append([]string{command}, l.options()...), "HOOK_LK_CONTAINERS_OCI_BASE=127.0.0.1:1/none/")...)
+		if !strings.Contains(got.stderr, "it could not be looked up (") || strings.Count(got.stderr, "and building it needs Docker (") != 1 {
+			t.Errorf("%s says\n%s", command, got.stderr)
+		}
+	}
 }
 
 // TestPlanOfKernelOrg plans a kernel of kernel.org's source, of which only the signed

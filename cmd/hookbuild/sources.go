@@ -138,7 +138,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	if err != nil {
 		return nil, err
 	}
-	e.List = append(e.List, a.clusterImages(a.cluster, images)...)
+	e.List = append(e.List, a.clusterImages(c, a.cluster, images)...)
 	return e, nil
 }
 
