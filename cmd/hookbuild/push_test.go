@@ -339,6 +339,11 @@ func TestPushAndPullUsage(t *testing.T) {
 		args []string
 	}{
 		{2, "push takes a reference", []string{"push"}},
+		{2, `"hookos:v1" has no registry; write registry.example/hookos:v1, or docker.io/USER/hookos:v1 for Docker Hub`, []string{"push", s.out, "hookos:v1"}},
+		{2, `"me/hookos:v1" has no registry; write registry.example/me/hookos:v1, or docker.io/me/hookos:v1 for`, []string{"push", s.out, "me/hookos:v1"}},
+		{2, `"hookos" has no registry`, []string{"push", s.out, "hookos", "--by-lock"}},
+		{3, "there is no manifest.json", []string{"push", full, "docker.io/me/hookos:v1"}},
+		{3, "there is no manifest.json", []string{"push", full, "localhost/hookos:v1"}},
 		{2, "not KEY=VALUE", []string{"push", s.out, ref, "--annotation", "x"}},
 		{2, "name a tag, not a digest", []string{"push", s.out, s.host + "/hookos@sha256:" + strings.Repeat("0", 64)}},
 		{2, "leave out --offline", []string{"push", s.out, ref, "--offline"}},

@@ -131,7 +131,13 @@ func isReference(text string) bool {
 	if _, err := os.Lstat(text); err == nil || !ok || host == "" || strings.HasPrefix(host, ".") {
 		return false
 	}
-	return host == "localhost" || strings.ContainsAny(host, ".:") || strings.ContainsAny(rest, ":@")
+	return isRegistry(host) || strings.ContainsAny(rest, ":@")
+}
+
+// isRegistry reports whether the first part of a reference, before a slash, is a
+// registry. Otherwise the reference is one of Docker Hub.
+func isRegistry(host string) bool {
+	return host == "localhost" || strings.ContainsAny(host, ".:")
 }
 
 // warnLoopback warns of an address that only this host reaches.
