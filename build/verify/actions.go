@@ -45,7 +45,7 @@ func (v *verifier) checkWorker(file string) {
 		if found, err := s.lookup(bundles.Worker); err != nil {
 			v.wrong(file, "%v", err)
 		} else if !found {
-			v.wrong(file, "its machines run the worker %s, which is not in %s (embedded: %s); embed it from the bundle, or with --worker-image or --worker-from", bundles.Worker, s.Initramfs, s.onBoard())
+			v.wrong(file, "its machines run the worker %s, which is not in %s (embedded: %s); embed it from the bundle (--worker-image and --worker-from choose another than the bundle's) or, without a bundle, with --image SRC=%[1]s", bundles.Worker, s.Initramfs, s.onBoard())
 		}
 	}
 }

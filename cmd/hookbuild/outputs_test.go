@@ -207,6 +207,7 @@ func TestVerifyAClusterSpecification(t *testing.T) {
 	site.WriteFile(t, template, "kind: TinkerbellTemplateConfig\nmetadata: {name: mine}\nspec: {template: {tasks: [{name: t, actions: [{name: run, image: 127.0.0.1/embedded/cexec}]}]}}\n")
 	r := p.findings(t, 3, p.out, "--template", cluster)
 	if len(r.Faults) != 2 || !strings.Contains(r.Faults[0].String(), "the worker 127.0.0.1/embedded/tink-worker, which is not in initramfs-x86_64") ||
+		!strings.Contains(r.Faults[0].String(), "or, without a bundle, with --image SRC=127.0.0.1/embedded/tink-worker") ||
 		!strings.Contains(r.Faults[1].String(), "cluster.yaml:3: the TinkerbellMachineConfig cp refers to the TinkerbellTemplateConfig mine, which is in none of the files") {
 		t.Errorf("the faults are %v", r.Faults)
 	}

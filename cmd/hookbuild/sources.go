@@ -103,12 +103,7 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	e := &onboard.Embed{List: list}
 	fromBundle = fromBundle || namesBundle(c)
 	if !fromBundle {
-		for _, flag := range bundleFlags() {
-			if c.IsSet(flag.Names()[0]) {
-				return nil, usagef("--%s applies to a bundle; add --%s", flag.Names()[0], bundleSwitch(c))
-			}
-		}
-		return e, nil
+		return e, checkBundleless(c)
 	}
 	if err := checkBundleFlags(c); err != nil {
 		return nil, err
@@ -140,6 +135,24 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	}
 	e.List = append(e.List, a.clusterImages(c, a.cluster, images)...)
 	return e, nil
+}
+
+// checkBundleless rejects the options of a bundle where none is embedded.
+func checkBundleless(c *cli.Context) error {
+	for _, flag := range bundleFlags() {
+		name := flag.Names()[0]
+		if !c.IsSet(name) {
+			continue
+		}
+		switch name {
+		case "worker-image":
+			return usagef("--%s applies to a bundle; add --%s or, without a bundle, embed the worker with --image %s=%s", name, bundleSwitch(c), c.String(name), bundles.Worker)
+		case "worker-from":
+			return usagef("--%s applies to a bundle; add --%s or, without a bundle, embed a worker with --image SRC=%s", name, bundleSwitch(c), bundles.Worker)
+		}
+		return usagef("--%s applies to a bundle; add --%s", name, bundleSwitch(c))
+	}
+	return nil
 }
 
 // namesBundle reports whether an option names a bundle, which is then embedded.
