@@ -62,7 +62,7 @@ func TestRun(t *testing.T) {
 		"disk of --out":       {OK, "free in"},
 		"disk of --cache-dir": {OK, "not/made"},
 		"terminal":            {Warn, "not both a terminal"},
-		"Docker":              {Fail, "no engine here"},
+		"Docker":              {Warn, "no engine here"},
 		"registry 127.0.0.1":  {OK, "it answers; no credentials"},
 		"releases":            {OK, "it answers"},
 		"clock":               {OK, "within 1s of " + server.URL},
@@ -224,8 +224,19 @@ func TestNoBuildKit(t *testing.T) {
 	connect := func(context.Context) (*client.Client, error) {
 		return client.NewClientWithOpts(client.WithHost(strings.Replace(server.URL, "http:", "tcp:", 1)), client.WithVersion("1.41"))
 	}
-	c := docker(t.Context(), Options{Docker: connect})
+	c := docker(t.Context(), Options{Docker: connect, Compiles: true})
 	if c.Status != Fail || !strings.Contains(c.Found, "4.3.1") || !strings.Contains(c.Found, "BuildKit session") || c.Remedy == "" || c.Breaks == "" || len(c.Commands) == 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Without QEMU, what is missing and the remedy are printed once.
+func TestNoQEMU(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if c := qemu(t.Context(), time.Second); c.Status != Warn || !strings.Contains(c.Found, "its program is not installed: qemu-system-x86_64") {
+		t.Errorf("%+v", c)
+	}
+	if c := kvm(t.Context(), time.Second); c.Status != Warn || strings.Contains(c.Found, "qemu-system-x86_64") {
 		t.Errorf("%+v", c)
 	}
 }

@@ -127,6 +127,8 @@ func kvm(ctx context.Context, limit time.Duration) Check {
 	switch {
 	case err == nil:
 		c.Status, c.Found = OK, "a machine ran its program"
+	case errors.Is(err, machine.ErrNoProgram):
+		c.Status, c.Found = Warn, device+" was not tried, because QEMU is not installed"
 	case errors.Is(err, machine.ErrStuck):
 		c.Status, c.Found, c.Remedy = Warn, device+" is there, but "+err.Error(), "do not use --accel kvm here: nested virtualisation is off or broken"
 	default:

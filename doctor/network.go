@@ -15,36 +15,45 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 
+	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/engine"
 	"hookbuild/internal/web"
 )
 
-// docker checks the engine that compiles kernels and containers.
+// docker checks the engine that compiles kernels and builds containers. It is a failure
+// only for a build that compiles.
 func docker(ctx context.Context, o Options) Check {
 	c := Check{
 		Name: "Docker", Breaks: "kernel, kernel-config, containers, all --kernel build",
 		Commands: []string{"kernel", "kernel-config", "kernel-config-shell", "containers"},
 	}
+	broken := Warn
 	if o.Compiles {
+		broken = Fail
 		c.Breaks = "kernel, kernel-config, containers and, because this build compiles, all, linuxkit and lock"
 		c.Commands = append(c.Commands, "all", "linuxkit", "lock")
 	}
 	at, err := o.Docker(ctx)
 	if err != nil {
-		found, _, _ := strings.Cut(err.Error(), "; start it")
-		c.Status, c.Found = Fail, strings.TrimSuffix(found, " Is the docker daemon running?")
-		c.Remedy = "start Docker, or name an engine with DOCKER_HOST or `docker context use`; images are embedded without it"
+		c.Status, c.Found, c.Remedy = broken, err.Error(), "start Docker, or name an engine with DOCKER_HOST or `docker context use`"
+		if f := (*dockerhost.Failure)(nil); errors.As(err, &f) {
+			c.Found, c.Remedy = f.Reason.Error(), f.Remedy
+		}
+		c.Found = strings.TrimSuffix(c.Found, " Is the docker daemon running?")
+		if c.Status == Warn {
+			c.Remedy += "; compiling kernels and building containers needs it"
+		}
 		return c
 	}
 	defer func() { _ = at.Close() }() // nothing is lost: it was only asked
 	version, err := at.ServerVersion(ctx)
 	if err != nil {
-		c.Status, c.Found, c.Remedy = Fail, err.Error(), "start Docker, or give this user access to it"
+		c.Status, c.Found, c.Remedy = broken, err.Error(), "start Docker, or give this user access to it"
 		return c
 	}
 	c.Found = fmt.Sprintf("Docker %s for %s/%s, API %s", version.Version, version.Os, version.Arch, version.APIVersion)
 	if err := engine.CheckBuildKit(ctx, at); err != nil {
-		c.Status, c.Found, c.Remedy = Fail, c.Found+", but "+err.Error(), engine.Remedy
+		c.Status, c.Found, c.Remedy = broken, c.Found+", but "+err.Error(), engine.Remedy
 		return c
 	}
 	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, c.Found+", with BuildKit"

@@ -1,13 +1,10 @@
 package doctor
 
 import (
-	"context"
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/client"
-
-	"hookbuild/internal/fault"
+	"hookbuild/internal/dockerhost"
 )
 
 // TestUnknownHost checks that plain HTTP is no remedy for a name that does not exist.
@@ -23,10 +20,12 @@ func TestUnknownHost(t *testing.T) {
 // TestDockerRemedyIsSaidOnce checks that the finding about Docker has no remedy of its
 // own.
 func TestDockerRemedyIsSaidOnce(t *testing.T) {
-	c := docker(t.Context(), Options{Docker: func(context.Context) (*client.Client, error) {
-		return nil, fault.Outsidef("reaching the Docker Engine: Cannot connect to it. Is the docker daemon running?; start it, or choose another with DOCKER_HOST")
-	}})
-	if strings.Contains(c.Found, "start it") || strings.Contains(c.Found, "running?") || !strings.Contains(c.Remedy, "start Docker") {
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	c := docker(t.Context(), Options{Docker: dockerhost.Connect})
+	if c.Status != Warn || strings.Contains(c.Found, "install Docker") || strings.Contains(c.Found, "running?") || strings.Count(c.Remedy, "DOCKER_HOST") != 1 {
 		t.Errorf("the check is %+v", c)
+	}
+	if c := docker(t.Context(), Options{Docker: dockerhost.Connect, Compiles: true}); c.Status != Fail || !strings.Contains(c.Breaks, "all, linuxkit and lock") {
+		t.Errorf("for a build that compiles, the check is %+v", c)
 	}
 }

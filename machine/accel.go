@@ -34,6 +34,9 @@ const proofCode = 0x10<<1 | 1
 // its program.
 var ErrStuck = errors.New("a machine starts, but does not run")
 
+// ErrNoProgram is wrapped by the error of [Try] without QEMU.
+var ErrNoProgram = errors.New("its program is not installed")
+
 // Try boots a machine with only a boot sector on this host's processor with the
 // accelerator, and returns nil if its program ran within limit. It proves what
 // the presence of a device such as /dev/kvm only suggests.
@@ -41,7 +44,7 @@ func Try(ctx context.Context, accel string, limit time.Duration) error {
 	k := kinds()["x86_64"]
 	program, err := exec.LookPath(k.program)
 	if err != nil {
-		return fault.Outsidef("trying QEMU: its program %s is not installed; Debian has it in the package %s", k.program, k.debian)
+		return fault.Outsidef("trying QEMU: %w: %s, which Debian has in the package %s", ErrNoProgram, k.program, k.debian)
 	}
 	dir, err := os.MkdirTemp("", "hookbuild-try-")
 	if err != nil {

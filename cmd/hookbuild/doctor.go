@@ -91,9 +91,6 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 		Keychain: keychain, Insecure: c.StringSlice("insecure-registry"), Docker: dockerhost.Connect, Web: a.web,
 		Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
 	}
-	if o.Offline {
-		return o, nil
-	}
 	err = a.addNeeds(c, &o)
 	return o, err
 }

@@ -13,7 +13,7 @@ import (
 // check runs doctor with options and returns the check of the lab's registry.
 func (l *locker) check(args ...string) (doctor.Check, []doctor.Check) {
 	l.t.Helper()
-	got := runAt(l.t.Context(), l.site, append([]string{"--cache-dir", l.t.TempDir(), "doctor", "--json"}, args...)...) // fails for lack of Docker
+	got := runAt(l.t.Context(), l.site, append([]string{"--cache-dir", l.t.TempDir(), "doctor", "--json"}, args...)...)
 	var all []doctor.Check
 	if err := json.Unmarshal([]byte(got.stdout), &all); err != nil {
 		l.t.Fatalf("%v\n%s%s", err, got.stdout, got.stderr)
@@ -55,6 +55,25 @@ func TestDoctorOfABuild(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("the source of the kernel is not checked: %+v", all)
+	}
+}
+
+// TestDoctorWithoutDocker fails only for a build that compiles.
+func TestDoctorWithoutDocker(t *testing.T) {
+	l := newLocker(t)
+	for _, test := range []struct {
+		code int
+		args []string
+		says string
+	}{
+		{0, nil, "warn  Docker: "},
+		{0, l.options(), "warn  Docker: "},
+		{1, append(l.options(), "--kernel", "build"), "fail  Docker: "},
+	} {
+		got := runAt(t.Context(), l.site, append([]string{"--cache-dir", t.TempDir(), "doctor", "--offline"}, test.args...)...)
+		if got.code != test.code || !strings.Contains(got.stdout, test.says) {
+			t.Errorf("%v: exit code %d, want %d with %q\n%s%s", test.args, got.code, test.code, test.says, got.stdout, got.stderr)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options) error {
 		return nil
 	}
 	needs, err := a.buildNeeds(c, o, mirrors)
-	if err != nil {
+	if err != nil || o.Offline {
 		return err
 	}
 	store, err := a.openCache(c)

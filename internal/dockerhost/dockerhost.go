@@ -23,8 +23,20 @@ import (
 	"hookbuild/internal/web"
 )
 
+// Failure is the reason why an engine cannot be used, and what to do about it.
+type Failure struct {
+	Reason error
+	Remedy string
+}
+
+// Error implements error.
+func (f *Failure) Error() string { return fmt.Sprintf("%v; %s", f.Reason, f.Remedy) }
+
+// Unwrap returns the reason.
+func (f *Failure) Unwrap() error { return f.Reason }
+
 // Connect returns a client of the Docker Engine after checking that it answers.
-// An engine that cannot be reached is a [fault.Outside].
+// An engine that cannot be reached is a [fault.Outside] and a [Failure].
 func Connect(ctx context.Context) (*client.Client, error) {
 	e, err := choose(os.Getenv, config.Dir())
 	if err != nil {
@@ -32,7 +44,7 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	}
 	cli, remedy, err := e.connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w; %s, or choose another with DOCKER_HOST or \"docker context use\"", err, remedy)
+		return nil, &Failure{err, remedy + ", or choose another with DOCKER_HOST or \"docker context use\""}
 	}
 	return cli, nil
 }
@@ -50,7 +62,7 @@ func ConnectTo(ctx context.Context, name string) (*client.Client, error) {
 	}
 	cli, remedy, err := e.connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w; %s", err, remedy)
+		return nil, &Failure{err, remedy}
 	}
 	return cli, nil
 }
