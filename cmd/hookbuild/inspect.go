@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -19,6 +20,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/web"
 	"hookbuild/kernel"
+	"hookbuild/kernel/devices"
 	"hookbuild/kernel/flavor"
 	"hookbuild/kernel/inspect"
 	"hookbuild/kernel/kconfig"
@@ -311,6 +313,30 @@ func (a *app) gatherOptions(c *cli.Context, s *subject, f *findings) error {
 			return err
 		}
 		f.Options[option] = features.Answer(option)
+		if features.Option(option) != kernel.Unknown {
+			continue
+		}
+		if f.Options[option], err = s.optionOfModules(c, option); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// optionOfModules returns the state of an option of a kernel without a configuration,
+// as far as its modules show it.
+func (s *subject) optionOfModules(c *cli.Context, option string) (string, error) {
+	sources, err := s.sources(c.Context, c.Int("jobs"))
+	if err != nil {
+		return "", err
+	}
+	state, module, why := devices.NewInventory(sources).Option(option)
+	const silent = "the kernel carries no configuration, CONFIG_IKCONFIG"
+	switch {
+	case module == "":
+		return fmt.Sprintf("%s (%s, and the option builds no driver that its modules would show)", state, silent), nil
+	case state == kernel.Unknown:
+		return fmt.Sprintf("%s (%s, and the module %s: %s)", state, silent, module, why), nil
+	}
+	return fmt.Sprintf("%s (%s; judged by the module %s)", state, silent, module), nil
 }

@@ -24,6 +24,8 @@ func inspected(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	dir := t.TempDir()
 	vmlinuz := filepath.Join(dir, "vmlinuz-x86_64")
 	kerneltest.WriteFile(t, vmlinuz, kerneltest.BzImage(t, "6.6.32", "CONFIG_RD_ZSTD=y\nCONFIG_SQUASHFS=m\n"))
+	bare := filepath.Join(dir, "vmlinuz-bare")
+	kerneltest.WriteFile(t, bare, kerneltest.BzImage(t, "6.6.32", ""))
 	var tree initramfs.Tree
 	for name, text := range map[string]string{
 		"lib/modules/6.6.32/modules.builtin":         "kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko\n",
@@ -41,7 +43,7 @@ func inspected(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	initrd := filepath.Join(dir, "initramfs-x86_64")
 	kerneltest.WriteFile(t, initrd, packed.Bytes())
 	for i, arg := range args {
-		args[i] = strings.NewReplacer("VMLINUZ", vmlinuz, "INITRAMFS", initrd, "DIR", dir).Replace(arg)
+		args[i] = strings.NewReplacer("VMLINUZ", vmlinuz, "BARE", bare, "INITRAMFS", initrd, "DIR", dir).Replace(arg)
 	}
 	var out, errs bytes.Buffer
 	env := environment{getenv: os.Getenv, stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
@@ -57,6 +59,15 @@ func TestInspect(t *testing.T) {
 		"kernel":    {[]string{"VMLINUZ"}, []string{"Linux 6.6.32 for x86_64, bzImage (gzip)", "CONFIG_RD_ZSTD", "from the configuration inside the kernel"}},
 		"initramfs": {[]string{"INITRAMFS"}, []string{"segment 1", "zstd at 0", "usr/bin", "least RAM"}},
 		"option":    {[]string{"VMLINUZ", "--config", "SQUASHFS", "--config", "CONFIG_ENIC"}, []string{"SQUASHFS     module", "CONFIG_ENIC  missing"}},
+		"option of modules": {
+			[]string{"BARE", "INITRAMFS", "--config", "CONFIG_ICE", "--config", "E1000E", "--config", "HZ"},
+			[]string{
+				"CONFIG_ICE  missing (the kernel carries no configuration, CONFIG_IKCONFIG; judged by the module ice)",
+				"E1000E      built in (the kernel carries no configuration",
+				"HZ          unknown (the kernel carries no configuration, CONFIG_IKCONFIG, and the option builds no driver",
+			},
+		},
+		"option without modules": {[]string{"BARE", "--config", "CONFIG_ICE"}, []string{"and the module ice: not known without its modules; add the initramfs)"}},
 		"vmlinuz alone": {[]string{"VMLINUZ", "--pci", "8086:1592", "--pci", "144d:a80a"},
 			[]string{"ice: missing; CONFIG_ICE adds it", "add the class, as in"}},
 		"devices": {[]string{"VMLINUZ", "INITRAMFS", "--pci", "8086:10d3", "--pci", "8086:1592"},

@@ -9,6 +9,7 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
+	"hookbuild/kernel/kconfig"
 	"hookbuild/kernel/modules"
 )
 
@@ -248,6 +249,21 @@ func (in *Inventory) state(module, option string) (kernel.State, string) {
 		return kernel.Unknown, "there is no such module, and what is built in is not known"
 	}
 	return kernel.Missing, ""
+}
+
+// Option returns the state of an option that builds a driver, from the lists of the
+// kernel's modules, and the driver's module. The module is empty if the option is not
+// known to build one.
+func (in *Inventory) Option(name string) (state kernel.State, module, why string) {
+	for _, known := range in.Table.Drivers {
+		if in.Table.option(known, in.Release) != kconfig.Name(name) {
+			continue
+		}
+		if found, reason := in.state(known.Module, ""); module == "" || found.Present() {
+			state, module, why = found, known.Module, reason
+		}
+	}
+	return state, module, why
 }
 
 func (in *Inventory) stateByOption(option string) (kernel.State, string) {
