@@ -103,7 +103,11 @@ func find(ref string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, fault.Usagef("reading the kernel %q: use one of %s", web.ShowAll(ref), strings.Join(forms(), ", "))
+	meant := ""
+	if strings.HasSuffix(ref, ".deb") && !hasRest {
+		meant = "; did you mean deb:" + web.ShowAll(ref) + "?"
+	}
+	return source{}, fault.Usagef("reading the kernel %q: use one of %s%s", web.ShowAll(ref), strings.Join(forms(), ", "), meant)
 }
 
 // CheckReference validates a reference and the request about it before any work

@@ -322,6 +322,7 @@ func TestReferences(t *testing.T) {
 		{"latest", flavor.Flavor{}, false, "no flavor was named"},
 		{"zip:x", source, false, "one of latest, build, image:REF, deb:FILE, dir:DIR"},
 		{"latest:6.6", source, false, "use one of latest"}, {"image", source, false, "use one of latest"}, {"vmlinuz", source, false, "use one of latest"},
+		{"../deb/linux-image.deb", source, false, "; did you mean deb:../deb/linux-image.deb?"},
 	} {
 		if got := IsPlace(c.ref); got != c.place {
 			t.Errorf("%q is a place: %v, want %v", c.ref, got, c.place)

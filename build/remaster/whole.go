@@ -67,7 +67,7 @@ func FindPair(dir, arch string) (Pair, error) {
 	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
 		entries, err := os.ReadDir(candidate)
 		if err != nil && (candidate == dir || !errors.Is(err, fs.ErrNotExist)) {
-			return Pair{}, fault.Invalidf("looking for a HookOS to add images to: %w", err)
+			return Pair{}, fault.Invalidf("looking for a HookOS to add images to: %w; name the directory of a HookOS with --base", err)
 		}
 		for _, e := range entries {
 			if id, ok := strings.CutPrefix(e.Name(), vmlinuzPrefix); ok && isFile(Pair{candidate, id}.initramfs()) {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -71,6 +73,15 @@ func (a *app) dockerArch(c *cli.Context) (string, error) {
 	return arch, nil
 }
 
+// quoted returns the arguments for a message, each in quotation marks.
+func quoted(args []string) string {
+	var all []string
+	for _, arg := range args {
+		all = append(all, strconv.Quote(arg))
+	}
+	return strings.Join(all, " ")
+}
+
 // flavorOf returns the flavor that the command line names, or the default one.
 func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	arch, err := a.dockerArch(c)
@@ -78,7 +89,7 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 		return flavor.Flavor{}, err
 	}
 	if c.NArg() > 1 && a.flavor == "" {
-		return flavor.Flavor{}, usagef("%q: name one flavor; `hookbuild matrix` prints the jobs to build several", c.Args().Slice())
+		return flavor.Flavor{}, usagef("%s: name one flavor; `hookbuild matrix` prints the jobs to build several", quoted(c.Args().Slice()))
 	}
 	id := orDefault(a.flavor, c.Args().First())
 	if id == "" {

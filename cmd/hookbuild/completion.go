@@ -22,7 +22,7 @@ func newCompletionCommand(a *app) *cli.Command {
 			Name: shell, Usage: usage,
 			Action: func(c *cli.Context) error {
 				if c.NArg() > 0 {
-					return usagef("completion %s takes no arguments, but was given %q", shell, c.Args().First())
+					return usagef("%q: the command takes no arguments", c.Args().First())
 				}
 				_, err := io.WriteString(a.results(), text)
 				return err

@@ -31,7 +31,7 @@ func chosenServer(c *cli.Context) (netboot.Server, error) {
 // that put it into effect.
 func (a *app) switchDHCP(c *cli.Context) error {
 	if c.NArg() > 1 {
-		return usagef("%q: name one file to switch, or none", c.Args().Slice())
+		return usagef("%s: name one file to switch, or none", quoted(c.Args().Slice()))
 	}
 	s, err := chosenServer(c)
 	if err != nil {

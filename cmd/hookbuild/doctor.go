@@ -33,7 +33,7 @@ func newDoctorCommand(a *app) *cli.Command {
 
 func (a *app) doctor(c *cli.Context) error {
 	if c.NArg() > 1 {
-		return usagef("%q: name one flavor", c.Args().Slice())
+		return usagef("%s: name one flavor", quoted(c.Args().Slice()))
 	}
 	o, err := a.doctorOptions(c)
 	if err != nil && fault.KindOf(err) != fault.Outside {

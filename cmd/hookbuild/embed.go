@@ -37,7 +37,7 @@ func newEmbedCommand(a *app) *cli.Command {
 				noSBOMFlag(),
 				&cli.BoolFlag{Name: "from-bundle", Aliases: []string{"embed-from-bundle"}, Usage: "embed the action images of an EKS Anywhere bundle"},
 				&cli.BoolFlag{Name: "keep-embedded", Usage: "keep the images that are embedded already (default: replace them)"},
-				&cli.StringFlag{Name: "list", Usage: "only list the images embedded in the initramfs at `FILE|URL`"},
+				&cli.StringFlag{Name: "list", Usage: "only list the images embedded in the initramfs at `FILE|DIR|URL`; DIR is that of a HookOS"},
 			},
 			bundleFlags(), imageFlags(), layoutFlags(), compressionFlags(), lockFlags(),
 		),
@@ -227,7 +227,11 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 	if err != nil {
 		return err
 	}
-	in, err := b.Editor().Open(c.Context, source)
+	file, err := a.initramfsAt(c, source)
+	if err != nil {
+		return err
+	}
+	in, err := b.Editor().Open(c.Context, file)
 	if err != nil {
 		return err
 	}
@@ -251,6 +255,20 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 	})
 }
 
+// initramfsAt returns the initramfs that source names: itself, or the one in the
+// directory of a HookOS.
+func (a *app) initramfsAt(c *cli.Context, source string) (string, error) {
+	arch, err := a.dockerArch(c)
+	if err != nil {
+		return "", err
+	}
+	files, err := a.expandDirectories(c.Context, []string{source}, arch)
+	if err != nil {
+		return "", err
+	}
+	return files[len(files)-1], nil
+}
+
 func newExtractImageCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "extract-image",
@@ -271,7 +289,11 @@ func newExtractImageCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			x, err := b.Editor().ExtractImage(c.Context, c.Args().Get(0), c.Args().Get(1), to)
+			in, err := a.initramfsAt(c, c.Args().First())
+			if err != nil {
+				return err
+			}
+			x, err := b.Editor().ExtractImage(c.Context, in, c.Args().Get(1), to)
 			if err != nil {
 				return err
 			}

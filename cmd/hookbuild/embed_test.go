@@ -133,6 +133,9 @@ func TestEmbedRefuses(t *testing.T) {
 		say  string
 		args []string
 	}{
+		{3, "no such file or directory; name the directory of a HookOS with --base", []string{"embed", "--base", filepath.Join(dir, "none"), "--out", out, "--image", image}},
+		{3, "it has no vmlinuz-ID with an initramfs-ID; build them with", []string{"embed", "--list", dir}},
+		{3, "it has no vmlinuz-ID with an initramfs-ID; build them with", []string{"extract-image", dir, "cexec", "-o", out}},
 		{2, "-o OUT", []string{"embed", "--initramfs", in, "--image", image}},
 		{2, "--images-file", []string{"embed", "--initramfs", in, "-o", out}},
 		{2, "--from-bundle", []string{"embed", "--initramfs", in, "-o", out, "--no-worker"}},

@@ -104,7 +104,7 @@ func (d *draftFor) fill() error {
 		return d.ask()
 	}
 	if d.c.NArg() > 1 {
-		return usagef("%q: name one flavor; the file may list more", d.c.Args().Slice())
+		return usagef("%s: name one flavor; the file may list more", quoted(d.c.Args().Slice()))
 	}
 	if err := d.takeFlavor(d.c.Args().First()); err != nil {
 		return err

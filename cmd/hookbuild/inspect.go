@@ -191,12 +191,12 @@ func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 	}
 	switch {
 	case isKernel && (s.kernel != nil || s.vmlinuz != ""):
-		return usagef("inspecting %q: give only one kernel", arg)
+		return usagef("inspecting %q: give only one kernel, or compare two with --diff", arg)
 	case isKernel:
 		s.kernel, err = a.openKernel(c, arg)
 		return err
 	case s.existing != nil:
-		return usagef("inspecting %q: give only one initramfs", arg)
+		return usagef("inspecting %q: give only one initramfs, or compare two with --diff", arg)
 	}
 	b, err := a.newBuilder(c)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestInspectErrors(t *testing.T) {
 	}{
 		"nothing":     {nil, 3, "out/hook"},
 		"missing":     {[]string{"/no/such"}, 3, "/no/such"},
-		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "only one kernel"},
+		"two kernels": {[]string{"VMLINUZ", "VMLINUZ"}, 2, "only one kernel, or compare two with --diff"},
 		"no kernel":   {[]string{"INITRAMFS", "--config", "ENIC"}, 2, "give the vmlinuz too"},
 		"misspelt":    {[]string{"VMLINUZ", "--config", "SQUASHFS_ZTSD"}, 2, "CONFIG_SQUASHFS_ZSTD"},
 		"small":       {[]string{"VMLINUZ", "--config", "enic"}, 2, "CONFIG_ENIC"},

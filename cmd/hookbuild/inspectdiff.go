@@ -187,10 +187,10 @@ func pairIn(dir, dockerArch string) ([]string, error) {
 			return []string{filepath.Join(at, "vmlinuz-"+id), filepath.Join(at, "initramfs-"+id)}, nil
 		}
 		if len(ids) > 0 {
-			return nil, fault.Usagef("inspecting the directory %q: it has %s; give the files of one, or --arch", at, strings.Join(ids, ", "))
+			return nil, fault.Usagef("looking for a HookOS in %q: it has %s; give the files of one, or --arch", at, strings.Join(ids, ", "))
 		}
 	}
-	return nil, fault.Invalidf("inspecting the directory %q: it has no vmlinuz-ID with an initramfs-ID; build them with `hookbuild all`, or name their directory", dir)
+	return nil, fault.Invalidf("looking for a HookOS in %q: it has no vmlinuz-ID with an initramfs-ID; build them with `hookbuild all`, or name their directory", dir)
 }
 
 // idsIn returns the IDs of the pairs in a directory, the text after "vmlinuz-".

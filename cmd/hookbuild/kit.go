@@ -152,7 +152,7 @@ func (a *app) saveKit(c *cli.Context) error {
 // kitBuilds returns the locked builds that the command line means.
 func (a *app) kitBuilds(c *cli.Context) ([]lock.Build, error) {
 	if c.NArg() > 1 {
-		return nil, usagef("%q: name one flavor, or none for all that are locked", c.Args().Slice())
+		return nil, usagef("%s: name one flavor, or none for all that are locked", quoted(c.Args().Slice()))
 	}
 	return a.lockedBuilds(c)
 }

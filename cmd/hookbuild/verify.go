@@ -121,14 +121,14 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 		var kernels [2]bool
 		for i, name := range args {
 			if info, err := os.Stat(name); err == nil && info.IsDir() {
-				return r, usagef("%q: name only one directory of artifacts; quote a name with spaces, and give templates with --template FILE", args)
+				return r, usagef("%s: name only one directory of artifacts; quote a name with spaces, and give templates with --template FILE", quoted(args))
 			}
 			if kernels[i], err = isKernelFile(name); err != nil {
 				return r, err
 			}
 		}
 		if kernels[0] == kernels[1] {
-			return r, usagef("verifying %q: name one directory, or one vmlinuz and one initramfs", args)
+			return r, usagef("verifying %s: name one directory, or one vmlinuz and one initramfs", quoted(args))
 		}
 		if r.SBOM || r.Key != "" {
 			return r, usagef("--sbom and --signature are about a directory's files; name the directory")
@@ -138,7 +138,7 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 			r.Vmlinuz, r.Initramfs = args[1], args[0]
 		}
 	default:
-		return r, usagef("%q: name one directory of artifacts, or a vmlinuz and an initramfs; quote a name with spaces, and give templates with --template FILE", args)
+		return r, usagef("%s: name one directory of artifacts, or a vmlinuz and an initramfs; quote a name with spaces, and give templates with --template FILE", quoted(args))
 	}
 	return r, nil
 }
@@ -211,7 +211,7 @@ func printProven(w io.Writer, r *verify.Report) error {
 		printRow(table, "bundle", b.Build, b.Text+"; "+signatureText(b))
 	}
 	for _, s := range r.Systems {
-		fmt.Fprintf(table, "system\t%s\tLinux %s, %d segments, %d files\n", s.Initramfs, orDefault(s.Kernel, "unknown"), s.Segments, s.Files)
+		fmt.Fprintf(table, "system\t%s\tLinux %s, %s, %s\n", s.Initramfs, orDefault(s.Kernel, "unknown"), words.Count(s.Segments, "segment"), words.Count(s.Files, "file"))
 		for _, image := range s.Images {
 			printRow(table, "image", strings.Join(image.Names, " "), image.ID)
 		}

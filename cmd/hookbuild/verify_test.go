@@ -415,6 +415,10 @@ func TestVerifyNamesEveryImageOnBoard(t *testing.T) {
 		args = append(args, "--image", p.site.Host+"/"+name+":v1=127.0.0.1/embedded/"+name)
 	}
 	says(t, p.run(0, args...).stderr, "put 3 images into a Docker store: 2 images (equal images are stored once), ")
+	// The directory of the HookOS does as well as its initramfs, and so does the end of
+	// the image's name.
+	says(t, p.run(0, "embed", "--list", p.out).stdout, "127.0.0.1/embedded/same:latest")
+	says(t, p.run(0, "extract-image", p.out, "mytool").stdout, "manifest.json")
 	template := filepath.Join(t.TempDir(), "template.yaml")
 	site.WriteFile(t, template, "tasks: [{name: t, actions: [{name: one, image: 127.0.0.1/embedded/othertool}]}]\n")
 	r := p.findings(t, 3, p.out, "--template", template)

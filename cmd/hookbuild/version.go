@@ -36,7 +36,7 @@ func newVersionCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("version takes no arguments, but was given %q", c.Args().First())
+				return usagef("%q: the command takes no arguments", c.Args().First())
 			}
 			id := identityOf(debug.ReadBuildInfo())
 			if c.Bool("json") {
