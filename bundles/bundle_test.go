@@ -29,6 +29,8 @@ func TestParseRefuses(t *testing.T) {
 		"deployment":      {"apiVersion: apps/v1\nkind: Deployment\n", []string{"Deployment (apps/v1)", "not Bundles"}},
 		"no versions":     {head + "kind: Bundles\nspec: {number: 3}\n", []string{"versionsBundles is empty"}},
 		"two documents":   {head + "kind: Bundles\n---\nkind: Bundles\n", []string{"line 4", "second document"}},
+		"a cluster":       {"apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\n", []string{"it is a cluster specification", "--cluster"}},
+		"a cluster's all": {head + "kind: TinkerbellDatacenterConfig\n---\napiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\n", []string{"it is a cluster specification", "--cluster"}},
 		"wrong type":      {head + "kind: Bundles\nspec:\n  number: many\n", []string{"line 4", "many"}},
 		"release":         {head + "kind: Release\nspec:\n  latestVersion: v9.9.9\n  releases:\n  - version: v9.9.9\n    bundleManifestUrl: https://x.example/9\n", []string{"kind is Release", "list of releases", "v9.9.9", "https://x.example/9"}},
 		"release, no url": {head + "kind: Release\n", []string{"kind is Release", "bundleManifestUrl", "bundle-release.yaml"}},

@@ -92,7 +92,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 			if err := hook.read(d); err != nil {
 				return nil, err
 			}
-		case kind == "Cluster" && strings.HasPrefix(text(d, "apiVersion"), group+"/"):
+		case isCluster(d):
 			if c != nil {
 				return nil, fmt.Errorf("line %d: it has a second Cluster, after %q; name the specification of one cluster", d.Line, c.Name)
 			}
@@ -106,6 +106,11 @@ func parseCluster(data []byte) (*Cluster, error) {
 	}
 	c.Actions, c.HookImagesURL, c.HookISOURL, c.TinkerbellIP = actions.All, hook.images, hook.iso, hook.tinkerbell
 	return c, nil
+}
+
+// isCluster reports whether an object is the Cluster of a cluster specification.
+func isCluster(object *yaml.Node) bool {
+	return text(object, "kind") == "Cluster" && strings.HasPrefix(text(object, "apiVersion"), group+"/")
 }
 
 // objects returns the objects in documents, with those of lists.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -23,6 +24,9 @@ func readYAML(data []byte) (*yaml.Node, error) {
 	all, err := readDocuments(data)
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(objects(all), isCluster) {
+		return nil, errors.New("it is a cluster specification, with an object of kind Cluster; name it with --cluster")
 	}
 	if len(all) > 1 {
 		return nil, fmt.Errorf("line %d begins a second document, but a manifest has only one; split the file", all[1].Line)
