@@ -152,7 +152,7 @@ type Finding struct {
 
 // NotOf returns the finding for a file that is not a configuration of the server.
 func NotOf(s Server, file, why string) Finding {
-	return Finding{File: file, Text: "this is not a configuration of " + s.Name() + ": " + why, Remedy: "name its server with --server"}
+	return Finding{File: file, Text: "this is not a configuration of " + s.Name() + ": " + why, Remedy: "name a configuration of " + s.Name() + ", or the file's own server with --server"}
 }
 
 // String returns "file:line: text: remedy".

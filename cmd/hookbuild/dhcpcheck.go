@@ -169,14 +169,28 @@ func (a *app) checkDHCP(c *cli.Context) error {
 			return err
 		}
 	}
+	if result.Unread {
+		return unread(s, name)
+	}
 	return a.verdict(name, result, scope)
+}
+
+// unread returns the error for a file that is not a configuration of the server. It
+// names the server that the file is of.
+func unread(s netboot.Server, name string) error {
+	for _, other := range dhcpServers() {
+		if other.Name() == s.Name() {
+			continue
+		}
+		if config, _ := other.Parse(readConfig, name); config != nil {
+			return fault.Invalidf("checking %q: it is not a readable configuration of %s, but one of %s; check it with --server %[3]s", name, s.Name(), other.Name())
+		}
+	}
+	return fault.Invalidf("checking %q: it is not a readable configuration of %s, nor one of another server that hookbuild knows", name, s.Name())
 }
 
 // verdict returns an error if the findings keep machines from booting.
 func (a *app) verdict(name string, result check.Result, scope check.Scope) error {
-	if result.Unread {
-		return fault.Invalidf("checking %q: it is not a readable configuration of that server", name)
-	}
 	if !result.Checked {
 		a.note("the server's own checker was not run: %s", result.Why)
 	}

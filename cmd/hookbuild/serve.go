@@ -52,6 +52,9 @@ func (a *app) serve(c *cli.Context) error {
 			return err
 		}
 		if !web.IsURL(url) {
+			if info, err := os.Stat(url); err == nil && info.IsDir() {
+				return usagef("--check %q is a directory; give the URL of the server that serves it, or the file of a cluster specification (`hookbuild verify %s` checks the files)", url, url)
+			}
 			host, _, _ := strings.Cut(url, "/")
 			if _, _, err := net.SplitHostPort(host); err == nil && !exists(url) {
 				return usagef("--check %q is neither a URL nor a file; write http://%s", url, url)
