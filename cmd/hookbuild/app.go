@@ -329,6 +329,16 @@ func (a *app) results() io.Writer {
 // note shows a message to the user.
 func (a *app) note(format string, args ...any) { progress.Notef(a.sink(), format, args...) }
 
+// typed returns which of an option's names is on the command line, else the first.
+func (a *app) typed(names ...string) string {
+	for _, name := range names {
+		if slices.Contains(a.options, name) {
+			return name
+		}
+	}
+	return names[0]
+}
+
 // variable returns the value of one of build.sh's variables, from a KEY=VALUE
 // argument, else the environment, else hookbuild.yaml.
 func (a *app) variable(name string) string {

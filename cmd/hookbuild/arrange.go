@@ -85,7 +85,7 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 		line.sorted = append(append(line.sorted, "--"), line.words...)
 	}
 	if line.lacksValue {
-		return line, usagef("--%s needs a value", line.options[len(line.options)-1])
+		return line, usagef("%s needs a value", dashed(line.options[len(line.options)-1]))
 	}
 	return line, line.check(sub, known)
 }
@@ -100,13 +100,21 @@ func (l commandLine) check(sub []*cli.Command, known map[string]bool) error {
 	}
 	for _, name := range l.options {
 		if _, ok := known[name]; !ok {
-			return unknownFlag(path, "--"+name, known)
+			return unknownFlag(path, dashed(name), known)
 		}
 	}
 	if len(sub) > 0 && !l.asksOnly() {
 		return lacksCommand(sub, path, l.variables)
 	}
 	return nil
+}
+
+// dashed returns an option as people type it.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // asksOnly reports whether a line without a command is one that has help or the

@@ -61,6 +61,8 @@ func TestArrangeRefuses(t *testing.T) {
 		want string
 	}{
 		"no value":             {[]string{"all", "--out"}, "--out needs a value"},
+		"no short's value":     {[]string{"embed", "-o"}, "-o needs a value"},
+		"unknown short option": {[]string{"schema", "-o", "x.json"}, "hookbuild schema has no option -o;"},
 		"mistyped command":     {[]string{"bulid", "f"}, "did you mean `hookbuild build`?"},
 		"unknown command":      {[]string{"frobnicate"}, "`hookbuild --help` lists them"},
 		"mistyped subcommand":  {[]string{"dhcp", "dnsmaq"}, "did you mean `hookbuild dhcp dnsmasq`?"},

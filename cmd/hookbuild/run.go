@@ -87,7 +87,7 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 		return m, usagef("--name %q is not the name of a directory in --out", c.String("name"))
 	}
 	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
-		return m, usagef("--memory %d, --cpus %d: a machine needs memory and at least one processor", c.Int("memory"), c.Int("cpus"))
+		return m, usagef("--%s %d, --cpus %d: a machine needs memory and at least one processor", a.typed("memory", "ram"), c.Int("memory"), c.Int("cpus"))
 	}
 	dir := filepath.Join(c.String("out"), c.String("name"))
 	made, err := built(dir, f, c.NArg() > 0)
@@ -160,7 +160,7 @@ func (a *app) warnMemory(c *cli.Context, made artifact.Build) {
 		return
 	}
 	if least := embed.MemoryFor(made.Size.Compressed, made.Size.RAM).Least; int64(c.Int("memory"))<<20 < least {
-		progress.Warnf(a.sink(), "--memory %d: booting this initramfs takes at least %s of RAM (%d MiB)", c.Int("memory"), words.Bytes(least), (least+1<<20-1)>>20)
+		progress.Warnf(a.sink(), "--%s %d: booting this initramfs takes at least %s of RAM (%d MiB)", a.typed("memory", "ram"), c.Int("memory"), words.Bytes(least), (least+1<<20-1)>>20)
 	}
 }
 

@@ -137,6 +137,7 @@ func TestWhatRunRefuses(t *testing.T) {
 		{2, "cannot have spaces", []string{"TINK_WORKER_IMAGE=a b"}},
 		{2, "--name", []string{"--name", "../x"}},
 		{2, "--memory -1", []string{"--memory", "-1"}},
+		{2, "--ram -1", []string{"--ram", "-1"}},
 		{2, "--cpus 0", []string{"--cpus", "0"}},
 	} {
 		got := runAt(t.Context(), s, append([]string{"run", "--progress", "plain", "--out", out}, test.args...)...)
@@ -154,6 +155,9 @@ func TestWhatRunRefuses(t *testing.T) {
 		if strings.Contains(got.stderr, "takes at least "+words.Bytes(least)+" of RAM") != warned {
 			t.Errorf("--memory %d:\n%s", memory, got.stderr)
 		}
+	}
+	if got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--ram", "200", "MAC=52:54"); !strings.Contains(got.stderr, "warning: --ram 200: booting this initramfs takes") {
+		t.Errorf("the option is not named as it was typed:\n%s", got.stderr)
 	}
 	testneed.Tool(t, "qemu-system-x86_64")
 	disk := filepath.Join(t.TempDir(), "disk")

@@ -40,7 +40,7 @@ func newVerifyCommand(a *app) *cli.Command {
 }
 
 func (a *app) verify(c *cli.Context) error {
-	if err := checkBootFlags(c); err != nil {
+	if err := a.checkBootFlags(c); err != nil {
 		return err
 	}
 	r, err := a.verifyRequest(c)

@@ -56,10 +56,10 @@ func required() []string {
 
 // checkBootFlags rejects options that have no effect without --boot, and invalid
 // values, before anything is read.
-func checkBootFlags(c *cli.Context) error {
+func (a *app) checkBootFlags(c *cli.Context) error {
 	if !c.Bool("boot") {
 		for _, f := range bootFlags() {
-			if name := f.Names()[0]; c.IsSet(name) {
+			if name := a.typed(f.Names()...); c.IsSet(name) {
 				return usagef("--%s applies to a boot; add --boot", name)
 			}
 		}
@@ -72,7 +72,7 @@ func checkBootFlags(c *cli.Context) error {
 		return usagef("--from-iso: the image boots with UEFI only; leave out --firmware bios")
 	}
 	if c.Int("ram") < 0 || c.Duration("timeout") <= 0 {
-		return usagef("--ram %d, --timeout %s: use positive values", c.Int("ram"), c.Duration("timeout"))
+		return usagef("--%s %d, --timeout %s: use positive values", a.typed("ram", "memory"), c.Int("ram"), c.Duration("timeout"))
 	}
 	for _, name := range c.StringSlice("require") {
 		if !slices.Contains(verdict.Names(), name) {
