@@ -271,9 +271,10 @@ func (a *app) initramfsAt(c *cli.Context, source string) (string, error) {
 
 func newExtractImageCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:      "extract-image",
-		Usage:     "write an embedded image as an archive for docker load",
-		ArgsUsage: "IN NAME",
+		Name:        "extract-image",
+		Usage:       "write an embedded image as an archive for docker load",
+		Description: "IN is an initramfs, or the directory of a HookOS. NAME is a name, the end of one such as cexec, or an image ID.",
+		ArgsUsage:   "IN NAME",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: atomicfile.Stdout, Usage: "write to `FILE` (default: standard output)", DefaultText: "standard output"},
 		},
