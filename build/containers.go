@@ -153,7 +153,7 @@ func (f finder) lookInEngine(ctx context.Context, list []containers.Container, u
 // whyUnbuilt returns why a container is built, from what its registry and the Docker
 // Engine answered. That a registry could not be asked is reported once for all.
 func whyUnbuilt(registry, engine error) error {
-	var why error = errors.New("it could not be looked up")
+	why := errors.New("it could not be looked up")
 	if oci.IsMissing(registry) {
 		why = registry
 	}

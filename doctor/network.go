@@ -36,7 +36,7 @@ func docker(ctx context.Context, o Options) Check {
 	at, err := o.Docker(ctx)
 	if err != nil {
 		c.Status, c.Found, c.Remedy = broken, err.Error(), "start Docker, or name an engine with DOCKER_HOST or `docker context use`"
-		if f := (*dockerhost.Failure)(nil); errors.As(err, &f) {
+		if f := (*dockerhost.EngineError)(nil); errors.As(err, &f) {
 			c.Found, c.Remedy = f.Reason.Error(), f.Remedy
 		}
 		c.Found = strings.TrimSuffix(c.Found, " Is the docker daemon running?")

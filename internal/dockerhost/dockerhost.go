@@ -23,20 +23,20 @@ import (
 	"hookbuild/internal/web"
 )
 
-// Failure is the reason why an engine cannot be used, and what to do about it.
-type Failure struct {
+// EngineError is the reason why an engine cannot be used, and what to do about it.
+type EngineError struct {
 	Reason error
 	Remedy string
 }
 
 // Error implements error.
-func (f *Failure) Error() string { return fmt.Sprintf("%v; %s", f.Reason, f.Remedy) }
+func (e *EngineError) Error() string { return fmt.Sprintf("%v; %s", e.Reason, e.Remedy) }
 
 // Unwrap returns the reason.
-func (f *Failure) Unwrap() error { return f.Reason }
+func (e *EngineError) Unwrap() error { return e.Reason }
 
 // Connect returns a client of the Docker Engine after checking that it answers.
-// An engine that cannot be reached is a [fault.Outside] and a [Failure].
+// An engine that cannot be reached is a [fault.Outside] and an [EngineError].
 func Connect(ctx context.Context) (*client.Client, error) {
 	e, err := choose(os.Getenv, config.Dir())
 	if err != nil {
@@ -44,7 +44,7 @@ func Connect(ctx context.Context) (*client.Client, error) {
 	}
 	cli, remedy, err := e.connect(ctx)
 	if err != nil {
-		return nil, &Failure{err, remedy + ", or choose another with DOCKER_HOST or \"docker context use\""}
+		return nil, &EngineError{err, remedy + ", or choose another with DOCKER_HOST or \"docker context use\""}
 	}
 	return cli, nil
 }
@@ -62,7 +62,7 @@ func ConnectTo(ctx context.Context, name string) (*client.Client, error) {
 	}
 	cli, remedy, err := e.connect(ctx)
 	if err != nil {
-		return nil, &Failure{err, remedy}
+		return nil, &EngineError{err, remedy}
 	}
 	return cli, nil
 }
