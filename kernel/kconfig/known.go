@@ -78,6 +78,7 @@ func nearest(known []string, name string) []string {
 			byDistance[d] = append(byDistance[d], Prefix+k)
 		}
 	}
-	all := append(swapped, slices.DeleteFunc(slices.Concat(byDistance...), func(k string) bool { return slices.Contains(swapped, k) })...)
+	others := slices.DeleteFunc(slices.Concat(byDistance...), func(k string) bool { return slices.Contains(swapped, k) })
+	all := slices.Concat(swapped, others)
 	return all[:min(len(all), 3)]
 }
