@@ -156,7 +156,7 @@ func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch
 		return nil, err
 	}
 	if err := errors.Join(lacking...); err != nil {
-		return nil, fault.Invalidf("%w\nreplace them by images for linux/%s with --image or --images-file, leave them out, or choose another --arch", err, dockerArch)
+		return nil, fault.Invalidf("%w\nreplace them by images for linux/%s with --image or --images-file, leave them out, or choose another --arch or flavor", err, dockerArch)
 	}
 	return items, nil
 }

@@ -24,6 +24,9 @@ func chosenServer(c *cli.Context) (netboot.Server, error) {
 			return s, nil
 		}
 	}
+	if c.String("server") == "" {
+		return nil, usagef("the configuration's server is not known; name it with --server (%s), or netboot.server in hookbuild.yaml", serverNames())
+	}
 	return nil, usagef("--server %q is not one of %s", c.String("server"), serverNames())
 }
 

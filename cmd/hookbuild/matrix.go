@@ -93,7 +93,7 @@ func (a *app) noteSiteFlavors(m matrix.Matrix) {
 		chosen = append(chosen, h.Kernel)
 	}
 	if listed := a.site.Flavors; !slices.Equal(slices.Sorted(slices.Values(chosen)), slices.Sorted(slices.Values(listed))) {
-		a.note("the jobs are chosen by tag, not by flavors in %s (%s); choose the tags with --tags", a.site.Path, strings.Join(listed, ", "))
+		a.note("the jobs are chosen by tag, not by flavors in %s (%s); see --tags", a.site.Path, strings.Join(listed, ", "))
 	}
 }
 

@@ -147,6 +147,6 @@ func checkPlatform(m *Image, want v1.Platform) error {
 	if !wrongOS && !wrongArch {
 		return nil
 	}
-	return platformError{fault.Invalidf("choosing image %q: it is for %s, not for %s; name an image for that platform or change --arch",
+	return platformError{fault.Invalidf("choosing image %q: it is for %s, not for %s; name an image for that platform, or choose another flavor or --arch",
 		m.Source, is.String(), v1.Platform{OS: want.OS, Architecture: want.Architecture}.String())}
 }

@@ -66,7 +66,7 @@ func (s Source) String() string { return web.Show(s.address()) }
 func Fetch(ctx context.Context, s Source, o fetch.Options) (*Checkout, error) {
 	archive, err := fetch.Open(ctx, s.address(), o)
 	if err != nil {
-		return nil, fmt.Errorf("fetching the Hook checkout: %w", err)
+		return nil, fmt.Errorf("fetching the Hook checkout: %w; check the network and HTTPS_PROXY, or name a clone of it with --hook-dir", err)
 	}
 	defer archive.Close() // only read
 	found, err := s.unpack(ctx, archive, o)
