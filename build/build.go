@@ -94,7 +94,7 @@ func (b *Builder) HookOS(ctx context.Context, r Request) (result *Result, err er
 	if result, err = b.publish(ctx, p, segments); err != nil {
 		return nil, err
 	}
-	return result, b.remember(result.Published, key)
+	return result, b.remember(p, result.Published, key)
 }
 
 // plan is a request with everything that it names resolved. A build from a plan

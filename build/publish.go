@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
 	"hookbuild/build/sbom"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
@@ -76,9 +77,7 @@ func (b *Builder) listAhead(ctx context.Context, p *plan, segments []*cache.File
 	if parts.Root == nil { // it came from the cache as an archive
 		_, err = b.contents(ctx, dir, artifact.Manifest{Builds: []artifact.Build{record}})
 	} else {
-		editor := b.Editor()
-		editor.Progress = nil
-		err = sbom.MakeAhead(ctx, editor, dir, record, parts)
+		err = sbom.MakeAhead(ctx, b.quietEditor(), dir, record, parts)
 	}
 	if fault.KindOf(err) == fault.Invalid {
 		return nil // About reports it
@@ -88,9 +87,14 @@ func (b *Builder) listAhead(ctx context.Context, p *plan, segments []*cache.File
 
 // contents lists what is in the builds of a directory. The cache keeps the list of each.
 func (b *Builder) contents(ctx context.Context, dir string, m artifact.Manifest) (*sbom.Document, error) {
+	return sbom.MakeOnce(ctx, b.quietEditor(), dir, m)
+}
+
+// quietEditor returns an Editor that reports nothing: it would name the stage's directory.
+func (b *Builder) quietEditor() *remaster.Editor {
 	editor := b.Editor()
-	editor.Progress = nil // it would name the stage's directory
-	return sbom.MakeOnce(ctx, editor, dir, m)
+	editor.Progress = nil
+	return editor
 }
 
 // About returns the SBOM and the provenance of a HookOS. A build of the same directory

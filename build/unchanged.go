@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"hookbuild/build/artifact"
 	"hookbuild/internal/digest"
@@ -38,32 +39,54 @@ func (b *Builder) unchanged(p *plan, key string) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking at the existing artifacts: %w", err)
 	}
-	m, err := artifact.ReadManifest(filepath.Join(published.Dir, artifact.ManifestFile))
+	made, err := buildAt(published, p.OutputID, p.Flavor.Arch)
+	if made == nil || err != nil {
+		return nil, err
+	}
+	published.Artifacts, published.Worker, published.Embedded = made.Artifacts, made.Worker, made.Embedded
+	task := progress.Start(b.Progress, 0, "publish the artifacts in %s", p.Out)
+	return &Result{Published: published, Size: made.Size}, task.End(nil, "nothing changed")
+}
+
+// buildAt returns the build that the manifest of published files has under an ID, or nil.
+func buildAt(p artifact.Published, id, arch string) (*artifact.Build, error) {
+	m, err := artifact.ReadManifest(filepath.Join(p.Dir, artifact.ManifestFile))
 	if err != nil {
 		return nil, err
 	}
 	for _, made := range m.Builds {
-		if made.ID == p.OutputID && made.Arch == p.Flavor.Arch {
-			published.Artifacts, published.Worker, published.Embedded = made.Artifacts, made.Worker, made.Embedded
-			task := progress.Start(b.Progress, 0, "publish the artifacts in %s", p.Out)
-			return &Result{Published: published, Size: made.Size}, task.End(nil, "nothing changed")
+		if made.ID == id && made.Arch == arch {
+			return &made, nil
 		}
 	}
 	return nil, nil
 }
 
 // remember notes the state of what was published. Without the note, the next build
-// writes the files again.
-func (b *Builder) remember(p artifact.Published, key string) error {
+// writes the files again. Another process may have published or removed files in the
+// same place since: then nothing is noted.
+func (b *Builder) remember(plan *plan, p artifact.Published, key string) error {
 	if key == "" {
 		return nil
 	}
 	p.Settle()
 	state, err := p.State()
 	if err != nil {
-		return fmt.Errorf("looking at the published artifacts: %w", err)
+		return ignoreAbsent(fmt.Errorf("looking at the published artifacts: %w", err))
+	}
+	// The manifest is read last: it appears together with the files that it lists.
+	made, err := buildAt(p, plan.OutputID, plan.Flavor.Arch)
+	if err != nil || made == nil || !slices.Equal(made.Artifacts, p.Artifacts) {
+		return ignoreAbsent(err)
 	}
 	return b.Cache.SetNote(publishedKind, key, state)
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // published returns where the artifacts of p are.

@@ -2,6 +2,8 @@ package build
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -134,6 +136,29 @@ func TestWhatChangedIsBuilt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, buildOnce(t, s)) })
 	}
+}
+
+// TestWhatAnotherPublishedIsNotRemembered remembers a build of which another process
+// replaced the files, and then removed them.
+func TestWhatAnotherPublishedIsNotRemembered(t *testing.T) {
+	s := site.New(t, nil)
+	site.Push(t, s.Host+"/actions/cexec:v1", map[string]string{"bin/cexec": "the action"})
+	b := buildOnce(t, s)
+	p := &plan{Request: b.Request}
+	must(t, p.fillDefaults())
+	key := digest.OfStrings(t.Name(), b.Out)
+	forgotten := func() {
+		t.Helper()
+		must(t, b.remember(p, b.first.Published, key))
+		if note, err := b.Cache.Note(publishedKind, key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("remembered %q, %v", note, err)
+		}
+	}
+	b.HookVersion = "9.9"
+	b.build(t)
+	forgotten()
+	must(t, os.RemoveAll(b.Out))
+	forgotten()
 }
 
 // TestOfflineBuildFromResults builds offline from a cache that has the results of an
