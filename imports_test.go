@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/atomicfile": {"internal/fault"},
 	"internal/words":      {},
 	"internal/bounded":    {},
+	"internal/linediff":   {},
 	"internal/initramfs":  {"internal/progress", "internal/fault"},
 	"internal/squashfs":   {"internal/initramfs", "internal/progress", "internal/fault"},
 	"internal/cache":      {"internal/ctxio", "internal/progress", "internal/fault"},

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rogpeppe/go-internal/diff"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/linediff"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
 	"hookbuild/netboot"
@@ -55,7 +55,7 @@ func (a *app) switchDHCP(c *cli.Context) error {
 		}
 	}
 	for _, change := range changes {
-		if _, err := a.results().Write(diff.Diff(change.Name, change.Before, change.Name, change.After)); err != nil {
+		if _, err := a.results().Write(linediff.Unified(change.Name, change.Before, change.After)); err != nil {
 			return err
 		}
 	}
