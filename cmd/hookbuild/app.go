@@ -154,6 +154,7 @@ func commands(a *app) []*cli.Command {
 		newPushCommand(a),
 		newPullCommand(a),
 		newRunCommand(a),
+		newQEMUCommand(a),
 		newMatrixCommand(a),
 		newDHCPCommand(a),
 		newServeCommand(a),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build"
 	"hookbuild/build/artifact"
 	"hookbuild/embed"
 	"hookbuild/internal/bounded"
@@ -25,21 +26,47 @@ import (
 func newRunCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:        "run",
-		Aliases:     []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"},
 		Usage:       "boot the artifacts in --out with QEMU on this terminal",
-		Description: "The variables TINK_SERVER and MAC make the machine a Tinkerbell worker.",
+		Description: "The variables TINK_SERVER and MAC make the machine a Tinkerbell worker. `hookbuild qemu` builds first, as `all` does.",
 		ArgsUsage:   "[FLAVOR]",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "boot the artifacts in the directory `NAME` in --out"},
-			&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
-			&cli.IntFlag{Name: "memory", Aliases: []string{"ram"}, Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
-			&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
-			&cli.StringFlag{Name: "disk", Usage: "use `FILE`, a raw image, as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
-			&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm; auto is kvm if a machine runs with it within 5 s, else tcg"},
-			&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "emulate a network card of `MODEL` " + strings.Join(machine.NICs(), ", ")},
-			&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
-		},
+		Flags: concat(
+			[]cli.Flag{&cli.StringFlag{Name: "name", Value: artifact.DefaultName, Usage: "boot the artifacts in the directory `NAME` in --out"}},
+			machineFlags(),
+			[]cli.Flag{&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"}},
+		),
 		Action: a.runMachine,
+	}
+}
+
+// newQEMUCommand returns the command of build.sh's words for building and booting
+// in one step.
+func newQEMUCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:        "qemu",
+		Aliases:     []string{"qemu-run", "run-qemu", "build-run-qemu"},
+		Usage:       "build what all builds, and boot it as run does",
+		Description: "The variables TINK_SERVER and MAC make the machine a Tinkerbell worker. Of several flavors in hookbuild.yaml, it takes the first.",
+		ArgsUsage:   "[FLAVOR]",
+		Hidden:      true,
+		Flags:       concat(allFlags(), machineFlags()),
+		Action: func(c *cli.Context) error {
+			if err := a.buildHookOS(c, func(r *build.Request) error { return a.completeRequest(c, r) }); err != nil {
+				return err
+			}
+			return a.runMachine(c)
+		},
+	}
+}
+
+// machineFlags returns the flags of the machine that run and qemu boot.
+func machineFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
+		&cli.IntFlag{Name: "memory", Aliases: []string{"ram"}, Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
+		&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
+		&cli.StringFlag{Name: "disk", Usage: "use `FILE`, a raw image, as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
+		&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm; auto is kvm if a machine runs with it within 5 s, else tcg"},
+		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "emulate a network card of `MODEL` " + strings.Join(machine.NICs(), ", ")},
 	}
 }
 
@@ -83,13 +110,17 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	if err != nil {
 		return m, err
 	}
-	if !fileName(c.String("name")) {
-		return m, usagef("--name %q is not the name of a directory in --out", c.String("name"))
+	name, firmware := artifact.DefaultName, ""
+	if c.Command.Name == "run" { // qemu's artifacts are a flavor's, and its --firmware is the kernel's
+		name, firmware = c.String("name"), c.String("firmware")
+	}
+	if !fileName(name) {
+		return m, usagef("--name %q is not the name of a directory in --out", name)
 	}
 	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
 		return m, usagef("--%s %d, --cpus %d: a machine needs memory and at least one processor", a.typed("memory", "ram"), c.Int("memory"), c.Int("cpus"))
 	}
-	dir := filepath.Join(c.String("out"), c.String("name"))
+	dir := filepath.Join(c.String("out"), name)
 	made, err := built(dir, f, c.NArg() > 0)
 	if err != nil {
 		return m, err
@@ -97,7 +128,7 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	id := orDefault(made.ID, made.Arch)
 	m = machine.Machine{
 		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+id), Initramfs: filepath.Join(dir, "initramfs-"+id),
-		Disk: c.String("disk"), NIC: c.String("nic"), Firmware: c.String("firmware"), Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
+		Disk: c.String("disk"), NIC: c.String("nic"), Firmware: firmware, Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
 	}
 	if m.MemoryMB == 0 {
 		m.MemoryMB = memoryFor(made)
@@ -170,7 +201,7 @@ func (a *app) warnMemory(c *cli.Context, made artifact.Build) {
 func (a *app) machineCmdline(c *cli.Context, own string, made artifact.Build) (string, error) {
 	var words []string
 	var err error
-	if c.String("name") == artifact.DefaultName {
+	if filepath.Base(filepath.Dir(own)) == artifact.DefaultName {
 		words, err = a.workerParameters(made)
 	} else {
 		words, err = documentCmdline(own)

@@ -69,8 +69,8 @@ func TestVariablesOfRun(t *testing.T) {
 			})
 		}
 	}
-	for _, name := range []string{"qemu", "qemu-run", "run-qemu", "build-run-qemu"} {
-		if root := newRootCommand(&app{}); root.Command(name) != root.Command("run") {
+	for _, name := range []string{"qemu-run", "run-qemu", "build-run-qemu"} {
+		if root := newRootCommand(&app{}); root.Command(name) != root.Command("qemu") {
 			t.Errorf("%s is another command", name)
 		}
 	}
@@ -201,5 +201,38 @@ func TestRunBoots(t *testing.T) {
 	})
 	if code != 0 || strings.Contains(ended.String(), "BOOT ") {
 		t.Errorf("Ctrl-A x on the console: exit code %d\n%s", code, ended.String())
+	}
+}
+
+// TestQEMUBuildsFirst checks that qemu builds the flavor and boots what it built, and
+// that hookbuild.yaml's choices are its own.
+func TestQEMUBuildsFirst(t *testing.T) {
+	testneed.Tool(t, "qemu-system-x86_64")
+	p := newPlace(t)
+	dir := filepath.Join(t.TempDir(), "kernel")
+	site.WriteFile(t, filepath.Join(dir, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "")))
+	site.WriteFile(t, filepath.Join(dir, "lib/modules/6.6.1/modules.builtin"), "")
+	work := t.TempDir()
+	site.WriteFile(t, filepath.Join(work, "hookbuild.yaml"), fmt.Sprintf(
+		"hook: {dir: %s}\nflavors: [hook-latest-lts-amd64]\nkernel: {from: %q}\noutput: {compression: gzip}\n", p.site.Dir, "dir:"+dir))
+	t.Chdir(work)
+	args := []string{"--accel", "nonsense", "--append", "of-the-command"}
+
+	got := p.run(1, append([]string{"qemu"}, args...)...)
+	for _, want := range []string{"using hookbuild.yaml", "booting " + filepath.Join(p.out, "hook/vmlinuz-latest-lts-x86_64"), "of-the-command", "nonsense"} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("qemu does not say %q:\n%s", want, got.stderr)
+		}
+	}
+	first := readFile(t, filepath.Join(p.out, "hook/manifest.json"))
+
+	overlay := filepath.Join(work, "overlay.yaml")
+	site.WriteFile(t, overlay, "files:\n  - path: etc/added\n    contents: \"added\"\n")
+	p.run(1, append([]string{"build-run-qemu", "hook-latest-lts-amd64", "--overlay", overlay}, args...)...)
+	if readFile(t, filepath.Join(p.out, "hook/manifest.json")) == first {
+		t.Error("qemu boots the old build after a change")
+	}
+	if got := p.run(2, "qemu", "--yaml", "doc.yml"); !strings.Contains(got.stderr, "no option --yaml") {
+		t.Errorf("qemu of a document says:\n%s", got.stderr)
 	}
 }

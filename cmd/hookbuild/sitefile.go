@@ -60,14 +60,14 @@ func (a *app) readSite(c *cli.Context) error {
 func sectionCommands() map[string][]string {
 	return map[string][]string{
 		"arch":       nil,
-		"template":   {"all", "linuxkit", "lock", "plan", "doctor"},
-		"overlays":   {"all", "linuxkit", "lock", "plan", "doctor"},
-		"site-file":  {"all", "linuxkit", "lock", "plan", "doctor"},
-		"kernel":     {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix", "doctor", "kit"},
-		"builders":   {"all", "linuxkit", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers", "cache", "doctor"},
-		"containers": {"all", "linuxkit", "lock", "plan", "containers", "doctor"},
-		"embed":      {"all", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot", "doctor"},
-		"output":     {"all", "linuxkit", "lock", "plan", "embed", "doctor"},
+		"template":   {"all", "linuxkit", "qemu", "lock", "plan", "doctor"},
+		"overlays":   {"all", "linuxkit", "qemu", "lock", "plan", "doctor"},
+		"site-file":  {"all", "linuxkit", "qemu", "lock", "plan", "doctor"},
+		"kernel":     {"all", "linuxkit", "qemu", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "matrix", "doctor", "kit"},
+		"builders":   {"all", "linuxkit", "qemu", "lock", "plan", "kernel", "kernel-config", "kernel-config-shell", "containers", "cache", "doctor"},
+		"containers": {"all", "linuxkit", "qemu", "lock", "plan", "containers", "doctor"},
+		"embed":      {"all", "qemu", "lock", "plan", "images", "embed", "verify", "dhcp", "netboot", "doctor"},
+		"output":     {"all", "linuxkit", "qemu", "lock", "plan", "embed", "doctor"},
 		"netboot":    {"dhcp", "netboot"},
 	}
 }
