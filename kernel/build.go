@@ -23,7 +23,7 @@ import (
 func buildSource() source {
 	return source{
 		names: []string{"build"}, forms: []string{"build"}, flavors: true,
-		check: func(o OpenOptions) error {
+		check: func(_ string, o OpenOptions) error {
 			if f := o.Plan.Flavor; f.Method == flavor.Armbian {
 				return fault.Usagef("--kernel build: the kernel of %s comes ready-made from Armbian; use --kernel latest", f.ID)
 			}

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"hookbuild/internal/cache"
 	"hookbuild/internal/digest"
@@ -22,6 +26,7 @@ import (
 func debSource() source {
 	return source{
 		names: []string{"deb"}, forms: []string{"deb:FILE"},
+		check: func(rest string, _ OpenOptions) error { return checkPackages(strings.Split(rest, ",")) },
 		pin: func(ctx context.Context, _, rest string, o OpenOptions) (*Pinned, error) {
 			return pinFiles(ctx, strings.Split(rest, ","), o)
 		},
@@ -29,6 +34,59 @@ func debSource() source {
 			return FromDeb(ctx, strings.Split(rest, ","), o.Options)
 		},
 	}
+}
+
+// checkPackages returns an error for a directory among the packages. It names those
+// in the directory that a kernel may be in.
+func checkPackages(sources []string) error {
+	for _, source := range sources {
+		if web.IsURL(source) {
+			continue
+		}
+		entries, err := os.ReadDir(source)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue // a kit may have the file; a file that nothing has is reported when it is opened
+		}
+		if err != nil {
+			return invalid("reading the kernel package %q: %w", source, err)
+		}
+		packages := kernelPackages(source, entries)
+		if len(packages) == 0 {
+			return invalid("reading the kernel package %q: it is a directory without .deb files; name a package as deb:FILE, or what make install and modules_install left as dir:DIR", source)
+		}
+		const most = 8
+		more := ""
+		if len(packages) > most {
+			more = fmt.Sprintf(" and %d more", len(packages)-most)
+			packages = packages[:most]
+		}
+		return invalid("reading the kernel package %q: it is a directory; name the packages of one kernel in it as deb:FILE or deb:FILE,FILE: %s%s",
+			source, strings.Join(packages, ", "), more)
+	}
+	return nil
+}
+
+// kernelPackages returns the paths of a directory's packages that may have a kernel
+// or its modules, or of all packages if no name is like that.
+func kernelPackages(dir string, entries []os.DirEntry) []string {
+	var all, likely []string
+	for _, e := range entries {
+		name := e.Name()
+		if path.Ext(name) != ".deb" {
+			continue
+		}
+		all = append(all, filepath.Join(dir, name))
+		for _, prefix := range []string{"linux-image-", "linux-modules-", "linux-binary-", "linux-base-"} {
+			if strings.HasPrefix(name, prefix) && !strings.Contains(name, "-dbg") {
+				likely = append(likely, filepath.Join(dir, name))
+				break
+			}
+		}
+	}
+	if len(likely) > 0 {
+		return likely
+	}
+	return all
 }
 
 // FromDeb reads a distribution's kernel from its .deb packages, which are paths

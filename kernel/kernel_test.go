@@ -265,7 +265,7 @@ func TestFromURL(t *testing.T) {
 		t.Errorf("offline: %v", err)
 	}
 	o.Offline = false
-	for file, want := range map[string]string{"cut.deb": "cut.deb", "page.deb": "magic of an ar archive", "none.deb": "404 Not Found"} {
+	for file, want := range map[string]string{"cut.deb": "cut.deb", "page.deb": "an HTML or XML page", "none.deb": "404 Not Found"} {
 		if _, err := FromDeb(t.Context(), []string{server.URL + "/" + file}, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", file, err, want)
 		}

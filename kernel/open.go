@@ -64,9 +64,9 @@ type source struct {
 	// flavors reports whether the name is the whole reference and means a
 	// kernel of the flavor.
 	flavors bool
-	// check validates a request before any work is done; nil accepts every
-	// request.
-	check func(o OpenOptions) error
+	// check validates a request, and what follows the prefix of the reference,
+	// before any work is done; nil accepts every request.
+	check func(rest string, o OpenOptions) error
 	// pin finds what open would read, by digest.
 	pin func(ctx context.Context, name, rest string, o OpenOptions) (*Pinned, error)
 	// open reads the kernel. Name is the prefix of the reference and rest is
@@ -120,7 +120,8 @@ func CheckReference(ref string, o OpenOptions) error {
 	case s.flavors && o.Plan.Flavor.ID == "":
 		return fault.Usagef("reading the kernel %q: it refers to the kernel of a flavor, but no flavor was named; use image:REF, deb:FILE or dir:DIR", ref)
 	case s.check != nil:
-		return s.check(o)
+		_, rest, _ := strings.Cut(ref, ":")
+		return s.check(rest, o)
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ type Embed struct {
 // Image is an image to embed.
 type Image struct {
 	Source string `yaml:"source" short:"yes" need:"yes" path:"place" doc:"The image: a reference, or oci:DIR, docker-archive:FILE and so on."`
-	Name   string `yaml:"name" doc:"The name under which actions ask for it. By default the source's own; an image that is not in a registry needs one."`
+	Name   string `yaml:"name" doc:"The name under which actions ask for it. By default the source's own, or the only one in docker-archive:FILE; an image of another file or of the Docker Engine needs one."`
 	Reason string `yaml:"reason" doc:"Why it is embedded, for those who review the file."`
 }
 

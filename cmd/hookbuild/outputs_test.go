@@ -25,6 +25,10 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 	file, in := filepath.Join(dir, "file"), filepath.Join(dir, "in")
 	site.WriteFile(t, file, "")
 	baseInitramfs(t, in, initramfs.Gzip)
+	debs := t.TempDir()
+	for _, name := range []string{"linux-image-6.1.deb", "linux-modules-6.1.deb", "linux-headers-6.1.deb", "readme"} {
+		site.WriteFile(t, filepath.Join(debs, name), "")
+	}
 	image := host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"
 	all := []string{"all", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "image:" + host + "/kernel:1", "--image", image}
 	compiled := append(slices.Clone(all[:4]), "--kernel", "build")
@@ -58,6 +62,8 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"no such module source":      {3, "--module-source names: stat nosuch", compiled, append(bundle, "--module-source", "nosuch")},
 		"no such firmware":           {3, "--firmware names: stat nosuch", all, append(bundle, "--firmware", "nosuch")},
 		"no such package":            {3, "--kernel names: stat nosuch", all, append(bundle, "--kernel", "deb:"+file+",nosuch")},
+		"a directory of packages":    {3, "a directory; name the packages of one kernel in it as deb:FILE or deb:FILE,FILE: " + debs + "/linux-image-6.1.deb, " + debs + "/linux-modules-6.1.deb\n", all, append(bundle, "--kernel", "deb:"+debs)},
+		"a directory of no packages": {3, "a directory without .deb files; name a package as deb:FILE", all, append(bundle, "--kernel", "deb:"+dir)},
 		"no such kernel":             {3, "--kernel names: stat nosuch", all, append(bundle, "--kernel", "dir:nosuch")},
 		"no such worker":             {3, "--worker-from names: stat nosuch", all, append(bundle, "--worker-from", "nosuch")},
 		"no such image":              {3, "--image names: stat nosuch", all, append(bundle, "--image", "docker-archive:nosuch:x/y")},

@@ -14,6 +14,7 @@ import (
 	"hookbuild/build/onboard"
 	"hookbuild/bundles"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 )
 
@@ -98,6 +99,9 @@ func (a *app) embedRequest(c *cli.Context, fromBundle bool) (*onboard.Embed, err
 	}
 	list, err := imageList(c)
 	if err != nil {
+		return nil, err
+	}
+	if list, err = a.nameSaved(c, list); err != nil {
 		return nil, err
 	}
 	e := &onboard.Embed{List: list}
@@ -206,6 +210,45 @@ func imageList(c *cli.Context) (bundles.List, error) {
 	for _, line := range list {
 		if err := checkSource(line); err != nil {
 			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// nameSaved gives each image of docker save that the list does not name the name in its
+// archive, if that has exactly one.
+func (a *app) nameSaved(c *cli.Context, list bundles.List) (bundles.List, error) {
+	named := map[string]bool{}
+	for _, line := range list {
+		named[line.Source] = named[line.Source] || line.Name != ""
+	}
+	var client *oci.Client
+	list = slices.Clone(list)
+	for i, line := range list {
+		if named[line.Source] || !strings.HasPrefix(line.Source, oci.DockerArchive) {
+			continue
+		}
+		if client == nil {
+			store, err := a.openCache(c)
+			if err != nil {
+				return nil, err
+			}
+			if client, err = a.newClient(c, store); err != nil {
+				return nil, err
+			}
+		}
+		names, err := client.SavedNames(c.Context, line.Source)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", line.Origin, err)
+		}
+		const howToName = "name it as actions ask for it: %[2]s=127.0.0.1/embedded/NAME with --image, a second column in a list of images"
+		switch len(names) {
+		case 0:
+			return nil, fault.Invalidf("%s: %s has no name for its image, which was saved by its ID; "+howToName, line.Origin, line.Source)
+		case 1:
+			list[i].Name, named[line.Source] = names[0], true
+		default:
+			return nil, fault.Invalidf("%s: %s has several names: %[3]s; choose one with %[2]s:NAME, or "+howToName, line.Origin, line.Source, strings.Join(names, ", "))
 		}
 	}
 	return list, nil

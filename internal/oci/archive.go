@@ -23,8 +23,14 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 		return nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = invalid("opening %q: it is a directory; name the archive in it, or an OCI image layout in a directory as oci:DIR", file)
+	case !info.Mode().IsRegular():
 		err = invalid("opening %q: it is not a file", file)
+	case info.Size() == 0:
+		err = fmt.Errorf("opening %q: it is an empty file, %w", file, tarball.ErrNotTar)
 	}
 	if err != nil {
 		return nil, closing(err, f)
@@ -39,7 +45,7 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 		if err := closing(err, f); err != nil {
 			return nil, err
 		}
-		return archiveFiles(plain, plain.Size(), file)
+		return archiveFiles(plain, plain.Size(), "the unpacked "+file)
 	}
 	return archiveFiles(f, info.Size(), file)
 }

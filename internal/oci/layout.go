@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/tarball"
 )
 
 // opener opens a file of a directory or archive by its slash-separated path.
@@ -33,6 +34,9 @@ func (c *Client) layoutImage(ctx context.Context, src, rest string, p v1.Platfor
 func (c *Client) layoutArchiveImage(ctx context.Context, src, rest string, p v1.Platform) (*Image, error) {
 	file, ref := splitPath(rest)
 	open, err := c.openArchive(ctx, file)
+	if errors.Is(err, tarball.ErrNotTar) {
+		err = fault.Invalidf("%w; oci-archive:FILE takes what `docker buildx build --output type=oci,dest=FILE` or skopeo writes", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening image %q: %w", src, err)
 	}
@@ -52,6 +56,9 @@ func (c *Client) imageOfLayout(ctx context.Context, src string, open opener, ref
 func layoutRoot(open opener, ref string, p v1.Platform) (v1.Hash, error) {
 	raw, err := readFile(open, "index.json", mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := readFile(open, "manifest.json", mostManifest); err == nil {
+			return v1.Hash{}, invalid("it is not an OCI image layout but the output of docker save; name it as docker-archive:FILE")
+		}
 		return v1.Hash{}, fault.Invalidf("it is not an OCI image layout: %w", err)
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/tarball"
 )
 
 // saved is an image in the manifest.json of docker save. The format is Docker's
@@ -25,7 +26,7 @@ type saved struct {
 
 func (c *Client) dockerArchiveImage(ctx context.Context, src, rest string, p v1.Platform) (*Image, error) {
 	file, ref := splitPath(rest)
-	open, err := c.openArchive(ctx, file)
+	open, err := c.openSaved(ctx, file)
 	if err != nil {
 		return nil, fmt.Errorf("opening image %q: %w", src, err)
 	}
@@ -38,6 +39,50 @@ func (c *Client) dockerArchiveImage(ctx context.Context, src, rest string, p v1.
 		return r, incomplete(err)
 	})
 }
+
+// howToSave says what docker-archive: takes.
+const howToSave = "docker-archive:FILE takes what `docker save IMAGE -o FILE` writes"
+
+func (c *Client) openSaved(ctx context.Context, file string) (opener, error) {
+	open, err := c.openArchive(ctx, file)
+	if errors.Is(err, tarball.ErrNotTar) {
+		return nil, fault.Invalidf("%w; %s", err, howToSave)
+	}
+	return open, err
+}
+
+// SavedNames returns the distinct names (RepoTags) in an archive, in order, of which
+// src is docker-archive:FILE. With docker-archive:FILE:REF it returns the names of
+// the archive that mean REF.
+func (c *Client) SavedNames(ctx context.Context, src string) ([]string, error) {
+	file, ref := splitPath(strings.TrimPrefix(src, DockerArchive))
+	open, err := c.openSaved(ctx, file)
+	if err != nil {
+		return nil, fmt.Errorf("opening image %q: %w", src, err)
+	}
+	all, err := readSaved(open)
+	if err != nil {
+		return nil, fmt.Errorf("opening image %q: %w", src, err)
+	}
+	if ref != "" {
+		if all, err = chooseNamed(all, func(s saved) []string { return s.RepoTags }, ref); err != nil {
+			return nil, fmt.Errorf("opening image %q: %w", src, err)
+		}
+	}
+	var names []string
+	for _, s := range all {
+		for _, name := range s.RepoTags {
+			if ref == "" || sameName(name, ref) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// DockerArchive is the prefix of sources that are the output of docker save.
+const DockerArchive = "docker-archive:"
 
 // chooseSaved finds an image of an archive, by name and then by platform, and
 // returns its configuration too.
@@ -73,7 +118,10 @@ func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) 
 func readSaved(open opener) ([]saved, error) {
 	raw, err := readFile(open, "manifest.json", mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Invalidf("it is not the output of docker save: %w", err)
+		if _, err := readFile(open, "index.json", mostManifest); err == nil {
+			return nil, invalid("it is an OCI image layout, without the manifest.json of docker save; name it as oci-archive:FILE")
+		}
+		return nil, fault.Invalidf("it is not the output of docker save: %w; %s", err, howToSave)
 	}
 	if err != nil {
 		return nil, err

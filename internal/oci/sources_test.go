@@ -1,7 +1,9 @@
 package oci
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io/fs"
@@ -204,10 +206,14 @@ func TestSourcesThatAreDamaged(t *testing.T) {
 		"no manifest":         {func(dir string) error { return os.Remove(dir + "/" + blobPath(digestOf(t, image))) }, "oci:DIR", []string{"missing"}},
 		"no layer":            {func(dir string) error { return os.Remove(dir + "/" + layer) }, "oci:DIR", []string{"layer 2", "missing"}},
 		"changed layer":       {func(dir string) error { return os.WriteFile(dir+"/"+layer, []byte("x"), 0o600) }, "oci:DIR", []string{"layer 2", "shorter"}},
-		"no docker archive":   {nil, "docker-archive:DIR/index.json", []string{"index.json", "tar"}},
-		"a docker archive":    {nil, "oci-archive:" + saved, []string{"not an OCI image layout"}},
+		"no docker archive":   {nil, "docker-archive:DIR/index.json", []string{"index.json", "text that begins with", "not a tar archive", "docker save IMAGE -o FILE"}},
+		"a docker archive":    {nil, "oci-archive:" + saved, []string{"not an OCI image layout", "docker-archive:FILE"}},
 		"wrong architecture":  {nil, "oci:DIR", []string{"linux/amd64", "linux/arm64"}},
-		"cut docker archive":  {func(dir string) error { return copyStart(saved, dir+"/cut.tar", 700) }, "docker-archive:DIR/cut.tar", []string{"cut.tar", "unexpected EOF"}},
+		"a layout's archive":  {func(dir string) error { return tarTo(dir, "layout.tar") }, "docker-archive:DIR/layout.tar", []string{"OCI image layout", "oci-archive:FILE"}},
+		"a directory":         {nil, "docker-archive:DIR", []string{"it is a directory", "an OCI image layout in a directory"}},
+		"an empty archive":    {func(dir string) error { return os.WriteFile(dir+"/none.tar", nil, 0o600) }, "oci-archive:DIR/none.tar", []string{"empty file", "type=oci"}},
+		"a page, compressed":  {func(dir string) error { return gzipTo(dir+"/page.gz", "<html>") }, "docker-archive:DIR/page.gz", []string{"the unpacked", "HTML", "docker save"}},
+		"cut docker archive":  {func(dir string) error { return copyStart(saved, dir+"/cut.tar", 700) }, "docker-archive:DIR/cut.tar", []string{"cut.tar", "unexpected EOF", "it is incomplete"}},
 		"link out of the dir": {func(dir string) error { return linkOut(dir + "/" + layer) }, "oci:DIR", []string{"layer 2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,4 +292,24 @@ func TestRepeatedLayerIsFetchedOnce(t *testing.T) {
 	if !bytes.Equal(body(t, l.image(src, amd64).Layers[2]), same.tar) {
 		t.Error("the third layer differs")
 	}
+}
+
+// tarTo archives a directory in one of its files.
+func tarTo(dir, name string) error {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	if err := errors.Join(w.AddFS(os.DirFS(dir)), w.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), archive.Bytes(), 0o600)
+}
+
+func gzipTo(file, content string) error {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err := w.Write([]byte(content))
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(file, packed.Bytes(), 0o600)
 }

@@ -22,8 +22,16 @@ import (
 	"math"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 	"hookbuild/internal/initramfs"
 )
+
+// ErrNotTar is wrapped by the errors about content that is not a tar archive at all,
+// as opposed to a damaged one.
+var ErrNotTar = errors.New("not a tar archive")
+
+// tarType is what package filetype calls a tar archive.
+const tarType = "a tar archive"
 
 // limits bound what one archive may make us remember.
 type limits struct {
@@ -82,6 +90,18 @@ func entries(r io.ReaderAt, size int64, origin string, o Options, most limits) (
 	err := l.list()
 	if err == nil {
 		return l.found, nil
+	}
+	if source.err == nil && len(l.found) == 0 {
+		is, readErr := filetype.Describe(r)
+		if readErr != nil {
+			return nil, fmt.Errorf("reading the tar archive of %s: %w", origin, readErr)
+		}
+		if is != tarType {
+			err = fmt.Errorf("it seems to be %s, %w", is, ErrNotTar)
+		}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w; it is incomplete: copy or download it again", err)
 	}
 	if source.err == nil { // what could be read is wrong
 		err = fault.Mark(err, fault.Invalid)

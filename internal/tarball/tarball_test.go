@@ -325,7 +325,7 @@ func TestBrokenArchivesAreRefused(t *testing.T) {
 		"cut in the first content": {whole[:700], io.ErrUnexpectedEOF},
 		"cut in the last content":  {whole[:1536+512+999], io.ErrUnexpectedEOF},
 		"wrong checksum":           {garbled, tar.ErrHeader},
-		"not an archive":           {bytes.Repeat([]byte("<html>"), 500), tar.ErrHeader},
+		"not an archive":           {bytes.Repeat([]byte("<html>"), 500), ErrNotTar},
 		"oversized PAX header":     {oversizedPAX(t), tar.ErrFieldTooLong},
 	} {
 		t.Run(name, func(t *testing.T) {

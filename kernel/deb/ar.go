@@ -2,10 +2,13 @@ package deb
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+
+	"hookbuild/internal/filetype"
 )
 
 const (
@@ -26,8 +29,15 @@ type member struct {
 // the end is an error: the file is truncated.
 func readAr(r io.ReaderAt, size int64) ([]member, error) {
 	magic := make([]byte, len(arMagic))
-	if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
-		return nil, fmt.Errorf("it starts with %q instead of the magic of an ar archive: %w", clip(magic), errFormat)
+	if _, err := r.ReadAt(magic, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if string(magic) != arMagic {
+		is, err := filetype.Describe(r)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("it seems to be %s, %w; name a .deb file, or fetch it again", is, errFormat)
 	}
 	var members []member
 	for at := int64(len(arMagic)); at < size; {
@@ -39,7 +49,7 @@ func readAr(r io.ReaderAt, size int64) ([]member, error) {
 			return nil, err
 		}
 		if m.size > size-m.offset {
-			return nil, fmt.Errorf("%s should have %d bytes but has %d (fetch the file again): %w", m.name, m.size, size-m.offset, errFormat)
+			return nil, fmt.Errorf("%s should have %d bytes but has %d, %w; fetch the file again", m.name, m.size, size-m.offset, errFormat)
 		}
 		members = append(members, m)
 		at = m.offset + m.size + m.size%2
@@ -52,7 +62,7 @@ func readAr(r io.ReaderAt, size int64) ([]member, error) {
 func readMember(r io.ReaderAt, at int64) (member, error) {
 	header := make([]byte, arHeaderSize)
 	if _, err := r.ReadAt(header, at); err != nil {
-		return member{}, fmt.Errorf("it ends inside a member's header (fetch the file again): %w", errFormat)
+		return member{}, fmt.Errorf("it ends inside a member's header at byte %d, %w; fetch the file again", at, errFormat)
 	}
 	if !bytes.Equal(header[58:], []byte("`\n")) {
 		return member{}, fmt.Errorf("the member header at byte %d is damaged: %w", at, errFormat)

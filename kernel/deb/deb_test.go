@@ -80,8 +80,8 @@ func TestBadPackages(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"empty":         {nil, "magic of an ar archive"},
-		"page":          {[]byte("<!DOCTYPE html>"), "magic of an ar archive"},
+		"empty":         {nil, "an empty file, not a complete Debian package; name a .deb file"},
+		"page":          {[]byte("<!DOCTYPE html>"), "an HTML or XML page, not a complete"},
 		"cut":           {whole[:len(whole)-100], "fetch the file again"},
 		"cut in header": {whole[:len(arMagic)+20], "ends inside a member's header"},
 		"library":       {ar("x.o", "abc"), "no debian-binary"},

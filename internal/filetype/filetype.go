@@ -1,0 +1,100 @@
+// Package filetype names what a file seems to be by its content, for messages about
+// a file that is not what was asked for.
+package filetype
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The content of an ISO image begins with 16 unused sectors of 2048 bytes
+// (ECMA-119, 6.2.1). The identifier follows the type byte of the next one (8.1).
+const (
+	isoID   = 16*2048 + 1
+	isoMark = "CD001"
+)
+
+// Head is the number of bytes at the start of a file that show what it is.
+const Head = isoID + len(isoMark)
+
+// Describe returns what the content of r seems to be, as a noun for a message ("an
+// HTML or XML page", "gzip-compressed data"). The error is that of reading r.
+func Describe(r io.ReaderAt) (string, error) {
+	head := make([]byte, Head)
+	n, err := r.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return Of(head[:n]), nil
+}
+
+// Of is [Describe] for the first bytes of a file, up to [Head]. With fewer, formats
+// whose mark is further on are not recognised.
+func Of(head []byte) string {
+	if len(head) == 0 {
+		return "an empty file"
+	}
+	for _, m := range []struct {
+		at          int
+		magic, noun string
+	}{
+		{0, "\x1f\x8b", "gzip-compressed data"},
+		{0, "\xfd7zXZ\x00", "xz-compressed data"},
+		{0, "\x28\xb5\x2f\xfd", "zstd-compressed data"},
+		{0, "\x02\x21\x4c\x18", "lz4-compressed data"},
+		{0, "\x04\x22\x4d\x18", "lz4-compressed data"},
+		{0, "BZh", "bzip2-compressed data"},
+		{0, "\x89LZO", "lzo-compressed data"},
+		{0, "\x7fELF", "an ELF file"},
+		{0, "PK\x03\x04", "a ZIP archive"},
+		{0, "07070", "a cpio archive (an initramfs?)"},
+		{0, "!<arch>\n", "a Debian package or another ar archive"},
+		{0, "hsqs", "a squashfs image"},
+		{0, "QFI\xfb", "a qcow2 disk image"},
+		{0, "MZ", "a kernel or another EFI program"},
+		{257, "ustar", "a tar archive"},
+		{isoID, isoMark, "an ISO image"},
+	} {
+		if len(head) > m.at && bytes.HasPrefix(head[m.at:], []byte(m.magic)) {
+			return m.noun
+		}
+	}
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	switch {
+	case bytes.HasPrefix(text, []byte("<")):
+		return "an HTML or XML page"
+	case len(bytes.Trim(head, "\x00")) == 0:
+		return "zeros"
+	case isText(head):
+		return fmt.Sprintf("text that begins with %q", firstLine(text))
+	}
+	return fmt.Sprintf("data that begins with % x", head[:min(len(head), 8)])
+}
+
+// isText reports whether b is UTF-8 without control characters. The last character
+// may be cut short.
+func isText(b []byte) bool {
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		if r == utf8.RuneError && size == 1 && utf8.FullRune(b) || unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return false
+		}
+		b = b[size:]
+	}
+	return true
+}
+
+// firstLine returns the beginning of the first line.
+func firstLine(text []byte) string {
+	const most = 40
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSpace(line)
+	if len(line) > most {
+		line = append(line[:most:most], "..."...)
+	}
+	return string(bytes.ToValidUTF8(line, nil))
+}
