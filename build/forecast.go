@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ import (
 	"hookbuild/kernel"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/flavor"
+	kernelplan "hookbuild/kernel/plan"
 	"hookbuild/kernel/source"
 	"hookbuild/site/lock"
 )
@@ -61,6 +63,10 @@ type ForecastBundle struct {
 // ForecastKernel is the kernel. From is as in [lock.Kernel].
 type ForecastKernel struct {
 	From string `json:"from"`
+	// Version is the kernel's version, such as "6.6.32", empty if it is not known
+	// before the kernel is opened. VersionFrom says in words what it is known from.
+	Version     string `json:"version,omitempty"`
+	VersionFrom string `json:"versionFrom,omitempty"`
 	// Reference is the image, or the name that a compiled kernel has in the
 	// template. Release is that of a kernel which is compiled.
 	Reference string `json:"reference,omitempty"`
@@ -240,6 +246,9 @@ func (f *forecaster) unknown(format string, args ...any) {
 // addKernel adds the kernel, the image that it comes from, and what is compiled.
 func (f *forecaster) addKernel(ctx context.Context, l lock.Kernel) error {
 	k := ForecastKernel{From: l.From}
+	if k.Version, k.VersionFrom = f.kernelVersion(); k.Version == "" {
+		f.unknown("the version of the kernel, which the build reads in it")
+	}
 	defer func() { f.out.Kernel = k }()
 	p := f.Kernel
 	if p == nil {
@@ -275,6 +284,60 @@ func (f *forecaster) addKernel(ctx context.Context, l lock.Kernel) error {
 		return f.addCompiled(ctx, &k)
 	}
 	return nil
+}
+
+// The forms of names that have a kernel's version: the tags of kernel images and of
+// Armbian's artifacts, and Debian's packages.
+var (
+	tagWithVersion     = regexp.MustCompile(`:(\d+\.\d+(?:\.\d+)?)-[^/]*$`)
+	packageWithVersion = regexp.MustCompile(`(?:^|/)linux-image-(?:unsigned-)?(\d+\.\d+[^_/]*)_[^/]*\.deb$`)
+)
+
+// kernelVersion returns the kernel's version, as far as it is known before the kernel
+// is opened, and says what it is known from.
+func (f *forecaster) kernelVersion() (version, from string) {
+	p := f.Kernel
+	if p == nil {
+		return "", ""
+	}
+	if p.Build != nil {
+		return p.Build.Plan.Version.String(), f.releaseFrom(p.Build.Plan)
+	}
+	for _, file := range p.Files {
+		if m := packageWithVersion.FindStringSubmatch(file.Name); m != nil {
+			return m[1], "from the name of its package"
+		}
+	}
+	reference := ""
+	switch {
+	case p.Image != nil:
+		reference, _, _ = strings.Cut(p.Image.Source, "@")
+	case p.Artifact != nil:
+		reference, _, _ = strings.Cut(p.Artifact.Source, "@")
+	}
+	m := tagWithVersion.FindStringSubmatch(reference)
+	switch {
+	case m == nil:
+		return "", ""
+	case f.Request.Kernel == "latest" && f.Request.Locked == nil:
+		return m[1], "from the tag of its image, the newest in the registry"
+	}
+	return m[1], "from the tag of its image"
+}
+
+// releaseFrom says why a release is compiled.
+func (f *forecaster) releaseFrom(p *kernelplan.Plan) string {
+	switch r := p.Request; {
+	case f.Request.Locked != nil:
+		return "pinned in " + lock.Name
+	case r.Source != "":
+		return "from the source that was given"
+	case r.PointRelease != "":
+		return "the release that was asked for"
+	case p.Pinned != nil:
+		return "pinned in " + kernelplan.LockFile
+	}
+	return "the newest of its series on kernel.org"
 }
 
 // addCompiled adds a kernel that is compiled.

@@ -2,6 +2,7 @@ package survey
 
 import (
 	"bytes"
+	"errors"
 	"image/color"
 	"image/png"
 	"os"
@@ -81,9 +82,17 @@ func TestCompare(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	var text bytes.Buffer
-	if err := got.WriteText(&text); err != nil {
+	var text, narrow bytes.Buffer
+	if err := errors.Join(got.WriteText(&text, 0), got.WriteText(&narrow, 24)); err != nil {
 		t.Fatal(err)
+	}
+	for line := range strings.Lines(narrow.String()) {
+		if len(line) > 24+1 {
+			t.Errorf("a terminal of 24 columns gets %q", line)
+		}
+	}
+	if squeeze := strings.NewReplacer(" ", "", "\n", ""); !strings.Contains(squeeze.Replace(narrow.String()), "-lib/firmware/a.bin") {
+		t.Errorf("a narrow terminal does not get everything:\n%s", &narrow)
 	}
 	for _, line := range []string{"  CONFIG_ICE: m -> y", "  ice (built in)\n    + pci 8086:1592", "  - lib/firmware/a.bin", "  ~ etc/motd", "  + reboot:v1"} {
 		if !strings.Contains(text.String(), line+"\n") {

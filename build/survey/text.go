@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -13,9 +14,10 @@ import (
 // all.
 const most = 20
 
-// WriteText writes the differences for a terminal of 80 columns.
-func (d *Diff) WriteText(w io.Writer) error {
-	t := &text{}
+// WriteText writes the differences for a terminal of width columns; 0 stands for none,
+// such as a pipe.
+func (d *Diff) WriteText(w io.Writer, width int) error {
+	t := &text{width: width}
 	t.line("from %s", d.From)
 	t.line("to   %s", d.To)
 	if d.Empty() {
@@ -37,17 +39,23 @@ func (d *Diff) WriteText(w io.Writer) error {
 	return err
 }
 
-type text struct{ strings.Builder }
-
-// line writes one line, whatever is in the names.
-func (t *text) line(format string, args ...any) {
-	t.WriteString(words.Line(fmt.Sprintf(format, args...)) + "\n")
+type text struct {
+	strings.Builder
+	width int
 }
 
-// change writes the old and the new value, on separate lines if one line is too
-// short for both.
+// line writes one line, whatever is in the names, or more where the terminal is too
+// narrow for it. Those after the first are further right.
+func (t *text) line(format string, args ...any) {
+	line := words.Line(fmt.Sprintf(format, args...))
+	indent := strings.Repeat(" ", len(line)-len(strings.TrimLeft(line, " ")))
+	t.WriteString(strings.Join(words.Fold(line, t.width, indent+"    "), "\n") + "\n")
+}
+
+// change writes the old and the new value, on separate lines if one of 80 columns, or
+// of the terminal, is too short for both.
 func (t *text) change(name, from, to string) {
-	if line := fmt.Sprintf("%-14s %s -> %s", name, from, to); len(line) <= 80 {
+	if line := fmt.Sprintf("%-14s %s -> %s", name, from, to); words.Width(line) <= min(80, cmp.Or(t.width, 80)) {
 		t.line("%s", line)
 		return
 	}

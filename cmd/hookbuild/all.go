@@ -271,9 +271,7 @@ func (a *app) buildHookOS(c *cli.Context, complete func(*build.Request) error) e
 		return err
 	}
 	if c.Bool("report") {
-		if err := a.noteReport(result.Size); err != nil {
-			return err
-		}
+		a.noteReport(result.Size)
 	}
 	if result.Size != nil { // a root file system alone does not boot
 		a.noteMemory(embed.MemoryFor(result.Size.Compressed, result.Size.RAM))

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -83,25 +81,23 @@ type cacheReport struct {
 
 // printCache prints a report. Engines that cannot be asked are noted.
 func (a *app) printCache(r cacheReport) error {
-	out := a.results()
-	if err := printUsage(out, r.Kinds); err != nil {
+	if err := a.printTable(usageTable(r.Kinds)); err != nil {
 		return err
 	}
-	return a.printEngines(out, r.Engines)
+	return a.printEngines(r.Engines)
 }
 
-func printUsage(out io.Writer, usage []cache.Usage) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "KIND\tFILES\tSIZE\tLAST USED\tLONGEST UNUSED")
+func usageTable(usage []cache.Usage) *words.Table {
+	t := &words.Table{Head: []string{"KIND", "FILES", "SIZE", "LAST USED", "LONGEST UNUSED"}}
 	var files int
 	var bytes int64
 	for _, u := range usage {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", u.Kind, u.Files, words.Bytes(u.Bytes), ago(u.Used), ago(u.Unused))
+		t.Row(u.Kind, strconv.Itoa(u.Files), words.Bytes(u.Bytes), ago(u.Used), ago(u.Unused))
 		files += u.Files
 		bytes += u.Bytes
 	}
-	fmt.Fprintf(t, "total\t%d\t%s\t\t\n", files, words.Bytes(bytes))
-	return t.Flush()
+	t.Row("total", strconv.Itoa(files), words.Bytes(bytes))
+	return t
 }
 
 // ago formats how long before now t was, in one unit.
@@ -146,10 +142,10 @@ func (a *app) cachePrune(c *cli.Context) error {
 		return printJSON(a.results(), report)
 	case report.isEmpty() && pruned.InUse > 0:
 		a.note("nothing is removed from %s: %s were used within the last hour and stay", store.Dir(), words.Bytes(pruned.InUse))
-		return a.printEngines(a.results(), report.Engines)
+		return a.printEngines(report.Engines)
 	case report.isEmpty():
 		a.note("nothing in %s exceeds the limits", store.Dir())
-		return a.printEngines(a.results(), report.Engines)
+		return a.printEngines(report.Engines)
 	case limits.DryRun:
 		a.note("would be removed from %s:", store.Dir())
 	default:

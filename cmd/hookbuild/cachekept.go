@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"text/tabwriter"
 
 	"github.com/docker/docker/client"
 	"github.com/urfave/cli/v2"
@@ -65,14 +62,14 @@ func eachEngine(c *cli.Context, do func(context.Context, client.APIClient) ([]co
 
 // printEngines prints what kernel builds keep in engines, and notes which engines
 // could not be asked.
-func (a *app) printEngines(out io.Writer, engines []engineKept) error {
+func (a *app) printEngines(engines []engineKept) error {
 	for _, e := range engines {
 		switch {
 		case e.Error != "":
 			a.note("what kernel builds keep in Docker is not known: no Docker Engine answers; --json has its error")
 		case len(e.Kept) > 0:
 			a.note("kernel builds in the Docker Engine %s:", e.Engine)
-			if err := printKept(out, e.Kept); err != nil {
+			if err := a.printTable(keptTable(e.Kept)); err != nil {
 				return err
 			}
 		}
@@ -80,9 +77,8 @@ func (a *app) printEngines(out io.Writer, engines []engineKept) error {
 	return nil
 }
 
-func printKept(out io.Writer, kept []container.Kept) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "KIND\tNAME\tSIZE\tLAST USED")
+func keptTable(kept []container.Kept) *words.Table {
+	t := &words.Table{Head: []string{"KIND", "NAME", "SIZE", "LAST USED"}}
 	var total int64
 	for _, k := range kept {
 		size, used := "not known", ago(k.Used)
@@ -93,8 +89,8 @@ func printKept(out io.Writer, kept []container.Kept) error {
 		if k.InUse {
 			used += ", in use"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.Kind, words.Line(k.Name), size, used)
+		t.Row(k.Kind, k.Name, size, used)
 	}
-	fmt.Fprintf(t, "total\t\t%s\t\n", words.Bytes(total))
-	return t.Flush()
+	t.Row("total", "", words.Bytes(total))
+	return t
 }

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/internal/words"
 	"hookbuild/linuxkit/containers"
 )
 
@@ -71,11 +69,9 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 // printContainers prints one line for each container: its name, where it was
 // found, and its reference.
 func (a *app) printContainers(found []containers.Found) error {
-	return a.printText(func(w io.Writer) error {
-		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		for _, f := range found {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, f.How, f.Reference) // Flush returns any error
-		}
-		return table.Flush()
-	})
+	t := &words.Table{}
+	for _, f := range found {
+		t.Row(f.Name, string(f.How), f.Reference)
+	}
+	return a.printTable(t)
 }

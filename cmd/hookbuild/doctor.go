@@ -52,7 +52,9 @@ func (a *app) doctor(c *cli.Context) error {
 	if c.Bool("json") {
 		err = printJSON(a.results(), checks)
 	} else {
-		err = a.printText(func(w io.Writer) error { return errors.Join(printChecks(w, checks), a.printWorking(w, checks)) })
+		err = a.printText(func(w io.Writer, width int) error {
+			return errors.Join(printChecks(w, proseWidth(width), checks), a.printWorking(w, proseWidth(width), checks))
+		})
 	}
 	if err != nil {
 		return err
@@ -95,28 +97,25 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 	return o, err
 }
 
-func printChecks(w io.Writer, checks []doctor.Check) error {
-	const width = 80
-	var errs []error
-	say := func(format string, args ...any) {
-		_, err := fmt.Fprintf(w, format, args...)
-		errs = append(errs, err)
-	}
+func printChecks(w io.Writer, width int, checks []doctor.Check) error {
+	const indent = "      "
+	var lines []string
+	say := func(text string) { lines = append(lines, words.Fold(text, width, indent)...) }
 	for _, c := range checks {
-		indent := strings.Repeat(" ", 6)
-		say("%-4s  %s\n", c.Status, strings.TrimPrefix(wrap(c.Name+": "+c.Found, indent, width), indent))
+		say(fmt.Sprintf("%-4s  %s: %s", c.Status, c.Name, c.Found))
 		if c.Remedy != "" {
-			say("%s\n", wrap("-> "+c.Remedy, indent, width))
+			say(indent + "-> " + c.Remedy)
 		}
 		if c.Status == doctor.Fail && c.Breaks != "" {
-			say("%s\n", wrap("unavailable until fixed: "+c.Breaks, indent, width))
+			say(indent + "unavailable until fixed: " + c.Breaks)
 		}
 	}
-	return errors.Join(errs...)
+	_, err := io.WriteString(w, strings.Join(append(lines, ""), "\n"))
+	return err
 }
 
 // printWorking prints which commands work in spite of the checks that failed.
-func (a *app) printWorking(w io.Writer, checks []doctor.Check) error {
+func (a *app) printWorking(w io.Writer, width int, checks []doctor.Check) error {
 	var broken, working []string
 	failed := false
 	for _, c := range checks {
@@ -133,6 +132,6 @@ func (a *app) printWorking(w io.Writer, checks []doctor.Check) error {
 			working = append(working, c.Name)
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", wrap("These commands work in spite of it: "+strings.Join(working, ", "), "", helpWidth))
+	_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(words.Fold("These commands work in spite of it: "+strings.Join(working, ", "), width, ""), "\n"))
 	return err
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -244,15 +242,13 @@ func (a *app) listEmbedded(c *cli.Context, source string) error {
 		a.note("%s has no embedded images", source)
 		return nil
 	}
-	return a.printText(func(w io.Writer) error {
-		table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		for _, image := range store.Images() {
-			for _, name := range append(image.Names, image.Digests...) {
-				printRow(table, name, image.ID.Hex[:12], words.Bytes(image.Size))
-			}
+	table := &words.Table{}
+	for _, image := range store.Images() {
+		for _, name := range append(image.Names, image.Digests...) {
+			table.Row(name, image.ID.Hex[:12], words.Bytes(image.Size))
 		}
-		return table.Flush()
-	})
+	}
+	return a.printTable(table)
 }
 
 // initramfsAt returns the initramfs that source names: itself, or the one in the

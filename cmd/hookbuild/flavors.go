@@ -2,13 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
 )
 
@@ -68,7 +67,7 @@ func (a *app) listFlavors(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(rows)
 	}
-	return a.printFlavors(rows)
+	return a.printTable(flavorTable(rows))
 }
 
 func rowOf(f flavor.Flavor, built bool) flavorRow {
@@ -82,15 +81,14 @@ func rowOf(f flavor.Flavor, built bool) flavorRow {
 	return row
 }
 
-func (a *app) printFlavors(rows []flavorRow) error {
-	t := tabwriter.NewWriter(a.results(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  FLAVOR\tARCH\tKERNEL\tTEMPLATE\tTAGS")
+func flavorTable(rows []flavorRow) *words.Table {
+	t := &words.Table{Head: []string{"  FLAVOR", "ARCH", "KERNEL", "TEMPLATE", "TAGS"}}
 	for _, r := range rows {
 		mark := " "
 		if r.Default {
 			mark = "*"
 		}
-		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s\n", mark, r.ID, r.Arch, r.Kernel, r.Template, strings.Join(r.Tags, " "))
+		t.Row(mark+" "+r.ID, r.Arch, r.Kernel, r.Template, strings.Join(r.Tags, " "))
 	}
-	return t.Flush()
+	return t
 }

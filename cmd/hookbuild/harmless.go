@@ -1,10 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"strings"
 
+	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
@@ -39,22 +39,35 @@ func harmlessReport(s string) string {
 // of the URLs that they show; here none is shown that one of them forgot.
 func harmless(s string) string { return words.Harmless(web.ShowAll(s)) }
 
-// printRow writes a line of a table. No cell, which may hold a name from an archive,
-// makes a second line. The table's Flush returns all errors.
-func printRow(table io.Writer, cells ...string) {
-	for i, cell := range cells {
-		cells[i] = words.Line(cell)
-	}
-	fmt.Fprintln(table, strings.Join(cells, "\t"))
-}
-
 // printText writes what write writes to standard output, made harmless. It is for
-// text that people read; text for programs goes to results unchanged.
-func (a *app) printText(write func(io.Writer) error) error {
+// text that people read; text for programs goes to results unchanged. Write is told the
+// number of columns of the terminal, 0 if there is none.
+func (a *app) printText(write func(w io.Writer, width int) error) error {
 	var text strings.Builder
-	if err := write(&text); err != nil {
+	if err := write(&text, a.width()); err != nil {
 		return err
 	}
 	_, err := io.WriteString(a.results(), words.Harmless(text.String()))
 	return err
+}
+
+// printTable prints a table, fitted to the terminal if there is one.
+func (a *app) printTable(t *words.Table) error {
+	return a.printText(func(w io.Writer, width int) error {
+		_, err := io.WriteString(w, t.Text(width))
+		return err
+	})
+}
+
+// width returns the number of columns of the terminal that standard output is, or 0 if
+// it is none.
+func (a *app) width() int { return face.Columns(a.stdout) }
+
+// proseWidth returns the number of columns for sentences: the terminal's, and at most
+// [helpWidth], which are read best.
+func proseWidth(width int) int {
+	if width == 0 {
+		return helpWidth
+	}
+	return min(width, helpWidth)
 }

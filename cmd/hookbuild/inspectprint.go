@@ -9,8 +9,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 )
 
 func printJSON(w io.Writer, value any) error {
@@ -19,32 +19,30 @@ func printJSON(w io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
-// print writes the findings for people. The table's Flush returns all errors.
-func (f *findings) print(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+// print writes the findings for people, for a terminal of width columns or, if that is
+// 0, for none.
+func (f *findings) print(w io.Writer, width int) error {
+	table := &words.Table{}
 	f.printKernel(table)
 	f.printInitramfs(table)
 	for _, option := range slices.Sorted(maps.Keys(f.Options)) {
-		fmt.Fprintf(table, "%s\t%s\n", option, f.Options[option])
+		table.Row(option, f.Options[option])
 	}
 	for _, name := range f.Modules {
-		printRow(table, name)
+		table.Row(name)
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, f.devicesText())
+	_, err := io.WriteString(w, table.Text(width)+f.devicesText(proseWidth(width)))
 	return err
 }
 
-// devicesText returns the drivers of each device, in at most 80 columns: on one
-// line if they fit, else below the device.
-func (f *findings) devicesText() string {
+// devicesText returns the drivers of each device: on one line if they fit in columns,
+// else below the device.
+func (f *findings) devicesText(columns int) string {
 	var text strings.Builder
 	total := 0
 	for _, d := range f.Devices {
 		total += d.Count
-		text.WriteString(d.text())
+		text.WriteString(d.text(columns))
 	}
 	if total > 1 && len(f.Devices) > 0 {
 		have, lack, unseen, none := f.deviceCounts()
@@ -57,18 +55,20 @@ func (f *findings) devicesText() string {
 				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 			}
 		}
-		text.WriteString(wrap(strings.Join(parts, ", ")+".", "", columns) + "\n")
+		text.WriteString(folded(strings.Join(parts, ", ")+".", columns, "") + "\n")
 	}
 	if len(f.Devices) > 0 {
-		text.WriteString(wrap("What the kernel lacks is looked up in "+f.table+".", "", columns) + "\n")
+		text.WriteString(folded("What the kernel lacks is looked up in "+f.table+".", columns, "") + "\n")
 	}
 	return text.String()
 }
 
-// columns is the width that every terminal has.
-const columns = 80
+// folded is [words.Fold] with the lines in one text.
+func folded(text string, width int, indent string) string {
+	return strings.Join(words.Fold(text, width, indent), "\n")
+}
 
-func (d deviceReport) text() string {
+func (d deviceReport) text(columns int) string {
 	answers := d.answers()
 	head := d.id
 	if d.Count > 1 {
@@ -80,9 +80,9 @@ func (d deviceReport) text() string {
 	if d.name != "" {
 		head += " " + words.Line(d.name)
 	}
-	text := wrap(head, "", columns) + "\n"
+	text := folded(head, columns, "") + "\n"
 	for _, a := range answers {
-		text += hang(a)
+		text += folded("    "+a, columns, "      ") + "\n"
 	}
 	return text
 }
@@ -102,63 +102,53 @@ func (d deviceReport) answers() []string {
 	return list
 }
 
-// hang indents a text, and more so all lines but the first.
-func hang(text string) string {
-	first, rest, more := strings.Cut(wrap(text, "    ", columns-2), "\n")
-	if !more {
-		return first + "\n"
-	}
-	return first + "\n  " + strings.ReplaceAll(rest, "\n", "\n  ") + "\n"
-}
-
-func (f *findings) printKernel(w io.Writer) {
+func (f *findings) printKernel(t *words.Table) {
 	k := f.Kernel
 	if k == nil {
 		return
 	}
-	fmt.Fprintf(w, "kernel\tLinux %s for %s, %s (%s), %s\n", k.Release, k.Arch, k.Format, k.Compression, words.Bytes(k.Size))
+	t.Row("kernel", fmt.Sprintf("Linux %s for %s, %s (%s), %s", k.Release, k.Arch, k.Format, k.Compression, words.Bytes(k.Size)))
 	if k.Modules+k.DTBs > 0 {
-		fmt.Fprintf(w, "modules\t%d\n", k.Modules)
-		fmt.Fprintf(w, "device trees\t%d\n", k.DTBs)
+		t.Row("modules", strconv.Itoa(k.Modules))
+		t.Row("device trees", strconv.Itoa(k.DTBs))
 	}
 	if len(f.Options)+len(f.Devices)+len(f.Modules) > 0 {
 		return // another question was asked
 	}
-	fmt.Fprintf(w, "options\tfrom %s\n", k.Config)
+	t.Row("options", "from "+k.Config)
 	for _, feature := range k.Features {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", feature.Option, feature.State, feature.Text)
+		t.Row("  "+feature.Option, fmt.Sprint(feature.State), feature.Text)
 	}
 }
 
-// printSite prints what a site put into a HookOS, to a table whose Flush returns all
-// errors. Of names the build if several may be meant.
-func printSite(w io.Writer, of string, overlays []artifact.Input, settings []profile.Setting) {
+// printSite adds what a site put into a HookOS to a table. Of names the build if several may be meant.
+func printSite(t *words.Table, of string, overlays []artifact.Input, settings []profile.Setting) {
 	for _, o := range overlays {
-		printRow(w, "overlay"+of, o.Name, o.Digest)
+		t.Row("overlay"+of, o.Name, o.Digest)
 	}
 	for _, s := range settings {
-		printRow(w, "site"+of, s.Name, s.Value)
+		t.Row("site"+of, s.Name, s.Value)
 	}
 }
 
-func (f *findings) printInitramfs(w io.Writer) {
+func (f *findings) printInitramfs(t *words.Table) {
 	r := f.Initramfs
 	if r == nil || len(f.Options)+len(f.Devices)+len(f.Modules) > 0 {
 		return
 	}
-	fmt.Fprintf(w, "initramfs\t%d files, %s, %s unpacked\n", r.Files, words.Bytes(r.Memory.Compressed), words.Bytes(r.Memory.Unpacked))
-	fmt.Fprintf(w, "least RAM\t%s, because LinuxKit's init copies the unpacked files into a tmpfs of half the RAM\n", words.Bytes(r.Memory.Least))
+	t.Row("initramfs", fmt.Sprintf("%d files, %s, %s unpacked", r.Files, words.Bytes(r.Memory.Compressed), words.Bytes(r.Memory.Unpacked)))
+	t.Row("least RAM", words.Bytes(r.Memory.Least)+", because LinuxKit's init copies the unpacked files into a tmpfs of half the RAM")
 	for i, s := range r.Segments {
-		fmt.Fprintf(w, "segment %d\t%s at %d, %s, %s unpacked, %d entries\n", i+1, s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), s.Entries)
+		t.Row(fmt.Sprintf("segment %d", i+1), fmt.Sprintf("%s at %d, %s, %s unpacked, %d entries", s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), s.Entries))
 	}
 	for _, d := range r.Directories {
-		printRow(w, "  "+d.Path, words.Bytes(d.Size))
+		t.Row("  "+d.Path, words.Bytes(d.Size))
 	}
 	for _, image := range r.Images {
-		printRow(w, "image", strings.Join(image.Names, " "), words.Bytes(image.Size))
+		t.Row("image", strings.Join(image.Names, " "), words.Bytes(image.Size))
 	}
-	printSite(w, "", r.Overlays, r.Site)
+	printSite(t, "", r.Overlays, r.Site)
 	for _, lost := range r.Lost {
-		printRow(w, "lost", lost.Path+": "+lost.Reason)
+		t.Row("lost", lost.Path+": "+lost.Reason)
 	}
 }

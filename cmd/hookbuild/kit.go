@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -302,13 +301,11 @@ func (a *app) listKit(c *cli.Context) error {
 		out.SetIndent("", "  ")
 		return out.Encode(all)
 	}
-	table := tabwriter.NewWriter(a.results(), 0, 0, 2, ' ', 0)
+	table := &words.Table{}
 	for _, l := range all {
-		if _, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", l.Kind, words.Line(l.Name), words.Bytes(l.Size), l.Digest); err != nil {
-			return err
-		}
+		table.Row(l.Kind, l.Name, words.Bytes(l.Size), l.Digest)
 	}
-	return table.Flush()
+	return a.printTable(table)
 }
 
 func (a *app) verifyKit(c *cli.Context) error {

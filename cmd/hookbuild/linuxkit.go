@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit/size"
@@ -195,13 +196,8 @@ func (a *app) outputs(c *cli.Context, r *build.Request) (err error) {
 }
 
 // noteReport shows the report, one note a line.
-func (a *app) noteReport(r *size.Report) error {
-	var text strings.Builder
-	if err := r.WriteText(&text); err != nil {
-		return err
-	}
-	for line := range strings.Lines(text.String()) {
+func (a *app) noteReport(r *size.Report) {
+	for line := range strings.Lines(r.Text(max(0, face.Columns(a.stderr)-1))) { // the face leaves a column free
 		a.note("%s", strings.TrimRight(line, "\n"))
 	}
-	return nil
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,6 +11,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
+	"hookbuild/site/lock"
 )
 
 func newPlanCommand(a *app) *cli.Command {
@@ -50,7 +49,7 @@ func (a *app) plan(c *cli.Context) error {
 				return fault.Outsidef("printing the plan: %w", err)
 			}
 		}
-		if err := a.printForecast(out, f); err != nil {
+		if err := a.printTable(a.planTable(f)); err != nil {
 			return fault.Outsidef("printing the plan: %w", err)
 		}
 	}
@@ -83,42 +82,47 @@ func (a *app) forecast(c *cli.Context) (*build.Forecast, error) {
 	return f, nil
 }
 
-// printForecast prints a forecast as text. What registries and files say is on
-// one line each.
-func (a *app) printForecast(out io.Writer, f *build.Forecast) error {
-	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	p := planPrinter{tw}
-	p.row("flavor", f.Flavor+" for "+f.Arch)
-	p.row("template", f.Template.Name, f.Template.Digest)
+// planTable returns a forecast as text: what goes in, by digest, then what is done.
+func (a *app) planTable(f *build.Forecast) *words.Table {
+	t := &words.Table{}
+	t.Row("flavor", f.Flavor+" for "+f.Arch)
+	planKernel(t, f.Kernel)
+	t.Row("template", f.Template.Name, f.Template.Digest)
 	if b := f.Bundle; b != nil {
-		p.row("bundle", strings.TrimSpace(b.Release+" "+b.Location), b.Digest)
+		t.Row("bundle", strings.TrimSpace(b.Release+" "+b.Location), b.Digest)
 	}
-	p.kernel(f.Kernel)
 	for _, file := range f.Files {
-		p.row("file", file.Name, known(file.Digest))
+		t.Row("file", file.Name, known(file.Digest))
 	}
 	for _, image := range f.Images {
-		p.image(image, a.fetchVerb())
+		t.Row(a.planImage(image)...)
 	}
-	p.row("cached", amount(f.Cached))
+	cached := amount(f.Cached)
+	if f.Cached.Parts > 0 {
+		cached += ", which are not fetched again"
+	}
+	t.Row("in the cache", cached)
 	download := amount(f.Download)
 	if len(f.Build) > 0 {
 		download += " apart from what building downloads"
 	}
-	p.row(a.fetchVerb(), download)
+	t.Row(a.fetchVerb(), download)
 	for _, s := range f.Shared {
-		p.row("shared", words.Bytes(s.Bytes)+" for the "+s.What+" from the shared cache "+s.From)
+		t.Row("shared cache", words.Bytes(s.Bytes)+" for the "+s.What+", from "+s.From)
 	}
 	for _, step := range f.Build {
-		p.row("build", step.What, step.Why)
+		t.Row("compile", step.What, step.Why)
+	}
+	if len(f.Build) == 0 {
+		t.Row("compile", "nothing")
 	}
 	for _, path := range f.Write {
-		p.row("write", path)
+		t.Row("write", path)
 	}
 	for _, what := range f.NotKnown {
-		p.row("not known", what)
+		t.Row("not known", what)
 	}
-	return tw.Flush()
+	return t
 }
 
 // fetchVerb returns what happens to the layers that the cache lacks.
@@ -129,50 +133,64 @@ func (a *app) fetchVerb() string {
 	return "download"
 }
 
-// planPrinter writes a plan's rows. Errors come from the tabwriter's Flush.
-type planPrinter struct{ w *tabwriter.Writer }
-
-func (p planPrinter) row(cells ...string) {
-	printRow(p.w, cells...)
-}
-
-func (p planPrinter) kernel(k build.ForecastKernel) {
+func planKernel(t *words.Table, k build.ForecastKernel) {
+	version := "Linux, version not known"
+	if k.Version != "" {
+		version = "Linux " + k.Version + " (" + k.VersionFrom + ")"
+	}
 	switch {
 	case k.Source != nil:
-		p.row("kernel", "Linux "+k.Release+", compiled as "+k.Reference)
-		p.row("source", k.Source.Name, known(k.Source.Digest))
+		t.Row("kernel", version, "compiled as "+k.Reference)
+		t.Row("kernel source", k.Source.Name, known(k.Source.Digest))
 		if k.Published != nil && *k.Published {
-			p.row("", k.Reference+" exists already; --kernel image:"+k.Reference+" uses it and compiles nothing")
+			t.Row("note", k.Reference+" exists already; --kernel image:"+k.Reference+" uses it and compiles nothing")
 		}
-	case k.Reference != "":
-		p.row("kernel", k.From+" "+k.Reference, known(k.Digest))
+	case k.Reference != "": // the images have its digest
+		t.Row("kernel", version)
 	default:
-		p.row("kernel", "from "+k.From)
+		t.Row("kernel", version, "from "+kernelOrigin(k.From))
 	}
 	if k.Builder != nil {
-		p.row("builder image", k.Builder.Name, known(k.Builder.Digest))
+		t.Row("builder image", k.Builder.Name, known(k.Builder.Digest))
 	}
 }
 
-func (p planPrinter) image(image build.ForecastImage, verb string) {
-	id := image.Digest
+// kernelOrigin describes where a kernel that is not an image comes from.
+func kernelOrigin(from string) string {
+	switch from {
+	case lock.FromPackages:
+		return "a distribution's packages"
+	case lock.FromDirectory:
+		return "a directory"
+	case lock.FromDocument:
+		return "the image that the document names"
+	}
+	return from
+}
+
+// planImage returns the row of an image.
+func (a *app) planImage(image build.ForecastImage) []string {
+	what, id := image.For+" image", image.Digest
 	if id == "" {
 		id = image.ID
 	}
-	state := "cached"
+	var state []string
 	switch {
 	case image.Digest == "":
-		state = "on this machine"
-	case image.Download.Parts > 0 && image.Cached.Parts > 0:
-		state = verb + " " + amount(image.Download) + ", cached " + amount(image.Cached)
+		state = []string{"on this machine"}
 	case image.Download.Parts > 0:
-		state = verb + " " + amount(image.Download)
+		state = append(state, a.fetchVerb()+" "+amount(image.Download))
+		fallthrough
+	default:
+		if image.Cached.Parts > 0 {
+			state = append(state, amount(image.Cached)+" in the cache")
+		}
 	}
-	cells := []string{image.For + " image", image.Reference, known(id), state}
+	cells := []string{what, image.Reference, known(id), strings.Join(state, ", ")}
 	if len(image.As) > 0 {
 		cells = append(cells, "as "+strings.Join(image.As, ", "))
 	}
-	p.row(cells...)
+	return cells
 }
 
 func amount(a build.Amount) string {

@@ -84,7 +84,7 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	shown := l.run(0, append([]string{"plan"}, l.options()...)...).stdout
-	for _, want := range []string{`flavor +hook-latest-lts-amd64 for amd64`, `kernel +image \S+/hook-kernel:6\.6\.7-12345678`, `embedded image +\S+cexec:v1.* cached +as 127\.0\.0\.1/embedded/cexec`, `download +nothing`, `not known +the sizes`} {
+	for _, want := range []string{`flavor +hook-latest-lts-amd64 for amd64`, `kernel +Linux 6\.6\.7 \(from the tag of its image, the newest in the registry\)\n`, `kernel image +\S+/hook-kernel:6\.6\.7-12345678 +sha256:\S+ +\d+ B in 1 file in the cache\n`, `embedded image +\S+cexec:v1.* \d+ B in 1 file in the cache +as 127\.0\.0\.1/embedded/cexec`, `in the cache +\d+ B in 4 files, which are not fetched again\n`, `download +nothing\n`, `compile +nothing\n`, `not known +the sizes`} {
 		if !regexp.MustCompile(want).MatchString(shown) {
 			t.Errorf("the plan does not say %s:\n%s", want, shown)
 		}
@@ -132,7 +132,7 @@ func TestPlanOfWhatIsBuilt(t *testing.T) {
 	source := t.TempDir()
 	site.WriteFile(t, filepath.Join(source, "Makefile"), "VERSION = 6\nPATCHLEVEL = 6\nSUBLEVEL = 9\nEXTRAVERSION =\n")
 	f, text := l.plan("--kernel", "build", "--source", source, "HOOK_LK_CONTAINERS_OCI_BASE="+l.site.Host+"/none/")
-	if k := f.Kernel; k.From != "source" || k.Release != "6.6.9" || k.Source.Digest != "" || k.Builder.Name != "built from debian:stable" || k.Builder.Digest != "" || k.Published == nil || *k.Published {
+	if k := f.Kernel; k.From != "source" || k.Release != "6.6.9" || k.Version != "6.6.9" || k.VersionFrom != "from the source that was given" || k.Source.Digest != "" || k.Builder.Name != "built from debian:stable" || k.Builder.Digest != "" || k.Published == nil || *k.Published {
 		t.Errorf("the kernel is %s", text)
 	}
 	if len(f.Build) != 3 || !strings.Contains(text, "container hook-init as ") || !strings.Contains(text, "the digest of the builder image") {
@@ -173,7 +173,7 @@ func TestPlanOfKernelOrg(t *testing.T) {
 	options := []string{"--kernel", "build", "--kernel-version", "32", "--source-mirror", mirror.URL}
 	f, text := l.plan(options...)
 	k := f.Kernel
-	if k.Release != "6.6.32" || !strings.HasPrefix(k.Reference, l.kernels()+":6.6.32-") || k.Published == nil || *k.Published ||
+	if k.Release != "6.6.32" || k.VersionFrom != "the release that was asked for" || !strings.HasPrefix(k.Reference, l.kernels()+":6.6.32-") || k.Published == nil || *k.Published ||
 		k.Source == nil || *k.Source != (build.ForecastFile{Name: "https://www.kernel.org/pub/linux/kernel/v6.x/linux-6.6.32.tar.xz", Digest: "sha256:" + strings.Repeat("32", 32)}) {
 		t.Errorf("the kernel is %s", text)
 	}
@@ -201,7 +201,7 @@ func TestPlanOfArmbian(t *testing.T) {
 	if n := l.blobsAsked(); n > len(f.Images) {
 		t.Errorf("the plan fetched %d blobs of %d images", n, len(f.Images))
 	}
-	if k := f.Kernel; k.From != "armbian" || k.Reference != ref || k.Digest != digest || len(f.Build) > 0 {
+	if k := f.Kernel; k.From != "armbian" || k.Version != "6.8.9" || k.Reference != ref || k.Digest != digest || len(f.Build) > 0 {
 		t.Errorf("the kernel is %s", text)
 	}
 	image := imageFor(t, f, "kernel")

@@ -243,7 +243,7 @@ func TestPlanSaysWhatIsShared(t *testing.T) {
 		t.Errorf("the plan says %+v", plan.Shared)
 	}
 	shown := l.run(0, append([]string{"plan", "--cache-from", l.repository()}, l.options()...)...).stdout
-	if !strings.Contains(shown, "for the root file system from the shared cache "+l.repository()) {
+	if !strings.Contains(shown, " for the root file system, from "+l.repository()) {
 		t.Error(shown)
 	}
 }

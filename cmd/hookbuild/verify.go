@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -158,19 +157,20 @@ func (a *app) printProof(r proven, asJSON bool) error {
 	if asJSON {
 		return printJSON(a.results(), r)
 	}
-	return a.printText(func(w io.Writer) error {
-		if err := printProven(w, r.Report); err != nil {
+	return a.printText(func(w io.Writer, width int) error {
+		if _, err := io.WriteString(w, provenTable(r.Report).Text(width)); err != nil {
 			return err
 		}
 		for _, f := range r.Faults {
-			if _, err := fmt.Fprintf(w, "problem: %s\n", harmlessReport(f.String())); err != nil {
+			problem := strings.Join(words.Fold("problem: "+harmless(f.String()), width, "    "), "\n")
+			if _, err := fmt.Fprintln(w, problem); err != nil {
 				return err
 			}
 		}
 		if r.Boot == nil {
 			return nil
 		}
-		return printBoot(w, r.Boot)
+		return printBoot(w, width, r.Boot)
 	})
 }
 
@@ -192,31 +192,31 @@ func signatureText(b verify.Bundle) string {
 	return "its signature was not recorded, and the manifest is not here to verify it"
 }
 
-// printProven writes what was verified. The table's Flush returns all errors.
-func printProven(w io.Writer, r *verify.Report) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+// provenTable returns what was verified.
+func provenTable(r *verify.Report) *words.Table {
+	table := &words.Table{}
 	if r.Signature != "" {
-		fmt.Fprintf(table, "signature\t%s\tby the key, over checksums.txt\n", r.Signature)
+		table.Row("signature", r.Signature, "by the key, over checksums.txt")
 	}
 	for _, artifact := range r.Artifacts {
-		printRow(table, "artifact", artifact.Name, words.Bytes(artifact.Size))
+		table.Row("artifact", artifact.Name, words.Bytes(artifact.Size))
 	}
 	for _, t := range r.Tarballs {
-		printRow(table, "tarball", t.Name, words.Bytes(t.Size))
+		table.Row("tarball", t.Name, words.Bytes(t.Size))
 	}
 	for _, s := range r.Sites {
 		printSite(table, " of "+s.Build, s.Overlays, s.Settings)
 	}
 	for _, b := range r.Bundles {
-		printRow(table, "bundle", b.Build, b.Text+"; "+signatureText(b))
+		table.Row("bundle", b.Build, b.Text+"; "+signatureText(b))
 	}
 	for _, s := range r.Systems {
-		fmt.Fprintf(table, "system\t%s\tLinux %s, %s, %s\n", s.Initramfs, orDefault(s.Kernel, "unknown"), words.Count(s.Segments, "segment"), words.Count(s.Files, "file"))
+		table.Row("system", s.Initramfs, fmt.Sprintf("Linux %s, %s, %s", orDefault(s.Kernel, "unknown"), words.Count(s.Segments, "segment"), words.Count(s.Files, "file")))
 		for _, image := range s.Images {
-			printRow(table, "image", strings.Join(image.Names, " "), image.ID)
+			table.Row("image", strings.Join(image.Names, " "), image.ID)
 		}
 		if w := s.Worker; w != nil {
-			printRow(table, "worker", w.Program, w.Because)
+			table.Row("worker", w.Program, w.Because)
 		}
 	}
 	for _, action := range r.Actions {
@@ -224,7 +224,7 @@ func printProven(w io.Writer, r *verify.Report) error {
 		if !action.OnBoard {
 			state = "not on board"
 		}
-		printRow(table, "action", action.Task+": "+action.Name, action.Image+", "+state)
+		table.Row("action", action.Task+": "+action.Name, action.Image+", "+state)
 	}
-	return table.Flush()
+	return table
 }

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -327,22 +326,22 @@ func bootFailed(r *verdict.Report) error {
 	return fault.Failedf("booting in QEMU: %s: %s; standard output has each check and the console's last lines", r.End, strings.Join(said, "; "))
 }
 
-// printBoot writes the checks of a boot. The table's Flush returns all errors.
-func printBoot(w io.Writer, r *verdict.Report) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+// printBoot writes the checks of a boot.
+func printBoot(w io.Writer, width int, r *verdict.Report) error {
+	table := &words.Table{}
 	memory := fmt.Sprintf("%d MiB", r.MemoryMB)
 	if r.UsedMB > 0 {
 		memory += fmt.Sprintf(" (%d used)", r.UsedMB)
 	}
-	fmt.Fprintf(table, "boot\t%s\t%s, %.1f s: %s\n", r.Machine, memory, r.Seconds, r.End)
+	table.Row("boot", r.Machine, fmt.Sprintf("%s, %.1f s: %s", memory, r.Seconds, r.End))
 	for _, c := range r.Checks {
 		at := ""
 		if c.Seconds > 0 {
 			at = fmt.Sprintf(" after %.1f s", c.Seconds)
 		}
-		fmt.Fprintf(table, "%s\t%s%s\t%s\n", c.Name, c.Status, at, c.Found)
+		table.Row(c.Name, fmt.Sprint(c.Status)+at, c.Found)
 	}
-	if err := table.Flush(); err != nil {
+	if _, err := io.WriteString(w, table.Text(width)); err != nil {
 		return err
 	}
 	if len(r.Console) == 0 {

@@ -122,13 +122,10 @@ func TestReport(t *testing.T) {
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	var text strings.Builder
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	text := r.Text(0)
 	for _, part := range []string{"1.2 kB", "10.0 kB  3 files  two", "5.0 kB   2 files  usr/lib", "2 times  usr/bin/a usr/lib/b"} {
-		if !strings.Contains(text.String(), part) {
-			t.Errorf("the text has no %q:\n%s", part, text.String())
+		if !strings.Contains(text, part) {
+			t.Errorf("the text has no %q:\n%s", part, text)
 		}
 	}
 }

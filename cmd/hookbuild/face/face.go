@@ -62,6 +62,26 @@ func New(kind string, o Options) (Face, error) {
 	return nil, errUnknown
 }
 
+// Columns returns the width of the terminal that w is, or 0 if it is none.
+func Columns(w io.Writer) int {
+	width, _ := terminalSize(w)
+	return width
+}
+
+// terminalSize returns the columns and lines of the terminal that w is, or 0 if it is
+// none.
+func terminalSize(w io.Writer) (width, height int) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	if err != nil || width <= 0 || height <= 0 {
+		return 0, 0
+	}
+	return width, height
+}
+
 func choose(o Options) string {
 	if o.Getenv("GITHUB_ACTIONS") == "true" {
 		return "github"

@@ -2,15 +2,14 @@ package face
 
 import (
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
-	"golang.org/x/term"
 
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 )
 
 // terminal shows the running tasks in a region at the bottom, which is redrawn in
@@ -59,9 +58,9 @@ func (t *terminal) Report(e progress.Event) {
 	width, _ := t.size()
 	switch {
 	case e.Kind == progress.Note:
-		t.print(fold(e.Text, width-1, "  "))
+		t.print(words.Fold(e.Text, width-1, "  "))
 	case e.Kind == progress.Warning:
-		lines := fold("warning: "+e.Text, width-1, "  ")
+		lines := words.Fold("warning: "+e.Text, width-1, "  ")
 		lines[0] = t.paint(lines[0], "warning:", yellow)
 		t.print(lines)
 	case e.Kind == progress.Finished && finished != nil:
@@ -130,12 +129,10 @@ func (t *terminal) paint(line, word, color string) string {
 
 // size returns the terminal's columns and lines.
 func (t *terminal) size() (width, height int) {
-	if f, ok := t.writer.(*os.File); ok {
-		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
-			return w, h
-		}
+	if width, height = terminalSize(t.writer); width == 0 {
+		return 80, 24
 	}
-	return 80, 24
+	return width, height
 }
 
 func (t *terminal) view() string {

@@ -27,22 +27,6 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
 }
 
-// fold breaks text into lines of at most width columns. Lines after the first begin
-// with indent. Words that are wider than a line are broken.
-func fold(text string, width int, indent string) []string {
-	var lines []string
-	for _, paragraph := range strings.Split(text, "\n") {
-		for _, part := range strings.Split(ansi.Wrap(paragraph, width-len(indent), ""), "\n") {
-			part = strings.TrimRight(part, " ")
-			if len(lines) > 0 {
-				part = indent + strings.TrimLeft(part, " ")
-			}
-			lines = append(lines, part)
-		}
-	}
-	return lines
-}
-
 // seconds formats a duration for people: "4 s", "2 min 5 s".
 func seconds(d time.Duration) string {
 	s := int(d.Round(time.Second).Seconds())
