@@ -48,13 +48,6 @@ type changes map[change][]string
 
 func (c changes) add(what change, e initramfs.Entry) { c[what] = append(c[what], e.Path) }
 
-// warn reports the changes of a layer, with a line for each kind.
-func (c changes) warn(sink progress.Sink, l *layer) {
-	for _, what := range slices.Sorted(maps.Keys(c)) {
-		progress.Warnf(sink, "%s has %s %s; the first is %q", l.src, words.Count(len(c[what]), "file"), what, c[what][0])
-	}
-}
-
 // fit returns the entry as Linux accepts it. What Linux rejects is an error if
 // it is one for dockerd.
 func (d *overlayDiff) fit(e initramfs.Entry) (initramfs.Entry, error) {
@@ -155,10 +148,21 @@ func checkCapability(value string) error {
 	return nil
 }
 
-// warnOfChanges reports the changes of the layers' files.
+// warnOfChanges reports the changes of the layers' files, with a line for each kind.
 func (s *store) warnOfChanges(sink progress.Sink) {
+	files, layers := map[change][]string{}, map[change][]string{}
 	for _, l := range s.layers.all {
-		l.diff.changes.warn(sink, l)
+		for what, changed := range l.diff.changes {
+			files[what] = append(files[what], changed...)
+			layers[what] = append(layers[what], l.src.String())
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(files)) {
+		have := "has"
+		if len(layers[what]) > 1 {
+			have = "together have"
+		}
+		progress.Warnf(sink, "%s %s %s %s; the first is %q", strings.Join(layers[what], " and "), have, words.Count(len(files[what]), "file"), what, files[what][0])
 	}
 }
 

@@ -56,3 +56,16 @@ func TestChangedFilesAreReported(t *testing.T) {
 		t.Errorf("the warnings are %q\n%s", said.text, diff)
 	}
 }
+
+// A change that several layers need is one warning, which names them.
+func TestChangesOfSeveralLayersAreOneWarning(t *testing.T) {
+	odd := func(name string) v1.Image {
+		return theImage(t, theLayer(t, withAttr(aFile(name, "x", 0o644), "com.apple.quarantine", "x")))
+	}
+	h := startHub(t, map[string]v1.Image{"one": odd("a"), "two": odd("b")})
+	var said warnings
+	treeOf(t, h, Options{Layout: Packed, Progress: &said}, "one", "two")
+	if len(said.text) != 1 || !strings.Contains(said.text[0], "one:v1, layer 1 and image ") || !strings.Contains(said.text[0], `two:v1, layer 1 together have 2 files with`) {
+		t.Errorf("the warnings are %q", said.text)
+	}
+}

@@ -82,7 +82,7 @@ func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Optio
 	group, ctx := errgroup.WithContext(ctx)
 	packers := make(chan struct{}, 2) // one is stored while the next is made; each uses all processors
 	group.Go(func() error {
-		return s.read(ctx, c, o.Jobs, func(l *layer) error {
+		err := s.read(ctx, c, o.Jobs, func(l *layer) error {
 			piece, err := p.divide(ctx, l)
 			if piece == nil || err != nil {
 				return err
@@ -98,6 +98,8 @@ func (s *store) packPieces(ctx context.Context, c *cache.Cache, o squashfs.Optio
 			})
 			return nil
 		})
+		p.task.Expect(p.total) // not before, because a total that grows would turn progress back
+		return err
 	})
 	return p, group.Wait()
 }
@@ -139,7 +141,6 @@ func (p *pieces) divide(ctx context.Context, l *layer) (*piece, error) {
 	}
 	p.all = append(p.all, made)
 	p.total += made.size
-	p.task.Expect(p.total)
 	return made, nil
 }
 

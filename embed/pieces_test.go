@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,10 +132,12 @@ func (w *warnings) Report(e progress.Event) {
 	}
 }
 
-// packing keeps the last event of the task that packs layers.
+// packing keeps the last event of the task that packs layers, and the totals that it
+// has told.
 type packing struct {
-	mu   sync.Mutex
-	last progress.Event
+	mu     sync.Mutex
+	last   progress.Event
+	totals []int64
 }
 
 func (p *packing) Report(e progress.Event) {
@@ -142,6 +145,9 @@ func (p *packing) Report(e progress.Event) {
 	defer p.mu.Unlock()
 	if strings.HasPrefix(e.Task, "pack ") {
 		p.last = e
+		if !slices.Contains(p.totals, e.Total) {
+			p.totals = append(p.totals, e.Total)
+		}
 	}
 }
 
@@ -150,9 +156,12 @@ func TestPackingCountsBytes(t *testing.T) {
 	h := startHub(t, kindred(t))
 	for _, state := range []string{"cold", "warm"} {
 		var seen packing
-		treeOf(t, h, Options{Layout: Packed, Progress: &seen}, "first")
+		treeOf(t, h, Options{Layout: Packed, Progress: &seen}, "first", "second", "third")
 		if e := seen.last; e.Kind != progress.Finished || e.Total < 500<<10 || e.Done != e.Total {
 			t.Errorf("%s: %d of %d bytes", state, e.Done, e.Total)
+		}
+		if want := []int64{0, seen.last.Total}; !slices.Equal(seen.totals, want) {
+			t.Errorf("%s: the totals are %v, want %v: a total that grows turns progress back", state, seen.totals, want)
 		}
 	}
 }

@@ -22,12 +22,15 @@ type warnings struct {
 	texts []string
 }
 
-func (w *warnings) add(text string) {
+// add keeps a warning, and reports whether it is a new one.
+func (w *warnings) add(text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !slices.Contains(w.texts, text) {
-		w.texts = append(w.texts, text)
+	if slices.Contains(w.texts, text) {
+		return false
 	}
+	w.texts = append(w.texts, text)
+	return true
 }
 
 func (w *warnings) all() []string {
@@ -36,8 +39,8 @@ func (w *warnings) all() []string {
 	return slices.Clone(w.texts)
 }
 
-// rememberer passes reports on and keeps the warnings. The summary at the end
-// repeats them, because the first may have scrolled away.
+// rememberer passes reports on, each warning once, and keeps the warnings. The summary
+// at the end repeats them, because the first may have scrolled away.
 type rememberer struct {
 	shown progress.Sink
 	kept  *warnings
@@ -45,8 +48,8 @@ type rememberer struct {
 
 // Report implements [progress.Sink].
 func (r *rememberer) Report(e progress.Event) {
-	if e.Kind == progress.Warning {
-		r.kept.add(e.Text)
+	if e.Kind == progress.Warning && !r.kept.add(e.Text) {
+		return
 	}
 	r.shown.Report(e)
 }

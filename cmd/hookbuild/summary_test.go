@@ -48,6 +48,9 @@ func TestSummary(t *testing.T) {
 			t.Errorf("%q is not shown:\n%s", want, stderr.String())
 		}
 	}
+	if n := strings.Count(stderr.String(), "first"); n != 2 {
+		t.Errorf("a repeated warning is shown %d times, want once and in the summary:\n%s", n, stderr.String())
+	}
 	summary, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -23,10 +23,10 @@ type work struct {
 	id    uint64 // 0 for a stage
 	name  string
 	begun time.Time
-	// done and total count bytes. Total is 0 while it is not known.
+	// done and total count bytes. Total is 0 while it is not known. That of a stage
+	// never is, because more parts may begin.
 	done, total int64
 	parts       []work    // of a stage: the running parts
-	started     int       // of a stage: the number of parts that began
 	ended       int       // of a stage: the number of parts that ended
 	bytesEnded  int64     // of a stage: bytes of the parts that ended
 	last        time.Time // of a stage: the time of the last report
@@ -78,11 +78,8 @@ func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
 			name = e.Task
 		}
 		s.parts = append(s.parts, work{id: e.ID, name: name, begun: now, total: e.Total})
-		s.started++
-		s.total += e.Total
 	case progress.Advanced:
 		if p >= 0 {
-			s.total += e.Total - s.parts[p].total
 			s.parts[p].done, s.parts[p].total = e.Done, e.Total
 		}
 	case progress.Finished, progress.Failed, progress.Cancelled:
@@ -133,7 +130,7 @@ func (b board) view(width, height int, now time.Time) []string {
 		if len(w.parts) == 0 {
 			mark = "-"
 		}
-		lines = append(lines, columns(fmt.Sprintf("%s %s %d/%d", mark, w.name, w.ended, w.started), w.state(width, now), width))
+		lines = append(lines, columns(fmt.Sprintf("%s %s, %d done", mark, w.name, w.ended), w.state(width, now), width))
 		for i, part := range w.parts {
 			if i == mostParts {
 				lines = append(lines, pad(fmt.Sprintf("    and %d more", len(w.parts)-mostParts), width))
@@ -142,22 +139,19 @@ func (b board) view(width, height int, now time.Time) []string {
 			lines = append(lines, columns("    "+part.name, part.state(width, now), width))
 		}
 	}
-	footer := pad(b.footer(width, now), width)
+	footer := pad(b.footer(now), width)
 	if most := max(1, height-2); len(lines) > most {
 		lines = append(lines[:most-1], pad(fmt.Sprintf("    and %d more", len(lines)-most+1), width))
 	}
 	return append(lines, footer)
 }
 
-// footer returns the last line of the board: time, bytes, rate and, where there is
-// room, the time left for the bytes that are known of.
-func (b board) footer(width int, now time.Time) string {
-	moved, missing := b.moved, int64(0)
+// footer returns the last line of the board: time, bytes and rate. How long the run
+// takes yet is not said, because later tasks are not known.
+func (b board) footer(now time.Time) string {
+	moved := b.moved
 	for _, w := range b.lines {
 		moved += w.done
-		if w.total > 0 {
-			missing += max(0, w.total-w.done)
-		}
 		if w.isStage() {
 			moved -= w.bytesEnded // moved has them already
 		}
@@ -165,39 +159,50 @@ func (b board) footer(width int, now time.Time) string {
 	elapsed := now.Sub(b.begun)
 	text := "  elapsed " + seconds(elapsed)
 	if moved > 0 && elapsed >= time.Second {
-		rate := perSecond(moved, elapsed)
-		text += fmt.Sprintf(", %s, %s/s", words.Bytes(moved), words.Bytes(rate))
-		if left := timeLeft(0, missing, rate); left > 0 && width >= 50 {
-			text += ", " + seconds(left) + " left"
-		}
+		text += fmt.Sprintf(", %s, %s/s", words.Bytes(moved), words.Bytes(perSecond(moved, elapsed)))
 	}
 	return text
 }
 
-// state returns the progress of a task, in as much detail as the width allows.
+// state returns the progress of a task, in as much detail as the width allows. Its
+// fields are as wide in all lines, so that they are below each other.
 func (w work) state(width int, now time.Time) string {
 	elapsed := now.Sub(w.begun)
-	var parts []string
-	if w.total > 0 && w.done > 0 {
-		parts = append(parts, fmt.Sprintf("%3d %%", min(100, w.done*100/w.total)))
-	}
+	var done, of, percent, rate, left string
 	if w.done > 0 {
-		parts = append(parts, fmt.Sprintf("%8s", words.Bytes(w.done)))
-		if w.total > 0 && width >= 100 {
-			parts = append(parts, fmt.Sprintf("of %8s", words.Bytes(w.total)))
-		}
+		done = words.Bytes(w.done)
 	}
-	rate := perSecond(w.done, elapsed)
-	if rate > 0 && width >= 55 {
-		parts = append(parts, fmt.Sprintf("%10s", words.Bytes(rate)+"/s"))
+	if w.total > 0 && w.done > 0 {
+		percent = fmt.Sprintf("%d %%", min(100, w.done*100/w.total))
+		of = "of " + words.Bytes(w.total)
 	}
-	switch {
-	case rate > 0 && w.total > w.done && width >= 70:
-		parts = append(parts, fmt.Sprintf("%6s left", seconds(timeLeft(w.done, w.total, rate))))
+	perSecond := perSecond(w.done, elapsed)
+	if perSecond > 0 {
+		rate = words.Bytes(perSecond) + "/s"
+	}
+	switch rest := timeLeft(w.done, w.total, perSecond); {
+	case rest > 0:
+		left = brief(rest) + " left"
 	case w.done == 0 && elapsed >= time.Second:
-		parts = append(parts, seconds(elapsed))
+		left = seconds(elapsed)
 	}
-	return strings.Join(parts, " ")
+	text := fmt.Sprintf("%5s %8s", percent, done)
+	if width >= 100 {
+		text += fmt.Sprintf(" %-11s", of)
+	}
+	if width >= 55 {
+		text += fmt.Sprintf(" %10s", rate)
+	}
+	if width >= 70 || w.done == 0 {
+		text += fmt.Sprintf(" %11s", left)
+	}
+	if strings.TrimSpace(text) == "" {
+		return ""
+	}
+	if width < 70 && w.done == 0 {
+		return left
+	}
+	return text
 }
 
 // timeLeft returns how long the rest takes at a rate in bytes per second, in whole

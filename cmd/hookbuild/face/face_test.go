@@ -190,6 +190,22 @@ func TestViewFits(t *testing.T) {
 	}
 }
 
+// What is shown of a stage does not go back when more parts begin.
+func TestStagesNeverGoBack(t *testing.T) {
+	c := newClock()
+	r := &recorder{board: board{begun: c.now()}, now: c.now}
+	for i := range 5 {
+		p := progress.StartPart(r, "pull images", fmt.Sprint(i), 1000, "pull %d", i)
+		c.pass(time.Second)
+		p.Add(1000)
+		stage := r.board.view(200, 30, c.now())[0]
+		if want := fmt.Sprintf(" pull images, %d done ", i); !strings.Contains(stage, want) || strings.Contains(stage, "%") || strings.Contains(stage, "left") {
+			t.Errorf("the stage is %q, want %q without a share of what is not known", stage, want)
+		}
+		_ = p.End(nil, "")
+	}
+}
+
 type recorder struct {
 	board board
 	now   func() time.Time

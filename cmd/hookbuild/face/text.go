@@ -27,6 +27,18 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-ansi.StringWidth(s)))
 }
 
+// brief formats a duration in its largest unit, rounded up: "4 s", "3 min".
+func brief(d time.Duration) string {
+	switch up := func(unit time.Duration) int { return int((d + unit - 1) / unit) }; {
+	case d <= 99*time.Second:
+		return fmt.Sprintf("%d s", up(time.Second))
+	case d <= 99*time.Minute:
+		return fmt.Sprintf("%d min", up(time.Minute))
+	default:
+		return fmt.Sprintf("%d h", up(time.Hour))
+	}
+}
+
 // seconds formats a duration for people: "4 s", "2 min 5 s".
 func seconds(d time.Duration) string {
 	s := int(d.Round(time.Second).Seconds())
