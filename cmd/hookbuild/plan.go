@@ -140,7 +140,7 @@ func planKernel(t *words.Table, k build.ForecastKernel) {
 	}
 	switch {
 	case k.Source != nil:
-		t.Row("kernel", version, "compiled as "+k.Reference)
+		t.Row("kernel", version+", compiled as "+k.Reference)
 		t.Row("kernel source", k.Source.Name, known(k.Source.Digest))
 		if k.Published != nil && *k.Published {
 			t.Row("note", k.Reference+" exists already; --kernel image:"+k.Reference+" uses it and compiles nothing")
@@ -148,7 +148,7 @@ func planKernel(t *words.Table, k build.ForecastKernel) {
 	case k.Reference != "": // the images have its digest
 		t.Row("kernel", version)
 	default:
-		t.Row("kernel", version, "from "+kernelOrigin(k.From))
+		t.Row("kernel", version+", in "+kernelOrigin(k.From))
 	}
 	if k.Builder != nil {
 		t.Row("builder image", k.Builder.Name, known(k.Builder.Digest))
@@ -186,7 +186,7 @@ func (a *app) planImage(image build.ForecastImage) []string {
 			state = append(state, amount(image.Cached)+" in the cache")
 		}
 	}
-	cells := []string{what, image.Reference, known(id), strings.Join(state, ", ")}
+	cells := []string{what, strings.TrimSuffix(image.Reference, "@"+image.Digest), known(id), strings.Join(state, ", ")}
 	if len(image.As) > 0 {
 		cells = append(cells, "as "+strings.Join(image.As, ", "))
 	}

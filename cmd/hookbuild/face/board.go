@@ -126,11 +126,11 @@ func (b board) view(width, height int, now time.Time) []string {
 			lines = append(lines, columns(spin(now)+" "+w.name, w.state(width, now), width))
 			continue
 		}
-		mark := spin(now)
+		mark, at := spin(now), now
 		if len(w.parts) == 0 {
-			mark = "-"
+			mark, at = "-", w.last
 		}
-		lines = append(lines, columns(fmt.Sprintf("%s %s, %d done", mark, w.name, w.ended), w.state(width, now), width))
+		lines = append(lines, columns(fmt.Sprintf("%s %s, %d done", mark, w.name, w.ended), w.state(width, at), width))
 		for i, part := range w.parts {
 			if i == mostParts {
 				lines = append(lines, pad(fmt.Sprintf("    and %d more", len(w.parts)-mostParts), width))
