@@ -40,8 +40,8 @@ func harmlessReport(s string) string {
 func harmless(s string) string { return words.Harmless(web.ShowAll(s)) }
 
 // printText writes what write writes to standard output, made harmless. It is for
-// text that people read; text for programs goes to results unchanged. Write is told the
-// number of columns of the terminal, 0 if there is none.
+// text that people read; text for programs goes to results unchanged. Write gets the
+// number of columns of the terminal, or 0 if standard output is not one.
 func (a *app) printText(write func(w io.Writer, width int) error) error {
 	var text strings.Builder
 	if err := write(&text, a.width()); err != nil {
@@ -59,8 +59,8 @@ func (a *app) printTable(t *words.Table) error {
 	})
 }
 
-// width returns the number of columns of the terminal that standard output is, or 0 if
-// it is none.
+// width returns the number of columns of standard output, or 0 if that is not a
+// terminal.
 func (a *app) width() int { return face.Columns(a.stdout) }
 
 // proseWidth returns the number of columns for sentences: the terminal's, and at most

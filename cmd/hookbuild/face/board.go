@@ -110,6 +110,11 @@ func (b board) stages() []work {
 	return done
 }
 
+// idle reports whether no task and no part of a stage is running.
+func (b board) idle() bool {
+	return !slices.ContainsFunc(b.lines, func(w work) bool { return !w.isStage() || len(w.parts) > 0 })
+}
+
 // mostParts is the number of parts of a stage that are shown.
 const mostParts = 6
 

@@ -62,14 +62,14 @@ func New(kind string, o Options) (Face, error) {
 	return nil, errUnknown
 }
 
-// Columns returns the width of the terminal that w is, or 0 if it is none.
+// Columns returns the width of the terminal w, or 0 if w is not a terminal.
 func Columns(w io.Writer) int {
 	width, _ := terminalSize(w)
 	return width
 }
 
-// terminalSize returns the columns and lines of the terminal that w is, or 0 if it is
-// none.
+// terminalSize returns the columns and lines of the terminal w, or 0 if w is not a
+// terminal.
 func terminalSize(w io.Writer) (width, height int) {
 	f, ok := w.(*os.File)
 	if !ok {

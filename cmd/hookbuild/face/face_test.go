@@ -206,6 +206,26 @@ func TestStagesNeverGoBack(t *testing.T) {
 	}
 }
 
+// The end of a stage is shown before the notes that sum up the run.
+func TestStagesEndBeforeTheSummary(t *testing.T) {
+	var out bytes.Buffer
+	f, err := New("tty", Options{Writer: &out, Getenv: func(string) string { return "1" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := progress.StartPart(f, "pull images", "cexec 1/1", 0, "pull cexec")
+	progress.Notef(f, "in the middle")
+	_ = part.End(nil, "")
+	progress.Notef(f, "done in 3 s")
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	shown := out.String()
+	if middle, end, done := strings.Index(shown, "in the middle"), strings.Index(shown, "ok  pull images (1)"), strings.Index(shown, "done in"); middle < 0 || end < middle || done < end {
+		t.Errorf("the stage ends at %d, the notes are at %d and %d:\n%q", end, middle, done, shown)
+	}
+}
+
 type recorder struct {
 	board board
 	now   func() time.Time

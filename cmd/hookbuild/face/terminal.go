@@ -56,6 +56,9 @@ func (t *terminal) Report(e progress.Event) {
 	}
 	finished := t.apply(e)
 	width, _ := t.size()
+	if e.Kind == progress.Note {
+		t.endStages(width)
+	}
 	switch {
 	case e.Kind == progress.Note:
 		t.print(words.Fold(e.Text, width-1, "  "))
@@ -65,6 +68,20 @@ func (t *terminal) Report(e progress.Event) {
 		t.print(lines)
 	case e.Kind == progress.Finished && finished != nil:
 		t.print([]string{t.paint(finished.summary(e.Text, width, t.now()), "ok", green)})
+	}
+}
+
+// endStages shows the end of the stages if nothing runs any more, so that it is not
+// shown below the notes that sum up the run.
+func (t *terminal) endStages(width int) {
+	t.mu.Lock()
+	idle := t.board.idle()
+	t.mu.Unlock()
+	if !idle {
+		return
+	}
+	for _, w := range t.clear() {
+		t.print([]string{t.paint(w.summary("", width, w.last), "ok", green)})
 	}
 }
 
@@ -97,7 +114,7 @@ func (t *terminal) clear() []work {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	stages := t.board.stages()
-	t.board = board{}
+	t.board = board{begun: t.board.begun, moved: t.board.moved}
 	return stages
 }
 
