@@ -22,6 +22,7 @@ import (
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/kernel"
+	"hookbuild/linuxkit/iso"
 	"hookbuild/linuxkit/size"
 )
 
@@ -106,10 +107,20 @@ type plan struct {
 	base     *base
 	assembly *assembly
 	store    *onboard.Set // nil if nothing is embedded
+
+	loader     iso.Content // the boot loader of the ISO image, if there is one
+	loaderName string
 }
 
 func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 	p := &plan{Request: r}
+	if r.ISO != nil { // before anything is compiled or downloaded
+		loader, name, err := b.isoLoader(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		p.loader, p.loaderName = loader, name
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.planSystem(ctx, p) })
 	g.Go(func() (err error) {

@@ -13,28 +13,26 @@ import (
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
 	"hookbuild/linuxkit/iso"
 )
 
 // writeISO writes an ISO image with the staged kernel and initramfs, and returns
 // the boot loader's name and digest.
 func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*artifact.Input, error) {
-	loader, name, err := b.isoLoader(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	img := iso.Image{Arch: p.Flavor.DockerArch(), Loader: loader, Cmdline: p.base.document.Kernel.Cmdline, ModTime: p.SourceDate}
+	var err error
+	img := iso.Image{Arch: p.Flavor.DockerArch(), Loader: p.loader, Cmdline: p.base.document.Kernel.Cmdline, ModTime: p.SourceDate}
 	if img.Kernel, err = fileContent(s.Path("vmlinuz-" + p.OutputID)); err != nil {
 		return nil, fmt.Errorf("writing the ISO image: %w", err)
 	}
 	if img.Initramfs, err = fileContent(s.Path("initramfs-" + p.OutputID)); err != nil {
 		return nil, fmt.Errorf("writing the ISO image: %w", err)
 	}
-	digest, err := digestOfContent(ctx, loader)
+	digest, err := digestOfContent(ctx, p.loader)
 	if err != nil {
-		return nil, fmt.Errorf("reading the boot loader %q: %w", name, err)
+		return nil, fmt.Errorf("reading the boot loader %q: %w", p.loaderName, err)
 	}
-	record := &artifact.Input{Name: path.Base(name), Digest: digest}
+	record := &artifact.Input{Name: path.Base(p.loaderName), Digest: digest}
 	return record, s.WriteAside(p.isoName(), func(w io.Writer) error { return iso.Write(ctx, w, img) })
 }
 
@@ -61,37 +59,47 @@ func (r Request) checkLoader() error {
 
 // isoLoader returns the boot loader in the image, directory or file that the
 // request names, or else the one that this machine's distribution installed.
-func (b *Builder) isoLoader(ctx context.Context, p *plan) (iso.Content, string, error) {
-	arch := p.Flavor.DockerArch()
-	if p.ISO.Loader == "" {
+func (b *Builder) isoLoader(ctx context.Context, r Request) (iso.Content, string, error) {
+	arch, loader := r.Flavor.DockerArch(), r.ISO.Loader
+	if loader == "" {
 		return iso.LocalLoader(os.DirFS("/"), arch)
 	}
-	info, err := os.Stat(p.ISO.Loader)
+	info, err := os.Stat(loader)
 	switch {
 	case err == nil && info.IsDir():
-		return iso.DirLoader(os.DirFS(p.ISO.Loader), arch)
+		return iso.DirLoader(os.DirFS(loader), arch)
 	case err == nil:
-		content, err := fileContent(p.ISO.Loader)
-		return content, p.ISO.Loader, err
+		content, err := fileContent(loader)
+		return content, loader, err
 	case !errors.Is(err, fs.ErrNotExist):
 		return iso.Content{}, "", fault.Invalidf("reading the boot loader: %w", err)
 	}
-	tree, err := b.loaderTree(ctx, p.ISO.Loader, arch)
+	img, err := b.loaderImage(ctx, r)
 	if err != nil {
-		return iso.Content{}, "", fmt.Errorf("finding the boot loader %q, which is neither a file nor a directory here: %w", p.ISO.Loader, err)
+		return iso.Content{}, "", err
 	}
-	return iso.FindLoader(tree, arch)
+	err = img.Fetch(ctx)
+	var tree *initramfs.Tree
+	if err == nil {
+		tree, err = img.Tree(ctx)
+	}
+	if err != nil {
+		return iso.Content{}, "", fmt.Errorf("reading the boot loader %q: %w", loader, err)
+	}
+	content, name, err := iso.FindLoader(tree, arch)
+	if err != nil {
+		err = fmt.Errorf("reading the boot loader %q: %w", loader, err)
+	}
+	return content, name, err
 }
 
-func (b *Builder) loaderTree(ctx context.Context, ref, arch string) (*initramfs.Tree, error) {
-	img, err := b.Client.Image(ctx, ref, platformOf(arch))
+// loaderImage finds the image that has the boot loader.
+func (b *Builder) loaderImage(ctx context.Context, r Request) (*oci.Image, error) {
+	img, err := b.Client.Image(ctx, r.ISO.Loader, platformOf(r.Flavor.DockerArch()))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("finding the boot loader %q (--iso-loader), which is neither a file nor a directory here: %w", r.ISO.Loader, err)
 	}
-	if err := img.Fetch(ctx); err != nil {
-		return nil, err
-	}
-	return img.Tree(ctx)
+	return img, nil
 }
 
 func fileContent(name string) (iso.Content, error) {

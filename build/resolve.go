@@ -191,19 +191,18 @@ func (r Request) fragmentDigests(ctx context.Context) ([]lock.Input, error) {
 const kernelBuild = "build"
 
 // resolveLoader finds the boot loader of an ISO image.
-func (b *Builder) resolveLoader(ctx context.Context, found *Resolved) error {
+func (b *Builder) resolveLoader(ctx context.Context, found *Resolved) (err error) {
 	r := found.Request
 	if r.ISO == nil {
 		return nil
 	}
 	if name := r.ISO.Loader; name != "" {
 		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			img, err := b.Client.Image(ctx, name, platformOf(r.Flavor.DockerArch()))
-			found.loader = img
+			found.loader, err = b.loaderImage(ctx, r)
 			return err
 		}
 	}
-	content, name, err := b.isoLoader(ctx, &plan{Request: r})
+	content, name, err := b.isoLoader(ctx, r)
 	if err != nil {
 		return err
 	}

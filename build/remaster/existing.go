@@ -16,11 +16,13 @@ import (
 	"hookbuild/internal/cache"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
+	"hookbuild/internal/filetype"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/modules"
+	"hookbuild/linuxkit/iso"
 )
 
 // Existing is an existing initramfs, unpacked as the kernel would. Close it after
@@ -65,15 +67,45 @@ func (e *Editor) open(ctx context.Context, source string) (*Existing, error) {
 	if file.Size() == 0 {
 		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is empty; name the initramfs of a HookOS", web.Show(source)), file.Close())
 	}
-	start := make([]byte, len("MZ"))
-	if _, err := file.ReadAt(start, 0); err == nil && string(start) == "MZ" { // what every EFI kernel begins with
-		return nil, errors.Join(fault.Invalidf("reading an initramfs: %q is a kernel; name the initramfs", web.Show(source)), file.Close())
+	if err := refuseOthers(file, web.Show(source)); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading an initramfs: %w", err), file.Close())
 	}
 	x := &Existing{Name: web.Show(source), file: file, cache: e.Cache}
 	if x.limits, err = limitsOf(file); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the initramfs %q: %w", x.Name, err), file.Close())
 	}
 	return x, nil
+}
+
+// refuseOthers returns an error for a kernel and for an ISO image, which are often
+// named in the place of the initramfs.
+func refuseOthers(file fetch.File, name string) error {
+	is, err := filetype.Describe(file)
+	if err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	switch is {
+	case filetype.EFI:
+		return fault.Invalidf("%q is a kernel; name the initramfs", name)
+	case filetype.ISO:
+		size, err := iso.VolumeSize(file)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%q: %w", name, err)
+		}
+		if err != nil || size > file.Size() {
+			return fault.Invalidf("%q is an ISO image, and it is incomplete: it ends at byte %d, and has %s bytes when it is whole; copy, download or build it again, and name the vmlinuz and the initramfs beside it", name, file.Size(), orUnknown(size))
+		}
+		return fault.Invalidf("%q is an ISO image; name the vmlinuz and the initramfs that were built with it, which it has as well", name)
+	}
+	return nil
+}
+
+// orUnknown returns a size in words; 0 is not known.
+func orUnknown(size int64) string {
+	if size == 0 {
+		return "an unknown number of"
+	}
+	return fmt.Sprint(size)
 }
 
 // limitsOf returns how much a file may unpack to. A file with holes counts by
@@ -103,6 +135,9 @@ func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(i
 	task := progress.Start(sink, x.file.Size(), "read the initramfs %s", x.Name)
 	if x.Contents, err = x.load(ctx, task.Reader(x.section(0, x.file.Size())), wanted); err != nil {
 		return task.End(err, "")
+	}
+	if len(x.Contents.Segments) == 0 {
+		return task.End(fault.Invalidf("reading the initramfs %q: its %d bytes are all zero; copy, download or build it again", x.Name, x.Size()), "")
 	}
 	x.warnOfPackedModules(sink)
 	return task.End(nil, fmt.Sprintf("%d segments, %d files", len(x.Contents.Segments), x.Contents.Tree.Len()))

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"hookbuild/build/artifact"
 	"hookbuild/embed"
@@ -56,29 +57,74 @@ type Pair struct {
 	ID string
 }
 
-func (p Pair) vmlinuz() string   { return filepath.Join(p.Dir, vmlinuzPrefix+p.ID) }
-func (p Pair) initramfs() string { return filepath.Join(p.Dir, initramfsPrefix+p.ID) }
+// Vmlinuz returns the path of the kernel.
+func (p Pair) Vmlinuz() string { return filepath.Join(p.Dir, vmlinuzPrefix+p.ID) }
+
+// Initramfs returns the path of the initramfs.
+func (p Pair) Initramfs() string { return filepath.Join(p.Dir, initramfsPrefix+p.ID) }
 
 // FindPair finds the kernel and the initramfs in a directory or in its
-// subdirectory "hook". Arch chooses one pair of several. The pair named by the
-// architecture alone is returned under the names that it links to.
-func FindPair(dir, arch string) (Pair, error) {
-	var ids []string
+// subdirectory "hook". Arch (x86_64, aarch64) chooses one pair of several; if it is
+// empty, fallback does, and if that is empty too, several are an error. The pair named
+// by the architecture alone is returned under the names that it links to.
+func FindPair(dir, arch, fallback string) (Pair, error) {
+	var halves []error
 	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
 		entries, err := os.ReadDir(candidate)
-		if err != nil && (candidate == dir || !errors.Is(err, fs.ErrNotExist)) {
-			return Pair{}, fault.Invalidf("looking for a HookOS to add images to: %w; name the directory of a HookOS with --base", err)
+		switch {
+		case err == nil:
+		case candidate != dir && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)):
+			continue
+		case isFile(dir):
+			return Pair{}, notDirectory(dir)
+		default:
+			return Pair{}, fault.Invalidf("looking for a HookOS: %w; name the directory that has its vmlinuz-ID and initramfs-ID", err)
 		}
-		for _, e := range entries {
-			if id, ok := strings.CutPrefix(e.Name(), vmlinuzPrefix); ok && isFile(Pair{candidate, id}.initramfs()) {
+		ids, half := pairsIn(candidate, entries)
+		if len(ids) > 0 {
+			return choose(candidate, ids, arch, fallback)
+		}
+		if half != nil {
+			halves = append(halves, half)
+		}
+	}
+	if len(halves) > 0 {
+		return Pair{}, halves[0]
+	}
+	return Pair{}, fault.Invalidf("looking for a HookOS in %q: it has no vmlinuz-ID with an initramfs-ID; build them with `hookbuild all`, or name their directory", dir)
+}
+
+// pairsIn returns the IDs of the pairs in a directory. Half is the error about a file
+// whose other half is not there.
+func pairsIn(dir string, entries []fs.DirEntry) (ids []string, half error) {
+	for _, e := range entries {
+		for _, kind := range [][2]string{{vmlinuzPrefix, initramfsPrefix}, {initramfsPrefix, vmlinuzPrefix}} {
+			mine, other := kind[0], kind[1]
+			id, ok := strings.CutPrefix(e.Name(), mine)
+			switch {
+			case !ok:
+			case !isFile(filepath.Join(dir, other+id)):
+				half = fault.Invalidf("looking for a HookOS in %q: it has %s, but not %s; put that beside it, or build both with `hookbuild all`", dir, e.Name(), other+id)
+			case mine == vmlinuzPrefix:
 				ids = append(ids, id)
 			}
 		}
-		if len(ids) > 0 {
-			return choose(candidate, ids, arch)
-		}
 	}
-	return Pair{}, fault.Invalidf("looking for a HookOS to add images to: %q has no pair vmlinuz-ID and initramfs-ID; name the directory of a HookOS with --base", dir)
+	return ids, half
+}
+
+// notDirectory returns the error about a file in the place of a directory.
+func notDirectory(file string) error {
+	dir, base := filepath.Split(file)
+	id, isInitramfs := strings.CutPrefix(base, initramfsPrefix)
+	if !isInitramfs {
+		return fault.Invalidf("looking for a HookOS: %q is a file; name the directory that has vmlinuz-ID and initramfs-ID, or an initramfs alone with --initramfs FILE -o OUT", file)
+	}
+	there := "which has " + vmlinuzPrefix + id + " too"
+	if !isFile(filepath.Join(dir, vmlinuzPrefix+id)) {
+		there = "where " + vmlinuzPrefix + id + " is not beside it yet"
+	}
+	return fault.Invalidf("looking for a HookOS: %q is an initramfs alone; use it with --initramfs %[1]s -o OUT, or name its directory %q, %s", file, filepath.Clean(dir+"."), there)
 }
 
 func isFile(path string) bool {
@@ -86,7 +132,17 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func choose(dir string, ids []string, arch string) (Pair, error) {
+func choose(dir string, ids []string, arch, fallback string) (Pair, error) {
+	if arch == "" && len(ids) > 1 {
+		if pair, err := chooseArch(dir, ids, ""); err == nil || fallback == "" {
+			return pair, err
+		}
+		arch = fallback
+	}
+	return chooseArch(dir, ids, arch)
+}
+
+func chooseArch(dir string, ids []string, arch string) (Pair, error) {
 	var last []string // the architectures of the pairs that were built last
 	for _, a := range []string{flavor.X86_64, flavor.AArch64} {
 		if slices.Contains(ids, a) && (arch == "" || a == arch) {
@@ -97,20 +153,23 @@ func choose(dir string, ids []string, arch string) (Pair, error) {
 		return Pair{dir, fullID(dir, ids, last[0])}, nil
 	}
 	of := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.HasSuffix(id, arch) })
-	if len(last) == 0 && len(of) == 1 {
+	switch {
+	case len(last) == 0 && len(of) == 1:
 		return Pair{dir, of[0]}, nil
+	case len(of) == 0:
+		return Pair{}, fault.Usagef("looking for a HookOS in %q: it has no pair for %s, but %s; choose another --arch", dir, arch, strings.Join(ids, ", "))
 	}
-	return Pair{}, fault.Usagef("looking for a HookOS to add images to: %q has the pairs %s; choose with --arch, or name the initramfs with --initramfs FILE -o OUT", dir, strings.Join(ids, ", "))
+	return Pair{}, fault.Usagef("looking for a HookOS in %q: it has the pairs %s; choose with --arch, or name the files of one", dir, strings.Join(ids, ", "))
 }
 
 // fullID returns the ID whose files the pair named by the architecture links to.
 func fullID(dir string, ids []string, arch string) string {
-	link, err := os.Stat(Pair{dir, arch}.initramfs())
+	link, err := os.Stat(Pair{dir, arch}.Initramfs())
 	if err != nil {
 		return arch
 	}
 	for _, id := range ids {
-		if info, err := os.Stat(Pair{dir, id}.initramfs()); id != arch && err == nil && os.SameFile(info, link) {
+		if info, err := os.Stat(Pair{dir, id}.Initramfs()); id != arch && err == nil && os.SameFile(info, link) {
 			return id
 		}
 	}
@@ -119,11 +178,11 @@ func fullID(dir string, ids []string, arch string) string {
 
 // EmbedWhole adds images to a HookOS and publishes the whole result.
 func (e *Editor) EmbedWhole(ctx context.Context, w Whole) (_ *WholeResult, err error) {
-	pair, err := FindPair(w.Base, w.Arch)
+	pair, err := FindPair(w.Base, w.Arch, "")
 	if err != nil {
 		return nil, err
 	}
-	w.Initramfs, w.Vmlinuz = pair.initramfs(), pair.vmlinuz()
+	w.Initramfs, w.Vmlinuz = pair.Initramfs(), pair.Vmlinuz()
 	b, err := e.describeBase(ctx, pair)
 	if err != nil {
 		return nil, err
@@ -141,7 +200,7 @@ func (e *Editor) EmbedWhole(ctx context.Context, w Whole) (_ *WholeResult, err e
 // describeBase returns the beginning of the result's manifest entry, from the
 // base's manifest.
 func (e *Editor) describeBase(ctx context.Context, pair Pair) (_ artifact.Build, err error) {
-	k, err := kernel.FromParts(ctx, pair.vmlinuz(), nil)
+	k, err := kernel.FromParts(ctx, pair.Vmlinuz(), nil)
 	if err != nil {
 		return artifact.Build{}, err
 	}
@@ -160,7 +219,7 @@ func (e *Editor) describeBase(ctx context.Context, pair Pair) (_ artifact.Build,
 			}
 		}
 	}
-	sum, err := digest.OfFile(ctx, pair.vmlinuz())
+	sum, err := digest.OfFile(ctx, pair.Vmlinuz())
 	if err != nil {
 		return b, fmt.Errorf("reading the kernel: %w", err)
 	}
@@ -214,7 +273,7 @@ func (j *job) writeWhole(ctx context.Context, s *artifact.Stage, pair Pair, arch
 		}
 	}
 	kinds := []string{vmlinuzPrefix, initramfsPrefix}
-	if err := s.Write(vmlinuzPrefix+pair.ID, copyOf(pair.vmlinuz())); err != nil {
+	if err := s.Write(vmlinuzPrefix+pair.ID, copyOf(pair.Vmlinuz())); err != nil {
 		return err
 	}
 	err := s.Write(initramfsPrefix+pair.ID, func(w io.Writer) error { return j.write(ctx, unsynced{w}) })

@@ -107,8 +107,8 @@ func (a *app) embedWhole(c *cli.Context, started time.Time) error {
 		arch = a.locked.Arch
 	}
 	w.Arch = map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[arch]
-	if _, err := remaster.FindPair(w.Base, w.Arch); err != nil {
-		return err
+	if _, err := remaster.FindPair(w.Base, w.Arch, ""); err != nil {
+		return fmt.Errorf("--base: %w", err)
 	}
 	b, err := a.newBuilder(c)
 	if err != nil {

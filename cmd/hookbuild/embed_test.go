@@ -127,13 +127,17 @@ func TestEmbedRefuses(t *testing.T) {
 	baseInitramfs(t, in, initramfs.Zstd)
 	site.WriteFile(t, filepath.Join(dir, "text"), "no initramfs")
 	site.WriteFile(t, filepath.Join(dir, "vmlinuz"), "MZ, as every kernel begins")
+	whole := readFile(t, in)
+	site.WriteFile(t, filepath.Join(dir, "cut"), whole[:len(whole)-5])
+	site.WriteFile(t, filepath.Join(dir, "zeros"), strings.Repeat("\x00", 5000))
+	site.WriteFile(t, filepath.Join(dir, "cut.iso"), strings.Repeat("\x00", 32768)+"\x01CD001"+strings.Repeat("\x00", 74)+"\x00\x04\x00\x00"+strings.Repeat("\x00", 40000-32768-84))
 	image := s.Host + "/actions/cexec:v1"
 	for _, test := range []struct {
 		code int
 		say  string
 		args []string
 	}{
-		{3, "no such file or directory; name the directory of a HookOS with --base", []string{"embed", "--base", filepath.Join(dir, "none"), "--out", out, "--image", image}},
+		{3, "no such file or directory; name the directory that has its vmlinuz-ID and initramfs-ID", []string{"embed", "--base", filepath.Join(dir, "none"), "--out", out, "--image", image}},
 		{3, "it has no vmlinuz-ID with an initramfs-ID; build them with", []string{"embed", "--list", dir}},
 		{3, "it has no vmlinuz-ID with an initramfs-ID; build them with", []string{"extract-image", dir, "cexec", "-o", out}},
 		{2, "-o OUT", []string{"embed", "--initramfs", in, "--image", image}},
@@ -143,6 +147,10 @@ func TestEmbedRefuses(t *testing.T) {
 		{3, "none.yaml", []string{"embed", "--initramfs", in, "-o", out, "--embed-from-bundle", "--bundle", filepath.Join(dir, "none.yaml")}},
 		{3, "text", []string{"embed", "--initramfs", filepath.Join(dir, "text"), "-o", out, "--image", image}},
 		{3, "is a kernel; name the initramfs", []string{"embed", "--initramfs", filepath.Join(dir, "vmlinuz"), "-o", out, "--image", image}},
+		{3, "is an ISO image, and it is incomplete: it ends at byte 40000, and has 2097152 bytes when it is whole; copy", []string{"inspect", filepath.Join(dir, "cut.iso")}},
+		{3, "its 5000 bytes are all zero; copy, download or build it again", []string{"inspect", filepath.Join(dir, "zeros")}},
+		{3, "it ends at byte 26, within its header; copy, download or build it again", []string{"inspect", filepath.Join(dir, "vmlinuz")}},
+		{3, "in segment 1 (zstd, from byte 0): unexpected EOF; the file is incomplete", []string{"inspect", filepath.Join(dir, "cut")}},
 		{3, "none", []string{"embed", "--initramfs", filepath.Join(dir, "none"), "-o", out, "--image", image}},
 		{3, "it has no embedded images", []string{"embed", "--initramfs", in, "-o", out, "--image", image, "--keep-embedded"}},
 		{3, "kexec", []string{"embed", "--initramfs", in, "-o", out, "--image", image + "=127.0.0.1/kexec", "--image", s.Host + "/hook/hook-hello:x=127.0.0.1/kexec"}},

@@ -17,6 +17,7 @@ import (
 	"hookbuild/build/remaster"
 	"hookbuild/embed"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/web"
 	"hookbuild/kernel"
@@ -206,8 +207,8 @@ func (a *app) openOne(c *cli.Context, s *subject, arg string) (err error) {
 	return err
 }
 
-// isKernelFile reports whether a file has the headers of a kernel, not of an
-// initramfs. URLs count as initramfs files.
+// isKernelFile reports whether a file has the headers of a kernel, or begins as a
+// kernel does and is damaged, and is not an initramfs. URLs count as initramfs files.
 func isKernelFile(name string) (bool, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO without a writer would block
 	if err != nil {
@@ -218,8 +219,11 @@ func isKernelFile(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = inspect.Identify(f, info.Size(), name)
-	return err == nil, nil
+	if _, err = inspect.Identify(f, info.Size(), name); err == nil {
+		return true, nil
+	}
+	is, err := filetype.Describe(f)
+	return is == filetype.EFI, err
 }
 
 func (a *app) openKernel(c *cli.Context, ref string) (*kernel.Image, error) {

@@ -13,9 +13,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/remaster"
 	"hookbuild/build/survey"
 	"hookbuild/internal/atomicfile"
-	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 )
 
@@ -168,57 +168,12 @@ func (a *app) expandDirectories(ctx context.Context, args []string, dockerArch s
 			files = append(files, arg)
 			continue
 		}
-		pair, err := pairIn(arg, dockerArch)
+		arch := map[string]string{"amd64": flavor.X86_64, "arm64": flavor.AArch64}[dockerArch]
+		pair, err := remaster.FindPair(arg, arch, flavor.X86_64)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, pair...)
+		files = append(files, pair.Vmlinuz(), pair.Initramfs())
 	}
 	return files, ctx.Err()
-}
-
-func pairIn(dir, dockerArch string) ([]string, error) {
-	for _, at := range []string{dir, filepath.Join(dir, "hook")} {
-		ids, err := idsIn(at)
-		if err != nil {
-			return nil, err
-		}
-		if id := chooseID(ids, dockerArch); id != "" {
-			return []string{filepath.Join(at, "vmlinuz-"+id), filepath.Join(at, "initramfs-"+id)}, nil
-		}
-		if len(ids) > 0 {
-			return nil, fault.Usagef("looking for a HookOS in %q: it has %s; give the files of one, or --arch", at, strings.Join(ids, ", "))
-		}
-	}
-	return nil, fault.Invalidf("looking for a HookOS in %q: it has no vmlinuz-ID with an initramfs-ID; build them with `hookbuild all`, or name their directory", dir)
-}
-
-// idsIn returns the IDs of the pairs in a directory, the text after "vmlinuz-".
-func idsIn(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fault.Invalidf("inspecting a directory: %w", err)
-	}
-	var ids []string
-	for _, e := range entries {
-		if id, ok := strings.CutPrefix(e.Name(), "vmlinuz-"); ok && exists(filepath.Join(dir, "initramfs-"+id)) {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
-}
-
-// chooseID returns the only pair, or that of the architecture, by default x86_64.
-func chooseID(ids []string, dockerArch string) string {
-	if len(ids) == 1 {
-		return ids[0]
-	}
-	arch := map[string]string{"": flavor.X86_64, "amd64": flavor.X86_64, "arm64": flavor.AArch64}[dockerArch]
-	if slices.Contains(ids, arch) {
-		return arch
-	}
-	return ""
 }

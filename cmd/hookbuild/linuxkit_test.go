@@ -322,7 +322,10 @@ func TestLoaderFromImageAndDirectory(t *testing.T) {
 			t.Errorf("%s: the loader is another", loader)
 		}
 	}
-	p.run(4, "linuxkit", "--yaml", p.document(), "--iso", "--iso-loader", p.site.Host+"/none:1")
+	got := p.run(4, "linuxkit", "--yaml", p.document(), "--iso", "--iso-loader", p.site.Host+"/none:1")
+	if lines := strings.Split(strings.TrimSpace(got.stderr), "\n"); len(lines) != 1 || !strings.Contains(lines[0], `finding the boot loader "`+p.site.Host+`/none:1" (--iso-loader)`) {
+		t.Errorf("want the boot loader's error before any work:\n%s", got.stderr)
+	}
 	p.run(3, "linuxkit", "--yaml", p.document(), "--iso", "--iso-loader", t.TempDir())
 }
 

@@ -29,6 +29,9 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 	for _, name := range []string{"linux-image-6.1.deb", "linux-modules-6.1.deb", "linux-headers-6.1.deb", "readme"} {
 		site.WriteFile(t, filepath.Join(debs, name), "")
 	}
+	half, other := t.TempDir(), filepath.Join(t.TempDir(), "hook")
+	site.WriteFile(t, filepath.Join(half, "initramfs-x86_64"), "")
+	site.WriteFile(t, filepath.Join(other, "vmlinuz-a"), "")
 	image := host + "/actions/cexec:v1=127.0.0.1/embedded/cexec"
 	all := []string{"all", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "image:" + host + "/kernel:1", "--image", image}
 	compiled := append(slices.Clone(all[:4]), "--kernel", "build")
@@ -71,7 +74,11 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"no such vmlinuz":            {3, "--vmlinuz names: stat nosuch", embed, []string{"-o", file, "--vmlinuz", "nosuch"}},
 		"-o is a directory":          {2, "is a directory", embed, []string{"-o", dir}},
 		"-o in no directory":         {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
-		"a base without a HookOS":    {3, "no pair", []string{"embed", "--image", image, "--base", dir}, nil},
+		"half a base":                {3, `it has initramfs-x86_64, but not vmlinuz-x86_64; put that beside it`, []string{"embed", "--image", image, "--base", half}, nil},
+		"half a base in hook":        {3, `it has vmlinuz-a, but not initramfs-a; put that beside it`, []string{"embed", "--image", image, "--base", filepath.Dir(other)}, nil},
+		"an initramfs as the base":   {3, `is an initramfs alone; use it with --initramfs ` + half + `/initramfs-x86_64 -o OUT, or name its directory "` + half + `", where vmlinuz-x86_64 is not beside it yet`, []string{"embed", "--image", image, "--base", half + "/initramfs-x86_64"}, nil},
+		"a file as the base":         {3, "is a file; name the directory that has vmlinuz-ID and initramfs-ID, or an initramfs alone with --initramfs FILE -o OUT", []string{"embed", "--image", image, "--base", file}, nil},
+		"a base without a HookOS":    {3, "--base: looking for a HookOS in \"" + dir + "\": it has no vmlinuz-ID with an initramfs-ID", []string{"embed", "--image", image, "--base", dir}, nil},
 		"a base that does not exist": {3, "no such file", []string{"embed", "--image", image, "--base", dir + "/none"}, nil},
 		"a base and an output":       {2, "leave out --output", []string{"embed", "--image", image, "--base", dir, "-o", file}, nil},
 		"extract into a directory":   {2, "is a directory", []string{"extract-image", in, "cexec", "-o", dir}, nil},

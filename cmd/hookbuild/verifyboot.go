@@ -106,7 +106,7 @@ func checkBootable(c *cli.Context, r verify.Request) error {
 	}
 	if m.Arch == "" {
 		m.Arch = flavor.X86_64
-		if pair, err := remaster.FindPair(r.Dir, ""); strings.HasSuffix(r.Vmlinuz, flavor.AArch64) || err == nil && strings.HasSuffix(pair.ID, flavor.AArch64) {
+		if pair, err := remaster.FindPair(r.Dir, "", ""); strings.HasSuffix(r.Vmlinuz, flavor.AArch64) || err == nil && strings.HasSuffix(pair.ID, flavor.AArch64) {
 			m.Arch = flavor.AArch64
 		}
 	}

@@ -18,6 +18,13 @@ const (
 	isoMark = "CD001"
 )
 
+// What callers look for.
+const (
+	EFI = "a kernel or another EFI program"
+	ISO = "an ISO image"
+	Tar = "a tar archive"
+)
+
 // Head is the number of bytes at the start of a file that show what it is.
 const Head = isoID + len(isoMark)
 
@@ -55,9 +62,9 @@ func Of(head []byte) string {
 		{0, "!<arch>\n", "a Debian package or another ar archive"},
 		{0, "hsqs", "a squashfs image"},
 		{0, "QFI\xfb", "a qcow2 disk image"},
-		{0, "MZ", "a kernel or another EFI program"},
-		{257, "ustar", "a tar archive"},
-		{isoID, isoMark, "an ISO image"},
+		{0, "MZ", EFI},
+		{257, "ustar", Tar},
+		{isoID, isoMark, ISO},
 	} {
 		if len(head) > m.at && bytes.HasPrefix(head[m.at:], []byte(m.magic)) {
 			return m.noun

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -32,18 +31,11 @@ func detect(start []byte) (Compression, error) {
 			return m.name, nil
 		}
 	}
-	switch {
-	case bytes.HasPrefix(start, []byte("MZ")):
-		return "", errors.New("it is a kernel or another EFI program, not an initramfs")
-	case isText(start):
-		return "", fmt.Errorf("it is text that begins with %q, not an initramfs", start)
-	}
-	return "", fmt.Errorf("neither a newc archive nor a compressed one begins with % x", start)
+	return "", errNoSegment
 }
 
-func isText(b []byte) bool {
-	return len(b) > 0 && !bytes.ContainsFunc(b, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsPrint(r) && !unicode.IsSpace(r) })
-}
+// errNoSegment is the error about bytes that no segment begins with.
+var errNoSegment = errors.New("neither a newc archive nor a compressed one begins like this")
 
 // newDecompressor reads one compressed stream from r and nothing after it.
 func newDecompressor(r *bufio.Reader, c Compression) (io.ReadCloser, error) {

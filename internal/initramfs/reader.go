@@ -7,7 +7,10 @@ import (
 	"io"
 	"math"
 
+	"github.com/cavaliergopher/cpio"
+
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 )
 
 // Segment is a part of an initramfs file as the kernel sees it: an uncompressed
@@ -180,11 +183,36 @@ func (r *Reader) located() error {
 	if errors.Is(r.err, io.EOF) || r.ctx.Err() != nil {
 		return r.err
 	}
-	err := fmt.Errorf("reading an initramfs at byte %d: %w", r.file.position(), r.err)
+	where := ""
+	if n := len(r.segments); n > 0 {
+		compression := string(r.segment().Compression)
+		if r.segment().Compression == None {
+			compression = "uncompressed"
+		}
+		where = fmt.Sprintf(", in segment %d (%s, from byte %d)", n, compression, r.segment().Offset)
+	}
+	err := fmt.Errorf("reading an initramfs at byte %d%s: %w%s", r.file.position(), where, r.err, r.remedy())
 	if r.file.failed {
 		return err
 	}
 	return fault.Mark(err, fault.Invalid)
+}
+
+// remedy returns what to do about the reader's error if the file is incomplete or
+// damaged, as opposed to one that is too large or of an unknown kind.
+func (r *Reader) remedy() string {
+	const again = ": copy, download or build it again"
+	_, noMore := r.file.Peek(1)
+	isCut := errors.Is(r.err, io.ErrUnexpectedEOF)
+	switch {
+	case r.file.failed:
+		return ""
+	case isCut && errors.Is(noMore, io.EOF):
+		return "; the file is incomplete, it ends in the middle of the segment" + again
+	case isCut || errors.Is(r.err, cpio.ErrHeader) || r.closer != nil && r.stream.failed:
+		return "; the file is damaged" + again
+	}
+	return ""
 }
 
 // nextArchive opens the next archive, in this segment or the next.
@@ -227,7 +255,7 @@ func (r *Reader) nextSegment() error {
 	s := Segment{Compression: None, Offset: r.file.position()}
 	if start[0] != '0' {
 		if s.Compression, err = detect(start); err != nil {
-			return err
+			return r.notSegment(err)
 		}
 		zr, err := newDecompressor(r.file.Reader, s.Compression)
 		if err != nil {
@@ -237,6 +265,18 @@ func (r *Reader) nextSegment() error {
 	}
 	r.segments = append(r.segments, s)
 	return nil
+}
+
+// notSegment says what is in the place of a segment.
+func (r *Reader) notSegment(cause error) error {
+	head, err := r.file.Peek(filetype.Head)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case len(r.segments) == 0:
+		return fmt.Errorf("it seems to be %s, not an initramfs; name the initramfs of a HookOS", filetype.Of(head))
+	}
+	return fmt.Errorf("after segment %d: %w: % x; the file is damaged, or has something appended: copy, download or build it again", len(r.segments), cause, head[:min(len(head), 8)])
 }
 
 // endArchive reads the padding after an archive's trailer. An uncompressed

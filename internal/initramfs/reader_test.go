@@ -270,10 +270,14 @@ func TestReaderRefuses(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"text", []byte("hello"), `it is text that begins with "hello", not an initramfs`},
-		{"kernel", []byte("MZ\xea\x07\x00\xc0\x07\x8c"), "it is a kernel or another EFI program"},
-		{"noise", []byte{1, 2, 3, 4, 0xff}, "neither a newc archive nor a compressed one begins with 01 02 03 04 ff"},
-		{"old cpio", []byte("070707" + strings.Repeat("0", 200)), "invalid cpio header"},
+		{"text", []byte("hello"), `it seems to be text that begins with "hello", not an initramfs; name the initramfs`},
+		{"kernel", []byte("MZ\xea\x07\x00\xc0\x07\x8c"), "it seems to be a kernel or another EFI program, not"},
+		{"noise", []byte{1, 2, 3, 4, 0xff}, "it seems to be data that begins with 01 02 03 04 ff, not"},
+		{"a page", []byte("<!DOCTYPE html><title>404</title>"), "it seems to be an HTML or XML page, not"},
+		{"noise behind a segment", append(bytes.Clone(gz), 1, 2, 3, 4), "at byte " + fmt.Sprint(len(gz)) + ", in segment 1 (gzip, from byte 0): after segment 1: neither a newc archive nor a compressed one begins like this: 01 02 03 04"},
+		{"cut gzip", gz[:len(gz)-9], fmt.Sprintf("at byte %d, in segment 1 (gzip, from byte 0): unexpected EOF; the file is incomplete", len(gz)-9)},
+		{"cut gzip behind a segment", append(bytes.Clone(good), gz[:len(gz)-9]...), fmt.Sprintf("in segment 2 (gzip, from byte %d): unexpected EOF; the file is incomplete", len(good))},
+		{"old cpio", []byte("070707" + strings.Repeat("0", 200)), "invalid cpio header; the file is damaged"},
 		{"bzip2", []byte("BZh9aaaaaaaaaa"), "bzip2 is not supported; recompress it"},
 		{"lzo", []byte("\x89LZO\x00aaaaaaaaaa"), "lzo is not supported"},
 		{"dot-dot", (&newc{}).add(rawHeader{name: "a/../../b", mode: 0o100644}).end(), "unsafe path"},
@@ -288,7 +292,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"junk behind an archive in a stream", pipe(t, append(bytes.Clone(good), 'x'), "gzip"), "junk follows an archive"},
 		{"split over two members", append(pipe(t, good[:100], "gzip"), pipe(t, good[100:], "gzip")...), "unexpected EOF"},
 		{"huge window", append(window, gz...), "window size exceeded"},
-		{"damaged gzip", append(bytes.Clone(gz[:len(gz)-6]), 0, 0, 0, 0, 0, 0), "checksum"},
+		{"damaged gzip", append(bytes.Clone(gz[:len(gz)-6]), 0, 0, 0, 0, 0, 0), "checksum; the file is damaged: copy, download or build it again"},
 		{"damaged zstd", append(bytes.Clone(zst[:len(zst)-4]), 1, 2, 3, 4), "CRC"},
 		{"damaged lz4", []byte("\x02\x21\x4c\x18\x04\x00\x00\x00\xff\xff\xff\xff"), "lz4 block"},
 	}

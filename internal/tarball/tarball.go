@@ -30,9 +30,6 @@ import (
 // as opposed to a damaged one.
 var ErrNotTar = errors.New("not a tar archive")
 
-// tarType is what package filetype calls a tar archive.
-const tarType = "a tar archive"
-
 // limits bound what one archive may make us remember.
 type limits struct {
 	entries  int // files, and directories that names imply
@@ -96,7 +93,7 @@ func entries(r io.ReaderAt, size int64, origin string, o Options, most limits) (
 		if readErr != nil {
 			return nil, fmt.Errorf("reading the tar archive of %s: %w", origin, readErr)
 		}
-		if is != tarType {
+		if is != filetype.Tar {
 			err = fmt.Errorf("it seems to be %s, %w", is, ErrNotTar)
 		}
 	}

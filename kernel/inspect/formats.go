@@ -43,7 +43,7 @@ func readBzImage(head []byte, all *io.SectionReader) (*Image, error) {
 	offset := (sects+1)*512 + le32(head, bzPayloadOffset)
 	length := le32(head, bzPayloadLength)
 	if offset+length > all.Size() {
-		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), errNotKernel)
+		return nil, fmt.Errorf("it is incomplete (%w): its payload ends at byte %d, but the file at %d; copy, download or build it again", errNotKernel, offset+length, all.Size())
 	}
 	return compressedImage(&Image{Format: "bzImage", Arch: X86_64, Release: bzRelease(head)}, io.NewSectionReader(all, offset, length))
 }
@@ -106,7 +106,7 @@ func readZboot(head []byte, all *io.SectionReader) (*Image, error) {
 	}
 	offset, length := le32(head, zbootPayloadOffset), le32(head, zbootPayloadSize)
 	if length == 0 || offset+length > all.Size() {
-		return nil, fmt.Errorf("its payload ends at byte %d, but the file at %d: it is truncated (fetch it again): %w", offset+length, all.Size(), errNotKernel)
+		return nil, fmt.Errorf("it is incomplete (%w): its payload ends at byte %d, but the file at %d; copy, download or build it again", errNotKernel, offset+length, all.Size())
 	}
 	payload := io.NewSectionReader(all, offset, length)
 	magic := make([]byte, min(length, 8))

@@ -16,6 +16,7 @@ import (
 	"io"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 )
 
 // The supported architectures, by the names that uname uses.
@@ -87,7 +88,7 @@ func identify(head []byte, all *io.SectionReader) (*Image, error) {
 	case compressionOf(head) != "none":
 		return readCompressed(compressionOf(head), all)
 	}
-	return nil, fmt.Errorf("%s: %w", describe(head), errNotKernel)
+	return nil, refusal(head)
 }
 
 // readCompressed looks for a raw arm64 Image in a compressed file, which boot
@@ -128,6 +129,9 @@ func (i *Image) Scan(ctx context.Context) (*Facts, error) {
 	defer plain.Close()
 	facts, err := scan(ctx, plain)
 	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, errTooLarge) {
+			err = fmt.Errorf("%w; its payload is damaged: copy, download or build it again", err)
+		}
 		return nil, fmt.Errorf("unpacking the kernel %q (%s): %w", i.origin, i.Compression, err)
 	}
 	if facts.Release == "" {
@@ -136,21 +140,19 @@ func (i *Image) Scan(ctx context.Context) (*Facts, error) {
 	return facts, nil
 }
 
-// describe returns what a file that is not a kernel appears to be.
-func describe(head []byte) string {
+// refusal says what a file that is not a kernel seems to be.
+func refusal(head []byte) error {
 	switch {
-	case len(head) == 0:
-		return "it is empty"
 	case hasPrefix(head, "\x7fELF"):
-		return "it is an ELF file (use arch/x86/boot/bzImage or arch/arm64/boot/Image, not vmlinux)"
-	case hasPrefix(head, "<"):
-		return "it is an HTML or XML page"
-	case hasPrefix(head, "070701"):
-		return "it is a cpio archive (an initramfs?)"
+		return fmt.Errorf("it is an ELF file, %w; use arch/x86/boot/bzImage or arch/arm64/boot/Image, not vmlinux", errNotKernel)
 	case hasPrefix(head, "!<arch>"):
-		return "it is a package or ar archive (name it as deb:FILE)"
+		return fmt.Errorf("it is a package or ar archive, %w; name a package as deb:FILE", errNotKernel)
+	case hasPrefix(head, "MZ") && len(head) < bzHeaderEnd:
+		return fmt.Errorf("it is incomplete (%w): it ends at byte %d, within its header; copy, download or build it again", errNotKernel, len(head))
+	case hasPrefix(head, "MZ"):
+		return fmt.Errorf("it is an EFI program, %w; name a vmlinuz (if this is one, its header is damaged: copy, download or build it again)", errNotKernel)
 	}
-	return fmt.Sprintf("it begins with % x", head[:min(len(head), 8)])
+	return fmt.Errorf("it seems to be %s, %w; name a vmlinuz", filetype.Of(head), errNotKernel)
 }
 
 func hasPrefix(b []byte, prefix string) bool {

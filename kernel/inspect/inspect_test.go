@@ -164,17 +164,19 @@ func TestNotKernels(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"empty":        {nil, "it is empty"},
+		"empty":        {nil, "an empty file, not a Linux kernel image; name a vmlinuz"},
 		"ELF":          {[]byte("\x7fELF\x02\x01"), "not vmlinux"},
 		"page":         {[]byte("<html>"), "HTML"},
 		"cpio":         {[]byte("0707010000"), "initramfs"},
 		"deb":          {[]byte("!<arch>\ndebian"), "deb:FILE"},
-		"other":        {[]byte("hello world"), "begins with 68 65"},
+		"other":        {[]byte("hello world"), `text that begins with "hello world", not a Linux kernel image`},
 		"old":          {old, "older than 2.12"},
 		"32 bits":      {narrow, "32-bit x86"},
-		"cut":          {bzImage(make([]byte, 9000))[:4000], "it is truncated"},
+		"cut":          {bzImage(make([]byte, 9000))[:4000], "it is incomplete (not a Linux kernel image): its payload ends at byte"},
+		"cut header":   {append([]byte("MZ"), make([]byte, 298)...), "it ends at byte 300, within its header; copy"},
+		"EFI program":  {append([]byte("MZ"), make([]byte, 1000)...), "it is an EFI program, not a Linux kernel image; name a vmlinuz"},
 		"EFI x86":      {zboot(make([]byte, 100), 0x8664), "0x8664"},
-		"EFI cut":      {zboot(make([]byte, 1000), peMachineArm64)[:500], "it is truncated"},
+		"EFI cut":      {zboot(make([]byte, 1000), peMachineArm64)[:500], "it is incomplete (not a Linux kernel image): its payload ends at byte"},
 		"gzipped text": {packed.Bytes(), "holds no arm64 Image"},
 		"short gzip":   {packed.Bytes()[:12], "not a Linux kernel image"},
 	} {
@@ -193,7 +195,7 @@ func TestDamagedPayload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := image.Scan(t.Context()); err == nil || !strings.Contains(err.Error(), "vmlinuz") {
+	if _, err := image.Scan(t.Context()); err == nil || !strings.Contains(err.Error(), "vmlinuz") || !strings.Contains(err.Error(), "its payload is damaged: copy, download or build it again") {
 		t.Errorf("reading a damaged payload: %v", err)
 	}
 }
