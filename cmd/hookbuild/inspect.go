@@ -219,8 +219,8 @@ func isKernelFile(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err = inspect.Identify(f, info.Size(), name); err == nil {
-		return true, nil
+	if _, err = inspect.Identify(f, info.Size(), name); err == nil || !info.Mode().IsRegular() {
+		return err == nil, nil
 	}
 	is, err := filetype.Describe(f)
 	return is == filetype.EFI, err

@@ -11,6 +11,7 @@ import (
 
 	"hookbuild/build/matrix"
 	"hookbuild/build/ship"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/kernel"
 	"hookbuild/kernel/deliver"
@@ -111,6 +112,11 @@ func (a *app) checkMatrix(c *cli.Context) error {
 	}
 	if c.IsSet("hookos") && !c.Bool("skip-published") {
 		return usagef("--hookos is where --skip-published looks for HookOS; add --skip-published")
+	}
+	if c.IsSet("hookos") {
+		if err := oci.CheckRegistry(c.String("hookos")); err != nil {
+			return fmt.Errorf("--hookos: %w", err)
+		}
 	}
 	if c.IsSet("lock-file") && !c.IsSet("hookos") {
 		return usagef("--lock-file says which HookOS --hookos looks for; add --hookos REPOSITORY")

@@ -55,8 +55,8 @@ func (a *app) push(c *cli.Context) error {
 	if info, err := os.Stat(ref); err == nil && info.IsDir() {
 		return usagef("push: %q is a directory; add the reference to push it to: hookbuild push %s registry.example/hookos:v1", ref, ref)
 	}
-	if err := checkRegistry(ref); err != nil {
-		return err
+	if err := oci.CheckRegistry(ref); err != nil {
+		return fmt.Errorf("push: %w", err)
 	}
 	arch, err := a.dockerArch(c)
 	if err != nil {
@@ -78,19 +78,6 @@ func (a *app) push(c *cli.Context) error {
 		return a.pushByLock(c, hookos, ref, o)
 	}
 	return a.pushTo(c, hookos, ref, o)
-}
-
-// checkRegistry returns an error for a reference without a registry. It would mean
-// Docker Hub, where a HookOS should not go by an oversight.
-func checkRegistry(ref string) error {
-	host, _, ok := strings.Cut(ref, "/")
-	switch {
-	case !ok:
-		return usagef("push: %q has no registry; write registry.example/%s, or docker.io/USER/%[2]s for Docker Hub", ref, ref)
-	case !isRegistry(host):
-		return usagef("push: %q has no registry; write registry.example/%s, or docker.io/%[2]s for Docker Hub", ref, ref)
-	}
-	return nil
 }
 
 // pushByLock pushes each architecture to the repository, under the tag of its lock.
@@ -153,11 +140,14 @@ func (a *app) pull(c *cli.Context) error {
 	if c.Bool("offline") {
 		return usagef("pull fetches from a registry; leave out --offline")
 	}
+	ref := c.Args().First()
+	if err := oci.CheckRegistry(ref); err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
 	o, err := a.pullOptions(c)
 	if err != nil {
 		return err
 	}
-	ref := c.Args().First()
 	dir := orDefault(c.Args().Get(1), filepath.Join(c.String("out"), artifact.DefaultName))
 	pulled, err := ship.Pull(c.Context, ref, dir, o)
 	if err != nil {

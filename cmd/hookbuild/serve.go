@@ -17,6 +17,7 @@ import (
 	"hookbuild/build/ship"
 	"hookbuild/bundles"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
@@ -111,6 +112,9 @@ func (a *app) served(c *cli.Context) (_ *serve.Files, done func(), err error) {
 		a.warnDamaged(c.Context, dir)
 		return files, func() {}, nil
 	}
+	if err := oci.CheckRegistry(from); err != nil {
+		return nil, nil, fmt.Errorf("serving a HookOS of a registry: %w", err)
+	}
 	o, err := a.pullOptions(c)
 	if err != nil {
 		return nil, nil, err
@@ -134,13 +138,7 @@ func isReference(text string) bool {
 	if _, err := os.Lstat(text); err == nil || !ok || host == "" || strings.HasPrefix(host, ".") {
 		return false
 	}
-	return isRegistry(host) || strings.ContainsAny(rest, ":@")
-}
-
-// isRegistry reports whether the first part of a reference, before a slash, is a
-// registry. Otherwise the reference is one of Docker Hub.
-func isRegistry(host string) bool {
-	return host == "localhost" || strings.ContainsAny(host, ".:")
+	return oci.IsRegistry(host) || strings.ContainsAny(rest, ":@")
 }
 
 // warnLoopback warns of an address that only this host reaches.

@@ -24,6 +24,26 @@ func (n *network) parseReference(text string) (name.Reference, error) {
 	return ref, fault.Mark(err, fault.Invalid)
 }
 
+// IsRegistry reports whether the first part of a reference, before a slash, is a
+// registry. Otherwise the reference is one of Docker Hub.
+func IsRegistry(host string) bool {
+	return host == "localhost" || strings.ContainsAny(host, ".:")
+}
+
+// CheckRegistry returns a usage error for a reference or repository that does not name
+// its registry. To Docker it is one of Docker Hub, which nobody should push to, or pull
+// a HookOS from, by an oversight.
+func CheckRegistry(ref string) error {
+	host, _, ok := strings.Cut(ref, "/")
+	switch {
+	case !ok:
+		return fault.Usagef("%q has no registry; write registry.example/%s, or docker.io/USER/%[2]s for Docker Hub", ref, ref)
+	case !IsRegistry(host):
+		return fault.Usagef("%q has no registry; write registry.example/%s, or docker.io/%[2]s for Docker Hub", ref, ref)
+	}
+	return nil
+}
+
 // badName says what is wrong with text, which is not the name of an image. The
 // library's words repeat the name or advise how to call the library.
 func badName(text string) error {

@@ -102,6 +102,9 @@ func Check(repository string) error {
 	if err != nil {
 		return fault.Usagef("reading the repository %q of a shared cache: %w; name a repository without tag, digest and https://, such as registry.example/team/hookbuild-cache", repository, err)
 	}
+	if err := oci.CheckRegistry(repository); err != nil {
+		return fmt.Errorf("reading the repository of a shared cache: %w", err)
+	}
 	return nil
 }
 

@@ -574,7 +574,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "registry.example/cache:tag", "https://registry.example/cache", "registry.example/cache@sha256:" + keyA, "registry.example/UPPER"} {
+	for _, bad := range []string{"", "registry.example/cache:tag", "https://registry.example/cache", "registry.example/cache@sha256:" + keyA, "registry.example/UPPER", "cache", "team/cache"} {
 		if err := shared.Check(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
