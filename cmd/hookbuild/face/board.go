@@ -148,7 +148,11 @@ func (b board) view(width, height int, now time.Time) []string {
 	if most := max(1, height-2); len(lines) > most {
 		lines = append(lines[:most-1], pad(fmt.Sprintf("    and %d more", len(lines)-most+1), width))
 	}
-	return append(lines, footer)
+	lines = append(lines, footer)
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ") // blanks too would wrap in a narrower terminal
+	}
+	return lines
 }
 
 // footer returns the last line of the board: time, bytes and rate. How long the run

@@ -126,35 +126,77 @@ func TestTerminal(t *testing.T) {
 // changes.
 func screenOf(t *testing.T, tmux string, width int, act string) string {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
-	run := func(args ...string) string {
-		t.Helper()
-		out, err := exec.Command(tmux, append([]string{"-S", socket, "-f", "/dev/null"}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("tmux %v: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run("-u", "new-session", "-d", "-x", fmt.Sprint(width), "-y", "30", "-e", playVariable+"="+act, "-e", "NO_COLOR=1", program)
-	t.Cleanup(func() { _ = exec.Command(tmux, "-S", socket, "kill-server").Run() })
 	marker := "elapsed"
 	if act == "all" {
 		marker = "no such host"
 	}
+	return startTmux(t, tmux, width, act).shows(marker, "-S", "-")
+}
+
+// played is a terminal in which a run is played.
+type played struct {
+	t            *testing.T
+	tmux, socket string
+}
+
+func startTmux(t *testing.T, tmux string, width int, act string) *played {
+	t.Helper()
+	p := &played{t, tmux, filepath.Join(t.TempDir(), "s")}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.run("-u", "new-session", "-d", "-x", fmt.Sprint(width), "-y", "30", "-e", playVariable+"="+act, "-e", "NO_COLOR=1", program)
+	t.Cleanup(func() { _ = exec.Command(tmux, "-S", p.socket, "kill-server").Run() })
+	return p
+}
+
+func (p *played) run(args ...string) string {
+	p.t.Helper()
+	out, err := exec.Command(p.tmux, append([]string{"-S", p.socket, "-f", "/dev/null"}, args...)...).CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("tmux %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// shows returns the screen once it has the marker and no longer changes. Options are
+// those of tmux capture-pane.
+func (p *played) shows(marker string, options ...string) string {
+	p.t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for last := ""; time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
-		screen := run("capture-pane", "-p", "-S", "-")
+		screen := p.run(append([]string{"capture-pane", "-p"}, options...)...)
 		if screen == last && strings.Contains(strings.ReplaceAll(screen, "\n", " "), marker) {
 			return strings.TrimRight(screen, "\n") + "\n"
 		}
 		last = screen
 	}
-	t.Fatalf("the terminal never showed %q:\n%s", marker, run("capture-pane", "-p"))
+	p.t.Fatalf("the terminal never showed %q:\n%s", marker, p.run("capture-pane", "-p"))
 	return ""
+}
+
+// A terminal that becomes narrower, and wider again, keeps nothing of the lines that it
+// wrapped.
+func TestResize(t *testing.T) {
+	tmux := testneed.Tool(t, "tmux")
+	at := startTmux(t, tmux, 120, "middle")
+	at.shows("elapsed")
+	// tmux moves wrapped lines into its scroll-back, which no program can change, so
+	// only the screen is looked at.
+	for _, width := range []int{60, 100, 45} {
+		at.run("resize-window", "-x", fmt.Sprint(width), "-y", "30")
+		screen := at.shows("elapsed")
+		for _, once := range []string{"read the kernel", "pull images", "image2disk v1.0.0", "elapsed"} {
+			want := 1
+			if once == "image2disk v1.0.0" {
+				want = 3
+			}
+			if n := strings.Count(screen, once); n != want {
+				t.Fatalf("in %d columns, %q is there %d times:\n%s", width, once, n, screen)
+			}
+		}
+	}
 }
 
 func checkGolden(t *testing.T, file, got string) {

@@ -1,6 +1,7 @@
 package face
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -30,6 +31,12 @@ type terminal struct {
 
 	mu    sync.Mutex
 	board board
+	// width is the terminal's, as bubbletea has told it, 0 before that. Drawn are the
+	// lines of the region.
+	width int
+	drawn []string
+	// clearErr is the first error of clearing the region.
+	clearErr error
 }
 
 func newTerminal(o Options) *terminal {
@@ -38,7 +45,7 @@ func newTerminal(o Options) *terminal {
 		ended: make(chan error, 1), board: board{begun: o.Now()},
 	}
 	// main handles signals, and the face reads nothing from the keyboard.
-	t.program = tea.NewProgram(screen{view: t.view}, tea.WithOutput(o.Writer), tea.WithInput(nil), tea.WithoutSignalHandler())
+	t.program = tea.NewProgram(screen{view: t.view, resize: t.resize}, tea.WithOutput(o.Writer), tea.WithInput(nil), tea.WithoutSignalHandler())
 	go func() {
 		_, err := t.program.Run()
 		t.ended <- err
@@ -106,7 +113,16 @@ func (t *terminal) Settle() error {
 	}
 	t.program.Send(settleMsg{})
 	t.err = <-t.ended
+	if t.err == nil {
+		t.err = t.clearingError()
+	}
 	return t.err
+}
+
+func (t *terminal) clearingError() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.clearErr
 }
 
 // clear empties the board and returns its stages.
@@ -156,11 +172,34 @@ func (t *terminal) view() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	width, height := t.size()
-	lines := t.board.view(width, height, t.now())
-	if len(lines) == 0 {
+	if t.width > 0 {
+		width = t.width // the region changes together with what resize clears
+	}
+	t.drawn = t.board.view(width, height, t.now())
+	if len(t.drawn) == 0 {
 		return ""
 	}
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(t.drawn, "\n") + "\n"
+}
+
+// resize prepares the region for a terminal of another width. A terminal that became
+// narrower has wrapped the region's lines, of which bubbletea does not know: it would
+// leave the upper ones.
+func (t *terminal) resize(width int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.width = width
+	rows := 0
+	for _, line := range t.drawn {
+		rows += max(1, (words.Width(line)+width-1)/max(1, width))
+	}
+	if rows == len(t.drawn) {
+		return
+	}
+	// To the first row, erase from there on, and to where bubbletea left the cursor.
+	if _, err := fmt.Fprintf(t.writer, "\r\x1b[%dA\x1b[J\x1b[%dB", rows, len(t.drawn)); err != nil && t.clearErr == nil {
+		t.clearErr = err
+	}
 }
 
 const (
@@ -172,8 +211,9 @@ const (
 
 // screen is the model for bubbletea.
 type screen struct {
-	view func() string
-	done bool
+	view   func() string
+	resize func(width int)
+	done   bool
 }
 
 type (
@@ -190,7 +230,9 @@ func (s screen) Init() tea.Cmd { return tick() }
 
 // Update implements [tea.Model].
 func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg.(type) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		s.resize(msg.Width)
 	case tickMsg:
 		return s, tick()
 	case settleMsg:
