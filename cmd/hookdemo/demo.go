@@ -77,17 +77,36 @@ func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry) erro
 		return err
 	}
 	d.end()
-	if err := d.secondAct(ctx, registry, bundle); err != nil {
+	kit, err := d.secondAct(ctx, registry, bundle)
+	if err != nil {
 		return err
 	}
-	d.closing()
+	d.closing(kit)
 	return nil
 }
 
-// closing says where the files are and what to do with them.
-func (d *demo) closing() {
+// closing names commands to go on with. They use what the demonstration leaves, and no
+// network.
+func (d *demo) closing(kit string) {
 	hook := filepath.Join(d.out(), artifact.DefaultName)
-	fmt.Fprintf(d.w, "\nThe files are in %s; `%s inspect %s` shows what is in them.\nThe registry has ended: a command from above needs --offline to work again.\n", hook, d.hookbuild, hook)
+	run := "run --out " + d.out()
+	if d.arch != "amd64" {
+		run += " --arch " + d.arch
+	}
+	rows := [][2]string{
+		{"inspect " + hook, "What is in them:"},
+		{"verify " + hook, "Are they complete?"},
+		{run, "Boot them on this terminal; Ctrl-A x stops the machine:"},
+		{"serve " + hook, "Serve them to machines, until Ctrl-C:"},
+	}
+	if kit != "" {
+		rows = append(rows, [2]string{"all --locked --kit " + kit + " --out try", "Build them again, in ./try:"})
+	}
+	fmt.Fprintf(d.w, "\nThe files are in %s. The registry has ended, but these need no network:\n\n", hook)
+	for _, row := range rows {
+		fmt.Fprintf(d.w, "   # %s\n   %s %s\n\n", row[1], d.hookbuild, row[0])
+	}
+	fmt.Fprintf(d.w, "The warning about the bundle's signature is right: this bundle is the demonstration's own, not AWS's.\n")
 }
 
 func (d *demo) prepare() (err error) {
