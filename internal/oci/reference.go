@@ -2,6 +2,7 @@ package oci
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -49,6 +50,10 @@ func CheckRegistry(ref string) error {
 func badName(text string) error {
 	if web.IsURL(text) {
 		return errors.New("it is a URL, and images have names without a scheme; leave it out, and for plain HTTP add --insecure-registry HOST")
+	}
+	const digits = 64
+	if _, hex, ok := strings.Cut(text, "@sha256:"); ok && len(hex) != digits {
+		return fmt.Errorf("its digest has %d characters after sha256:, not %d; copy the whole digest", len(hex), digits)
 	}
 	return errors.New("it is not the name of an image; write it as HOST/NAME:TAG, with the NAME in lower case")
 }

@@ -181,6 +181,13 @@ func TestSavedLayerBehindALink(t *testing.T) {
 	l.check("docker-archive:"+file, amd64, []string{"a=1"})
 }
 
+// A digest that was cut short is named as such.
+func TestCutDigest(t *testing.T) {
+	l := newLab(t)
+	_, err := l.client.Image(context.Background(), "r.example/a@sha256:1234", amd64)
+	mentions(t, err, `"r.example/a@sha256:1234"`, "4 characters after sha256:, not 64; copy the whole digest")
+}
+
 func TestSourcesThatAreDamaged(t *testing.T) {
 	image, _ := sample(t, amd64)
 	whole := t.TempDir()
