@@ -3,6 +3,7 @@ package bundles
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -91,10 +92,42 @@ func parseActions(data []byte) (*Actions, error) {
 		}
 	}
 	if len(r.All)+len(r.Refs) == 0 {
-		return nil, fmt.Errorf("it has no actions: neither tasks with actions nor an object of kind %s with actions or a reference to a template; name a Tinkerbell template or the cluster specification",
-			strings.Join([]string{kindTemplate, kindWorkflow, kindTemplateConfig, kindMachineConfig, kindMachine, kindMachineTemplate}, ", "))
+		return nil, noActions(objects(documents))
 	}
 	return &r.Actions, nil
+}
+
+// noActions returns the error for a file without actions, which says what it has
+// instead.
+func noActions(all []*yaml.Node) error {
+	const most = 8 // a cluster specification has at most six kinds
+	var found []string
+	cluster, provider := false, ""
+	for _, object := range all {
+		kind := text(object, "kind")
+		cluster = cluster || isCluster(object)
+		if reference := text(object, "spec", "datacenterRef", "kind"); isCluster(object) && reference != "" && reference != kindDatacenterConfig {
+			provider = reference
+		}
+		if kind != "" && !slices.Contains(found, kind) {
+			found = append(found, kind)
+		}
+	}
+	if len(found) > most {
+		found = append(found[:most], "and others")
+	}
+	has := "its objects are of kind " + strings.Join(found, ", ")
+	switch {
+	case provider != "":
+		return fmt.Errorf("it is the specification of a cluster with a %s, not of bare metal; name one with %s and %s", provider, kindDatacenterConfig, kindMachineConfig)
+	case cluster, slices.Contains(found, kindDatacenterConfig):
+		return fmt.Errorf("this cluster specification has neither a %s nor a %s with actions, which say what its machines run; %s; add those objects, or name the whole file of `eksctl anywhere create cluster -f`",
+			kindMachineConfig, kindTemplateConfig, has)
+	case len(found) == 0:
+		has = "it has no tasks and no objects with a kind"
+	}
+	return fmt.Errorf("it has no actions: %s; name a Tinkerbell template (tasks with actions, or an object of kind %s, %s, %s or %s that has them), or a cluster specification with %s",
+		has, kindTemplate, kindWorkflow, kindMachine, kindMachineTemplate, kindMachineConfig)
 }
 
 // A template is input for Go's text/template before it is YAML. Its expressions

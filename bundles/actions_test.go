@@ -135,10 +135,13 @@ func TestActionsRefused(t *testing.T) {
 		bomb += string(rune('b'+i)) + ": &" + string(rune('b'+i)) + " [" + strings.TrimSuffix(strings.Repeat("*"+string(rune('a'+i))+",", 10), ",") + "]\n"
 	}
 	for want, text := range map[string]string{
-		"it is empty":                 "\n",
-		"not valid YAML":              "tasks: [\n",
-		"neither tasks with actions":  "kind: Cluster\n",
-		"it has no actions":           "- a\n- b\n",
+		"it is empty":    "\n",
+		"not valid YAML": "tasks: [\n",
+		"its objects are of kind Cluster; name a Tinkerbell template":   "kind: Cluster\n",
+		"it has no actions: it has no tasks and no objects with a kind": "- a\n- b\n",
+		"has neither a TinkerbellMachineConfig nor a TinkerbellTemplateConfig with actions, which say what its machines run; its objects are of kind Cluster, TinkerbellDatacenterConfig; add": "kind: Cluster\napiVersion: " + group + "/v1alpha1\n---\nkind: TinkerbellDatacenterConfig\n",
+		"a cluster with a VSphereDatacenterConfig, not of bare metal": "kind: Cluster\napiVersion: " + group + "/v1alpha1\nspec: {datacenterRef: {kind: VSphereDatacenterConfig}}\n",
+		"G, H, and others;":           "kind: A\n---\nkind: B\n---\nkind: C\n---\nkind: D\n---\nkind: E\n---\nkind: F\n---\nkind: G\n---\nkind: H\n---\nkind: I\n",
 		"the template in line 3":      "kind: Template\nspec:\n  data: '['\n",
 		"aliases expand":              bomb,
 		"more than 10000 actions":     "tasks:\n- actions:\n" + strings.Repeat("  - {image: a}\n", maxActions+1),

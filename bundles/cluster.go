@@ -29,6 +29,8 @@ type Cluster struct {
 	// TinkerbellIP is the address of its Tinkerbell, in the TinkerbellDatacenterConfig;
 	// the zero address if the specification does not have it.
 	TinkerbellIP netip.Addr
+	// Datacenter reports whether it has a TinkerbellDatacenterConfig.
+	Datacenter bool
 	// HookImagesURL and HookISOURL are hookImagesURLPath and hookIsoURL of its
 	// TinkerbellDatacenterConfig; "" if it does not have them.
 	HookImagesURL, HookISOURL string
@@ -82,6 +84,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 	var c *Cluster
 	var actions actionReader
 	var hook hookURLs
+	datacenter := false
 	for _, d := range objects(documents) {
 		switch kind := text(d, "kind"); {
 		case kind == kindTemplateConfig:
@@ -89,6 +92,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 				return nil, err
 			}
 		case kind == kindDatacenterConfig:
+			datacenter = true
 			if err := hook.read(d); err != nil {
 				return nil, err
 			}
@@ -104,6 +108,7 @@ func parseCluster(data []byte) (*Cluster, error) {
 	if c == nil {
 		return nil, fmt.Errorf("it has no object of kind Cluster with apiVersion %s/...; name the file of `eksctl anywhere create cluster -f`", group)
 	}
+	c.Datacenter = datacenter
 	c.Actions, c.HookImagesURL, c.HookISOURL, c.TinkerbellIP = actions.All, hook.images, hook.iso, hook.tinkerbell
 	return c, nil
 }

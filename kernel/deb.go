@@ -30,6 +30,7 @@ func debSource() source {
 		pin: func(ctx context.Context, _, rest string, o OpenOptions) (*Pinned, error) {
 			return pinFiles(ctx, strings.Split(rest, ","), o)
 		},
+		arches: debArches,
 		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
 			return FromDeb(ctx, strings.Split(rest, ","), o.Options)
 		},

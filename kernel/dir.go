@@ -29,6 +29,7 @@ func dirSource() source {
 			}
 			return &Pinned{Files: []PinnedFile{{rest, m.Digest}}, IsDir: true}, m.Close()
 		},
+		arches: dirArches,
 		open: func(ctx context.Context, _, rest string, o OpenOptions) (*Image, error) {
 			return fromDir(ctx, rest, o.Options)
 		},

@@ -42,6 +42,7 @@ func imageSource() source {
 			image, err := o.image(ctx, imageSourceName(name, rest))
 			return pinnedImage(image), err
 		},
+		arches: imageArches,
 		open: func(ctx context.Context, name, rest string, o OpenOptions) (*Image, error) {
 			image, err := o.image(ctx, imageSourceName(name, rest))
 			if err != nil {

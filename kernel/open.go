@@ -69,6 +69,8 @@ type source struct {
 	check func(rest string, o OpenOptions) error
 	// pin finds what open would read, by digest.
 	pin func(ctx context.Context, name, rest string, o OpenOptions) (*Pinned, error)
+	// arches implements [Arches]; nil if nothing is known of such a reference.
+	arches func(ctx context.Context, name, rest string, o OpenOptions) ([]string, error)
 	// open reads the kernel. Name is the prefix of the reference and rest is
 	// what follows it.
 	open func(ctx context.Context, name, rest string, o OpenOptions) (*Image, error)

@@ -28,13 +28,9 @@ const mostChecksums = 1 << 20
 // receives a line for each file. The error names every file with a problem.
 func Check(ctx context.Context, c *web.Client, base string, note func(string)) error {
 	base = strings.TrimSuffix(base, "/") + "/"
-	text, err := c.Get(ctx, web.Request{URL: base + checksums, Most: mostChecksums}, func([]byte, http.Header) error { return nil })
+	files, err := readChecksums(ctx, c, base)
 	if err != nil {
-		return fmt.Errorf("checking %s: reading %s: %w", web.Show(base), checksums, unreachable(err))
-	}
-	files, err := parseChecksums(string(text))
-	if err != nil {
-		return fmt.Errorf("checking %s: %w", web.Show(base), err)
+		return fmt.Errorf("checking %s: %w", web.Show(base), elsewhere(ctx, c, base, err))
 	}
 	var wrong []error
 	for _, f := range files {
@@ -47,6 +43,56 @@ func Check(ctx context.Context, c *web.Client, base string, note func(string)) e
 	return errors.Join(wrong...)
 }
 
+// readChecksums reads checksums.txt below base, which ends in a slash.
+func readChecksums(ctx context.Context, c *web.Client, base string) ([]summed, error) {
+	text, err := c.Get(ctx, web.Request{URL: base + checksums, Most: mostChecksums}, func([]byte, http.Header) error { return nil })
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", checksums, unreachable(err))
+	}
+	return parseChecksums(string(text))
+}
+
+// mostPlaces limits the places where elsewhere looks.
+const mostPlaces = 8
+
+// elsewhere completes the error of a server that answered, but has no checksums.txt
+// below base: it names the place on the server that has one. Other errors are returned
+// as they are.
+func elsewhere(ctx context.Context, c *web.Client, base string, missing error) error {
+	var status *web.StatusError
+	if !errors.As(missing, &status) || status.Code != http.StatusNotFound && status.Code != http.StatusGone {
+		return missing
+	}
+	for _, place := range places(base) {
+		if _, err := readChecksums(ctx, c, place); err == nil { // a place without one is not an error
+			return fmt.Errorf("%w: the server runs, but has no build there; %s has one: use that address", missing, web.Show(strings.TrimSuffix(place, "/")))
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: the server runs, but has no build there, nor in the directories above; name the address of the directory that has vmlinuz-x86_64, initramfs-x86_64 and %s, or copy all files of out/hook to it", missing, checksums)
+}
+
+// places returns where else on its server the build of base may be, nearest first: the
+// directories above, and those named hook, as out/hook of a build.
+func places(base string) []string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil
+	}
+	const hook = "hook/"
+	all := []string{u.JoinPath(hook).String()}
+	for at := u; strings.Trim(at.Path, "/") != "" && len(all) < mostPlaces; {
+		at = at.JoinPath("../")
+		all = append(all, at.String())
+		if inner := at.JoinPath(hook).String(); inner != base {
+			all = append(all, inner)
+		}
+	}
+	return all
+}
+
 // unreachable marks an error of a server, and says how its certificate can be trusted.
 func unreachable(err error) error {
 	var certificate *tls.CertificateVerificationError
@@ -56,6 +102,10 @@ func unreachable(err error) error {
 	var refused *net.OpError
 	if errors.As(err, &refused) {
 		err = fmt.Errorf("%w; check the address, the network and that the server runs", err)
+	}
+	var status *web.StatusError
+	if errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
+		err = fmt.Errorf("%w; let it answer without a login, because machines send none", err)
 	}
 	return fault.Mark(err, fault.Outside)
 }

@@ -255,3 +255,42 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCheckElsewhere names the place that has the build, when the address checked has
+// none.
+func TestCheckElsewhere(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "a"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "a", "hook"), map[string]string{"vmlinuz-x86_64": "kernel"})
+	server := httptest.NewServer(http.FileServer(http.Dir(root)))
+	defer server.Close()
+	for _, test := range []struct{ path, says string }{
+		{"/a", "; " + server.URL + "/a/hook has one: use that address"},
+		{"/a/", "; " + server.URL + "/a/hook has one: use that address"},
+		{"/a/hook/vmlinuz-x86_64", "; " + server.URL + "/a/hook has one: use that address"},
+		{"/a/b/c", "; " + server.URL + "/a/hook has one: use that address"},
+		{"/b/c", "has no build there, nor in the directories above; name the address of the directory"},
+		{"", "has no build there, nor in the directories above; name the address of the directory"},
+	} {
+		err := Check(t.Context(), web.New(web.Options{}), server.URL+test.path, func(string) {})
+		if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "404 Not Found") {
+			t.Errorf("%q: %v; want %q", test.path, err, test.says)
+		}
+	}
+	var asked int
+	deep := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer deep.Close()
+	if err := Check(t.Context(), web.New(web.Options{}), deep.URL+strings.Repeat("/a", 50), func(string) {}); err == nil || asked > mostPlaces+2 {
+		t.Errorf("%d requests, %v", asked, err)
+	}
+	secret := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer secret.Close()
+	if err := Check(t.Context(), web.New(web.Options{}), secret.URL, func(string) {}); err == nil || !strings.Contains(err.Error(), "answer without a login") {
+		t.Error(err)
+	}
+}

@@ -32,7 +32,7 @@ import "hookbuild/site/profile"
 type Config struct {
 	Hook       Hook       `yaml:"hook" doc:"The Hook checkout: its templates, kernel configurations and containers. By default it is found as without a file: the current directory or its nearest parent that is a checkout."`
 	Flavors    []string   `yaml:"flavors" doc:"The flavors to build. all, kernel, linuxkit and plan take each of them; commands for one flavor take the first. hookbuild flavors lists them."`
-	Arch       string     `yaml:"arch" flag:"arch" variable:"DOCKER_ARCH" enum:"amd64,arm64" doc:"The architecture. By default the flavor's."`
+	Arch       string     `yaml:"arch" flag:"arch" variable:"DOCKER_ARCH" enum:"amd64,arm64,x86_64,aarch64" doc:"The architecture: amd64 is x86_64, arm64 is aarch64. By default the flavor's."`
 	Template   string     `yaml:"template" flag:"template" doc:"The template in linuxkit-templates/, instead of the flavor's."`
 	Overlays   []string   `yaml:"overlays" flag:"overlay" path:"file" doc:"Files that add to or change the template, see docs/site.md."`
 	SiteFile   string     `yaml:"site-file" flag:"site" path:"file" doc:"A file with the keys of site at its top, instead of site: for settings that several hookbuild.yaml share."`

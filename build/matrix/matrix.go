@@ -302,3 +302,21 @@ func (m Matrix) Without(published func(flavorID string) (string, error)) (Matrix
 	m.Kernels, m.Hooks = kept, hooks
 	return m, nil
 }
+
+// For returns the matrix with only the jobs for architectures ("x86_64", "aarch64"), and
+// the ids of the flavors whose HookOS it leaves out.
+func (m Matrix) For(arches []string) (kept Matrix, without []string) {
+	other := func(e Entry) bool { return !slices.Contains(arches, e.Arch) }
+	for _, h := range m.Hooks {
+		if other(h) {
+			without = append(without, h.Kernel)
+		}
+	}
+	m.Hooks = slices.DeleteFunc(slices.Clone(m.Hooks), other)
+	m.Kernels = slices.DeleteFunc(slices.Clone(m.Kernels), other)
+	m.Containers = slices.DeleteFunc(slices.Clone(m.Containers), func(c Container) bool {
+		return !slices.ContainsFunc(m.Hooks, func(h Entry) bool { return h.DockerArch == c.DockerArch })
+	})
+	m.Media = slices.DeleteFunc(slices.Clone(m.Media), func(b Medium) bool { return !slices.Contains(arches, b.Arch) })
+	return m, without
+}

@@ -250,6 +250,8 @@ func TestServeCluster(t *testing.T) {
 	says(t, p.run(3, "serve", "--check", file).stderr, "ends in a slash", "does not end in .iso", "404")
 	write("", "")
 	says(t, p.run(3, "serve", "--check", file).stderr, "has neither hookImagesURLPath nor hookIsoURL")
+	site.WriteFile(t, file, "apiVersion: anywhere.eks.amazonaws.com/v1alpha1\nkind: Cluster\nmetadata: {name: mgmt}\nspec: {}\n")
+	says(t, p.run(3, "serve", "--check", file).stderr, "it has no TinkerbellDatacenterConfig", "add that object")
 	write(server.URL, server.URL+"/other.iso")
 	says(t, p.run(3, "serve", dir, "--listen", "127.0.0.1:0", "--cluster", file).stderr, "BMCs request "+server.URL+"/other.iso")
 }

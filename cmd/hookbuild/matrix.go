@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"hookbuild/build/matrix"
 	"hookbuild/build/ship"
+	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/kernel"
@@ -69,6 +71,9 @@ func (a *app) matrix(c *cli.Context) error {
 	if from := a.siteKernel(); from != "" && from != "build" {
 		a.note("the kernels are those of kernel.from in %s, %s; leaving out their jobs", a.site.Path, web.ShowAll(from))
 		m.Kernels = nil
+		if m, err = a.withKernel(c, m, from); err != nil {
+			return err
+		}
 	}
 	if c.IsSet("hookos") {
 		if m, err = a.withoutPublishedHooks(c, m); err != nil {
@@ -133,6 +138,51 @@ func (a *app) checkMatrix(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+// withKernel leaves out the jobs of architectures for which there is no kernel at from,
+// the kernel.from of hookbuild.yaml: a HookOS of them could not be built. It is an error
+// if the file lists such a flavor, or if no job is left.
+func (a *app) withKernel(c *cli.Context, m matrix.Matrix, from string) (matrix.Matrix, error) {
+	o, err := a.placeOptions(c)
+	if err != nil {
+		return m, err
+	}
+	arches, err := kernel.Arches(c.Context, from, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		a.note("the kernel %s is not on this machine, so the jobs of all architectures stay; those that it is not for will fail", web.ShowAll(from))
+		return m, nil
+	}
+	if err != nil {
+		return m, fmt.Errorf("reading kernel.from in %s: %w", a.site.Path, err)
+	}
+	if len(arches) == 0 {
+		return m, nil // the jobs find out
+	}
+	kept, without := m.For(arches)
+	if len(without) == 0 {
+		return kept, nil
+	}
+	what := fmt.Sprintf("kernel.from in %s, %s, is for %s", a.site.Path, web.ShowAll(from), strings.Join(arches, " and "))
+	for _, id := range without {
+		if slices.Contains(a.site.Flavors, id) {
+			return m, fault.Invalidf("choosing the jobs: %s, but flavors in the same file lists %s, of another architecture; remove that flavor, or give it a hookbuild.yaml of its own with a kernel for it", what, id)
+		}
+	}
+	if len(kept.Hooks) == 0 {
+		return m, fault.Invalidf("choosing the jobs: %s, and no flavor with these tags is (%s); choose others with --tags, or another kernel", what, strings.Join(without, ", "))
+	}
+	a.note("%s; leaving out %s, of another architecture", what, strings.Join(without, ", "))
+	return kept, nil
+}
+
+// placeOptions returns what reading a kernel on this machine needs.
+func (a *app) placeOptions(c *cli.Context) (o kernel.OpenOptions, err error) {
+	if o.Options, err = a.kernelOptions(c); err != nil {
+		return o, err
+	}
+	o.Client, err = a.newClient(c, o.Cache)
+	return o, err
 }
 
 // siteKernel returns where hookbuild.yaml takes kernels from, "" if it does not say.

@@ -108,6 +108,61 @@ func TestMatrixOfTheSitesKernel(t *testing.T) {
 	}
 }
 
+// TestMatrixOfOneArchitecture has a kernel for one architecture in hookbuild.yaml, whose
+// other jobs could not succeed.
+func TestMatrixOfOneArchitecture(t *testing.T) {
+	p := newPlace(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "hookbuild.yaml")
+	site.WriteFile(t, filepath.Join(dir, "k.deb"), string(kerneltest.MakeDeb(t, "Package: linux-image-6.6\nVersion: 1\nArchitecture: amd64\n", nil)))
+	site.WriteFile(t, filepath.Join(dir, "arm", "Image"), string(kerneltest.Arm64Image("6.6.1")))
+	site.WriteFile(t, filepath.Join(dir, "bad.deb"), "x")
+	matrix := func(code int, yaml, tags string) (ids, containers string, stderr string) {
+		t.Helper()
+		site.WriteFile(t, file, yaml)
+		got := p.run(code, "matrix", "--config", file, "--hook-dir", p.site.Dir, "--tags", tags, "--format", "json")
+		if code != 0 {
+			return "", "", got.stderr
+		}
+		var m struct {
+			Hooks      []struct{ Kernel string }
+			Containers []struct {
+				Arch string `json:"docker_arch"`
+			}
+		}
+		if err := json.Unmarshal([]byte(got.stdout), &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range m.Hooks {
+			ids += " " + h.Kernel
+		}
+		for _, h := range m.Containers {
+			containers += " " + h.Arch
+		}
+		return ids, containers, got.stderr
+	}
+	const amd, arm = " hook-latest-lts-amd64", " hook-latest-lts-arm64"
+	for _, test := range []struct{ from, ids, containers, says string }{
+		{"deb:k.deb", amd, " amd64", "is for x86_64; leaving out hook-latest-lts-arm64"},
+		{"deb:https://h.example/linux-image-6.6_1_arm64.deb", arm, " arm64", "is for aarch64; leaving out hook-latest-lts-amd64"},
+		{"deb:https://h.example/kernel.deb", amd + arm, " amd64 arm64", ""},
+		{"dir:arm", arm, " arm64", "is for aarch64; leaving out hook-latest-lts-amd64"},
+		{"deb:none.deb", amd + arm, " amd64 arm64", "none.deb is not on this machine"},
+		{"image:r.example/kernel:1", amd + arm, " amd64 arm64", ""},
+	} {
+		ids, containers, stderr := matrix(0, "kernel: {from: \""+test.from+"\"}\n", "lts")
+		if ids != test.ids || containers != test.containers || !strings.Contains(stderr, test.says) || test.says == "" && strings.Contains(stderr, "leaving out hook") {
+			t.Errorf("%s: HookOS%s, containers%s\n%s", test.from, ids, containers, stderr)
+		}
+	}
+	_, _, stderr := matrix(3, "flavors: [hook-latest-lts-arm64]\nkernel: {from: \"deb:k.deb\"}\n", "lts")
+	says(t, stderr, "is for x86_64, but flavors in the same file lists hook-latest-lts-arm64")
+	_, _, stderr = matrix(3, "kernel: {from: \"deb:bad.deb\"}\n", "lts")
+	says(t, stderr, "reading kernel.from in ", "bad.deb")
+	_, _, stderr = matrix(3, "kernel: {from: \"deb:k.deb\"}\n", "armbian-sbc")
+	says(t, stderr, "is for x86_64, and no flavor with these tags is")
+}
+
 // TestMatrixNotesWhatChoosesTheJobs has flavors in hookbuild.yaml, which choose no
 // jobs, and tags in the environment that no flavor has.
 func TestMatrixNotesWhatChoosesTheJobs(t *testing.T) {

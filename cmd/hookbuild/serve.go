@@ -196,6 +196,9 @@ func hookCluster(file string) (*bundles.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !cluster.Datacenter {
+		return nil, fault.Invalidf("reading the cluster specification %q: it has no TinkerbellDatacenterConfig, whose hookImagesURLPath and hookIsoURL say where machines get HookOS; add that object, or name the whole file of `eksctl anywhere create cluster -f`, or the server's URL", file)
+	}
 	if cluster.HookImagesURL == "" && cluster.HookISOURL == "" {
 		return nil, fault.Invalidf("reading the cluster specification %q: its TinkerbellDatacenterConfig has neither hookImagesURLPath nor hookIsoURL, so machines boot the release's HookOS; add hookImagesURLPath", file)
 	}
@@ -233,7 +236,9 @@ func (a *app) compareCluster(file, base string, names []string) error {
 	if err != nil {
 		return err
 	}
-	if cluster.HookImagesURL == "" && cluster.HookISOURL == "" {
+	if !cluster.Datacenter {
+		progress.Warnf(a.sink(), "%s has no TinkerbellDatacenterConfig, so where its machines get HookOS is not compared; name the whole file of `eksctl anywhere create cluster -f`", file)
+	} else if cluster.HookImagesURL == "" && cluster.HookISOURL == "" {
 		progress.Warnf(a.sink(), "the TinkerbellDatacenterConfig of %s has neither hookImagesURLPath nor hookIsoURL, so its machines boot the release's HookOS", file)
 	}
 	if url := cluster.HookImagesURL; url != "" {
