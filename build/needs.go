@@ -16,6 +16,8 @@ type Need struct {
 	// Image is a reference, Repository the name of one whose tags are listed, URL
 	// the address of a file or list.
 	Image, Repository, URL string
+	// File reports that the URL is that of a file, which must exist.
+	File bool
 	// For says what it is for: "kernel", "root file system", "embedded".
 	For string
 	// Own reports that the image is a container of the checkout, which is built
@@ -39,7 +41,7 @@ func (r Request) Needs(ctx context.Context) (all []Need, compiles bool, err erro
 			all = append(all, Need{Repository: name, For: forKernel})
 		}
 		for _, url := range n.URLs {
-			all = append(all, Need{URL: url, For: forKernel})
+			all = append(all, Need{URL: url, File: slices.Contains(n.Files, url), For: forKernel})
 		}
 	}
 	p, own, err := r.readBase(ctx, &kernel.Image{Arch: r.Flavor.Arch, Release: "0"})
@@ -51,7 +53,7 @@ func (r Request) Needs(ctx context.Context) (all []Need, compiles bool, err erro
 	}
 	for _, ref := range p.references() {
 		isOwn := slices.ContainsFunc(own, func(c containers.Container) bool { return linuxkit.ExpandReference(c.Reference) == ref })
-		all = append(all, Need{Image: ref, For: forSystem, Own: isOwn})
+		all = append(all, Need{Image: ref, For: forSystem, Own: isOwn && !r.NoBuildContainers})
 	}
 	if r.Embed != nil {
 		images, err := r.embedNeeds()
@@ -84,7 +86,7 @@ func (r Request) embedNeeds() ([]Need, error) {
 		all = append(all, Need{Image: line.Source, For: forStore})
 	}
 	if web.IsURL(r.Embed.WorkerFrom) {
-		all = append(all, Need{URL: r.Embed.WorkerFrom, For: forStore})
+		all = append(all, Need{URL: r.Embed.WorkerFrom, File: true, For: forStore})
 	}
 	return all, nil
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,24 +37,27 @@ type Check struct {
 	// remedy.
 	Found  string `json:"found"`
 	Remedy string `json:"remedy,omitempty"`
-	// Breaks says what does not work while the check fails, and Commands which
-	// commands.
+	// Breaks says what does not work while the check fails or warns, and Commands
+	// which commands. Both are empty if everything works in spite of a warning.
 	Breaks   string   `json:"breaks,omitempty"`
 	Commands []string `json:"commands,omitempty"`
 }
 
 // Options specify what is examined.
 type Options struct {
-	// Out and Cache are the directories to which a build writes.
+	// Out and Cache are the directories to which a build writes, and Space is what
+	// it writes there.
 	Out, Cache string
+	Space      Space
 	// Registries are the hosts from which a build pulls, Servers the web
 	// servers from which it fetches lists and sources.
 	Registries []Registry
 	Servers    []Server
-	// Compiles reports whether the build needs a Docker Engine.
-	Compiles bool
-	Keychain authn.Keychain
-	Web      *web.Client
+	// Compiles reports whether the build needs a Docker Engine. Described reports
+	// whether a build was described at all; without one, kernels may be compiled.
+	Compiles, Described bool
+	Keychain            authn.Keychain
+	Web                 *web.Client
 	// Insecure lists registries that are contacted over plain HTTP.
 	Insecure []string
 	// Docker connects to the Docker Engine.
@@ -72,7 +76,10 @@ type Options struct {
 // Server is a web server that a build needs.
 type Server struct {
 	Name, URL, Breaks string
-	Commands          []string
+	// File reports that the build fetches URL itself, so that it must exist. Else
+	// any answer shows that the server can be reached.
+	File     bool
+	Commands []string
 }
 
 // Registry is a host from which a build pulls.
@@ -85,29 +92,28 @@ type Registry struct {
 }
 
 // Wanted is an image or a list of tags in a registry. Ask asks for it with the
-// user's credentials and fetches no layer.
+// user's credentials, fetches no layer, and returns the size of the image's layers.
 type Wanted struct {
 	Name string
-	Ask  func(context.Context) error
+	Ask  func(context.Context) (Size, error)
 }
 
 // Run runs all checks, the slow ones concurrently, and returns them in a fixed
 // order.
 func Run(ctx context.Context, o Options) []Check {
+	clock, images := &clock{now: o.Now}, &counter{}
+	engine := "" // the engine's directory on this machine
 	checks := []func(context.Context) Check{
 		func(context.Context) Check { return memory(physicalMemory()) },
 		func(context.Context) Check { return cores(runtime.NumCPU()) },
-		func(context.Context) Check { return disk("--out", o.Out) },
-		func(context.Context) Check { return disk("--cache-dir", o.Cache) },
 		func(context.Context) Check { return terminal(o) },
-		func(ctx context.Context) Check { return docker(ctx, o) },
+		func(ctx context.Context) (c Check) { c, engine = docker(ctx, o); return c },
 		func(ctx context.Context) Check { return qemu(ctx, cmp.Or(o.Patience, patience)) },
 		func(ctx context.Context) Check { return kvm(ctx, cmp.Or(o.Patience, patience)) },
 	}
-	clock := &clock{now: o.Now}
 	if !o.Offline {
 		for _, r := range o.Registries {
-			checks = append(checks, func(ctx context.Context) Check { return registry(ctx, o, r, clock) })
+			checks = append(checks, func(ctx context.Context) Check { return registry(ctx, o, r, clock, images) })
 		}
 		for _, s := range o.Servers {
 			checks = append(checks, func(ctx context.Context) Check { return server(ctx, o, s, clock) })
@@ -119,8 +125,10 @@ func Run(ctx context.Context, o Options) []Check {
 		wait.Go(func() { found[i] = check(ctx) })
 	}
 	wait.Wait()
+	const before = 2 // memory and cores
+	found = slices.Insert(found, before, disks(o, images.sum, engine)...)
 	if !o.Offline {
-		found = append(found, clock.check()) //nolint:makezero // all of found is set by now
+		found = append(found, clock.check())
 	}
 	return found
 }

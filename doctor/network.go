@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -21,9 +23,10 @@ import (
 )
 
 // docker checks the engine that compiles kernels and builds containers. It is a failure
-// only for a build that compiles.
-func docker(ctx context.Context, o Options) Check {
-	c := Check{
+// only for a build that compiles. Dir is where an engine on this machine keeps its data,
+// else "".
+func docker(ctx context.Context, o Options) (c Check, dir string) {
+	c = Check{
 		Name: "Docker", Breaks: "kernel, kernel-config, containers, all --kernel build",
 		Commands: []string{"kernel", "kernel-config", "kernel-config-shell", "containers"},
 	}
@@ -40,41 +43,41 @@ func docker(ctx context.Context, o Options) Check {
 			c.Found, c.Remedy = f.Reason.Error(), f.Remedy
 		}
 		c.Found = strings.TrimSuffix(c.Found, " Is the docker daemon running?")
-		if c.Status == Warn {
-			c.Remedy += "; compiling kernels and building containers needs it"
-		}
-		return c
+		return c, ""
 	}
 	defer func() { _ = at.Close() }() // nothing is lost: it was only asked
 	version, err := at.ServerVersion(ctx)
 	if err != nil {
 		c.Status, c.Found, c.Remedy = broken, err.Error(), "start Docker, or give this user access to it"
-		return c
+		return c, ""
 	}
 	c.Found = fmt.Sprintf("Docker %s for %s/%s, API %s", version.Version, version.Os, version.Arch, version.APIVersion)
 	if err := engine.CheckBuildKit(ctx, at); err != nil {
 		c.Status, c.Found, c.Remedy = broken, c.Found+", but "+err.Error(), engine.Remedy
-		return c
+		return c, ""
 	}
 	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, c.Found+", with BuildKit"
-	return c
+	if info, err := at.Info(ctx); err == nil && strings.HasPrefix(at.DaemonHost(), "unix://") {
+		dir = info.DockerRootDir
+	}
+	if _, err := os.Stat(dir); err != nil {
+		dir = "" // not of this machine or container, or not to be seen by this user
+	}
+	return c, dir
 }
 
 // registry checks that a host is a registry, whether docker login left credentials
 // for it, and that it has what the build asks for.
-func registry(ctx context.Context, o Options, r Registry, clock *clock) Check {
+func registry(ctx context.Context, o Options, r Registry, clock *clock, images *counter) Check {
 	host := r.Host
 	c := Check{Name: "registry " + host, Breaks: "pulling images from " + host, Commands: r.Commands}
 	if err := reachRegistry(ctx, o, host, clock); err != nil {
 		c.Status, c.Found = Fail, err.Error()
-		c.Remedy = "check the network, HTTPS_PROXY and --insecure-registry, or use a mirror with --mirror " + host + "=HOST"
-		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-			c.Remedy = "check the name, the network and HTTPS_PROXY, or use a mirror with --mirror " + host + "=HOST"
-		}
+		c.Remedy = remedy(err, "check the network, HTTPS_PROXY and --insecure-registry") + ", or use a mirror with --mirror " + host + "=HOST"
 		return c
 	}
 	login := credentials(o.Keychain, host)
-	if err := askAll(ctx, r.Wanted); err != nil {
+	if err := askAll(ctx, r.Wanted, images); err != nil {
 		c.Status, c.Found = Fail, "it answers, "+login+", but "+err.Error()
 		c.Remedy = "log in with docker login " + host + " if it needs that, or correct the name"
 		return c
@@ -85,6 +88,23 @@ func registry(ctx context.Context, o Options, r Registry, clock *clock) Check {
 		c.Found += fmt.Sprintf("; it has all %d that this build asks for", len(r.Wanted))
 	}
 	return c
+}
+
+// remedy says what to do about a server that was not reached: otherwise, if the error does
+// not tell more.
+func remedy(err error, otherwise string) string {
+	var dns *net.DNSError
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &dns):
+		return "check the name, the network and HTTPS_PROXY"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "compare `date -u` with a clock, because certificates are validated against it; if it is right, the server needs a new certificate"
+	case errors.As(err, &unknown):
+		return "name the certificate authority of the server, or of the proxy in front of it, with --ca-file FILE"
+	}
+	return otherwise
 }
 
 // reachRegistry tries the protocols that images are pulled by: HTTP too, where that
@@ -102,16 +122,18 @@ func reachRegistry(ctx context.Context, o Options, host string, clock *clock) er
 }
 
 // askAll asks for everything, a few at a time.
-func askAll(ctx context.Context, all []Wanted) error {
+func askAll(ctx context.Context, all []Wanted, images *counter) error {
 	const most = 4
 	errs := make([]error, len(all))
 	var g errgroup.Group
 	g.SetLimit(most)
 	for i, w := range all {
 		g.Go(func() error {
-			if err := w.Ask(ctx); err != nil {
+			size, err := w.Ask(ctx)
+			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", w.Name, err)
 			}
+			images.add(size)
 			return nil
 		})
 	}
@@ -143,11 +165,21 @@ func credentials(keychain authn.Keychain, host string) string {
 
 func server(ctx context.Context, o Options, s Server, clock *clock) Check {
 	c := Check{Name: s.Name, Breaks: s.Breaks, Commands: s.Commands}
-	if err := reach(ctx, o, s.URL, clock); err != nil {
-		c.Status, c.Found, c.Remedy = Fail, err.Error(), "check the network and HTTPS_PROXY"
+	err := reach(ctx, o, s.URL, clock)
+	if err == nil && s.File {
+		if err = exists(ctx, o, s.URL); err != nil {
+			c.Status, c.Found, c.Remedy = Fail, err.Error(), "correct the address, or let the server answer without a login"
+			return c
+		}
+	}
+	if err != nil {
+		c.Status, c.Found, c.Remedy = Fail, err.Error(), remedy(err, "check the network and HTTPS_PROXY")
 		return c
 	}
 	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, "it answers"
+	if s.File {
+		c.Found = "it is there"
+	}
 	return c
 }
 
@@ -164,6 +196,16 @@ func reach(ctx context.Context, o Options, url string, clock *clock) error {
 		clock.saw(web.Show(url), header)
 	}
 	return err
+}
+
+// exists returns the error of a server that has no file at url, or refuses it.
+func exists(ctx context.Context, o Options, url string) error {
+	_, _, err := o.Web.Head(ctx, web.Request{URL: url})
+	var status *web.StatusError
+	if errors.As(err, &status) && slices.Contains([]int{http.StatusNotFound, http.StatusGone, http.StatusUnauthorized, http.StatusForbidden}, status.Code) {
+		return err
+	}
+	return nil // such as a server that answers no HEAD: the build finds out
 }
 
 // clock compares this machine's time with that of servers.

@@ -14,6 +14,8 @@ type Needs struct {
 	// Images are references, Repositories names whose tags are listed, and URLs
 	// files and lists.
 	Images, Repositories, URLs []string
+	// Files are the URLs that are files and must exist.
+	Files []string
 	// Compiles reports whether a Docker Engine compiles the kernel or modules.
 	Compiles bool
 }
@@ -25,8 +27,10 @@ func NeedsOf(ref string, o OpenOptions) Needs {
 	switch {
 	case name == "image":
 		n.Images = append(n.Images, rest)
-	case name == "deb" && web.IsURL(rest):
-		n.URLs = append(n.URLs, rest)
+	case name == "deb":
+		for source := range strings.SplitSeq(rest, ",") {
+			n.addFile(source)
+		}
 	case name == "build":
 		n.Compiles = true
 		n.addSource(o)
@@ -39,9 +43,7 @@ func NeedsOf(ref string, o OpenOptions) Needs {
 	}
 	for _, d := range o.Drivers {
 		n.Compiles = true
-		if web.IsURL(d.Source) {
-			n.URLs = append(n.URLs, d.Source)
-		}
+		n.addFile(d.Source)
 	}
 	if image, ok := strings.CutPrefix(o.Plan.Firmware, "image:"); ok {
 		n.Images = append(n.Images, image)
@@ -49,12 +51,19 @@ func NeedsOf(ref string, o OpenOptions) Needs {
 	return n
 }
 
+// addFile adds a file, if it is at a URL.
+func (n *Needs) addFile(source string) {
+	if web.IsURL(source) {
+		n.URLs, n.Files = append(n.URLs, source), append(n.Files, source)
+	}
+}
+
 // addSource adds where the source of a kernel that is compiled comes from.
 func (n *Needs) addSource(o OpenOptions) {
 	download := o.Plan.Download
 	switch {
 	case web.IsURL(o.Plan.Source):
-		n.URLs = append(n.URLs, o.Plan.Source)
+		n.addFile(o.Plan.Source)
 	case o.Plan.Source == "":
 		n.URLs = append(n.URLs, cmp.Or(download.ReleasesURL, kernelsource.ReleasesURL))
 		n.URLs = append(n.URLs, download.Mirrors...)

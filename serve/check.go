@@ -82,7 +82,10 @@ func places(base string) []string {
 		return nil
 	}
 	const hook = "hook/"
-	all := []string{u.JoinPath(hook).String()}
+	var all []string
+	if !strings.HasSuffix(u.Path, "/"+hook) {
+		all = append(all, u.JoinPath(hook).String())
+	}
 	for at := u; strings.Trim(at.Path, "/") != "" && len(all) < mostPlaces; {
 		at = at.JoinPath("../")
 		all = append(all, at.String())

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ func newDoctorCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Description: "Doctor checks memory, cores, disk, Docker, the terminal, registries and servers, the clock and QEMU, and prints how to fix each problem. " +
 			"Given a flavor, options of all or hookbuild.yaml, it checks the registries, images and servers that this build needs, with your credentials; else those of upstream's HookOS. " +
-			"Commands work in spite of warnings; each failure lists what is unavailable until it is fixed. The exit code is 1 if a check failed.",
+			"Failures, and warnings that matter to a command, name the commands that are unavailable until they are fixed; at the end is what was not checked. The exit code is 1 if a check failed.",
 		Flags:  concat([]cli.Flag{jsonFlag()}, allFlags()),
 		Action: a.doctor,
 	}
@@ -35,39 +34,67 @@ func (a *app) doctor(c *cli.Context) error {
 	if c.NArg() > 1 {
 		return usagef("%s: name one flavor", quoted(c.Args().Slice()))
 	}
-	o, err := a.doctorOptions(c)
-	if err != nil && fault.KindOf(err) != fault.Outside {
+	known := newChecked()
+	checks, err := a.doctorChecks(c, known)
+	if err != nil {
 		return err
 	}
-	checks := doctor.Run(c.Context, o)
-	if err != nil { // such as a checkout that cannot be fetched
-		checks = append(checks, doctor.Check{
-			Name: "this build", Status: doctor.Fail, Found: err.Error(), Remedy: "what the build needs is not known until this is fixed",
-			Breaks: "the build", Commands: append(buildCommands("kernel"), "kernel"),
-		})
+	var names []string
+	for _, c := range commands(a) {
+		names = append(names, c.Name)
 	}
-	if err := c.Context.Err(); err != nil {
-		return err
-	}
+	summary := known.judge(names, checks)
 	if c.Bool("json") {
-		err = printJSON(a.results(), checks)
+		err = printChecksJSON(a.results(), checks, summary)
 	} else {
 		err = a.printText(func(w io.Writer, width int) error {
-			return errors.Join(printChecks(w, proseWidth(width), checks), a.printWorking(w, proseWidth(width), checks))
+			return errors.Join(printChecks(w, proseWidth(width), checks), summary.print(w, proseWidth(width)))
 		})
 	}
 	if err != nil {
 		return err
 	}
-	failed := slices.DeleteFunc(checks, func(c doctor.Check) bool { return c.Status != doctor.Fail })
+	var failed []string
+	for _, c := range checks {
+		if c.Status == doctor.Fail {
+			failed = append(failed, c.Name)
+		}
+	}
 	if len(failed) == 0 {
 		return nil
 	}
-	names := make([]string, len(failed))
-	for i, f := range failed {
-		names[i] = f.Name
+	return fmt.Errorf("checking this machine: %s failed: %s", words.Count(len(failed), "check"), strings.Join(failed, ", "))
+}
+
+// doctorChecks runs the checks, and records in known which commands' needs they cover.
+func (a *app) doctorChecks(c *cli.Context, known *checked) ([]doctor.Check, error) {
+	o, err := a.doctorOptions(c)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("checking this machine: %s failed: %s", words.Count(len(failed), "check"), strings.Join(names, ", "))
+	checkout, err := a.checkCheckout(c, o.Described)
+	if err != nil {
+		return nil, err
+	}
+	if checkout == nil || checkout.Status != doctor.Fail {
+		err = a.addNeeds(c, &o, known)
+	}
+	if err != nil && fault.KindOf(err) != fault.Outside {
+		return nil, err
+	}
+	checks := doctor.Run(c.Context, o)
+	known.needDocker(checks)
+	if checkout != nil {
+		checks = append(checks, *checkout)
+	}
+	if err != nil { // such as an overlay that cannot be fetched
+		found, remedy := cutRemedy(err)
+		checks = append(checks, doctor.Check{
+			Name: "this build", Status: doctor.Fail, Found: found, Remedy: remedy + "; then run doctor again, which checks what the build needs",
+			Breaks: "the build", Commands: append(buildCommands("kernel"), "kernel"),
+		})
+	}
+	return checks, c.Context.Err()
 }
 
 func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
@@ -91,10 +118,53 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 	o := doctor.Options{
 		Out: c.String("out"), Cache: dir,
 		Keychain: keychain, Insecure: c.StringSlice("insecure-registry"), Docker: dockerhost.Connect, Web: a.web,
-		Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
+		Described: a.describesBuild(c), Stdin: a.stdin, Stdout: a.stdout, Offline: c.Bool("offline"), Now: time.Now,
 	}
-	err = a.addNeeds(c, &o)
-	return o, err
+	return o, nil
+}
+
+// checkCheckout checks the Hook checkout that the commands would use, nil if the build
+// uses none.
+func (a *app) checkCheckout(c *cli.Context, described bool) (*doctor.Check, error) {
+	if c.IsSet("yaml") {
+		return nil, nil //nolint:nilnil // a document takes the place of the checkout
+	}
+	check := &doctor.Check{Name: "Hook checkout", Breaks: "all commands that build", Commands: append(buildCommands("kernel"), "kernel", "kernel-config", "kernel-config-shell", "containers")}
+	w, err := a.workspace(c)
+	switch {
+	case err == nil:
+		return &doctor.Check{Name: check.Name, Status: doctor.OK, Found: w.Dir}, nil
+	case c.Context.Err() != nil, fault.KindOf(err) != fault.Outside && a.wantsCheckout(c):
+		return nil, err // what the user wrote is wrong
+	}
+	check.Status = doctor.Warn
+	if described {
+		check.Status = doctor.Fail
+	}
+	if !a.isFetched(c) {
+		if _, err := a.flavorOf(c); err != nil {
+			return nil, err // such as a flavor that does not exist
+		}
+	}
+	check.Found, check.Remedy = cutRemedy(err)
+	if a.isFetched(c) {
+		check.Remedy += ", or a mirror or a copy of it with hook.archive in " + a.site.Path
+		check.Breaks += ", and every other one that reads the checkout: flavors, matrix, run"
+		check.Commands = append(check.Commands, "flavors", "matrix", "run")
+	} else {
+		check.Remedy += ", or set hook.url in hookbuild.yaml (hookbuild init writes one)"
+	}
+	return check, nil
+}
+
+// cutRemedy returns what an error says, and the next step, which follows its last
+// semicolon.
+func cutRemedy(err error) (found, remedy string) {
+	text := err.Error()
+	if at := strings.LastIndex(text, "; "); at >= 0 {
+		return text[:at], text[at+len("; "):]
+	}
+	return text, "correct that"
 }
 
 func printChecks(w io.Writer, width int, checks []doctor.Check) error {
@@ -106,32 +176,10 @@ func printChecks(w io.Writer, width int, checks []doctor.Check) error {
 		if c.Remedy != "" {
 			say(indent + "-> " + c.Remedy)
 		}
-		if c.Status == doctor.Fail && c.Breaks != "" {
+		if c.Status != doctor.OK && c.Breaks != "" {
 			say(indent + "unavailable until fixed: " + c.Breaks)
 		}
 	}
 	_, err := io.WriteString(w, strings.Join(append(lines, ""), "\n"))
-	return err
-}
-
-// printWorking prints which commands work in spite of the checks that failed.
-func (a *app) printWorking(w io.Writer, width int, checks []doctor.Check) error {
-	var broken, working []string
-	failed := false
-	for _, c := range checks {
-		if c.Status == doctor.Fail {
-			failed = true
-			broken = append(broken, c.Commands...)
-		}
-	}
-	if !failed {
-		return nil
-	}
-	for _, c := range commands(a) {
-		if !slices.Contains(broken, c.Name) {
-			working = append(working, c.Name)
-		}
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(words.Fold("These commands work in spite of it: "+strings.Join(working, ", "), width, ""), "\n"))
 	return err
 }

@@ -23,23 +23,29 @@ import (
 // bundleRegistry has the images of AWS's bundles.
 const bundleRegistry = "public.ecr.aws/eks-anywhere"
 
-// addNeeds adds the registries and servers that the build of the options needs.
-func (a *app) addNeeds(c *cli.Context, o *doctor.Options) error {
+// addNeeds adds the registries and servers that the build of the options needs to o,
+// and to known which commands' needs those are.
+func (a *app) addNeeds(c *cli.Context, o *doctor.Options, known *checked) error {
 	mirrors, err := a.mirrors(c)
 	if err != nil {
 		return err
 	}
-	if !a.describesBuild(c) {
+	if !o.Described {
 		addRegistry(o, mirrors, orDefault(a.variable("HOOK_KERNEL_OCI_BASE"), plan.Repository), nil, buildCommands("kernel"))
 		containers := orDefault(a.variable("HOOK_LK_CONTAINERS_OCI_BASE"), build.DefaultContainersBase)
 		addRegistry(o, mirrors, containers, nil, append(buildCommands("containers"), "containers"))
 		addRegistry(o, mirrors, bundleRegistry, nil, buildCommands("embedded"))
-		o.Servers = []doctor.Server{releasesServer(""), kernelServer()}
+		o.Servers, o.Space.Bundle = []doctor.Server{releasesServer(""), kernelServer()}, true
+		known.leave(append(buildCommands("kernel"), "embed"), "the images of your build: name a flavor, or write hookbuild.yaml")
 		return nil
 	}
-	needs, err := a.buildNeeds(c, o, mirrors)
-	if err != nil || o.Offline {
+	needs, r, err := a.buildNeeds(c, o, mirrors)
+	if err != nil {
 		return err
+	}
+	known.learn(o, r.Embed)
+	if o.Offline {
+		return nil
 	}
 	store, err := a.openCache(c)
 	if err != nil {
@@ -60,23 +66,39 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options) error {
 		commands := buildCommands(n.For)
 		switch {
 		case n.URL != "":
-			addServer(o, doctor.Server{Name: web.Show(n.URL), URL: n.URL, Breaks: "fetching the " + n.For, Commands: commands})
+			addServer(o, doctor.Server{Name: web.Show(n.URL), URL: n.URL, File: n.File, Breaks: "fetching the " + n.For, Commands: commands})
 		case n.Repository != "":
-			addRegistry(o, mirrors, n.Repository, &doctor.Wanted{Name: n.Repository, Ask: func(ctx context.Context) error {
+			addRegistry(o, mirrors, n.Repository, &doctor.Wanted{Name: n.Repository, Ask: func(ctx context.Context) (doctor.Size, error) {
 				_, err := client.Tags(ctx, n.Repository)
-				return err
+				return doctor.Size{}, err
 			}}, commands)
 		default:
-			addRegistry(o, mirrors, n.Image, &doctor.Wanted{Name: n.Image, Ask: func(ctx context.Context) error {
-				_, err := client.Image(ctx, n.Image, v1.Platform{OS: "linux", Architecture: arch})
+			addRegistry(o, mirrors, n.Image, &doctor.Wanted{Name: n.Image, Ask: func(ctx context.Context) (doctor.Size, error) {
+				image, err := client.Image(ctx, n.Image, v1.Platform{OS: "linux", Architecture: arch})
 				if n.Own && oci.IsMissing(err) {
-					return nil // it is built
+					known.built(n.Image)
+					return doctor.Size{}, nil
 				}
-				return err
+				if err != nil {
+					return doctor.Size{}, err
+				}
+				return sizeOf(ctx, image)
 			}}, commands)
 		}
 	}
 	return nil
+}
+
+// sizeOf returns the size of an image's layers.
+func sizeOf(ctx context.Context, image *oci.Image) (size doctor.Size, err error) {
+	parts, err := image.Parts(ctx)
+	for _, p := range parts {
+		size.All += p.Size
+		if !p.Cached {
+			size.Fetch += p.Size
+		}
+	}
+	return size, err
 }
 
 // describesBuild reports whether a flavor, an option of all or hookbuild.yaml says
@@ -85,20 +107,20 @@ func (a *app) describesBuild(c *cli.Context) bool {
 	return a.site != nil || c.NArg() > 0 || slices.ContainsFunc(allFlags(), func(f cli.Flag) bool { return c.IsSet(f.Names()[0]) })
 }
 
-// buildNeeds returns what the build fetches, without asking for it.
-func (a *app) buildNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror) ([]build.Need, error) {
+// buildNeeds returns what the build fetches, without asking for it, and the build.
+func (a *app) buildNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror) ([]build.Need, build.Request, error) {
 	r, err := a.request(c)
 	if err != nil {
-		return nil, err
+		return nil, r, err
 	}
 	if wantsImages(c) {
 		if r.Embed, err = a.embedNeeds(c, o, mirrors); err != nil {
-			return nil, err
+			return nil, r, err
 		}
 	}
 	needs, compiles, err := r.Needs(c.Context)
 	o.Compiles = compiles
-	return needs, err
+	return needs, r, err
 }
 
 // embedNeeds returns the images to embed as far as files of this machine name them,
@@ -124,6 +146,7 @@ func (a *app) embedNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror
 		e.Bundle, err = resolver.Load(c.Context, bundles.Ref{Bundle: location})
 		return e, err
 	}
+	o.Space.Bundle = true
 	addRegistry(o, mirrors, bundleRegistry, nil, buildCommands("embedded"))
 	return e, nil
 }
@@ -148,7 +171,7 @@ func buildCommands(part string) []string {
 	if part == "embedded" {
 		return append(commands, "embed")
 	}
-	return append(commands, "linuxkit")
+	return append(commands, "linuxkit", "qemu")
 }
 
 func addServer(o *doctor.Options, s doctor.Server) {

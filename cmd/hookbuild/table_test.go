@@ -40,6 +40,9 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		"flavors": table(flavorTable([]flavorRow{{ID: "hook-latest-lts-amd64", Arch: "amd64", Kernel: "6.12.y", Template: "hook", Tags: []string{"standard", "lts"}, Default: true}, {ID: "armbian-uefi-x86-edge", Arch: "amd64", Kernel: "kernel-x86-edge", Template: "hook", Tags: []string{"armbian"}}})),
 		"cache":   table(usageTable([]cache.Usage{{Kind: "layers", Files: 12, Bytes: 48_000_000, Used: time.Now(), Unused: time.Now().Add(-50 * time.Hour)}})),
 		"doctor":  func(w io.Writer, width int) error { return printChecks(w, proseWidth(width), checks) },
+		"doctor of commands": func(w io.Writer, width int) error {
+			return newChecked().judge([]string{"all", "inspect", "verify", "kernel-config-shell", "push", "pull", "serve"}, checks).print(w, proseWidth(width))
+		},
 		"verify":  table(provenTable(proof)),
 		"boot":    func(w io.Writer, width int) error { return printBoot(w, width, boot) },
 		"diff":    diff.WriteText,

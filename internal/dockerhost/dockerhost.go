@@ -79,6 +79,7 @@ func (e endpoint) connect(ctx context.Context) (_ *client.Client, remedy string,
 		return cli, "", nil
 	}
 	remedy = e.remedy(err)
+	err = e.shorten(err)
 	if strings.HasPrefix(e.host, "ssh://") {
 		failure := explainSSH(e.host, err)
 		err, remedy = failure, failure.remedy
@@ -112,6 +113,15 @@ func (e endpoint) remedy(err error) string {
 		return "install Docker (Debian's package docker.io) if this machine has none, and start it"
 	}
 	return "start it"
+}
+
+// shorten returns the error of a socket that this user may not use without the socket's
+// name, which the client repeats twice.
+func (e endpoint) shorten(err error) error {
+	if strings.HasPrefix(e.name(), "unix://") && errors.Is(err, fs.ErrPermission) {
+		return fs.ErrPermission
+	}
+	return err
 }
 
 // patience is how long an engine may take to answer; one reached over ssh

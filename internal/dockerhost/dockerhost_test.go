@@ -3,6 +3,7 @@ package dockerhost
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -185,6 +186,13 @@ func TestRemedy(t *testing.T) {
 	}
 	if remedy := (endpoint{host: "unix://" + refused}).remedy(fmt.Errorf("dialling: %w", fs.ErrPermission)); !strings.Contains(remedy, "usermod -aG docker") {
 		t.Errorf("without the right to use it: %s", remedy)
+	}
+	denied := fmt.Errorf("permission denied at unix://%s: %w", refused, fs.ErrPermission)
+	if err := (endpoint{host: "unix://" + refused}).shorten(denied); err.Error() != "permission denied" {
+		t.Errorf("the socket is named again: %v", err)
+	}
+	if err := (endpoint{host: "ssh://host"}).shorten(denied); !errors.Is(err, denied) {
+		t.Errorf("over ssh: %v", err)
 	}
 }
 
