@@ -30,7 +30,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	const digest = "sha256:468b6660b26d7b72ae7471f508820b98af628a556b183c1d34d10b7ccae09aa2"
 	checks := []doctor.Check{
 		{Name: "memory", Status: doctor.OK, Found: "15.6 GB, of which 12.1 GB are free"},
-		{Name: "docker", Status: doctor.Fail, Found: "reaching the Docker Engine at unix:///var/run/docker.sock: no such file", Remedy: "install Docker: https://docs.docker.com/engine/install/", Breaks: "kernel and kernel-config"},
+		{Name: "docker", Status: doctor.Fail, Found: "reaching the Docker Engine at unix:///var/run/docker.sock: no such file", Remedy: "install Docker: https://docs.docker.com/engine/install/", Breaks: "kernel and kernel-config", Commands: []string{"kernel-config-shell"}},
 	}
 	proof := &verify.Report{Artifacts: []artifact.File{{Name: "initramfs-latest-lts-x86_64", Size: 180_000_000}}, Signature: "checksums.txt.sig"}
 	boot := &verdict.Report{Machine: "q35", MemoryMB: 2048, Seconds: 41.5, End: "all checks passed"}
@@ -40,7 +40,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		"flavors": table(flavorTable([]flavorRow{{ID: "hook-latest-lts-amd64", Arch: "amd64", Kernel: "6.12.y", Template: "hook", Tags: []string{"standard", "lts"}, Default: true}, {ID: "armbian-uefi-x86-edge", Arch: "amd64", Kernel: "kernel-x86-edge", Template: "hook", Tags: []string{"armbian"}}})),
 		"cache":   table(usageTable([]cache.Usage{{Kind: "layers", Files: 12, Bytes: 48_000_000, Used: time.Now(), Unused: time.Now().Add(-50 * time.Hour)}})),
 		"doctor":  func(w io.Writer, width int) error { return printChecks(w, proseWidth(width), checks) },
-		"doctor of commands": func(w io.Writer, width int) error {
+		"doctor-commands": func(w io.Writer, width int) error {
 			return newChecked().judge([]string{"all", "inspect", "verify", "kernel-config-shell", "push", "pull", "serve"}, checks).print(w, proseWidth(width))
 		},
 		"verify":  table(provenTable(proof)),
