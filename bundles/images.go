@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -183,6 +184,9 @@ func (a artifact) tag() string {
 func splitSource(source string) (string, string, error) {
 	if IsLocal(source) {
 		return source, "", nil
+	}
+	if strings.ContainsFunc(source, unicode.IsSpace) {
+		return "", "", fmt.Errorf("reference %q: it has a space; write it as host/repository:tag", source)
 	}
 	tagged, digest, err := splitDigest(source)
 	if err != nil {

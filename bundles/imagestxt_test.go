@@ -52,7 +52,8 @@ func TestReadListErrors(t *testing.T) {
 		"empty":         {"# only\n", []string{`"l.txt"`, "names no images"}},
 		"four words":    {"a b true x\n", []string{`"l.txt:1"`, "4 words"}},
 		"bad source":    {"\nUPPER/x\n", []string{`"l.txt:2"`, "UPPER/x"}},
-		"bad digest":    {"r.example/x@sha256:1\n", []string{`"l.txt:1"`, "sha256:1"}},
+		"bad digest":    {"r.example/x@sha256:1\n", []string{`"l.txt:1"`, "sha256:1", "copy the whole digest"}},
+		"a web page":    {"<!DOCTYPE html>\n<p>404\n", []string{`"l.txt": it is an HTML or XML page`}},
 		"nameless":      {"r.example/x@" + digestA + "\n", []string{`"l.txt:1"`, "no tag"}},
 		"bad name":      {"r.example/x Bad/Name\n", []string{`"l.txt:1"`, "Bad/Name"}},
 		"bad third":     {"r.example/x x yes\n", []string{`"l.txt:1"`, `"yes"`, "true"}},
@@ -75,6 +76,8 @@ func TestReadListErrors(t *testing.T) {
 	}
 	_, err = l.Images()
 	wantError(t, err, "l.txt:1", "l.txt:2", "x:latest")
+	_, err = List{{Source: "r.example/a b:v1"}}.Images()
+	wantError(t, err, `reference "r.example/a b:v1": it has a space`)
 }
 
 // TestWriteListForOlderTools compares the exact text, because older tools split at

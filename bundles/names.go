@@ -62,11 +62,8 @@ func splitDigest(ref string) (string, string, error) {
 
 func checkDigest(digest string) error {
 	h, err := v1.NewHash(digest)
-	if err != nil {
-		return fmt.Errorf("digest %q: %w", digest, err)
-	}
-	if h.Algorithm != "sha256" || h.String() != digest {
-		return fmt.Errorf("digest %q is not sha256:<64 hexadecimal digits>", digest)
+	if err != nil || h.Algorithm != "sha256" || h.String() != digest {
+		return fmt.Errorf("digest %q is not sha256:<64 hexadecimal digits>; copy the whole digest", digest)
 	}
 	return nil
 }

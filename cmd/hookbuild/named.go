@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func (a *app) checkReadable(c *cli.Context) error {
 				continue
 			}
 			if err := readable(value, strings.Contains(takes, "DIR")); err != nil {
-				return fault.Invalidf("%s: %w; correct the path", a.sayingOf(name), err)
+				return fault.Invalidf("%s: %w; %s", a.sayingOf(name), err, otherPath(name, err))
 			}
 		}
 	}
@@ -74,6 +75,20 @@ func namesFile(option, value string) bool {
 	return err == nil || strings.HasPrefix(value, ".") || filepath.IsAbs(value) || strings.EqualFold(filepath.Ext(value), ".efi")
 }
 
+// errDirectory is the error of a directory in the place of a file.
+var errDirectory = errors.New("is a directory")
+
+// otherPath returns what to do about an option's path that cannot be read.
+func otherPath(option string, err error) string {
+	switch {
+	case !errors.Is(err, errDirectory):
+		return "correct the path"
+	case option == "initramfs":
+		return "name the initramfs in it, or the directory of a HookOS with --base"
+	}
+	return "name a file in it"
+}
+
 // readable returns an error if a file cannot be read. Pipes are not opened, because
 // what they hold can be read only once.
 func readable(path string, orDir bool) error {
@@ -82,7 +97,7 @@ func readable(path string, orDir bool) error {
 	case err != nil:
 		return err
 	case info.IsDir() && !orDir:
-		return fmt.Errorf("%q is a directory", path)
+		return fmt.Errorf("%q %w", path, errDirectory)
 	case !info.Mode().IsRegular():
 		return nil
 	}

@@ -34,6 +34,10 @@ func (r *reader) header(lines *csv.Reader, record []string) bool {
 	}
 	ok := true
 	known := knownColumns()
+	if !slices.ContainsFunc(record, func(name string) bool { return slices.Contains(known, strings.TrimSpace(name)) }) {
+		r.fault(1, 1, "", "this is not a header: the first line of a hardware list names its columns, %s", strings.Join(requiredColumns(), ","))
+		return false
+	}
 	for i, written := range record {
 		line, column := lines.FieldPos(i)
 		name := strings.TrimSpace(written)

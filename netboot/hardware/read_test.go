@@ -213,6 +213,7 @@ func TestFileForm(t *testing.T) {
 		{"UTF-16", "\xff\xfeh\x00o\x00", []string{"1: the file is UTF-16: save it as CSV UTF-8"}},
 		{"Latin-1", goodHeader + "\xe9" + goodRow, []string{"2: the line is not UTF-8: save the file as CSV UTF-8"}},
 		{"NUL", goodHeader + "a\x00b", []string{"2: the line contains a NUL byte: this is not a CSV file"}},
+		{"no header", "a,b\n" + goodRow, []string{"1:1: this is not a header: the first line of a hardware list names its columns, hostname,ip_address,netmask,gateway,nameservers,mac,disk,labels"}},
 		{"empty", "", []string{"1: the file is empty: write a header row and a row for each machine"}},
 		{"header only", goodHeader, []string{"2: the file has no machine: add a row for each"}},
 		{"semicolons", strings.ReplaceAll(goodHeader+goodRow, ",", ";"), []string{`1:1: the columns are separated by ";": save the file with commas`}},
