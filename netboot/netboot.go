@@ -85,6 +85,9 @@ type File struct {
 	// Name is the suggested base name.
 	Name    string
 	Content []byte
+	// Use says how the server's configuration includes the file, where there are
+	// several; else "".
+	Use string
 }
 
 // Opener returns the content of a configuration file, or of a file that it

@@ -132,7 +132,7 @@ func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
 	if err != nil {
 		return err
 	}
-	plan, err := a.loadPlan(c)
+	plan, _, err := a.loadPlan(c)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
 }
 
 // writeConfig writes one file to the output of -o, which is standard output by
-// default, or several files into that directory.
+// default, or several files into that directory, which must exist.
 func (a *app) writeConfig(c *cli.Context, files []netboot.File) error {
 	to := a.output(c)
 	if to.Path == "" {
@@ -156,12 +156,15 @@ func (a *app) writeConfig(c *cli.Context, files []netboot.File) error {
 	case len(files) > 1 && (to.IsStdout() || err == nil && !isDir):
 		return usagef("the configuration has %d files; name a directory for them with -o DIR", len(files))
 	case len(files) > 1 || isDir && !to.IsStdout():
-		if err := os.MkdirAll(to.Path, 0o755); err != nil {
-			return fmt.Errorf("writing the configuration: %w", err)
+		if err != nil {
+			return usagef("writing the configuration: the directory %q does not exist; make it first", to.Path)
 		}
 		for _, f := range files {
 			if err := a.writeOutput(atomicfile.Target{Path: filepath.Join(to.Path, f.Name)}, f.Content); err != nil {
 				return err
+			}
+			if f.Use != "" {
+				a.note("%s: %s", f.Name, f.Use)
 			}
 		}
 		return nil

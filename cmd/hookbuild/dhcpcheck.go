@@ -15,6 +15,7 @@ import (
 	"hookbuild/internal/words"
 	"hookbuild/netboot"
 	"hookbuild/netboot/check"
+	"hookbuild/netboot/windows"
 )
 
 // chosenServer returns the server that --server names.
@@ -152,18 +153,22 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	if name == "" || c.NArg() > 1 {
 		return usagef("name one configuration file to check")
 	}
-	plan, err := a.loadPlan(c)
+	plan, other, err := a.loadPlan(c)
 	if err != nil {
 		return err
 	}
-	if _, err := readConfig(name); err != nil {
+	text, err := readConfig(name)
+	if err != nil {
 		return fault.Invalidf("opening the configuration: %w", err)
+	}
+	if windows.IsScript(text) {
+		return fault.Invalidf("checking %q: it is the script that `hookbuild dhcp windows` writes, which is no configuration; run it on the server, then Export-DhcpServer -File dhcp.xml there, and check dhcp.xml with --server windows", name)
 	}
 	scope := check.Scope{Proxy: c.Bool("proxy"), Firmware: splitList(c.StringSlice("firmware"))}
 	if err := knownFirmware(plan, scope.Firmware); err != nil {
 		return err
 	}
-	result, err := check.Run(c.Context, check.Request{Server: s, Plan: plan, File: name, Open: readConfig, Scope: scope})
+	result, err := check.Run(c.Context, check.Request{Server: s, Plan: plan, Other: other, File: name, Open: readConfig, Scope: scope})
 	if err != nil {
 		return err
 	}
@@ -175,7 +180,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	if result.Unread {
 		return unread(s, name)
 	}
-	return a.verdict(name, result, scope)
+	return a.verdict(name, plan, result, scope)
 }
 
 // unread returns the error for a file that is not a configuration of the server. It
@@ -193,7 +198,7 @@ func unread(s netboot.Server, name string) error {
 }
 
 // verdict returns an error if the findings keep machines from booting.
-func (a *app) verdict(name string, result check.Result, scope check.Scope) error {
+func (a *app) verdict(name string, plan *netboot.Plan, result check.Result, scope check.Scope) error {
 	if !result.Checked {
 		a.note("the server's own checker was not run: %s", result.Why)
 	}
@@ -201,13 +206,17 @@ func (a *app) verdict(name string, result check.Result, scope check.Scope) error
 	if kinds == "" {
 		kinds = check.DefaultFirmware
 	}
+	phase := ""
+	if plan.OtherAddress.IsValid() {
+		phase = fmt.Sprintf(" in phase %s", plan.Phase)
+	}
 	if n := result.Count(netboot.Wrong); n > 0 {
-		return fault.Invalidf("checking %q: %s; machines with %s firmware would not boot", name, words.Count(n, "problem"), kinds)
+		return fault.Invalidf("checking %q: %s; machines with %s firmware would not boot%s", name, words.Count(n, "problem"), kinds, phase)
 	}
 	if n := result.Count(netboot.Unknown); n > 0 {
 		return fault.Failedf("checking %q: found nothing wrong in what was evaluated, but %s; test the server itself with the requests of such a machine", name, words.Count(n, "answer")+" could not be evaluated")
 	}
-	a.note("%s: with this file, machines with %s firmware boot (--firmware chooses other kinds)", name, kinds)
+	a.note("%s: with this file, machines with %s firmware boot%s (--firmware chooses other kinds)", name, kinds, phase)
 	return nil
 }
 

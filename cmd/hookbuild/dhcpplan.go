@@ -167,19 +167,26 @@ func prefixLines(prefix, text string) string {
 	return prefix + strings.ReplaceAll(text, "\n", "\n"+prefix)
 }
 
-// loadPlan returns the plan that the flags describe.
-func (a *app) loadPlan(c *cli.Context) (*netboot.Plan, error) {
+// loadPlan returns the plan that the flags describe, and that of the other phase, which
+// is nil if its address is not known.
+func (a *app) loadPlan(c *cli.Context) (plan, other *netboot.Plan, err error) {
 	o, err := a.planOptions(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	machines, err := a.readHardware(c, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !o.BootstrapIP.IsValid() && o.Phase == "" {
 		a.note("without --bootstrap-ip this is for phase %s, after the management cluster is created; until then machines boot from the bootstrap IP", netboot.Cluster)
 	}
-	plan, err := netboot.New(o, machines)
-	return plan, fault.Mark(err, fault.Usage)
+	if plan, err = netboot.New(o, machines); err != nil {
+		return nil, nil, fault.Mark(err, fault.Usage)
+	}
+	if plan.OtherAddress.IsValid() {
+		o.Phase = plan.Phase.Other()
+		other, err = netboot.New(o, machines)
+	}
+	return plan, other, fault.Mark(err, fault.Usage)
 }

@@ -181,6 +181,7 @@ func examples() map[string][]example {
 		},
 		"dhcp check": {
 			{"Check a site's dnsmasq configuration against the machines in hardware.csv:", "hookbuild dhcp check --server dnsmasq --hardware hardware.csv --tinkerbell-ip 192.0.2.20 site.conf"},
+			{"Check a configuration after the switch to the management cluster:", "hookbuild dhcp check --server dnsmasq --phase cluster --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --bootstrap-ip 192.0.2.19 site.conf"},
 			{"Check Kea's, where machines boot by BIOS too:", "hookbuild dhcp check --server kea --firmware uefi-x86_64,bios --hardware hardware.csv --tinkerbell-ip 192.0.2.20 kea-dhcp4.conf"},
 		},
 		"dhcp switch": {
@@ -193,7 +194,7 @@ func examples() map[string][]example {
 		},
 		"dhcp kea": {
 			{"Write a complete configuration, for the phase in which the management cluster is created:", "hookbuild dhcp kea --hardware hardware.csv --cluster cluster.yaml --bootstrap-ip 192.0.2.10 -o kea-dhcp4.conf"},
-			{"Write only what an existing configuration includes, in three files:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment -o /etc/kea/"},
+			{"Write only what an existing configuration includes, into a directory:", "hookbuild dhcp kea --hardware hardware.csv --tinkerbell-ip 192.0.2.20 --fragment -o /etc/kea/"},
 		},
 		"dhcp dhcpd": {
 			{"Write a complete configuration, for the phase in which the management cluster is created:", "hookbuild dhcp dhcpd --hardware hardware.csv --cluster cluster.yaml --bootstrap-ip 192.0.2.10 -o dhcpd.conf"},

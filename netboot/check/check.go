@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 type Request struct {
 	Server netboot.Server
 	Plan   *netboot.Plan
+	// Other is the plan of the other phase, or nil if its address is not known.
+	Other *netboot.Plan
 	// File is the configuration. Open reads it and the files that it includes.
 	File string
 	Open netboot.Opener
@@ -60,7 +63,7 @@ func Run(ctx context.Context, r Request) (Result, error) {
 		return Result{Findings: findings, Unread: true, Why: "the file is not a configuration of it"}, nil
 	}
 	result := Result{Findings: findings}
-	for _, f := range Compare(r.Plan, config, r.Scope) {
+	for _, f := range r.compare(config) {
 		f.File = r.File
 		result.Findings = append(result.Findings, f)
 	}
@@ -72,6 +75,22 @@ func Run(ctx context.Context, r Request) (Result, error) {
 	result.Findings = append(result.Findings, own...)
 	return result, nil
 }
+
+// compare compares the configuration with the plan. If it is right for the other phase,
+// that is the only finding: the remedies of the others would undo a switch.
+func (r Request) compare(config netboot.Config) []netboot.Finding {
+	found := Compare(r.Plan, config, r.Scope)
+	if r.Other == nil || !slices.ContainsFunc(found, isDoubt) || slices.ContainsFunc(Compare(r.Other, config, r.Scope), isDoubt) {
+		return found
+	}
+	return []netboot.Finding{{
+		Text:   fmt.Sprintf("this is phase %s's configuration, with which machines boot from %s, and phase %s was checked", r.Other.Phase, r.Other.Address, r.Plan.Phase),
+		Remedy: fmt.Sprintf("check it with --phase %s, or change it with `hookbuild dhcp switch --phase %s`", r.Other.Phase, r.Plan.Phase),
+	}}
+}
+
+// isDoubt reports whether machines may not boot because of a finding.
+func isDoubt(f netboot.Finding) bool { return f.Level != netboot.Remark }
 
 // mostWait is the time limit for a server's checker.
 const mostWait = 30 * time.Second

@@ -162,14 +162,17 @@ func renderFragment(p *netboot.Plan) ([]netboot.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := []netboot.File{{Name: p.Tag + "-classes.json", Content: first}, {Name: p.Tag + "-subnets.json", Content: whole}}
+	files := []netboot.File{
+		{Name: p.Tag + "-classes.json", Content: first, Use: "include it in the array client-classes, always"},
+		{Name: p.Tag + "-subnets.json", Content: whole, Use: "include it in the array subnet4 if the server has none of these subnets; otherwise leave it out"},
+	}
 	for _, s := range subnets(p) {
 		part, err := elements(s.Reservations)
 		if err != nil {
 			return nil, err
 		}
 		name := p.Tag + "-reservations-" + strings.ReplaceAll(s.Subnet, "/", "-") + ".json"
-		files = append(files, netboot.File{Name: name, Content: part})
+		files = append(files, netboot.File{Name: name, Content: part, Use: "include it in the array reservations of subnet " + s.Subnet + " if the server has that subnet, and set match-client-id to false there"})
 	}
 	return files, nil
 }

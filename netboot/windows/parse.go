@@ -1,9 +1,12 @@
 package windows
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -71,12 +74,22 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	}
 	var e export
 	if err := xml.Unmarshal(text, &e); err != nil {
-		f := netboot.NotOf(Server{}, name, "it is not an export of Export-DhcpServer: "+err.Error())
+		why := err.Error()
+		if errors.Is(err, io.EOF) {
+			why = "it has no XML"
+		}
+		f := netboot.NotOf(Server{}, name, "it is not an export of Export-DhcpServer: "+why)
 		f.Remedy = "run Export-DhcpServer -File dhcp.xml on the server and check that file"
 		return nil, []netboot.Finding{f}
 	}
 	p.ipv4(e.IPv4)
 	return &config{e.IPv4}, p.findings
+}
+
+// IsScript reports whether text is a script of [Server.Render].
+func IsScript(text []byte) bool {
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	return bytes.Contains(first, []byte("written by hookbuild dhcp windows"))
 }
 
 type parser struct {
