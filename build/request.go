@@ -77,8 +77,8 @@ type Request struct {
 	SourceDate time.Time
 	// Names maps paths of this machine to the names that the lock has for them.
 	Names map[string]string
-	// Moved maps absolute paths that documents may name to where these files are
-	// instead, if they do not exist.
+	// Moved maps absolute paths of files that documents may name to where these files
+	// are instead, if they do not exist or may not be read.
 	Moved map[string]string
 	// WorkDir is what relative paths in Documents start from. Empty is the current
 	// directory.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
@@ -32,9 +33,17 @@ func OpenWorkspace(dir, start string) (Workspace, error) {
 	if err != nil {
 		return Workspace{}, fmt.Errorf("finding the Hook checkout: %w", err)
 	}
+	var unreadable error // the nearest directory that may be a checkout
 	for at := abs; ; at = filepath.Dir(at) {
-		if isCheckout(at) {
+		found, err := isCheckout(at)
+		if found {
 			return Workspace{Dir: at}, nil
+		}
+		if unreadable == nil {
+			unreadable = err
+		}
+		if at == filepath.Dir(at) && unreadable != nil {
+			return Workspace{}, fault.Invalidf("finding the Hook checkout: %w", withRemedy(unreadable))
 		}
 		if at == filepath.Dir(at) {
 			return Workspace{}, fault.Usagef("finding the Hook checkout: neither %q nor a parent of it has %s and %s; name a clone of github.com/tinkerbell/hook with --hook-dir DIR", abs, marks[0], marks[1])
@@ -47,20 +56,44 @@ func openAt(dir string) (Workspace, error) {
 	if err != nil {
 		return Workspace{}, fmt.Errorf("opening the Hook checkout %q: %w", dir, err)
 	}
-	if !isCheckout(abs) {
+	_, err = os.Stat(abs)
+	found := false
+	if err == nil {
+		found, err = isCheckout(abs)
+	}
+	if err != nil {
+		return Workspace{}, fault.Invalidf("opening the Hook checkout %q: %w", dir, withRemedy(err))
+	}
+	if !found {
 		return Workspace{}, fault.Invalidf("opening the Hook checkout %q: it lacks %s or %s; name a clone of github.com/tinkerbell/hook", dir, marks[0], marks[1])
 	}
 	return Workspace{Dir: abs}, nil
 }
 
-func isCheckout(dir string) bool {
+// isCheckout reports whether a directory is a Hook checkout. The error says that this
+// cannot be known.
+func isCheckout(dir string) (bool, error) {
 	for _, mark := range marks {
 		info, err := os.Stat(filepath.Join(dir, mark))
-		if err != nil || !info.IsDir() {
-			return false
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir():
+			return false, nil
+		case err != nil:
+			return false, err
 		}
 	}
-	return true
+	return true, nil
+}
+
+// withRemedy adds what to do to an error about opening a checkout.
+func withRemedy(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; run hookbuild as a user who may read the checkout, or let this one read it and enter the directories above it (chmod)", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; name a clone of github.com/tinkerbell/hook", err)
+	}
+	return err
 }
 
 // FS returns the checkout as a file system.

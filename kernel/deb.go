@@ -45,8 +45,8 @@ func checkPackages(sources []string) error {
 			continue
 		}
 		entries, err := os.ReadDir(source)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			continue // a kit may have the file; a file that nothing has is reported when it is opened
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
+			continue // a kit may have the file; one that cannot be opened is reported then
 		}
 		if err != nil {
 			return invalid("reading the kernel package %q: %w", source, err)

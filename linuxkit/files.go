@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
 
 	"go.yaml.in/yaml/v3"
@@ -186,15 +187,14 @@ func (o Options) sourcePath(f *File) (string, error) {
 		}
 		return filepath.Join(home, rest), nil
 	}
-	if filepath.IsAbs(source) {
-		if to := o.Moved[filepath.Clean(source)]; to != "" {
-			if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
-				return to, nil
-			}
-		}
-		return source, nil
+	if !filepath.IsAbs(source) {
+		source = filepath.Join(cmp.Or(f.dir, o.WorkDir), source)
 	}
-	return filepath.Join(cmp.Or(f.dir, o.WorkDir), source), nil
+	abs, err := filepath.Abs(source)
+	if err != nil {
+		return "", fmt.Errorf("finding the source %q: %w", source, err)
+	}
+	return fetch.StandIn(source, o.Moved[abs]), nil
 }
 
 // metadata returns the document with its references in the long form, as "json"

@@ -24,8 +24,8 @@ type Options struct {
 	Extra []Extra
 	// WorkDir is the base of a relative `source:` of a file.
 	WorkDir string
-	// Moved maps an absolute `source:` to where the file is instead, if it does not
-	// exist.
+	// Moved maps the absolute path of a `source:` to where the file is instead, if it
+	// does not exist or may not be read.
 	Moved map[string]string
 	// HomeDir replaces "~/" in a `source:`; empty means the user's own.
 	HomeDir string

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -123,7 +125,7 @@ func (a *app) flavors(c *cli.Context) (flavor.Inventory, error) {
 	switch {
 	case err == nil:
 		return flavor.Read(workspace.FS())
-	case a.wantsCheckout(c):
+	case a.wantsCheckout(c) || errors.Is(err, fs.ErrPermission):
 		return flavor.Inventory{}, err
 	}
 	return flavor.Upstream(), nil
@@ -159,8 +161,8 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 		return r, err
 	}
 	r.Names = a.lockNames(c)
-	if a.kept != nil {
-		r.Moved = a.kept.Paths()
+	if r.Moved, err = a.moved(c); err != nil {
+		return r, err
 	}
 	if a.locked != nil && len(r.Documents) > 0 {
 		r.WorkDir = filepath.Dir(a.lockFile(c))

@@ -126,7 +126,7 @@ func (d *draftFor) fill() error {
 // one, the file names upstream's.
 func (d *draftFor) findHook(dir string) (err error) {
 	if d.hook, err = build.OpenWorkspace(dir, "."); err != nil {
-		if dir != "" {
+		if dir != "" || errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 		d.a.note("there is no Hook checkout here; the file names upstream's, %s at %.12s", draft.HookURL, draft.HookCommit)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
 )
@@ -283,4 +290,99 @@ func TestKitWithoutLocked(t *testing.T) {
 	kit, _ := l.saveKit()
 	t.Chdir(t.TempDir())
 	says(t, l.run(2, "all", "--kit", kit, "--progress", "plain").stderr, "add --locked to use the checkout and the lock in --kit")
+}
+
+// savedImage writes an archive as docker save does, and returns its path.
+func savedImage(t *testing.T, path string) string {
+	t.Helper()
+	image, err := random.Image(100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image, err = mutate.ConfigFile(image, withPlatform(t, image)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tarball.WriteToFile(path, name.MustParseReference("r.example/me/cexec:v1"), image); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A lock names files by paths that an ordinary user may not read: another user's home.
+// The kit's stand in for them as for files that are not there.
+func TestKitForAUserWhoMayNotReadTheFiles(t *testing.T) {
+	l := newLocker(t)
+	dir, run := ordinary(t)
+	closed := t.TempDir()
+	if err := os.Chmod(filepath.Dir(closed), 0o755); err != nil { // other users pass, to its door
+		t.Fatal(err)
+	}
+	in := func(name, content string) string {
+		path := filepath.Join(closed, name)
+		site.WriteFile(t, path, content)
+		return path
+	}
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server.Close()
+	in("rack", "7\n")
+	in("root.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	const release = "6.6.7-other"
+	options := []string{
+		"--kernel", "deb:" + in("linux.deb", string(kerneltest.MakeDeb(t, "Package: linux-image\nVersion: 1\nArchitecture: amd64\n", map[string]string{
+			"./boot/vmlinuz-" + release:                         string(kerneltest.BzImage(t, release, packedConfig)),
+			"./usr/lib/modules/" + release + "/":                "",
+			"./usr/lib/modules/" + release + "/modules.builtin": "kernel/fs/squashfs/squashfs.ko\n",
+			"./boot/config-" + release:                          packedConfig,
+		}))),
+		"--overlay", in("overlay.yaml", "services: [{name: hook-docker, image: \"${HOOK_CONTAINER_HELLO_IMAGE}\"}]\nfiles: [{path: etc/rack, source: rack}, {path: etc/again, source: "+closed+"/rack}]\n"),
+		"--images-file", in("images.txt", l.site.Host+"/actions/cexec:v1 127.0.0.1/embedded/other\n"),
+		"--image", "docker-archive:" + savedImage(t, filepath.Join(closed, "action.tar")) + "=127.0.0.1/embedded/saved",
+		"--site", in("site.yaml", "ca: [root.pem]\n"),
+	}
+	l.lock = filepath.Join(t.TempDir(), "hookbuild.lock")
+	l.do(0, append([]string{"lock", "hook-latest-lts-amd64", "--level", "1"}, options...)...)
+	l.build(0)
+	want := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
+	kit := filepath.Join(dir, "kit.tar")
+	l.do(0, "kit", "save", "-o", kit)
+	if err := os.Chmod(kit, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	built := func(args ...string) {
+		t.Helper()
+		if said, err := run(append(args, "--locked", "--progress", "plain")...); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, said)
+		}
+		if readFile(t, filepath.Join(dir, "out/hook/initramfs-x86_64")) != want {
+			t.Errorf("%v makes another initramfs", args)
+		}
+	}
+	built("all", "--kit", kit, "--cache-dir", "one")
+	if said, err := run("kit", "load", kit, "--cache-dir", "two", "--progress", "plain"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	built("all", "--offline", "--cache-dir", "two", "--out", "out")
+
+	// hookbuild.yaml's checkout counts as one of these files.
+	site.WriteFile(t, filepath.Join(dir, "hookbuild.yaml"), "hook: {dir: "+closed+"}\n")
+	built("all", "--kit", kit, "--cache-dir", "one")
+
+	// One file may be closed beside others that are not.
+	rack := filepath.Join(closed, "rack")
+	if err := errors.Join(os.Remove(filepath.Join(dir, "hookbuild.yaml")), os.Chmod(closed, 0o755), os.Chmod(rack, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	built("all", "--kit", kit, "--cache-dir", "one")
+
+	// A file that can be read and is another one is still an error.
+	site.WriteFile(t, rack, "8\n")
+	if err := os.Chmod(rack, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := run("all", "--kit", kit, "--cache-dir", "one", "--locked", "--progress", "plain"); err == nil || !strings.Contains(said, "etc/rack") {
+		t.Errorf("%v\n%s", err, said)
+	}
 }

@@ -98,10 +98,11 @@ func (a *app) readOverlays(c *cli.Context) ([]build.Document, error) {
 // both it returns nil.
 func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	name := c.String("site")
-	in := profile.Inputs{Name: name, Dir: filepath.Dir(name), Getenv: a.getenv, Now: time.Now()}
-	if a.kept != nil {
-		in.Moved = a.kept.Paths()
+	moved, err := a.moved(c)
+	if err != nil {
+		return nil, err
 	}
+	in := profile.Inputs{Name: name, Dir: filepath.Dir(name), Moved: moved, Getenv: a.getenv, Now: time.Now()}
 	switch {
 	case name != "":
 	case a.site != nil && a.site.SiteLine("") > 0:

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/fetch"
 	"hookbuild/site"
 	"hookbuild/site/lock"
 )
@@ -36,8 +36,8 @@ func (a *app) pathsOf(c *cli.Context) lockPaths {
 	return p
 }
 
-// lockFile returns the path of the lock: that of --lock-file or, if no such file
-// exists and none was named, that of the kit.
+// lockFile returns the path of the lock: that of --lock-file or, if that cannot be
+// read and none was named, that of the kit.
 func (a *app) lockFile(c *cli.Context) string {
 	path := c.String("lock-file")
 	if path == "" {
@@ -46,10 +46,22 @@ func (a *app) lockFile(c *cli.Context) string {
 	if a.kept == nil || slices.Contains(a.options, "lock-file") {
 		return path
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return filepath.Join(a.kept.Dir, lock.Name)
+	return fetch.StandIn(path, filepath.Join(a.kept.Dir, lock.Name))
+}
+
+// moved returns where a kit has files, by the absolute paths that the lock's names
+// for them mean on this machine.
+func (a *app) moved(c *cli.Context) (map[string]string, error) {
+	found := map[string]string{}
+	paths := a.pathsOf(c)
+	for name, at := range paths.kept {
+		path, err := filepath.Abs(paths.local(name))
+		if err != nil {
+			return nil, fmt.Errorf("finding the file %q of the lock: %w", name, err)
+		}
+		found[path] = at
 	}
-	return path
+	return found, nil
 }
 
 // name returns the lock's name for a path.
@@ -81,17 +93,20 @@ func (p lockPaths) relative(path string) string {
 	return filepath.ToSlash(relative)
 }
 
-// path returns where a file of the lock is: on this machine, else in the kit.
+// path returns where a file of the lock is: on this machine if it can be read there,
+// else in the kit.
 func (p lockPaths) path(name string) string {
 	if name == "-" || name == "" {
 		return name
 	}
+	return fetch.StandIn(p.local(name), p.kept[name])
+}
+
+// local returns where a file of the lock is on this machine.
+func (p lockPaths) local(name string) string {
 	path := filepath.FromSlash(name)
 	if !filepath.IsAbs(path) && p.dir != "." {
 		path = filepath.Join(p.dir, path)
-	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && p.kept[name] != "" {
-		return p.kept[name]
 	}
 	return path
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"hookbuild/test/testneed"
 )
 
 // newMachine changes to another machine, with an empty cache and another output.
@@ -125,12 +127,9 @@ func compareContents(t *testing.T, want, got map[string]string) {
 	}
 }
 
-// TestSecondUserPacksNothing is the same with another user of the system.
-func TestSecondUserPacksNothing(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("not root: both runs are of one user")
-	}
-	l := newLocker(t)
+// programForAll returns this program where every user may run it.
+func programForAll(t *testing.T) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "hookbuild")
 	self, err := os.Executable()
 	if err != nil {
@@ -140,12 +139,42 @@ func TestSecondUserPacksNothing(t *testing.T) {
 	if err == nil {
 		err = os.WriteFile(program, content, 0o755)
 	}
+	if err == nil {
+		err = os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755) // other users pass
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755); err != nil { // other users pass
+	return program
+}
+
+// ordinary runs this program as a user without rights, in a directory of its own,
+// which it returns too.
+func ordinary(t *testing.T) (dir string, run func(args ...string) (string, error)) {
+	t.Helper()
+	testneed.Root(t)
+	program, dir := programForAll(t), t.TempDir()
+	const nobody = 65534
+	if err := os.Chown(dir, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
+	return dir, func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "HOME="+dir, "DOCKER_HOST=unix:///nowhere/docker.sock", "HOOK_LK_CONTAINERS_OCI_BASE=")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		said, err := cmd.CombinedOutput()
+		return string(said), err
+	}
+}
+
+// TestSecondUserPacksNothing is the same with another user of the system.
+func TestSecondUserPacksNothing(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("not root: both runs are of one user")
+	}
+	l := newLocker(t)
+	program := programForAll(t)
 	var files []map[string]string
 	for user, more := range []string{"--cache-to", "--cache-from"} {
 		l.newMachine()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -11,8 +13,8 @@ import (
 )
 
 // workspace returns the Hook checkout: that of --hook-dir, else the one that
-// hookbuild.yaml names, else the nearest one, else
-// the kit's.
+// hookbuild.yaml names, else the nearest one. The kit's stands in for one that is not
+// there or may not be read, unless the command line names it.
 func (a *app) workspace(c *cli.Context) (build.Workspace, error) {
 	dir := c.String("hook-dir")
 	if dir == "" && a.namesCheckout() {
@@ -23,7 +25,8 @@ func (a *app) workspace(c *cli.Context) (build.Workspace, error) {
 		dir = fetched.Dir
 	}
 	w, err := build.OpenWorkspace(dir, ".")
-	if err != nil && dir == "" && a.kept != nil && a.kept.Checkout != "" {
+	lacking := err != nil && (dir == "" || a.fromSite("hook-dir") && (errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist)))
+	if lacking && a.kept != nil && a.kept.Checkout != "" {
 		return build.OpenWorkspace(a.kept.Checkout, ".")
 	}
 	if err != nil && dir == "" && c.IsSet("kit") && a.kept == nil {

@@ -72,8 +72,11 @@ func readTLS(dir string, skipVerify bool) (*tls.Config, error) {
 	found := false
 	for name, to := range map[string]*string{"ca.pem": &options.CAFile, "cert.pem": &options.CertFile, "key.pem": &options.KeyFile} {
 		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err == nil {
+		switch _, err := os.Stat(path); {
+		case err == nil:
 			*to, found = path, true
+		case !errors.Is(err, fs.ErrNotExist): // without it the engine would be asked in another way
+			return nil, err
 		}
 	}
 	if !found && !skipVerify {

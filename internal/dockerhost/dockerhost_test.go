@@ -212,3 +212,15 @@ func TestSilentEngine(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Certificates that cannot be looked at are not taken for absent: the engine would be
+// reached without them.
+func TestCertificatesThatCannotBeRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if config, err := readTLS(file, true); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("got %v, %v", config, err)
+	}
+}

@@ -125,13 +125,13 @@ func sameName(a, b string) bool {
 }
 
 // splitPath separates a path from the name after a colon. Both may contain
-// colons; the path is the shortest part that exists.
+// colons; the path is the shortest part that exists or that permissions hide.
 func splitPath(text string) (path, rest string) {
 	for i := range len(text) {
 		if text[i] != ':' {
 			continue
 		}
-		if _, err := os.Stat(text[:i]); err == nil {
+		if _, err := os.Stat(text[:i]); err == nil || errors.Is(err, fs.ErrPermission) {
 			return text[:i], text[i+1:]
 		}
 	}

@@ -105,10 +105,17 @@ func Run(ctx context.Context, o Options) error {
 // look checks the files to serve before any service listens.
 func (s *server) look() error {
 	if s.Artifacts != "" && len(s.pairs()) == 0 {
+		if _, err := os.ReadDir(s.Artifacts); err != nil {
+			return fault.Invalidf("looking for artifacts to boot: %w; name a directory of artifacts that this user may read", err)
+		}
 		return fault.Invalidf("looking in %q: there is no pair vmlinuz-x86_64 and initramfs-x86_64 (or -aarch64) to boot; name a directory of artifacts", s.Artifacts)
 	}
 	for _, dir := range s.IPXE {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("looking for iPXE programs: %w; install the package ipxe or name their directory", err)
+		}
+		if !info.IsDir() {
 			return fmt.Errorf("looking for iPXE programs: %q is not a directory; install the package ipxe or name their directory", dir)
 		}
 	}

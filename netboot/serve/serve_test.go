@@ -328,7 +328,7 @@ func TestRefusals(t *testing.T) {
 	dir := lab(t)
 	for want, o := range map[string]Options{
 		"there is no pair":         {Plan: labPlan(t), Artifacts: t.TempDir()},
-		"no pair vmlinuz-x86_64":   {Plan: labPlan(t), Artifacts: filepath.Join(dir, "absent")},
+		"absent: no such file":     {Plan: labPlan(t), Artifacts: filepath.Join(dir, "absent")},
 		"install the package ipxe": {Plan: labPlan(t), IPXE: []string{filepath.Join(dir, "absent")}},
 	} {
 		if err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {

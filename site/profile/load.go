@@ -19,6 +19,7 @@ import (
 
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
 	"hookbuild/linuxkit"
 )
 
@@ -30,7 +31,8 @@ type Inputs struct {
 	Line func(setting string) int
 	// Dir is where relative paths are found.
 	Dir string
-	// Moved maps absolute paths to where the files are instead, if they do not exist.
+	// Moved maps absolute paths to where the files are instead, if they do not exist or
+	// may not be read.
 	Moved map[string]string
 	// Secrets is where relative paths of files with secrets are found. Empty means
 	// Dir.
@@ -121,15 +123,14 @@ func (s *Site) failed(doing string, err error) error {
 const maxFile = 1 << 20
 
 func (in Inputs) file(key, name string) ([]byte, error) {
-	switch to := in.Moved[filepath.Clean(name)]; {
-	case !filepath.IsAbs(name):
+	if !filepath.IsAbs(name) {
 		name = filepath.Join(in.Dir, name)
-	case to != "":
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			name = to
-		}
 	}
-	f, err := os.Open(name)
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	f, err := os.Open(fetch.StandIn(name, in.Moved[abs]))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
