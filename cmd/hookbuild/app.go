@@ -54,6 +54,7 @@ type app struct {
 	site      *siteFile        // nil without a hookbuild.yaml
 	checkout  *checkout.Checkout
 	flavor    string      // of several, the one at hand
+	wrote     bool        // artifacts were written
 	locked    *lock.Build // nil without --locked
 	kit       *kit.Kit    // nil until it is first asked for
 	kept      *kit.Site   // what a kit has of files, nil without --locked
@@ -105,6 +106,9 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 		code, text = exitInterrupted, "interrupted; downloads stay in the cache, and no artifact was changed"
 		if slices.Equal(a.names, []string{"init"}) {
 			text = "interrupted; no file was written"
+		}
+		if a.wrote {
+			text = "interrupted; the artifacts that were written before stay"
 		}
 	}
 	if a.face != nil {

@@ -49,12 +49,7 @@ func newQEMUCommand(a *app) *cli.Command {
 		ArgsUsage:   "[FLAVOR]",
 		Hidden:      true,
 		Flags:       concat(allFlags(), machineFlags()),
-		Action: func(c *cli.Context) error {
-			if err := a.buildHookOS(c, func(r *build.Request) error { return a.completeRequest(c, r) }); err != nil {
-				return err
-			}
-			return a.runMachine(c)
-		},
+		Action:      a.buildAndRun,
 	}
 }
 
@@ -75,6 +70,39 @@ func (a *app) runMachine(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return a.bootMachine(c, m)
+}
+
+// buildAndRun builds a flavor and boots what was built. What is wrong with the machine
+// is reported before the build.
+func (a *app) buildAndRun(c *cli.Context) error {
+	if err := a.checkMachine(c); err != nil {
+		return err
+	}
+	var f flavor.Flavor
+	err := a.buildHookOS(c, func(r *build.Request) error {
+		f = r.Flavor
+		if err := (machine.Machine{Arch: f.Arch, Kernel: f.ID}).CheckInstalled(); err != nil {
+			return err
+		}
+		return a.completeRequest(c, r)
+	})
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(c.String("out"), artifact.DefaultName)
+	made, err := built(dir, f, false)
+	if err != nil {
+		return err
+	}
+	m, err := a.machineOf(c, dir, made)
+	if err != nil {
+		return err
+	}
+	return a.bootMachine(c, m)
+}
+
+func (a *app) bootMachine(c *cli.Context, m machine.Machine) (err error) {
 	if m.Accel, err = a.accel(c, m.Arch); err != nil {
 		return err
 	}
@@ -84,6 +112,9 @@ func (a *app) runMachine(c *cli.Context) error {
 	}
 	if err := makeDisk(m.Disk); err != nil {
 		return err
+	}
+	if m.Disk == "" && a.variable("TINK_SERVER") != "" {
+		a.note("the machine has no disk; --disk FILE gives it one")
 	}
 	a.note("booting %s with %d MiB of memory; press Ctrl-A x to stop the machine, Ctrl-A h for help", m.Kernel, m.MemoryMB)
 	a.note("kernel command line: %s", m.Cmdline)
@@ -103,46 +134,73 @@ func (a *app) accel(c *cli.Context, arch string) (string, error) {
 	return accel, err
 }
 
-// machine returns the machine that the flags, build.sh's variables and the
+// machine returns the machine that run's flags, build.sh's variables and the
 // artifacts' manifest describe.
 func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	f, err := a.flavorOf(c)
 	if err != nil {
 		return m, err
 	}
-	name, firmware := artifact.DefaultName, ""
-	if c.Command.Name == "run" { // qemu's artifacts are a flavor's, and its --firmware is the kernel's
-		name, firmware = c.String("name"), c.String("firmware")
+	if !fileName(c.String("name")) {
+		return m, usagef("--name %q is not the name of a directory in --out", c.String("name"))
 	}
-	if !fileName(name) {
-		return m, usagef("--name %q is not the name of a directory in --out", name)
+	if err := a.checkMachine(c); err != nil {
+		return m, err
 	}
-	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
-		return m, usagef("--%s %d, --cpus %d: a machine needs memory and at least one processor", a.typed("memory", "ram"), c.Int("memory"), c.Int("cpus"))
-	}
-	dir := filepath.Join(c.String("out"), name)
+	dir := filepath.Join(c.String("out"), c.String("name"))
 	made, err := built(dir, f, c.NArg() > 0)
 	if err != nil {
 		return m, err
 	}
+	if m, err = a.machineOf(c, dir, made); err != nil {
+		return m, err
+	}
+	m.Firmware = c.String("firmware")
+	return m, nil
+}
+
+// machineOf returns the machine for the artifacts in dir.
+func (a *app) machineOf(c *cli.Context, dir string, made artifact.Build) (m machine.Machine, err error) {
 	id := orDefault(made.ID, made.Arch)
 	m = machine.Machine{
-		Arch: f.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+id), Initramfs: filepath.Join(dir, "initramfs-"+id),
-		Disk: c.String("disk"), NIC: c.String("nic"), Firmware: firmware, Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
+		Arch: made.Arch, Kernel: filepath.Join(dir, "vmlinuz-"+id), Initramfs: filepath.Join(dir, "initramfs-"+id),
+		Disk: c.String("disk"), NIC: c.String("nic"), Accel: c.String("accel"), CPUs: c.Int("cpus"), MemoryMB: c.Int("memory"),
 	}
 	if m.MemoryMB == 0 {
 		m.MemoryMB = memoryFor(made)
 	}
 	a.warnMemory(c, made)
-	if m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, "cmdline-"+id), made); err != nil {
+	if m.MAC, err = a.mac(); err != nil {
 		return m, err
 	}
-	if mac := a.variable("MAC"); mac != "" {
-		if m.MAC, err = net.ParseMAC(mac); err != nil || len(m.MAC) != 6 {
-			return m, usagef("MAC=%s is not a MAC address such as 52:54:00:12:34:56", mac)
-		}
+	m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, "cmdline-"+id), made)
+	return m, err
+}
+
+// checkMachine checks what the flags and variables say of the machine, which needs no
+// artifacts.
+func (a *app) checkMachine(c *cli.Context) error {
+	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
+		return usagef("--%s %d, --cpus %d: a machine needs memory and at least one processor", a.typed("memory", "ram"), c.Int("memory"), c.Int("cpus"))
 	}
-	return m, nil
+	if nic := c.String("nic"); !slices.Contains(machine.NICs(), nic) {
+		return usagef("--nic %q is not one of %s", nic, strings.Join(machine.NICs(), ", "))
+	}
+	_, err := a.mac()
+	return err
+}
+
+// mac returns the address that the variable MAC has, or nil.
+func (a *app) mac() (net.HardwareAddr, error) {
+	text := a.variable("MAC")
+	if text == "" {
+		return nil, nil
+	}
+	mac, err := net.ParseMAC(text)
+	if err != nil || len(mac) != 6 {
+		return nil, usagef("MAC=%s is not a MAC address such as 52:54:00:12:34:56", text)
+	}
+	return mac, nil
 }
 
 // built returns the manifest's entry for the flavor's artifacts in dir or, if no

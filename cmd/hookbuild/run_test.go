@@ -151,12 +151,12 @@ func TestWhatRunRefuses(t *testing.T) {
 	least := embed.MemoryFor(100<<20, 300<<20).Least
 	small := artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64", Size: &size.Report{RAM: 300 << 20, Compressed: 100 << 20}})
 	for memory, warned := range map[int64]bool{200: true, (least - 1) >> 20: true, least>>20 + 1: false} {
-		got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--memory", strconv.FormatInt(memory, 10), "MAC=52:54")
+		got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--memory", strconv.FormatInt(memory, 10), "TINK_WORKER_IMAGE=a b")
 		if strings.Contains(got.stderr, "takes at least "+words.Bytes(least)+" of RAM") != warned {
 			t.Errorf("--memory %d:\n%s", memory, got.stderr)
 		}
 	}
-	if got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--ram", "200", "MAC=52:54"); !strings.Contains(got.stderr, "warning: --ram 200: booting this initramfs takes") {
+	if got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--ram", "200", "TINK_WORKER_IMAGE=a b"); !strings.Contains(got.stderr, "warning: --ram 200: booting this initramfs takes") {
 		t.Errorf("the option is not named as it was typed:\n%s", got.stderr)
 	}
 	testneed.Tool(t, "qemu-system-x86_64")
@@ -231,6 +231,15 @@ func TestQEMUBuildsFirst(t *testing.T) {
 	p.run(1, append([]string{"build-run-qemu", "hook-latest-lts-amd64", "--overlay", overlay}, args...)...)
 	if readFile(t, filepath.Join(p.out, "hook/manifest.json")) == first {
 		t.Error("qemu boots the old build after a change")
+	}
+	got = p.run(1, append([]string{"qemu", "hook-latest-lts-amd64", "FORCE_OUTPUT_ID=mine", "TINK_SERVER=192.0.2.1"}, args...)...)
+	says(t, got.stderr, "booting "+filepath.Join(p.out, "hook/vmlinuz-mine-x86_64"), "no disk")
+	before := readFile(t, filepath.Join(p.out, "hook/manifest.json"))
+	for say, wrong := range map[string]string{"is not a MAC address": "MAC=xx", "is not one of": "--nic=nosuch", "at least one processor": "--cpus=0"} {
+		says(t, p.run(2, "qemu", "hook-latest-lts-amd64", wrong).stderr, say)
+		if readFile(t, filepath.Join(p.out, "hook/manifest.json")) != before {
+			t.Errorf("%s is found after the build", wrong)
+		}
 	}
 	if got := p.run(2, "qemu", "--yaml", "doc.yml"); !strings.Contains(got.stderr, "no option --yaml") {
 		t.Errorf("qemu of a document says:\n%s", got.stderr)

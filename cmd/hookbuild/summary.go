@@ -57,6 +57,7 @@ func (r *rememberer) Report(e progress.Event) {
 // printResult shows what was published and what to do next, and prints the
 // artifacts' paths.
 func (a *app) printResult(result artifact.Published, took time.Duration) error {
+	a.wrote = true
 	for _, f := range result.Artifacts {
 		if f.Link == "" {
 			a.note("%s: %s", f.Name, words.Bytes(f.Size))
