@@ -162,7 +162,7 @@ func (m *Image) addDeb(ctx context.Context, source string, o Options) (_ *deb.Pa
 // debData returns the package's uncompressed data archive from the cache.
 func debData(ctx context.Context, p *deb.Package, sum string, o Options) (*cache.File, error) {
 	f, _, err := o.Cache.Derived(ctx, "kernels", digest.OfStrings("deb data v1", sum), func(w io.Writer) error {
-		r, err := p.Data()
+		r, err := p.Data(ctx)
 		if err != nil {
 			return err
 		}

@@ -307,8 +307,7 @@ func (a *app) openFace(c *cli.Context) error {
 	}
 	a.face = f
 	a.unwatch = context.AfterFunc(c.Context, func() {
-		progress.Notef(f, "stopping…; a second signal ends hookbuild at once")
-		_ = f.Settle() // a second signal must not leave the terminal half drawn; Close returns the same error
+		_ = f.Stop("stopping…; a second signal ends hookbuild at once") // Close returns the same error
 	})
 	return nil
 }

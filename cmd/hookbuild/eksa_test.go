@@ -134,7 +134,8 @@ func TestEveryCommandVerifiesTheSignature(t *testing.T) {
 	const signed, unsigned = "../../testdata/bundles/signed.yaml", "../../testdata/bundles/actions.yaml"
 	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
 	site.WriteFile(t, wrong, strings.Replace(readFile(t, signed), "number: ", "number: 1", 1))
-	flavor := []string{"hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--embed-from-bundle"}
+	kernel := filepath.Join(p.out, "hook") // so that no registry is asked for one, which may fail before an image does
+	flavor := []string{"hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--embed-from-bundle", "--kernel", "dir:" + kernel}
 	for _, command := range [][]string{
 		{"images"},
 		{"embed", "--initramfs", filepath.Join(p.out, "hook/initramfs-x86_64"), "-o", filepath.Join(t.TempDir(), "out"), "--from-bundle"},

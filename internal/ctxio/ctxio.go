@@ -24,6 +24,23 @@ func (r *reader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
+// ReaderAt returns a reader that reads from r until ctx ends, and then returns the
+// context's error.
+func ReaderAt(ctx context.Context, r io.ReaderAt) io.ReaderAt { return &readerAt{ctx, r} }
+
+type readerAt struct {
+	ctx context.Context
+	r   io.ReaderAt
+}
+
+// ReadAt implements [io.ReaderAt].
+func (r *readerAt) ReadAt(p []byte, off int64) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.ReadAt(p, off)
+}
+
 // Writer returns a writer that writes to w until ctx ends, and then returns the
 // context's error.
 func Writer(ctx context.Context, w io.Writer) io.Writer { return &writer{ctx, w} }

@@ -23,6 +23,9 @@ func TestCopyingEndsWithTheContext(t *testing.T) {
 	if n, err := Writer(ctx, &to).Write([]byte("x")); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end, wrote %d bytes, %v", n, err)
 	}
+	if n, err := ReaderAt(ctx, strings.NewReader("content")).ReadAt(make([]byte, 1), 0); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end, read %d bytes at an offset, %v", n, err)
+	}
 	if to.String() != "cont" {
 		t.Errorf("copied %q", &to)
 	}

@@ -5,6 +5,7 @@
 package deb
 
 import (
+	"context"
 	"bufio"
 	"bytes"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"strings"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 )
 
@@ -80,9 +82,10 @@ func pick(members []member) (control, data member, err error) {
 }
 
 // Data returns a reader of the uncompressed data archive. Reading it to its end
-// verifies the checksum of the compression.
-func (p *Package) Data() (io.ReadCloser, error) {
-	section := io.NewSectionReader(p.source, p.data.offset, p.data.size)
+// verifies the checksum of the compression. It fails with the context's error once
+// ctx ends.
+func (p *Package) Data(ctx context.Context) (io.ReadCloser, error) {
+	section := io.NewSectionReader(ctxio.ReaderAt(ctx, p.source), p.data.offset, p.data.size)
 	if blocks, err := readXZIndex(section, p.data.size); err == nil {
 		return newXZReader(section, blocks), nil
 	}

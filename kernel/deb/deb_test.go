@@ -3,14 +3,17 @@ package deb
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"hookbuild/internal/fault"
@@ -63,7 +66,7 @@ func TestOpen(t *testing.T) {
 	if got := p.Depends(); !slices.Equal(got, []string{"kmod", "linux-base", "x", "initramfs-tools"}) {
 		t.Errorf("the dependencies are %q", got)
 	}
-	r, err := p.Data()
+	r, err := p.Data(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +130,7 @@ func TestAgainstDpkg(t *testing.T) {
 	if blocks, err := readXZIndex(io.NewSectionReader(f, p.data.offset, p.data.size), p.data.size); err == nil && len(blocks) < 2 {
 		t.Errorf("the archive has %d block, so nothing ran in parallel", len(blocks))
 	}
-	r, err := p.Data()
+	r, err := p.Data(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +184,54 @@ func TestXZBlocks(t *testing.T) {
 }
 
 // TestDamagedBlock reads on after an error, as a caller may that looks for more.
+// Unpacking ends with its context, also in the middle of a block.
+func TestUnpackingEndsWithTheContext(t *testing.T) {
+	tool := testneed.Tool(t, "xz")
+	plain := make([]byte, 8<<20)
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(plain), func(i, j int) { plain[i] = byte(i * j >> 7) })
+	for name, option := range map[string]string{"blocks": "--block-size=4MiB", "one block": "-T1"} {
+		command := exec.Command(tool, "-0c", option)
+		command.Stdin = bytes.NewReader(plain)
+		packed, err := command.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := ar("debian-binary", "2.0\n", "control.tar", tarOf(t, "control", "Package: p\n"), "data.tar.xz", string(packed))
+		ctx, cancel := context.WithCancel(t.Context())
+		source := &cancelling{ReaderAt: bytes.NewReader(file), after: int64(len(file) / 16), cancel: cancel}
+		p, err := Open(source, int64(len(file)), "x.deb")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.Data(ctx)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if n := source.read.Load(); n > int64(len(file)/4) {
+			t.Errorf("%s: %d bytes of %d were read", name, n, len(file))
+		}
+	}
+}
+
+// cancelling cancels once so many bytes have been read.
+type cancelling struct {
+	io.ReaderAt
+	after  int64
+	cancel func()
+	read   atomic.Int64
+}
+
+func (c *cancelling) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(p, off)
+	if c.read.Add(int64(n)) >= c.after {
+		c.cancel()
+	}
+	return n, err
+}
+
 func TestDamagedBlock(t *testing.T) {
 	damaged := errors.New("damaged")
 	result := make(chan xzResult, 1)
@@ -216,7 +267,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r, err := p.Data()
+		r, err := p.Data(t.Context())
 		if err != nil {
 			return
 		}

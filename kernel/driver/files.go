@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hookbuild/internal/ctxio"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
@@ -67,7 +68,7 @@ func (d *Driver) fill(ctx context.Context, s Spec, o Options) (content string, e
 // the cache.
 func plainTar(ctx context.Context, f fetch.File, sum string, o Options) (fetch.File, error) {
 	plain, _, err := o.Cache.Derived(ctx, "kernels", digest.OfStrings("module source v1", sum), func(w io.Writer) error {
-		r, err := decompress(f)
+		r, err := decompress(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -87,19 +88,19 @@ func tooLarge() error {
 
 // decompress returns the uncompressed archive of a file, which may be a Debian
 // package.
-func decompress(f fetch.File) (io.ReadCloser, error) {
+func decompress(ctx context.Context, f fetch.File) (io.ReadCloser, error) {
 	start := make([]byte, 8)
 	if _, err := f.ReadAt(start, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	all := io.NewSectionReader(f, 0, f.Size())
+	all := io.NewSectionReader(ctxio.ReaderAt(ctx, f), 0, f.Size())
 	switch {
 	case bytes.HasPrefix(start, []byte("!<arch>\n")):
 		p, err := deb.Open(f, f.Size(), "it")
 		if err != nil {
 			return nil, err
 		}
-		return p.Data()
+		return p.Data(ctx)
 	case bytes.HasPrefix(start, []byte("BZh")):
 		return io.NopCloser(bzip2.NewReader(bufio.NewReader(all))), nil
 	case bytes.HasPrefix(start, []byte("PK\x03\x04")):

@@ -27,8 +27,9 @@ type work struct {
 	// never is, because more parts may begin.
 	done, total int64
 	parts       []work    // of a stage: the running parts
-	ended       int       // of a stage: the number of parts that ended
+	ended       int       // of a stage: the number of parts that finished
 	bytesEnded  int64     // of a stage: bytes of the parts that ended
+	broken      bool      // of a stage: a part did not finish, or the run was stopped
 	last        time.Time // of a stage: the time of the last report
 }
 
@@ -85,7 +86,11 @@ func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
 	case progress.Finished, progress.Failed, progress.Cancelled:
 		if p >= 0 {
 			s.parts = slices.Delete(s.parts, p, p+1)
-			s.ended++
+			if e.Kind == progress.Finished {
+				s.ended++
+			} else {
+				s.broken = true
+			}
 			s.bytesEnded += e.Done
 			b.moved += e.Done
 		}
@@ -98,7 +103,7 @@ func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
 	return b, nil
 }
 
-// stages returns the stages with ended parts, for the lines that remain after the
+// stages returns the stages that did something, for the lines that remain after the
 // board.
 func (b board) stages() []work {
 	var done []work
@@ -108,6 +113,15 @@ func (b board) stages() []work {
 		}
 	}
 	return done
+}
+
+// stop returns the board with all stages stopped.
+func (b board) stop() board {
+	b.lines = slices.Clone(b.lines)
+	for i := range b.lines {
+		b.lines[i].broken = b.lines[i].isStage()
+	}
+	return b
 }
 
 // idle reports whether no task and no part of a stage is running.
@@ -238,12 +252,19 @@ func spin(now time.Time) string {
 	return frames[now.UnixMilli()/120%4]
 }
 
+// stopped reports whether a stage ended before all its parts had finished, or may
+// have.
+func (w work) stopped() bool { return w.broken || len(w.parts) > 0 }
+
 // summary returns the line for a stage or a task that ended.
 func (w work) summary(text string, width int, now time.Time) string {
 	took := now.Sub(w.begun)
 	left := "ok  " + w.name
 	right := text
-	if w.isStage() {
+	switch {
+	case w.stopped():
+		left = fmt.Sprintf("--  %s, %d done", w.name, w.ended)
+	case w.isStage():
 		left += fmt.Sprintf(" (%d)", w.ended)
 	}
 	if right == "" && w.done > 0 {

@@ -21,6 +21,9 @@ type Face interface {
 	// Settle ends redrawing in place. Later reports are lines. A command calls it
 	// before it writes to standard output.
 	Settle() error
+	// Stop shows that the command was interrupted, and settles. Work under way is
+	// not shown as done.
+	Stop(text string) error
 	// Fail shows the error that ended the command, and the exit code if the format
 	// has it.
 	Fail(text string, code int)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -25,7 +26,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // playVariable makes the test binary play a run on its terminal: "middle" half of it,
-// "all" the whole.
+// "stop" half of it until Ctrl-C, "all" the whole.
 const playVariable = "HOOKBUILD_FACE_ACT"
 
 func TestMain(m *testing.M) {
@@ -38,8 +39,17 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt)
 	play(f, clock, act == "all")
-	if act == "all" {
+	switch act {
+	case "stop":
+		<-interrupt
+		if err := f.Stop("stopping…; a second signal ends hookbuild at once"); err != nil {
+			panic(err)
+		}
+		f.Fail("interrupted", 130)
+	case "all":
 		if err := f.Settle(); err != nil {
 			panic(err)
 		}
@@ -118,6 +128,54 @@ func TestTerminal(t *testing.T) {
 				t.Parallel()
 				checkGolden(t, fmt.Sprintf("testdata/%d-%s.txt", width, act), screenOf(t, tmux, width, act))
 			})
+		}
+	}
+}
+
+// Ctrl-C, which the terminal echoes, leaves nothing of the region, and no work that was
+// not finished is shown as done.
+func TestStop(t *testing.T) {
+	tmux := testneed.Tool(t, "tmux")
+	at := startTmux(t, tmux, 80, "stop")
+	at.shows("elapsed")
+	at.run("send-keys", "C-c")
+	checkGolden(t, "testdata/80-stop.txt", at.shows("interrupted", "-S", "-"))
+}
+
+// A stage is shown as done only if all its parts have finished.
+func TestStoppedStages(t *testing.T) {
+	for name, end := range map[string]func(f Face, parts [2]*progress.Task){
+		"a part was cancelled": func(_ Face, parts [2]*progress.Task) {
+			_ = parts[0].End(nil, "")
+			_ = parts[1].End(context.Canceled, "")
+		},
+		"a part failed": func(_ Face, parts [2]*progress.Task) {
+			_ = parts[0].End(nil, "")
+			_ = parts[1].End(errors.New("broken"), "")
+		},
+		"a part is running": func(_ Face, parts [2]*progress.Task) { _ = parts[0].End(nil, "") },
+		"the run was stopped": func(f Face, parts [2]*progress.Task) {
+			_ = parts[0].End(nil, "")
+			_ = parts[1].End(nil, "")
+			_ = f.Stop("stopping")
+		},
+	} {
+		var out bytes.Buffer
+		f, err := New("tty", Options{Writer: &out, Getenv: func(string) string { return "1" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parts [2]*progress.Task
+		for i := range parts {
+			parts[i] = progress.StartPart(f, "pull images", fmt.Sprint(i), 0, "pull %d", i)
+		}
+		end(f, parts)
+		f.Fail("ended", 1)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if shown := out.String(); !strings.Contains(shown, "--  pull images, ") || strings.Contains(shown, "ok  pull images") {
+			t.Errorf("%s:\n%q", name, shown)
 		}
 	}
 }

@@ -65,6 +65,12 @@ func (j *jsonLines) Report(e progress.Event) {
 // Settle implements [Face].
 func (j *jsonLines) Settle() error { return nil }
 
+// Stop implements [Face].
+func (j *jsonLines) Stop(text string) error {
+	j.Report(progress.Event{Kind: progress.Note, Text: text})
+	return nil
+}
+
 // Fail implements [Face].
 func (j *jsonLines) Fail(text string, code int) {
 	j.write(jsonEvent{Kind: "error", Error: text, Code: code})

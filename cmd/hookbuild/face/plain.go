@@ -46,6 +46,12 @@ func (p *plain) line(e progress.Event) string {
 // Settle implements [Face].
 func (p *plain) Settle() error { return nil }
 
+// Stop implements [Face].
+func (p *plain) Stop(text string) error {
+	p.Report(progress.Event{Kind: progress.Note, Text: text})
+	return nil
+}
+
 // Fail implements [Face].
 func (p *plain) Fail(text string, _ int) { p.print("hookbuild: " + text) }
 

@@ -3,6 +3,7 @@ package face
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ func newTerminal(o Options) *terminal {
 		ended: make(chan error, 1), board: board{begun: o.Now()},
 	}
 	// main handles signals, and the face reads nothing from the keyboard.
-	t.program = tea.NewProgram(screen{view: t.view, resize: t.resize}, tea.WithOutput(o.Writer), tea.WithInput(nil), tea.WithoutSignalHandler())
+	t.program = tea.NewProgram(screen{view: t.view, resize: t.resize}, tea.WithOutput(fromLineStart(o.Writer)), tea.WithInput(nil), tea.WithoutSignalHandler())
 	go func() {
 		_, err := t.program.Run()
 		t.ended <- err
@@ -74,7 +75,7 @@ func (t *terminal) Report(e progress.Event) {
 		lines[0] = t.paint(lines[0], "warning:", yellow)
 		t.print(lines)
 	case e.Kind == progress.Finished && finished != nil:
-		t.print([]string{t.paint(finished.summary(e.Text, width, t.now()), "ok", green)})
+		t.print([]string{t.paintMark(finished.summary(e.Text, width, t.now()))})
 	}
 }
 
@@ -88,7 +89,7 @@ func (t *terminal) endStages(width int) {
 		return
 	}
 	for _, w := range t.clear() {
-		t.print([]string{t.paint(w.summary("", width, w.last), "ok", green)})
+		t.print([]string{t.paintMark(w.summary("", width, w.last))})
 	}
 }
 
@@ -103,13 +104,40 @@ func (t *terminal) apply(e progress.Event) (finished *work) {
 func (t *terminal) Settle() error {
 	t.order.Lock()
 	defer t.order.Unlock()
+	return t.settle()
+}
+
+// Stop implements [Face].
+func (t *terminal) Stop(text string) error {
+	t.order.Lock()
+	defer t.order.Unlock()
+	if t.settled {
+		t.plain.print(text)
+		return t.err
+	}
+	t.stopStages()
+	width, _ := t.size()
+	t.print(words.Fold(text, width-1, "  "))
+	return t.settle()
+}
+
+// stopStages marks the stages as stopped. That no part of one is running does not
+// mean that no more would have begun.
+func (t *terminal) stopStages() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.board = t.board.stop()
+}
+
+// settle ends redrawing. The caller holds order.
+func (t *terminal) settle() error {
 	if t.settled {
 		return t.err
 	}
 	t.settled = true
 	width, _ := t.size()
 	for _, w := range t.clear() {
-		t.print([]string{t.paint(w.summary("", width, w.last), "ok", green)})
+		t.print([]string{t.paintMark(w.summary("", width, w.last))})
 	}
 	t.program.Send(settleMsg{})
 	t.err = <-t.ended
@@ -160,6 +188,14 @@ func (t *terminal) paint(line, word, color string) string {
 	return strings.Replace(line, word, color+word+reset, 1)
 }
 
+// paintMark colours the mark of finished work.
+func (t *terminal) paintMark(line string) string {
+	if strings.HasPrefix(line, "ok ") {
+		return t.paint(line, "ok", green)
+	}
+	return line
+}
+
 // size returns the terminal's columns and lines.
 func (t *terminal) size() (width, height int) {
 	if width, height = terminalSize(t.writer); width == 0 {
@@ -200,6 +236,34 @@ func (t *terminal) resize(width int) {
 	if _, err := fmt.Fprintf(t.writer, "\r\x1b[%dA\x1b[J\x1b[%dB", rows, len(t.drawn)); err != nil && t.clearErr == nil {
 		t.clearErr = err
 	}
+}
+
+// lineStart writes to a terminal from the first column on, where bubbletea left the
+// cursor. A key that the user types, such as the ^C of Ctrl-C, is echoed there and
+// moves it.
+type lineStart struct{ io.Writer }
+
+// Write implements [io.Writer].
+func (l lineStart) Write(p []byte) (int, error) {
+	n, err := l.Writer.Write(append([]byte{'\r'}, p...))
+	return max(0, n-1), err
+}
+
+// lineStartFile is a lineStart of which bubbletea can ask the size.
+type lineStartFile struct {
+	*os.File
+	to lineStart
+}
+
+// Write implements [io.Writer].
+func (l lineStartFile) Write(p []byte) (int, error) { return l.to.Write(p) }
+
+// fromLineStart returns a writer that starts each Write in the first column.
+func fromLineStart(w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok {
+		return lineStartFile{f, lineStart{f}}
+	}
+	return lineStart{w}
 }
 
 const (

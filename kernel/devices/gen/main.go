@@ -120,7 +120,7 @@ func (s *series) readPackage(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	data, err := p.Data()
+	data, err := p.Data(context.Background())
 	if err != nil {
 		return err
 	}
