@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"hookbuild/internal/web"
+	"hookbuild/machine"
 )
 
 // Status is the outcome of a check.
@@ -108,8 +109,8 @@ func Run(ctx context.Context, o Options) []Check {
 		func(context.Context) Check { return cores(runtime.NumCPU()) },
 		func(context.Context) Check { return terminal(o) },
 		func(ctx context.Context) (c Check) { c, engine = docker(ctx, o); return c },
-		func(ctx context.Context) Check { return qemu(ctx, cmp.Or(o.Patience, patience)) },
-		func(ctx context.Context) Check { return kvm(ctx, cmp.Or(o.Patience, patience)) },
+		func(ctx context.Context) Check { return qemu(ctx, cmp.Or(o.Patience, machine.TryLimit)) },
+		func(ctx context.Context) Check { return kvm(ctx, cmp.Or(o.Patience, machine.TryLimit)) },
 	}
 	if !o.Offline {
 		for _, r := range o.Registries {

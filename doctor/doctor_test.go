@@ -266,13 +266,13 @@ func TestNoQEMU(t *testing.T) {
 // an error that quotes QEMU.
 func TestTry(t *testing.T) {
 	testneed.Tool(t, "qemu-system-x86_64")
-	if err := machine.Try(t.Context(), "tcg", time.Minute); err != nil {
+	if _, err := machine.Try(t.Context(), "tcg", time.Minute); err != nil {
 		t.Error(err)
 	}
-	if err := machine.Try(t.Context(), "warp", time.Minute); err == nil || !strings.Contains(err.Error(), "warp") || errors.Is(err, machine.ErrStuck) {
+	if _, err := machine.Try(t.Context(), "warp", time.Minute); err == nil || !strings.Contains(err.Error(), "warp") || errors.Is(err, machine.ErrStuck) {
 		t.Errorf("error %v", err)
 	}
-	if err := machine.Try(t.Context(), "tcg", time.Nanosecond); !errors.Is(err, machine.ErrStuck) {
+	if _, err := machine.Try(t.Context(), "tcg", time.Nanosecond); !errors.Is(err, machine.ErrStuck) {
 		t.Errorf("error %v", err)
 	}
 }

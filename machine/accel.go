@@ -1,7 +1,9 @@
 package machine
 
 import (
+	"bytes"
 	"context"
+	_ "embed" // for the trial
 	"errors"
 	"fmt"
 	"os"
@@ -19,16 +21,15 @@ import (
 // to its port.
 const exitDevice = "isa-debug-exit,iobase=0xf4,iosize=0x04"
 
-// proof returns a boot sector that writes 0x10 to the port 0xf4 and halts:
+// trial is the program of a boot sector that does what every kernel does first: it
+// enters 64-bit mode with page tables, writes to megabytes of memory and waits for the
+// timer's interrupts. Then it writes 0x10 to the port 0xf4. Its source is trial/boot.s.
 //
-//	mov al, 0x10
-//	out 0xf4, al
-//	hlt
-//
-// proofCode is the resulting exit code of QEMU.
-func proof() []byte { return []byte{0xb0, 0x10, 0xe6, 0xf4, 0xf4} }
+//go:embed trial/boot.bin
+var trial []byte
 
-const proofCode = 0x10<<1 | 1
+// trialCode is QEMU's exit code for that.
+const trialCode = 0x10<<1 | 1
 
 // ErrStuck is wrapped by the error about a machine that starts but does not run
 // its program.
@@ -38,33 +39,63 @@ var ErrStuck = errors.New("a machine starts, but does not run")
 var ErrNoProgram = errors.New("its program is not installed")
 
 // Try boots a machine with only a boot sector on this host's processor with the
-// accelerator, and returns nil if its program ran within limit. It proves what
-// the presence of a device such as /dev/kvm only suggests.
-func Try(ctx context.Context, accel string, limit time.Duration) error {
+// accelerator, and returns how long that took; an error if it took longer than limit.
+// Its program does in little what a kernel does, so it proves what the presence of a
+// device such as /dev/kvm only suggests.
+func Try(ctx context.Context, accel string, limit time.Duration) (took time.Duration, err error) {
 	k := kinds()["x86_64"]
 	program, err := exec.LookPath(k.program)
 	if err != nil {
-		return fault.Outsidef("trying QEMU: %w: %s, which Debian has in the package %s", ErrNoProgram, k.program, k.debian)
+		return 0, fault.Outsidef("trying QEMU: %w: %s, which Debian has in the package %s", ErrNoProgram, k.program, k.debian)
 	}
 	dir, err := os.MkdirTemp("", "hookbuild-try-")
 	if err != nil {
-		return fmt.Errorf("trying QEMU: %w", err)
+		return 0, fmt.Errorf("trying QEMU: %w", err)
 	}
+	begun := time.Now()
 	err = try(ctx, program, accel, filepath.Join(dir, "disk"), limit)
-	return errors.Join(err, os.RemoveAll(dir))
+	return time.Since(begun), errors.Join(err, os.RemoveAll(dir))
 }
+
+// TryKVM is [Try] with KVM, if that is of use: where a hypervisor lacks nested
+// virtualisation, KVM may run a short program and yet be many times slower than
+// emulation. So the same is emulated before, and KVM may take the triple of that, and
+// never more than limit. The results are how long each took.
+func TryKVM(ctx context.Context, limit time.Duration) (kvm, emulated time.Duration, err error) {
+	emulated, err = Try(ctx, "tcg", limit)
+	if errors.Is(err, ErrNoProgram) || ctx.Err() != nil {
+		return 0, 0, err
+	}
+	most := limit
+	if err == nil {
+		most = min(limit, max(leastTrial, 3*emulated))
+	} // else it cannot emulate, or is very late
+	kvm, err = Try(ctx, "kvm", most)
+	if errors.Is(err, ErrStuck) && most < limit {
+		err = fmt.Errorf("%w; emulated, the same takes %.1fs", err, emulated.Seconds())
+	}
+	return kvm, emulated, err
+}
+
+// leastTrial is what a trial may take however fast emulation is, because a host with
+// other work may be late.
+const leastTrial = 2 * time.Second
 
 func try(ctx context.Context, program, accel, disk string, limit time.Duration) error {
 	const sector = 512
-	boot := append(proof(), make([]byte, sector-len(proof()))...)
+	boot := append(bytes.Clone(trial), make([]byte, sector-len(trial))...)
 	boot[sector-2], boot[sector-1] = 0x55, 0xaa
 	if err := os.WriteFile(disk, boot, 0o600); err != nil {
 		return fmt.Errorf("trying QEMU: %w", err)
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(limited, program, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
-		"-machine", "pc", "-accel", accel, "-m", "16", "-device", exitDevice, "-drive", "format=raw,file="+disk)
+	args := []string{"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
+		"-machine", "pc", "-accel", accel, "-m", "16", "-device", exitDevice, "-drive", "format=raw,file=" + disk}
+	if accel == "kvm" {
+		args = append(args, "-cpu", "host") // as Machine does
+	}
+	cmd := exec.CommandContext(limited, program, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	said, err := cmd.CombinedOutput()
@@ -74,7 +105,7 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 		return ctx.Err()
 	case limited.Err() != nil:
 		return fmt.Errorf("trying QEMU with the accelerator %s: %w within %s", accel, ErrStuck, limit)
-	case errors.As(err, &exit) && exit.ExitCode() == proofCode:
+	case errors.As(err, &exit) && exit.ExitCode() == trialCode:
 		return nil
 	case err == nil:
 		return fmt.Errorf("trying QEMU with the accelerator %s: the machine ended without running its program", accel)
@@ -86,11 +117,11 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 	return fmt.Errorf("trying QEMU with the accelerator %s: %w: %s", accel, err, text)
 }
 
-// tryLimit is how long a machine with only a boot sector may take.
-const tryLimit = 5 * time.Second
+// TryLimit is how long a machine with only a boot sector may take.
+const TryLimit = 5 * time.Second
 
 // ChooseAccel returns the accelerator for machines of arch on this host. "auto"
-// becomes "kvm" if a machine runs with it, else "tcg", and why says why kvm is
+// becomes "kvm" if [TryKVM] finds it of use, else "tcg", and why says why kvm is
 // not used. Other names are returned unchanged.
 func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err error) {
 	if want != "auto" {
@@ -103,7 +134,7 @@ func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err
 	if _, err := os.Stat(device); err != nil {
 		return "tcg", "this host has no " + device, nil //nolint:nilerr // a device that cannot be seen is the reason
 	}
-	err = Try(ctx, "kvm", tryLimit)
+	_, _, err = TryKVM(ctx, TryLimit)
 	switch {
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()

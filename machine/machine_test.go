@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hookbuild/internal/fault"
 	"hookbuild/test/testneed"
@@ -136,6 +138,53 @@ func TestQEMUTakesTheFirmware(t *testing.T) {
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s", file, err, out)
 			}
+		}
+	}
+}
+
+// The boot sector is what its source says, and fits.
+func TestTrialIsItsSource(t *testing.T) {
+	as, ld := testneed.Tool(t, "as"), testneed.Tool(t, "ld")
+	dir := t.TempDir()
+	for _, command := range []*exec.Cmd{
+		exec.CommandContext(t.Context(), as, "--64", "-o", filepath.Join(dir, "o"), "trial/boot.s"),
+		exec.CommandContext(t.Context(), ld, "-m", "elf_x86_64", "-Ttext", "0x7c00", "--oformat", "binary", "-o", filepath.Join(dir, "bin"), filepath.Join(dir, "o")),
+	} {
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", command.Args, err, out)
+		}
+	}
+	made, err := os.ReadFile(filepath.Join(dir, "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(made, trial) || len(trial) > 510 {
+		t.Errorf("trial/boot.s becomes %d bytes, trial/boot.bin has %d", len(made), len(trial))
+	}
+}
+
+// KVM that runs, but is far slower than emulation, is not used, and is not waited for.
+func TestSlowKVM(t *testing.T) {
+	for name, test := range map[string]struct {
+		kvm   string
+		stuck bool
+	}{"slow": {"exec sleep 60", true}, "as fast": {"exit 33", false}} {
+		dir := t.TempDir()
+		program := "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) " + test.kvm + ";; esac\nexit 33\n"
+		if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte(program), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+":/usr/bin:/bin")
+		begun := time.Now()
+		_, _, err := TryKVM(t.Context(), time.Minute)
+		if errors.Is(err, ErrStuck) != test.stuck || (err == nil) == test.stuck {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if test.stuck && !strings.Contains(err.Error(), "; emulated, the same takes ") {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if took := time.Since(begun); took > 30*time.Second {
+			t.Errorf("%s: it took %s", name, took)
 		}
 	}
 }

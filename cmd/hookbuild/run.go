@@ -129,7 +129,7 @@ func (a *app) bootMachine(c *cli.Context, m machine.Machine) (err error) {
 func (a *app) accel(c *cli.Context, arch string) (string, error) {
 	accel, why, err := machine.ChooseAccel(c.Context, c.String("accel"), arch)
 	if why != "" {
-		a.note("emulating the processor (tcg), which is slower than kvm: %s", why)
+		a.note("emulating the processor (tcg): %s", why)
 	}
 	return accel, err
 }
