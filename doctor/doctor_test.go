@@ -276,3 +276,19 @@ func TestTry(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// KVM that runs, but is far slower than emulation, is a warning, as it is not used.
+func TestSlowKVM(t *testing.T) {
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		testneed.Missing(t, "/dev/kvm", err.Error())
+	}
+	dir := t.TempDir()
+	program := "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) exec sleep 60;; esac\nexit 33\n"
+	if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte(program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":/usr/bin:/bin")
+	if c := kvm(t.Context(), time.Minute); c.Status != Warn || !strings.Contains(c.Found, "emulated, the same takes") || !strings.Contains(c.Remedy, "--accel kvm") {
+		t.Errorf("%+v", c)
+	}
+}
