@@ -51,6 +51,8 @@ type Builder struct {
 	// survey makes Resolve build nothing and fetch no file larger than a
 	// manifest.
 	survey bool
+	// told is set once the images to embed were found for the first of two times.
+	told bool
 }
 
 // Result is what a build published.
@@ -218,7 +220,7 @@ func closeAll(files []*cache.File) {
 
 // packer returns the Packer of embedded images.
 func (b *Builder) packer() *onboard.Packer {
-	p := &onboard.Packer{Cache: b.Cache, Client: b.Client, Progress: b.Progress, Jobs: b.Jobs, Salt: b.Salt}
+	p := &onboard.Packer{Cache: b.Cache, Client: b.Client, Progress: b.Progress, Jobs: b.Jobs, Salt: b.Salt, Told: b.told}
 	p.Workers = remaster.Workers{Editor: b.editor(p)}
 	return p
 }

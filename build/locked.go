@@ -169,6 +169,7 @@ func (b *Builder) locked(ctx context.Context, r Request) (*Builder, Request, err
 	if err := found.compare(want); err != nil {
 		return nil, r, err
 	}
+	locked.told = true
 	return locked, r, nil
 }
 
@@ -210,6 +211,7 @@ func (b *Builder) LockedImages(ctx context.Context, w *onboard.Wanted, r Request
 	if found.Embedded, err = locked.packer().Find(ctx, *w); err != nil {
 		return nil, fmt.Errorf("embedding the images of the lock: %w", err)
 	}
+	locked.told = true
 	want := lock.Build{Bundle: l.Bundle, Worker: l.Worker, Embedded: l.Embedded, Files: l.Files}
 	want.Kernel = found.lockKernel()
 	return locked, found.comparePart(want, l.Flavor)

@@ -40,6 +40,8 @@ type Packer struct {
 	Salt string
 	// Workers finds the workers that bundles do not name; nil finds none.
 	Workers WorkerSource
+	// Told leaves out the note on where the worker is from, which the user has seen.
+	Told bool
 }
 
 // Embed says which images to embed: those of the bundle and those of the list.

@@ -140,7 +140,9 @@ func (p *Packer) checkWorker(ctx context.Context, s *Set) error {
 		return fault.Invalidf("embedding the worker from %s: it is %s; the server of %s talks to tink-worker alone, so this worker would connect and never get work; "+
 			"leave out --worker-from and --worker-image to take the one that the bundle names", w.From, found, s.Embed.Bundle)
 	}
-	progress.Notef(p.Progress, "%s", origin(w.From, found))
+	if !p.Told {
+		progress.Notef(p.Progress, "%s", origin(w.From, found))
+	}
 	return nil
 }
 

@@ -57,7 +57,9 @@ func (p plant) fromKit(want string) {
 	if err != nil {
 		p.t.Fatalf("%v\n%s", err, said)
 	}
-	says(p.t, said, "the worker is from")
+	if n := strings.Count(said, "the worker is from"); n != 1 {
+		p.t.Errorf("the worker's origin is said %d times:\n%s", n, said)
+	}
 	checked, err := p.inNamespace("verify", out, "--kit", kit, "--cache-dir", p.t.TempDir(), "--progress", "plain")
 	if err != nil {
 		p.t.Errorf("%v\n%s", err, checked)

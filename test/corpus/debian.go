@@ -115,7 +115,7 @@ func addPackage(ctx context.Context, path string, have map[string]bool, add func
 	if err != nil {
 		return err
 	}
-	data, err := p.Data()
+	data, err := p.Data(ctx)
 	if err != nil {
 		return err
 	}

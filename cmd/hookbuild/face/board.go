@@ -256,8 +256,9 @@ func spin(now time.Time) string {
 // have.
 func (w work) stopped() bool { return w.broken || len(w.parts) > 0 }
 
-// summary returns the line for a stage or a task that ended.
-func (w work) summary(text string, width int, now time.Time) string {
+// summary returns the line for a stage or a task that ended, and further ones if its
+// result would leave its name less than half of the line.
+func (w work) summary(text string, width int, now time.Time) []string {
 	took := now.Sub(w.begun)
 	left := "ok  " + w.name
 	right := text
@@ -273,5 +274,9 @@ func (w work) summary(text string, width int, now time.Time) string {
 	if took >= time.Second {
 		right = strings.TrimSpace(fmt.Sprintf("%s %6s", right, seconds(took)))
 	}
-	return strings.TrimRight(columns(left, right, width-1), " ")
+	width--
+	if room := width - words.Width(right) - 2; words.Width(left) > room && room < width/2 {
+		return append([]string{strings.TrimRight(pad(left, width), " ")}, words.Fold("    "+right, width, "    ")...)
+	}
+	return []string{strings.TrimRight(columns(left, right, width), " ")}
 }

@@ -326,6 +326,17 @@ func TestStagesEndBeforeTheSummary(t *testing.T) {
 	}
 }
 
+// A result that does not fit beside the task is below it, whole.
+func TestLongResults(t *testing.T) {
+	w := work{id: 1, name: "pack 31 layers", begun: time.Unix(1000, 0)}
+	const result = "47.0 MB, zstd, 23 packed now, 8 cached or equal to others"
+	got := w.summary(result, 50, time.Unix(1006, 0))
+	want := []string{"ok  pack 31 layers", "    47.0 MB, zstd, 23 packed now, 8 cached or", "    equal to others    6 s"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 type recorder struct {
 	board board
 	now   func() time.Time

@@ -75,7 +75,7 @@ func (t *terminal) Report(e progress.Event) {
 		lines[0] = t.paint(lines[0], "warning:", yellow)
 		t.print(lines)
 	case e.Kind == progress.Finished && finished != nil:
-		t.print([]string{t.paintMark(finished.summary(e.Text, width, t.now()))})
+		t.print(t.paintMark(finished.summary(e.Text, width, t.now())))
 	}
 }
 
@@ -89,7 +89,7 @@ func (t *terminal) endStages(width int) {
 		return
 	}
 	for _, w := range t.clear() {
-		t.print([]string{t.paintMark(w.summary("", width, w.last))})
+		t.print(t.paintMark(w.summary("", width, w.last)))
 	}
 }
 
@@ -137,7 +137,7 @@ func (t *terminal) settle() error {
 	t.settled = true
 	width, _ := t.size()
 	for _, w := range t.clear() {
-		t.print([]string{t.paintMark(w.summary("", width, w.last))})
+		t.print(t.paintMark(w.summary("", width, w.last)))
 	}
 	t.program.Send(settleMsg{})
 	t.err = <-t.ended
@@ -189,11 +189,11 @@ func (t *terminal) paint(line, word, color string) string {
 }
 
 // paintMark colours the mark of finished work.
-func (t *terminal) paintMark(line string) string {
-	if strings.HasPrefix(line, "ok ") {
-		return t.paint(line, "ok", green)
+func (t *terminal) paintMark(lines []string) []string {
+	if strings.HasPrefix(lines[0], "ok ") {
+		lines[0] = t.paint(lines[0], "ok", green)
 	}
-	return line
+	return lines
 }
 
 // size returns the terminal's columns and lines.
