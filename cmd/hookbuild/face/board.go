@@ -29,6 +29,7 @@ type work struct {
 	parts       []work    // of a stage: the running parts
 	ended       int       // of a stage: the number of parts that finished
 	bytesEnded  int64     // of a stage: bytes of the parts that ended
+	bytesDone   int64     // of a stage: bytes of the parts that finished
 	broken      bool      // of a stage: a part did not finish, or the run was stopped
 	last        time.Time // of a stage: the time of the last report
 }
@@ -88,6 +89,7 @@ func (b board) applyPart(e progress.Event, now time.Time) (board, *work) {
 			s.parts = slices.Delete(s.parts, p, p+1)
 			if e.Kind == progress.Finished {
 				s.ended++
+				s.bytesDone += e.Done
 			} else {
 				s.broken = true
 			}
@@ -264,6 +266,7 @@ func (w work) summary(text string, width int, now time.Time) []string {
 	right := text
 	switch {
 	case w.stopped():
+		w.done = w.bytesDone
 		left = fmt.Sprintf("--  %s, %d done", w.name, w.ended)
 	case w.isStage():
 		left += fmt.Sprintf(" (%d)", w.ended)

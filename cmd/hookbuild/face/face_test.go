@@ -337,6 +337,26 @@ func TestLongResults(t *testing.T) {
 	}
 }
 
+// A note looks the same before and after the terminal has settled.
+func TestNotesAfterSettling(t *testing.T) {
+	var out bytes.Buffer
+	f, err := New("tty", Options{Writer: &out, Getenv: func(string) string { return "1" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	before := out.Len()
+	progress.Notef(f, "no problems found in %s", strings.Repeat("out ", 20))
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String()[before:]; !strings.HasPrefix(got, "no problems found in") || strings.Count(got, "\n") != 2 {
+		t.Errorf("the note is %q", got)
+	}
+}
+
 type recorder struct {
 	board board
 	now   func() time.Time

@@ -59,6 +59,10 @@ func (t *terminal) Report(e progress.Event) {
 	t.order.Lock()
 	defer t.order.Unlock()
 	if t.settled {
+		if width, _ := t.size(); e.Kind == progress.Note { // looks as before
+			t.plain.print(strings.Join(words.Fold(e.Text, width-1, "  "), "\n"))
+			return
+		}
 		t.plain.Report(e)
 		return
 	}
