@@ -74,22 +74,26 @@ bench: ## compare with the tools replaced; installs what test does
 
 build: bin/hookbuild ## build bin/hookbuild
 
+# Where fish looks for completions: that of a distribution in /usr/share and /etc/fish,
+# but not in /usr/local/share.
+FISHDIRS = $(SHAREDIR)/fish/vendor_completions.d $(if $(filter /usr/local,$(PREFIX)),$(DESTDIR)/etc/fish/completions)
+
 # Installs the program, its manual page and the completion of bash, zsh and fish
 # below PREFIX. It builds only what is older than its sources, so that root needs
 # no Go in "make build && sudo make install".
 install: bin/hookbuild ## install it with manual page and completion below PREFIX
-	install -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/bash-completion/completions $(SHAREDIR)/zsh/site-functions $(SHAREDIR)/fish/vendor_completions.d
+	install -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/bash-completion/completions $(SHAREDIR)/zsh/site-functions $(FISHDIRS)
 	install -m 755 bin/hookbuild $(BINDIR)/hookbuild
 	bin/hookbuild man >$(SHAREDIR)/man/man1/hookbuild.1
 	bin/hookbuild completion bash >$(SHAREDIR)/bash-completion/completions/hookbuild
 	bin/hookbuild completion zsh >$(SHAREDIR)/zsh/site-functions/_hookbuild
-	bin/hookbuild completion fish >$(SHAREDIR)/fish/vendor_completions.d/hookbuild.fish
+	for dir in $(FISHDIRS); do bin/hookbuild completion fish >$$dir/hookbuild.fish || exit 1; done
 
 bin/hookbuild: $(shell find . -type f -not -path '*/.*' -not -path './bin/*' -not -path './dist/*' -not -path './out/*' -not -name '*_test.go')
 	$(BUILD) -o $@ ./cmd/hookbuild
 
 uninstall: ## remove what install installed
-	rm -f $(BINDIR)/hookbuild $(SHAREDIR)/man/man1/hookbuild.1 $(SHAREDIR)/bash-completion/completions/hookbuild $(SHAREDIR)/zsh/site-functions/_hookbuild $(SHAREDIR)/fish/vendor_completions.d/hookbuild.fish
+	rm -f $(BINDIR)/hookbuild $(SHAREDIR)/man/man1/hookbuild.1 $(SHAREDIR)/bash-completion/completions/hookbuild $(SHAREDIR)/zsh/site-functions/_hookbuild $(FISHDIRS:%=%/hookbuild.fish)
 
 # The archives of a release for Linux and macOS, with completion, manual page,
 # licences, bills of materials and checksums. Equal sources give equal bytes.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,10 +207,7 @@ func TestReleaseErrors(t *testing.T) {
 // TestInstall runs `make install` into a directory, and the program from there.
 func TestInstall(t *testing.T) {
 	dest := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "make"), "-C", "../..", "install", "DESTDIR="+dest, "PREFIX=/usr")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
+	makeInto(t, dest, "install", "/usr")
 	said, err := exec.CommandContext(t.Context(), filepath.Join(dest, "usr/bin/hookbuild"), "version").CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(said), "hookbuild ") {
 		t.Errorf("%v\n%s", err, said)
@@ -218,5 +216,48 @@ func TestInstall(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(dest, "usr/share", name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dest, "etc")); err == nil {
+		t.Error("what is installed below /usr writes to /etc")
+	}
+}
+
+// makeInto runs a target of the Makefile with dest in the place of the root directory.
+func makeInto(t *testing.T, dest, target, prefix string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), testneed.Tool(t, "make"), "-C", "../..", target, "DESTDIR="+dest, "PREFIX="+prefix)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+}
+
+// TestFishFindsTheCompletion installs as `sudo make install` does, where fish of a
+// distribution looks: it asks fish itself. Then nothing of it is left by uninstall.
+func TestFishFindsTheCompletion(t *testing.T) {
+	fish := exec.CommandContext(t.Context(), testneed.Tool(t, "fish"), "-c", "string join \\n $fish_complete_path")
+	fish.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	text, err := fish.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dest := t.TempDir()
+	makeInto(t, dest, "install", "/usr/local")
+	found := false
+	for dir := range strings.FieldsSeq(string(text)) {
+		_, err := os.Stat(filepath.Join(dest, dir, "hookbuild.fish"))
+		found = found || err == nil
+	}
+	if !found {
+		t.Errorf("no hookbuild.fish is where fish looks:\n%s", text)
+	}
+	makeInto(t, dest, "uninstall", "/usr/local")
+	err = filepath.WalkDir(dest, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
