@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -243,13 +246,19 @@ func (a *app) cacheVerify(c *cli.Context) error {
 	return nil
 }
 
+// cacheOf opens the cache for a command about it, which creates none.
 func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
 	if c.NArg() > 0 {
 		return nil, usagef("%q: the command takes no arguments", c.Args().First())
 	}
-	store, err := a.openCache(c)
-	a.store = nil // the command itself reports what it removes
-	return store, err
+	dir, err := a.cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		a.note("there is no cache in %s", dir)
+	}
+	return cache.OpenExisting(dir, a.sink())
 }
 
 // trimCache prunes the cache that the command used to --cache-limit. The command

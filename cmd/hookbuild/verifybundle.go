@@ -13,6 +13,7 @@ import (
 	"hookbuild/build/verify"
 	"hookbuild/bundles"
 	"hookbuild/internal/bounded"
+	"hookbuild/internal/cache"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
@@ -110,7 +111,11 @@ func (a *app) keptManifest(c *cli.Context, sum string) (*manifest, error) {
 }
 
 func (a *app) cachedManifest(c *cli.Context, sum string) (*manifest, error) {
-	store, err := a.openCache(c)
+	dir, err := a.cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	store, err := cache.OpenExisting(dir, a.sink())
 	if err != nil {
 		return nil, err
 	}

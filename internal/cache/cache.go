@@ -54,11 +54,17 @@ type Cache struct {
 // Open opens the cache in dir, creating it if necessary. It removes temporary
 // files that interrupted processes left there. S may be nil.
 func Open(dir string, s progress.Sink) (*Cache, error) {
-	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}, added: map[string]int64{}, reused: map[string]int64{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating the cache directory %q: %w; choose another place with --cache-dir", dir, err)
 	}
-	if err := c.sweep(); err != nil {
+	return OpenExisting(dir, s)
+}
+
+// OpenExisting opens the cache in dir as [Open] does, without creating it: a
+// directory that does not exist is a cache without files.
+func OpenExisting(dir string, s progress.Sink) (*Cache, error) {
+	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}, added: map[string]int64{}, reused: map[string]int64{}}
+	if err := c.sweep(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cleaning the cache directory %q: %w", dir, err)
 	}
 	return c, nil

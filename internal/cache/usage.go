@@ -179,8 +179,8 @@ func (c *Cache) list(ctx context.Context) ([]stored, error) {
 		if cancelled := ctx.Err(); cancelled != nil {
 			return cancelled
 		}
-		if errors.Is(err, fs.ErrNotExist) && path != c.dir {
-			return nil // another process removed it
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process removed it, or there is no cache yet
 		}
 		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), tempPrefix) {
 			return err
