@@ -113,9 +113,19 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 		a.note("no flavor was named; using %s", f.ID)
 	}
 	if arch != "" && f.DockerArch() != arch {
-		return f, usagef("--arch %s: the flavor %s is for %s", arch, f.ID, f.DockerArch())
+		return f, otherArch(flavors, f, arch)
 	}
 	return f, nil
+}
+
+// otherArch returns the error about a flavor of another architecture than that of
+// --arch.
+func otherArch(flavors flavor.Inventory, f flavor.Flavor, arch string) error {
+	remedy := "leave out --arch, or name a flavor for " + arch + " (`hookbuild flavors` lists them)"
+	if sibling, ok := flavors.Sibling(f); ok {
+		remedy = "the one for " + arch + " is " + sibling.ID
+	}
+	return usagef("--arch %s: the flavor %s is for %s; %s", arch, f.ID, f.DockerArch(), remedy)
 }
 
 // flavors returns upstream's flavors and, if there is a checkout, its own.

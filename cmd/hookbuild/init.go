@@ -186,7 +186,7 @@ func (d *draftFor) takeFlavor(id string) error {
 		return err
 	}
 	if arch != "" && d.flavor.DockerArch() != arch {
-		return usagef("--arch %s: the flavor %s is for %s", arch, d.flavor.ID, d.flavor.DockerArch())
+		return otherArch(inventory, d.flavor, arch)
 	}
 	d.answers.Flavor = d.flavor.ID
 	return nil

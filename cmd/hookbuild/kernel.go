@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/internal/progress"
 	"hookbuild/kernel"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/deliver"
@@ -243,6 +244,9 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	}
 	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
 	r.Fragments, r.Sets, r.Patches = c.StringSlice("fragment"), c.StringSlice("set"), c.StringSlice("patch")
+	if err := a.warnOfDoubts(r); err != nil {
+		return plan.Request{}, err
+	}
 	client, err := a.webClient(c)
 	r.Download = source.Options{
 		Web: client,
@@ -250,6 +254,19 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 		Offline: c.Bool("offline"), Progress: a.sink(),
 	}
 	return r, err
+}
+
+// warnOfDoubts warns of options of --set that seem misspelt. They are no error, because
+// the kernel's source may have them.
+func (a *app) warnOfDoubts(r plan.Request) error {
+	if r.Flavor.Method != flavor.Source {
+		return nil // what is made of the request says why options do not apply
+	}
+	doubts, err := r.Doubts()
+	for _, doubt := range doubts {
+		progress.Warnf(a.sink(), "%s", doubt)
+	}
+	return err
 }
 
 // texts collects the values of a flag that is given several times. Unlike those

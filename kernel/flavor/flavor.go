@@ -71,6 +71,25 @@ type Inventory struct {
 // in the checkout's order.
 func (in Inventory) All() []Flavor { return slices.Clone(in.flavors) }
 
+// Sibling returns the flavor of the other architecture whose name is that of f but for
+// the architecture's, as hook-default-arm64 is of hook-default-amd64.
+func (in Inventory) Sibling(f Flavor) (Flavor, bool) {
+	from, to := []string{"amd64", "x86"}, []string{"arm64"}
+	if f.Arch == AArch64 {
+		from, to = to, from
+	}
+	for _, of := range in.flavors {
+		for _, here := range from {
+			for _, there := range to {
+				if of.Arch != f.Arch && of.ID != f.ID && strings.Replace(f.ID, here, there, 1) == of.ID {
+					return of, true
+				}
+			}
+		}
+	}
+	return Flavor{}, false
+}
+
 // Upstream returns upstream's inventory.
 func Upstream() Inventory {
 	all := []Flavor{

@@ -67,3 +67,20 @@ func TestConfigPath(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestSibling(t *testing.T) {
+	in := Upstream()
+	for id, want := range map[string]string{
+		"hook-latest-lts-amd64": "hook-latest-lts-arm64", "hook-default-arm64": "hook-default-amd64",
+		"armbian-uefi-x86-edge": "armbian-uefi-arm64-edge", "armbian-uefi-arm64-edge": "armbian-uefi-x86-edge",
+		"armbian-meson64-edge": "", "peg-default-amd64": "",
+	} {
+		f, err := in.Find(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := in.Sibling(f); got.ID != want {
+			t.Errorf("the sibling of %s is %q, want %q", id, got.ID, want)
+		}
+	}
+}

@@ -77,6 +77,9 @@ func ParseSet(arg string) (Request, error) {
 	if !found {
 		return Request{}, invalidUsage("reading --set %q: use the form CONFIG_NAME=VALUE, where the value is y, m, n, a number or a string", arg)
 	}
+	if meant := meantState(value); meant != "" {
+		return Request{}, invalidUsage("reading --set %q: the value is neither y, m, n nor a number; write %s=%s, or quote a text: '%[2]s=\"%[4]s\"'", arg, Name(strings.TrimSpace(option)), meant, value)
+	}
 	if checkValue(value) != nil && !strings.Contains(value, `"`) {
 		value = `"` + value + `"`
 	}
@@ -85,6 +88,22 @@ func ParseSet(arg string) (Request, error) {
 		return Request{}, err
 	}
 	return Request{Name(strings.TrimSpace(option)), value, "--set"}, nil
+}
+
+// meantState returns y, m or n for a word that means it in another spelling, "" for
+// any other value.
+func meantState(value string) string {
+	switch word := strings.ToLower(value); {
+	case value == "y" || value == "m" || value == No:
+		return ""
+	case slices.Contains([]string{"y", "yes", "true", "on"}, word):
+		return "y"
+	case slices.Contains([]string{"m", "mod", "module"}, word):
+		return "m"
+	case slices.Contains([]string{"n", "no", "false", "off"}, word):
+		return No
+	}
+	return ""
 }
 
 // Requests returns a fragment's options as requests, in the order of its lines.

@@ -81,6 +81,7 @@ func TestParseSet(t *testing.T) {
 		"CONFIG_ENIC=y": "CONFIG_ENIC=y (--set)", "ENIC=n": "CONFIG_ENIC=n (--set)", "X=17": "CONFIG_X=17 (--set)",
 		`CMDLINE="a b"`: `CONFIG_CMDLINE="a b" (--set)`, "CMDLINE=a b=c": `CONFIG_CMDLINE="a b=c" (--set)`,
 		"ENIC": "", "E NIC=y": "", `X="a"b`: "",
+		"ENIC=M": "", "ENIC=yes": "", "ENIC=Off": "", `X="M"`: `CONFIG_X="M" (--set)`, "X=max": `CONFIG_X="max" (--set)`,
 	} {
 		r, err := ParseSet(arg)
 		switch {

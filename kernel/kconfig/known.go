@@ -36,29 +36,39 @@ func knownOptions() ([]string, error) {
 // configuration, which may be nil, nor any kernel known to hookbuild has the
 // option.
 func CheckName(option string, c *Config) error {
+	why, err := Doubt(option, c)
+	if err == nil && why != "" {
+		err = fault.Usagef("requesting the option %s: %s", Name(option), why)
+	}
+	return err
+}
+
+// Doubt returns why an option may not exist, with similar options, or "" if the
+// configuration, which may be nil, or a kernel known to hookbuild has it.
+func Doubt(option string, c *Config) (why string, err error) {
 	if c != nil {
 		if _, mentioned := c.Get(option); mentioned {
-			return nil
+			return "", nil
 		}
 	}
 	known, err := knownOptions()
 	if err != nil {
-		return err
+		return "", err
 	}
 	name := strings.TrimPrefix(option, Prefix)
 	if _, found := slices.BinarySearch(known, name); found {
-		return nil
+		return "", nil
 	}
 	if upper := strings.TrimPrefix(strings.ToUpper(name), Prefix); upper != name {
 		if _, found := slices.BinarySearch(known, upper); found {
-			return fault.Usagef("requesting the option %s: it does not exist; did you mean %s%s?", Name(option), Prefix, upper)
+			return fmt.Sprintf("it does not exist; did you mean %s%s?", Prefix, upper), nil
 		}
 	}
 	similar := ""
 	if names := nearest(known, strings.ToUpper(name)); len(names) > 0 {
 		similar = "; did you mean " + strings.Join(names, ", ") + "?"
 	}
-	return fault.Usagef("requesting the option %s: neither this kernel's configuration nor any Linux since 5.10 has it%s", Name(option), similar)
+	return "neither this kernel's configuration nor any Linux since 5.10 has it" + similar, nil
 }
 
 // nearest returns up to three options with the fewest changed letters. Those that

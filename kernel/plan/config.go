@@ -114,6 +114,38 @@ func replaceFile(name string, content []byte) error {
 	return atomicfile.Write(name, mode, func(w io.Writer) error { _, err := w.Write(content); return err })
 }
 
+// Doubts says of each option in Sets that neither the flavor's configuration nor any
+// kernel known to hookbuild has, which similar ones there are. The kernel's source may
+// still have the option.
+func (r Request) Doubts() ([]string, error) {
+	if len(r.Sets) == 0 {
+		return nil, nil
+	}
+	text, err := readDefconfig(r)
+	if err != nil {
+		return nil, err
+	}
+	config, err := kconfig.Parse(bytes.NewReader(text), r.ConfigFile())
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := readRequests(nil, r.Sets)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, w := range wanted {
+		why, err := kconfig.Doubt(w.Option, config)
+		if err != nil {
+			return nil, err
+		}
+		if why != "" {
+			all = append(all, w.String()+": "+why)
+		}
+	}
+	return all, nil
+}
+
 // Diff compares the flavor's defconfig with a file or with the defconfig of the
 // flavor whose id is other.
 func Diff(r Request, other string, flavors flavor.Inventory) ([]kconfig.Change, error) {
