@@ -197,6 +197,9 @@ func (a *app) loadKit(c *cli.Context) error {
 	if c.IsSet("kit") {
 		return usagef("kit load: name the kits without --kit")
 	}
+	if c.Bool("offline") {
+		return usagef("kit load takes everything from the kit and nothing from the network; leave out --offline")
+	}
 	k, err := openKits(c)
 	if err != nil {
 		return err

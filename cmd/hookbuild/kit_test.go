@@ -132,6 +132,8 @@ func TestKitIsReproducibleAndListed(t *testing.T) {
 	}
 	if got := l.run(0, "kit", "verify", kit, "--progress", "plain"); !strings.Contains(got.stderr, "is whole") {
 		t.Errorf("verifying: %s", got.stderr)
+	} else {
+		says(t, got.stderr, "ok  verify "+kit)
 	}
 }
 
@@ -175,7 +177,7 @@ func TestBadKits(t *testing.T) {
 	if got := build(damaged); !strings.Contains(got.stderr, "is damaged") || !strings.Contains(got.stderr, "kit verify") {
 		t.Errorf("a damaged kit: %s", got.stderr)
 	}
-	if got := l.run(3, "kit", "verify", damaged, "--progress", "plain"); !strings.Contains(got.stdout, "it is damaged") || !strings.Contains(got.stdout, l.site.Host) {
+	if got := l.run(3, "kit", "verify", damaged, "--progress", "plain"); !strings.Contains(got.stdout, "it is damaged") || !strings.Contains(got.stdout, l.site.Host) || strings.Contains(got.stderr, "ok  verify") {
 		t.Errorf("verifying a damaged kit: %s%s", got.stdout, got.stderr)
 	}
 	l.pushAction("a newer action")
@@ -289,4 +291,32 @@ func TestKitSaveLocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.do(0, "kit", "save", "-o", kit)
+}
+
+// A site that is offline by its hookbuild.yaml uses a kit all the same, and what is
+// read from the kit does not look like an access to a registry.
+func TestKitReplacesOffline(t *testing.T) {
+	l := newLocker(t)
+	kit, want := l.saveKit()
+	config := filepath.Join(t.TempDir(), "hookbuild.yaml")
+	site.WriteFile(t, config, "network: {offline: true}\n")
+	args := []string{"all", "--locked", "--lock-file", l.lock, "--hook-dir", l.site.Dir, "--config", config, "--kit", kit, "--progress", "plain"}
+	l.cache, l.out = t.TempDir(), t.TempDir()
+	got := l.run(0, append(args, "--out", l.out)...)
+	says(t, got.stderr, "--kit replaces network.offline (line 1)", "from the kit")
+	if strings.Contains(got.stderr, "pull "+l.site.Host) {
+		t.Errorf("reading a kit is called a pull:\n%s", got.stderr)
+	}
+	if readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64")) != want {
+		t.Error("the kit gives another initramfs than the network")
+	}
+	says(t, l.run(2, append(args, "--offline")...).stderr, "--kit takes the place of the network; leave out --offline")
+
+	l.cache = t.TempDir()
+	says(t, l.run(2, "kit", "load", kit, "--offline", "--progress", "plain").stderr, "leave out --offline")
+	got = l.run(0, "kit", "load", kit, "--hook-dir", l.site.Dir, "--config", config, "--progress", "plain")
+	says(t, got.stderr, "kit load replaces network.offline (line 1)", "from the kit", "is in the cache")
+	if strings.Contains(got.stderr, "pull "+l.site.Host) {
+		t.Errorf("loading a kit is called a pull:\n%s", got.stderr)
+	}
 }

@@ -181,11 +181,14 @@ func (a *app) displaced(c *cli.Context) map[string]string {
 	if a.switchedOn("USE_LATEST_BUILT_KERNEL") {
 		add("USE_LATEST_BUILT_KERNEL", append(build, "kernel")...)
 	}
+	if slices.Equal(a.names, []string{"kit", "load"}) {
+		add("kit load", "offline")
+	}
 	for flag, others := range map[string][]string{
 		"yaml": kernel, "source": {"sha256", "kernel-version", "accept-lost"},
 		"bundle": {"eksa-version"}, "eksa-version": {"bundle"}, "cluster": {"eksa-version", "bundle"},
 		"worker-image": {"worker-from", "no-worker"}, "worker-from": {"worker-image", "no-worker"}, "no-worker": {"worker-image", "worker-from"},
-		"layout": {"pack-compression", "pack-block"}, "compression": {"level"},
+		"layout": {"pack-compression", "pack-block"}, "compression": {"level"}, "kit": {"offline"},
 	} {
 		if c.IsSet(flag) {
 			add("--"+flag, others...)

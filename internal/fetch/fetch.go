@@ -169,7 +169,7 @@ func get(ctx context.Context, w io.Writer, r web.Request, o Options) error {
 	if o.Offline {
 		return errOffline
 	}
-	task := progress.Start(o.Progress, 0, "fetch %s", web.Show(r.URL))
+	task := progress.Start(o.Progress, 0, "%s", o.client().Doing("fetch", web.Show(r.URL)))
 	body, err := o.client().Open(ctx, r)
 	if err != nil {
 		return task.End(err, "")

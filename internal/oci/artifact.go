@@ -136,7 +136,7 @@ func (f *ArtifactFile) Open(ctx context.Context) (*cache.File, error) {
 	defer release()
 	file, err := c.cache.Blob(ctx, blobKind, f.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
-		task := progress.StartPart(c.sink, pullStage, f.Name, f.Size, "pull %s, %s", f.artifact, f.Name)
+		task := progress.StartPart(c.sink, c.pulling("images"), f.Name, f.Size, "%s", c.pulling(fmt.Sprintf("%s, %s,", f.artifact, f.Name)))
 		err = task.End(c.untilWhole(ctx, hostOf(f.source), func() (err error) {
 			file, err = c.cache.PutBlob(ctx, blobKind, f.Digest, func(w io.Writer) error { return f.copyTo(ctx, w, task) })
 			return err

@@ -113,8 +113,8 @@ func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
 	err := l.client.untilWhole(ctx, l.host, func() (err error) {
 		f, err = l.client.cache.PutBlob(ctx, layerKind, l.DiffID, func(w io.Writer) error {
 			if task == nil {
-				task = progress.StartPart(l.client.sink, pullStage, fmt.Sprintf("%s %d/%d", shortName(l.image), l.number, l.count), l.Size,
-					"pull %s, layer %d of %d", l.image, l.number, l.count)
+				task = progress.StartPart(l.client.sink, l.client.pulling("images"), fmt.Sprintf("%s %d/%d", shortName(l.image), l.number, l.count), l.Size,
+					"%s", l.client.pulling(fmt.Sprintf("%s, layer %d of %d,", l.image, l.number, l.count)))
 			}
 			return l.unpack(ctx, w, task)
 		})
@@ -130,8 +130,14 @@ func (l *Layer) fetch(ctx context.Context) (*cache.File, error) {
 	return f, err
 }
 
-// pullStage is the stage under which layers and artifacts are reported.
-const pullStage = "pull images"
+// pulling says for progress what is done to get a thing, which is not a pull if a kit
+// has it. Of images, it is the stage under which layers and artifacts are reported.
+func (c *Client) pulling(thing string) string {
+	if !c.net.web.Local() {
+		thing = strings.TrimSuffix(thing, ",")
+	}
+	return c.net.web.Doing("pull", thing)
+}
 
 // shortName returns the last part of a reference's repository and its tag:
 // "cexec v1" of "registry.example/tinkerbell/cexec:v1@sha256:...".

@@ -80,8 +80,8 @@ type Options struct {
 	// Insecure lists hosts, with or without a port, whose certificates are not
 	// checked.
 	Insecure []string
-	// Instead answers every request in the place of the network; nil uses the
-	// network.
+	// Instead, a kit, answers every request in the place of the network; nil uses
+	// the network.
 	Instead http.RoundTripper
 	// Progress receives notes about servers that keep the client waiting.
 	Progress progress.Sink
@@ -106,6 +106,18 @@ func New(o Options) *Client {
 	}
 	base := &repeater{limits, sink, &limiter{limits, sink, network}}
 	return &Client{options: o, limits: limits, sink: sink, base: base, http: &http.Client{Transport: base}}
+}
+
+// Local reports whether [Options.Instead] answers in the place of the network.
+func (c *Client) Local() bool { return c.options.Instead != nil }
+
+// Doing returns what a request for a thing does, for progress: "fetch THING" from the
+// network, else "read THING from the kit".
+func (c *Client) Doing(fetch, thing string) string {
+	if c.Local() {
+		return "read " + thing + " from the kit"
+	}
+	return fetch + " " + thing
 }
 
 func newTransport(l Limits, config *tls.Config) *http.Transport {

@@ -74,7 +74,7 @@ func (c *Client) downloadInto(ctx context.Context, r Request, f *os.File, note s
 		return fmt.Errorf("keeping the download of %q: %w", Show(r.URL), err)
 	}
 	r.Version = strings.TrimSpace(string(version))
-	task := progress.Start(c.sink, 0, "fetch %s", Show(r.URL))
+	task := progress.Start(c.sink, 0, "%s", c.Doing("fetch", Show(r.URL)))
 	body, err := c.Open(ctx, r)
 	if err != nil {
 		return task.End(fmt.Errorf("fetching %q: %w", Show(r.URL), err), "")

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 )
 
 // Damage is something wrong with a kit.
@@ -102,7 +104,11 @@ func (a *archive) verify(ctx context.Context, s progress.Sink) ([]Damage, error)
 			damages = append(damages, Damage{File: name, What: "it is not there"})
 		}
 	}
-	return damages, task.End(nil, "")
+	if n := len(damages); n > 0 {
+		_ = task.End(errors.New(words.Count(n, "problem")+" found"), "") // the caller names each
+		return damages, nil
+	}
+	return nil, task.End(nil, "")
 }
 
 // sums reads the checksums of the archive.
