@@ -35,6 +35,7 @@ kernels: ## compile small kernels and boot one; installs what test does
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 60m -run '^(TestKernel|TestTurns|TestBrokenConnection|TestMenuconfig.*)$$' ./kernel/container
 	$(GO) test -tags e2e -timeout 60m -run '^Test.*Drivers' ./kernel
+	$(GO) test -tags e2e -timeout 30m -run '^TestSettingsTake$$' ./kernel/devices
 	$(GO) test -tags e2e -timeout 60m -run '^TestKernel(MenuOnATerminal|WarnsOfLostLines)$$' ./cmd/hookbuild
 	$(GO) test -tags e2e -timeout 60m -run '^(TestCompiledKernelIsShared|TestCompiledKernel|TestKitCompilesKernel)$$' ./cmd/hookdemo
 
@@ -44,7 +45,7 @@ check: ## run format, vet and linters
 	test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/hookbuild
-	$(GO) vet -tags e2e ./site/profile ./embed ./kernel ./kernel/container ./netboot/chain ./cmd/hookbuild ./cmd/hookdemo
+	$(GO) vet -tags e2e ./site/profile ./embed ./kernel ./kernel/devices ./kernel/container ./netboot/chain ./cmd/hookbuild ./cmd/hookdemo
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	unused="$$($(GO) run $(DEADCODE) -tags e2e -test ./...)" && test -z "$$unused" || { echo "nothing reaches these:"; echo "$$unused"; exit 1; }
 	$(GO) run $(ACTIONLINT)
@@ -58,7 +59,7 @@ e2e: ## run the proofs that take long; installs what test does
 	.ci/setup test
 	$(GO) test -tags e2e -timeout 30m -run '^TestDockerd2' ./embed
 	$(GO) test -tags e2e -timeout 30m -run '^Test(Profile|Console)InAMachine$$' ./site/profile
-	$(GO) test -tags e2e -timeout 90m ./kernel ./kernel/container ./netboot/chain ./cmd/hookdemo
+	$(GO) test -tags e2e -timeout 90m ./kernel ./kernel/devices ./kernel/container ./netboot/chain ./cmd/hookdemo
 	$(GO) test -tags e2e -timeout 60m -run '^TestKernel(MenuOnATerminal|WarnsOfLostLines)$$' ./cmd/hookbuild
 	for layout in packed directory; do CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -all -layout $$layout || exit 1; done
 	CGO_ENABLED=0 $(GO) run -trimpath ./cmd/hookdemo -arch arm64

@@ -14,6 +14,7 @@ import (
 	"hookbuild/bundles"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/devices"
 	"hookbuild/kernel/flavor"
@@ -30,7 +31,8 @@ func newInitCommand(a *app) *cli.Command {
 		Usage:     "write a commented hookbuild.yaml, from files or answers",
 		ArgsUsage: "[FLAVOR]",
 		Description: "Init writes hookbuild.yaml, or the file of --config, and its JSON schema for editors beside it. " +
-			"Without options, it asks on the terminal. The checkout is that of --hook-dir, else the nearest one, else upstream's by URL and commit.",
+			"Without options, it asks on the terminal. The checkout is that of --hook-dir, else the nearest one, else upstream's by URL and commit. " +
+			"With --lspci, the file has every option that the drivers need, and a comment for each device and firmware file that it does not solve.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Usage: "embed what the cluster specification `FILE` needs"},
 			&cli.StringFlag{Name: "hardware", Usage: "boot the machines in `FILE`, EKS Anywhere's hardware.csv"},
@@ -256,16 +258,24 @@ func (d *draftFor) takeDevices(files []string) error {
 		return err
 	}
 	d.answers.Compared = has != nil
-	d.answers.Drivers, err = lackingDrivers(d.c.Context, d.flavor, list, has)
-	switch {
-	case err != nil:
+	found, err := lackingDrivers(d.c.Context, d.flavor, list, has)
+	if err != nil {
 		return err
+	}
+	d.answers.Drivers, d.answers.Firmware, d.answers.Unsolved = found.drivers, found.firmware, found.unsolved
+	switch {
 	case has == nil:
 		d.a.note("the kernel's configuration is not at hand, so the drivers are only suggested")
-	case len(d.answers.Drivers) == 0:
+	case len(found.drivers) == 0:
 		d.a.note("%s has a driver for each storage and network device that a driver is known for", d.flavor.ID)
 	default:
-		d.a.note("%s lacks %s for these devices: the file sets the options and kernel: from: build, which compiles the kernel with a Docker Engine", d.flavor.ID, words.Count(len(d.answers.Drivers), "driver"))
+		d.a.note("%s lacks %s for these devices: the file sets them and kernel: from: build, which compiles the kernel with a Docker Engine", d.flavor.ID, words.Count(len(found.drivers), "option"))
+	}
+	for _, device := range found.unsolved {
+		progress.Warnf(d.a.sink(), "%s", device)
+	}
+	for _, asks := range found.firmware {
+		d.a.note("%s: name a directory or image that has it as firmware in the file, such as %s", asks, firmwareDir)
 	}
 	return nil
 }

@@ -48,10 +48,10 @@ func TestInitAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Flavors) != 1 || f.Flavors[0] != "hook-latest-lts-amd64" || len(f.Kernel.Options) != 1 || f.Kernel.Options[0].Set != "CONFIG_ICE=m" || !f.Embed.FromBundle {
+	if len(f.Flavors) != 1 || f.Flavors[0] != "hook-latest-lts-amd64" || len(f.Kernel.Options) != 2 || f.Kernel.Options[0].Set != "CONFIG_ICE=m" || f.Kernel.Options[1].Set != "CONFIG_PCI_MSI=y" || !f.Embed.FromBundle {
 		t.Errorf("the answers became %+v", f.Config)
 	}
-	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", `"perhaps": answer yes or no`, "Cluster specification of EKS Anywhere", "lacks 1 driver for these devices: the file sets the options and kernel: from: build"} {
+	for _, text := range []string{`choosing the flavor "hook-nonsense"`, "absent.csv: no such file", `"perhaps": answer yes or no`, "Cluster specification of EKS Anywhere", "lacks 2 options for these devices: the file sets them and kernel: from: build"} {
 		if !strings.Contains(screen, text) {
 			t.Errorf("the screen lacks %q:\n%s", text, screen)
 		}

@@ -12,34 +12,59 @@ import (
 	"hookbuild/site/draft"
 )
 
-// lackingDrivers returns the options that add drivers for the storage and network
-// devices of a list. Options that the configuration has are left out; nil means
-// that it is not known.
-func lackingDrivers(ctx context.Context, f flavor.Flavor, list []devices.Device, has *kconfig.Config) ([]draft.Driver, error) {
+// siteDevices is what a list of devices asks of a kernel.
+type siteDevices struct {
+	drivers  []draft.Driver
+	firmware []string // what each driver requests, in words
+	unsolved []string // the devices that it does not solve, and why
+}
+
+// lackingDrivers returns what the storage and network devices of a list need. Options
+// that the configuration has are left out; nil means that it is not known.
+func lackingDrivers(ctx context.Context, f flavor.Flavor, list []devices.Device, has *kconfig.Config) (s siteDevices, err error) {
 	table, err := devices.ReadTable()
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	release := ""
 	if f.Series != "" {
 		release = f.Series + ".0"
 	}
-	reports, err := findDrivers(ctx, devices.NewInventory(devices.Sources{Table: table, Release: release}), list)
+	reports, err := findDrivers(ctx, devices.NewInventory(devices.Sources{Table: table, Release: release, Defconfig: has}), list)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	var lacking []draft.Driver
 	for _, r := range reports {
 		if !r.Needs {
 			continue
 		}
+		if len(r.Drivers) == 0 {
+			s.unsolved = append(s.unsolved, "no driver is known for "+deviceText(r))
+		}
 		for _, driver := range driversOf(r) {
-			if driver.Option != "" && !sets(has, driver.Option) {
-				lacking = addDriver(lacking, driver.Option, fmt.Sprintf("%s for %s", driver.Module, deviceText(r)))
-			}
+			s.add(driver, deviceText(r))
 		}
 	}
-	return lacking, nil
+	return s, nil
+}
+
+// add adds what a driver needs. A driver whose option is not known leaves its device
+// unsolved.
+func (s *siteDevices) add(d devices.Driver, device string) {
+	if d.Option == "" {
+		s.unsolved = append(s.unsolved, fmt.Sprintf("the option that adds %s, the driver for %s, is not known", d.Module, device))
+		return
+	}
+	for _, set := range d.Set {
+		s.drivers = addDriver(s.drivers, set, fmt.Sprintf("%s for %s", d.Module, device))
+	}
+	var names []string
+	for _, f := range d.Firmware {
+		names = append(names, f.Name)
+	}
+	if asks := d.Module + " asks for " + devices.Some(names); len(names) > 0 && !slices.Contains(s.firmware, asks) {
+		s.firmware = append(s.firmware, asks)
+	}
 }
 
 // driversOf returns the driver of a device, or all of which one is right.
@@ -50,20 +75,16 @@ func driversOf(r deviceReport) []devices.Driver {
 	return r.Drivers
 }
 
-// sets reports whether a configuration has an option, built in or as a module.
-func sets(has *kconfig.Config, option string) bool {
-	if has == nil {
-		return false
-	}
-	value, _ := has.Get(option)
-	return value == "y" || value == "m"
-}
-
-// addDriver adds an option, or another reason for one that is there.
-func addDriver(all []draft.Driver, option, reason string) []draft.Driver {
-	i := slices.IndexFunc(all, func(d draft.Driver) bool { return d.Option == option })
+// addDriver adds an option to set, or another reason for one that is there. Built in
+// goes before a module.
+func addDriver(all []draft.Driver, set, reason string) []draft.Driver {
+	option, _, _ := strings.Cut(set, "=")
+	i := slices.IndexFunc(all, func(d draft.Driver) bool { return strings.HasPrefix(d.Set, option+"=") })
 	if i < 0 {
-		return append(all, draft.Driver{Option: option, Reason: reason})
+		return append(all, draft.Driver{Set: set, Reason: reason})
+	}
+	if strings.HasSuffix(set, "=y") {
+		all[i].Set = set
 	}
 	all[i].Reason += "; " + reason
 	return all

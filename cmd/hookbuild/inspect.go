@@ -30,10 +30,11 @@ import (
 
 func newInspectCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name:        "inspect",
-		Usage:       "show what is in a kernel or initramfs, and a machine's drivers",
-		Description: "Inspect reads a vmlinuz, an initramfs, a directory of both, a kernel image or a Debian package.",
-		ArgsUsage:   "[DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...]",
+		Name:  "inspect",
+		Usage: "show what is in a kernel or initramfs, and a machine's drivers",
+		Description: "Inspect reads a vmlinuz, an initramfs, a directory of both, a kernel image or a Debian package. " +
+			"For devices, it ends with the command that builds what storage and network devices lack. Drivers that lack do not change the exit code, which is 0; --json lists them under add.",
+		ArgsUsage: "[DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...]",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "show the value of the kernel option `CONFIG_X` (repeatable)"},
 			&cli.StringSliceFlag{Name: "pci", Usage: "find the driver of the PCI device `ID`, VENDOR:DEVICE or VENDOR:DEVICE:CLASS (repeatable)"},
@@ -55,6 +56,8 @@ type findings struct {
 	Options   map[string]string `json:"options,omitempty"`
 	Modules   []string          `json:"modules,omitempty"`
 	Devices   []deviceReport    `json:"devices,omitempty"`
+	// Add says what to build with, for the drivers and firmware that lack.
+	Add *addition `json:"add,omitempty"`
 
 	table string // the origin of the table of drivers
 }
@@ -338,7 +341,7 @@ func (s *subject) optionOfModules(c *cli.Context, option string) (string, error)
 	const silent = "the kernel carries no configuration, CONFIG_IKCONFIG"
 	switch {
 	case module == "":
-		return fmt.Sprintf("%s (%s, and the option builds no driver that its modules would show)", state, silent), nil
+		return fmt.Sprintf("%s (%s, and which module the option builds, if any, is not known)", state, silent), nil
 	case state == kernel.Unknown:
 		return fmt.Sprintf("%s (%s, and the module %s: %s)", state, silent, module, why), nil
 	}

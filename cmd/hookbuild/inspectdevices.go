@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -29,7 +30,8 @@ type deviceReport struct {
 	// driver.
 	Needs bool `json:"needsDriver"`
 
-	id, name string
+	id, name  string
+	unclassed bool // whether the device is of an unknown class
 }
 
 // gatherModules adds modules and devices to the findings.
@@ -53,7 +55,83 @@ func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
 	}
 	f.Devices, err = findDrivers(c.Context, devices.NewInventory(sources), list)
 	f.table = sources.Table.Origin()
+	f.Add = additionFor(f.Devices)
 	return err
+}
+
+// addition is what a build needs so that devices have their drivers and firmware.
+type addition struct {
+	// Set are values of --set, each option once.
+	Set []string `json:"set,omitempty"`
+	// Firmware are the files that drivers request and that are not on board, or were
+	// not looked for because the driver lacks.
+	Firmware []string `json:"firmware,omitempty"`
+	// Unsolved are the devices for which no driver is known.
+	Unsolved []string `json:"unsolved,omitempty"`
+}
+
+// additionFor returns what storage and network devices lack, and those whose class is
+// not known; nil if that is nothing.
+func additionFor(reports []deviceReport) *addition {
+	add := &addition{}
+	for _, r := range reports {
+		if !r.Needs && !r.unclassed {
+			continue
+		}
+		if len(r.Drivers) == 0 && r.Needs {
+			add.Unsolved = append(add.Unsolved, deviceText(r))
+		}
+		for _, d := range driversOf(r) {
+			if d.State == kernel.Unknown.String() {
+				continue
+			}
+			lacks := d.State == kernel.Missing.String()
+			for _, set := range d.Set {
+				add.set(set)
+			}
+			for _, file := range d.Firmware {
+				absent := file.Present != nil && !*file.Present || file.Present == nil && lacks
+				if absent && !slices.Contains(add.Firmware, file.Name) {
+					add.Firmware = append(add.Firmware, file.Name)
+				}
+			}
+		}
+	}
+	if len(add.Set)+len(add.Firmware)+len(add.Unsolved) == 0 {
+		return nil
+	}
+	return add
+}
+
+// set adds a value of --set. Built in goes before a module.
+func (a *addition) set(value string) {
+	option, _, _ := strings.Cut(value, "=")
+	i := slices.IndexFunc(a.Set, func(have string) bool { return strings.HasPrefix(have, option+"=") })
+	switch {
+	case i < 0:
+		a.Set = append(a.Set, value)
+	case strings.HasSuffix(value, "=y"):
+		a.Set[i] = value
+	}
+}
+
+// firmwareDir is where a Linux machine has the firmware of its distribution.
+const firmwareDir = "/lib/firmware"
+
+// command returns the command that builds with the addition, "" if nothing is known to
+// add.
+func (a *addition) command() string {
+	if len(a.Set)+len(a.Firmware) == 0 {
+		return ""
+	}
+	text := "hookbuild all"
+	if len(a.Set) > 0 {
+		text += " --kernel build --set " + strings.Join(a.Set, " --set ")
+	}
+	if len(a.Firmware) > 0 {
+		text += " --firmware " + firmwareDir
+	}
+	return text
 }
 
 // findDrivers returns one report for each kind of device, in the order of the
@@ -76,7 +154,7 @@ func findDrivers(ctx context.Context, in *devices.Inventory, list []devices.Devi
 		}
 		place[d.String()] = len(reports)
 		kinds = append(kinds, d)
-		reports = append(reports, deviceReport{Device: d.String(), Count: 1, Drivers: answer.Drivers, OneOf: answer.OneOf, Note: answer.Note, Needs: d.NeedsDriver(), id: d.ID(), name: d.Name})
+		reports = append(reports, deviceReport{Device: d.String(), Count: 1, Drivers: answer.Drivers, OneOf: answer.OneOf, Note: answer.Note, Needs: d.NeedsDriver(), id: d.ID(), name: d.Name, unclassed: d.Class < 0})
 	}
 	return reports, nil
 }

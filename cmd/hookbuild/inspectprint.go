@@ -50,7 +50,7 @@ func (f *findings) devicesText(columns int) string {
 		for _, p := range []struct {
 			n    int
 			text string
-		}{{lack, "lack one"}, {unseen, "depend on files that were not given"}, {none, "need none or are not known"}} {
+		}{{lack, "lack one"}, {unseen, "depend on what was not given"}, {none, "need none or are not known"}} {
 			if p.n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 			}
@@ -59,6 +59,13 @@ func (f *findings) devicesText(columns int) string {
 	}
 	if len(f.Devices) > 0 {
 		text.WriteString(folded("What the kernel lacks is looked up in "+f.table+".", columns, "") + "\n")
+	}
+	if f.Add != nil && f.Add.command() != "" {
+		about := "To add what storage and network devices lack"
+		if len(f.Add.Firmware) > 0 {
+			about += ", with " + firmwareDir + " or another directory or image that has the firmware"
+		}
+		text.WriteString(folded(about+":", columns, "") + "\n" + f.Add.command() + "\n") // one line, to paste
 	}
 	return text.String()
 }

@@ -21,6 +21,9 @@ type Sources struct {
 	// Features answers for options that the modules do not show. It is nil if
 	// no kernel was given.
 	Features *kernel.Features
+	// Defconfig is the configuration that a kernel will be built from, if none was
+	// given. An option that it does not mention has the value that Kconfig gives it.
+	Defconfig *kconfig.Config
 	// Release is the kernel's release, "" if it is not known.
 	Release string
 	// Firmware is the tree with lib/firmware; nil if none was given.
@@ -64,8 +67,12 @@ func NewInventory(s Sources) *Inventory {
 // Driver is one driver for a device.
 type Driver struct {
 	Module string `json:"module"`
-	// Option is the option that adds the driver; empty if it is not known.
+	// Option is the option that builds the driver; empty if it is not known.
 	Option string `json:"option,omitempty"`
+	// Set lists what has to be set, as "CONFIG_QEDE=m", so that the kernel has the
+	// driver and all that it needs for an interface or a disk. It is empty if the
+	// kernel has them, or if they are not known.
+	Set []string `json:"set,omitempty"`
 	// State is whether the kernel has the driver: "built in", "module",
 	// "missing" or, if the inputs do not tell, "unknown".
 	State string `json:"state"`
@@ -110,16 +117,16 @@ func (d Driver) String() string {
 		}
 	}
 	if len(unseen) > 0 {
-		text += "; requests firmware: " + some(unseen)
+		text += "; requests firmware: " + Some(unseen)
 	}
 	if len(absent) > 0 {
-		text += "; firmware not on board: " + some(absent)
+		text += "; firmware not on board: " + Some(absent)
 	}
 	return text
 }
 
-// some returns the first three names.
-func some(names []string) string {
+// Some returns the first three names, and how many more there are.
+func Some(names []string) string {
 	if len(names) > 3 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
 	}
@@ -138,9 +145,9 @@ func (in *Inventory) Find(d Device) (Answer, error) {
 	found := in.candidates(d)
 	var a Answer
 	for _, c := range found {
-		driver, err := in.driver(c)
+		driver, err := in.driver(d, c)
 		if err != nil {
-			return a, fmt.Errorf("reading the firmware that the driver %s requests: %w", c.module, err)
+			return a, err
 		}
 		a.Drivers = append(a.Drivers, driver)
 	}
@@ -203,29 +210,70 @@ func (in *Inventory) named(driver string) string {
 	return name
 }
 
-// driver completes a candidate.
-func (in *Inventory) driver(c candidate) (Driver, error) {
+// driver completes a candidate for a device.
+func (in *Inventory) driver(of Device, c candidate) (Driver, error) {
 	d := Driver{Module: c.module}
 	known, ok := in.Table.module(c.module)
 	if ok {
 		d.Option = in.Table.option(known, in.Release)
+	} else {
+		known = &Known{Module: c.module}
+	}
+	settings, with, err := in.settingsFor(of, known)
+	if err != nil {
+		return d, err
 	}
 	state, why := in.state(c.module, d.Option)
 	d.State, d.Why = state.String(), why
-	if state == kernel.Missing && d.Option != "" {
-		advice := d.Option + " adds it"
+	in.complete(&d, state, with)
+	if d.State != kernel.BuiltIn.String() && d.State != kernel.Module.String() {
+		d.Set = in.lacking(settings)
+	}
+	if d.State == kernel.Missing.String() {
+		d.advise()
 		if c.match != nil {
-			if age := in.Table.age(c.match.In, in.Release); age != "" {
-				advice += " (" + age + ")"
+			if age := in.Table.age(c.match.In, in.Release); age != "" && len(d.Set) > 0 {
+				d.Why += " (" + age + ")"
 			}
 		}
-		d.Why = strings.TrimPrefix(d.Why+"; "+advice, "; ")
 	}
 	names, err := in.asks(c.module, known, state)
+	if err != nil {
+		return d, fmt.Errorf("reading the firmware that the driver %s requests: %w", c.module, err)
+	}
 	for _, name := range names {
 		d.Firmware = append(d.Firmware, Firmware{name, in.hasFirmware(name)})
 	}
-	return d, err
+	return d, nil
+}
+
+// complete looks for the companions of a driver that the kernel has. Without one, the
+// device has no interface or disk, so the driver does not count.
+func (in *Inventory) complete(d *Driver, state kernel.State, with []Companion) {
+	if !state.Present() {
+		return
+	}
+	for _, c := range with {
+		switch in.companion(c, d.Module) {
+		case kernel.Missing:
+			d.State, d.Why = kernel.Missing.String(), fmt.Sprintf("the driver is there, but not %s (%s)", c.For, c.Setting.Option)
+			return
+		case kernel.Unknown:
+			d.State, d.Why = kernel.Unknown.String(), fmt.Sprintf("the driver is there; whether %s are too (%s) is not known, because the kernel carries no configuration", c.For, c.Setting.Option)
+		}
+	}
+}
+
+// advise adds to Why what has to be set.
+func (d *Driver) advise() {
+	advice := ""
+	switch n := len(d.Set); {
+	case n == 1:
+		advice = strings.TrimSuffix(d.Set[0], "=m") + " adds it"
+	case n > 1:
+		advice = strings.Join(d.Set[:n-1], ", ") + " and " + d.Set[n-1] + " add it"
+	}
+	d.Why = strings.Join(slices.DeleteFunc([]string{d.Why, advice}, func(s string) bool { return s == "" }), "; ")
 }
 
 // state returns whether the kernel has a module, from the lists of its modules
@@ -251,19 +299,35 @@ func (in *Inventory) state(module, option string) (kernel.State, string) {
 	return kernel.Missing, ""
 }
 
-// Option returns the state of an option that builds a driver, from the lists of the
-// kernel's modules, and the driver's module. The module is empty if the option is not
-// known to build one.
+// Option returns the state of an option that builds a module, from the lists of the
+// kernel's modules, and the module. The module is empty if the option's is not known:
+// it is neither in the table nor called like the option.
 func (in *Inventory) Option(name string) (state kernel.State, module, why string) {
-	for _, known := range in.Table.Drivers {
-		if in.Table.option(known, in.Release) != kconfig.Name(name) {
-			continue
-		}
-		if found, reason := in.state(known.Module, ""); module == "" || found.Present() {
-			state, module, why = found, known.Module, reason
+	for _, candidate := range in.built(kconfig.Name(name)) {
+		if found, reason := in.state(candidate, ""); module == "" || found.Present() {
+			state, module, why = found, candidate, reason
 		}
 	}
+	alike := strings.ToLower(strings.TrimPrefix(kconfig.Name(name), kconfig.Prefix))
+	if found, _ := in.state(alike, ""); module == "" && found.Present() {
+		return found, alike, ""
+	}
 	return state, module, why
+}
+
+// built returns the modules that an option is known to build.
+func (in *Inventory) built(option string) (list []string) {
+	for _, known := range in.Table.Drivers {
+		if in.Table.option(known, in.Release) == option {
+			list = append(list, known.Module)
+		}
+		for _, c := range companionsOf(known.Module) {
+			if c.Setting.Option == option && len(c.modules) > 0 {
+				list = append(list, c.modules[0])
+			}
+		}
+	}
+	return list
 }
 
 func (in *Inventory) stateByOption(option string) (kernel.State, string) {

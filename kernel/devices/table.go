@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"hookbuild/kernel/kconfig"
 )
 
 // table.zst is written by package gen (run by refresh.sh) from the full kernels
@@ -20,6 +22,7 @@ import (
 //	k VERSION ARCH,ARCH     a kernel, newest first
 //	m MODULE
 //	o KERNELS OPTION        that builds the module
+//	s KERNELS SETTING...    to set, so that the module is built; see [kconfig.Setting]
 //	n KERNELS MODULE        that the module needs and that requests firmware
 //	f KERNELS FIRMWARE      that the module, or one that it needs, requests
 //	a KERNELS ALIAS
@@ -56,8 +59,8 @@ type fact struct {
 
 // Known is a driver in the table.
 type Known struct {
-	Module                            string
-	options, needs, firmware, aliases []fact
+	Module                                      string
+	options, settings, needs, firmware, aliases []fact
 }
 
 // Table holds the drivers of some full kernels.
@@ -146,6 +149,8 @@ func (k *Known) list(kind string) *[]fact {
 	switch kind {
 	case "o":
 		return &k.options
+	case "s":
+		return &k.settings
 	case "n":
 		return &k.needs
 	case "f":
@@ -182,14 +187,48 @@ func (t *Table) Add(kernel int, module, option string, needs, firmware, aliases 
 		options = []string{option}
 	}
 	for kind, values := range map[string][]string{"o": options, "n": needs, "f": firmware, "a": aliases} {
-		list := known.list(kind)
 		for _, value := range values {
-			i := slices.IndexFunc(*list, func(f fact) bool { return f.value == value })
-			if i < 0 {
-				i = len(*list)
-				*list = append(*list, fact{0, value})
+			known.add(kind, kernel, value)
+		}
+	}
+}
+
+// add adds a fact of the kernel with that index.
+func (k *Known) add(kind string, kernel int, value string) {
+	list := k.list(kind)
+	i := slices.IndexFunc(*list, func(f fact) bool { return f.value == value })
+	if i < 0 {
+		i = len(*list)
+		*list = append(*list, fact{0, value})
+	}
+	(*list)[i].in |= 1 << kernel
+}
+
+// AddSettings adds what has to be set for each driver of the kernel with that index.
+// Settings returns it for the driver's option and those of its companions; none leaves
+// the driver without. It is for package gen.
+func (t *Table) AddSettings(kernel int, settings func(option string, companions []string) []kconfig.Setting) {
+	for _, known := range t.Drivers {
+		for i := range known.settings {
+			known.settings[i].in &^= 1 << kernel
+		}
+		known.settings = slices.DeleteFunc(known.settings, func(f fact) bool { return f.in == 0 })
+		for _, option := range known.options {
+			if option.in&(1<<kernel) == 0 {
+				continue
 			}
-			(*list)[i].in |= 1 << kernel
+			var companions []string
+			for _, c := range Companions(known.Module) {
+				companions = append(companions, c.Setting.Option)
+			}
+			var words []string
+			for _, s := range settings(option.value, companions) {
+				words = append(words, s.String())
+			}
+			if len(words) > 0 {
+				known.add("s", kernel, strings.Join(words, " "))
+			}
+			break
 		}
 	}
 }
@@ -203,7 +242,7 @@ func (t *Table) Write(w io.Writer) error {
 	}
 	for _, d := range t.Drivers {
 		fmt.Fprintf(out, "m %s\n", d.Module)
-		for _, kind := range []string{"o", "n", "f", "a"} {
+		for _, kind := range []string{"o", "s", "n", "f", "a"} {
 			for _, f := range *d.list(kind) {
 				fmt.Fprintf(out, "%s %x %s\n", kind, f.in, f.value)
 			}
@@ -313,6 +352,24 @@ func (t *Table) option(k *Known, release string) string {
 		return options[0]
 	}
 	return ""
+}
+
+// settings returns what has to be set for the module in a release, the option itself
+// first, or nil if that is not known.
+func (t *Table) settings(k *Known, release string) ([]kconfig.Setting, error) {
+	lists := t.values(k.settings, t.nearest(release))
+	if len(lists) == 0 {
+		return nil, nil
+	}
+	var all []kconfig.Setting
+	for word := range strings.FieldsSeq(lists[0]) {
+		s, err := kconfig.ParseSetting(word)
+		if err != nil {
+			return nil, fmt.Errorf("reading the settings of the driver %s in the table of drivers: %w", k.Module, err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // age returns a remark about a driver that only some of the kernels have, for a

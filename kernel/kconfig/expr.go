@@ -30,6 +30,8 @@ type expr interface {
 	// needs describes the parts of the expression that are below want. It
 	// returns nothing if there are none.
 	needs(v values, want tristate) []string
+	// settle returns the list with the settings that the expression needs.
+	settle(p *planner, list []Setting) ([]Setting, error)
 	String() string
 }
 

@@ -28,7 +28,9 @@ type Symbol struct {
 	depends    []expr
 	visible    []expr
 	selectedBy []selection
-	choice     *choice
+	// defaults are the default values, of all definitions, with their conditions.
+	defaults []expr
+	choice   *choice
 }
 
 // bounds are the limits of a number, each a constant or an option's name.
@@ -140,8 +142,8 @@ func (p *parser) line(text string) error {
 		return p.include(keyword, rest)
 	case "help", "---help---":
 		p.skipHelp()
-	case "comment":
-		p.current = nil
+	case "comment": // it has attributes of its own, which say when it is shown
+		p.current, p.index = &Symbol{depends: []expr{nil}, visible: []expr{nil}}, 0
 	default:
 		return p.attribute(keyword, rest)
 	}
@@ -253,9 +255,8 @@ func indentation(line string) int {
 	return column
 }
 
-// attribute reads a line that belongs to the entry before it. Attributes that
-// determine values but not whether they can be set (default, option) are left
-// to the kernel's own tools.
+// attribute reads a line that belongs to the entry before it. Others than these are
+// left to the kernel's own tools.
 func (p *parser) attribute(keyword, rest string) error {
 	switch keyword {
 	case "depends":
@@ -265,6 +266,9 @@ func (p *parser) attribute(keyword, rest string) error {
 		return p.prompt(rest)
 	case "def_bool", "def_tristate":
 		p.typed(strings.TrimPrefix(keyword, "def_"))
+		return p.defaultsTo(rest)
+	case "default":
+		return p.defaultsTo(rest)
 	case "prompt":
 		return p.prompt(rest)
 	case "range":
@@ -275,10 +279,20 @@ func (p *parser) attribute(keyword, rest string) error {
 	return nil
 }
 
+// dependsOn reads CONDITION or, since Linux 7, CONDITION if OTHER.
 func (p *parser) dependsOn(text string) error {
+	text, _, _ = strings.Cut(text, " #")
+	text, when, conditional := strings.Cut(text, " if ")
 	condition, err := parseExpr(text)
 	if err != nil {
 		return err
+	}
+	if conditional {
+		other, err := parseExpr(when)
+		if err != nil {
+			return err
+		}
+		condition = orExpr{notExpr{other}, condition}
 	}
 	switch {
 	case p.current != nil:
@@ -295,6 +309,28 @@ func (p *parser) typed(kind string) {
 	if p.current != nil {
 		p.current.Type = kind
 	}
+}
+
+// defaultsTo reads VALUE or VALUE if CONDITION. Values of numbers and strings, and
+// those that a macro computes, are left to the kernel's own tools.
+func (p *parser) defaultsTo(rest string) error {
+	if p.current == nil || strings.HasPrefix(rest, `"`) || strings.HasPrefix(rest, "'") || strings.HasPrefix(rest, "$") {
+		return nil
+	}
+	text, condition, conditional := strings.Cut(rest, " if ")
+	value, err := parseExpr(text)
+	if err != nil {
+		return err
+	}
+	if conditional {
+		when, err := parseExpr(condition)
+		if err != nil {
+			return err
+		}
+		value = and(value, when)
+	}
+	p.current.defaults = append(p.current.defaults, value)
+	return nil
 }
 
 // ranges reads LOW HIGH or LOW HIGH if CONDITION.

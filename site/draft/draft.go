@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -37,11 +38,14 @@ type Answers struct {
 	// suggested otherwise.
 	Drivers  []Driver
 	Compared bool
+	// Firmware says which files the drivers request, a line for each driver, and
+	// Unsolved says for which devices no driver or option is known.
+	Firmware, Unsolved []string
 }
 
-// Driver is a kernel option and the devices that need it.
+// Driver is a kernel option to set, and the devices that need it.
 type Driver struct {
-	Option string
+	Set    string // "CONFIG_ICE=m"
 	Reason string
 }
 
@@ -113,14 +117,27 @@ func (a Answers) kernel(w *writer) {
 	w.line("  %soptions:", comment)
 	drivers := a.Drivers
 	if len(drivers) == 0 {
-		drivers = []Driver{{"CONFIG_ICE", "the Intel E810 in the storage nodes"}}
+		drivers = []Driver{{"CONFIG_ICE=m", "the Intel E810 in the storage nodes"}}
 	}
 	for _, d := range drivers {
-		w.line("  %s  - set: %s=m", comment, d.Option)
+		w.line("  %s  - set: %s", comment, d.Set)
 		w.line("  %s    reason: %s", comment, scalar(d.Reason))
 	}
+	for _, device := range a.Unsolved {
+		w.line("  # %s", comments(device))
+	}
+	if len(a.Unsolved) > 0 {
+		w.line("  # A newer kernel may have it, or the vendor, for module-sources.")
+	}
+	for _, asks := range a.Firmware {
+		w.line("  # %s", comments(asks))
+	}
+	directory := "firmware"
+	if len(a.Firmware) > 0 {
+		directory = "/lib/firmware"
+	}
 	w.line("  # Firmware that drivers ask for: a directory like linux-firmware, or image:REF.")
-	w.key(false, "firmware", "firmware")
+	w.key(false, "firmware", directory)
 }
 
 func (a Answers) embed(w *writer) {
@@ -165,6 +182,11 @@ func (a Answers) netboot(w *writer) {
 	w.key(false, "bootstrap-ip", "192.0.2.9")
 	w.line("  # dnsmasq, kea, dhcpd or windows")
 	w.key(false, "server", "kea")
+}
+
+// comments returns text on one line, as a comment may have it.
+func comments(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || unicode.IsControl(r) }), " ")
 }
 
 func orElse(text, other string) string {

@@ -20,10 +20,11 @@ func read(t *testing.T, text string) (*site.File, error) {
 }
 
 func all() map[string]Answers {
-	drivers := []Driver{{"CONFIG_ICE", `Intel "E810": # rack 7`}}
+	drivers := []Driver{{"CONFIG_ICE=m", `Intel "E810": # rack 7`}}
+	asks := []string{"ice asks for intel/ice/ddp/ice.pkg"}
 	return map[string]Answers{
 		"nothing":       {Flavor: "hook-default-amd64"},
-		"everything":    {HookDir: "my hook: checkout", Flavor: "yes", Cluster: "cluster #1.yaml", Release: "v0.24.1", Hardware: "- a.csv", TinkerbellIP: "192.0.2.10", Drivers: drivers, Compared: true},
+		"everything":    {HookDir: "my hook: checkout", Flavor: "yes", Cluster: "cluster #1.yaml", Release: "v0.24.1", Hardware: "- a.csv", TinkerbellIP: "192.0.2.10", Drivers: drivers, Compared: true, Firmware: asks, Unsolved: []string{"no driver is known for Network controller: a\nb: c (pci dead:beef)"}},
 		"not compared":  {HookDir: ".", Flavor: "hook-default-amd64", Drivers: drivers},
 		"nothing lacks": {HookDir: ".", Flavor: "hook-default-amd64", Compared: true},
 		"a bundle":      {Flavor: "hook-default-amd64", FromBundle: true},
@@ -54,6 +55,16 @@ func TestText(t *testing.T) {
 		}
 		if !strings.HasPrefix(text, site.SchemaLine+"\n") {
 			t.Errorf("%s: the first line is not the schema's", name)
+		}
+		for _, device := range a.Unsolved {
+			if want := "  # " + strings.ReplaceAll(device, "\n", " ") + "\n"; !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, text)
+			}
+		}
+		for _, asks := range a.Firmware {
+			if want := "  # " + asks + "\n"; !strings.Contains(text, want) || !strings.Contains(text, "  # firmware: /lib/firmware\n") {
+				t.Errorf("%s: no %q in\n%s", name, want, text)
+			}
 		}
 		if a.Drivers != nil && !strings.Contains(text, "CONFIG_ICE=m") {
 			t.Errorf("%s: no driver:\n%s", name, text)

@@ -3,6 +3,9 @@
 // of the same versions, the newest first:
 //
 //	go run ./kernel/devices/gen [-table FILE] [-options FILE] {VERSION SOURCE.tar.xz PACKAGE.deb...}...
+//
+// Without any packages, it renews only what has to be set for each driver of the
+// embedded table: the sources have to be those of its kernels.
 package main
 
 import (
@@ -28,6 +31,7 @@ import (
 	"hookbuild/internal/tarball"
 	"hookbuild/kernel/deb"
 	"hookbuild/kernel/devices"
+	"hookbuild/kernel/kconfig"
 	"hookbuild/kernel/modules"
 )
 
@@ -49,9 +53,10 @@ type series struct {
 	trees map[string]*initramfs.Tree
 	date  time.Time
 	// makes maps a module's path without ".ko" to its option; options lists all
-	// options of the source.
+	// options of the source, and kconfig has its Kconfig files by path.
 	makes   map[string]string
 	options []string
+	kconfig map[string][]byte
 }
 
 func run(ctx context.Context, args []string, table, options string) error {
@@ -72,6 +77,9 @@ func run(ctx context.Context, args []string, table, options string) error {
 	if err := writeTable(ctx, list, table); err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(list, func(s *series) bool { return len(s.packages) > 0 }) {
+		return nil
+	}
 	return writeOptions(list, options)
 }
 
@@ -86,7 +94,7 @@ func parseArgs(args []string) ([]*series, error) {
 		if i+1 == len(args) || !strings.HasSuffix(args[i+1], ".tar.xz") {
 			return nil, fmt.Errorf("reading the arguments: %q is not a version followed by a source", args[i])
 		}
-		list = append(list, &series{version: args[i], source: args[i+1], trees: map[string]*initramfs.Tree{}, makes: map[string]string{}})
+		list = append(list, &series{version: args[i], source: args[i+1], trees: map[string]*initramfs.Tree{}, makes: map[string]string{}, kconfig: map[string][]byte{}})
 		i++
 	}
 	if len(list) == 0 {
@@ -197,6 +205,8 @@ func (s *series) readSource() error {
 			return fmt.Errorf("reading %q: %w", s.source, err)
 		}
 		if isKconfig {
+			_, name, _ := strings.Cut(header.Name, "/")
+			s.kconfig[name] = text
 			for _, m := range optionRule.FindAllSubmatch(text, -1) {
 				s.options = append(s.options, string(m[1]))
 			}
@@ -236,6 +246,15 @@ func writeTable(ctx context.Context, list []*series, name string) error {
 		}
 	}
 	table := devices.NewTable(newest, kernels)
+	if newest.IsZero() {
+		var err error
+		if table, err = devices.ReadTable(); err != nil {
+			return err
+		}
+		if err := sameVersions(table, list); err != nil {
+			return err
+		}
+	}
 	for i, s := range list {
 		for _, release := range slices.Sorted(maps.Keys(s.trees)) {
 			set, err := modules.Read(ctx, s.trees[release], release, 0)
@@ -244,12 +263,101 @@ func writeTable(ctx context.Context, list []*series, name string) error {
 			}
 			s.addModules(table, i, set)
 		}
+		if err := s.addSettings(table, i); err != nil {
+			return err
+		}
 	}
 	var text bytes.Buffer
 	if err := table.Write(&text); err != nil {
 		return err
 	}
 	return writePacked(name, text.Bytes())
+}
+
+// sameVersions checks that the sources are those of a table's kernels.
+func sameVersions(table *devices.Table, list []*series) error {
+	var have, given []string
+	for _, k := range table.Kernels {
+		have = append(have, k.Version)
+	}
+	for _, s := range list {
+		given = append(given, s.version)
+	}
+	if !slices.Equal(have, given) {
+		return fmt.Errorf("renewing the settings of the table's drivers: it is of Linux %s, and the sources are of %s", strings.Join(have, ", "), strings.Join(given, ", "))
+	}
+	return nil
+}
+
+// Options that every HookOS has, without which it could neither boot nor reach a
+// network; and options that are nearly always on, but are not so by Kconfig's own
+// defaults, because the architecture or other drivers select them.
+var (
+	always = strings.Fields("64BIT ACPI BLK_DEV BLOCK ETHERNET EXPERT INET INPUT MODULES NET NETDEVICES PCI POSIX_TIMERS PRINTK PROC_FS SMP SYSFS TTY USB_SUPPORT")
+	nearly = strings.Fields("ATA COMMON_CLK CPU_FREQ CRYPTO I2C PCI_MSI SCSI SCSI_LOWLEVEL USB VIRTIO_MENU")
+)
+
+// addSettings adds what has to be set for each driver, by the Kconfig files for
+// amd64, else for arm64.
+func (s *series) addSettings(table *devices.Table, at int) error {
+	var trees []*kconfig.Tree
+	for _, arch := range []string{"x86", "arm64"} {
+		tree, err := kconfig.ReadTree(func(name string) ([]byte, error) {
+			text, ok := s.kconfig[name]
+			if !ok {
+				return nil, fmt.Errorf("%q has no %q", s.source, name)
+			}
+			return text, nil
+		}, arch)
+		if err != nil {
+			return fmt.Errorf("Linux %s for %s: %w", s.version, arch, err)
+		}
+		trees = append(trees, tree)
+	}
+	table.AddSettings(at, func(option string, companions []string) []kconfig.Setting {
+		for _, tree := range trees {
+			if all, err := settingsIn(tree, option, companions); err == nil {
+				return all
+			} else if tree == trees[len(trees)-1] {
+				fmt.Fprintf(os.Stderr, "Linux %s: no settings of %s: %v\n", s.version, option, err)
+			}
+		}
+		return nil
+	})
+	return nil
+}
+
+// settingsIn returns the settings of an option and its companions, without those that
+// every HookOS has.
+func settingsIn(tree *kconfig.Tree, option string, companions []string) ([]kconfig.Setting, error) {
+	usual := slices.Concat(always, nearly)
+	all, err := tree.Settings(option, usual)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].Option == option {
+			all[i].Default, all[i].Usual = false, false
+		}
+	}
+	for _, name := range companions {
+		more, err := tree.Settings(name, usual)
+		if err != nil {
+			return nil, err
+		}
+		more[0].Default, more[0].Usual = false, false
+		for _, m := range more {
+			same := func(have kconfig.Setting) bool { return have.Option == m.Option }
+			if i := slices.IndexFunc(all, same); i < 0 {
+				all = append(all, m)
+			} else if m.Value == "y" {
+				all[i].Value = "y"
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(set kconfig.Setting) bool {
+		return set.Expected() && slices.Contains(always, strings.TrimPrefix(set.Option, kconfig.Prefix))
+	}), nil
 }
 
 // addModules adds the drivers of one release. Nearly all are modules in a
