@@ -206,10 +206,10 @@ func TestFullDisk(t *testing.T) {
 // one that nohup ignores does not end it.
 func TestSignal(t *testing.T) {
 	asked := make(chan chan struct{}, 1) // closing what it gives answers the request
-	var holding atomic.Bool
+	var holding atomic.Bool              // the next request; one that is tried again is answered
 	s := site.New(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/actions/") && holding.Load() {
+			if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/actions/") && holding.CompareAndSwap(true, false) {
 				answer := make(chan struct{})
 				asked <- answer
 				select {
@@ -222,7 +222,6 @@ func TestSignal(t *testing.T) {
 		})
 	})
 	pushAction(t, s)
-	holding.Store(true)
 	binary := filepath.Join(t.TempDir(), "hookbuild")
 	if text, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -244,6 +243,7 @@ func TestSignal(t *testing.T) {
 		cmd.Dir = t.TempDir()
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
+		holding.Store(true)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
