@@ -547,6 +547,9 @@ func (r Request) outputs() []string {
 			all = append(all, path)
 		}
 	}
+	if r.ISO != nil {
+		all = append(all, filepath.Join(r.Out, r.isoName()))
+	}
 	return append(all, filepath.Join(r.Out, artifact.TarballName(r.Name, r.OutputID)))
 }
 

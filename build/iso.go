@@ -33,6 +33,7 @@ func (b *Builder) writeISO(ctx context.Context, s *artifact.Stage, p *plan) (*ar
 		return nil, fmt.Errorf("reading the boot loader %q: %w", p.loaderName, err)
 	}
 	record := &artifact.Input{Name: path.Base(p.loaderName), Digest: digest}
+	s.Beside(p.isoName())
 	return record, s.WriteAside(p.isoName(), func(w io.Writer) error { return iso.Write(ctx, w, img) })
 }
 

@@ -51,6 +51,19 @@ func OpenWorkspace(dir, start string) (Workspace, error) {
 	}
 }
 
+// WorkspaceAbove returns the directory of the nearest checkout above start, or "" if
+// start is a checkout itself, or in none.
+func WorkspaceAbove(start string) string {
+	w, err := OpenWorkspace("", start)
+	if err != nil { // a command that needs the checkout reports it
+		return ""
+	}
+	if abs, err := filepath.Abs(start); err != nil || abs == w.Dir {
+		return ""
+	}
+	return w.Dir
+}
+
 func openAt(dir string) (Workspace, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {

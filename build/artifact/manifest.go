@@ -194,6 +194,8 @@ type merged struct {
 	dropped []string
 	// replaced are other builds of which the new one replaces a file.
 	replaced []Build
+	// removed are the artifacts of the same build's last run that it does not make now.
+	removed []string
 }
 
 // merge adds a build to the manifest at path, replacing one with the same ID and
@@ -208,6 +210,11 @@ func merge(path string, b Build) (merged, error) {
 		kept, whole := without(other, b)
 		switch {
 		case other.ID == b.ID && other.Arch == b.Arch:
+			for _, f := range other.Artifacts {
+				if !slices.ContainsFunc(b.Artifacts, func(n File) bool { return n.Name == f.Name }) {
+					m.removed = append(m.removed, f.Name)
+				}
+			}
 		case whole:
 			m.Builds = append(m.Builds, kept)
 			continue

@@ -42,6 +42,8 @@ type Stage struct {
 	links map[string]string
 	// aside are the artifacts that are not in the tarball.
 	aside map[string]bool
+	// beside are the artifacts that appear in OUT too.
+	beside []string
 	// sums are the artifacts whose checksums were computed.
 	sums map[string]File
 }
@@ -144,6 +146,10 @@ func (s *Stage) WriteAside(name string, fill func(io.Writer) error) error {
 	s.aside[name] = true
 	return s.Write(name, fill)
 }
+
+// Beside makes a staged artifact appear in OUT too, where build.sh writes it, as a
+// hard link.
+func (s *Stage) Beside(name string) { s.beside = append(s.beside, name) }
 
 // Link makes name a hard link to the staged artifact to. It does nothing if both
 // names are the same.
@@ -275,8 +281,11 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build, about Abou
 	if err := s.writeListings(ctx, m.Manifest); err != nil {
 		return p, err
 	}
-	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Worker: b.Worker, Embedded: b.Embedded}
-	return p, s.appear(tarball)
+	p = Published{Dir: s.final(), Tarball: filepath.Join(s.out, tarball), Artifacts: b.Artifacts, Replaced: m.replaced, Removed: m.removed, Worker: b.Worker, Embedded: b.Embedded}
+	for _, name := range s.beside {
+		p.Beside = append(p.Beside, filepath.Join(s.out, name))
+	}
+	return p, s.appear(tarball, m.dropped)
 }
 
 // Replace moves all staged artifacts to OUT in the place of the HookOS there,
@@ -320,7 +329,7 @@ func (s *Stage) settle(ctx context.Context, m Manifest, dropped []string) error 
 	if err := s.writeListings(ctx, m); err != nil {
 		return err
 	}
-	return s.appear("")
+	return s.appear("", dropped)
 }
 
 // writeListings stages the manifest, and the checksums of everything.
@@ -344,14 +353,23 @@ type Published struct {
 	Artifacts []File
 	// Replaced are other builds of which this one replaced a file.
 	Replaced []Build
+	// Removed are the artifacts that the last build of the same name made, and this
+	// one does not.
+	Removed []string
+	// Beside are the paths of the artifacts that are in OUT too.
+	Beside []string
 	// Worker is the worker on board; nil if no bundle named images.
 	Worker *Worker
 	// Embedded are the images on board.
 	Embedded []OnBoard
 }
 
-// WarnReplaced warns of the builds that were replaced.
+// WarnReplaced warns of the builds that were replaced, and of the files of this build
+// that are gone.
 func (p Published) WarnReplaced(sink progress.Sink) {
+	if len(p.Removed) > 0 {
+		progress.Warnf(sink, "removed from %s, because this build does not make them, and the one before did: %s", p.Dir, strings.Join(p.Removed, ", "))
+	}
 	for _, b := range p.Replaced {
 		progress.Warnf(sink, "%s is no longer in %s, because the new artifacts have the same names; its tarball is kept", b.Flavor, p.Dir)
 	}
@@ -394,13 +412,17 @@ func (s *Stage) keepOthers(dropped []string) error {
 // final returns the directory in which the artifacts appear.
 func (s *Stage) final() string { return filepath.Join(s.out, filepath.Base(s.dir)) }
 
-// appear exchanges the directories and then renames the tarball, "" for none.
-func (s *Stage) appear(tarball string) error {
+// appear exchanges the directories and then renames the tarball, "" for none. Dropped
+// are the artifacts of the directory before that are not in the new one.
+func (s *Stage) appear(tarball string, dropped []string) error {
 	final := s.final()
 	if err := exchange(s.dir, final); err != nil {
 		return fmt.Errorf("publishing the artifacts as %q: %w; the directory was not changed", final, err)
 	}
 	if err := giveBack(s.dir, final); err != nil {
+		return err
+	}
+	if err := s.appearBeside(dropped); err != nil {
 		return err
 	}
 	if tarball != "" {
@@ -409,6 +431,33 @@ func (s *Stage) appear(tarball string) error {
 		}
 	}
 	return atomicfile.SyncDir(s.out)
+}
+
+// appearBeside links artifacts into OUT, after the directories were exchanged, and
+// removes the links of those that are dropped: s.dir has what OUT/hook had.
+func (s *Stage) appearBeside(dropped []string) error {
+	for _, name := range dropped {
+		path := filepath.Join(s.out, name)
+		old, err := os.Lstat(s.Path(name))
+		there, errThere := os.Lstat(path)
+		if err != nil || errThere != nil || !os.SameFile(old, there) {
+			continue // not there, or not a link that hookbuild made
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("removing the link to the artifact %q: %w", name, err)
+		}
+	}
+	for _, name := range s.beside {
+		link := filepath.Join(s.root, name)
+		err := os.Link(filepath.Join(s.final(), name), link)
+		if err == nil {
+			err = os.Rename(link, filepath.Join(s.out, name))
+		}
+		if err != nil {
+			return fmt.Errorf("linking the artifact %q in %q: %w", name, s.out, err)
+		}
+	}
+	return nil
 }
 
 // giveBack moves what cannot be linked, such as directories that a user created

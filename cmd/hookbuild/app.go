@@ -242,7 +242,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "config", Usage: "take what the command line does not say from `FILE`; none uses no file (default: hookbuild.yaml in the current directory or its nearest parent that has one)"},
 		&cli.StringFlag{Name: "hook-dir", Usage: "use the Hook checkout in `DIR` (default: the current directory or its nearest parent that is one)"},
-		&cli.StringFlag{Name: "out", Value: "out", Usage: "write the artifacts to `DIR`"},
+		&cli.StringFlag{Name: "out", Value: "out", Usage: "write the artifacts to `DIR` (default: out, beside hookbuild.yaml or else in the checkout that the current directory is in)"},
 		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 (x86_64) or arm64 (aarch64) (default: the flavor's, else amd64)"},
 		&cli.StringFlag{Name: "cache-dir", Usage: "keep downloads and converted layers in `DIR` (default: $CACHE_DIR, else hookbuild in the user's cache directory)"},
 		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
@@ -383,9 +383,33 @@ func (a *app) switchedOn(name string) bool {
 	return true
 }
 
+// variablePath returns the path that a variable has. As in build.sh, which changes to
+// its own directory, a relative one is relative to the checkout around the current
+// directory.
+func (a *app) variablePath(c *cli.Context, name string) string {
+	path := a.variable(name)
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(checkoutAbove(c), path)
+}
+
+// checkoutAbove returns the directory of the checkout that is a parent of the current
+// directory, "" if that is in none, is one itself, or another one was chosen.
+func checkoutAbove(c *cli.Context) string {
+	if c.String("hook-dir") != "" {
+		return ""
+	}
+	return build.WorkspaceAbove(".")
+}
+
 // cacheDir returns the directory of --cache-dir or its default.
 func (a *app) cacheDir(c *cli.Context) (string, error) {
-	if dir := a.flagOr(c, "cache-dir", "CACHE_DIR"); dir != "" {
+	dir := c.String("cache-dir")
+	if !c.IsSet("cache-dir") {
+		dir = a.variablePath(c, "CACHE_DIR")
+	}
+	if dir != "" {
 		return dir, nil
 	}
 	base, err := os.UserCacheDir()

@@ -61,7 +61,7 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 	r.Push = c.Bool("push") || truth(a.variable("DO_PUSH"))
 	r.ExportDir = c.String("export")
 	if r.ExportDir == "" && truth(a.variable("EXPORT_LK_CONTAINERS")) {
-		r.ExportDir = orDefault(a.variable("EXPORT_LK_CONTAINERS_DIR"), os.TempDir())
+		r.ExportDir = orDefault(a.variablePath(c, "EXPORT_LK_CONTAINERS_DIR"), os.TempDir())
 	}
 	return r, nil
 }

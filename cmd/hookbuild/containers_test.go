@@ -10,10 +10,15 @@ import (
 
 // publishAll publishes the site's last container, which builds replace by the store.
 func publishAll(p place) {
+	site.Push(p.t, p.site.Base()+"hook-embedded:"+embeddedTag(p), map[string]string{"x": "y"})
+}
+
+// embeddedTag returns the tag of the site's last container.
+func embeddedTag(p place) string {
 	got := p.run(4, "containers", "--hook-dir", p.site.Dir)
 	_, rest, _ := strings.Cut(got.stderr, p.site.Base()+"hook-embedded:")
 	tag, _, _ := strings.Cut(rest, `"`)
-	site.Push(p.t, p.site.Base()+"hook-embedded:"+tag, map[string]string{"x": "y"})
+	return tag
 }
 
 func TestContainersPrintsWhereTheyAre(t *testing.T) {
@@ -55,7 +60,7 @@ func TestUnpublishedContainer(t *testing.T) {
 		{"all", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--kernel", kernel},
 	} {
 		got := p.run(4, args...)
-		for _, said := range []string{"hook-", "not published", "/nowhere/docker.sock", "hookbuild containers --push"} {
+		for _, said := range []string{"hook-", "not published", "the tag is the hash of all files in images/hook-", "/nowhere/docker.sock", "hookbuild containers --push"} {
 			if !strings.Contains(got.stderr, said) {
 				t.Errorf("%v: no %q in %s", args, said, got.stderr)
 			}

@@ -132,7 +132,7 @@ func (a *app) deliverOptions(c *cli.Context, k kernel.OpenOptions) deliver.Optio
 		Client: k.Client, Web: k.Web,
 	}
 	if truth(a.variable("EXPORT_KERNEL_IMAGE")) {
-		o.ExportDir = orDefault(a.variable("EXPORT_KERNEL_IMAGE_DIR"), os.TempDir())
+		o.ExportDir = orDefault(a.variablePath(c, "EXPORT_KERNEL_IMAGE_DIR"), os.TempDir())
 	}
 	return o
 }

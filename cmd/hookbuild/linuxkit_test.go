@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -306,6 +308,22 @@ func TestOutputForms(t *testing.T) {
 		if !strings.Contains(manifest, part) {
 			t.Errorf("the manifest lacks %s:\n%s", part, manifest)
 		}
+	}
+	beside := filepath.Join(p.out, "x-x86_64-efi-initrd.iso") // build.sh's place
+	if readFile(t, beside) != image || !strings.Contains(got.stdout, beside+"\n") {
+		t.Errorf("%s is not the image, or is not printed:\n%s", beside, got.stdout)
+	}
+	got = p.run(0, "linuxkit", "--yaml", p.document(), "--name", "x")
+	removed := "removed from " + filepath.Join(p.out, "x") + ", because this build does not make them, and the one before did: x_rootfs_x86_64.tar, x_rootfs_x86_64.filelist, x-x86_64-efi-initrd.iso"
+	if !strings.Contains(got.stderr, removed) {
+		t.Errorf("no %q in\n%s", removed, got.stderr)
+	}
+	if _, err := os.Lstat(beside); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link to the removed image is there: %v", err)
+	}
+	site.WriteFile(t, beside, "a user's own")
+	if got = p.run(0, "linuxkit", "--yaml", p.document(), "--name", "x", "--compression", "gzip"); strings.Contains(got.stderr, "removed from") || readFile(t, beside) != "a user's own" {
+		t.Errorf("a build that replaces all says\n%s", got.stderr)
 	}
 }
 

@@ -231,12 +231,20 @@ func (a *app) placeLock(c *cli.Context) error {
 }
 
 // applyGlobal applies the file to the options that every command has. The
-// artifacts' directory is beside the file if nothing else is said.
+// artifacts' directory is beside the file if nothing else is said, and without a
+// file in the checkout around the current directory.
 func (a *app) applyGlobal(c *cli.Context) error {
-	if err := a.applySite(c, globalFlags(), true); err != nil || a.site == nil || c.IsSet("out") {
+	if err := a.applySite(c, globalFlags(), true); err != nil || c.IsSet("out") {
 		return err
 	}
-	return c.Set("out", filepath.Join(a.site.Dir, c.String("out")))
+	dir := checkoutAbove(c)
+	if a.site != nil {
+		dir = a.site.Dir
+	}
+	if dir == "" {
+		return nil
+	}
+	return c.Set("out", filepath.Join(dir, c.String("out")))
 }
 
 // siteVariable returns the value that the file gives one of build.sh's variables.

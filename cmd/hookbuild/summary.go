@@ -65,6 +65,9 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 			a.note("%s: same file as %s", f.Name, f.Link)
 		}
 	}
+	for _, path := range result.Beside {
+		a.note("%s: same file as %s", path, filepath.Join(result.Dir, filepath.Base(path)))
+	}
 	if images := namesOnBoard(result.Embedded); len(images) > 0 {
 		a.note("%s on board: %s", words.Count(len(images), "image"), strings.Join(images, ", "))
 	}
@@ -90,8 +93,12 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintln(out, result.Tarball)
-	return err
+	for _, path := range append(result.Beside, result.Tarball) {
+		if _, err := fmt.Fprintln(out, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nextSteps returns the commands that check, boot and serve what was published.

@@ -38,7 +38,7 @@ func ask(t *testing.T, inEnv bool, words, args []string, act func(*app, *cli.Con
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.variables = line.variables
+	a.variables, a.names = line.variables, line.names
 	root.Command(args[0]).Action = func(c *cli.Context) error { return act(a, c) }
 	if err := root.Run(append([]string{"hookbuild", "--progress", "plain"}, line.sorted...)); err != nil {
 		t.Fatal(err)

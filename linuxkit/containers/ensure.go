@@ -167,8 +167,11 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 		return Found{Container: c, How: Published, Source: c.Reference}, nil
 	}
 	absent := "is not published"
-	if !oci.IsMissing(missing) {
+	switch {
+	case !oci.IsMissing(missing):
 		absent = "could not be looked up"
+	case c.Wraps == "":
+		missing = fmt.Errorf("%w%s", missing, e.cause(c))
 	}
 	if e.NoBuild {
 		err := fmt.Errorf("%w; building is switched off (`hookbuild lock` builds no container, nor is one built with DO_BUILD_LK_CONTAINERS=no); build it with `hookbuild containers` first", missing)
@@ -181,4 +184,14 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 	progress.Notef(e.Progress, "%s %s; building it here: %v", c.Reference, absent, missing)
 	found.How = Built
 	return found, e.build(ctx, c)
+}
+
+// cause returns what to look at if a container is not published: its directory, and
+// what in it is not upstream's.
+func (e *ensurer) cause(c Container) string {
+	text := "; the tag is the hash of all files in images/" + c.Name
+	if local := localChanges(e.Checkout, c); local != "" {
+		text += ", also of those that git does not have like that: " + local + "; remove or restore them if they do not belong to the container"
+	}
+	return text
 }
