@@ -97,7 +97,7 @@ func (l *locker) writes(f *build.Forecast, more ...string) {
 	l.t.Helper()
 	l.run(0, append(append([]string{"all"}, l.options()...), more...)...)
 	var wrote []string
-	for _, pattern := range []string{"*.tar.gz", "hook/*"} {
+	for _, pattern := range []string{"*.tar.gz", "*.iso", "hook/*"} {
 		found, err := filepath.Glob(filepath.Join(l.out, pattern))
 		if err != nil {
 			l.t.Fatal(err)

@@ -219,7 +219,7 @@ func variablesRead(t *testing.T) map[string]string {
 func readers() map[string]int {
 	return map[string]int{
 		"getenv": 0, "Getenv": 0, "LookupEnv": 0, "env": 0, "variable": 0, "given": 0, "switchedOn": 0,
-		"siteVariable": 0, "flagOr": 2,
+		"siteVariable": 0, "variablePath": 1, "flagOr": 2,
 	}
 }
 
