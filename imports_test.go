@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"internal/linediff":   {},
 	"internal/initramfs":  {"internal/filetype", "internal/progress", "internal/fault"},
 	"internal/squashfs":   {"internal/initramfs", "internal/progress", "internal/fault"},
-	"internal/cache":      {"internal/ctxio", "internal/progress", "internal/fault"},
+	"internal/cache":      {"internal/atomicfile", "internal/ctxio", "internal/progress", "internal/fault"},
 	"internal/web":        {"internal/atomicfile", "internal/progress", "internal/fault"},
 	"internal/trust":      {"internal/bounded", "internal/fault"},
 	"internal/fetch":      {"internal/web", "internal/cache", "internal/digest", "internal/progress", "internal/fault"},

@@ -14,6 +14,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 	"hookbuild/kernel/flavor"
 )
 
@@ -137,14 +139,16 @@ const mostTried = 16
 // fromLatest reads the first of the images that [latest] returns whose
 // architecture is the wanted one.
 func fromLatest(ctx context.Context, client *oci.Client, w wanted, o Options) (*Image, error) {
-	image, err := findLatest(ctx, client, w)
+	image, err := findLatest(ctx, client, w, o.Progress)
 	if err != nil {
 		return nil, err
 	}
 	return fromKernelImage(ctx, image, o)
 }
 
-func findLatest(ctx context.Context, client *oci.Client, w wanted) (*oci.Image, error) {
+// findLatest finds that image. It warns if the image was built from other files than
+// the checkout's.
+func findLatest(ctx context.Context, client *oci.Client, w wanted, sink progress.Sink) (*oci.Image, error) {
 	refs, err := latest(ctx, client, w)
 	if err != nil {
 		return nil, err
@@ -154,6 +158,7 @@ func findLatest(ctx context.Context, client *oci.Client, w wanted) (*oci.Image, 
 	for _, ref := range refs[:min(len(refs), mostTried)] {
 		image, err := client.Image(ctx, ref, platform)
 		if err == nil && image.Config != nil && image.Config.Architecture == platform.Architecture {
+			w.warnOfOther(ref, sink)
 			return image, nil
 		}
 		if err == nil {
@@ -162,6 +167,15 @@ func findLatest(ctx context.Context, client *oci.Client, w wanted) (*oci.Image, 
 		others = append(others, err)
 	}
 	return nil, invalid("finding the latest kernel %s for %s in %q: none of the %d newest can be used: %w", w.Series, w.Arch, w.Repository, len(others), errors.Join(others...))
+}
+
+// warnOfOther warns if the kernel image ref does not have the hash of the checkout.
+func (w wanted) warnOfOther(ref string, sink progress.Sink) {
+	hash := ref[strings.LastIndex(ref, "-")+1:]
+	if w.Hash == "" || hash == w.Hash {
+		return
+	}
+	progress.Warnf(sink, "the kernel %s was not built from the checkout's %s and kernel/Dockerfile: its hash is %s, theirs %s; --kernel build compiles theirs", web.ShowAll(ref), w.Config, hash, w.Hash)
 }
 
 func inSeries(tag, series string) bool {

@@ -76,7 +76,7 @@ func checkWritable(out string) error {
 			dir = parent
 			continue
 		}
-		return fault.Invalidf("--out %q: %q cannot be written: %w; name another directory, or change its permissions", out, dir, err)
+		return fault.Invalidf("--out %q: %q cannot be written: %w; name another directory, or change its permissions", out, dir, atomicfile.WithOwner(dir, err))
 	}
 }
 

@@ -65,3 +65,26 @@ func TestPlaces(t *testing.T) {
 		})
 	}
 }
+
+// TestWithoutACheckout checks that upstream's flavors are said to be all, on standard
+// error, and that a flavor with another's kernel shows that.
+func TestWithoutACheckout(t *testing.T) {
+	s := site.New(t, nil)
+	t.Chdir(t.TempDir())
+	for _, command := range []string{"gha-matrix", "flavors"} {
+		got := runAt(t.Context(), s, command, "--progress", "plain")
+		if said := "no Hook checkout here or above"; got.code != 0 || !strings.Contains(got.stderr, said) || strings.Contains(got.stdout, said) {
+			t.Errorf("%s: exit code %d\n%s", command, got.code, got.stderr)
+		}
+		if got = runAt(t.Context(), s, command, "--progress", "plain", "--hook-dir", s.Dir); got.code != 0 || strings.Contains(got.stderr, "checkout") {
+			t.Errorf("%s in a checkout: exit code %d\n%s", command, got.code, got.stderr)
+		}
+	}
+	for line := range strings.Lines(runAt(t.Context(), s, "flavors").stdout) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "peg-default-amd64" {
+			want(t, fields, "peg-default-amd64", "amd64", "5.10", "peg", "dev")
+			return
+		}
+	}
+	t.Error("peg-default-amd64 is not listed")
+}

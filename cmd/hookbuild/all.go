@@ -70,7 +70,7 @@ func (a *app) dockerArch(c *cli.Context) (string, error) {
 		arch = "arm64"
 	}
 	if arch != "" && arch != "amd64" && arch != "arm64" {
-		return "", usagef("--arch %q is neither amd64 nor arm64", arch)
+		return "", usagef("%s is neither amd64 nor arm64", a.origin(c, "arch", "DOCKER_ARCH"))
 	}
 	return arch, nil
 }
@@ -112,20 +112,27 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if byDefault && c.Command.Name != "run" { // which boots what is there, see built
 		a.note("no flavor was named; using %s", f.ID)
 	}
-	if arch != "" && f.DockerArch() != arch {
-		return f, otherArch(flavors, f, arch)
+	switch {
+	case arch == "" || f.DockerArch() == arch:
+	case !c.IsSet("arch") && !a.isArgument("DOCKER_ARCH") && c.NArg() > 0: // as in build.sh
+		a.note("%s does not apply: the flavor %s is for %s", a.assignment("DOCKER_ARCH"), f.ID, f.DockerArch())
+	case !c.IsSet("arch"):
+		return f, otherArch(flavors, f, a.assignment("DOCKER_ARCH"), arch)
+	default:
+		return f, otherArch(flavors, f, "--arch "+arch, arch)
 	}
 	return f, nil
 }
 
 // otherArch returns the error about a flavor of another architecture than that of
-// --arch.
-func otherArch(flavors flavor.Inventory, f flavor.Flavor, arch string) error {
-	remedy := "leave out --arch, or name a flavor for " + arch + " (`hookbuild flavors` lists them)"
+// --arch or DOCKER_ARCH, which said is.
+func otherArch(flavors flavor.Inventory, f flavor.Flavor, said, arch string) error {
+	name, _, _ := strings.Cut(said, " ")
+	remedy := "leave out " + name + ", or name a flavor for " + arch + " (`hookbuild flavors` lists them)"
 	if sibling, ok := flavors.Sibling(f); ok {
 		remedy = "the one for " + arch + " is " + sibling.ID
 	}
-	return usagef("--arch %s: the flavor %s is for %s; %s", arch, f.ID, f.DockerArch(), remedy)
+	return usagef("%s: the flavor %s is for %s; %s", said, f.ID, f.DockerArch(), remedy)
 }
 
 // flavors returns upstream's flavors and, if there is a checkout, its own.
@@ -208,7 +215,9 @@ func (a *app) flavorTarget(c *cli.Context) (r build.Request, err error) {
 		return r, err
 	}
 	r.HookVersion = a.variable("HOOK_VERSION")
-	r.OutputID = r.Flavor.OutputID(a.variable("FORCE_OUTPUT_ID"))
+	named := r.Flavor
+	named.UseKernelID = orDefault(a.variable("USE_KERNEL_ID"), named.UseKernelID)
+	r.OutputID = named.OutputID(a.variable("FORCE_OUTPUT_ID"))
 	return r, nil
 }
 
@@ -221,11 +230,14 @@ func (a *app) kernelFlavor(c *cli.Context, f flavor.Flavor) (*flavor.Flavor, err
 	}
 	id := orDefault(a.variable("USE_KERNEL_ID"), orDefault(f.UseKernelID, f.ID))
 	k, err := flavors.Find(id)
+	if err != nil && a.variable("USE_KERNEL_ID") != "" {
+		return nil, usagef("%s says whose kernel to use: %w", a.assignment("USE_KERNEL_ID"), err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if k.Arch != f.Arch {
-		return nil, usagef("USE_KERNEL_ID=%s: its kernel is for %s, and the flavor %s is for %s", id, k.Arch, f.ID, f.Arch)
+		return nil, usagef("%s: its kernel is for %s, and the flavor %s is for %s", a.assignment("USE_KERNEL_ID"), k.Arch, f.ID, f.Arch)
 	}
 	return &k, nil
 }

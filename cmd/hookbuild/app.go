@@ -40,24 +40,27 @@ type environment struct {
 // app holds what the commands share: streams, build.sh's variables, the face.
 type app struct {
 	environment
-	names     []string          // of the command and its subcommand
-	options   []string          // on the command line, without dashes
-	variables map[string]string // KEY=VALUE arguments
-	face      face.Face
-	unwatch   func() bool      // ends the wait for a signal that openFace began
-	warnings  warnings         // those shown so far
-	store     *cache.Cache     // the one that the command opened last
-	shared    *shared.Cache    // nil without --cache-from and --cache-to
-	unshared  bool             // it was said that the shared cache is not used
-	web       *web.Client      // nil until it is first asked for
-	cluster   *bundles.Cluster // nil until it is first asked for
-	site      *siteFile        // nil without a hookbuild.yaml
-	checkout  *checkout.Checkout
-	flavor    string      // of several, the one at hand
-	wrote     bool        // artifacts were written
-	locked    *lock.Build // nil without --locked
-	kit       *kit.Kit    // nil until it is first asked for
-	kept      *kit.Site   // what a kit has of files, nil without --locked
+	names []string // of the command and its subcommand
+	// typedCommand is the command as it is on the command line, which may be one of
+	// its other names.
+	typedCommand string
+	options      []string          // on the command line, without dashes
+	variables    map[string]string // KEY=VALUE arguments
+	face         face.Face
+	unwatch      func() bool      // ends the wait for a signal that openFace began
+	warnings     warnings         // those shown so far
+	store        *cache.Cache     // the one that the command opened last
+	shared       *shared.Cache    // nil without --cache-from and --cache-to
+	unshared     bool             // it was said that the shared cache is not used
+	web          *web.Client      // nil until it is first asked for
+	cluster      *bundles.Cluster // nil until it is first asked for
+	site         *siteFile        // nil without a hookbuild.yaml
+	checkout     *checkout.Checkout
+	flavor       string      // of several, the one at hand
+	wrote        bool        // artifacts were written
+	locked       *lock.Build // nil without --locked
+	kit          *kit.Kit    // nil until it is first asked for
+	kept         *kit.Site   // what a kit has of files, nil without --locked
 }
 
 // exitInterrupted is the exit code after SIGINT, SIGTERM or SIGHUP.
@@ -72,7 +75,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	root := newRootCommand(a)
 	line, err := arrange(root, args)
 	if err == nil {
-		a.variables, a.names, a.options = line.variables, line.names, line.options
+		a.variables, a.names, a.typedCommand, a.options = line.variables, line.names, line.typed(), line.options
 		err = checkVariables(line.variables)
 	}
 	switch {
@@ -267,6 +270,8 @@ func (a *app) prepare(c *cli.Context) error {
 	if err := a.openFace(c); err != nil {
 		return err
 	}
+	a.warnOfVariables()
+	a.warnOfSudo(os.Geteuid())
 	if err := a.readSite(c); err != nil {
 		return err
 	}
@@ -373,14 +378,20 @@ func truth(value string) bool {
 	return false
 }
 
+// isNo reports whether value is one of the words for no.
+func isNo(value string) bool {
+	switch strings.ToLower(value) {
+	case "no", "n", "0", "false", "off":
+		return true
+	}
+	return false
+}
+
 // switchedOn reports whether a variable is set. It is for variables that build.sh
 // only compares with the empty string. Unlike there, a word for no counts as unset.
 func (a *app) switchedOn(name string) bool {
-	switch strings.ToLower(a.variable(name)) {
-	case "", "no", "n", "0", "false", "off":
-		return false
-	}
-	return true
+	value := a.variable(name)
+	return value != "" && !isNo(value)
 }
 
 // variablePath returns the path that a variable has. As in build.sh, which changes to

@@ -17,9 +17,11 @@ type commandLine struct {
 	// options, the command's names, its options, "--", its arguments.
 	sorted    []string
 	names     []string          // of the command and its subcommand
+	spelled   []string          // these names as they were typed
 	words     []string          // its arguments
 	variables map[string]string // the KEY=VALUE words
 	options   []string          // the names of its options, without dashes
+	lowered   string            // the first KEY=VALUE word that would be a variable in capitals
 	help      bool              // whether --help or -h is among the options
 	// lacksValue reports that the last option needs a value, which is an error.
 	lacksValue bool
@@ -69,12 +71,16 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 			key, value, _ := strings.Cut(arg, "=")
 			line.variables[key] = value
 		default:
+			if key, _, found := strings.Cut(arg, "="); found && line.lowered == "" && slices.Contains(knownVariables(), strings.ToUpper(key)) {
+				line.lowered = arg
+			}
 			i := slices.IndexFunc(sub, func(c *cli.Command) bool { return c.HasName(arg) })
 			if i < 0 || len(line.words) > 0 {
 				line.words = append(line.words, arg)
 				continue
 			}
 			line.names = append(line.names, sub[i].Name)
+			line.spelled = append(line.spelled, arg)
 			maps.Copy(local, flagValues(sub[i].Flags))
 			maps.Copy(known, local)
 			sub = sub[i].Subcommands
@@ -90,11 +96,17 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	return line, line.check(sub, known)
 }
 
+// typed returns the names of the command and its subcommand as they were typed.
+func (l commandLine) typed() string { return strings.Join(l.spelled, " ") }
+
 // check rejects commands and options that do not exist. If sub is not empty, the
 // first argument was meant to be one of these commands. Known are the names of the
 // options that exist.
 func (l commandLine) check(sub []*cli.Command, known map[string]bool) error {
-	path := strings.Join(l.names, " ")
+	path := l.typed()
+	if key, value, found := strings.Cut(l.lowered, "="); found {
+		return usagef("%s is not a variable; did you mean %s=%s?", l.lowered, strings.ToUpper(key), value)
+	}
 	if len(sub) > 0 && len(l.words) > 0 {
 		return unknownCommand(sub, path, l.words[0])
 	}

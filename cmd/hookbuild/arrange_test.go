@@ -68,6 +68,7 @@ func TestArrangeRefuses(t *testing.T) {
 		"mistyped subcommand":  {[]string{"dhcp", "dnsmaq"}, "did you mean `hookbuild dhcp dnsmasq`?"},
 		"mistyped option":      {[]string{"all", "--embed-form-bundle"}, "did you mean --embed-from-bundle?"},
 		"unknown option":       {[]string{"all", "--frobnicate"}, "`hookbuild all --help` lists the options"},
+		"an alias's option":    {[]string{"build", "--images-file", "F"}, "hookbuild build has no option --images-file, because it embeds no images; `hookbuild all --images-file` does"},
 		"another's option":     {[]string{"verify", "--kernel", "latest"}, "hookbuild verify has no option --kernel"},
 		"only a variable":      {[]string{"HOOK_VERSION=1", "DEBUG=yes"}, "`hookbuild build DEBUG=yes HOOK_VERSION=1`"},
 		"only an option":       {[]string{"--arch", "arm64"}, "no command is named"},

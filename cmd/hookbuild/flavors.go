@@ -59,9 +59,14 @@ func (a *app) listFlavors(c *cli.Context) error {
 	rows := []flavorRow{}
 	for _, f := range all.All() {
 		if arch == "" || f.DockerArch() == arch {
-			rows = append(rows, rowOf(f, slices.Contains(built, f.ID)))
+			row, err := rowOf(all, f, slices.Contains(built, f.ID))
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
 		}
 	}
+	a.noteNoCheckout(c)
 	if c.Bool("json") {
 		enc := json.NewEncoder(a.results())
 		enc.SetIndent("", "  ")
@@ -70,15 +75,30 @@ func (a *app) listFlavors(c *cli.Context) error {
 	return a.printTable(flavorTable(rows))
 }
 
-func rowOf(f flavor.Flavor, built bool) flavorRow {
+// noteNoCheckout says that upstream's flavors are all that is known.
+func (a *app) noteNoCheckout(c *cli.Context) {
+	if _, err := a.workspace(c); err != nil {
+		a.note("there is no Hook checkout here or above, so the flavors are upstream's, without those of a %s; --hook-dir DIR names a checkout", flavor.File)
+	}
+}
+
+// rowOf returns the row of a flavor. Its kernel may be that of another.
+func rowOf(all flavor.Inventory, f flavor.Flavor, built bool) (flavorRow, error) {
+	k := f
+	if f.UseKernelID != "" {
+		var err error
+		if k, err = all.Find(f.UseKernelID); err != nil {
+			return flavorRow{}, err
+		}
+	}
 	row := flavorRow{
-		ID: f.ID, Arch: f.DockerArch(), Kernel: f.Series, Method: string(f.Method), Template: f.Template,
+		ID: f.ID, Arch: f.DockerArch(), Kernel: k.Series, Method: string(k.Method), Template: f.Template,
 		OutputID: f.OutputID(""), Tags: f.Tags, Own: f.Own, Default: built,
 	}
-	if f.Method == flavor.Armbian {
-		row.Kernel = f.Artifact
+	if k.Method == flavor.Armbian {
+		row.Kernel = k.Artifact
 	}
-	return row
+	return row, nil
 }
 
 func flavorTable(rows []flavorRow) *words.Table {

@@ -121,7 +121,7 @@ func unknownFlag(path, flag string, known map[string]bool) error {
 	}
 	slices.Sort(names)
 	program := strings.TrimSpace("hookbuild " + path)
-	if name := strings.TrimLeft(flag, "-"); path == "linuxkit" && slices.Contains(namesOf(allFlags()), name) {
+	if name := strings.TrimLeft(flag, "-"); (path == "linuxkit" || path == "build") && slices.Contains(namesOf(allFlags()), name) {
 		return usagef("%s has no option %s, because it embeds no images; `hookbuild all %s` does", program, flag, flag)
 	}
 	if near := nearest.Word(strings.TrimLeft(flag, "-"), names); len(near) > 1 {

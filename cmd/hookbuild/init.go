@@ -188,7 +188,7 @@ func (d *draftFor) takeFlavor(id string) error {
 		return err
 	}
 	if arch != "" && d.flavor.DockerArch() != arch {
-		return otherArch(inventory, d.flavor, arch)
+		return otherArch(inventory, d.flavor, "--arch "+arch, arch)
 	}
 	d.answers.Flavor = d.flavor.ID
 	return nil

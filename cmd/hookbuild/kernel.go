@@ -239,7 +239,7 @@ func (a *app) kernelRequest(c *cli.Context, f flavor.Flavor) (plan.Request, erro
 	}
 	r := modulePlan(c)
 	r.Flavor, r.HookDir, r.Repository = f, workspace.Dir, a.variable("HOOK_KERNEL_OCI_BASE")
-	if r.PointRelease, err = pointRelease(f, a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE")); err != nil {
+	if r.PointRelease, err = pointRelease(f, a.flagOr(c, "kernel-version", "KERNEL_POINT_RELEASE"), a.origin(c, "kernel-version", "KERNEL_POINT_RELEASE")); err != nil {
 		return plan.Request{}, err
 	}
 	r.Source, r.SHA256, r.AcceptLost = c.String("source"), c.String("sha256"), c.Bool("accept-lost")
@@ -384,11 +384,11 @@ func (a *app) sourceDate() (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), nil
 }
 
-// pointRelease returns N of "N" or "SERIES.N".
-func pointRelease(f flavor.Flavor, text string) (string, error) {
+// pointRelease returns N of "N" or "SERIES.N". Origin is what sets it.
+func pointRelease(f flavor.Flavor, text, origin string) (string, error) {
 	n := strings.TrimPrefix(text, f.Series+".")
 	if f.Method == flavor.Source && strings.Trim(n, "0123456789") != "" {
-		return "", usagef("--kernel-version %q: %s has Linux %s; write it as %s.32 or 32", text, f.ID, f.Series, f.Series)
+		return "", usagef("%s: %s has Linux %s; write it as %s.32 or 32", origin, f.ID, f.Series, f.Series)
 	}
 	return n, nil
 }

@@ -53,6 +53,7 @@ func (a *app) matrix(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	a.noteNoCheckout(c)
 	inventory := matrix.Inventory{Flavors: flavors.All(), Bootables: flavor.Bootables()}
 	tags := matrix.DefaultTags(a.variable)
 	if c.IsSet("tags") {

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/kernel"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
@@ -63,6 +64,8 @@ func TestVariablesOfABuild(t *testing.T) {
 		{[]string{"KERNEL_POINT_RELEASE=7", "USE_LATEST_BUILT_KERNEL=no"}, "", func(r build.Request) any { return r.Kernel }, ""},
 		{[]string{"USE_KERNEL_ID=hook-latest-lts-amd64"}, "", func(r build.Request) any { return []string{r.Flavor.Series, r.KernelOptions.Plan.Flavor.Series} }, []string{"5.10", "6.6"}},
 		{nil, "peg-default-amd64", func(r build.Request) any { return r.KernelOptions.Plan.Flavor.ID }, "hook-default-amd64"},
+		{[]string{"USE_KERNEL_ID=hook-latest-lts-amd64"}, "", func(r build.Request) any { return r.OutputID }, "hook-default-amd64"},
+		{[]string{"USE_KERNEL_ID=hook-default-amd64"}, "hook-latest-lts-amd64", func(r build.Request) any { return r.OutputID }, "latest-lts-x86_64"},
 		{[]string{"FORCE_OUTPUT_ID=mine"}, "", func(r build.Request) any { return r.OutputID }, "mine-x86_64"},
 		{[]string{"DOCKER_ARCH=arm64"}, "", func(r build.Request) any { return r.Flavor.ID }, "hook-default-arm64"},
 		{[]string{"DO_BUILD_LK_CONTAINERS=no"}, "", func(r build.Request) any { return r.NoBuildContainers }, true},
@@ -214,7 +217,10 @@ func TestUnknownVariables(t *testing.T) {
 		"FORCE_OUTPUT=x=y":                    "FORCE_OUTPUT=x=y",
 		"SOMETHING_ELSE_AT=ALL":               "listed in docs/reference.md",
 		"FORCE_OUTPUT_ID=../../":              "cannot be part of a file's name",
-		"USE_KERNEL_ID=hook":                  "hook-default-amd64",
+		"USE_KERNEL_ID=hook":                  "USE_KERNEL_ID=hook says whose kernel to use: choosing the flavor \"hook\": there is no flavor of that name (did you mean hook-",
+		"DOCKER_ARCH=arm64/x":                 "hookbuild: DOCKER_ARCH=arm64/x is neither amd64 nor arm64",
+		"KERNEL_POINT_RELEASE=abc":            "hookbuild: KERNEL_POINT_RELEASE=abc: hook-default-amd64 has Linux 5.10; write it as 5.10.32 or 32",
+		"hook_version=1":                      "hook_version=1 is not a variable; did you mean HOOK_VERSION=1?",
 		"SOURCE_DATE_EPOCH=now":               "seconds since 1970",
 		"USE_KERNEL_ID=hook-latest-lts-arm64": "is for aarch64",
 	} {
@@ -241,6 +247,9 @@ func TestKernelOfTheCheckout(t *testing.T) {
 		})
 	}
 	args := []string{"linuxkit", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "HOOK_KERNEL_OCI_BASE=" + base}
+	if got := p.run(0, append(args, "--kernel", "latest")...); strings.Contains(got.stderr, "was not built from") {
+		t.Errorf("a kernel of the checkout's configuration is warned of:\n%s", got.stderr)
+	}
 	for point, want := range map[string]string{"": "6.6.8-" + own, "7": "6.6.7-" + own} {
 		p.run(0, append(args, "KERNEL_POINT_RELEASE="+point)...)
 		if manifest := readFile(t, filepath.Join(p.out, "hook/manifest.json")); !strings.Contains(manifest, base+":"+want) {
@@ -264,10 +273,83 @@ func TestKernelOfTheCheckout(t *testing.T) {
 			t.Errorf("with an edited configuration the error does not say %q: %s", say, got.stderr)
 		}
 	}
+	warned := "the kernel " + base + ":6.6.8-ffffffff was not built from the checkout's kernel/configs/generic-6.6.y-x86_64 and kernel/Dockerfile: its hash is ffffffff, theirs "
 	for _, insist := range [][]string{{"--kernel", "latest"}, {"USE_LATEST_BUILT_KERNEL=yes"}} {
-		p.run(0, append(args, insist...)...)
+		got = p.run(0, append(args, insist...)...)
+		if !strings.Contains(got.stderr, warned) || !strings.Contains(got.stderr, "--kernel build compiles theirs") {
+			t.Errorf("%v: no %q in\n%s", insist, warned, got.stderr)
+		}
 		if manifest := readFile(t, filepath.Join(p.out, "hook/manifest.json")); !strings.Contains(manifest, base+":6.6.8-") {
 			t.Errorf("%v: the kernel is another:\n%s", insist, manifest)
+		}
+	}
+}
+
+// TestVariablesWithoutEffect checks that an argument that a command does not use is
+// warned of, and that one of the environment is not.
+func TestVariablesWithoutEffect(t *testing.T) {
+	s := site.New(t, nil)
+	for line, say := range map[string]string{
+		"kernel USE_LATEST_BUILT_KERNEL=yes":     "USE_LATEST_BUILT_KERNEL=yes has no effect on `hookbuild kernel`; it has one on `hookbuild all`, `hookbuild linuxkit`, ",
+		"kernel-build USE_LATEST_BUILT_KERNEL=1": "no effect on `hookbuild kernel-build`",
+		"build DO_PUSH=yes":                      "DO_PUSH=yes has no effect on `hookbuild build`; it has one on `hookbuild kernel`, `hookbuild containers`\n",
+		"build EXPORT_LK_CONTAINERS=yes":         "it has one on `hookbuild containers`\n",
+		"build DO_PUSH=no":                       "",
+		"kernel DO_PUSH=yes":                     "",
+		"build LINUXKIT_ISO=yes":                 "",
+		"build LINUXKIT_ISO=maybe":               "LINUXKIT_ISO=maybe counts as yes, as every word does except no, n, 0, false and off",
+		"kernel DO_PUSH=yess":                    "DO_PUSH=yess counts as no, as every word does except yes, y, 1, true and on",
+	} {
+		words := strings.Fields(line)
+		got := runAt(t.Context(), s, words[0], "--progress", "plain", "--jobs", "0", words[1])
+		if warned := strings.Contains(got.stderr, "counts as") || strings.Contains(got.stderr, "has no effect"); got.code != 2 || warned != (say != "") || !strings.Contains(got.stderr, say) {
+			t.Errorf("%s: exit code %d, no %q in\n%s", line, got.code, say, got.stderr)
+		}
+	}
+	var stderr strings.Builder
+	env := environment{getenv: func(name string) string { return map[string]string{"DO_PUSH": "yes", "LINUXKIT_ISO": "yess"}[name] }, stdout: io.Discard, stderr: &stderr}
+	run(t.Context(), []string{"build", "--progress", "plain", "--jobs", "0"}, env)
+	if said := stderr.String(); strings.Contains(said, "no effect") || !strings.Contains(said, "LINUXKIT_ISO=yess (in the environment) counts as yes") {
+		t.Errorf("of the environment it says\n%s", said)
+	}
+}
+
+// TestExportedArchitecture checks that DOCKER_ARCH gives way to a flavor on the command
+// line, unless it is an argument or an option.
+func TestExportedArchitecture(t *testing.T) {
+	s := site.New(t, nil)
+	ask(t, true, []string{"DOCKER_ARCH=arm64"}, []string{"linuxkit", "hook-latest-lts-amd64", "--hook-dir", s.Dir}, func(a *app, c *cli.Context) error {
+		r, err := a.request(c)
+		if r.Flavor.ID != "hook-latest-lts-amd64" {
+			t.Errorf("the flavor is %q", r.Flavor.ID)
+		}
+		return err
+	})
+	for _, word := range []string{"DOCKER_ARCH=arm64", "--arch=arm64"} {
+		got := runAt(t.Context(), s, "linuxkit", "hook-latest-lts-amd64", "--hook-dir", s.Dir, word)
+		if got.code != 2 || !strings.Contains(got.stderr, ": the flavor hook-latest-lts-amd64 is for amd64") {
+			t.Errorf("%s: exit code %d\n%s", word, got.code, got.stderr)
+		}
+	}
+}
+
+func TestSudoIsWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		command, by string
+		uid         int
+		want        bool
+	}{
+		{"linuxkit", "ann", 0, true}, {"linuxkit", "ann", 1000, false}, {"linuxkit", "", 0, false}, {"linuxkit", "root", 0, false}, {"netboot", "ann", 0, false},
+	} {
+		a := &app{environment: environment{getenv: func(string) string { return test.by }}, names: []string{test.command}}
+		var shown strings.Builder
+		var err error
+		if a.face, err = face.New("plain", face.Options{Writer: &shown, Getenv: a.getenv}); err != nil {
+			t.Fatal(err)
+		}
+		a.warnOfSudo(test.uid)
+		if got := strings.Contains(shown.String(), "hookbuild needs no root; with sudo, the files in --out and the cache will belong to root, and ann"); got != test.want {
+			t.Errorf("%+v: %q", test, shown.String())
 		}
 	}
 }

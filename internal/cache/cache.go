@@ -31,6 +31,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/progress"
 )
 
@@ -55,7 +56,7 @@ type Cache struct {
 // files that interrupted processes left there. S may be nil.
 func Open(dir string, s progress.Sink) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("creating the cache directory %q: %w; choose another place with --cache-dir", dir, err)
+		return nil, fmt.Errorf("creating the cache directory %q: %w; choose another place with --cache-dir", dir, atomicfile.WithOwner(dir, err))
 	}
 	return OpenExisting(dir, s)
 }
@@ -65,7 +66,7 @@ func Open(dir string, s progress.Sink) (*Cache, error) {
 func OpenExisting(dir string, s progress.Sink) (*Cache, error) {
 	c := &Cache{dir: dir, sink: progress.Or(s), locks: map[string]chan struct{}{}, verified: map[string]fileState{}, added: map[string]int64{}, reused: map[string]int64{}}
 	if err := c.sweep(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cleaning the cache directory %q: %w", dir, err)
+		return nil, c.explain(err)
 	}
 	return c, nil
 }
@@ -119,7 +120,7 @@ func (c *Cache) explain(err error) error {
 		}
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("writing to the cache directory %q: %w; make it writable or choose another place with --cache-dir", c.dir, err)
+		return fmt.Errorf("writing to the cache directory %q: %w; make it writable or choose another place with --cache-dir", c.dir, atomicfile.WithOwner(c.dir, err))
 	}
 	return err
 }

@@ -91,7 +91,7 @@ type Builder struct {
 func Open(ctx context.Context, o Options) (*Builder, error) {
 	docker, err := dockerhost.ConnectTo(ctx, o.Engine)
 	if err != nil {
-		return nil, fmt.Errorf("building a kernel: %w (without Docker, use --kernel image:REF, latest, deb:FILE or dir:DIR)", err)
+		return nil, fmt.Errorf("building a kernel: %w (without Docker, `hookbuild build` and `hookbuild all` take a kernel from elsewhere: --kernel image:REF, latest, deb:FILE or dir:DIR)", err)
 	}
 	info, err := docker.Info(ctx)
 	if err != nil {

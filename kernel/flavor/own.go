@@ -138,7 +138,16 @@ func readFlavor(n *yaml.Node) (Flavor, error) {
 		return f, err
 	}
 	f.completeOwn()
-	return f, f.checkOwn(n, where)
+	if err := f.checkOwn(n, where); err != nil {
+		return f, err
+	}
+	switch id := f.FixedOutputID; {
+	case id == "": // upstream's rule would give the files the names of upstream's own
+		f.FixedOutputID = f.ID
+	case id != f.Arch && !strings.HasSuffix(id, "-"+f.Arch): // as FORCE_OUTPUT_ID of an inventory
+		f.FixedOutputID += "-" + f.Arch
+	}
+	return f, nil
 }
 
 // words returns the keys of a flavor, in the order in which errors list them.
@@ -202,11 +211,6 @@ func (f *Flavor) completeOwn() {
 	if f.Template == "" {
 		f.Template = "hook"
 	}
-	// By upstream's rule the files would have the names of upstream's own
-	// files.
-	if f.FixedOutputID == "" {
-		f.FixedOutputID = f.ID
-	}
 }
 
 // The forms of ids, series and names, which become parts of file names.
@@ -234,6 +238,8 @@ func (f *Flavor) checkOwn(n *yaml.Node, where map[string]*yaml.Node) error {
 	switch {
 	case f.ID == "":
 		return bad("id", "it is missing; the command line selects the flavor by it")
+	case f.Arch == "":
+		return bad("arch", "it is missing; write x86_64 or aarch64")
 	case f.Arch != X86_64 && f.Arch != AArch64:
 		return bad("arch", "%q is neither x86_64 nor aarch64", f.Arch)
 	case f.Method != Source && f.Method != Armbian:

@@ -70,7 +70,7 @@ flavors:
 			ID: "ucs-amd64", Method: Source, Arch: X86_64, Type: "source", Series: "5.10", Config: "generic",
 			Fragments: []string{"kernel/fragments/ucs.config"}, FixedOutputID: "ucs-amd64", Template: "hook", Tags: []string{"site", "lab"}, ISO: true, Own: true,
 		},
-		{ID: "edge-arm64", Method: Source, Arch: AArch64, Type: "source", Series: "6.12", Config: "edge", FixedOutputID: "edge", Template: "peg", Own: true},
+		{ID: "edge-arm64", Method: Source, Arch: AArch64, Type: "source", Series: "6.12", Config: "edge", FixedOutputID: "edge-aarch64", Template: "peg", Own: true},
 		{ID: "board", Method: Armbian, Arch: AArch64, Type: "external", Artifact: "kernel-board-edge", FixedOutputID: "board", Template: "hook", Own: true},
 		{ID: "ucs-debug", Method: Source, Arch: X86_64, Type: "source", UseKernelID: "ucs-amd64", FixedOutputID: "ucs-debug", Template: "debug", Own: true},
 	}
@@ -79,7 +79,7 @@ flavors:
 		t.Error(diff)
 	}
 	f, err := in.Find("edge-arm64")
-	if err != nil || f.OutputID("") != "edge" || f.OutputID("mine") != "mine-aarch64" {
+	if err != nil || f.OutputID("") != "edge-aarch64" || f.OutputID("mine") != "mine-aarch64" {
 		t.Errorf("%v, %v", f, err)
 	}
 	if _, err := in.Find("ucs-amd46"); err == nil || !strings.Contains(err.Error(), "did you mean ucs-amd64") {
@@ -120,7 +120,7 @@ func TestReadRefuses(t *testing.T) {
 		"no truth":          {good + "    iso: sometimes\n", "line 5: iso must be true or false"},
 		"quoted truth":      {good + "    iso: \"true\"\n", "line 5: iso must be true or false"},
 		"no id":             {"flavors:\n  - arch: x86_64\n    series: 6.6\n", "line 2: id: it is missing"},
-		"no arch":           {"flavors:\n  - id: a\n    series: 6.6\n", "line 2: arch: \"\" is neither"},
+		"no arch":           {"flavors:\n  - id: a\n    series: 6.6\n", "line 2: arch: it is missing; write x86_64 or aarch64"},
 		"wrong arch":        {"flavors:\n  - id: a\n    arch: i386\n    series: 6.6\n", "line 3: arch: \"i386\" is neither"},
 		"wrong method":      {good + "    method: deb\n", "line 5: method: \"deb\" is neither source"},
 		"no series":         {"flavors:\n  - id: a\n    arch: x86_64\n", "line 2: series: \"\" is not a kernel series"},
@@ -162,4 +162,18 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestOutputIDOfOwnFlavors checks that output-id names files as FORCE_OUTPUT_ID of an
+// entry in build.sh's inventory does.
+func TestOutputIDOfOwnFlavors(t *testing.T) {
+	for id, want := range map[string]string{"mine": "mine-x86_64", "mine-x86_64": "mine-x86_64", "x86_64": "x86_64", "mine-aarch64": "mine-aarch64-x86_64"} {
+		in, err := parse([]byte("flavors:\n  - id: a\n    arch: amd64\n    series: 6.6\n    output-id: " + id + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, err := in.Find("a"); err != nil || f.OutputID("") != want {
+			t.Errorf("output-id %s: got %q, %v; want %q", id, f.OutputID(""), err, want)
+		}
+	}
 }
