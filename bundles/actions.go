@@ -43,7 +43,7 @@ type Actions struct {
 }
 
 // Worker is the name of Tinkerbell's embedded worker for EKS Anywhere's machines.
-const Worker = embedPrefix + "tink-worker"
+const Worker = EmbedPrefix + "tink-worker"
 
 // Kinds of objects that say which actions a machine runs.
 const (
@@ -69,7 +69,7 @@ const maxActions = 10_000
 // ReadActions also reads the templateOverride of objects of the Cluster API
 // provider.
 func ReadActions(name string) (*Actions, error) {
-	data, err := readFile(name)
+	data, err := readFile(name, "name a template or a cluster specification")
 	if err == nil {
 		var all *Actions
 		if all, err = parseActions(data); err == nil {
@@ -280,7 +280,7 @@ func (r *actionReader) machine(n *yaml.Node) error {
 	}
 	for _, name := range []string{"image2disk", "writefile", "reboot"} {
 		r.All = append(r.All, Action{
-			Line: n.Line, Task: "EKS Anywhere's own template of " + text(n, "metadata", "name"), Name: name, Image: embedPrefix + name,
+			Line: n.Line, Task: "EKS Anywhere's own template of " + text(n, "metadata", "name"), Name: name, Image: EmbedPrefix + name,
 		})
 	}
 	return nil

@@ -64,7 +64,7 @@ const clusterRegistry = "public.ecr.aws"
 // ReadCluster reads a cluster specification. It may hold several objects, one
 // of which is the Cluster.
 func ReadCluster(name string) (*Cluster, error) {
-	data, err := readFile(name)
+	data, err := readFile(name, "name the file of `eksctl anywhere create cluster -f`")
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster specification %q: %w", name, err)
 	}
@@ -408,7 +408,7 @@ func (c *Cluster) Site(images []Image) (own List, missing, notes []string) {
 			continue
 		case strings.Contains(a.Image, "{{"):
 			notes = append(notes, fmt.Sprintf("%s: the image %s depends on the machine, so it is not embedded; add it with --image", origin, a.Image))
-		case strings.HasPrefix(a.Image, embedPrefix):
+		case strings.HasPrefix(a.Image, EmbedPrefix):
 			missing = append(missing, fmt.Sprintf("%s: %s is not in the bundle, and cannot be pulled by that name; add it with --image SRC=%s", origin, a.Image, a.Image))
 		default:
 			source := a.Image

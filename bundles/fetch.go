@@ -24,21 +24,26 @@ func (r *Resolver) read(ctx context.Context, location string) ([]byte, error) {
 	scheme, path, ok := strings.Cut(location, "://")
 	switch {
 	case !ok:
-		return readFile(location)
+		return readFile(location, nameManifest)
 	case web.IsURL(location):
 		return r.readURL(ctx, location)
 	case scheme == "file":
-		return readFile(path)
+		return readFile(path, nameManifest)
 	case scheme == "embed":
 		return nil, fault.Invalidf("%q is inside the eksctl-anywhere program; name its bundle manifest with --bundle", location)
 	}
 	return nil, fault.Invalidf("%q is neither a file nor an https:// or http:// URL; use one of these", location)
 }
 
-func readFile(name string) (_ []byte, err error) {
+// nameManifest is the remedy where a bundle's manifest cannot be read.
+const nameManifest = "name a manifest file"
+
+// readFile returns the content of a file, at most maxManifest bytes. Remedy is what to
+// do if there is none.
+func readFile(name, remedy string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fault.Invalidf("%w; name a manifest file", err)
+		return nil, fault.Invalidf("%w; %s", err, remedy)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
@@ -52,7 +57,7 @@ func readFile(name string) (_ []byte, err error) {
 func manifestIn(dir string) string {
 	candidate := filepath.Join(dir, "bundle-release.yaml")
 	if _, err := os.Stat(candidate); errors.Is(err, fs.ErrNotExist) {
-		return "name a manifest file"
+		return nameManifest
 	}
 	return fmt.Sprintf("name the manifest in it, %q", candidate)
 }

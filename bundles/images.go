@@ -142,7 +142,7 @@ func (b *Bundle) worker(s *stack, o Options, keep bool) ([]Image, error) {
 	}
 	// HookOS looks for the name in the bundle, so a replacement has it too.
 	keep = keep && inBundle != ""
-	return []Image{img.named(embedPrefix+workerName+":latest", keep, inBundle, o.Mirrors)}, nil
+	return []Image{img.named(EmbedPrefix+workerName+":latest", keep, inBundle, o.Mirrors)}, nil
 }
 
 func workerImage(ref string) (Image, error) {

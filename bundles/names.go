@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// embedPrefix is the registry in EKS Anywhere's templates. Nothing listens
-	// there, so the embedded images are used.
-	embedPrefix = "127.0.0.1/embedded/"
+	// EmbedPrefix begins the names of images in EKS Anywhere's templates. No registry
+	// listens there, so the embedded images are used.
+	EmbedPrefix = "127.0.0.1/embedded/"
 	// workerName is the name of the image that HookOS starts as the worker.
 	workerName = "tink-worker"
 )
@@ -37,7 +37,7 @@ func embedName(source string) string {
 	if name == "tink-agent" {
 		name = workerName // tink-worker's successor has its name
 	}
-	return embedPrefix + name + ":latest"
+	return EmbedPrefix + name + ":latest"
 }
 
 // baseName returns the last path element of a reference, without tag and digest.

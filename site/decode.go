@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hookbuild/internal/nearest"
+	"hookbuild/site/profile"
 )
 
 // problem is something wrong in a file, at a line.
@@ -276,6 +277,12 @@ func wanted(f field) string {
 // of the command line.
 func suggestion(key string, section reflect.Type) string {
 	siblings := names(section)
+	if key == "site" && section == reflect.TypeFor[profile.Profile]() {
+		return "; in a file of its own, the keys of site stand at the top: " + strings.Join(siblings, ", ")
+	}
+	if file, env := key+"-file", key+"-env"; slices.Contains(siblings, file) && slices.Contains(siblings, env) {
+		return meant(file + " or " + env)
+	}
 	if near := nearest.Word(key, siblings); near != "" {
 		return meant(near)
 	}

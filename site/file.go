@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
+	"hookbuild/site/profile"
 )
 
 // Name is the file's name where it is looked for.
@@ -80,15 +83,45 @@ func Read(path string) (*File, error) {
 	if err == nil {
 		err = f.check()
 	}
-	var problems problemsError
-	switch {
-	case errors.As(err, &problems) && len(problems) == 1:
-		return nil, fault.Invalidf("%s:%w", path, err)
-	case errors.As(err, &problems):
-		lines := path + ":" + strings.ReplaceAll(err.Error(), "\n", "\n"+path+":")
-		return nil, fault.Invalidf("reading %q: %s:\n%s", path, words.Count(len(problems), "problem"), lines)
+	if err := problemsIn(path, err); err != nil {
+		return nil, err
 	}
-	return f, err
+	return f, nil
+}
+
+// ReadProfile reads a site profile in a file of its own, whose keys are those of the
+// section site. Its errors are as those of [Read].
+func ReadProfile(path string) (p profile.Profile, lines profile.Lines, err error) {
+	text, err := readText(path)
+	if err != nil {
+		return p, nil, fault.Invalidf("reading the site profile: %w", err)
+	}
+	d := decoder{lines: map[string]int{}}
+	root, err := rootOf(text)
+	if err == nil && root != nil {
+		if d.section(root, reflect.ValueOf(&p).Elem(), ""); len(d.problems) > 0 {
+			err = d.problems
+		}
+	}
+	if err == nil {
+		lines, err = profile.LinesOf(text)
+	}
+	return p, lines, problemsIn(path, err)
+}
+
+// problemsIn returns the error about a file, with the problems in the order of their
+// lines, or other errors as they are.
+func problemsIn(path string, err error) error {
+	var problems problemsError
+	if !errors.As(err, &problems) {
+		return err
+	}
+	if len(problems) == 1 {
+		return fault.Invalidf("%s:%w", path, err)
+	}
+	slices.SortStableFunc(problems, func(a, b problem) int { return a.Line - b.Line })
+	lines := path + ":" + strings.ReplaceAll(problems.Error(), "\n", "\n"+path+":")
+	return fault.Invalidf("reading %q: %s:\n%s", path, words.Count(len(problems), "problem"), lines)
 }
 
 func readText(path string) ([]byte, error) {

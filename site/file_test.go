@@ -1,7 +1,6 @@
 package site
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/fault"
-	"hookbuild/site/profile"
 	"hookbuild/test/testneed"
 )
 
@@ -157,7 +155,7 @@ func TestSiteSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, err := profile.Read(bytes.NewReader(text), "profile.yaml")
+	want, _, err := ReadProfile("testdata/profile.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,5 +105,19 @@ func (v *verifier) lacksImage(file string, a bundles.Action, s *System) {
 			onBoard = "see above"
 		}
 	}
-	v.wrongAt(file, a.Line, "%s (embedded: %s); embed it under that name (--image SRC=NAME), or use one of those", text, onBoard)
+	v.wrongAt(file, a.Line, "%s (embedded: %s); %s", text, onBoard, v.remedy(file, a.Image))
+}
+
+// remedy says how to get an action's image on board. The images that EKS Anywhere's
+// templates use come with its bundle.
+func (v *verifier) remedy(file, image string) string {
+	named := "embed it under that name (--image SRC=" + image + "), or use one of those"
+	if !strings.HasPrefix(image, bundles.EmbedPrefix) && !strings.Contains(image, "/eks-anywhere/") {
+		return named
+	}
+	with := "--embed-from-bundle"
+	if v.actions[file].Cluster {
+		with = "--cluster " + file
+	}
+	return "if it is one of EKS Anywhere's own actions, build with `hookbuild all " + with + "`; otherwise " + named
 }

@@ -48,7 +48,7 @@ func (v *verifier) checkFiles(ctx context.Context) error {
 		return err
 	}
 	for _, name := range v.files {
-		if isBootFile(name) && !v.listing.known(name) {
+		if artifact.IsBootFile(name) && !v.listing.known(name) {
 			v.wrong(name, "neither %s nor %s lists it; remove it, or build it again", artifact.ChecksumsFile, artifact.ManifestFile)
 		}
 	}

@@ -81,6 +81,9 @@ type System struct {
 	// Worker is which worker it has on board and how that was found out; nil
 	// without one.
 	Worker *Worker `json:"worker,omitempty"`
+	// HasWorker reports whether a worker is on board, even one that could not be
+	// examined.
+	HasWorker bool `json:"hasWorker"`
 
 	store *embed.Store // nil if no images are embedded
 }
@@ -190,29 +193,19 @@ func (v *verifier) runPair(ctx context.Context) error {
 
 // find returns the directory of the artifacts and the names of its files.
 func find(dir string) (string, []string, error) {
-	for _, candidate := range []string{dir, filepath.Join(dir, artifact.DefaultName)} {
-		entries, err := os.ReadDir(candidate)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; name their directory", err)
-		}
-		var names []string
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		if slices.ContainsFunc(names, isArtifact) {
-			return candidate, names, nil
-		}
+	found := artifact.DirOf(dir)
+	entries, err := os.ReadDir(found)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; name their directory", err)
 	}
-	return "", nil, fault.Invalidf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild build` or `hookbuild all`, or name their directory", dir)
-}
-
-func isArtifact(name string) bool {
-	return name == artifact.ChecksumsFile || name == artifact.ManifestFile || isBootFile(name)
-}
-
-// isBootFile reports whether machines may ask for a file of that name.
-func isBootFile(name string) bool {
-	return strings.HasPrefix(name, vmlinuzPrefix) || strings.HasPrefix(name, initramfsPrefix)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if !slices.ContainsFunc(names, artifact.IsArtifact) {
+		return "", nil, fault.Invalidf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild all`, or name their directory", dir)
+	}
+	return found, names, nil
 }
 
 const (

@@ -17,6 +17,7 @@ func (v *verifier) examineWorker(ctx context.Context, s *System) error {
 	if found, err := s.lookup(bundles.Worker); err != nil || !found {
 		return err
 	}
+	s.HasWorker = true
 	config, err := s.store.Config(bundles.Worker)
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func (v *verifier) checkBundles(context.Context) error {
 		}
 		v.report.Bundles = append(v.report.Bundles, Bundle{Build: b.ID, Text: bundleText(b.Bundle), Digest: b.Bundle.Digest, Signature: b.Bundle.Signature})
 		if c := v.request.Cluster; c != nil && c.Version != "" && b.Bundle.Release != "" && b.Bundle.Release != c.Version {
-			v.wrong(artifact.ManifestFile, "the images of %s are those of EKS Anywhere %s, and %s is for %s; build it again with --cluster", b.ID, b.Bundle.Release, c.File, c.Version)
+			v.wrong(artifact.ManifestFile, "the images of %s are those of EKS Anywhere %s, and %s is for %s; build it again with --cluster %[3]s, without --bundle or with the manifest of %[4]s", b.ID, b.Bundle.Release, c.File, c.Version)
 		}
 	}
 	return nil

@@ -79,9 +79,9 @@ type Image struct {
 // content could not be read.
 func Examine(i Image) (Finding, error) {
 	program := programOf(i.Config)
-	looked := []string{"labels", "bundle", "source names"}
+	looked := "its labels, its bundle and its source names"
 	if program != "" {
-		looked = append([]string{"the program " + program}, looked...)
+		looked = "its program " + program + ", " + looked
 	}
 	if i.Open != nil && program != "" {
 		found, err := examineProgram(i.Open, program)
@@ -94,7 +94,7 @@ func Examine(i Image) (Finding, error) {
 			return found, nil
 		}
 	}
-	return Finding{Because: strings.Join(looked, ", ") + " do not tell"}, nil
+	return Finding{Because: looked + " do not tell which program it is"}, nil
 }
 
 // programOf returns the path of the program that the image starts.

@@ -95,7 +95,7 @@ func TestExamine(t *testing.T) {
 		"repository":              {worker.Image{Config: started("/start"), Names: []string{"public.ecr.aws/eks-anywhere/tinkerbell/tink/tink-worker:v0.12.2-eks-a-110"}}, worker.TinkWorker, "it comes from public.ecr.aws"},
 		"bundle":                  {worker.Image{Config: started("/start"), Bundle: "bundle 110 (EKS Anywhere v0.24.2)", OfBundle: worker.TinkWorker, Names: []string{"r.example/tink-agent:v1"}}, worker.TinkWorker, "it is the worker of bundle 110 (EKS Anywhere v0.24.2)"},
 		"name at boot":            {worker.Image{Config: started("/start"), Names: []string{"127.0.0.1/embedded/tink-worker:latest"}}, worker.Unknown, "do not tell"},
-		"nothing":                 {worker.Image{}, worker.Unknown, "labels, bundle, source names do not tell"},
+		"nothing":                 {worker.Image{}, worker.Unknown, "its labels, its bundle and its source names do not tell which program it is"},
 	} {
 		found, err := worker.Examine(test.image)
 		if err != nil || found.Kind != test.kind || !strings.Contains(found.Because, test.because) {

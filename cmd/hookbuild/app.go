@@ -348,6 +348,9 @@ func (a *app) typed(names ...string) string {
 	return names[0]
 }
 
+// command returns the command's name with its subcommand's, as "cache ls".
+func (a *app) command() string { return strings.Join(a.names, " ") }
+
 // variable returns the value of one of build.sh's variables, from a KEY=VALUE
 // argument, else the environment, else hookbuild.yaml.
 func (a *app) variable(name string) string {

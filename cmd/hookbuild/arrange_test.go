@@ -62,18 +62,18 @@ func TestArrangeRefuses(t *testing.T) {
 	}{
 		"no value":             {[]string{"all", "--out"}, "--out needs a value"},
 		"no short's value":     {[]string{"embed", "-o"}, "-o needs a value"},
-		"unknown short option": {[]string{"schema", "-o", "x.json"}, "hookbuild schema has no option -o;"},
+		"unknown short option": {[]string{"schema", "-o", "x.json"}, "schema has no option -o;"},
 		"mistyped command":     {[]string{"bulid", "f"}, "did you mean `hookbuild build`?"},
 		"unknown command":      {[]string{"frobnicate"}, "`hookbuild --help` lists them"},
 		"mistyped subcommand":  {[]string{"dhcp", "dnsmaq"}, "did you mean `hookbuild dhcp dnsmasq`?"},
 		"mistyped option":      {[]string{"all", "--embed-form-bundle"}, "did you mean --embed-from-bundle?"},
 		"unknown option":       {[]string{"all", "--frobnicate"}, "`hookbuild all --help` lists the options"},
-		"an alias's option":    {[]string{"build", "--images-file", "F"}, "hookbuild build has no option --images-file, because it embeds no images; `hookbuild all --images-file` does"},
-		"another's option":     {[]string{"verify", "--kernel", "latest"}, "hookbuild verify has no option --kernel"},
+		"an alias's option":    {[]string{"build", "--images-file", "F"}, "build has no option --images-file, because it embeds no images; `hookbuild all --images-file` does"},
+		"another's option":     {[]string{"verify", "--kernel", "latest"}, "verify has no option --kernel"},
 		"only a variable":      {[]string{"HOOK_VERSION=1", "DEBUG=yes"}, "`hookbuild build DEBUG=yes HOOK_VERSION=1`"},
 		"only an option":       {[]string{"--arch", "arm64"}, "no command is named"},
 		"only a subcommand's":  {[]string{"kit", "DEBUG=yes"}, "hookbuild kit needs one of its commands: save, load"},
-		"option of no command": {[]string{"--embed-from-bundle"}, "hookbuild has no option --embed-from-bundle"},
+		"option of no command": {[]string{"--embed-from-bundle"}, "hookbuild alone has no option --embed-from-bundle"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -30,6 +30,7 @@ func newCacheCommand(a *app) *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "ls", Usage: "list what the cache holds by kind, and what kernel builds keep in Docker, with sizes and ages",
+				Description: kindsText(),
 				Flags: []cli.Flag{jsonFlag(), keptInFlag()}, Action: a.cacheList,
 			},
 			{
@@ -249,7 +250,7 @@ func (a *app) cacheVerify(c *cli.Context) error {
 // cacheOf opens the cache for a command about it, which creates none.
 func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
 	if c.NArg() > 0 {
-		return nil, usagef("%q: the command takes no arguments", c.Args().First())
+		return nil, usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 	}
 	dir, err := a.cacheDir(c)
 	if err != nil {

@@ -22,7 +22,7 @@ func newCompletionCommand(a *app) *cli.Command {
 			Name: shell, Usage: usage,
 			Action: func(c *cli.Context) error {
 				if c.NArg() > 0 {
-					return usagef("%q: the command takes no arguments", c.Args().First())
+					return usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 				}
 				_, err := io.WriteString(a.results(), text)
 				return err

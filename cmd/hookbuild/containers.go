@@ -28,7 +28,7 @@ func newContainersCommand(a *app) *cli.Command {
 
 func (a *app) containers(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef("%q: the command takes no arguments; choose the architecture with --arch", c.Args().First())
+		return usagef("%q: %s takes no arguments; choose the architecture with --arch", c.Args().First(), a.command())
 	}
 	r, err := a.containersRequest(c)
 	if err != nil {

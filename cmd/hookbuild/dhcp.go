@@ -126,7 +126,7 @@ func mode(c *cli.Context, s netboot.Server) (netboot.Mode, error) {
 
 func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
 	if c.NArg() > 0 {
-		return usagef("%q: the command takes no arguments; name the file to write with -o", c.Args().First())
+		return usagef("%q: %s takes no arguments; name the file to write with -o", c.Args().First(), a.command())
 	}
 	m, err := mode(c, s)
 	if err != nil {

@@ -403,7 +403,7 @@ func TestSurplusArguments(t *testing.T) {
 		if code != 2 || !refusal.MatchString(stderr.String()) {
 			t.Errorf("%s with %d arguments: exit code %d, want 2\n%s", name, most+1, code, stderr.String())
 		}
-		if said := stderr.String(); strings.Contains(said, `["`) || strings.Contains(said, "no arguments") != strings.Contains(said, `"surplus": the command takes no arguments`) {
+		if said := stderr.String(); strings.Contains(said, `["`) || strings.Contains(said, "no arguments") != strings.Contains(said, `"surplus": `+name+` takes no arguments`) {
 			t.Errorf("%s does not say it as the other commands do: %s", name, said)
 		}
 	}

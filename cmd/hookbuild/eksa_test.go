@@ -178,8 +178,13 @@ func TestEitherVersionOrCluster(t *testing.T) {
 	}
 	says(t, images(0, "--eksa-version", "0.24.2"), file+": EKS Anywhere v0.24.2", "bundle 110")
 	says(t, images(2, "--eksa-version", "v0.25.3"), "--eksa-version v0.25.3: "+file+" says EKS Anywhere v0.24.2 (spec.eksaVersion)")
+	bundle := r.service.File("/releases/bundles/110/manifest.yaml")
+	says(t, images(0, "--bundle", bundle), "bundle 110")
+	site.WriteFile(t, file, head+"{eksaVersion: v0.25.3}\n")
+	says(t, images(2, "--bundle", bundle), "--bundle "+bundle+" is the manifest of EKS Anywhere v0.24.2, and "+file+" says v0.25.3 (spec.eksaVersion)", "leave --bundle out")
 	site.WriteFile(t, file, head+"{}\n")
 	says(t, images(0, "--eksa-version", "v0.25.3"), "bundle 123")
+	says(t, images(0, "--bundle", bundle), "bundle 110")
 }
 
 // TestVerifyCluster compares the artifacts with the cluster that they are for.
@@ -198,7 +203,16 @@ func TestVerifyCluster(t *testing.T) {
 	says(t, got.stdout, "bundle 110 of EKS Anywhere v0.24.2; it has no signature (verified with the manifest in the cache)", "on board")
 	write("v0.26.1")
 	got = p.run(3, "verify", "--cluster", file, out)
-	says(t, got.stdout, "are those of EKS Anywhere v0.24.2, and "+file+" is for v0.26.1", "the worker on board is tink-worker")
+	says(t, got.stdout, "are those of EKS Anywhere v0.24.2, and "+file+" is for v0.26.1; build it again with --cluster "+file+", without --bundle or with the manifest of v0.26.1", "the worker on board is tink-worker")
+	site.WriteFile(t, file, strings.Replace(readFile(t, file), "v0.26.1", "v0.24.2", 1)+
+		"---\nkind: TinkerbellTemplateConfig\nspec: {template: {tasks: [{name: y, actions: [{name: lost, image: 127.0.0.1/embedded/lost}, {name: own, image: registry.example/own}]}]}}\n")
+	got = p.run(3, "verify", "--cluster", file, out)
+	says(t, got.stdout, "if it is one of EKS Anywhere's own actions, build with `hookbuild all --cluster "+file+"`; otherwise embed it under that name (--image SRC=127.0.0.1/embedded/lost)",
+		"(embedded: see above); embed it under that name (--image SRC=registry.example/own)")
+	says(t, got.stderr, "2 problems with what "+file+" needs; standard output lists each")
+	bare := t.TempDir()
+	p.run(0, "embed", "--base", p.out, "--out", bare, "--from-bundle", "--layout", "directory", "--releases-url", r.service.ReleasesURL(), "--eksa-version", "v0.24.2", "--no-worker")
+	says(t, p.run(0, "verify", bare).stdout, "none on board", "machines need a registry to pull one from")
 	m, err := artifact.ReadManifest(filepath.Join(out, "hook", artifact.ManifestFile))
 	if err != nil || m.Builds[0].Bundle.Signature != "absent" {
 		t.Errorf("%+v, %v", m.Builds[0].Bundle, err)

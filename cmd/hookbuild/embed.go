@@ -42,7 +42,7 @@ func newEmbedCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Action: func(c *cli.Context) error {
 			if !c.Bool("locked") && c.NArg() > 0 {
-				return usagef("%q: the command takes no arguments; name images with --image", c.Args().First())
+				return usagef("%q: %s takes no arguments; name images with --image", c.Args().First(), a.command())
 			}
 			return a.eachLocked(c, a.embed)
 		},

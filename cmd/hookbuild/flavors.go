@@ -39,7 +39,7 @@ type flavorRow struct {
 
 func (a *app) listFlavors(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef("%q: the command takes no arguments", c.Args().First())
+		return usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 	}
 	arch, err := a.dockerArch(c)
 	if err != nil {

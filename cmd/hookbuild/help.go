@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -76,6 +77,7 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 		names = append(names, c.Names()...)
 	}
 	program := strings.TrimSpace("hookbuild " + path)
+	lacks := cmp.Or(path, "hookbuild alone") + " has no option " + flag                       // a message begins with the program's name
 	if path == "" && slices.Contains([]string{"bootable-media", "bootable", "media"}, name) { // of build.sh
 		return usagef("there is no command %q; `hookbuild all --iso` writes an ISO image that boots with UEFI", name)
 	}
@@ -121,13 +123,14 @@ func unknownFlag(path, flag string, known map[string]bool) error {
 	}
 	slices.Sort(names)
 	program := strings.TrimSpace("hookbuild " + path)
+	lacks := cmp.Or(path, "hookbuild alone") + " has no option " + flag // a message begins with the program's name
 	if name := strings.TrimLeft(flag, "-"); (path == "linuxkit" || path == "build") && slices.Contains(namesOf(allFlags()), name) {
-		return usagef("%s has no option %s, because it embeds no images; `hookbuild all %s` does", program, flag, flag)
+		return usagef("%s, because it embeds no images; `hookbuild all %s` does", lacks, flag)
 	}
 	if near := nearest.Word(strings.TrimLeft(flag, "-"), names); len(near) > 1 {
-		return usagef("%s has no option %s; did you mean --%s?", program, flag, near)
+		return usagef("%s; did you mean --%s?", lacks, near)
 	}
-	return usagef("%s has no option %s; `%s --help` lists the options", program, flag, program)
+	return usagef("%s; `%s --help` lists the options", lacks, program)
 }
 
 func rootHelp(root *cli.App) string {

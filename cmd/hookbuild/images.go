@@ -18,7 +18,7 @@ func newImagesCommand(a *app) *cli.Command {
 		}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("%q: the command takes no arguments; name a manifest with --bundle", c.Args().First())
+				return usagef("%q: %s takes no arguments; name a manifest with --bundle", c.Args().First(), a.command())
 			}
 			// Without bundle flags, images need no bundle.
 			onlyImages := (c.IsSet("image") || c.IsSet("images-file")) && !c.IsSet("bundle") && !c.IsSet("eksa-version") && !c.IsSet("cluster")

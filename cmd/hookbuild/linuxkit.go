@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit/size"
+	"hookbuild/site"
 	"hookbuild/site/profile"
 )
 
@@ -117,12 +117,8 @@ func (a *app) siteProfile(c *cli.Context) (*profile.Site, error) {
 	if slices.Contains(slices.Collect(maps.Values(in.Moved)), name) {
 		in.Secrets = "."
 	}
-	f, err := os.Open(name)
+	p, lines, err := site.ReadProfile(name)
 	if err != nil {
-		return nil, fault.Invalidf("reading the site profile: %w", err)
-	}
-	p, lines, err := profile.Read(f, name)
-	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	in.Line = lines.Of

@@ -358,7 +358,7 @@ func TestBudgetNamesWhatGrew(t *testing.T) {
 	}
 	p.pushInit(noise.String())
 	got := p.run(1, "linuxkit", "--yaml", doc, "--name", "x", "--max-size", "20kB")
-	if !strings.Contains(got.stderr, "over the budget of 20.0 kB; grown since the earlier build: "+p.site.Host+"/init +") {
+	if !strings.Contains(got.stderr, "over --max-size 20.0 kB; grown since the earlier build: "+p.site.Host+"/init +") {
 		t.Errorf("got %s", got.stderr)
 	}
 	if readFile(t, filepath.Join(p.out, "x/initramfs-x86_64")) != before {

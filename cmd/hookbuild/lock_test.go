@@ -303,7 +303,7 @@ func TestLockedWithMaxSize(t *testing.T) {
 	l := newLocker(t)
 	l.write()
 	l.build(0, "--max-size", "1GB")
-	says(t, l.build(1, "--max-size", "1kB").stderr, "over the budget of 1.0 kB")
+	says(t, l.build(1, "--max-size", "1kB").stderr, "over --max-size 1.0 kB")
 	l.write("--max-size", "1kB")
 	l.build(0, "--max-size", "1GB")
 }

@@ -13,7 +13,7 @@ func newManCommand(a *app) *cli.Command {
 		Usage: "print the manual page, for man(1)",
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("%q: the command takes no arguments", c.Args().First())
+				return usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 			}
 			return writeText(a.results(), manPage(newRootCommand(a)))
 		},

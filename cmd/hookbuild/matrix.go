@@ -107,7 +107,7 @@ func (a *app) noteSiteFlavors(m matrix.Matrix) {
 // checkMatrix rejects arguments that have no effect.
 func (a *app) checkMatrix(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef("%q: the command takes no arguments; choose flavors with --tags standard,lts", c.Args().First())
+		return usagef("%q: %s takes no arguments; choose flavors with --tags standard,lts", c.Args().First(), a.command())
 	}
 	format := c.String("format")
 	if format != "github" && format != "gitlab" && format != "json" {

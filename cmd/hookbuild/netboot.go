@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/words"
 	"hookbuild/netboot"
@@ -67,7 +68,7 @@ func (a *app) netbootServe(c *cli.Context) error {
 		return err
 	}
 	err = serve.Run(c.Context, serve.Options{
-		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: c.Args().First(), IPXE: programs,
+		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: artifact.DirOf(c.Args().First()), IPXE: programs,
 		Cmdline: c.String("cmdline"), Console: c.String("console"), GRPC: c.String("grpc-authority"),
 		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"), ReadTimeout: c.Duration("read-timeout"),
 		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),

@@ -208,7 +208,7 @@ func (a *app) mac() (net.HardwareAddr, error) {
 func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 	manifest, err := artifact.ReadManifest(filepath.Join(dir, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: %q has none; build them with `hookbuild build` or `hookbuild all`, or name another directory with --out", dir)
+		return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: %q has none; build them with `hookbuild all`, or name another directory with --out", dir)
 	}
 	if err != nil {
 		return artifact.Build{}, err

@@ -12,7 +12,7 @@ func newSchemaCommand(a *app) *cli.Command {
 		Usage: "print the JSON schema of hookbuild.yaml, for editors",
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("%q: the command takes no arguments", c.Args().First())
+				return usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 			}
 			text, err := site.Schema()
 			if err != nil {

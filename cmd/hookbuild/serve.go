@@ -20,7 +20,6 @@ import (
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
-	"hookbuild/internal/words"
 	"hookbuild/serve"
 )
 
@@ -75,8 +74,8 @@ func (a *app) serve(c *cli.Context) error {
 		return err
 	}
 	defer done()
-	if names := files.Names(); !slices.ContainsFunc(names, isBootable) {
-		progress.Warnf(a.sink(), "serving %s, with no vmlinuz, initramfs or ISO image among them; `hookbuild all` builds them into %s", words.Count(len(names), "file"), filepath.Join(c.String("out"), artifact.DefaultName))
+	if !slices.ContainsFunc(files.Names(), isBootable) {
+		return fault.Invalidf("serving %q: it has no vmlinuz, initramfs or ISO image, so no machine boots from it; "+buildFirst, orDefault(c.Args().First(), filepath.Join(c.String("out"), artifact.DefaultName)))
 	}
 	listener, err := serve.Listen(c.String("listen"))
 	if err != nil {
@@ -95,19 +94,19 @@ func (a *app) serve(c *cli.Context) error {
 	})
 }
 
+// buildFirst is the remedy where there is nothing to serve.
+const buildFirst = "run hookbuild all first, or name the directory, or a reference with its registry: registry.example/hookos:v1"
+
 // served returns the files of the directory or reference that the command names, and
 // a function to call at the end.
 func (a *app) served(c *cli.Context) (_ *serve.Files, done func(), err error) {
 	from, limit := c.Args().First(), c.Duration("read-timeout")
 	note := func(line string) { a.note("%s", line) }
 	if !isReference(from) {
-		dir := orDefault(from, filepath.Join(c.String("out"), artifact.DefaultName))
-		if inner := filepath.Join(dir, artifact.DefaultName); exists(filepath.Join(inner, artifact.ChecksumsFile)) {
-			dir = inner // DIR is what --out named
-		}
+		dir := artifact.DirOf(orDefault(from, filepath.Join(c.String("out"), artifact.DefaultName)))
 		files, err := serve.Open(dir, limit, note)
 		if err != nil {
-			return nil, nil, fault.Invalidf("serving %q: %w; run hookbuild all first, or name the directory, or a reference with its registry: registry.example/hookos:v1", dir, err)
+			return nil, nil, fault.Invalidf("serving %q: %w; "+buildFirst, dir, err)
 		}
 		a.warnDamaged(c.Context, dir)
 		return files, func() {}, nil
@@ -187,7 +186,7 @@ func bootNames() []string { return []string{"vmlinuz-x86_64", "initramfs-x86_64"
 
 // isBootable reports whether machines boot from a file of that name.
 func isBootable(name string) bool {
-	return strings.HasPrefix(name, "vmlinuz-") || strings.HasPrefix(name, "initramfs-") || strings.HasSuffix(name, ".iso")
+	return artifact.IsBootFile(name) || strings.HasSuffix(name, ".iso")
 }
 
 // hookCluster reads the addresses of HookOS in a cluster specification.

@@ -253,9 +253,15 @@ func (a *app) siteVariable(name string) string {
 		return ""
 	}
 	for _, s := range a.site.settings {
-		if s.Variable == name && s.Flag == "" {
-			return strings.Join(s.Values, ",")
+		if s.Variable != name || s.Flag != "" {
+			continue
 		}
+		value := strings.Join(s.Values, ",")
+		// The variable is put before a container's name as it is; the key names a repository.
+		if s.Path == "containers.repository" && !strings.HasSuffix(value, "/") && !strings.HasSuffix(value, "-") {
+			value += "/"
+		}
+		return value
 	}
 	return ""
 }

@@ -16,6 +16,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/web"
 )
 
 // loadBundle loads the bundle that the flags name: a manifest, or else a release, or
@@ -51,7 +52,17 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	if err := a.keepBundle(c, bundle); err != nil {
 		return nil, task.End(err, "")
 	}
-	return bundle, errors.Join(task.End(nil, bundle.String()), a.checkSignature(c, bundle))
+	return bundle, errors.Join(task.End(nil, bundle.String()), a.checkSignature(c, bundle), a.checkRelease(c, bundle))
+}
+
+// checkRelease rejects a bundle that --bundle names, if it is of another release than
+// the cluster: its actions and worker would be those of the wrong release.
+func (a *app) checkRelease(c *cli.Context, b *bundles.Bundle) error {
+	if !c.IsSet("bundle") || a.cluster == nil || a.cluster.Version == "" || b.Release() == "" || b.Release() == a.cluster.Version {
+		return nil
+	}
+	return usagef("--bundle %s is the manifest of EKS Anywhere %s, and %s says %s (spec.eksaVersion); name the manifest of %[4]s, leave --bundle out to embed what that release has, or correct the file",
+		web.Show(c.String("bundle")), b.Release(), a.cluster.File, a.cluster.Version)
 }
 
 // readBundle reads the manifest that the lock names, else the one that ref means.

@@ -75,7 +75,7 @@ func (a *app) verify(c *cli.Context) error {
 	}
 	what := orDefault(report.Dir, r.Initramfs)
 	if len(report.Faults) > 0 {
-		return fault.Invalidf("verifying %q: %s: %s; standard output lists each%s", what, words.Count(len(report.Faults), "problem"), faultyFiles(report), notBooted(c))
+		return fault.Invalidf("verifying %q: %s %s; standard output lists each%s", what, words.Count(len(report.Faults), "problem"), faultyFiles(report, r.Templates), notBooted(c))
 	}
 	if whole.Boot != nil {
 		if err := bootFailed(whole.Boot); err != nil {
@@ -142,15 +142,26 @@ func (a *app) verifyRequest(c *cli.Context) (r verify.Request, err error) {
 	return r, nil
 }
 
-// faultyFiles returns the names of the files with problems, separated by commas.
-func faultyFiles(r *verify.Report) string {
-	var files []string
+// faultyFiles says in which files problems are, and with which templates.
+func faultyFiles(r *verify.Report, templates []string) string {
+	var in, with []string
 	for _, f := range r.Faults {
-		if !slices.Contains(files, f.File) {
-			files = append(files, f.File)
+		list := &in
+		if slices.Contains(templates, f.File) {
+			list = &with
+		}
+		if !slices.Contains(*list, f.File) {
+			*list = append(*list, f.File)
 		}
 	}
-	return strings.Join(files, ", ")
+	text := "in " + strings.Join(in, ", ")
+	switch needed := "with what " + strings.Join(with, ", ") + " needs"; {
+	case len(with) > 0 && len(in) > 0:
+		text += " and " + needed
+	case len(with) > 0:
+		text = needed
+	}
+	return text
 }
 
 func (a *app) printProof(r proven, asJSON bool) error {
@@ -215,8 +226,11 @@ func provenTable(r *verify.Report) *words.Table {
 		for _, image := range s.Images {
 			table.Row("image", strings.Join(image.Names, " "), image.ID)
 		}
-		if w := s.Worker; w != nil {
+		switch w := s.Worker; {
+		case w != nil:
 			table.Row("worker", w.Program, w.Because)
+		case !s.HasWorker:
+			table.Row("worker", "none on board", "machines need a registry to pull one from")
 		}
 	}
 	for _, action := range r.Actions {

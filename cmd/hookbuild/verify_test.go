@@ -398,7 +398,7 @@ func TestVerifyFinds(t *testing.T) {
 		dir := p.spoiled(t, repacked(without("init")))
 		remove("vmlinuz-x86_64")(t, dir)
 		got := p.run(3, "verify", dir)
-		if strings.Count(got.stdout, "problem: ") != 2 || !strings.Contains(got.stderr, "2 problems: vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
+		if strings.Count(got.stdout, "problem: ") != 2 || !strings.Contains(got.stderr, "2 problems in vmlinuz-x86_64, initramfs-x86_64; standard output lists each") {
 			t.Errorf("it says\n%s%s", got.stdout, got.stderr)
 		}
 	})

@@ -36,7 +36,7 @@ func newVersionCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("%q: the command takes no arguments", c.Args().First())
+				return usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 			}
 			id := identityOf(debug.ReadBuildInfo())
 			if c.Bool("json") {

@@ -169,12 +169,12 @@ func (r *Report) Check(limit int64, before *Report) error {
 	if r.Compressed <= limit {
 		return nil
 	}
-	text := fmt.Sprintf("the initramfs has %s, which is %s over the budget of %s", Text(r.Compressed), Text(r.Compressed-limit), Text(limit))
+	text := fmt.Sprintf("the initramfs has %s, which is %s over --max-size %s", Text(r.Compressed), Text(r.Compressed-limit), Text(limit))
 	if grown := r.grown(before); len(grown) > 0 {
 		text += "; grown since the earlier build: " + describe(grown, "+")
 	}
 	text += "; heaviest unpacked: " + describe(r.Parts, "")
-	return fault.Failedf("%s; leave something out, or raise the budget", text)
+	return fault.Failedf("%s; leave something out, or raise --max-size", text)
 }
 
 // grown returns the parts that have grown since the report before, which may be

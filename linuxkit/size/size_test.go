@@ -151,7 +151,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("within the budget: %v", err)
 	}
 	err := r.Check(1_500_000, before)
-	want := "the initramfs has 2.0 MB, which is 500.0 kB over the budget of 1.5 MB; grown since the earlier build: new +500 B, b +10 B; heaviest unpacked: c 900 B, new 500 B, b 310 B; leave something out, or raise the budget"
+	want := "the initramfs has 2.0 MB, which is 500.0 kB over --max-size 1.5 MB; grown since the earlier build: new +500 B, b +10 B; heaviest unpacked: c 900 B, new 500 B, b 310 B; leave something out, or raise --max-size"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -48,7 +48,7 @@ func newPatterns() patterns {
 		ours:   regexp.MustCompile(ours),
 		kernel: regexp.MustCompile(ours + `(Linux version \S+)`),
 		init:   regexp.MustCompile(ours + `(Run /\S+ as init process)`),
-		memory: regexp.MustCompile(ours + `Memory: (\d+K/\d+K available)`),
+		memory: regexp.MustCompile(ours + `Memory: \d+K/(\d+)K available`),
 		// The partition that makeDisk writes, or the size that SCSI and virtio
 		// drivers print.
 		disk:      regexp.MustCompile(ours + `(.*(?:\bsd[a-z]: sd[a-z]1\b|\bvd[a-z]: vd[a-z]1\b|\bnvme\d+n\d+: p1\b|\[[sv]d[a-z]\] \d+ \d+-byte logical blocks).*)`),
@@ -160,7 +160,7 @@ func (c *Console) judgeMemory(f found) Check {
 	case c.user.seen() && f.total > 0:
 		return passed(Memory, c.user.at, "of %d MiB that the kernel has, %d are used; nothing reported a lack of memory", f.total, f.used)
 	case c.user.seen() && c.memory.seen():
-		return passed(Memory, c.user.at, "init runs, and nothing reported a lack of memory; the kernel began with %s", c.memory.text)
+		return passed(Memory, c.user.at, "init runs, and nothing reported a lack of memory; the kernel found %s KiB", c.memory.text)
 	}
 	return notSeen(Memory, "init was not seen running")
 }

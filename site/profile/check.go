@@ -50,76 +50,78 @@ func checkURL(key, text string) error {
 	return nil
 }
 
-func (s *Site) checkMirrors(Inputs) error {
+func (s *Site) checkMirrors(Inputs) (problems []error) {
 	for i, m := range s.Mirrors {
 		key := fmt.Sprintf("docker-hub-mirrors[%d]", i)
 		if err := checkURL(key, m); err != nil {
-			return err
+			problems = append(problems, err)
+			continue
 		}
 		u, err := url.Parse(m)
 		if err != nil {
-			return err
+			problems = append(problems, err)
+			continue
 		}
 		switch {
 		case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
-			return fmt.Errorf("%s: dockerd takes a mirror as https://HOST or https://HOST:PORT, without user, path or query", key)
+			problems = append(problems, fmt.Errorf("%s: dockerd takes a mirror as https://HOST or https://HOST:PORT, without user, path or query", key))
 		case slices.Contains(s.Mirrors[:i], m):
-			return fmt.Errorf("%s: %s is listed twice", key, m)
+			problems = append(problems, fmt.Errorf("%s: %s is listed twice", key, m))
 		}
 	}
-	return nil
+	return problems
 }
 
-func (s *Site) checkProxy(Inputs) error {
+func (s *Site) checkProxy(Inputs) (problems []error) {
 	p := s.Proxy
 	for _, given := range []struct{ key, url string }{{"proxy.http", p.HTTP}, {"proxy.https", p.HTTPS}} {
 		if given.url == "" {
 			continue
 		}
 		if err := checkURL(given.key, given.url); err != nil {
-			return err
+			problems = append(problems, err)
 		}
 	}
 	if p.HTTP == "" && p.HTTPS == "" && len(p.None) > 0 {
-		return errors.New("proxy.none: there is no proxy to make an exception from; give proxy.https or proxy.http")
+		problems = append(problems, errors.New("proxy.none: there is no proxy to make an exception from; give proxy.https or proxy.http"))
 	}
 	for i, name := range p.None {
 		if !exempt.MatchString(name) {
-			return fmt.Errorf("proxy.none[%d]: %q is not a host, domain, address or network", i, name)
+			problems = append(problems, fmt.Errorf("proxy.none[%d]: %q is not a host, domain, address or network", i, name))
 		}
 	}
-	return nil
+	return problems
 }
 
 // checkNames checks time servers, name servers and domains.
-func (s *Site) checkNames(Inputs) error {
+func (s *Site) checkNames(Inputs) (problems []error) {
 	for i, server := range s.NTP {
 		key := fmt.Sprintf("ntp[%d]", i)
 		if !hostName.MatchString(server) {
-			return fmt.Errorf("%s: %q is not the name or address of a server", key, server)
+			problems = append(problems, fmt.Errorf("%s: %q is not the name or address of a server", key, server))
 		}
 		if slices.Contains(s.NTP[:i], server) {
-			return fmt.Errorf("%s: %s is listed twice", key, server)
+			problems = append(problems, fmt.Errorf("%s: %s is listed twice", key, server))
 		}
 	}
 	for i, server := range s.DNS.Servers {
 		key := fmt.Sprintf("dns.servers[%d]", i)
 		if _, err := netip.ParseAddr(server); err != nil {
-			return fmt.Errorf("%s: %q is not an address", key, server)
+			problems = append(problems, fmt.Errorf("%s: %q is not an address", key, server))
 		}
 		if slices.Contains(s.DNS.Servers[:i], server) {
-			return fmt.Errorf("%s: %s is listed twice", key, server)
+			problems = append(problems, fmt.Errorf("%s: %s is listed twice", key, server))
 		}
 	}
 	for i, domain := range s.DNS.Search {
 		if !hostName.MatchString(domain) {
-			return fmt.Errorf("dns.search[%d]: %q is not a domain", i, domain)
+			problems = append(problems, fmt.Errorf("dns.search[%d]: %q is not a domain", i, domain))
 		}
 	}
 	if len(s.DNS.Search) > 0 && len(s.DNS.Servers) == 0 {
-		return errors.New("dns.search: it needs dns.servers")
+		problems = append(problems, errors.New("dns.search: it needs dns.servers"))
 	}
-	return nil
+	return problems
 }
 
 func checkVLAN(key string, id int) error {
@@ -129,27 +131,28 @@ func checkVLAN(key string, id int) error {
 	return nil
 }
 
-func (s *Site) checkNetwork(Inputs) error {
+func (s *Site) checkNetwork(Inputs) (problems []error) {
 	if err := checkVLAN("network.vlan", s.Network.VLAN); err != nil {
-		return err
+		problems = append(problems, err)
 	}
 	s.Network.Machines = slices.Clone(s.Network.Machines)
 	for i := range s.Network.Machines {
 		m := &s.Network.Machines[i]
 		key := fmt.Sprintf("network.machines[%d]", i)
 		if err := m.check(key); err != nil {
-			return err
+			problems = append(problems, err)
+			continue
 		}
 		for _, o := range s.Network.Machines[:i] {
 			switch {
 			case o.MAC == m.MAC:
-				return fmt.Errorf("%s.mac: %s is listed twice", key, m.MAC)
+				problems = append(problems, fmt.Errorf("%s.mac: %s is listed twice", key, m.MAC))
 			case m.Address != "" && addressOf(o.Address) == addressOf(m.Address):
-				return fmt.Errorf("%s.address: %s is %s's too", key, m.Address, o.MAC)
+				problems = append(problems, fmt.Errorf("%s.address: %s is %s's too", key, m.Address, o.MAC))
 			}
 		}
 	}
-	return nil
+	return problems
 }
 
 func addressOf(prefix string) string {
@@ -203,33 +206,34 @@ func lastAddress(p netip.Prefix) netip.Addr {
 // sshKey is a line of authorized_keys.
 type sshKey struct{ line, kind, comment string }
 
-func (s *Site) loadKeys(in Inputs) error {
+func (s *Site) loadKeys(in Inputs) (problems []error) {
 	for i, line := range s.SSH.AuthorizedKeys {
 		if err := s.addKey(fmt.Sprintf("ssh.authorized-keys[%d]", i), strings.TrimSpace(line)); err != nil {
-			return err
+			problems = append(problems, err)
 		}
 	}
 	for i, file := range s.SSH.KeyFiles {
 		key := fmt.Sprintf("ssh.key-files[%d]", i)
 		content, err := s.read(in, key, file)
 		if err != nil {
-			return err
+			problems = append(problems, err)
+			continue
 		}
-		before := len(s.keys)
+		before := len(s.keys) + len(problems)
 		for line := range strings.Lines(string(content)) {
 			line = strings.TrimSpace(line)
 			if line == "" || strings.HasPrefix(line, "#") {
 				continue
 			}
 			if err := s.addKey(fmt.Sprintf("%s (%q)", key, file), line); err != nil {
-				return err
+				problems = append(problems, err)
 			}
 		}
-		if len(s.keys) == before {
-			return fmt.Errorf("%s: %q has no key", key, file)
+		if len(s.keys)+len(problems) == before {
+			problems = append(problems, fmt.Errorf("%s: %q has no key", key, file))
 		}
 	}
-	return nil
+	return problems
 }
 
 func (s *Site) addKey(key, line string) error {

@@ -12,9 +12,9 @@ type Lines map[string]int
 // Of returns the line of a setting, 0 if it is not known.
 func (l Lines) Of(setting string) int { return l[setting] }
 
-// linesOf returns the lines of what a file sets. What an alias stands for is not
+// LinesOf returns the lines of what a file sets. What an alias stands for is not
 // followed. The text is one that was decoded.
-func linesOf(text []byte) (Lines, error) {
+func LinesOf(text []byte) (Lines, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		return nil, err

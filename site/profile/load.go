@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
@@ -20,7 +21,6 @@ import (
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
-	"hookbuild/linuxkit"
 )
 
 // Inputs is what [Profile.Load] reads beside the profile.
@@ -67,46 +67,49 @@ type registry struct {
 	password string
 }
 
-// Read reads a file that has a profile's keys at its top. It returns the lines of its
-// settings too.
-func Read(r io.Reader, name string) (Profile, Lines, error) {
-	var p Profile
-	var lines Lines
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fault.Invalidf("it has more than %d bytes", maxFile)
-	}
-	if err == nil {
-		err = linuxkit.Decode(text, &p)
-	}
-	if err == nil {
-		lines, err = linesOf(text)
-	}
-	if err != nil {
-		return p, nil, fmt.Errorf("reading the site profile %q: %w", name, err)
-	}
-	return p, lines, nil
-}
-
 // Load reads the files of the profile and checks every value.
 func (p Profile) Load(in Inputs) (*Site, error) {
 	s := &Site{Profile: p, name: in.Name, line: in.Line}
 	if reflect.ValueOf(p).IsZero() {
 		return nil, fault.Invalidf("reading the site profile %q: it sets nothing", in.Name)
 	}
-	for _, check := range []func(Inputs) error{
-		s.loadAuthorities, s.loadRegistries, s.checkMirrors, s.checkProxy, s.checkNames, s.checkNetwork, s.loadKeys, s.loadConsole,
+	var problems []error
+	for _, check := range []func(Inputs) []error{
+		s.loadAuthorities, s.loadRegistries, s.checkMirrors, s.checkProxy, s.checkNames, s.checkNetwork, s.loadKeys, one(s.loadConsole),
 	} {
-		if err := check(in); err != nil {
-			return nil, fault.Mark(s.failed("reading", err), fault.Invalid)
-		}
+		problems = append(problems, check(in)...)
 	}
-	return s, nil
+	switch len(problems) {
+	case 0:
+		return s, nil
+	case 1:
+		return nil, fault.Mark(s.failed("reading", problems[0]), fault.Invalid)
+	}
+	text := fmt.Sprintf("reading the site profile %q: %d problems:", in.Name, len(problems))
+	for _, p := range problems {
+		text += fmt.Sprintf("\n%s: %v", s.place(p), p)
+	}
+	return nil, fault.Mark(errors.New(text), fault.Invalid)
 }
 
-// failed says what failed, with the line of the setting that the error begins with,
-// as in "dns.servers[1]: ".
+// one makes a check that finds at most one problem one of a list.
+func one(check func(Inputs) error) func(Inputs) []error {
+	return func(in Inputs) []error {
+		if err := check(in); err != nil {
+			return []error{err}
+		}
+		return nil
+	}
+}
+
+// failed says what failed, and where.
 func (s *Site) failed(doing string, err error) error {
+	return fmt.Errorf("%s the site profile %q: %w", doing, s.place(err), err)
+}
+
+// place returns the profile's name, with the line of the setting that the error begins
+// with, as in "dns.servers[1]: ".
+func (s *Site) place(err error) string {
 	name := s.name
 	setting, _, _ := strings.Cut(err.Error(), ":")
 	for s.line != nil && setting != "" {
@@ -116,7 +119,7 @@ func (s *Site) failed(doing string, err error) error {
 		}
 		setting = setting[:max(strings.LastIndexAny(setting, ".["), 0)]
 	}
-	return fmt.Errorf("%s the site profile %q: %w", doing, name, err)
+	return name
 }
 
 // maxFile is the most bytes that a file of a profile may have.
@@ -185,20 +188,20 @@ func oneLine(key, text string) (string, error) {
 	return text, nil
 }
 
-func (s *Site) loadAuthorities(in Inputs) error {
+func (s *Site) loadAuthorities(in Inputs) (problems []error) {
 	for i, file := range s.CA {
 		found, err := s.certificates(in, fmt.Sprintf("ca[%d]", i), file)
 		if err != nil {
-			return err
+			problems = append(problems, err)
 		}
 		for _, c := range found {
 			if slices.ContainsFunc(s.ca, func(o certificate) bool { return o.fingerprint == c.fingerprint }) {
-				return fmt.Errorf("ca[%d]: %q has the certificate %s, which is there already; leave it out", i, file, c.name)
+				problems = append(problems, fmt.Errorf("ca[%d]: %q has the certificate %s, which is there already; leave it out", i, file, c.name))
 			}
 			s.ca = append(s.ca, c)
 		}
 	}
-	return nil
+	return problems
 }
 
 // certificates reads a file of certificates in PEM form, and nothing but those.
@@ -210,7 +213,11 @@ func (s *Site) certificates(in Inputs, key, file string) ([]certificate, error) 
 	var all []certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("%s: %q has a %s beside certificates; everyone who can fetch the initramfs could read it, so give a file with certificates alone", key, file, strings.ToLower(block.Type))
+			what := strings.ToLower(block.Type)
+			if bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")) {
+				what += " beside certificates"
+			}
+			return nil, fmt.Errorf("%s: %q has the PEM block %s; everyone who can fetch the initramfs could read it, so give a file with certificates alone", key, file, what)
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -241,36 +248,42 @@ func bundle(all []certificate) string {
 	return b.String()
 }
 
-func (s *Site) loadRegistries(in Inputs) error {
+func (s *Site) loadRegistries(in Inputs) (problems []error) {
 	for i, r := range s.Registries {
-		key := fmt.Sprintf("registries[%d]", i)
-		if err := checkHostPort(r.Host); err != nil {
-			return fmt.Errorf("%s.host: %w", key, err)
-		}
-		if slices.ContainsFunc(s.registries, func(o registry) bool { return o.Host == r.Host }) {
-			return fmt.Errorf("%s.host: %s is listed twice", key, r.Host)
-		}
-		loaded := registry{Registry: r}
-		var err error
-		if r.CA != "" {
-			if loaded.ca, err = s.certificates(in, key+".ca", r.CA); err != nil {
-				return err
-			}
-		}
-		if loaded.password, err = in.secret(key+".password", r.PasswordFile, r.PasswordEnv); err != nil {
-			return err
-		}
-		switch {
-		case (r.Username == "") != (loaded.password == ""):
-			return fmt.Errorf("%s: a login is username and one of password-file and password-env; give both or neither", key)
-		case strings.Contains(r.Username, ":"):
-			return fmt.Errorf("%s.username: %q has a colon, which divides user name and password", key, r.Username)
-		case r.CA == "" && r.Username == "":
-			return fmt.Errorf("%s: nothing is set for %s; give ca, or username and a password", key, r.Host)
+		loaded, err := s.loadRegistry(in, fmt.Sprintf("registries[%d]", i), r)
+		if err != nil {
+			problems = append(problems, err)
 		}
 		s.registries = append(s.registries, loaded)
 	}
-	return nil
+	return problems
+}
+
+func (s *Site) loadRegistry(in Inputs, key string, r Registry) (loaded registry, err error) {
+	loaded.Registry = r
+	if err := checkHostPort(r.Host); err != nil {
+		return loaded, fmt.Errorf("%s.host: %w", key, err)
+	}
+	if slices.ContainsFunc(s.registries, func(o registry) bool { return o.Host == r.Host }) {
+		return loaded, fmt.Errorf("%s.host: %s is listed twice", key, r.Host)
+	}
+	if r.CA != "" {
+		if loaded.ca, err = s.certificates(in, key+".ca", r.CA); err != nil {
+			return loaded, err
+		}
+	}
+	if loaded.password, err = in.secret(key+".password", r.PasswordFile, r.PasswordEnv); err != nil {
+		return loaded, err
+	}
+	switch {
+	case (r.Username == "") != (loaded.password == ""):
+		return loaded, fmt.Errorf("%s: a login is username and one of password-file and password-env; give both or neither", key)
+	case strings.Contains(r.Username, ":"):
+		return loaded, fmt.Errorf("%s.username: %q has a colon, which divides user name and password", key, r.Username)
+	case r.CA == "" && r.Username == "":
+		return loaded, fmt.Errorf("%s: nothing is set for %s; give ca, or username and a password", key, r.Host)
+	}
+	return loaded, nil
 }
 
 func (s *Site) loadConsole(in Inputs) (err error) {

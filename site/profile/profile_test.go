@@ -21,6 +21,7 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/linuxkit"
+	"hookbuild/site"
 	"hookbuild/site/profile"
 )
 
@@ -59,6 +60,7 @@ func directory(t testing.TB) string {
 		"root.pem": string(root), "again.pem": string(root), "other.pem": string(authority(t, "Registry Root", now.AddDate(0, -1, 0))),
 		"old.pem": string(authority(t, "Old Root", now.AddDate(-3, 0, 0))), "empty.pem": "nothing\n",
 		"broken.pem":  "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"key.pem":     "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
 		"private.pem": string(root) + "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
 		"password":    "geheim\n", "two-lines": "a\nb\n", "hash": hash + "\n", "plain": "geheim\n",
 		"keys.pub": "# ours\n\n" + key2 + "\n", "id_rsa": "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "none.pub": "# nothing\n",
@@ -70,9 +72,19 @@ func directory(t testing.TB) string {
 	return dir
 }
 
+// readProfile reads the text as a file of its own.
+func readProfile(t testing.TB, text string) (profile.Profile, profile.Lines, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "site.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return site.ReadProfile(path)
+}
+
 func load(t testing.TB, dir, text string) (*profile.Site, error) {
 	t.Helper()
-	p, lines, err := profile.Read(strings.NewReader(text), "site.yaml")
+	p, lines, err := readProfile(t, text)
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +249,7 @@ func TestSamples(t *testing.T) {
 			sample = strings.ReplaceAll("\n"+strings.Trim(sample, "\n")+"\n", "\n    ", "\n")[1:]
 			switch first, _, _ := strings.Cut(sample, ":"); first {
 			case "ca":
-				_, _, err = profile.Read(strings.NewReader(sample), page)
+				_, _, err = readProfile(t, sample)
 			case "files", "services":
 				var o *linuxkit.Overlay
 				if o, err = linuxkit.ParseOverlay([]byte(variable.ReplaceAllString(sample, "image")), page, ""); err == nil {
@@ -289,17 +301,22 @@ func TestSettingsShowNoSecrets(t *testing.T) {
 func TestLoadFaults(t *testing.T) {
 	dir := directory(t)
 	for text, want := range map[string]string{
-		"{}":                        "it sets nothing",
-		"ntpd: [a]":                 `line 1: unknown key "ntpd"; did you mean "ntp"?`,
-		"ntp: a":                    "line 1: ntp: is a, but must be a list",
-		"Ntp: [a]":                  `unknown key "Ntp"`,
-		"ca: [none.pem]":            "ca[0]: open ",
-		"ca: [empty.pem]":           `ca[0]: "empty.pem" has no certificate in PEM form`,
-		"ca: [broken.pem]":          `ca[0]: certificate 1 of "broken.pem"`,
-		"ca: [old.pem]":             `the certificate "Old Root" of "old.pem" expired on 2024-01-01`,
-		"ca: [root.pem, again.pem]": `ca[1]: "again.pem" has the certificate "Example Root", which is there already`,
-		"ca: [private.pem]":         "has a ec private key beside certificates",
-		"registries: [{host: a}]":   "registries[0]: nothing is set for a",
+		"{}":                               "it sets nothing",
+		"ntpd: [a]":                        `site.yaml:1: unknown key "ntpd" (did you mean ntp?)`,
+		"ntp: a":                           `site.yaml:1: ntp: this is text, not a list`,
+		"Ntp: [a]":                         `unknown key "Ntp"`,
+		"ca: [none.pem]":                   "ca[0]: open ",
+		"ca: [empty.pem]":                  `ca[0]: "empty.pem" has no certificate in PEM form`,
+		"ca: [broken.pem]":                 `ca[0]: certificate 1 of "broken.pem"`,
+		"ca: [old.pem]":                    `the certificate "Old Root" of "old.pem" expired on 2024-01-01`,
+		"ca: [root.pem, again.pem]":        `ca[1]: "again.pem" has the certificate "Example Root", which is there already`,
+		"ca: [private.pem]":                `"private.pem" has the PEM block ec private key beside certificates;`,
+		"ca: [key.pem]":                    `"key.pem" has the PEM block ec private key;`,
+		"site: {ntp: [a]}":                 "in a file of its own, the keys of site stand at the top: ca, registries,",
+		"console: {password-hash: $6$a$b}": `site.yaml:1: console: unknown key "password-hash" (did you mean password-hash-file or password-hash-env?)`,
+		"ntp: [\"a b\", c d]\ndns: {servers: [ns]}":                                             "reading the site profile \"site.yaml\": 3 problems:\nsite.yaml:1: ntp[0]: \"a b\" is not the name or address of a server\nsite.yaml:1: ntp[1]: \"c d\" is not the name or address of a server\nsite.yaml:2: dns.servers[0]: \"ns\" is not an address",
+		"ntpd: [a]\nconsole: {logon: off}":                                                      "2 problems:\n",
+		"registries: [{host: a}]":                                                               "registries[0]: nothing is set for a",
 		"registries: [{host: \"https://a\", ca: root.pem}]":                                     `"https://a" is not HOST or HOST:PORT`,
 		"registries: [{host: ../../etc, ca: root.pem}]":                                         `"../../etc" is not HOST`,
 		"registries: [{host: \"a:99999\", ca: root.pem}]":                                       `"a:99999" is not HOST`,
@@ -338,7 +355,7 @@ func TestLoadFaults(t *testing.T) {
 		"ssh: {authorized-keys: [hello]}":                              "this is not a public key",
 		"ssh: {authorized-keys: [\"ssh-ed25519 AAAA x\"]}":             "what follows ssh-ed25519 is not a key of that kind",
 		"ssh: {authorized-keys: [\"" + key1 + "\", \"" + key1 + "\"]}": "the key ssh-ed25519 admin@example is listed twice",
-		"console: {login: maybe}":                                      `"maybe" is none of open, password and off`,
+		"console: {login: maybe}":                                      `"maybe" is not one of open, password, off`,
 		"console: {login: password}":                                   "needs password-hash-file or password-hash-env",
 		"console: {login: password, password-hash-file: plain}":        "it is not the hash of a password",
 		"console: {login: off, password-hash-file: hash}":              "applies to login: password alone",
@@ -446,7 +463,7 @@ func TestLoadNamesTheLine(t *testing.T) {
 		"motd: hello\nntp:\n  - time.example\n  - not a host\n":                         `"site.yaml:4": ntp[1]`,
 		"dns: {servers: [192.0.2.1,\n  nowhere]}\n":                                     `"site.yaml:2": dns.servers[1]`,
 		"registries:\n  - host: a.example\n    username: me\n    password-file: none\n": `"site.yaml:4": registries[0].password-file`,
-		"x: &c\n  - no-such.pem\n":                                                      "line 1",
+		"x: &c\n  - no-such.pem\n":                                                      "site.yaml:1:",
 		"motd: hello\nssh:\n  key-files: [none.pub]\n":                                  `"site.yaml:3": ssh.key-files[0]`,
 	} {
 		if _, err := load(t, dir, text); err == nil || !strings.Contains(err.Error(), want) {

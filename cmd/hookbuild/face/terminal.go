@@ -170,7 +170,9 @@ func (t *terminal) clear() []work {
 func (t *terminal) Fail(text string, _ int) {
 	// Close returns the error.
 	_ = t.Settle()
-	t.plain.print(t.paint("hookbuild: "+text, "hookbuild:", red))
+	width, _ := t.size()
+	lines := words.Fold("hookbuild: "+text, width-1, "  ")
+	t.plain.print(t.paint(strings.Join(lines, "\n"), "hookbuild:", red))
 }
 
 // Close implements [Face].

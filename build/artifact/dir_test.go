@@ -1,0 +1,36 @@
+package artifact_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"hookbuild/build/artifact"
+)
+
+func TestDirOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		files []string
+		want  string
+	}{
+		"the directory itself": {[]string{"vmlinuz-x86_64"}, "."},
+		"OUT":                  {[]string{"hook.tar.gz", "hook/checksums.txt"}, "hook"},
+		"both":                 {[]string{"manifest.json", "hook/initramfs-x86_64"}, "."},
+		"neither":              {[]string{"notes.txt", "hook/notes.txt"}, "."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "hook"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range c.files {
+				if err := os.WriteFile(filepath.Join(dir, f), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := artifact.DirOf(dir); got != filepath.Join(dir, c.want) {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
