@@ -38,8 +38,8 @@ func (r *Resolver) read(ctx context.Context, location string) ([]byte, error) {
 // nameManifest is the remedy where a bundle's manifest cannot be read.
 const nameManifest = "name a manifest file"
 
-// readFile returns the content of a file, at most maxManifest bytes. Remedy is what to
-// do if there is none.
+// readFile returns the content of a file, at most maxManifest bytes. Remedy ends
+// the error if it cannot be opened.
 func readFile(name, remedy string) (_ []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -77,7 +77,6 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 		names = append(names, c.Names()...)
 	}
 	program := strings.TrimSpace("hookbuild " + path)
-	lacks := cmp.Or(path, "hookbuild alone") + " has no option " + flag                       // a message begins with the program's name
 	if path == "" && slices.Contains([]string{"bootable-media", "bootable", "media"}, name) { // of build.sh
 		return usagef("there is no command %q; `hookbuild all --iso` writes an ISO image that boots with UEFI", name)
 	}

@@ -258,7 +258,7 @@ func (a *app) siteVariable(name string) string {
 		}
 		value := strings.Join(s.Values, ",")
 		// The variable is put before a container's name as it is; the key names a repository.
-		if s.Path == "containers.repository" && !strings.HasSuffix(value, "/") && !strings.HasSuffix(value, "-") {
+		if s.Key == "containers.repository" && !strings.HasSuffix(value, "/") && !strings.HasSuffix(value, "-") {
 			value += "/"
 		}
 		return value

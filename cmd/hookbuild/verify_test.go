@@ -441,7 +441,7 @@ func (p proof) templates(t *testing.T) {
 	r := p.findings(t, 3, p.out, "--template", good, "--template", bad)
 	want(t, []string{fmt.Sprint(len(r.Faults)), fmt.Sprint(len(r.Actions))}, "2", "4")
 	for i, said := range []string{
-		`bad.yaml:8: task "install", action "go": its image 127.0.0.1/embedded/cexec:v1 is not in initramfs-x86_64 (embedded: 127.0.0.1/embedded/cexec:latest); embed it`,
+		`bad.yaml:8: task "install", action "go": its image 127.0.0.1/embedded/cexec:v1 is not in initramfs-x86_64 (embedded: 127.0.0.1/embedded/cexec:latest); if it is one of EKS Anywhere's own actions, build with`,
 		`bad.yaml:9: task "install", action "fly": its image {{...}}/y is a placeholder`,
 	} {
 		if !strings.Contains(r.Faults[i].String(), said) {
