@@ -203,6 +203,11 @@ func (f *forecaster) forecast(ctx context.Context) (*Forecast, error) {
 	}
 	f.checkEngines(ctx)
 	f.addWorker()
+	if f.base != nil && f.base.document != nil {
+		for _, name := range f.base.document.EditedElsewhere() {
+			f.unknown("whether an image has the file %s, whose text is to be changed", name)
+		}
+	}
 	if r.Flavor.Arch == flavor.AArch64 {
 		f.unknown("whether the kernel has device trees, which become dtbs-%s.tar.gz", r.OutputID)
 	}

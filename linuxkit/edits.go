@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"hookbuild/internal/initramfs"
 )
@@ -70,4 +71,16 @@ func readEntry(e initramfs.Entry) ([]byte, error) {
 		return nil, fmt.Errorf("reading its content: %w", err)
 	}
 	return content, nil
+}
+
+// EditedElsewhere lists the files whose text is changed and that the document does not
+// have itself: an image must have them, which only assembling shows.
+func (d *Document) EditedElsewhere() []string {
+	var all []string
+	for _, f := range d.Files {
+		if len(f.Edits) > 0 && !f.Optional && !f.hasContent() {
+			all = append(all, "/"+strings.TrimPrefix(f.Path, "/"))
+		}
+	}
+	return all
 }

@@ -31,7 +31,7 @@ func (d *Diff) WriteText(w io.Writer, width int) error {
 	t.drivers(d.Drivers)
 	t.names("firmware", d.Firmware)
 	t.images(d.Images)
-	t.names("files", d.Files)
+	t.names("other files", d.Files) // besides modules and firmware, which have lines of their own
 	for _, u := range d.Unknown {
 		t.line("not compared: %s", u)
 	}

@@ -31,7 +31,7 @@ func newCacheCommand(a *app) *cli.Command {
 			{
 				Name: "ls", Usage: "list what the cache holds by kind, and what kernel builds keep in Docker, with sizes and ages",
 				Description: kindsText(),
-				Flags: []cli.Flag{jsonFlag(), keptInFlag()}, Action: a.cacheList,
+				Flags:       []cli.Flag{jsonFlag(), keptInFlag()}, Action: a.cacheList,
 			},
 			{
 				Name: "prune", Usage: "remove what has not been used for long, or everything",

@@ -96,6 +96,12 @@ func TestSiteIsShown(t *testing.T) {
 	site.WriteFile(t, overlay, "files:\n  - {path: etc/motd, contents: welcome}\n")
 	site.WriteFile(t, profile, "motd: Property of Example Ltd.\n")
 	l.run(0, append([]string{"all", "--overlay", overlay, "--site", profile}, l.options()...)...)
+	lost := filepath.Join(dir, "lost.yaml")
+	site.WriteFile(t, lost, "files:\n  - {path: etc/lost, append: x}\n  - {path: etc/extra, append: x, optional: true}\n")
+	planned := l.run(0, append([]string{"plan", "--overlay", lost}, l.options()...)...).stdout
+	if !strings.Contains(strings.Join(strings.Fields(planned), " "), "not known whether an image has the file /etc/lost, whose text is to be changed") || strings.Contains(planned, "/etc/extra") {
+		t.Errorf("the plan does not say that etc/lost is not checked:\n%s", planned)
+	}
 	for _, command := range []string{"inspect", "verify"} {
 		shown := l.run(0, command, filepath.Join(l.out, "hook")).stdout
 		for _, want := range []string{`(?m)^overlay.* +notes\.yaml +sha256:`, `(?m)^site.* +motd +\d+ bytes`} {

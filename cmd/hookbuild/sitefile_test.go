@@ -109,6 +109,9 @@ func TestEveryKeyHasItsEffect(t *testing.T) {
 			if by, ok := a.site.applied[option]; ok && by.Key != s.Key {
 				continue // netboot.eksa-version in the place of embed.eksa-version
 			}
+			if name == "kit load" && option == "offline" {
+				continue // it takes nothing from the network
+			}
 			if got := valueText(c, option); got != strings.Join(s.Values, " | ") {
 				t.Errorf("%s: --%s is %q, and %s is %q", name, option, got, s.Key, s.Values)
 			}
