@@ -73,7 +73,7 @@ func TestArrangeRefuses(t *testing.T) {
 		"only a variable":      {[]string{"HOOK_VERSION=1", "DEBUG=yes"}, "`hookbuild build DEBUG=yes HOOK_VERSION=1`"},
 		"only an option":       {[]string{"--arch", "arm64"}, "no command is named"},
 		"only a subcommand's":  {[]string{"kit", "DEBUG=yes"}, "hookbuild kit needs one of its commands: save, load"},
-		"option of no command": {[]string{"--embed-from-bundle"}, "hookbuild alone has no option --embed-from-bundle"},
+		"option of no command": {[]string{"--embed-from-bundle"}, "there is no option --embed-from-bundle without a command"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

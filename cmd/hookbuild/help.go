@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -122,7 +121,10 @@ func unknownFlag(path, flag string, known map[string]bool) error {
 	}
 	slices.Sort(names)
 	program := strings.TrimSpace("hookbuild " + path)
-	lacks := cmp.Or(path, "hookbuild alone") + " has no option " + flag // a message begins with the program's name
+	lacks := path + " has no option " + flag // a message begins with the program's name
+	if path == "" {
+		lacks = "there is no option " + flag + " without a command"
+	}
 	if name := strings.TrimLeft(flag, "-"); (path == "linuxkit" || path == "build") && slices.Contains(namesOf(allFlags()), name) {
 		return usagef("%s, because it embeds no images; `hookbuild all %s` does", lacks, flag)
 	}

@@ -130,7 +130,7 @@ func TestWhatRunRefuses(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{3, "hookbuild build", []string{"--out", t.TempDir()}},
+		{3, "`hookbuild all`", []string{"--out", t.TempDir()}},
 		{3, `are of "hook-latest-lts-amd64"`, []string{"hook-default-amd64"}},
 		{3, "not aarch64", []string{"--arch", "arm64"}},
 		{2, "is not a MAC address", []string{"MAC=52:54"}},
