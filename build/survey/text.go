@@ -31,7 +31,7 @@ func (d *Diff) WriteText(w io.Writer, width int) error {
 	t.drivers(d.Drivers)
 	t.names("firmware", d.Firmware)
 	t.images(d.Images)
-	t.names("other files", d.Files) // besides modules and firmware, which have lines of their own
+	t.names("other files", d.Files) // modules and firmware have their own lines
 	for _, u := range d.Unknown {
 		t.line("not compared: %s", u)
 	}
