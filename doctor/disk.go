@@ -167,8 +167,8 @@ func (d *disk) look() error {
 	if err := errors.Join(unix.Stat(d.at, &at), unix.Statfs(d.at, &s)); err != nil {
 		return fmt.Errorf("looking at %q: %w", d.at, err)
 	}
-	d.device = uint64(at.Dev)                 //nolint:gosec,unconvert // the field's type differs between systems
-	d.free = int64(s.Bavail) * int64(s.Bsize) //nolint:gosec,unconvert // as above; no disk is that large
+	d.device = uint64(at.Dev)                 //nolint:unconvert // the field's type differs between systems
+	d.free = int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert // as above; no disk is that large
 	return nil
 }
 

@@ -128,8 +128,8 @@ func Run(ctx context.Context, o Options) []Check {
 	wait.Wait()
 	const before = 2 // memory and cores
 	found = slices.Insert(found, before, disks(o, images.sum, engine)...)
-	if !o.Offline {
-		found = append(found, clock.check())
+	if o.Offline {
+		return found
 	}
-	return found
+	return slices.Concat(found, []Check{clock.check()})
 }

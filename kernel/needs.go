@@ -24,17 +24,17 @@ type Needs struct {
 func NeedsOf(ref string, o OpenOptions) Needs {
 	var n Needs
 	name, rest, _ := strings.Cut(ref, ":")
-	switch {
-	case name == "image":
+	switch name {
+	case "image":
 		n.Images = append(n.Images, rest)
-	case name == "deb":
+	case "deb":
 		for source := range strings.SplitSeq(rest, ",") {
 			n.addFile(source)
 		}
-	case name == "build":
+	case "build":
 		n.Compiles = true
 		n.addSource(o)
-	case name == "" || name == "latest":
+	case "", "latest":
 		repository := o.Plan.ImageRepository()
 		if o.Plan.Flavor.Method == flavor.Armbian {
 			repository = cmp.Or(o.Armbian.Base, armbianBase) + "/" + o.Plan.Flavor.Artifact

@@ -1,6 +1,7 @@
 package netboot_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -149,6 +150,9 @@ func TestChangeOfASitesFile(t *testing.T) {
 	got, err := change.ApplyTo("site", []byte("own\n\tnext 1\nmore\n"))
 	if err != nil || string(got.After) != "own\n\tnext 2\nmore\n" || string(got.Before) != "own\n\tnext 1\nmore\n" {
 		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := change.ApplyTo("site", []byte("own\n  next 2\n")); !errors.Is(err, netboot.ErrChanged) {
+		t.Error(err)
 	}
 	if _, err := change.ApplyTo("site", []byte("own\n")); err == nil || !strings.Contains(err.Error(), `lacks the line "next 1"`) {
 		t.Error(err)

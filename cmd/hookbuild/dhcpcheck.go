@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -51,7 +52,12 @@ func (a *app) switchDHCP(c *cli.Context) error {
 	}
 	name := c.Args().First()
 	if name != "" {
-		if changes, err = changesOf(name, changes); err != nil {
+		changes, err = changesOf(name, changes)
+		if errors.Is(err, netboot.ErrChanged) {
+			a.note("%s is already of phase %s: there is nothing to change", name, orDefault(c.String("phase"), string(netboot.Cluster)))
+			return nil
+		}
+		if err != nil {
 			return fault.Mark(err, fault.Invalid)
 		}
 	}

@@ -131,7 +131,7 @@ func (d *draftFor) findHook(dir string) (err error) {
 		if dir != "" || errors.Is(err, fs.ErrPermission) {
 			return err
 		}
-		d.a.note("there is no Hook checkout here; the file names upstream's, %s at %.12s", draft.HookURL, draft.HookCommit)
+		d.a.note("there is no Hook checkout here, so the file is to name upstream's, %s at %.12s", draft.HookURL, draft.HookCommit)
 		return nil
 	}
 	if filepath.IsAbs(dir) {

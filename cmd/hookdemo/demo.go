@@ -265,8 +265,12 @@ func (d *demo) boot(ctx context.Context) (report lab.Report, err error) {
 			Timeout: d.patience(), Console: console,
 		})
 		report = lab.ParseConsole(text)
-		kept := os.WriteFile(filepath.Join(d.work, "console-"+d.arch+".log"), []byte(text), 0o644)
-		return "", errors.Join(err, console.Close(), kept)
+		log := filepath.Join(d.work, "console-"+d.arch+".log")
+		err = errors.Join(err, console.Close(), os.WriteFile(log, []byte(text), 0o644))
+		if err != nil {
+			err = fmt.Errorf("%w\nthe whole console is in %s, and the HookOS that was built in %s", err, log, d.out())
+		}
+		return "", err
 	})
 	return report, err
 }
@@ -276,7 +280,7 @@ func (d *demo) patience() time.Duration {
 	if d.all {
 		return 40 * time.Minute
 	}
-	return 10 * time.Minute
+	return 20 * time.Minute
 }
 
 // checkArguments returns the arguments for the checking program in the images. The

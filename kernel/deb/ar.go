@@ -74,5 +74,3 @@ func readMember(r io.ReaderAt, at int64) (member, error) {
 	name := strings.TrimSuffix(strings.TrimRight(string(header[:16]), " "), "/")
 	return member{name: name, offset: at + arHeaderSize, size: size}, nil
 }
-
-func clip(b []byte) string { return string(bytes.TrimRight(b, "\x00")) }

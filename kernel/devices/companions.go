@@ -92,7 +92,7 @@ func (in *Inventory) settingsFor(d Device, known *Known) ([]kconfig.Setting, []C
 	with := companionsFor(d, known.Module, all)
 	for _, c := range with {
 		named := func(s kconfig.Setting) bool { return s.Option == c.Setting.Option }
-		if len(all) > 0 && !slices.ContainsFunc(all, named) && !(c.usual && in.config() == nil) {
+		if len(all) > 0 && !slices.ContainsFunc(all, named) && (!c.usual || in.config() != nil) {
 			all = append(all, c.Setting)
 		}
 	}

@@ -241,9 +241,12 @@ func (e orExpr) settle(p *planner, list []Setting) ([]Setting, error) {
 	left, err := e.left.settle(p, list)
 	right, other := e.right.settle(p, list)
 	switch {
-	case err != nil && other != nil:
-		return nil, err
-	case err != nil || other == nil && cost(right) < cost(left):
+	case err != nil: // then only the right side counts
+		if other != nil {
+			return nil, err
+		}
+		return right, other
+	case other == nil && cost(right) < cost(left):
 		return right, nil
 	}
 	return left, nil

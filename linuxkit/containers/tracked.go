@@ -129,7 +129,7 @@ func (t tracked) has(checkout fs.FS, name string) (same bool, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
-	if err != nil || uint32(info.Size()) != t.size { //nolint:gosec // as the index has it
+	if err != nil || uint32(info.Size()) != t.size { // the index has the lower 32 bits
 		return false, err
 	}
 	h := sha1.New() //nolint:gosec // see above
@@ -172,7 +172,7 @@ func readIndex(text []byte) (map[string]tracked, error) {
 				return nil, errIndex
 			}
 			at += n
-			kept = len(previous) - int(cut) //nolint:gosec // not more than the name has
+			kept = len(previous) - int(cut)
 		}
 		if at > len(rest) {
 			return nil, errIndex

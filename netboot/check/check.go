@@ -85,7 +85,7 @@ func (r Request) compare(config netboot.Config) []netboot.Finding {
 	}
 	return []netboot.Finding{{
 		Text:   fmt.Sprintf("this is phase %s's configuration, with which machines boot from %s, and phase %s was checked", r.Other.Phase, r.Other.Address, r.Plan.Phase),
-		Remedy: fmt.Sprintf("check it with --phase %s, or change it with `hookbuild dhcp switch --phase %s`", r.Other.Phase, r.Plan.Phase),
+		Remedy: fmt.Sprintf("check it with --phase %s, or change it with `hookbuild dhcp switch --server %s --phase %s %s` and the addresses given here", r.Other.Phase, r.Server.Name(), r.Plan.Phase, r.File),
 	}}
 }
 

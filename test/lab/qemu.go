@@ -36,7 +36,7 @@ type Machine struct {
 }
 
 // errTimeout is wrapped by the error about a machine that had to be ended.
-var errTimeout = errors.New("the machine did not power off in time")
+var errTimeout = errors.New("the machine did not power off within its time limit")
 
 // Boot runs the machine, always by emulation, until it powers off, and gives
 // what its console showed, also when it comes with an error; a kernel that
@@ -53,14 +53,15 @@ func Boot(ctx context.Context, m Machine) (_ string, err error) {
 	if len(m.Initramfs) > 1 {
 		defer func() { err = errors.Join(err, os.Remove(initramfs)) }()
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(m.Timeout, 5*time.Minute), errTimeout)
+	limit := cmp.Or(m.Timeout, 5*time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w, %s; a busy machine needs longer: run it again when this one is less busy", errTimeout, limit))
 	defer cancel()
 	console, problems, err := m.emulate(ctx, initramfs)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
 	if err != nil {
-		err = fmt.Errorf("booting %q on %s: %w: %s", m.Kernel, m.Arch, err, tail(problems+"\n"+console))
+		err = fmt.Errorf("booting %q on %s: %w; the end of its console:\n%s", m.Kernel, m.Arch, err, tail(problems+"\n"+console))
 	}
 	return console, err
 }

@@ -231,9 +231,9 @@ func (w work) state(width int, now time.Time) string {
 }
 
 // timeLeft returns how long the rest takes at a rate in bytes per second, in whole
-// seconds, rounded up; 0 if that is not known.
+// seconds, rounded up; 0 if that is not known, as before the first hundredth is done.
 func timeLeft(done, total, rate int64) time.Duration {
-	if rate <= 0 || total <= done {
+	if rate <= 0 || total <= done || done < total/100 {
 		return 0
 	}
 	left := time.Duration(float64(total-done)/float64(rate)*float64(time.Second)) + time.Second - 1

@@ -310,7 +310,7 @@ func (s *series) addSettings(table *devices.Table, at int) error {
 			return text, nil
 		}, arch)
 		if err != nil {
-			return fmt.Errorf("Linux %s for %s: %w", s.version, arch, err)
+			return fmt.Errorf("reading Linux %s for %s: %w", s.version, arch, err)
 		}
 		trees = append(trees, tree)
 	}
