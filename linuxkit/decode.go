@@ -30,16 +30,6 @@ func decodeNode(n *yaml.Node, target any) error {
 	return d.value(n, reflect.ValueOf(target).Elem(), "", 0)
 }
 
-// Decode stores the one YAML document in data in the struct that target points to,
-// as strictly as [Parse] reads a document. Keys are the `yaml` tags of its fields.
-func Decode(data []byte, target any) error {
-	root, err := parseYAML(data)
-	if err != nil {
-		return err
-	}
-	return decodeNode(root, target)
-}
-
 type decoder struct{ left int }
 
 // customNode is implemented by types that have more than one form in YAML.
