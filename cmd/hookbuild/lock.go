@@ -178,7 +178,13 @@ func (a *app) writeLock(c *cli.Context, old *lock.File, file lock.File, changes 
 	}
 	switch {
 	case old == nil:
-		a.note("%s locks %s with %s; %s", path, strings.Join(file.Flavors(), ", "), words.Count(images, "image"), howToBuild(file.Builds, ""))
+		placed := ""
+		for _, option := range []string{"lock-file", "hook-dir"} {
+			if slices.Contains(a.options, option) {
+				placed += " --" + option + " " + c.String(option)
+			}
+		}
+		a.note("%s locks %s with %s; %s", path, strings.Join(file.Flavors(), ", "), words.Count(images, "image"), howToBuild(file.Builds, placed))
 	case len(changes) == 0:
 		a.note("nothing changed in %s", path)
 	default:

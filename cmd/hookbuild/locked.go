@@ -196,7 +196,7 @@ func (a *app) withLocked(c *cli.Context, b lock.Build, do func(*cli.Context) err
 		return err
 	}
 	if changes = append(changes, more...); len(changes) > 0 {
-		return usagef("--locked: %s; leave out what the lock decides, or change it with `hookbuild lock`", strings.Join(changes, "; "))
+		return usagef("--locked: %s; leave out what the lock decides (--config none leaves out hookbuild.yaml), or change it with `hookbuild lock`", strings.Join(changes, "; "))
 	}
 	a.locked, a.flavor = &b, b.Flavor
 	return do(fresh)

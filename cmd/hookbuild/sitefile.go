@@ -184,6 +184,9 @@ func (a *app) displaced(c *cli.Context) map[string]string {
 	if slices.Equal(a.names, []string{"kit", "load"}) {
 		add("kit load", "offline")
 	}
+	if a.names[0] == "verify" && c.IsSet("cluster") { // the key is for --template there
+		add("--cluster", "cluster")
+	}
 	for flag, others := range map[string][]string{
 		"yaml": kernel, "source": {"sha256", "kernel-version", "accept-lost"},
 		"bundle": {"eksa-version"}, "eksa-version": {"bundle"}, "cluster": {"eksa-version", "bundle"},

@@ -324,3 +324,22 @@ func TestProxyOfTheFile(t *testing.T) {
 		}
 	}
 }
+
+// TestClusterReplacesTheKeyInVerify checks that verify requires the named specification
+// alone, although the key is for its --template.
+func TestClusterReplacesTheKeyInVerify(t *testing.T) {
+	dir := t.TempDir()
+	file, cluster := filepath.Join(dir, "hookbuild.yaml"), filepath.Join(dir, "c.yaml")
+	for _, name := range []string{cluster, filepath.Join(dir, "own.yaml")} {
+		if err := os.WriteFile(name, []byte("kind: Cluster\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, []byte("embed:\n  cluster: own.yaml\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, c, _ := capture(t, nil, "--config", file, "verify", "--cluster", cluster)
+	if c.IsSet("template") || len(a.site.replaced) != 1 || !strings.Contains(a.site.replaced[0], "--cluster replaces embed.cluster") {
+		t.Errorf("--template is set: %t; replaced: %q", c.IsSet("template"), a.site.replaced)
+	}
+}
