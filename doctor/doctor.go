@@ -103,14 +103,17 @@ type Wanted struct {
 // order.
 func Run(ctx context.Context, o Options) []Check {
 	clock, images := &clock{now: o.Now}, &counter{}
+	patience := cmp.Or(o.Patience, machine.TryLimit)
+	// One trial for both checks: two at once would disturb each other's times.
+	emulate := sync.OnceValues(func() (time.Duration, error) { return machine.Try(ctx, "tcg", patience) })
 	engine := "" // the engine's directory on this machine
 	checks := []func(context.Context) Check{
 		func(context.Context) Check { return memory(physicalMemory()) },
 		func(context.Context) Check { return cores(runtime.NumCPU()) },
 		func(context.Context) Check { return terminal(o) },
 		func(ctx context.Context) (c Check) { c, engine = docker(ctx, o); return c },
-		func(ctx context.Context) Check { return qemu(ctx, cmp.Or(o.Patience, machine.TryLimit)) },
-		func(ctx context.Context) Check { return kvm(ctx, cmp.Or(o.Patience, machine.TryLimit)) },
+		func(context.Context) Check { return qemu(emulate) },
+		func(ctx context.Context) Check { return kvm(ctx, emulate, patience) },
 	}
 	if !o.Offline {
 		for _, r := range o.Registries {

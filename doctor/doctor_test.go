@@ -254,10 +254,11 @@ func TestNoBuildKit(t *testing.T) {
 // Without QEMU, what is missing and the remedy are printed once.
 func TestNoQEMU(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if c := qemu(t.Context(), time.Second); c.Status != Warn || !strings.Contains(c.Found, "its program is not installed: qemu-system-x86_64") {
+	emulate := func() (time.Duration, error) { return machine.Try(t.Context(), "tcg", time.Second) }
+	if c := qemu(emulate); c.Status != Warn || !strings.Contains(c.Found, "its program is not installed: qemu-system-x86_64") {
 		t.Errorf("%+v", c)
 	}
-	if c := kvm(t.Context(), time.Second); c.Status != Warn || strings.Contains(c.Found, "qemu-system-x86_64") {
+	if c := kvm(t.Context(), emulate, time.Second); c.Status != Warn || strings.Contains(c.Found, "qemu-system-x86_64") {
 		t.Errorf("%+v", c)
 	}
 }
@@ -277,18 +278,62 @@ func TestTry(t *testing.T) {
 	}
 }
 
-// KVM that runs, but is far slower than emulation, is a warning, as it is not used.
-func TestSlowKVM(t *testing.T) {
+// fakeQEMU puts a QEMU first in PATH that runs a script with the accelerator kvm.
+func fakeQEMU(t *testing.T, kvm string) {
+	t.Helper()
 	if _, err := os.Stat("/dev/kvm"); err != nil {
 		testneed.Missing(t, "/dev/kvm", err.Error())
 	}
 	dir := t.TempDir()
-	program := "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) exec sleep 60;; esac\nexit 33\n"
+	program := "#!/bin/sh\necho \"$*\" >>" + dir + "/log\ncase \"$*\" in *'-accel kvm'*) " + kvm + ";; esac\nexit 33\n"
 	if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte(program), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":/usr/bin:/bin")
-	if c := kvm(t.Context(), time.Minute); c.Status != Warn || !strings.Contains(c.Found, "emulated, the same takes") || !strings.Contains(c.Remedy, "--accel kvm") {
-		t.Errorf("%+v", c)
+}
+
+// KVM is judged by how long emulation takes; where emulation fails, it is not judged.
+func TestKVM(t *testing.T) {
+	for name, test := range map[string]struct {
+		kvm    string
+		failed error
+		status Status
+		found  string
+		remedy string
+	}{
+		"slow":                   {kvm: "exec sleep 60", status: Warn, found: "emulated, the same takes", remedy: "--accel kvm"},
+		"fast":                   {kvm: "exit 33", status: OK, found: "; emulated, in 0.0s"},
+		"slow, not compared":     {kvm: "exec sleep 60", failed: machine.ErrStuck, status: Warn, found: "not compared", remedy: "QEMU"},
+		"fast, not compared":     {kvm: "exit 33", failed: errors.New("broken"), status: Warn, found: "not compared", remedy: "QEMU"},
+		"neither of them starts": {kvm: "exit 1", failed: errors.New("broken"), status: Warn, found: "exit status 1", remedy: "emulate"},
+	} {
+		fakeQEMU(t, test.kvm)
+		emulate := func() (time.Duration, error) {
+			if test.failed != nil {
+				return 0, test.failed
+			}
+			return time.Millisecond, nil
+		}
+		limit := time.Minute
+		if test.failed != nil {
+			limit = 2 * time.Second
+		}
+		c := kvm(t.Context(), emulate, limit)
+		if c.Status != test.status || !strings.Contains(c.Found, test.found) || !strings.Contains(c.Remedy, test.remedy) || (c.Remedy == "") != (c.Status == OK) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+// The checks of QEMU and KVM share one trial of emulation.
+func TestOneTrial(t *testing.T) {
+	fakeQEMU(t, "exit 33")
+	o := options(t, "127.0.0.1:1", "http://127.0.0.1:1")
+	o.Offline, o.Patience = true, time.Minute
+	Run(t.Context(), o)
+	dir, _, _ := strings.Cut(os.Getenv("PATH"), ":")
+	log, err := os.ReadFile(filepath.Join(dir, "log"))
+	if err != nil || strings.Count(string(log), "-accel tcg") != 1 || strings.Count(string(log), "-accel kvm") != 1 {
+		t.Errorf("QEMU was called with:\n%s%v", log, err)
 	}
 }

@@ -54,8 +54,9 @@ func terminal(o Options) Check {
 	return Check{Name: "terminal", Status: OK, Found: "standard input and output are a terminal"}
 }
 
-func qemu(ctx context.Context, limit time.Duration) Check {
-	took, err := machine.Try(ctx, "tcg", limit)
+// qemu judges a trial of emulation.
+func qemu(emulate func() (time.Duration, error)) Check {
+	took, err := emulate()
 	if err == nil {
 		return Check{Name: "QEMU", Status: OK, Found: "an emulated machine entered 64-bit mode and took timer interrupts, in " + inSeconds(took)}
 	}
@@ -69,25 +70,38 @@ func qemu(ctx context.Context, limit time.Duration) Check {
 	return c
 }
 
-func kvm(ctx context.Context, limit time.Duration) Check {
+// kvm tries KVM, and compares it with emulation where that works.
+func kvm(ctx context.Context, emulate func() (time.Duration, error), limit time.Duration) Check {
 	const device = "/dev/kvm"
-	c := Check{Name: "KVM"}
+	c := Check{Name: "KVM", Status: Warn, Remedy: "`hookbuild run` and `hookbuild verify --boot` emulate, which is slower"}
 	if _, err := os.Stat(device); err != nil {
-		c.Status, c.Found, c.Remedy = Warn, "this machine has no "+device, "`hookbuild run` and `hookbuild verify --boot` emulate, which is slower"
+		c.Found = "this machine has no " + device
 		return c
 	}
-	took, emulated, err := machine.TryKVM(ctx, limit)
+	emulated, failed := emulate()
+	took, err := machine.TryKVM(ctx, emulated, limit)
+	ran := "a machine entered 64-bit mode and took timer interrupts, in " + inSeconds(took)
 	switch {
-	case err == nil:
-		c.Status, c.Found = OK, fmt.Sprintf("a machine entered 64-bit mode and took timer interrupts, in %s; emulated, in %s", inSeconds(took), inSeconds(emulated))
 	case errors.Is(err, machine.ErrNoProgram):
-		c.Status, c.Found, c.Remedy = Warn, device+" was not tried, because QEMU is not installed", "install QEMU first"
+		c.Found, c.Remedy = device+" was not tried, because QEMU is not installed", "install QEMU first"
+	case errors.Is(err, machine.ErrStuck) && failed != nil:
+		c.Found, c.Remedy = device+" is there, but "+err.Error()+notCompared, notComparedRemedy
 	case errors.Is(err, machine.ErrStuck):
-		c.Status, c.Found, c.Remedy = Warn, device+" is there, but "+err.Error(), "do not use --accel kvm here: nested virtualisation is off, broken or slow; --accel auto emulates"
+		c.Found, c.Remedy = device+" is there, but "+err.Error(), "do not use --accel kvm here: nested virtualisation is off, broken or slow; --accel auto emulates"
+	case err != nil:
+		c.Found = err.Error()
+	case failed != nil:
+		c.Found, c.Remedy = ran+notCompared, notComparedRemedy
 	default:
-		c.Status, c.Found, c.Remedy = Warn, err.Error(), "`hookbuild run` and `hookbuild verify --boot` emulate, which is slower"
+		c.Status, c.Found, c.Remedy = OK, ran+"; emulated, in "+inSeconds(emulated), ""
 	}
 	return c
 }
+
+// Without a time of emulation, whether KVM is of use is not known.
+const (
+	notCompared       = "; not compared with emulation, which failed (see QEMU)"
+	notComparedRemedy = "do what the check QEMU says, and run doctor again"
+)
 
 func inSeconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

@@ -39,7 +39,7 @@ var ErrStuck = errors.New("a machine starts, but does not run")
 var ErrNoProgram = errors.New("its program is not installed")
 
 // Try boots a machine with only a boot sector on this host's processor with the
-// accelerator, and returns how long that took; an error if it took longer than limit.
+// accelerator, and returns how long that took; 0 and an error if it took longer than limit.
 // Its program does in little what a kernel does, so it proves what the presence of a
 // device such as /dev/kvm only suggests.
 func Try(ctx context.Context, accel string, limit time.Duration) (took time.Duration, err error) {
@@ -54,27 +54,27 @@ func Try(ctx context.Context, accel string, limit time.Duration) (took time.Dura
 	}
 	begun := time.Now()
 	err = try(ctx, program, accel, filepath.Join(dir, "disk"), limit)
-	return time.Since(begun), errors.Join(err, os.RemoveAll(dir))
+	took = time.Since(begun)
+	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return 0, err
+	}
+	return took, nil
 }
 
 // TryKVM is [Try] with KVM, if that is of use: where a hypervisor lacks nested
 // virtualisation, KVM may run a short program and yet be many times slower than
-// emulation. So the same is emulated before, and KVM may take the triple of that, and
-// never more than limit. The results are how long each took.
-func TryKVM(ctx context.Context, limit time.Duration) (kvm, emulated time.Duration, err error) {
-	emulated, err = Try(ctx, "tcg", limit)
-	if errors.Is(err, ErrNoProgram) || ctx.Err() != nil {
-		return 0, 0, err
-	}
+// emulation. So KVM may take the triple of emulated, which is how long Try with "tcg"
+// took, and never more than limit. Without that time (0), limit alone counts.
+func TryKVM(ctx context.Context, emulated, limit time.Duration) (took time.Duration, err error) {
 	most := limit
-	if err == nil {
+	if emulated > 0 {
 		most = min(limit, max(leastTrial, 3*emulated))
-	} // else it cannot emulate, or is very late
-	kvm, err = Try(ctx, "kvm", most)
+	}
+	took, err = Try(ctx, "kvm", most)
 	if errors.Is(err, ErrStuck) && most < limit {
 		err = fmt.Errorf("%w; emulated, the same takes %.1fs", err, emulated.Seconds())
 	}
-	return kvm, emulated, err
+	return took, err
 }
 
 // leastTrial is what a trial may take however fast emulation is, because a host with
@@ -134,10 +134,13 @@ func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err
 	if _, err := os.Stat(device); err != nil {
 		return "tcg", "this host has no " + device, nil //nolint:nilerr // a device that cannot be seen is the reason
 	}
-	_, _, err = TryKVM(ctx, TryLimit)
+	emulated, failed := Try(ctx, "tcg", TryLimit)
+	_, err = TryKVM(ctx, emulated, TryLimit)
 	switch {
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
+	case errors.Is(err, ErrStuck) && failed != nil:
+		return "tcg", fmt.Sprintf("%v, and nothing is known to compare that with: %v", err, failed), nil
 	case err != nil:
 		return "tcg", err.Error(), nil //nolint:nilerr // the reason for not using KVM, not a fault
 	}

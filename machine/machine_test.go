@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,9 @@ func TestQEMUTakesTheFirmware(t *testing.T) {
 
 // The boot sector is what its source says, and fits.
 func TestTrialIsItsSource(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the assembler of another architecture knows no --64")
+	}
 	as, ld := testneed.Tool(t, "as"), testneed.Tool(t, "ld")
 	dir := t.TempDir()
 	for _, command := range []*exec.Cmd{
@@ -163,22 +167,33 @@ func TestTrialIsItsSource(t *testing.T) {
 	}
 }
 
+// fakeQEMU puts a QEMU first in PATH that runs a script: tcg and kvm are what it does
+// with these accelerators.
+func fakeQEMU(t *testing.T, tcg, kvm string) {
+	t.Helper()
+	dir := t.TempDir()
+	program := "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) " + kvm + ";; *) " + tcg + ";; esac\n"
+	if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte(program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":/usr/bin:/bin")
+}
+
 // KVM that runs, but is far slower than emulation, is not used, and is not waited for.
 func TestSlowKVM(t *testing.T) {
 	for name, test := range map[string]struct {
-		kvm   string
-		stuck bool
-	}{"slow": {"exec sleep 60", true}, "as fast": {"exit 33", false}} {
-		dir := t.TempDir()
-		program := "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) " + test.kvm + ";; esac\nexit 33\n"
-		if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte(program), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("PATH", dir+":/usr/bin:/bin")
+		kvm      string
+		emulated time.Duration
+		stuck    bool
+	}{
+		"slow":    {"exec sleep 60", time.Millisecond, true},
+		"as fast": {"exit 33", 20 * time.Second, false},
+	} {
+		fakeQEMU(t, "exit 33", test.kvm)
 		begun := time.Now()
-		_, _, err := TryKVM(t.Context(), time.Minute)
-		if errors.Is(err, ErrStuck) != test.stuck || (err == nil) == test.stuck {
-			t.Errorf("%s: error %v", name, err)
+		took, err := TryKVM(t.Context(), test.emulated, time.Minute)
+		if errors.Is(err, ErrStuck) != test.stuck || (err == nil) == test.stuck || (took == 0) != test.stuck {
+			t.Errorf("%s: %s, error %v", name, took, err)
 		}
 		if test.stuck && !strings.Contains(err.Error(), "; emulated, the same takes ") {
 			t.Errorf("%s: error %v", name, err)
@@ -186,6 +201,17 @@ func TestSlowKVM(t *testing.T) {
 		if took := time.Since(begun); took > 30*time.Second {
 			t.Errorf("%s: it took %s", name, took)
 		}
+	}
+}
+
+// Without a time of emulation, KVM is not called slower than that.
+func TestKVMWithoutComparison(t *testing.T) {
+	fakeQEMU(t, "exit 1", "exec sleep 60")
+	if took, err := Try(t.Context(), "tcg", time.Minute); took != 0 || err == nil {
+		t.Errorf("emulation that fails: %s, error %v", took, err)
+	}
+	if _, err := TryKVM(t.Context(), 0, 100*time.Millisecond); !errors.Is(err, ErrStuck) || strings.Contains(err.Error(), "emulated") {
+		t.Errorf("error %v", err)
 	}
 }
 
