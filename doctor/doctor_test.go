@@ -153,16 +153,32 @@ func TestOffline(t *testing.T) {
 	}
 }
 
-// TestFileOfAServer has a server that answers, and lacks the file that a build fetches.
+// TestFileOfAServer has servers that answer, and lack the file that a build fetches or
+// treat HEAD otherwise.
 func TestFileOfAServer(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	for file, want := range map[bool]Status{true: Fail, false: OK} {
-		o := options(t, "127.0.0.1:1", server.URL)
-		o.Servers[0].File = file
-		if c := find(t, Run(t.Context(), o), "releases"); c.Status != want || (want == Fail) != strings.Contains(c.Found, "404") {
-			t.Errorf("%+v, want %s", c, want)
+	for name, test := range map[string]struct {
+		head, get int
+		file      bool
+		status    Status
+		found     string
+	}{
+		"not there":          {404, 404, true, Fail, "404"},
+		"not there, no file": {404, 404, false, OK, "it answers"},
+		"no HEAD":            {405, 404, true, Fail, "404"},
+		"no HEAD, there":     {405, 200, true, OK, "it is there"},
+		"HEAD alone":         {200, 403, true, Fail, "403"},
+		"no HEAD, no file":   {405, 404, false, OK, "it answers"},
+	} {
+		at := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(map[string]int{http.MethodHead: test.head, http.MethodGet: test.get}[r.Method])
+		}))
+		o := options(t, "127.0.0.1:1", at.URL)
+		o.Servers[0].File = test.file
+		c := server(t.Context(), o, o.Servers[0], &clock{now: o.Now})
+		if c.Status != test.status || !strings.Contains(c.Found, test.found) || (c.Remedy == "") != (c.Status == OK) {
+			t.Errorf("%s: %+v", name, c)
 		}
+		at.Close()
 	}
 }
 

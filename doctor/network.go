@@ -165,20 +165,19 @@ func credentials(keychain authn.Keychain, host string) string {
 
 func server(ctx context.Context, o Options, s Server, clock *clock) Check {
 	c := Check{Name: s.Name, Breaks: s.Breaks, Commands: s.Commands}
-	err := reach(ctx, o, s.URL, clock)
-	if err == nil && s.File {
-		if err = exists(ctx, o, s.URL); err != nil {
-			c.Status, c.Found, c.Remedy = Fail, err.Error(), "correct the address, or let the server answer without a login"
-			return c
-		}
-	}
-	if err != nil {
-		c.Status, c.Found, c.Remedy = Fail, err.Error(), remedy(err, "check the network and HTTPS_PROXY")
-		return c
-	}
-	c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, "it answers"
+	look, found := reach, "it answers"
 	if s.File {
-		c.Found = "it is there"
+		look, found = begin, "it is there"
+	}
+	err := look(ctx, o, s.URL, clock)
+	var status *web.StatusError
+	switch {
+	case err == nil:
+		c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, found
+	case errors.As(err, &status) && status.Code < http.StatusInternalServerError:
+		c.Status, c.Found, c.Remedy = Fail, err.Error(), "correct the address, or let the server answer without a login"
+	default:
+		c.Status, c.Found, c.Remedy = Fail, err.Error(), remedy(err, "check the network and HTTPS_PROXY")
 	}
 	return c
 }
@@ -198,14 +197,20 @@ func reach(ctx context.Context, o Options, url string, clock *clock) error {
 	return err
 }
 
-// exists returns the error of a server that has no file at url, or refuses it.
-func exists(ctx context.Context, o Options, url string) error {
-	_, _, err := o.Web.Head(ctx, web.Request{URL: url})
-	var status *web.StatusError
-	if errors.As(err, &status) && slices.Contains([]int{http.StatusNotFound, http.StatusGone, http.StatusUnauthorized, http.StatusForbidden}, status.Code) {
+// begin starts to fetch the file at url and stops after the header of the answer. The
+// build sends the same request; to HEAD, servers may answer otherwise.
+func begin(ctx context.Context, o Options, url string, clock *clock) error {
+	file, err := o.Web.Open(ctx, web.Request{URL: url, Accept: func(answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return &web.StatusError{Code: answer.StatusCode, Status: answer.Status}
+		}
+		clock.saw(web.Show(url), answer.Header)
+		return nil
+	}})
+	if err != nil {
 		return err
 	}
-	return nil // such as a server that answers no HEAD: the build finds out
+	return file.Close()
 }
 
 // clock compares this machine's time with that of servers.
