@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/filetype"
@@ -43,6 +44,7 @@ type Image struct {
 	Release string
 
 	payload *io.SectionReader
+	file    *file
 	origin  string
 }
 
@@ -61,16 +63,47 @@ type Facts struct {
 // call it origin. The error for anything but a kernel for x86_64 or aarch64
 // wraps [errNotKernel].
 func Identify(r io.ReaderAt, size int64, origin string) (*Image, error) {
+	f := &file{ReaderAt: r}
+	all := io.NewSectionReader(f, 0, size)
 	head := make([]byte, min(size, headSize))
-	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the kernel %q: %w", origin, err)
+	_, err := all.ReadAt(head, 0)
+	var image *Image
+	if err == nil || errors.Is(err, io.EOF) {
+		image, err = identify(head, all)
 	}
-	image, err := identify(head, io.NewSectionReader(r, 0, size))
+	if failed := f.failure(); failed != nil {
+		return nil, fmt.Errorf("reading the kernel %q: %w", origin, failed)
+	}
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel %q: %w", origin, err)
 	}
-	image.origin = origin
+	image.file, image.origin = f, origin
 	return image, nil
+}
+
+// file remembers the error of a read, because decoders report it like damage.
+type file struct {
+	io.ReaderAt
+
+	mu     sync.Mutex
+	failed error
+}
+
+// ReadAt implements [io.ReaderAt].
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.ReaderAt.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.failed = err
+	}
+	return n, err
+}
+
+func (f *file) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
 }
 
 // headSize is enough for every header: the bzImage's setup code may have 64
@@ -114,6 +147,9 @@ func readCompressed(compression string, all *io.SectionReader) (*Image, error) {
 func (i *Image) freshPayload() (io.ReadCloser, error) {
 	fresh := io.NewSectionReader(i.payload, 0, i.payload.Size())
 	plain, err := openPayload(i.Compression, fresh)
+	if failed := i.file.failure(); err != nil && failed != nil {
+		return nil, fmt.Errorf("reading the kernel %q: %w", i.origin, failed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("unpacking the kernel %q: %w", i.origin, err)
 	}
@@ -128,6 +164,9 @@ func (i *Image) Scan(ctx context.Context) (*Facts, error) {
 	}
 	defer plain.Close()
 	facts, err := scan(ctx, plain)
+	if failed := i.file.failure(); failed != nil {
+		return nil, fmt.Errorf("reading the kernel %q: %w", i.origin, failed)
+	}
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, errTooLarge) {
 			err = fmt.Errorf("%w; its payload is damaged: copy, download or build it again", err)

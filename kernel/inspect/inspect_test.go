@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,6 +198,44 @@ func TestDamagedPayload(t *testing.T) {
 	}
 	if _, err := image.Scan(t.Context()); err == nil || !strings.Contains(err.Error(), "vmlinuz") || !strings.Contains(err.Error(), "its payload is damaged: copy, download or build it again") {
 		t.Errorf("reading a damaged payload: %v", err)
+	}
+}
+
+// brokenDisk fails to read from an offset on.
+type brokenDisk struct {
+	content []byte
+	from    int64
+}
+
+var errDisk = errors.New("input/output error")
+
+func (d brokenDisk) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > d.from {
+		return 0, errDisk
+	}
+	return bytes.NewReader(d.content).ReadAt(p, off)
+}
+
+// A file that cannot be read is not called damaged.
+func TestReadError(t *testing.T) {
+	var plain bytes.Buffer
+	noise := rand.New(rand.NewPCG(1, 2))
+	for plain.Len() < 4*headSize {
+		plain.WriteByte(byte(noise.Uint32()))
+	}
+	for _, compression := range [][]string{{"gzip", "-n"}, {"xz", "-c"}, {"zstd", "-c"}, {"lzop"}} {
+		packed := pack(t, plain.Bytes(), compression[0], compression[1:]...)
+		content := bzImage(append(packed, 0, 0, 0, 0))
+		for _, d := range []brokenDisk{{content, 100}, {content, headSize + 100}, {packed, headSize - 1}, {packed, headSize}} {
+			size := int64(len(d.content))
+			image, err := Identify(d, size, "vmlinuz")
+			if err == nil {
+				_, err = image.Scan(t.Context())
+			}
+			if !errors.Is(err, errDisk) || strings.Contains(err.Error(), "damaged") || errors.Is(err, errNotKernel) || fault.KindOf(err) == fault.Invalid {
+				t.Errorf("%s, from byte %d: error %v", compression[0], d.from, err)
+			}
+		}
 	}
 }
 
