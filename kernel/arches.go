@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/kernel/deb"
 	"hookbuild/kernel/flavor"
@@ -101,7 +101,7 @@ func imageArches(ctx context.Context, name, rest string, o OpenOptions) ([]strin
 		switch {
 		case err == nil:
 			all = append(all, o.Arch)
-		case fault.KindOf(err) != fault.Invalid:
+		case !oci.LacksPlatform(err):
 			return nil, err
 		}
 	}

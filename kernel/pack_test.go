@@ -240,6 +240,16 @@ func TestOpenExported(t *testing.T) {
 			if err := back.Close(); err != nil {
 				t.Error(err)
 			}
+			arches, err := Arches(t.Context(), ref, OpenOptions{Options: options(t), Client: client})
+			if err != nil || !slices.Equal(arches, []string{arch}) {
+				t.Errorf("%s is for %q, want %s: %v", ref, arches, arch, err)
+			}
+		}
+		damaged := filepath.Join(dir, "damaged.tar")
+		write(t, damaged, []byte("<html>"))
+		arches, err := Arches(t.Context(), "docker-archive:"+damaged, OpenOptions{Options: options(t), Client: client})
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "HTML") {
+			t.Errorf("a file that is not an image is for %q, error %v", arches, err)
 		}
 	}
 }

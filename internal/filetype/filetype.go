@@ -70,24 +70,26 @@ func Of(head []byte) string {
 			return m.noun
 		}
 	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	text := bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")))
 	switch {
 	case bytes.HasPrefix(text, []byte("<")):
 		return "an HTML or XML page"
 	case len(bytes.Trim(head, "\x00")) == 0:
 		return "zeros"
+	case len(text) == 0:
+		return "blank lines"
 	case isText(head):
 		return fmt.Sprintf("text that begins with %q", firstLine(text))
 	}
 	return fmt.Sprintf("data that begins with % x", head[:min(len(head), 8)])
 }
 
-// isText reports whether b is UTF-8 without control characters. The last character
-// may be cut short.
+// isText reports whether b is UTF-8 without control characters other than white space.
+// The last character may be cut short.
 func isText(b []byte) bool {
-	for len(b) > 0 {
+	for utf8.FullRune(b) {
 		r, size := utf8.DecodeRune(b)
-		if r == utf8.RuneError && size == 1 && utf8.FullRune(b) || unicode.IsControl(r) && !unicode.IsSpace(r) {
+		if r == utf8.RuneError && size == 1 || unicode.IsControl(r) && !unicode.IsSpace(r) {
 			return false
 		}
 		b = b[size:]

@@ -28,6 +28,10 @@ func TestDescribe(t *testing.T) {
 		"text":            {"404: Not Found\r\nmore", `text that begins with "404: Not Found"`},
 		"long text":       {strings.Repeat("ab", 30), `text that begins with "` + strings.Repeat("ab", 20) + `..."`},
 		"cut character":   {"gr\xc3", `text that begins with "gr"`},
+		"cut at byte 2":   {"gr\xe2\x82", `text that begins with "gr"`},
+		"wrong character": {"gr\xe2\x82x", "data that begins with 67 72 e2 82 78"},
+		"blank lines":     {"\xef\xbb\xbf\n \f\r\n", "blank lines"},
+		"blank at first":  {"\f\nfoo\n", `text that begins with "foo"`},
 		"other":           {"\x00\x01\x02\x03\x04\x05\x06\x07\x08", "data that begins with 00 01 02 03 04 05 06 07"},
 	} {
 		got, err := filetype.Describe(strings.NewReader(c.content))

@@ -112,7 +112,7 @@ func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) 
 		offered = append(offered, is.String())
 	}
 	slices.Sort(offered)
-	return saved{}, nil, invalid("it is not available for %s, only for %s", p.String(), strings.Join(slices.Compact(offered), ", "))
+	return saved{}, nil, platformError{invalid("it is not available for %s, only for %s", p.String(), strings.Join(slices.Compact(offered), ", "))}
 }
 
 func readSaved(open opener) ([]saved, error) {

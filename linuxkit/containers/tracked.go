@@ -26,10 +26,13 @@ const mostShown = 3
 type tracked struct {
 	size uint32 // modulo 2^32
 	sum  [sha1.Size]byte
+	// absent reports that git leaves the file out of the working tree (skip-worktree),
+	// as in a sparse checkout.
+	absent bool
 }
 
-// localChanges says which files of a container's directory git does not track, or
-// tracks with other content. They are part of the container's hash, also if
+// localChanges says which files of a container's directory git does not track, tracks
+// with other content, or left out. They are part of the container's hash, also if
 // .gitignore has them. It returns "" if there are none or the checkout has no index
 // that it can read: nothing depends on it but a message.
 func localChanges(checkout fs.FS, c Container) string {
@@ -46,7 +49,7 @@ func localChanges(checkout fs.FS, c Container) string {
 		return ""
 	}
 	dir := "images/" + c.Name
-	untracked, changed, err := compare(checkout, dir, index)
+	untracked, changed, absent, err := compare(checkout, dir, index)
 	if err != nil {
 		return ""
 	}
@@ -54,7 +57,7 @@ func localChanges(checkout fs.FS, c Container) string {
 	for _, s := range []struct {
 		are   string
 		files []string
-	}{{"not tracked by git", untracked}, {"changed", changed}} {
+	}{{"not tracked by git", untracked}, {"changed", changed}, {"left out by a sparse checkout", absent}} {
 		if len(s.files) > 0 {
 			all = append(all, shorten(s.files)+" ("+s.are+")")
 		}
@@ -69,10 +72,10 @@ func shorten(files []string) string {
 	return strings.Join(files, ", ")
 }
 
-// compare returns the files below dir that the index does not have, and those that
-// differ from it or are gone. A directory without a tracked file is named instead of
+// compare returns the files below dir that the index does not have, those that differ
+// from it or are gone, and those that git itself left out. A directory without a tracked file is named instead of
 // its files.
-func compare(checkout fs.FS, dir string, index map[string]tracked) (untracked, changed []string, err error) {
+func compare(checkout fs.FS, dir string, index map[string]tracked) (untracked, changed, absent []string, err error) {
 	seen := map[string]bool{}
 	err = fs.WalkDir(checkout, dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -102,13 +105,18 @@ func compare(checkout fs.FS, dir string, index map[string]tracked) (untracked, c
 		}
 		return nil
 	})
-	for name := range index {
-		if strings.HasPrefix(name, dir+"/") && !seen[name] {
+	for name, entry := range index {
+		switch {
+		case !strings.HasPrefix(name, dir+"/") || seen[name]:
+		case entry.absent:
+			absent = append(absent, name)
+		default:
 			changed = append(changed, name)
 		}
 	}
 	slices.Sort(changed)
-	return untracked, changed, err
+	slices.Sort(absent)
+	return untracked, changed, absent, err
 }
 
 // below reports whether the index has a file in a directory.
@@ -154,15 +162,16 @@ func readIndex(text []byte) (map[string]tracked, error) {
 	if version < 2 || version > 4 || uint64(count)*fixed > uint64(len(text)) {
 		return nil, errIndex
 	}
-	all, previous := make(map[string]tracked, count), ""
-	for rest := text[header:]; count > 0; count-- {
+	all, previous, rest := make(map[string]tracked, count), "", text[header:]
+	for ; count > 0; count-- {
 		if len(rest) < fixed {
 			return nil, errIndex
 		}
 		entry := tracked{size: binary.BigEndian.Uint32(rest[36:])}
 		copy(entry.sum[:], rest[40:])
 		at := fixed
-		if rest[60]&0x40 != 0 { // further flags
+		if rest[60]&0x40 != 0 && len(rest) > fixed { // further flags
+			entry.absent = rest[fixed]&0x40 != 0
 			at += 2
 		}
 		kept := 0 // bytes of the previous name
@@ -194,7 +203,28 @@ func readIndex(text []byte) (map[string]tracked, error) {
 		}
 		all[name], previous, rest = entry, name, rest[next:]
 	}
-	return all, nil
+	return all, checkExtensions(rest)
+}
+
+// checkExtensions refuses what follows the entries of an index if it changes their
+// meaning, as a split index does: git calls that by a name which does not begin with a
+// capital letter.
+func checkExtensions(rest []byte) error {
+	const head = 8 // bytes: a name and a length
+	for len(rest) > sha1.Size {
+		if len(rest) < head+sha1.Size || rest[0] < 'A' || rest[0] > 'Z' {
+			return errIndex
+		}
+		length := uint64(binary.BigEndian.Uint32(rest[4:]))
+		if length > uint64(len(rest)-head-sha1.Size) {
+			return errIndex
+		}
+		rest = rest[head+length:]
+	}
+	if len(rest) < sha1.Size { // of the checksum
+		return errIndex
+	}
+	return nil
 }
 
 // offset reads one of git's variable-width numbers and returns how many bytes it has,

@@ -1,7 +1,6 @@
 package containers
 
 import (
-	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,10 +67,15 @@ func TestLocalChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			check("images/hook-one/out/ (not tracked by git) and images/hook-one/Dockerfile, images/hook-one/etc/b (changed)")
+			run("update-index", "--skip-worktree", "images/hook-one/Dockerfile")
+			check("images/hook-one/out/ (not tracked by git) and images/hook-one/etc/b (changed) and images/hook-one/Dockerfile (left out by a sparse checkout)")
+			run("update-index", "--no-skip-worktree", "images/hook-one/Dockerfile")
 			for _, name := range []string{"1", "2", "3", "4"} {
 				write("images/hook-one/etc/new"+name, "x")
 			}
 			check("images/hook-one/etc/new1, images/hook-one/etc/new2, images/hook-one/etc/new3 and 2 more (not tracked by git) and images/hook-one/Dockerfile, images/hook-one/etc/b (changed)")
+			run("update-index", "--split-index") // which keeps the entries in another file
+			check("")
 		})
 	}
 }
@@ -85,7 +89,7 @@ func TestUnpublishedSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	withIndex := checkout(host)
-	withIndex[gitIndex] = &fstest.MapFile{Data: binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("DIRC"), 2), 0)}
+	withIndex[gitIndex] = &fstest.MapFile{Data: append([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x00"), make([]byte, 20)...)}
 	for _, test := range []struct {
 		checkout fstest.MapFS
 		say      string
@@ -101,10 +105,13 @@ func TestUnpublishedSaysWhy(t *testing.T) {
 }
 
 func FuzzReadIndex(f *testing.F) {
-	f.Add([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x00"))
+	checksum := make([]byte, 20)
+	f.Add(append([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x00"), checksum...))
+	f.Add(append([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x00TREE\x00\x00\x00\x01x"), checksum...))
+	f.Add(append([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x00link\x00\x00\x00\x00"), checksum...))
 	entry := append(make([]byte, 60), 0, 1, 'a')
-	f.Add(append([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x01"), append(entry, make([]byte, 9)...)...))
-	f.Add(append([]byte("DIRC\x00\x00\x00\x04\x00\x00\x00\x01"), append(make([]byte, 62), 0, 'a', 0)...))
+	f.Add(append([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x01"), append(entry, make([]byte, 9+20)...)...))
+	f.Add(append([]byte("DIRC\x00\x00\x00\x04\x00\x00\x00\x01"), append(append(make([]byte, 62), 0, 'a', 0), checksum...)...))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		index, err := readIndex(text)
 		if err == nil && len(index) > len(text)/60 {
