@@ -64,7 +64,7 @@ func readList(r io.Reader, origin string) (List, error) {
 		if text == "" || strings.HasPrefix(text, "#") {
 			continue
 		}
-		if number == 0 && strings.HasPrefix(text, "<") {
+		if len(l) == 0 && strings.HasPrefix(text, "<") {
 			return nil, fmt.Errorf("%q: it is an HTML or XML page, not a list of images; download the file itself", origin)
 		}
 		line, err := parseLine(text)

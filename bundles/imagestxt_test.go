@@ -54,6 +54,7 @@ func TestReadListErrors(t *testing.T) {
 		"bad source":    {"\nUPPER/x\n", []string{`"l.txt:2"`, "UPPER/x"}},
 		"bad digest":    {"r.example/x@sha256:1\n", []string{`"l.txt:1"`, "sha256:1", "copy the whole digest"}},
 		"a web page":    {"<!DOCTYPE html>\n<p>404\n", []string{`"l.txt": it is an HTML or XML page`}},
+		"a late page":   {"\n \n<!DOCTYPE html>\n<p>404\n", []string{`"l.txt": it is an HTML or XML page`}},
 		"nameless":      {"r.example/x@" + digestA + "\n", []string{`"l.txt:1"`, "no tag"}},
 		"bad name":      {"r.example/x Bad/Name\n", []string{`"l.txt:1"`, "Bad/Name"}},
 		"bad third":     {"r.example/x x yes\n", []string{`"l.txt:1"`, `"yes"`, "true"}},

@@ -52,7 +52,8 @@ func readChecksums(ctx context.Context, c *web.Client, base string) ([]summed, e
 	return parseChecksums(string(text))
 }
 
-// mostPlaces limits the places where elsewhere looks.
+// mostPlaces limits the places where elsewhere looks. A build's address has a few
+// directories, with two places each.
 const mostPlaces = 8
 
 // elsewhere completes the error of a server that answered, but has no checksums.txt
@@ -63,7 +64,9 @@ func elsewhere(ctx context.Context, c *web.Client, base string, missing error) e
 	if !errors.As(missing, &status) || status.Code != http.StatusNotFound && status.Code != http.StatusGone {
 		return missing
 	}
-	for _, place := range places(base) {
+	all := places(base)
+	near := all[:min(len(all), mostPlaces)]
+	for _, place := range near {
 		if _, err := readChecksums(ctx, c, place); err == nil { // a place without one is not an error
 			return fmt.Errorf("%w: the server runs, but has no build there; %s has one: use that address", missing, web.Show(strings.TrimSuffix(place, "/")))
 		}
@@ -71,11 +74,16 @@ func elsewhere(ctx context.Context, c *web.Client, base string, missing error) e
 			return err
 		}
 	}
-	return fmt.Errorf("%w: the server runs, but has no build there, nor in the directories above; name the address of the directory that has vmlinuz-x86_64, initramfs-x86_64 and %s, or copy all files of out/hook to it", missing, checksums)
+	above := "the directories above"
+	if len(near) < len(all) {
+		above = "the nearest directories above, where hookbuild looked"
+	}
+	return fmt.Errorf("%w: the server runs, but has no build there, nor in %s; name the address of the directory that has vmlinuz-x86_64, initramfs-x86_64 and %s, or copy all files of out/hook to it", missing, above, checksums)
 }
 
 // places returns where else on its server the build of base may be, nearest first: the
-// directories above, and those named hook, as out/hook of a build.
+// directories above, and those named hook, as out/hook of a build. It stops soon after
+// [mostPlaces].
 func places(base string) []string {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -86,7 +94,7 @@ func places(base string) []string {
 	if !strings.HasSuffix(u.Path, "/"+hook) {
 		all = append(all, u.JoinPath(hook).String())
 	}
-	for at := u; strings.Trim(at.Path, "/") != "" && len(all) < mostPlaces; {
+	for at := u; strings.Trim(at.Path, "/") != "" && len(all) <= mostPlaces; {
 		at = at.JoinPath("../")
 		all = append(all, at.String())
 		if inner := at.JoinPath(hook).String(); inner != base {

@@ -221,6 +221,13 @@ func TestFileForm(t *testing.T) {
 		{"spaces in the header", strings.Replace(goodHeader, ",mac", ", mac", 1) + goodRow, []string{"warning 1:43: mac: spaces around the column's name, which EKS Anywhere does not trim"}},
 		{"too few values", goodHeader + "a,b\n" + goodRow, []string{"2: the row has 2 values, but the header has 12 columns: put a value with a comma in double quotes"}},
 		{"unknown column", strings.Replace(goodHeader, "vlan_id", "VLAN-ID", 1) + goodRow, []string{"warning 1:98: VLAN-ID: EKS Anywhere does not know this column and ignores it: did you mean vlan_id?"}},
+		{"capitals", "MAC,DISK\n" + goodRow, []string{
+			"warning 1:1: MAC: EKS Anywhere does not know this column and ignores it: did you mean mac?",
+			"warning 1:5: DISK: EKS Anywhere does not know this column and ignores it: did you mean disk?",
+			"1: disk: the header lacks this column", "1: gateway: the header lacks this column", "1: hostname: the header lacks this column",
+			"1: ip_address: the header lacks this column", "1: labels: the header lacks this column", "1: mac: the header lacks this column",
+			"1: nameservers: the header lacks this column", "1: netmask: the header lacks this column",
+		}},
 		{"missing columns", "hostname,mac,ip_address,labels,disk,mac\na,b,c,d,e,f\n", []string{
 			"1: gateway: the header lacks this column", "1: nameservers: the header lacks this column",
 			"1: netmask: the header lacks this column", "1:37: mac: the header has this column twice",

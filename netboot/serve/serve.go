@@ -113,10 +113,10 @@ func (s *server) look() error {
 	for _, dir := range s.IPXE {
 		info, err := os.Stat(dir)
 		if err != nil {
-			return fmt.Errorf("looking for iPXE programs: %w; install the package ipxe or name their directory", err)
+			return fault.Invalidf("looking for iPXE programs: %w; install the package ipxe or name their directory", err)
 		}
 		if !info.IsDir() {
-			return fmt.Errorf("looking for iPXE programs: %q is not a directory; install the package ipxe or name their directory", dir)
+			return fault.Invalidf("looking for iPXE programs: %q is not a directory; install the package ipxe or name their directory", dir)
 		}
 	}
 	s.lookForPrograms()
