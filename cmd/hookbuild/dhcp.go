@@ -132,11 +132,11 @@ func (a *app) renderDHCP(c *cli.Context, s netboot.Server) error {
 	if err != nil {
 		return err
 	}
-	plan, _, err := a.loadPlan(c)
+	plan, err := a.loadPlan(c)
 	if err != nil {
 		return err
 	}
-	files, err := s.Render(plan, m)
+	files, err := s.Render(plan.Plan, m)
 	if err != nil {
 		return fault.Mark(err, fault.Invalid)
 	}

@@ -159,7 +159,7 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	if name == "" || c.NArg() > 1 {
 		return usagef("name one configuration file to check")
 	}
-	plan, other, err := a.loadPlan(c)
+	plan, err := a.loadPlan(c)
 	if err != nil {
 		return err
 	}
@@ -171,10 +171,14 @@ func (a *app) checkDHCP(c *cli.Context) error {
 		return fault.Invalidf("checking %q: it is the script that `hookbuild dhcp windows` writes, which is no configuration; run it on the server, then Export-DhcpServer -File dhcp.xml there, and check dhcp.xml with --server windows", name)
 	}
 	scope := check.Scope{Proxy: c.Bool("proxy"), Firmware: splitList(c.StringSlice("firmware"))}
-	if err := knownFirmware(plan, scope.Firmware); err != nil {
+	if err := knownFirmware(plan.Plan, scope.Firmware); err != nil {
 		return err
 	}
-	result, err := check.Run(c.Context, check.Request{Server: s, Plan: plan, Other: other, File: name, Open: readConfig, Scope: scope})
+	request := check.Request{Server: s, Plan: plan.Plan, Other: plan.other(), At: plan.at, File: name, Open: readConfig, Scope: scope}
+	if request.Other != nil {
+		request.Change = a.changeRemedy(c, request)
+	}
+	result, err := check.Run(c.Context, request)
 	if err != nil {
 		return err
 	}
@@ -186,7 +190,68 @@ func (a *app) checkDHCP(c *cli.Context) error {
 	if result.Unread {
 		return unread(s, name)
 	}
-	return a.verdict(name, plan, result, scope)
+	return a.verdict(name, plan.Plan, result, scope)
+}
+
+// changeRemedy says how to change the file from the other phase to the one checked: by
+// the command for it, as it can be typed, if the file is as hookbuild writes it.
+func (a *app) changeRemedy(c *cli.Context, r check.Request) string {
+	options := a.givenPlan(c)
+	if r.Server.Name() == (windows.Server{}).Name() {
+		return fmt.Sprintf("write the script again with `hookbuild dhcp windows%s --phase %s -o eksa-dhcp.ps1` and run it on the server", options, r.Plan.Phase)
+	}
+	for _, m := range r.Server.Modes() {
+		if (m == netboot.Proxy) != r.Proxy {
+			continue
+		}
+		changes, err := netboot.Changes(r.Server, r.Other, r.Plan, m)
+		if err == nil {
+			_, err = changesOf(r.File, changes)
+		}
+		if err != nil {
+			continue
+		}
+		if m != netboot.Full {
+			options += " --" + m.String()
+		}
+		return fmt.Sprintf("apply what `hookbuild dhcp switch --server %s%s --phase %s %s` prints", r.Server.Name(), options, r.Plan.Phase, shellWord(r.File))
+	}
+	return fmt.Sprintf("replace %s by %s in it and in the files that it includes", r.Other.Address, r.Plan.Address)
+}
+
+// givenPlan returns the options of planFlags on the command line, without --phase, and
+// --config, as text that a shell reads: " --name value". The file's settings hold anyway.
+func (a *app) givenPlan(c *cli.Context) string {
+	text := ""
+	if slices.Contains(a.options, "config") {
+		text += " --config " + shellWord(c.String("config"))
+	}
+	for _, f := range planFlags() {
+		name := f.Names()[0]
+		if !slices.Contains(a.options, name) || name == "phase" {
+			continue
+		}
+		switch f.(type) {
+		case *cli.BoolFlag:
+			text += fmt.Sprintf(" --%s=%t", name, c.Bool(name))
+		case *cli.StringSliceFlag:
+			for _, value := range c.StringSlice(name) {
+				text += " --" + name + " " + shellWord(value)
+			}
+		default:
+			text += " --" + name + " " + shellWord(fmt.Sprint(c.Value(name)))
+		}
+	}
+	return text
+}
+
+// shellWord returns a word as a shell reads it.
+func shellWord(word string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,=@%+-"
+	if word != "" && strings.Trim(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // unread returns the error for a file that is not a configuration of the server. It

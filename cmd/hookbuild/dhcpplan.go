@@ -167,26 +167,54 @@ func prefixLines(prefix, text string) string {
 	return prefix + strings.ReplaceAll(text, "\n", "\n"+prefix)
 }
 
-// loadPlan returns the plan that the flags describe, and that of the other phase, which
-// is nil if its address is not known.
-func (a *app) loadPlan(c *cli.Context) (plan, other *netboot.Plan, err error) {
+// planned is a plan with what it was made from.
+type planned struct {
+	*netboot.Plan
+	options  netboot.Options
+	machines []hardware.Machine
+}
+
+// loadPlan returns the plan that the flags describe.
+func (a *app) loadPlan(c *cli.Context) (planned, error) {
 	o, err := a.planOptions(c)
 	if err != nil {
-		return nil, nil, err
+		return planned{}, err
 	}
 	machines, err := a.readHardware(c, o)
 	if err != nil {
-		return nil, nil, err
+		return planned{}, err
 	}
 	if !o.BootstrapIP.IsValid() && o.Phase == "" {
 		a.note("without --bootstrap-ip this is for phase %s, after the management cluster is created; until then machines boot from the bootstrap IP", netboot.Cluster)
 	}
-	if plan, err = netboot.New(o, machines); err != nil {
-		return nil, nil, fault.Mark(err, fault.Usage)
+	plan, err := netboot.New(o, machines)
+	return planned{plan, o, machines}, fault.Mark(err, fault.Usage)
+}
+
+// other returns the plan of the other phase, or nil if its address is not known.
+func (p planned) other() *netboot.Plan {
+	if !p.OtherAddress.IsValid() {
+		return nil
 	}
-	if plan.OtherAddress.IsValid() {
-		o.Phase = plan.Phase.Other()
-		other, err = netboot.New(o, machines)
+	o := p.options
+	o.Phase = p.Phase.Other()
+	return planOrNil(o, p.machines)
+}
+
+// at returns the plan with another address in its phase, or nil if it cannot be one.
+func (p planned) at(ip netip.Addr) *netboot.Plan {
+	o := p.options
+	o.TinkerbellIP = ip
+	if p.Phase == netboot.Bootstrap {
+		o.TinkerbellIP, o.BootstrapIP = p.OtherAddress, ip
 	}
-	return plan, other, fault.Mark(err, fault.Usage)
+	return planOrNil(o, p.machines)
+}
+
+func planOrNil(o netboot.Options, machines []hardware.Machine) *netboot.Plan {
+	p, err := netboot.New(o, machines)
+	if err != nil {
+		return nil
+	}
+	return p
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -24,8 +25,13 @@ import (
 type Request struct {
 	Server netboot.Server
 	Plan   *netboot.Plan
-	// Other is the plan of the other phase, or nil if its address is not known.
-	Other *netboot.Plan
+	// Other is the plan of the other phase, or nil if its address is not known. Change
+	// says how to change the file from that phase to the plan's.
+	Other  *netboot.Plan
+	Change string
+	// At returns the plan with another address of Tinkerbell in its phase, or nil if
+	// that cannot be one. It may be nil.
+	At func(netip.Addr) *netboot.Plan
 	// File is the configuration. Open reads it and the files that it includes.
 	File string
 	Open netboot.Opener
@@ -77,16 +83,42 @@ func Run(ctx context.Context, r Request) (Result, error) {
 }
 
 // compare compares the configuration with the plan. If it is right for the other phase,
-// that is the only finding: the remedies of the others would undo a switch.
+// or for another address, that is the only finding: the remedies of the others would undo
+// a switch, or replace an address that may be right.
 func (r Request) compare(config netboot.Config) []netboot.Finding {
 	found := Compare(r.Plan, config, r.Scope)
-	if r.Other == nil || !slices.ContainsFunc(found, isDoubt) || slices.ContainsFunc(Compare(r.Other, config, r.Scope), isDoubt) {
+	if !slices.ContainsFunc(found, isDoubt) {
 		return found
 	}
-	return []netboot.Finding{{
-		Text:   fmt.Sprintf("this is phase %s's configuration, with which machines boot from %s, and phase %s was checked", r.Other.Phase, r.Other.Address, r.Plan.Phase),
-		Remedy: fmt.Sprintf("check it with --phase %s, or change it with `hookbuild dhcp switch --server %s --phase %s %s` and the addresses given here", r.Other.Phase, r.Server.Name(), r.Plan.Phase, r.File),
-	}}
+	if r.fits(r.Other, config) {
+		return []netboot.Finding{{
+			Text:   fmt.Sprintf("this is phase %s's configuration, with which machines boot from %s, and phase %s was checked", r.Other.Phase, r.Other.Address, r.Plan.Phase),
+			Remedy: fmt.Sprintf("check it with --phase %s, or %s", r.Other.Phase, r.Change),
+		}}
+	}
+	if ip := otherAddress(r.Plan, config, r.Scope); ip.IsValid() && r.At != nil && r.fits(r.At(ip), config) {
+		return []netboot.Finding{{
+			Text:   fmt.Sprintf("with this configuration machines boot from %s, not from %s of phase %s, which was checked", ip, r.Plan.Address, r.Plan.Phase),
+			Remedy: addressRemedy(r.Plan, ip),
+		}}
+	}
+	return found
+}
+
+// fits reports whether machines boot with the configuration by a plan, which may be nil.
+func (r Request) fits(p *netboot.Plan, config netboot.Config) bool {
+	return p != nil && !slices.ContainsFunc(Compare(p, config, r.Scope), isDoubt)
+}
+
+// addressRemedy says which options make ip the address of the plan.
+func addressRemedy(p *netboot.Plan, ip netip.Addr) string {
+	switch {
+	case p.Phase == netboot.Bootstrap:
+		return fmt.Sprintf("if that is the bootstrap IP, give it with --bootstrap-ip %s", ip)
+	case p.OtherAddress.IsValid():
+		return fmt.Sprintf("if that is the Tinkerbell IP, give it with --tinkerbell-ip %s", ip)
+	}
+	return fmt.Sprintf("if that is the bootstrap IP, add --bootstrap-ip %s; if it is the Tinkerbell IP, give it with --tinkerbell-ip %[1]s", ip)
 }
 
 // isDoubt reports whether machines may not boot because of a finding.

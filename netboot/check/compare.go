@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -191,6 +192,42 @@ func (r *report) machine(m hardware.Machine) {
 			r.add(m, level, "", "no answer to %s", strings.Join(slices.Compact(who), ", "))
 		}
 	}
+}
+
+// otherAddress returns the address from which the configuration lets machines boot
+// wherever that is not the plan's. It is invalid if there are several, or none.
+func otherAddress(p *netboot.Plan, c netboot.Config, s Scope) netip.Addr {
+	r := &report{plan: p, config: c, scope: s}
+	var other netip.Addr
+	for m := range p.Machines {
+		for _, probe := range r.probes(m) {
+			got, ok := c.Answer(probe.request)
+			want, _ := p.Answer(probe.request)
+			ip := source(got)
+			switch {
+			case probe.level != netboot.Wrong || !ok || !ip.IsValid() || ip == source(want):
+			case other.IsValid() && ip != other:
+				return netip.Addr{}
+			default:
+				other = ip
+			}
+		}
+	}
+	return other
+}
+
+// source returns the address from which a client loads its boot file. It is invalid
+// without one.
+func source(r netboot.Reply) netip.Addr {
+	if !strings.Contains(r.BootFile, "://") {
+		return r.NextServer
+	}
+	u, err := url.Parse(r.BootFile)
+	if err != nil {
+		return netip.Addr{}
+	}
+	ip, _ := netip.ParseAddr(u.Hostname())
+	return ip
 }
 
 // addresses compares the answer with the values of hardware.csv.
