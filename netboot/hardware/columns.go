@@ -36,7 +36,9 @@ func (r *reader) header(lines *csv.Reader, record []string) bool {
 	known := knownColumns()
 	// EKS Anywhere compares the names exactly. A header with HOSTNAME is still one, and
 	// its columns are reported each.
-	if !slices.ContainsFunc(record, func(name string) bool { return slices.Contains(known, strings.TrimSpace(name)) || meant(name, known) != "" }) {
+	if !slices.ContainsFunc(record, func(name string) bool {
+		return slices.Contains(known, strings.TrimSpace(name)) || meant(name, known) != ""
+	}) {
 		r.fault(1, 1, "", "this is not a header: the first line of a hardware list names its columns, %s", strings.Join(requiredColumns(), ","))
 		return false
 	}
