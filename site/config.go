@@ -123,7 +123,7 @@ type Armbian struct {
 
 // Containers says where the checkout's containers are from.
 type Containers struct {
-	Repository string `yaml:"repository" variable:"HOOK_LK_CONTAINERS_OCI_BASE" doc:"What the references of the containers begin with. A slash is added, unless it ends in a slash or a hyphen."`
+	Repository string `yaml:"repository" variable:"HOOK_LK_CONTAINERS_OCI_BASE" doc:"What the references of the containers begin with. The key, not the variable, gets a slash at its end, unless it ends in a slash or a hyphen."`
 	NoBuild    bool   `yaml:"no-build" flag:"no-build-containers" variable:"DO_BUILD_LK_CONTAINERS" doc:"Whether containers that are not published are an error instead of being built."`
 }
 
