@@ -102,7 +102,7 @@ func (d *demo) closing(kit string) {
 	if kit != "" {
 		rows = append(rows, [2]string{"all --locked --kit " + kit + " --out try", "Build them again, in ./try:"})
 	}
-	fmt.Fprintf(d.w, "\nThe files are in %s. The registry has ended, but these need no network:\n\n", hook)
+	fmt.Fprintf(d.w, "\nThe files are in %s. The registry has stopped, but these need no network:\n\n", hook)
 	for _, row := range rows {
 		fmt.Fprintf(d.w, "   # %s\n   %s %s\n\n", row[1], d.hookbuild, row[0])
 	}
