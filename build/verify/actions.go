@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hookbuild/bundles"
@@ -42,6 +43,9 @@ func (v *verifier) checkActions(context.Context) error {
 // EKS Anywhere machine.
 func (v *verifier) checkWorker(file string) {
 	for _, s := range v.report.Systems {
+		if s.Damaged {
+			continue // this is reported already
+		}
 		if found, err := s.lookup(bundles.Worker); err != nil {
 			v.wrong(file, "%v", err)
 		} else if !found {
@@ -70,6 +74,7 @@ func (v *verifier) checkReferences() {
 
 func (v *verifier) checkAction(file string, a bundles.Action) {
 	before := len(v.report.Faults)
+	known := !slices.ContainsFunc(v.report.Systems, func(s System) bool { return s.Damaged })
 	wrong := func(format string, args ...any) {
 		v.wrongAt(file, a.Line, "task %q, action %q: %s", a.Task, a.Name, fmt.Sprintf(format, args...))
 	}
@@ -80,6 +85,9 @@ func (v *verifier) checkAction(file string, a bundles.Action) {
 		wrong("its image %s is a placeholder that Tinkerbell fills in; write the name of the image", a.Image)
 	default:
 		for _, s := range v.report.Systems {
+			if s.Damaged {
+				continue // this is reported already
+			}
 			if found, err := s.lookup(a.Image); err != nil {
 				wrong("%v", err)
 			} else if !found {
@@ -87,7 +95,7 @@ func (v *verifier) checkAction(file string, a bundles.Action) {
 			}
 		}
 	}
-	sound := len(v.report.Faults) == before && len(v.report.Systems) > 0
+	sound := known && len(v.report.Faults) == before && len(v.report.Systems) > 0
 	v.report.Actions = append(v.report.Actions, Action{Template: file, Action: a, OnBoard: sound})
 }
 

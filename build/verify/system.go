@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -95,10 +96,12 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 	if err := v.checkImages(ctx, &s, existing); err != nil {
 		return err
 	}
-	if s.store != nil {
+	if !s.Damaged {
 		if err := v.take(ctx, name, v.examineWorker(ctx, &s)); err != nil {
 			return err
 		}
+	}
+	if s.store != nil {
 		if err := v.warnOfContainerd(name, contents.Tree); err != nil {
 			return v.take(ctx, name, err)
 		}
@@ -155,6 +158,7 @@ func (v *verifier) checkKernel(ctx context.Context, s *System, name string, tree
 func (v *verifier) checkImages(ctx context.Context, s *System, existing *remaster.Existing) error {
 	store, err := existing.Store()
 	if err != nil {
+		s.Damaged = true
 		return v.take(ctx, s.Initramfs, err)
 	}
 	recorded := v.listing.embedded(s.Initramfs)
@@ -208,6 +212,13 @@ func (s *System) lookup(name string) (bool, error) {
 	}
 	_, found, err := s.store.Lookup(name)
 	return found, err
+}
+
+// isHookOS reports whether an initramfs is one of a HookOS. That of another LinuxKit
+// document has its kernel's command line next to it.
+func (v *verifier) isHookOS(name string) bool {
+	dir, base := filepath.Split(name)
+	return !v.isFile(dir + cmdlinePrefix + strings.TrimPrefix(base, initramfsPrefix))
 }
 
 // onBoard returns the names of the embedded images, separated by commas. A digest

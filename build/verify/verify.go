@@ -79,13 +79,16 @@ type System struct {
 	Kernel    string  `json:"kernel,omitempty"` // the release; "" if it could not be read
 	Images    []Image `json:"images,omitempty"`
 	// Worker is which worker it has on board and how that was found out; nil
-	// without one.
+	// without one, and for one that could not be examined.
 	Worker *Worker `json:"worker,omitempty"`
-	// HasWorker reports whether a worker is on board, even one that could not be
-	// examined.
-	HasWorker bool `json:"hasWorker"`
+	// NoWorker reports that it is a HookOS and certainly has no worker on board. It is
+	// false where the embedded images could not be read.
+	NoWorker bool `json:"noWorker"`
+	// Damaged reports that the embedded images could not be read, so that nothing is
+	// known of them.
+	Damaged bool `json:"damaged,omitempty"`
 
-	store *embed.Store // nil if no images are embedded
+	store *embed.Store // nil if no images are embedded, or if they are Damaged
 }
 
 // Site is what a site put into a build.
@@ -211,6 +214,7 @@ func find(dir string) (string, []string, error) {
 const (
 	vmlinuzPrefix   = "vmlinuz-"
 	initramfsPrefix = "initramfs-"
+	cmdlinePrefix   = "cmdline-"
 )
 
 type verifier struct {

@@ -14,10 +14,14 @@ import (
 // examineWorker finds out which worker a system has on board, and whether the
 // servers of the releases that are known can talk to it.
 func (v *verifier) examineWorker(ctx context.Context, s *System) error {
-	if found, err := s.lookup(bundles.Worker); err != nil || !found {
+	found, err := s.lookup(bundles.Worker)
+	if err != nil {
 		return err
 	}
-	s.HasWorker = true
+	if !found {
+		s.NoWorker = v.isHookOS(s.Initramfs)
+		return nil
+	}
 	config, err := s.store.Config(bundles.Worker)
 	if err != nil {
 		return err

@@ -229,13 +229,19 @@ func provenTable(r *verify.Report) *words.Table {
 		switch w := s.Worker; {
 		case w != nil:
 			table.Row("worker", w.Program, w.Because)
-		case !s.HasWorker:
+		case s.Damaged:
+			table.Row("images", "not known", "the embedded images could not be read")
+		case s.NoWorker:
 			table.Row("worker", "none on board", "machines need a registry to pull one from")
 		}
 	}
 	for _, action := range r.Actions {
 		state := "on board"
-		if !action.OnBoard {
+		switch {
+		case action.OnBoard:
+		case slices.ContainsFunc(r.Systems, func(s verify.System) bool { return s.Damaged }):
+			state = "not known whether on board"
+		default:
 			state = "not on board"
 		}
 		table.Row("action", action.Task+": "+action.Name, action.Image+", "+state)

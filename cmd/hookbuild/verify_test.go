@@ -394,6 +394,24 @@ func TestVerifyFinds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a broken store", func(t *testing.T) {
+		template := filepath.Join(t.TempDir(), "template.yaml")
+		site.WriteFile(t, template, goodTemplate)
+		dir := p.spoiled(t, repacked(swap(func(path string) bool { return strings.HasSuffix(path, "repositories.json") })))
+		got := p.run(3, "verify", dir, "--template", template)
+		says(t, got.stdout, "images    not known", ", not known whether on board\n")
+		if strings.Contains(got.stdout, "none on board") || strings.Count(got.stdout, "problem: ") != 1 {
+			t.Errorf("it says\n%s", got.stdout)
+		}
+	})
+	t.Run("no worker", func(t *testing.T) {
+		dir := p.spoiled(t, func(*testing.T, string) {})
+		says(t, p.run(0, "verify", dir).stdout, "worker    none on board")
+		site.WriteFile(t, filepath.Join(dir, "cmdline-x86_64"), "console=ttyS0") // of a LinuxKit document
+		if got := p.run(0, "verify", dir); strings.Contains(got.stdout, "worker") {
+			t.Errorf("it says\n%s", got.stdout)
+		}
+	})
 	t.Run("several at once", func(t *testing.T) {
 		dir := p.spoiled(t, repacked(without("init")))
 		remove("vmlinuz-x86_64")(t, dir)
