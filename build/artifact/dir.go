@@ -1,23 +1,35 @@
 package artifact
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+
+	"hookbuild/internal/fault"
 )
 
 // DirOf returns the directory of a HookOS's artifacts: dir, or its subdirectory
 // [DefaultName] if only that has any, so that a user may name OUT too. It returns dir if
-// neither has.
-func DirOf(dir string) string {
+// neither has, or does not exist, and an error if one cannot be read.
+func DirOf(dir string) (string, error) {
+	var unread error
 	for _, candidate := range []string{dir, filepath.Join(dir, DefaultName)} {
 		entries, err := os.ReadDir(candidate)
-		if err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return IsArtifact(e.Name()) }) {
-			return candidate
+		if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return IsArtifact(e.Name()) }) {
+			return candidate, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			unread = errors.Join(unread, err)
 		}
 	}
-	return dir
+	if unread != nil {
+		return "", fault.Invalidf("looking for the artifacts in %q: %w", dir, unread)
+	}
+	return dir, nil
 }
 
 // IsArtifact reports whether a file of that name shows that a directory is one of a

@@ -3,6 +3,7 @@ package artifact_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"hookbuild/build/artifact"
@@ -28,9 +29,21 @@ func TestDirOf(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := artifact.DirOf(dir); got != filepath.Join(dir, c.want) {
-				t.Errorf("got %s", got)
+			if got, err := artifact.DirOf(dir); err != nil || got != filepath.Join(dir, c.want) {
+				t.Errorf("got %s, %v", got, err)
 			}
 		})
+	}
+	dir := t.TempDir()
+	for _, missing := range []string{filepath.Join(dir, "none"), "dir_test.go"} {
+		if got, err := artifact.DirOf(missing); err != nil || got != missing {
+			t.Errorf("got %s, %v", got, err)
+		}
+	}
+	if err := os.Symlink("hook", filepath.Join(dir, "hook")); err != nil { // root can read any directory
+		t.Fatal(err)
+	}
+	if got, err := artifact.DirOf(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "hook")) {
+		t.Errorf("got %s, %v", got, err)
 	}
 }

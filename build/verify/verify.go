@@ -196,7 +196,10 @@ func (v *verifier) runPair(ctx context.Context) error {
 
 // find returns the directory of the artifacts and the names of its files.
 func find(dir string) (string, []string, error) {
-	found := artifact.DirOf(dir)
+	found, err := artifact.DirOf(dir)
+	if err != nil {
+		return "", nil, err
+	}
 	entries, err := os.ReadDir(found)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; name their directory", err)

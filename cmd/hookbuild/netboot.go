@@ -63,12 +63,16 @@ func (a *app) netbootServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	artifacts, err := artifact.DirOf(c.Args().First())
+	if err != nil {
+		return err
+	}
 	programs, err := ipxeDirs(c.StringSlice("ipxe"))
 	if err != nil {
 		return err
 	}
 	err = serve.Run(c.Context, serve.Options{
-		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: artifact.DirOf(c.Args().First()), IPXE: programs,
+		Plan: plan, AnyMachine: c.String("hardware") == "", Artifacts: artifacts, IPXE: programs,
 		Cmdline: c.String("cmdline"), Console: c.String("console"), GRPC: c.String("grpc-authority"),
 		TFTPPort: c.Int("tftp-port"), SyslogPort: c.Int("syslog-port"), ReadTimeout: c.Duration("read-timeout"),
 		DHCP: c.Bool("dhcp"), Interface: c.String("interface"), Progress: a.sink(),

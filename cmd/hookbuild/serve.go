@@ -103,7 +103,10 @@ func (a *app) served(c *cli.Context) (_ *serve.Files, done func(), err error) {
 	from, limit := c.Args().First(), c.Duration("read-timeout")
 	note := func(line string) { a.note("%s", line) }
 	if !isReference(from) {
-		dir := artifact.DirOf(orDefault(from, filepath.Join(c.String("out"), artifact.DefaultName)))
+		dir, err := artifact.DirOf(orDefault(from, filepath.Join(c.String("out"), artifact.DefaultName)))
+		if err != nil {
+			return nil, nil, err
+		}
 		files, err := serve.Open(dir, limit, note)
 		if err != nil {
 			return nil, nil, fault.Invalidf("serving %q: %w; "+buildFirst, dir, err)
