@@ -75,6 +75,13 @@ func (a *app) dockerArch(c *cli.Context) (string, error) {
 	return arch, nil
 }
 
+// archGivesWay reports whether the architecture is only that of DOCKER_ARCH in the
+// environment or hookbuild.yaml, which gives way to a flavor on the command line, as in
+// build.sh.
+func (a *app) archGivesWay(c *cli.Context) bool {
+	return !c.IsSet("arch") && !a.isArgument("DOCKER_ARCH") && c.NArg() > 0
+}
+
 // quoted returns the arguments for a message, each in quotation marks.
 func quoted(args []string) string {
 	var all []string
@@ -114,7 +121,7 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	}
 	switch {
 	case arch == "" || f.DockerArch() == arch:
-	case !c.IsSet("arch") && !a.isArgument("DOCKER_ARCH") && c.NArg() > 0: // as in build.sh
+	case a.archGivesWay(c):
 		a.note("%s does not apply: the flavor %s is for %s", a.assignment("DOCKER_ARCH"), f.ID, f.DockerArch())
 	case !c.IsSet("arch"):
 		return f, otherArch(flavors, f, a.assignment("DOCKER_ARCH"), arch)

@@ -55,13 +55,6 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options, known *checked) error 
 	if err != nil {
 		return err
 	}
-	arch, err := a.dockerArch(c)
-	if err != nil {
-		return err
-	}
-	if f, err := a.flavorOf(c); err == nil && arch == "" {
-		arch = f.DockerArch()
-	}
 	for _, n := range needs {
 		commands := buildCommands(n.For)
 		switch {
@@ -74,7 +67,7 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options, known *checked) error 
 			}}, commands)
 		default:
 			addRegistry(o, mirrors, n.Image, &doctor.Wanted{Name: n.Image, Ask: func(ctx context.Context) (doctor.Size, error) {
-				image, err := client.Image(ctx, n.Image, v1.Platform{OS: "linux", Architecture: arch})
+				image, err := client.Image(ctx, n.Image, v1.Platform{OS: "linux", Architecture: r.Flavor.DockerArch()})
 				if n.Own && oci.IsMissing(err) {
 					known.built(n.Image)
 					return doctor.Size{}, nil

@@ -128,6 +128,9 @@ func (a *app) lockedBuilds(c *cli.Context) ([]lock.Build, error) {
 		return nil, err
 	}
 	found := file.Find(c.Args().First(), arch)
+	if len(found) == 0 && a.archGivesWay(c) {
+		found = slices.DeleteFunc(file.Find(c.Args().First(), ""), ofDocument) // whose name says no architecture
+	}
 	builds := found
 	if c.Bool("locked") {
 		builds = a.ofCommand(c, found)

@@ -17,6 +17,7 @@ import (
 	"hookbuild/build"
 	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/kernel"
+	"hookbuild/site/lock"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 )
@@ -325,6 +326,22 @@ func TestExportedArchitecture(t *testing.T) {
 		}
 		return err
 	})
+	locked := filepath.Join(t.TempDir(), "hookbuild.lock")
+	kernel := lock.Kernel{From: lock.FromDocument}
+	template := lock.Input{Name: "t", SHA256: "sha256:" + strings.Repeat("0", 64)}
+	file := lock.File{}.With(lock.Build{Flavor: "hook-latest-lts-amd64", Arch: "amd64", Kernel: kernel, Template: template}).
+		With(lock.Build{Flavor: "clock", Arch: "amd64", Kernel: kernel, Template: template, Options: map[string]lock.Values{"yaml": {"clock.yml"}}})
+	if err := file.Write(locked); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]int{"hook-latest-lts-amd64": 1, "clock": 0} {
+		ask(t, true, []string{"DOCKER_ARCH=arm64"}, []string{"linuxkit", id, "--locked", "--lock-file", locked}, func(a *app, c *cli.Context) error {
+			if builds, err := a.lockedBuilds(c); len(builds) != want {
+				t.Errorf("the builds of %s are %v, %v", id, builds, err)
+			}
+			return nil
+		})
+	}
 	for _, word := range []string{"DOCKER_ARCH=arm64", "--arch=arm64"} {
 		got := runAt(t.Context(), s, "linuxkit", "hook-latest-lts-amd64", "--hook-dir", s.Dir, word)
 		if got.code != 2 || !strings.Contains(got.stderr, ": the flavor hook-latest-lts-amd64 is for amd64") {
