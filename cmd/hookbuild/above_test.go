@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,16 @@ func TestPlaces(t *testing.T) {
 			want(t, []string{c.String("out"), dir}, test.out, test.cacheDir)
 			return err
 		})
+		place := filepath.Dir(test.out)
+		if slices.Contains(test.args, "--out") {
+			place = s.Dir
+		}
+		for _, command := range [][]string{{"lock"}, {"all", "--locked"}, {"matrix", "--skip-published", "--hookos", "r.example/hookos"}} {
+			ask(t, true, nil, append(command, test.args...), func(_ *app, c *cli.Context) error {
+				want(t, []string{c.String("lock-file")}, filepath.Join(place, "hookbuild.lock"))
+				return nil
+			})
+		}
 	}
 }
 

@@ -279,10 +279,11 @@ func (f *completion) setting(key string) string {
 func (f *completion) lock() *lock.File {
 	path, ok := f.line.valueOf("lock-file")
 	if !ok {
-		path = lock.Name
+		dir := checkoutAbove(f.c)
 		if f.a.site != nil {
-			path = filepath.Join(f.a.site.Dir, lock.Name)
+			dir = f.a.site.Dir
 		}
+		path = filepath.Join(dir, lock.Name)
 	}
 	if file, err := lock.Read(path); err == nil {
 		return file

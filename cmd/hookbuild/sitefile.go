@@ -206,10 +206,7 @@ func (a *app) displaced(c *cli.Context) map[string]string {
 // applyToCommand applies the file to the options of a command, and notes which
 // file it is.
 func (a *app) applyToCommand(c *cli.Context) error {
-	if a.site == nil {
-		return nil
-	}
-	if err := a.placeLock(c); err != nil {
+	if err := a.placeLock(c); err != nil || a.site == nil {
 		return err
 	}
 	if !c.Bool("update") || a.names[0] != "lock" { // lock --update keeps the options of the lock
@@ -225,12 +222,22 @@ func (a *app) applyToCommand(c *cli.Context) error {
 	return nil
 }
 
-// placeLock puts the lock beside the file if nothing else is said.
+// placeLock puts the lock where the artifacts' directory is: beside the file, and without
+// one in the checkout around the current directory, if nothing else is said.
 func (a *app) placeLock(c *cli.Context) error {
-	if a.site.kept || c.IsSet("lock-file") || a.site.Dir == "." || a.names[0] != "lock" && !c.Bool("locked") {
+	takes := slices.Contains(namesOf(c.Command.Flags), "lock-file")
+	used := a.names[0] == "lock" || a.names[0] == "kit" || c.Bool("locked") || c.IsSet("hookos")
+	if !takes || !used || c.IsSet("lock-file") {
 		return nil
 	}
-	return c.Set("lock-file", filepath.Join(a.site.Dir, c.String("lock-file")))
+	dir := checkoutAbove(c)
+	if a.site != nil && !a.site.kept {
+		dir = a.site.Dir
+	}
+	if dir == "" || dir == "." {
+		return nil
+	}
+	return c.Set("lock-file", filepath.Join(dir, c.String("lock-file")))
 }
 
 // applyGlobal applies the file to the options that every command has. The
