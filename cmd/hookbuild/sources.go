@@ -274,6 +274,8 @@ func checkSource(line bundles.Line) error {
 	switch {
 	case bundles.IsLocal(line.Source) || !isPath && !isArchive:
 		return nil
+	case err == nil && info.IsDir() && !exists(filepath.Join(line.Source, "index.json")):
+		return fault.Invalidf("%s: %s is a directory without an OCI layout; images are named by reference, or as docker-archive:FILE (from docker save), oci-archive:FILE or oci:DIR", line.Origin, line.Source)
 	case err == nil && info.IsDir():
 		return fault.Invalidf("%s: %s is a directory; name the OCI layout in it as oci:%[2]s", line.Origin, line.Source)
 	default:

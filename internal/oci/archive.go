@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"hookbuild/internal/fault"
@@ -26,7 +27,7 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 	switch {
 	case err != nil:
 	case info.IsDir():
-		err = invalid("opening %q: it is a directory; name the archive in it, or an OCI image layout in a directory as oci:DIR", file)
+		err = notArchive(file)
 	case !info.Mode().IsRegular():
 		err = invalid("opening %q: it is not a file", file)
 	case info.Size() == 0:
@@ -48,6 +49,21 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 		return archiveFiles(plain, plain.Size(), "the unpacked "+file)
 	}
 	return archiveFiles(f, info.Size(), file)
+}
+
+// notArchive returns the error about a directory in the place of an archive.
+func notArchive(dir string) error {
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	switch {
+	case has(layoutIndex):
+		return invalid("opening %q: it is a directory with an OCI image layout; name it as oci:%[1]s", dir)
+	case has(savedManifest):
+		return invalid("opening %q: it is a directory with the unpacked output of docker save; name the archive that docker save wrote", dir)
+	}
+	return invalid("opening %q: it is a directory without an OCI image layout; name an archive", dir)
 }
 
 // archiveFiles opens the files of an archive. Some are links to others: old

@@ -25,8 +25,14 @@ type opener func(name string) (io.ReadCloser, error)
 // Layout").
 type layoutSource struct{ open opener }
 
+// layoutIndex is the file of a layout that lists its images.
+const layoutIndex = "index.json"
+
 func (c *Client) layoutImage(ctx context.Context, src, rest string, p v1.Platform) (*Image, error) {
 	dir, ref := splitPath(rest)
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fault.Invalidf("opening image %q: %q is not a directory; name an archive as oci-archive:FILE, or docker-archive:FILE if docker save wrote it", src, dir)
+	}
 	open := func(name string) (io.ReadCloser, error) { return os.OpenInRoot(dir, name) }
 	return c.imageOfLayout(ctx, src, open, ref, p)
 }
@@ -45,19 +51,28 @@ func (c *Client) layoutArchiveImage(ctx context.Context, src, rest string, p v1.
 
 func (c *Client) imageOfLayout(ctx context.Context, src string, open opener, ref string, p v1.Platform) (*Image, error) {
 	root, err := layoutRoot(open, ref, p)
+	if errors.Is(err, errSaved) {
+		err = fault.Invalidf("%w; name it as docker-archive:FILE", err)
+		if strings.HasPrefix(src, "oci:") { // a directory, which docker-archive does not take
+			err = fault.Invalidf("%w, unpacked; name the archive that docker save wrote as docker-archive:FILE", errSaved)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening image %q: %w", src, err)
 	}
 	return c.load(ctx, src, &layoutSource{open}, root, p)
 }
 
+// errSaved is the error about the output of docker save in the place of a layout.
+var errSaved = errors.New("it is not an OCI image layout but the output of docker save")
+
 // layoutRoot chooses among the manifests in a layout's index.json: by name, and
 // then by platform.
 func layoutRoot(open opener, ref string, p v1.Platform) (v1.Hash, error) {
-	raw, err := readFile(open, "index.json", mostManifest)
+	raw, err := readFile(open, layoutIndex, mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := readFile(open, "manifest.json", mostManifest); err == nil {
-			return v1.Hash{}, invalid("it is not an OCI image layout but the output of docker save; name it as docker-archive:FILE")
+		if _, err := readFile(open, savedManifest, mostManifest); err == nil {
+			return v1.Hash{}, errSaved
 		}
 		return v1.Hash{}, fault.Invalidf("it is not an OCI image layout: %w", err)
 	}

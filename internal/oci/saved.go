@@ -16,6 +16,9 @@ import (
 	"hookbuild/internal/tarball"
 )
 
+// savedManifest is the file of docker save that lists its images.
+const savedManifest = "manifest.json"
+
 // saved is an image in the manifest.json of docker save. The format is Docker's
 // own; newer versions add an OCI layout.
 type saved struct {
@@ -116,9 +119,9 @@ func chooseSaved(open opener, ref string, p v1.Platform) (saved, []byte, error) 
 }
 
 func readSaved(open opener) ([]saved, error) {
-	raw, err := readFile(open, "manifest.json", mostManifest)
+	raw, err := readFile(open, savedManifest, mostManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := readFile(open, "index.json", mostManifest); err == nil {
+		if _, err := readFile(open, layoutIndex, mostManifest); err == nil {
 			return nil, invalid("it is an OCI image layout, without the manifest.json of docker save; name it as oci-archive:FILE")
 		}
 		return nil, fault.Invalidf("it is not the output of docker save: %w; %s", err, howToSave)
