@@ -51,6 +51,7 @@ type app struct {
 	warnings     warnings         // those shown so far
 	store        *cache.Cache     // the one that the command opened last
 	shared       *shared.Cache    // nil without --cache-from and --cache-to
+	archives     oci.Archives     // of images, that were unpacked
 	unshared     bool             // it was said that the shared cache is not used
 	web          *web.Client      // nil until it is first asked for
 	cluster      *bundles.Cluster // nil until it is first asked for
@@ -472,7 +473,7 @@ func (a *app) newClientWithin(c *cli.Context, store *cache.Cache, limits web.Lim
 	return oci.NewClient(oci.Options{
 		Web: client, Keychain: keychain, Cache: store, Mirrors: mirrors, MirrorByTag: c.Bool("mirror-by-tag"), Insecure: c.StringSlice("insecure-registry"),
 		Offline: c.Bool("offline"), Jobs: c.Int("jobs"), Progress: a.sink(),
-		MostUnpacked: most,
+		MostUnpacked: most, Archives: &a.archives,
 	}), nil
 }
 

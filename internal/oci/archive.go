@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"hookbuild/internal/fault"
@@ -15,8 +16,46 @@ import (
 	"hookbuild/internal/tarball"
 )
 
+// Archives keeps the compressed archives that were opened unpacked, so that clients
+// that share it unpack each of them once, whatever is asked of it.
+type Archives struct {
+	mu  sync.Mutex
+	all map[string]*unpacked
+}
+
+// unpacked is an archive in a scratch file of the cache.
+type unpacked struct {
+	mu   sync.Mutex
+	info os.FileInfo // of the compressed one
+	open opener
+}
+
+// open returns what unpack returned for the file as it is now.
+func (a *Archives) open(file string, info os.FileInfo, unpack func() (opener, error)) (opener, error) {
+	a.mu.Lock()
+	if a.all == nil {
+		a.all = map[string]*unpacked{}
+	}
+	u := a.all[file]
+	if u == nil {
+		u = &unpacked{}
+		a.all[file] = u
+	}
+	a.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.info != nil && os.SameFile(u.info, info) && u.info.Size() == info.Size() && u.info.ModTime().Equal(info.ModTime()) {
+		return u.open, nil
+	}
+	open, err := unpack()
+	if err == nil {
+		u.info, u.open = info, open
+	}
+	return open, err
+}
+
 // openArchive opens the files in a tar archive. A compressed archive is
-// unpacked into a scratch file of the cache for as long as it is used.
+// unpacked into a scratch file of the cache.
 func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 	// Without O_NONBLOCK, a FIFO without a writer would block.
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -42,11 +81,14 @@ func (c *Client) openArchive(ctx context.Context, file string) (opener, error) {
 		return nil, closing(err, f)
 	}
 	if tarball.IsCompressed(magic[:n]) {
-		plain, err := c.cache.Scratch(ctx, func(w io.Writer) error { return c.decompressTo(w, f, nil) })
-		if err := closing(err, f); err != nil {
-			return nil, err
-		}
-		return archiveFiles(plain, plain.Size(), "the unpacked "+file)
+		open, err := c.archives.open(file, info, func() (opener, error) {
+			plain, err := c.cache.Scratch(ctx, func(w io.Writer) error { return c.decompressTo(w, f, nil) })
+			if err != nil {
+				return nil, err
+			}
+			return archiveFiles(plain, plain.Size(), "the unpacked "+file)
+		})
+		return open, closing(err, f)
 	}
 	return archiveFiles(f, info.Size(), file)
 }

@@ -18,6 +18,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -61,6 +62,8 @@ type Options struct {
 	Progress progress.Sink
 	// Pins fix the digests behind references; nil means none.
 	Pins *Pins
+	// Archives are shared with other clients; nil means with none.
+	Archives *Archives
 	// Keychain has the credentials; nil means [DockerKeychain].
 	Keychain authn.Keychain
 	// Web makes the requests; nil means a client with the default limits. It
@@ -75,7 +78,9 @@ type Client struct {
 	mirrors []Mirror
 	pins    *Pins
 	byTag   bool // see Options.MirrorByTag
-	offline bool
+	// archives are the compressed ones that were opened.
+	archives *Archives
+	offline  bool
 	// slots limits the layers being fetched, over all images.
 	slots        chan struct{}
 	sink         progress.Sink
@@ -90,7 +95,8 @@ func NewClient(o Options) *Client {
 		jobs = defaultJobs
 	}
 	return &Client{
-		cache: o.Cache, net: newNetwork(o), mirrors: o.Mirrors, byTag: o.MirrorByTag, pins: o.Pins, offline: o.Offline,
+		archives: cmp.Or(o.Archives, &Archives{}),
+		cache:    o.Cache, net: newNetwork(o), mirrors: o.Mirrors, byTag: o.MirrorByTag, pins: o.Pins, offline: o.Offline,
 		slots: make(chan struct{}, jobs), sink: progress.Or(o.Progress), mostUnpacked: o.MostUnpacked,
 	}
 }

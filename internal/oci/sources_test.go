@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -121,6 +122,34 @@ func TestCompressedArchives(t *testing.T) {
 	}
 	if left := l.kept("scratch"); len(left) > 0 {
 		t.Errorf("left in the cache: %q", left)
+	}
+}
+
+// Asking an archive for its names and its images unpacks it once, until it changes.
+func TestArchiveIsUnpackedOnce(t *testing.T) {
+	l := newLab(t)
+	image, want := sample(t, amd64)
+	file := saveTo(t, filepath.Join(t.TempDir(), "image.tar"), map[string]v1.Image{"image:v1": image})
+	run(t, "gzip", file)
+	file += ".gz"
+	if names, err := l.client.SavedNames(t.Context(), DockerArchive+file); err != nil || len(names) != 1 {
+		t.Fatalf("names %q, %v", names, err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := make([]byte, info.Size())
+	copy(other, "\x1f\x8b\x08") // which cannot be unpacked
+	if err := errors.Join(os.WriteFile(file, other, 0o600), os.Chtimes(file, info.ModTime(), info.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	l.check(DockerArchive+file, amd64, want)
+	if err := os.Chtimes(file, time.Time{}, info.ModTime().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.client.Image(t.Context(), DockerArchive+file, amd64); err == nil {
+		t.Error("a file that has changed was not read again")
 	}
 }
 
