@@ -254,12 +254,15 @@ func (in *Inventory) complete(d *Driver, state kernel.State, with []Companion) {
 		return
 	}
 	for _, c := range with {
-		switch in.companion(c, d.Module) {
+		switch state, why := in.companion(c, d.Module); state {
 		case kernel.Missing:
 			d.State, d.Why = kernel.Missing.String(), fmt.Sprintf("the driver is there, but not %s (%s)", c.For, c.Setting.Option)
+			if why != "" {
+				d.Why += ": " + why
+			}
 			return
 		case kernel.Unknown:
-			d.State, d.Why = kernel.Unknown.String(), fmt.Sprintf("the driver is there; whether %s are too (%s) is not known, because the kernel carries no configuration", c.For, c.Setting.Option)
+			d.State, d.Why = kernel.Unknown.String(), fmt.Sprintf("the driver is there; %s (%s): %s", c.For, c.Setting.Option, why)
 		}
 	}
 }
@@ -317,13 +320,18 @@ func (in *Inventory) Option(name string) (state kernel.State, module, why string
 
 // built returns the modules that an option is known to build.
 func (in *Inventory) built(option string) (list []string) {
+	add := func(module string) {
+		if !slices.Contains(list, module) {
+			list = append(list, module)
+		}
+	}
 	for _, known := range in.Table.Drivers {
 		if in.Table.option(known, in.Release) == option {
-			list = append(list, known.Module)
+			add(known.Module)
 		}
-		for _, c := range companionsOf(known.Module) {
+		for _, c := range companionsOf(known.Module) { // each has disks
 			if c.Setting.Option == option && len(c.modules) > 0 {
-				list = append(list, c.modules[0])
+				add(c.modules[0])
 			}
 		}
 	}

@@ -136,30 +136,30 @@ func (in *Inventory) offUnmentioned(s, driver kconfig.Setting) bool {
 	return !s.Expected() || !mentioned
 }
 
-// companion returns whether the kernel has a companion of a driver that it has.
-func (in *Inventory) companion(c Companion, module string) kernel.State {
+// companion returns whether the kernel has a companion of a driver that it has, and the
+// reason if that is not known or says more.
+func (in *Inventory) companion(c Companion, module string) (kernel.State, string) {
 	if slices.ContainsFunc(c.modules, func(name string) bool { state, _ := in.state(name, ""); return state.Present() }) {
-		return kernel.Module
+		return kernel.Module, ""
 	}
 	aliases, listed := in.aliases(module)
 	if c.alias != "" && slices.ContainsFunc(aliases, func(text string) bool { return strings.HasPrefix(text, c.alias) }) {
-		return kernel.Module
+		return kernel.Module, ""
 	}
 	if in.Features != nil && in.Features.Config != nil {
 		state := in.Features.Option(c.Setting.Option)
 		if state == kernel.Module && len(c.modules) > 0 {
-			state, _ = in.stateByOption(c.Setting.Option)
+			return in.stateByOption(c.Setting.Option)
 		}
-		return state
+		return state, ""
 	}
 	if c.alias != "" {
 		if !listed || slices.Compare(seriesSlice(in.Release), seriesSlice(c.since)) < 0 {
-			return kernel.Unknown
+			return kernel.Unknown, "not known, because the kernel carries no configuration"
 		}
-		return kernel.Missing
+		return kernel.Missing, ""
 	}
-	state, _ := in.state(c.modules[0], "")
-	return state
+	return in.state(c.modules[0], "")
 }
 
 // aliases returns the aliases of a module, and whether the kernel's files list them.

@@ -115,6 +115,9 @@ func TestEverySettingIsReadable(t *testing.T) {
 			if len(list) == 0 && all.option(known, k.Version) != "" {
 				without++
 			}
+			if at := slices.IndexFunc(list, func(s kconfig.Setting) bool { return s.Option == all.option(known, k.Version) }); at > 0 {
+				t.Errorf("the option of %s is in the place %d of %v", known.Module, at, list)
+			}
 		}
 	}
 	if without > 40 {
@@ -155,17 +158,21 @@ func TestDriverWithoutCompanion(t *testing.T) {
 	}{
 		"mlx5 without Ethernet":        {"15b3:1017", "6.6.1", map[string]string{"mlx5_core": mlx5}, other, "", "missing", "not its Ethernet interfaces (CONFIG_MLX5_CORE_EN)"},
 		"mlx5 with Ethernet":           {"15b3:1017", "6.6.1", map[string]string{"mlx5_core": mlx5 + " auxiliary:mlx5_core.eth"}, other, "", "module", ""},
-		"mlx5 of an old kernel":        {"15b3:1017", "5.10.1", map[string]string{"mlx5_core": mlx5}, other, "", "unknown", "CONFIG_MLX5_CORE_EN) is not known, because"},
+		"mlx5 of an old kernel":        {"15b3:1017", "5.10.1", map[string]string{"mlx5_core": mlx5}, other, "", "unknown", "CONFIG_MLX5_CORE_EN): not known, because the kernel carries no configuration"},
 		"mlx5 configured without":      {"15b3:1017", "5.10.1", map[string]string{"mlx5_core": mlx5}, other, "CONFIG_MLX5_CORE=m\n", "missing", "CONFIG_MLX5_CORE_EN=y adds it"},
 		"mlx5 configured with":         {"15b3:1017", "5.10.1", map[string]string{"mlx5_core": mlx5}, other, "CONFIG_MLX5_CORE=m\nCONFIG_MLX5_CORE_EN=y\n", "module", ""},
 		"mlx4 without Ethernet":        {"15b3:1003", "6.6.1", map[string]string{"mlx4_core": mlx4}, other, "", "missing", "CONFIG_MLX4_EN adds it"},
 		"mlx4 with Ethernet":           {"15b3:1003", "6.6.1", map[string]string{"mlx4_core": mlx4, "mlx4_en": ""}, other, "", "module", ""},
-		"mlx4 of unknown built-ins":    {"15b3:1003", "6.6.1", map[string]string{"mlx4_core": mlx4}, "", "", "unknown", "CONFIG_MLX4_EN) is not known"},
-		"mlx4, its Ethernet left out":  {"15b3:1003", "6.6.1", map[string]string{"mlx4_core": mlx4}, other, "CONFIG_MLX4_CORE=m\nCONFIG_MLX4_EN=m\n", "missing", "not its Ethernet interfaces"},
+		"mlx4 of unknown built-ins":    {"15b3:1003", "6.6.1", map[string]string{"mlx4_core": mlx4}, "", "", "unknown", "CONFIG_MLX4_EN): there is no such module, and what is built in is not known"},
+		"mlx4, its Ethernet left out":  {"15b3:1003", "6.6.1", map[string]string{"mlx4_core": mlx4}, other, "CONFIG_MLX4_CORE=m\nCONFIG_MLX4_EN=m\n", "missing", "not its Ethernet interfaces (CONFIG_MLX4_EN): its module is not on board, although CONFIG_MLX4_EN=m"},
+		"mlx4 without its modules":     {"15b3:1003", "6.6.1", nil, "", "CONFIG_MLX4_CORE=y\nCONFIG_MLX4_EN=m\n", "unknown", "not known without its modules; add the initramfs (CONFIG_MLX4_EN=m)"},
 		"a RAID card without its disk": {"1000:005d:0104", "6.6.1", map[string]string{"megaraid_sas": raid}, other, "", "missing", "not SCSI and ATA disks (CONFIG_BLK_DEV_SD)"},
 		"a RAID card with its disk":    {"1000:005d:0104", "6.6.1", map[string]string{"megaraid_sas": raid}, "kernel/drivers/scsi/sd_mod.ko\n", "", "module", ""},
 	} {
-		s := Sources{Table: table(t), Release: c.release, Modules: catalog(t, c.loadable, c.builtin), Features: &kernel.Features{}}
+		s := Sources{Table: table(t), Release: c.release, Features: &kernel.Features{}}
+		if c.loadable != nil {
+			s.Modules = catalog(t, c.loadable, c.builtin)
+		}
 		if c.config != "" {
 			s.Features.Config = configured(t, c.config)
 		}
@@ -179,7 +186,7 @@ func TestDriverWithoutCompanion(t *testing.T) {
 			continue
 		}
 		got := answer.Drivers[0]
-		if got.State != c.state || !strings.Contains(got.Why, c.says) || (c.says == "") != (got.Why == "") || (len(got.Set) > 0) != (c.state != "module" && !strings.HasSuffix(name, "left out")) {
+		if got.State != c.state || !strings.Contains(got.Why, c.says) || (c.says == "") != (got.Why == "") || (len(got.Set) > 0) != (c.state != "module" && !strings.Contains(c.config, "EN=m")) {
 			t.Errorf("%s: %+v, want %s: %q", name, got, c.state, c.says)
 		}
 	}
@@ -190,8 +197,11 @@ func TestOptionByModule(t *testing.T) {
 	in := NewInventory(Sources{Table: table(t), Release: "6.6.1", Modules: catalog(t, map[string]string{"mlx4_en": "", "nbd": ""}, "kernel/other.ko\n")})
 	for option, want := range map[string]string{
 		"CONFIG_MLX4_EN": "module mlx4_en", "CONFIG_HNS3_HCLGE": "missing hclge", "CONFIG_ICE": "missing ice",
-		"NBD": "module nbd", "CONFIG_HZ": "unknown ",
+		"NBD": "module nbd", "CONFIG_BLK_DEV_SD": "missing sd_mod", "CONFIG_HZ": "unknown ",
 	} {
+		if built := in.built(option); len(slices.Compact(slices.Sorted(slices.Values(built)))) != len(built) {
+			t.Errorf("%s builds %q", option, built)
+		}
 		if state, module, _ := in.Option(option); state.String()+" "+module != want {
 			t.Errorf("%s: %s %s, want %s", option, state, module, want)
 		}

@@ -354,8 +354,8 @@ func (t *Table) option(k *Known, release string) string {
 	return ""
 }
 
-// settings returns what has to be set for the module in a release, the option itself
-// first, or nil if that is not known.
+// settings returns what has to be set for the module in a release, or nil if that is
+// not known. The option itself comes first; it is not in the list if it has no prompt.
 func (t *Table) settings(k *Known, release string) ([]kconfig.Setting, error) {
 	lists := t.values(k.settings, t.nearest(release))
 	if len(lists) == 0 {

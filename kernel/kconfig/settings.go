@@ -48,7 +48,7 @@ func ParseSetting(text string) (Setting, error) {
 // follow from others. Usual are the options, without prefix, that any kernel of the
 // kind in question has. Of alternatives, Settings
 // takes the one with the fewest settings. For an option without a prompt, these are
-// the settings from which it follows, without itself. An option that the architecture
+// the settings from which it follows, without itself, or none if it is on in any case. An option that the architecture
 // does not have, or whose dependencies cannot be met, is an error.
 func (t *Tree) Settings(option string, usual []string) ([]Setting, error) {
 	p := &planner{tree: t, usual: usual}
@@ -69,32 +69,43 @@ func (t *Tree) Settings(option string, usual []string) ([]Setting, error) {
 // follow returns the settings from which an option without a prompt follows: those that
 // its default needs, or an option that selects it.
 func (p *planner) follow(s *Symbol) ([]Setting, error) {
-	var best []Setting
-	failure := fmt.Errorf("nothing sets it")
-	try := func(list []Setting, err error) {
-		switch {
-		case err != nil:
-			failure = err
-		case best == nil || cost(list) < cost(best):
-			best = list
-		}
-	}
+	best := cheapest{failure: fmt.Errorf("nothing sets it")}
 	for _, value := range s.defaults {
 		list, err := value.settle(p, nil)
 		if err == nil {
 			list, err = p.definition(list, s)
 		}
-		try(list, err)
+		best.try(list, err)
 	}
 	for _, by := range s.selectedBy {
 		if from := p.tree.Symbols[by.by]; from.Prompt != "" {
-			try(p.symbol(nil, by.by, "m"))
+			best.try(p.symbol(nil, by.by, "m"))
 		}
 	}
-	if best == nil {
-		return nil, failure
+	return best.result()
+}
+
+// cheapest is the alternative with the fewest settings, which may be none.
+type cheapest struct {
+	list    []Setting
+	found   bool
+	failure error // of the last alternative that is not possible
+}
+
+func (c *cheapest) try(list []Setting, err error) {
+	switch {
+	case err != nil:
+		c.failure = err
+	case !c.found || cost(list) < cost(c.list):
+		c.list, c.found = list, true
 	}
-	return best, nil
+}
+
+func (c *cheapest) result() ([]Setting, error) {
+	if !c.found {
+		return nil, c.failure
+	}
+	return c.list, nil
 }
 
 // planner collects settings. Its methods return the list with what they add.
@@ -129,7 +140,7 @@ func (p *planner) symbol(list []Setting, name, value string) ([]Setting, error) 
 	}
 	defer func() { p.depth-- }()
 	if s.Prompt == "" {
-		return p.derived(list, s)
+		return list, s.derivable()
 	}
 	if s.Type == "bool" {
 		value = "y"
@@ -145,35 +156,26 @@ func (p *planner) symbol(list []Setting, name, value string) ([]Setting, error) 
 	return list, nil
 }
 
-// derived adds what an option without a prompt depends on, if its own default sets it.
-// One that others select is taken as on: nobody can set it.
-func (p *planner) derived(list []Setting, s *Symbol) ([]Setting, error) {
+// derivable returns an error if neither a default nor another option can set an option
+// without a prompt. Otherwise the option is taken as on, whatever it depends on: nobody
+// can set it.
+func (s *Symbol) derivable() error {
 	if len(s.defaults) == 0 && len(s.selectedBy) == 0 {
-		return nil, fmt.Errorf("nothing sets %s%s", Prefix, s.Name)
+		return fmt.Errorf("nothing sets %s%s", Prefix, s.Name)
 	}
-	return list, nil
+	return nil
 }
 
 // definition adds what the cheapest definition of an option depends on.
 func (p *planner) definition(list []Setting, s *Symbol) ([]Setting, error) {
-	var best []Setting
-	var failure error
+	var best cheapest
 	for i, depends := range s.depends {
 		if depends = and(depends, s.visible[i]); depends == nil {
 			return list, nil
 		}
-		got, err := depends.settle(p, list)
-		switch {
-		case err != nil:
-			failure = err
-		case best == nil || cost(got) < cost(best):
-			best = got
-		}
+		best.try(depends.settle(p, list))
 	}
-	if best == nil {
-		return nil, failure
-	}
-	return best, nil
+	return best.result()
 }
 
 // cost ranks alternatives: by the settings that are not expected to be on, then by all.

@@ -44,10 +44,16 @@ config ONLY
 	depends on EXTRA=y
 config GLUE
 	def_tristate EXTRA && PCI
+config ALWAYS
+	bool
+	default PPC
+	default y
 config ELSEWHERE
 	tristate "On other machines"
 	depends on PPC || COMPILE_TEST
 endmenu
+config OUTSIDE
+	def_bool y
 config PCI
 	bool "PCI"
 `
@@ -63,6 +69,8 @@ func TestSettings(t *testing.T) {
 		"CONFIG_CORE":     "CONFIG_EN=m ~CONFIG_NET=y",
 		"CONFIG_OPTIONAL": "CONFIG_OPTIONAL=m ~CONFIG_NET=y",
 		"ONLY":            "CONFIG_ONLY=y ~CONFIG_NET=y CONFIG_EXTRA=y",
+		"ALWAYS":          "~CONFIG_NET=y",
+		"OUTSIDE":         "",
 		"GLUE":            "CONFIG_EXTRA=m ~CONFIG_NET=y ~CONFIG_PCI=y",
 	} {
 		list, err := tree.Settings(option, []string{"NET", "PCI"})

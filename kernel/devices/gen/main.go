@@ -345,7 +345,9 @@ func settingsIn(tree *kconfig.Tree, option string, companions []string) ([]kconf
 		if err != nil {
 			return nil, err
 		}
-		more[0].Default, more[0].Usual = false, false
+		if len(more) > 0 {
+			more[0].Default, more[0].Usual = false, false
+		}
 		for _, m := range more {
 			same := func(have kconfig.Setting) bool { return have.Option == m.Option }
 			if i := slices.IndexFunc(all, same); i < 0 {
