@@ -18,13 +18,6 @@ import (
 // those that the cache lacks.
 type Size struct{ All, Fetch int64 }
 
-// Space is what is known about the files that a build writes, beside the sizes of its
-// images.
-type Space struct {
-	// Bundle reports that a bundle's images are embedded whose sizes are not known.
-	Bundle bool
-}
-
 // counter adds the sizes of images up.
 type counter struct {
 	mu  sync.Mutex
@@ -107,15 +100,15 @@ func disks(o Options, images total, engine string) []Check {
 		if fetched < embedded {
 			cache.why += fmt.Sprintf(", of which %s are to be fetched", words.Bytes(fetched))
 		}
-		if o.Space.Bundle {
+		if o.Bundle {
 			out.why += " and a bundle's"
 			cache.why += " and a bundle's"
 		}
-	case o.Space.Bundle:
+	case o.Bundle:
 		out.why += " with a bundle's images"
 		cache.why = out.why
 	}
-	if o.Space.Bundle {
+	if o.Bundle {
 		embedded += bundleImages
 		fetched += bundleImages
 	}

@@ -40,7 +40,7 @@ func TestDiskOfAll(t *testing.T) {
 		{Options{Described: true}, []Status{OK, OK}},
 		{Options{Described: true, Compiles: true}, []Status{OK, OK, Warn}},
 		{Options{}, []Status{OK, OK, Warn}}, // a kernel may be compiled
-		{Options{Space: Space{Bundle: true}, Compiles: true, Described: true}, []Status{OK, OK, Fail}},
+		{Options{Bundle: true, Compiles: true, Described: true}, []Status{OK, OK, Fail}},
 	} {
 		test.o.Out, test.o.Cache = dir, dir
 		checks := disks(test.o, total{}, dir)

@@ -46,10 +46,10 @@ type Check struct {
 
 // Options specify what is examined.
 type Options struct {
-	// Out and Cache are the directories to which a build writes, and Space is what
-	// it writes there.
+	// Out and Cache are the directories to which a build writes.
 	Out, Cache string
-	Space      Space
+	// Bundle reports that a bundle's images are embedded whose sizes are not known.
+	Bundle bool
 	// Registries are the hosts from which a build pulls, Servers the web
 	// servers from which it fetches lists and sources.
 	Registries []Registry

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"hookbuild/internal/oci"
 )
 
 // ExpandReference returns the long form of an image reference as Docker
@@ -11,11 +13,11 @@ import (
 // "docker.io/linuxkit/init:v1", "redis" becomes "docker.io/library/redis". It
 // adds no tag.
 func ExpandReference(ref string) string {
-	first, _, found := strings.Cut(ref, "/")
+	host, _, found := strings.Cut(ref, "/")
 	switch {
 	case !found:
 		return "docker.io/library/" + ref
-	case strings.ContainsAny(first, ".:") || first == "localhost":
+	case oci.IsRegistry(host):
 		return ref
 	}
 	return "docker.io/" + ref

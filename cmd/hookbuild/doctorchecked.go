@@ -59,7 +59,7 @@ func (k *checked) learn(o *doctor.Options, embeds *onboard.Embed) {
 	if o.Offline {
 		k.leave([]string{"all", "plan", "lock", "linuxkit", "embed"}, "what they fetch, because of --offline")
 	}
-	if o.Space.Bundle {
+	if o.Bundle {
 		k.leave([]string{"all", "plan", "lock", "embed"}, "the images of the bundle, which the list of releases names")
 	}
 	if o.Compiles {

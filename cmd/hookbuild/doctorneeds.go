@@ -35,7 +35,7 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options, known *checked) error 
 		containers := orDefault(a.variable("HOOK_LK_CONTAINERS_OCI_BASE"), build.DefaultContainersBase)
 		addRegistry(o, mirrors, containers, nil, append(buildCommands("containers"), "containers"))
 		addRegistry(o, mirrors, bundleRegistry, nil, buildCommands("embedded"))
-		o.Servers, o.Space.Bundle = []doctor.Server{releasesServer(""), kernelServer()}, true
+		o.Servers, o.Bundle = []doctor.Server{releasesServer(""), kernelServer()}, true
 		known.leave(append(buildCommands("kernel"), "embed"), "the images of your build: name a flavor, or write hookbuild.yaml")
 		return nil
 	}
@@ -139,7 +139,7 @@ func (a *app) embedNeeds(c *cli.Context, o *doctor.Options, mirrors []oci.Mirror
 		e.Bundle, err = resolver.Load(c.Context, bundles.Ref{Bundle: location})
 		return e, err
 	}
-	o.Space.Bundle = true
+	o.Bundle = true
 	addRegistry(o, mirrors, bundleRegistry, nil, buildCommands("embedded"))
 	return e, nil
 }

@@ -123,7 +123,8 @@ func TestProgramsApplyPatches(t *testing.T) {
 	}
 }
 
-// A configuration in which every machine changes takes a moment, not minutes.
+// TestLargeTexts compares configurations in which every machine changes: only the
+// changed lines differ.
 func TestLargeTexts(t *testing.T) {
 	var before, after strings.Builder
 	for i := range 4000 {

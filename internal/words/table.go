@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Table is text in rows of cells. On a wide terminal, and in a pipe, a row is a line, and the cells of neighbouring rows are in columns. A row that is too
-// wide for the terminal takes several lines, and nothing of it is left out.
+// Table is text in rows of cells. On a wide terminal, and in a pipe, a row is a line, and
+// the cells of neighbouring rows are in columns. A row that is too wide for the terminal
+// takes several lines, and nothing of it is left out.
 type Table struct {
 	// Head are the headings of the columns, or nil.
 	Head []string

@@ -1,5 +1,6 @@
-// Package words shapes text that is shown to people: counts, quoting, and
-// control characters in text that came from elsewhere.
+// Package words shapes text that is shown to people: counts and sizes, lines and tables
+// that fit a terminal, and text that came from elsewhere, which may have control
+// characters.
 package words
 
 import (

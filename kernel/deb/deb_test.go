@@ -183,7 +183,6 @@ func TestXZBlocks(t *testing.T) {
 	}
 }
 
-// TestDamagedBlock reads on after an error, as a caller may that looks for more.
 // Unpacking ends with its context, also in the middle of a block.
 func TestUnpackingEndsWithTheContext(t *testing.T) {
 	tool := testneed.Tool(t, "xz")
@@ -232,6 +231,7 @@ func (c *cancelling) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// TestDamagedBlock reads on after an error, as a caller may that looks for more.
 func TestDamagedBlock(t *testing.T) {
 	damaged := errors.New("damaged")
 	result := make(chan xzResult, 1)

@@ -123,7 +123,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	text := r.Text(0)
-	for _, part := range []string{"1.2 kB", "10.0 kB  3 files  two", "5.0 kB   2 files  usr/lib", "2 times  usr/bin/a usr/lib/b"} {
+	for _, part := range []string{"1.2 kB", "10.0 kB  3 files  two", "1 file   small", "5.0 kB   2 files  usr/lib", "2 times  usr/bin/a usr/lib/b"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the text has no %q:\n%s", part, text)
 		}

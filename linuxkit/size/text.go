@@ -10,13 +10,13 @@ import (
 // Text returns the report for people, for a terminal of width columns; 0 stands for
 // none.
 func (r *Report) Text(width int) string {
-	text := fmt.Sprintf("initramfs: %s, unpacked %s, in memory %s, %d files\n", Text(r.Compressed), Text(r.Unpacked), Text(r.RAM), r.Files)
+	text := fmt.Sprintf("initramfs: %s, unpacked %s, in memory %s, %s\n", Text(r.Compressed), Text(r.Unpacked), Text(r.RAM), words.Count(r.Files, "file"))
 	var parts, directories, duplicates words.Table
 	for _, p := range r.Parts {
-		parts.Row(Text(p.Bytes), fmt.Sprintf("%d files", p.Files), p.Name)
+		parts.Row(Text(p.Bytes), words.Count(p.Files, "file"), p.Name)
 	}
 	for _, d := range r.Directories {
-		directories.Row(Text(d.Bytes), fmt.Sprintf("%d files", d.Files), d.Path)
+		directories.Row(Text(d.Bytes), words.Count(d.Files, "file"), d.Path)
 	}
 	for _, d := range r.Duplicates {
 		duplicates.Row(Text(d.Size), fmt.Sprintf("%d times", len(d.Paths)), strings.Join(d.Paths, " "))

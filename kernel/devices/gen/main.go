@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, table, options string) error {
 		return err
 	}
 	for _, s := range list {
-		if err := s.read(dir); err != nil {
+		if err := s.read(ctx, dir); err != nil {
 			return err
 		}
 	}
@@ -103,9 +103,9 @@ func parseArgs(args []string) ([]*series, error) {
 	return list, nil
 }
 
-func (s *series) read(dir string) error {
+func (s *series) read(ctx context.Context, dir string) error {
 	for _, name := range s.packages {
-		if err := s.readPackage(dir, name); err != nil {
+		if err := s.readPackage(ctx, dir, name); err != nil {
 			return fmt.Errorf("reading %q: %w", name, err)
 		}
 	}
@@ -114,7 +114,7 @@ func (s *series) read(dir string) error {
 
 // readPackage adds a package's modules to the tree of their release. The
 // unpacked archive stays open until the program ends.
-func (s *series) readPackage(dir, name string) error {
+func (s *series) readPackage(ctx context.Context, dir, name string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (s *series) readPackage(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	data, err := p.Data(context.Background())
+	data, err := p.Data(ctx)
 	if err != nil {
 		return err
 	}
