@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"hookbuild/bundles"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
@@ -70,7 +71,7 @@ func checkArch(k *kernel.Image, r Request) error {
 // kernelReference returns the kernel image's name in the template. A kernel from
 // elsewhere gets a name in the repository, after its release.
 func kernelReference(k *kernel.Image, repository string) string {
-	if ref, ok := strings.CutPrefix(k.Source, "image:"); ok {
+	if ref, ok := strings.CutPrefix(k.Source, "image:"); ok && !bundles.IsLocal(ref) {
 		return ref
 	}
 	// A release may have a "+", as Debian 13's do, which tags cannot.

@@ -9,6 +9,7 @@ import (
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/sbom"
+	"hookbuild/kernel"
 	"hookbuild/test/lab/site"
 )
 
@@ -55,6 +56,21 @@ files:
 	for _, part := range []string{"lib/firmware/a.bin", "lib/firmware/c.bin", "busybox"} {
 		if !bytes.Contains(written, []byte(part)) {
 			t.Errorf("the SBOM lacks %s:\n%s", part, written)
+		}
+	}
+}
+
+// A template names a kernel by its image in a registry; one from elsewhere gets a name
+// that is valid there.
+func TestKernelReference(t *testing.T) {
+	for source, want := range map[string]string{
+		"image:r.example/k:1":              "r.example/k:1",
+		"deb:linux-image.deb":              "r.example/hook-kernel:6.6.7_1",
+		"image:oci:./layout":               "r.example/hook-kernel:6.6.7_1",
+		"image:docker-archive:/kernel.tar": "r.example/hook-kernel:6.6.7_1",
+	} {
+		if got := kernelReference(&kernel.Image{Source: source, Release: "6.6.7+1"}, "r.example/hook-kernel"); got != want {
+			t.Errorf("%s: %q, want %q", source, got, want)
 		}
 	}
 }

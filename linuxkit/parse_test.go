@@ -40,6 +40,9 @@ func TestParseFaults(t *testing.T) {
 		{"service twice", "services:\n  - {name: a, image: b}\n  - {name: c, image: b}\n  - {name: a, image: b}\n", `line 4: services[2].name: "a" is also the name of the service in line 2`},
 		{"no image", "services:\n  - {name: a}\n", "line 2: services[0].image: the image reference is empty"},
 		{"bad image", "init:\n  - a\n  - \"a b\"\n", `line 3: init[1]: "a b" is not an image reference`},
+		{"saved image", "services:\n  - {name: a, image: \"docker-archive:tools.tar\"}\n", "embed.images"},
+		{"saved image in init", "init: [\"oci:./layout:v1\"]\n", "push it to one"},
+		{"kernel package", "kernel: {image: \"deb:linux-image.deb\"}\n", "--kernel"},
 		{"package", "init: [\"@pkg:./pkg/init\"]\n", "names a package of LinuxKit's source tree"},
 		{"volume name", "volumes:\n  - {name: A}\n", `line 2: volumes[0].name: "A" is not a volume name`},
 		{"volume twice", "volumes: [{name: a}, {name: a}]\n", `"a" is also the name of the volume in line 1`},
@@ -123,6 +126,13 @@ func TestParseLines(t *testing.T) {
 	}
 	if doc.Services[0].UID.Number != 7 || doc.Services[0].GID.Name != "s" {
 		t.Errorf("ids %+v, %+v", doc.Services[0].UID, doc.Services[0].GID)
+	}
+}
+
+// A repository of Docker Hub may be called like a program for images.
+func TestParseShortReference(t *testing.T) {
+	if doc := mustParse(t, "init: [\"docker:27-dind\"]\n"); doc.Init[0].Name != "docker:27-dind" {
+		t.Errorf("init is %+v", doc.Init)
 	}
 }
 

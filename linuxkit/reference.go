@@ -1,6 +1,7 @@
 package linuxkit
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,6 +24,13 @@ func ExpandReference(ref string) string {
 	return "docker.io/" + ref
 }
 
+// otherSchemes are what stands before the names of images and kernels that are not in a
+// registry, which are named elsewhere. To Docker they are repositories of Docker Hub. It
+// has none of these names, unlike "docker".
+func otherSchemes() []string {
+	return []string{"oci", "oci-archive", "docker-archive", "daemon", "image", "deb", "dir"}
+}
+
 // checkReference rejects a reference that no registry could resolve.
 func checkReference(ref string, line int, where string) error {
 	switch {
@@ -30,6 +38,12 @@ func checkReference(ref string, line int, where string) error {
 		return faultAt(line, where, "the image reference is empty")
 	case strings.HasPrefix(ref, "@pkg:"):
 		return faultAt(line, where, "%q names a package of LinuxKit's source tree; use the reference of its image", ref)
+	}
+	if scheme, _, _ := strings.Cut(ref, ":"); slices.Contains(otherSchemes(), scheme) {
+		if where == "kernel.image" {
+			return faultAt(line, where, "%q is not an image in a registry; name such a kernel with --kernel, or as kernel.from in hookbuild.yaml", ref)
+		}
+		return faultAt(line, where, "%q is not an image in a registry; push it to one and name it there, or, if HookOS' Docker is to have it, embed it with --image, or under embed.images in hookbuild.yaml", ref)
 	}
 	if _, err := name.ParseReference(ExpandReference(ref)); err != nil {
 		return faultAt(line, where, "%q is not an image reference: %v", ref, err)
