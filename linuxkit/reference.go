@@ -24,9 +24,9 @@ func ExpandReference(ref string) string {
 	return "docker.io/" + ref
 }
 
-// otherSchemes are what stands before the names of images and kernels that are not in a
-// registry, which are named elsewhere. To Docker they are repositories of Docker Hub. It
-// has none of these names, unlike "docker".
+// otherSchemes returns the schemes of images and kernels that are not in a registry. To
+// Docker these are repositories of Docker Hub, which has none of these names, unlike
+// "docker".
 func otherSchemes() []string {
 	return []string{"oci", "oci-archive", "docker-archive", "daemon", "image", "deb", "dir"}
 }
