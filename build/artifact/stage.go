@@ -2,9 +2,10 @@
 // checksums.txt and manifest.json, and the tarball next to it.
 //
 // Everything is written into a stage first. Publishing exchanges directories in
-// one step and then renames the tarball, whose checksum is in the new manifest. A
-// run that is killed in between leaves a tarball that does not match, which
-// package verify reports.
+// one step, then renames the tarball, whose checksum is in the new manifest, and last
+// links ISO images next to it. A run that is killed in between leaves a tarball that
+// does not match, which package verify reports, and an ISO image of the build before,
+// which the next run replaces.
 package artifact
 
 import (
@@ -42,7 +43,7 @@ type Stage struct {
 	links map[string]string
 	// aside are the artifacts that are not in the tarball.
 	aside map[string]bool
-	// beside are the artifacts that appear in OUT too.
+	// beside are the ISO images that appear in OUT too.
 	beside []string
 	// sums are the artifacts whose checksums were computed.
 	sums map[string]File
@@ -105,9 +106,12 @@ func NewStage(out, name string) (*Stage, error) {
 }
 
 // sweep removes what killed runs left in out. One that was killed after it
-// exchanged the directories may still hold what a user made in OUT/NAME.
+// exchanged the directories may still hold what a user made in OUT/NAME, and have left
+// a link in OUT to an ISO image of the build before.
 func sweep(out, name string) error {
-	giveBack := func(stage string) error { return giveBack(filepath.Join(stage, name), filepath.Join(out, name)) }
+	giveBack := func(stage string) error {
+		return errors.Join(giveBack(filepath.Join(stage, name), filepath.Join(out, name)), renewBeside(stage, name, out))
+	}
 	return errors.Join(atomicfile.Sweep(out, stagePrefix, giveBack), atomicfile.Sweep(out, atomicfile.Prefix, nil))
 }
 
@@ -147,7 +151,7 @@ func (s *Stage) WriteAside(name string, fill func(io.Writer) error) error {
 	return s.Write(name, fill)
 }
 
-// Beside makes a staged artifact appear in OUT too, where build.sh writes it, as a
+// Beside makes a staged ISO image appear in OUT too, where build.sh writes it, as a
 // hard link.
 func (s *Stage) Beside(name string) { s.beside = append(s.beside, name) }
 
@@ -285,7 +289,7 @@ func (s *Stage) Publish(ctx context.Context, tarball string, b Build, about Abou
 	for _, name := range s.beside {
 		p.Beside = append(p.Beside, filepath.Join(s.out, name))
 	}
-	return p, s.appear(tarball, m.dropped)
+	return p, s.appear(tarball)
 }
 
 // Replace moves all staged artifacts to OUT in the place of the HookOS there,
@@ -329,7 +333,7 @@ func (s *Stage) settle(ctx context.Context, m Manifest, dropped []string) error 
 	if err := s.writeListings(ctx, m); err != nil {
 		return err
 	}
-	return s.appear("", dropped)
+	return s.appear("")
 }
 
 // writeListings stages the manifest, and the checksums of everything.
@@ -412,9 +416,9 @@ func (s *Stage) keepOthers(dropped []string) error {
 // final returns the directory in which the artifacts appear.
 func (s *Stage) final() string { return filepath.Join(s.out, filepath.Base(s.dir)) }
 
-// appear exchanges the directories and then renames the tarball, "" for none. Dropped
-// are the artifacts of the directory before that are not in the new one.
-func (s *Stage) appear(tarball string, dropped []string) error {
+// appear exchanges the directories and then renames the tarball, "" for none. Links in
+// OUT are last: if one cannot be made, directory and tarball belong together.
+func (s *Stage) appear(tarball string) error {
 	final := s.final()
 	if err := exchange(s.dir, final); err != nil {
 		return fmt.Errorf("publishing the artifacts as %q: %w; the directory was not changed", final, err)
@@ -422,42 +426,78 @@ func (s *Stage) appear(tarball string, dropped []string) error {
 	if err := giveBack(s.dir, final); err != nil {
 		return err
 	}
-	if err := s.appearBeside(dropped); err != nil {
-		return err
-	}
 	if tarball != "" {
 		if err := os.Rename(filepath.Join(s.root, tarball), filepath.Join(s.out, tarball)); err != nil {
 			return fmt.Errorf("publishing %q: %w", tarball, err)
 		}
 	}
+	if err := s.appearBeside(); err != nil {
+		return err
+	}
 	return atomicfile.SyncDir(s.out)
 }
 
-// appearBeside links artifacts into OUT, after the directories were exchanged, and
-// removes the links of those that are dropped: s.dir has what OUT/hook had.
-func (s *Stage) appearBeside(dropped []string) error {
-	for _, name := range dropped {
-		path := filepath.Join(s.out, name)
-		old, err := os.Lstat(s.Path(name))
-		there, errThere := os.Lstat(path)
-		if err != nil || errThere != nil || !os.SameFile(old, there) {
-			continue // not there, or not a link that hookbuild made
-		}
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("removing the link to the artifact %q: %w", name, err)
+// appearBeside links ISO images into OUT, after the directories were exchanged.
+func (s *Stage) appearBeside() error {
+	name := filepath.Base(s.dir)
+	for _, image := range s.beside {
+		if err := linkBeside(s.root, name, s.out, image); err != nil {
+			return err
 		}
 	}
-	for _, name := range s.beside {
-		link := filepath.Join(s.root, name)
-		err := os.Link(filepath.Join(s.final(), name), link)
-		if err == nil {
-			err = os.Rename(link, filepath.Join(s.out, name))
+	return renewBeside(s.root, name, s.out)
+}
+
+// isoSuffix ends the names of the artifacts that are linked into OUT. Links to others
+// are the user's.
+const isoSuffix = ".iso"
+
+// renewBeside makes the links in OUT to ISO images of the directory that OUT/NAME
+// replaced, which is now in stage, links to the images in OUT/NAME. It removes those
+// whose image is no longer there.
+func renewBeside(stage, name, out string) error {
+	replaced, err := os.ReadDir(filepath.Join(stage, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for links to replaced artifacts: %w", err)
+	}
+	for _, e := range replaced {
+		image := e.Name()
+		path := filepath.Join(out, image)
+		if !strings.HasSuffix(image, isoSuffix) || !sameFile(filepath.Join(stage, name, image), path) {
+			continue // it is not there, or not a link that hookbuild made
+		}
+		err := linkBeside(stage, name, out, image)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = os.Remove(path)
 		}
 		if err != nil {
-			return fmt.Errorf("linking the artifact %q in %q: %w", name, s.out, err)
+			return fmt.Errorf("removing the link to the artifact %q: %w", image, err)
 		}
 	}
 	return nil
+}
+
+// linkBeside makes OUT/image a link to OUT/NAME/image. The stage holds it meanwhile.
+func linkBeside(stage, name, out, image string) error {
+	link := filepath.Join(stage, image)
+	err := os.Link(filepath.Join(out, name, image), link)
+	if err == nil {
+		err = os.Rename(link, filepath.Join(out, image))
+	}
+	if err == nil {
+		err = os.RemoveAll(link) // a rename between two links of one file does nothing
+	}
+	if err != nil {
+		return fmt.Errorf("linking the artifact %q in %q: %w", image, out, err)
+	}
+	return nil
+}
+
+// sameFile reports whether both paths exist and are one file.
+func sameFile(a, b string) bool {
+	infoA, errA := os.Lstat(a)
+	infoB, errB := os.Lstat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // giveBack moves what cannot be linked, such as directories that a user created

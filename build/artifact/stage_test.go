@@ -285,3 +285,93 @@ func TestOutThatIsAFile(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// publishISO publishes a build with an ISO image, "" for none, that is in out too.
+func publishISO(t *testing.T, out, id, content string) error {
+	t.Helper()
+	s := stageFor(t, out, id, content)
+	if content != "" {
+		image := id + isoSuffix
+		s.Beside(image)
+		if err := s.WriteAside(image, func(w io.Writer) error { _, err := io.WriteString(w, content); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	artifacts, err := s.Artifacts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Publish(t.Context(), TarballName("hook", id), Build{ID: id, Arch: "x86_64", Artifacts: artifacts}, nil)
+	return errors.Join(err, s.Discard())
+}
+
+func TestImagesBeside(t *testing.T) {
+	out := t.TempDir()
+	read := func(name string) string { b, _ := os.ReadFile(filepath.Join(out, name)); return string(b) }
+	check := func(a, b string) {
+		t.Helper()
+		if got := []string{read("a.iso"), read("b.iso")}; got[0] != a || got[1] != b {
+			t.Errorf("the images are %q, want %q and %q", got, a, b)
+		}
+		for _, name := range []string{"a.iso", "b.iso"} {
+			if in := filepath.Join(out, "hook", name); read(name) != "" && !sameFile(in, filepath.Join(out, name)) {
+				t.Errorf("%s is not a link", name)
+			}
+		}
+	}
+	publish := func(id, content string) {
+		t.Helper()
+		if err := publishISO(t, out, id, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("a", "one")
+	publish("b", "two")
+	check("one", "two")
+	publish("a", "three")
+	check("three", "two")
+	// A link that is the user's stays.
+	if err := os.Link(filepath.Join(out, "hook/vmlinuz-a"), filepath.Join(out, "vmlinuz-a")); err != nil {
+		t.Fatal(err)
+	}
+	publish("a", "")
+	check("", "two")
+	if _, err := os.Stat(filepath.Join(out, "vmlinuz-a")); err != nil {
+		t.Error(err)
+	}
+
+	// A run that was killed after it exchanged the directories left the old links: one to
+	// an image that the new directory has too, and one to an image that it does not have.
+	publish("a", "four")
+	stale := filepath.Join(out, stagePrefix+"killed/hook")
+	if err := errors.Join(os.Mkdir(filepath.Dir(stale), 0o755), os.Mkdir(stale, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a.iso", "b.iso"} {
+		if err := os.Rename(filepath.Join(out, "hook", name), filepath.Join(stale, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(out, "hook/a.iso"), []byte("five"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStage(out, "hook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("five", "")
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+
+	// If the link cannot be made, directory and tarball belong together.
+	if err := errors.Join(os.Remove(filepath.Join(out, TarballName("hook", "b"))), os.Mkdir(filepath.Join(out, "b.iso"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := publishISO(t, out, "b", "six"); err == nil {
+		t.Error("a directory is in the link's place, and it is no error")
+	}
+	if _, err := os.Stat(filepath.Join(out, TarballName("hook", "b"))); err != nil {
+		t.Error(err)
+	}
+}
