@@ -158,7 +158,10 @@ func (m Machine) KernelCmdline() string {
 	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
 }
 
-func (m Machine) emulated() bool { return cmp.Or(m.Accel, "tcg") == "tcg" }
+func (m Machine) emulated() bool {
+	accel, _, _ := strings.Cut(m.Accel, ",") // options follow a comma
+	return accel == "" || accel == "tcg"
+}
 
 func (m Machine) arguments(k kind) []string {
 	processor := "host"

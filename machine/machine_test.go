@@ -29,6 +29,7 @@ func TestArguments(t *testing.T) {
 	}{
 		{"emulated", Machine{Arch: "x86_64", Cmdline: "a b"},
 			[]string{"-accel tcg", "-m 2048", "-smp 2", "-serial mon:stdio", "-no-reboot", "-append no_timer_check a b console=ttyS0"}, []string{"mac=", "drive", "-cpu host"}},
+		{"emulated with an option", Machine{Arch: "x86_64", Accel: "tcg,thread=single"}, []string{"-accel tcg,thread=single", "no_timer_check"}, []string{"-cpu host"}},
 		{"accelerated", Machine{Arch: "x86_64", Accel: "kvm", MemoryMB: 4096, CPUs: 3},
 			[]string{"-accel kvm", "-cpu host", "-m 4096", "-smp 3", "-append console=ttyS0"}, []string{"no_timer_check"}},
 		{"other architecture", Machine{Arch: "aarch64"}, []string{"-machine virt", "-append console=ttyAMA0"}, []string{"no_timer_check"}},

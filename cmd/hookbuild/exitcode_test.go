@@ -32,7 +32,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{0, "done", t.Context(), []string{"embed", "--initramfs", in, "-o", out, "--image", image}},
 		{1, "a full disk", t.Context(), []string{"embed", "--initramfs", in, "-o", "/dev/full", "--image", image}},
-		{1, "QEMU", t.Context(), []string{"run", "--out", artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-default-amd64"}), "--accel", "nonsense"}},
+		{1, "QEMU", t.Context(), []string{"run", "--out", artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-default-amd64"}), "--accel", "tcg,nonsense=1"}},
 		{2, "an unknown option", t.Context(), []string{"embed", "--nonsense"}},
 		{2, "an unknown command", t.Context(), []string{"nonsense"}},
 		{2, "no output named", t.Context(), []string{"embed", "--initramfs", in, "--image", image}},

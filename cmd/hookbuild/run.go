@@ -60,7 +60,7 @@ func machineFlags() []cli.Flag {
 		&cli.IntFlag{Name: "memory", Aliases: []string{"ram"}, Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
 		&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
 		&cli.StringFlag{Name: "disk", Usage: "use `FILE`, a raw image, as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
-		&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates, slowly and everywhere; kvm needs this host's /dev/kvm; auto is kvm if a machine runs with it within 5 s, else tcg"},
+		&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates the processor, which is slow and works everywhere; kvm needs /dev/kvm, hvf needs macOS; auto takes kvm if a machine runs with it within 5 s, else tcg"},
 		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "emulate a network card of `MODEL` " + strings.Join(machine.NICs(), ", ")},
 	}
 }
@@ -186,8 +186,38 @@ func (a *app) checkMachine(c *cli.Context) error {
 	if nic := c.String("nic"); !slices.Contains(machine.NICs(), nic) {
 		return usagef("--nic %q is not one of %s", nic, strings.Join(machine.NICs(), ", "))
 	}
+	accel, _, _ := strings.Cut(c.String("accel"), ",") // QEMU takes options after a comma
+	if known := []string{"auto", "tcg", "kvm", "hvf"}; !slices.Contains(known, accel) {
+		return usagef("--accel %q is not one of %s", c.String("accel"), strings.Join(known, ", "))
+	}
+	if err := checkDisk(c.String("disk")); err != nil {
+		return err
+	}
+	for _, name := range []string{"TINK_SERVER", "TINK_WORKER_IMAGE", "TINK_TLS", "TINK_GRPC_PORT"} {
+		if strings.ContainsAny(a.variable(name), " \t\n") {
+			return usagef("%s: a kernel parameter cannot have spaces", a.assignment(name))
+		}
+	}
 	_, err := a.mac()
 	return err
+}
+
+// checkDisk returns an error if the file of --disk neither exists nor can be created.
+func checkDisk(name string) error {
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(name))
+	}
+	switch {
+	case err != nil:
+		return fault.Invalidf("--disk: %w", err)
+	case info != nil && info.IsDir():
+		return usagef("--disk %q is a directory; name a file", name)
+	}
+	return nil
 }
 
 // mac returns the address that the variable MAC has, or nil.
@@ -260,7 +290,7 @@ func (a *app) machineCmdline(c *cli.Context, own string, made artifact.Build) (s
 	var words []string
 	var err error
 	if filepath.Base(filepath.Dir(own)) == artifact.DefaultName {
-		words, err = a.workerParameters(made)
+		words = a.workerParameters(made)
 	} else {
 		words, err = documentCmdline(own)
 	}
@@ -291,7 +321,7 @@ const (
 	defaultGRPCPort    = "42113"
 )
 
-func (a *app) workerParameters(made artifact.Build) ([]string, error) {
+func (a *app) workerParameters(made artifact.Build) []string {
 	server, mac := a.variable("TINK_SERVER"), a.variable("MAC")
 	port := orDefault(a.variable("TINK_GRPC_PORT"), defaultGRPCPort)
 	var onBoard []string
@@ -308,12 +338,7 @@ func (a *app) workerParameters(made artifact.Build) ([]string, error) {
 	} else {
 		a.note("TINK_SERVER and MAC are not both set, so the worker will find no Tinkerbell; kernel and services start anyway")
 	}
-	for _, word := range words {
-		if strings.ContainsAny(word, " \t\n") {
-			return nil, usagef("%q: a kernel parameter cannot have spaces; check MAC and the TINK_* variables", word)
-		}
-	}
-	return words, nil
+	return words
 }
 
 // makeDisk creates the disk's file, without content, if it does not exist.

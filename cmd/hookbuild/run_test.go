@@ -148,20 +148,20 @@ func TestWhatRunRefuses(t *testing.T) {
 			t.Errorf("%v names a flavor that it does not boot\n%s", test.args, got.stderr)
 		}
 	}
+	testneed.Tool(t, "qemu-system-x86_64")
 	least := embed.MemoryFor(100<<20, 300<<20).Least
 	small := artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64", Size: &size.Report{RAM: 300 << 20, Compressed: 100 << 20}})
 	for memory, warned := range map[int64]bool{200: true, (least - 1) >> 20: true, least>>20 + 1: false} {
-		got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--memory", strconv.FormatInt(memory, 10), "TINK_WORKER_IMAGE=a b")
+		got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--memory", strconv.FormatInt(memory, 10), "--accel", "tcg,nonsense=1")
 		if strings.Contains(got.stderr, "takes at least "+words.Bytes(least)+" of RAM") != warned {
 			t.Errorf("--memory %d:\n%s", memory, got.stderr)
 		}
 	}
-	if got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--ram", "200", "TINK_WORKER_IMAGE=a b"); !strings.Contains(got.stderr, "warning: --ram 200: booting this initramfs takes") {
+	if got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--ram", "200", "--accel", "tcg,nonsense=1"); !strings.Contains(got.stderr, "warning: --ram 200: booting this initramfs takes") {
 		t.Errorf("the option is not named as it was typed:\n%s", got.stderr)
 	}
-	testneed.Tool(t, "qemu-system-x86_64")
 	disk := filepath.Join(t.TempDir(), "disk")
-	got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", out, "--accel", "nonsense", "--disk", disk)
+	got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", out, "--accel", "tcg,nonsense=1", "--disk", disk)
 	if got.code != 1 || !strings.Contains(got.stderr, "nonsense") {
 		t.Errorf("QEMU's own complaint: exit code %d\n%s", got.code, got.stderr)
 	}
@@ -207,7 +207,12 @@ func TestRunBoots(t *testing.T) {
 // TestQEMUBuildsFirst checks that qemu builds the flavor and boots what it built, and
 // that hookbuild.yaml's choices are its own.
 func TestQEMUBuildsFirst(t *testing.T) {
-	testneed.Tool(t, "qemu-system-x86_64")
+	programs := t.TempDir()
+	site.WriteFile(t, filepath.Join(programs, "qemu-system-x86_64"), "#!/bin/sh\ncase $* in *,help) echo virtio-net-pci options:; exit 0 ;; esac\necho \"QEMU got $*\" >&2\nexit 1\n")
+	if err := os.Chmod(filepath.Join(programs, "qemu-system-x86_64"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
 	p := newPlace(t)
 	dir := filepath.Join(t.TempDir(), "kernel")
 	site.WriteFile(t, filepath.Join(dir, "vmlinuz-6.6.1"), string(kerneltest.BzImage(t, "6.6.1", "")))
@@ -216,10 +221,10 @@ func TestQEMUBuildsFirst(t *testing.T) {
 	site.WriteFile(t, filepath.Join(work, "hookbuild.yaml"), fmt.Sprintf(
 		"hook: {dir: %s}\nflavors: [hook-latest-lts-amd64]\nkernel: {from: %q}\noutput: {compression: gzip}\n", p.site.Dir, "dir:"+dir))
 	t.Chdir(work)
-	args := []string{"--accel", "nonsense", "--append", "of-the-command"}
+	args := []string{"--accel", "tcg,thread=single", "--append", "of-the-command"}
 
 	got := p.run(1, append([]string{"qemu"}, args...)...)
-	for _, want := range []string{"using hookbuild.yaml", "booting " + filepath.Join(p.out, "hook/vmlinuz-latest-lts-x86_64"), "of-the-command", "nonsense"} {
+	for _, want := range []string{"using hookbuild.yaml", "booting " + filepath.Join(p.out, "hook/vmlinuz-latest-lts-x86_64"), "of-the-command", "QEMU got ", "-accel tcg,thread=single "} {
 		if !strings.Contains(got.stderr, want) {
 			t.Errorf("qemu does not say %q:\n%s", want, got.stderr)
 		}
@@ -235,12 +240,17 @@ func TestQEMUBuildsFirst(t *testing.T) {
 	got = p.run(1, append([]string{"qemu", "hook-latest-lts-amd64", "FORCE_OUTPUT_ID=mine", "TINK_SERVER=192.0.2.1"}, args...)...)
 	says(t, got.stderr, "booting "+filepath.Join(p.out, "hook/vmlinuz-mine-x86_64"), "no disk")
 	before := readFile(t, filepath.Join(p.out, "hook/manifest.json"))
-	for say, wrong := range map[string]string{"is not a MAC address": "MAC=xx", "is not one of": "--nic=nosuch", "at least one processor": "--cpus=0"} {
+	for say, wrong := range map[string]string{
+		"is not a MAC address": "MAC=xx", `--nic "nosuch" is not one of`: "--nic=nosuch", "at least one processor": "--cpus=0",
+		`--accel "warp" is not one of`: "--accel=warp", "is a directory": "--disk=" + work,
+		"TINK_SERVER=a b: a kernel parameter cannot have spaces": "TINK_SERVER=a b",
+	} {
 		says(t, p.run(2, "qemu", "hook-latest-lts-amd64", wrong).stderr, say)
 		if readFile(t, filepath.Join(p.out, "hook/manifest.json")) != before {
 			t.Errorf("%s is found after the build", wrong)
 		}
 	}
+	says(t, p.run(3, "qemu", "hook-latest-lts-amd64", "--disk", filepath.Join(work, "none/disk")).stderr, "--disk: stat "+filepath.Join(work, "none"))
 	if got := p.run(2, "qemu", "--yaml", "doc.yml"); !strings.Contains(got.stderr, "no option --yaml") {
 		t.Errorf("qemu of a document says:\n%s", got.stderr)
 	}
