@@ -357,6 +357,7 @@ func TestSudoIsWarnedOf(t *testing.T) {
 		want        bool
 	}{
 		{"linuxkit", "ann", 0, true}, {"linuxkit", "ann", 1000, false}, {"linuxkit", "", 0, false}, {"linuxkit", "root", 0, false}, {"netboot", "ann", 0, false},
+		{"qemu", "ann", 0, true}, {"kernel-config", "ann", 0, true}, {"doctor", "ann", 0, true}, {"cache", "ann", 0, false}, {"version", "ann", 0, false},
 	} {
 		a := &app{environment: environment{getenv: func(string) string { return test.by }}, names: []string{test.command}}
 		var shown strings.Builder
@@ -365,7 +366,7 @@ func TestSudoIsWarnedOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.warnOfSudo(test.uid)
-		if got := strings.Contains(shown.String(), "hookbuild needs no root; with sudo, the files in --out and the cache will belong to root, and ann"); got != test.want {
+		if got := strings.Contains(shown.String(), "hookbuild needs no root; with sudo, the files that it writes belong to root, and ann"); got != test.want {
 			t.Errorf("%+v: %q", test, shown.String())
 		}
 	}
