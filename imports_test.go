@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"serve":               {"internal/web", "internal/bounded", "internal/ctxio", "internal/fault", "internal/words"},
 	"netboot":             {"serve", "internal/ctxio", "internal/progress", "internal/fault", "internal/words"},
 	"doctor":              {"machine", "internal/"},
-	"machine":             {"linuxkit/iso", "internal/fault"},
+	"machine":             {"linuxkit/iso", "internal/fault", "internal/words"},
 	"site":                {"site/profile", "internal/"},
 	"site/lock":           {"internal/"},
 	"site/kit":            {"site/lock", "internal/"},

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/words"
 )
 
 // pipeline is a child pipeline of GitLab. Its jobs, by name, are keys of the
@@ -81,21 +82,10 @@ func (e Entry) gitlabTags(env func(string) string, kind string) []string {
 }
 
 // command returns the line of a shell that runs hookbuild.
-func command(args []string, words ...string) string {
+func command(args []string, first ...string) string {
 	line := "hookbuild"
-	for _, word := range slices.Concat(words, args) {
-		line += " " + quote(word)
+	for _, word := range slices.Concat(first, args) {
+		line += " " + words.Shell(word)
 	}
 	return line
-}
-
-// quote returns the word as a shell reads it back.
-func quote(word string) string {
-	plain := func(r rune) bool {
-		return r < 128 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@+", r))
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -181,7 +181,7 @@ func (a *app) writeLock(c *cli.Context, old *lock.File, file lock.File, changes 
 		placed := ""
 		for _, option := range []string{"lock-file", "hook-dir"} {
 			if slices.Contains(a.options, option) {
-				placed += " --" + option + " " + c.String(option)
+				placed += " --" + option + " " + words.Shell(c.String(option))
 			}
 		}
 		a.note("%s locks %s with %s; %s", path, strings.Join(file.Flavors(), ", "), words.Count(images, "image"), howToBuild(file.Builds, placed))

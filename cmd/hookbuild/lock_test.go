@@ -107,7 +107,8 @@ func (l *locker) build(code int, more ...string) outcome {
 
 func TestLockedBuildAsksForNoTag(t *testing.T) {
 	l := newLocker(t)
-	says(t, l.write().stderr, "build it with `hookbuild all --locked --lock-file "+l.lock+" --hook-dir "+l.site.Dir+"`")
+	l.lock = filepath.Join(t.TempDir(), "my.lock of 6.6")
+	says(t, l.write().stderr, "build it with `hookbuild all --locked --lock-file '"+l.lock+"' --hook-dir "+l.site.Dir+"`")
 	text := readFile(t, l.lock)
 	for _, want := range []string{"flavor: hook-latest-lts-amd64", "kernel: latest", "hook-kernel:6.6.7-12345678", "/actions/cexec:v1", "name: etc/note", "HOOK_KERNEL_OCI_BASE:"} {
 		if !strings.Contains(text, want) {

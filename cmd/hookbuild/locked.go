@@ -17,6 +17,7 @@ import (
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/nearest"
 	"hookbuild/internal/web"
+	"hookbuild/internal/words"
 	"hookbuild/site/lock"
 )
 
@@ -175,7 +176,7 @@ func howToBuild(builds []lock.Build, more string) string {
 	commands := map[string]bool{}
 	for _, b := range builds {
 		if ofDocument(b) {
-			commands["`hookbuild linuxkit "+b.Flavor+" --locked"+more+"`"] = true
+			commands["`hookbuild linuxkit "+words.Shell(b.Flavor)+" --locked"+more+"`"] = true
 		} else {
 			commands["`hookbuild all --locked"+more+"`"] = true
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hookbuild/internal/words"
 )
 
 // Image is an image that the initramfs has on board.
@@ -152,7 +154,7 @@ func runCommand(s *shell) string {
 	if s.run >= len(s.images) || s.found.noDocker != "" {
 		return "true"
 	}
-	return "docker run -d --pull never --network none " + quote(s.images[s.run].Names[0])
+	return "docker run -d --pull never --network none " + words.Shell(s.images[s.run].Names[0])
 }
 
 func takeRun(s *shell, at time.Duration) bool {
@@ -187,9 +189,6 @@ func takeMemory(s *shell, _ time.Duration) bool {
 	}
 	return false
 }
-
-// quote quotes a word for a shell.
-func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 func lastOf(lines []string) string {
 	if len(lines) == 0 {
