@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -322,12 +323,18 @@ func (f *forecaster) kernelVersion() (version, from string) {
 	}
 	m := tagWithVersion.FindStringSubmatch(reference)
 	switch {
-	case m == nil:
+	case m == nil || !f.ofKernels(strings.TrimSuffix(reference, m[0])):
 		return "", ""
 	case f.Request.Kernel == "latest" && f.Request.Locked == nil:
 		return m[1], "from the tag of its image, the newest in the registry"
 	}
 	return m[1], "from the tag of its image"
+}
+
+// ofKernels reports whether a repository has only kernels, whose versions its tags are:
+// upstream's, Armbian's and LinuxKit's have "kernel" in their name.
+func (f *forecaster) ofKernels(repository string) bool {
+	return repository == f.Request.KernelOptions.Plan.ImageRepository() || strings.Contains(path.Base(repository), "kernel")
 }
 
 // releaseFrom says why a release is compiled.

@@ -96,8 +96,9 @@ func (p *plan) published() artifact.Published {
 
 // resultKey returns a hash of everything that a plan's artifacts are made from, and
 // of their place. It returns "" for plans whose artifacts are always written: a root
-// file system alone, an ISO image, whose loader is read only when it is written, and
-// what is offered to a shared cache.
+// file system alone; an ISO image, whose loader is read only when it is written, and
+// whose link in OUT is not among the files that are compared; and all plans with a
+// shared cache, to which results are pushed.
 func (b *Builder) resultKey(ctx context.Context, p *plan) (string, error) {
 	if p.kernel == nil || p.ISO != nil || b.Cache.HasRemote() {
 		return "", nil

@@ -369,7 +369,7 @@ func TestImagesBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := publishISO(t, out, "b", "six"); err == nil {
-		t.Error("a directory is in the link's place, and it is no error")
+		t.Error("a directory in the link's place goes unnoticed")
 	}
 	if _, err := os.Stat(filepath.Join(out, TarballName("hook", "b"))); err != nil {
 		t.Error(err)
