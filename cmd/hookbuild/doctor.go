@@ -76,7 +76,7 @@ func (a *app) doctorChecks(c *cli.Context, known *checked) ([]doctor.Check, erro
 	if err != nil {
 		return nil, err
 	}
-	if checkout == nil || checkout.Status != doctor.Fail {
+	if checkout.Status != doctor.Fail {
 		err = a.addNeeds(c, &o, known)
 	}
 	if err != nil && fault.KindOf(err) != fault.Outside {
@@ -84,9 +84,7 @@ func (a *app) doctorChecks(c *cli.Context, known *checked) ([]doctor.Check, erro
 	}
 	checks := doctor.Run(c.Context, o)
 	known.needDocker(checks)
-	if checkout != nil {
-		checks = append(checks, *checkout)
-	}
+	checks = append(checks, *checkout)
 	if err != nil { // such as an overlay that cannot be fetched
 		found, remedy := cutRemedy(err)
 		checks = append(checks, doctor.Check{
@@ -123,12 +121,8 @@ func (a *app) doctorOptions(c *cli.Context) (doctor.Options, error) {
 	return o, nil
 }
 
-// checkCheckout checks the Hook checkout that the commands would use, nil if the build
-// uses none.
+// checkCheckout checks the Hook checkout that the commands would use.
 func (a *app) checkCheckout(c *cli.Context, described bool) (*doctor.Check, error) {
-	if c.IsSet("yaml") {
-		return nil, nil //nolint:nilnil // a document takes the place of the checkout
-	}
 	check := &doctor.Check{Name: "Hook checkout", Breaks: "all commands that build", Commands: append(buildCommands("kernel"), "kernel", "kernel-config", "kernel-config-shell", "containers")}
 	w, err := a.workspace(c)
 	switch {

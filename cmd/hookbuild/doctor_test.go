@@ -117,7 +117,7 @@ func TestDoctorClaimsWhatItChecked(t *testing.T) {
 		}
 	}
 	got := runAt(t.Context(), l.site, append([]string{"--cache-dir", t.TempDir(), "doctor", "--image", l.site.Host + "/absent:v1"}, l.options()...)...)
-	if got.code != 1 || !strings.Contains(got.stdout, "These commands work in spite of it, with files of this machine: ") || !strings.Contains(got.stdout, "\nNot checked:\n") || strings.Contains(got.stdout, "push, pull, run") {
+	if got.code != 1 || !strings.Contains(got.stdout, "These commands work in spite of it: ") || !strings.Contains(got.stdout, "\nNot checked:\n") || strings.Contains(got.stdout, "push, pull, run") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 }

@@ -145,7 +145,7 @@ func (r commandsCheck) print(w io.Writer, width int) error {
 	var lines []string
 	if len(r.Unavailable) > 0 {
 		lines = append(lines, "")
-		lines = append(lines, words.Fold("These commands work in spite of it, with files of this machine: "+strings.Join(r.Working, ", "), width, "")...)
+		lines = append(lines, words.Fold("These commands work in spite of it: "+strings.Join(r.Working, ", "), width, "")...)
 	}
 	if len(r.Unchecked) > 0 {
 		lines = append(lines, "", "Not checked:")

@@ -175,16 +175,14 @@ func (a *app) planImage(image build.ForecastImage) []string {
 		id = image.ID
 	}
 	var state []string
-	switch {
-	case image.Digest == "":
-		state = []string{"on this machine"}
-	case image.Download.Parts > 0:
+	if image.Digest == "" {
+		state = append(state, "on this machine")
+	}
+	if image.Digest != "" && image.Download.Parts > 0 {
 		state = append(state, a.fetchVerb()+" "+amount(image.Download))
-		fallthrough
-	default:
-		if image.Cached.Parts > 0 {
-			state = append(state, amount(image.Cached)+" in the cache")
-		}
+	}
+	if image.Digest != "" && image.Cached.Parts > 0 {
+		state = append(state, amount(image.Cached)+" in the cache")
 	}
 	cells := []string{what, strings.TrimSuffix(image.Reference, "@"+image.Digest), known(id), strings.Join(state, ", ")}
 	if len(image.As) > 0 {

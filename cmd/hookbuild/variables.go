@@ -58,8 +58,10 @@ func (a *app) assignment(name string) string {
 		return text
 	case a.getenv(name) != "":
 		return text + " (in the environment)"
+	case a.siteVariable(name) != "":
+		return text + " (in " + a.site.Path + ")"
 	}
-	return text + " (in " + a.site.Path + ")"
+	return text
 }
 
 // origin returns what sets an option that a variable may set too, for messages.
