@@ -278,7 +278,7 @@ func wanted(f field) string {
 func suggestion(key string, section reflect.Type) string {
 	siblings := names(section)
 	if key == "site" && section == reflect.TypeFor[profile.Profile]() {
-		return "; in a file of its own, the keys of site stand at the top: " + strings.Join(siblings, ", ")
+		return "; in a file of its own, the keys of site are at the top: " + strings.Join(siblings, ", ")
 	}
 	if file, env := key+"-file", key+"-env"; slices.Contains(siblings, file) && slices.Contains(siblings, env) {
 		return meant(file + " or " + env)

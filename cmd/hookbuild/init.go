@@ -32,7 +32,7 @@ func newInitCommand(a *app) *cli.Command {
 		ArgsUsage: "[FLAVOR]",
 		Description: "Init writes hookbuild.yaml, or the file of --config, and its JSON schema for editors beside it. " +
 			"Without options, it asks on the terminal. The checkout is that of --hook-dir, else the nearest one, else upstream's by URL and commit. " +
-			"With --lspci, the file has every option that the drivers need, and a comment for each device and firmware file that it does not solve.",
+			"With --lspci, the file sets every kernel option that the drivers need, and has a comment for each device without a known driver and for firmware to add.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Usage: "embed what the cluster specification `FILE` needs"},
 			&cli.StringFlag{Name: "hardware", Usage: "boot the machines in `FILE`, EKS Anywhere's hardware.csv"},

@@ -33,7 +33,7 @@ func newInspectCommand(a *app) *cli.Command {
 		Name:  "inspect",
 		Usage: "show what is in a kernel or initramfs, and a machine's drivers",
 		Description: "Inspect reads a vmlinuz, an initramfs, a directory of both, a kernel image or a Debian package. " +
-			"For devices, it ends with the command that builds what storage and network devices lack. Drivers that lack do not change the exit code, which is 0; --json lists them under add.",
+			"For devices, it ends with the command that builds what storage and network devices lack. Missing drivers do not change the exit code, which is 0; --json lists them under add.",
 		ArgsUsage: "[DIR|VMLINUZ|INITRAMFS|image:REF|deb:FILE ...]",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "config", Usage: "show the value of the kernel option `CONFIG_X` (repeatable)"},
@@ -56,7 +56,7 @@ type findings struct {
 	Options   map[string]string `json:"options,omitempty"`
 	Modules   []string          `json:"modules,omitempty"`
 	Devices   []deviceReport    `json:"devices,omitempty"`
-	// Add says what to build with, for the drivers and firmware that lack.
+	// Add says what to build with, for the missing drivers and firmware.
 	Add *addition `json:"add,omitempty"`
 
 	table string // the origin of the table of drivers

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/testneed"
@@ -21,7 +22,16 @@ import (
 // inspected runs inspect on a small kernel and its initramfs.
 func inspected(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return inspectedBeside(t, "", args...)
+}
+
+// inspectedBeside is inspected with a manifest.json beside the files, "" for none.
+func inspectedBeside(t *testing.T, manifest string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	dir := t.TempDir()
+	if manifest != "" {
+		kerneltest.WriteFile(t, filepath.Join(dir, artifact.ManifestFile), []byte(manifest))
+	}
 	vmlinuz := filepath.Join(dir, "vmlinuz-x86_64")
 	kerneltest.WriteFile(t, vmlinuz, kerneltest.BzImage(t, "6.6.32", "CONFIG_RD_ZSTD=y\nCONFIG_SQUASHFS=m\n# CONFIG_ICE is not set\n# CONFIG_MLX5_CORE is not set\n"))
 	bare := filepath.Join(dir, "vmlinuz-bare")
@@ -85,6 +95,18 @@ func TestInspect(t *testing.T) {
 			if !strings.Contains(stdout, want) {
 				t.Errorf("%s: no %q in\n%s", name, want, stdout)
 			}
+		}
+	}
+}
+
+// TestInspectNamesTheFlavor checks the command that builds with missing drivers.
+func TestInspectNamesTheFlavor(t *testing.T) {
+	for more, want := range map[string]string{"": "hookbuild all hook-lts-amd64 --kernel build ", "cmdline-x86_64": "hookbuild all --kernel build "} {
+		a := artifact.Build{ID: "x86_64", Arch: "x86_64", Flavor: "hook-lts-amd64", Artifacts: []artifact.File{{Name: "initramfs-x86_64"}, {Name: more}}}
+		manifest := filepath.Join(artifactsOf(t, "hook", a), "hook", artifact.ManifestFile)
+		code, stdout, stderr := inspectedBeside(t, readFile(t, manifest), "VMLINUZ", "INITRAMFS", "--pci", "8086:1592")
+		if code != 0 || !strings.Contains(stdout, "\n"+want) {
+			t.Errorf("exit code %d, no %q in\n%s%s", code, want, stdout, stderr)
 		}
 	}
 }

@@ -10,8 +10,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/words"
 	"hookbuild/kernel"
 	"hookbuild/kernel/devices"
 	"hookbuild/kernel/modules"
@@ -55,8 +57,21 @@ func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
 	}
 	f.Devices, err = findDrivers(c.Context, devices.NewInventory(sources), list)
 	f.table = sources.Table.Origin()
-	f.Add = additionFor(f.Devices)
+	if f.Add = additionFor(f.Devices); f.Add == nil || err != nil {
+		return err
+	}
+	f.Add.flavor, err = s.flavor()
 	return err
+}
+
+// flavor returns the flavor that the manifest.json next to an initramfs names, "" if
+// none is known. The build of a LinuxKit document, which has a command line, has none.
+func (s *subject) flavor() (string, error) {
+	made, err := s.record()
+	if made == nil || err != nil || slices.ContainsFunc(made.Artifacts, func(a artifact.File) bool { return strings.HasPrefix(a.Name, "cmdline-") }) {
+		return "", err
+	}
+	return made.Flavor, nil
 }
 
 // addition is what a build needs so that devices have their drivers and firmware.
@@ -68,6 +83,8 @@ type addition struct {
 	Firmware []string `json:"firmware,omitempty"`
 	// Unsolved are the devices for which no driver is known.
 	Unsolved []string `json:"unsolved,omitempty"`
+
+	flavor string // of the HookOS, "" if not known
 }
 
 // additionFor returns what storage and network devices lack, and those whose class is
@@ -125,6 +142,9 @@ func (a *addition) command() string {
 		return ""
 	}
 	text := "hookbuild all"
+	if a.flavor != "" {
+		text += " " + words.Shell(a.flavor)
+	}
 	if len(a.Set) > 0 {
 		text += " --kernel build --set " + strings.Join(a.Set, " --set ")
 	}

@@ -312,7 +312,7 @@ func TestLoadFaults(t *testing.T) {
 		"ca: [root.pem, again.pem]":        `ca[1]: "again.pem" has the certificate "Example Root", which is there already`,
 		"ca: [private.pem]":                `"private.pem" has the PEM block ec private key beside certificates;`,
 		"ca: [key.pem]":                    `"key.pem" has the PEM block ec private key;`,
-		"site: {ntp: [a]}":                 "in a file of its own, the keys of site stand at the top: ca, registries,",
+		"site: {ntp: [a]}":                 "in a file of its own, the keys of site are at the top: ca, registries,",
 		"console: {password-hash: $6$a$b}": `site.yaml:1: console: unknown key "password-hash" (did you mean password-hash-file or password-hash-env?)`,
 		"ntp: [\"a b\", c d]\ndns: {servers: [ns]}":                                             "reading the site profile \"site.yaml\": 3 problems:\nsite.yaml:1: ntp[0]: \"a b\" is not the name or address of a server\nsite.yaml:1: ntp[1]: \"c d\" is not the name or address of a server\nsite.yaml:2: dns.servers[0]: \"ns\" is not an address",
 		"ntpd: [a]\nconsole: {logon: off}":                                                      "2 problems:\n",
