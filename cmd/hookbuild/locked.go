@@ -269,7 +269,7 @@ func takesPart(c *cli.Context) bool {
 func (a *app) foundValues(c *cli.Context, name string, values lock.Values) lock.Values {
 	var all lock.Values
 	for _, value := range values {
-		all = append(all, a.pathsOf(c).found(name, value))
+		all = append(all, a.pathsOf(c).found(c.Context, name, value))
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,11 +96,11 @@ func (p lockPaths) relative(path string) string {
 
 // path returns where a file of the lock is: on this machine if it can be read there,
 // else in the kit.
-func (p lockPaths) path(name string) string {
+func (p lockPaths) path(ctx context.Context, name string) string {
 	if name == "-" || name == "" {
 		return name
 	}
-	return fetch.StandIn(p.local(name), p.kept[name])
+	return fetch.StandInTree(ctx, p.local(name), p.kept[name])
 }
 
 // local returns where a file of the lock is on this machine.
@@ -115,7 +116,9 @@ func (p lockPaths) local(name string) string {
 func (p lockPaths) named(option, value string) string { return p.convert(option, value, p.name) }
 
 // found returns an option's value of the lock with paths of this machine.
-func (p lockPaths) found(option, value string) string { return p.convert(option, value, p.path) }
+func (p lockPaths) found(ctx context.Context, option, value string) string {
+	return p.convert(option, value, func(name string) string { return p.path(ctx, name) })
+}
 
 func (p lockPaths) convert(option, value string, to func(string) string) string {
 	if option == "iso-loader" { // a file may be named without ./

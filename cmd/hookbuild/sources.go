@@ -74,7 +74,7 @@ func (a *app) readBundle(c *cli.Context, resolver *bundles.Resolver, ref bundles
 	case data != nil:
 		return bundles.Parse(data, origin)
 	case a.locked != nil && a.locked.Bundle != nil:
-		ref = bundles.Ref{Bundle: a.pathsOf(c).path(a.locked.Bundle.Location)}
+		ref = bundles.Ref{Bundle: a.pathsOf(c).path(c.Context, a.locked.Bundle.Location)}
 	}
 	return resolver.Load(c.Context, ref)
 }

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -29,6 +30,8 @@ func TestStandInForAnotherUser(t *testing.T) {
 	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(at("closed"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
 	got := make(chan map[string]string)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its user
@@ -38,16 +41,17 @@ func TestStandInForAnotherUser(t *testing.T) {
 		}
 		found := map[string]string{}
 		for _, name := range []string{"open", "half", "half/file", "half/below/key", "closed", "closed/file"} {
-			found[name] = StandIn(at(name), "kit")
+			found[name] = StandInTree(t.Context(), at(name), "kit")
 		}
+		found["ended"] = StandInTree(ended, at("half"), "kit")
 		got <- found
 	}()
 	found := <-got
 	for name, want := range map[string]string{
-		"open": at("open"), "half/file": at("half/file"), "half": "kit", "half/below/key": "kit", "closed": "kit", "closed/file": "kit",
+		"open": at("open"), "half/file": at("half/file"), "half": "kit", "ended": at("half"), "half/below/key": "kit", "closed": "kit", "closed/file": "kit",
 	} {
 		if found[name] != want {
-			t.Errorf("StandIn(%q) = %q, want %q", name, found[name], want)
+			t.Errorf("StandInTree(%q) = %q, want %q", name, found[name], want)
 		}
 	}
 }

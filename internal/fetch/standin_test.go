@@ -27,5 +27,8 @@ func TestStandIn(t *testing.T) {
 		if got := StandIn(c.path, c.other); got != c.want {
 			t.Errorf("StandIn(%q, %q) = %q, want %q", c.path, c.other, got, c.want)
 		}
+		if got := StandInTree(t.Context(), c.path, c.other); got != c.want {
+			t.Errorf("StandInTree(%q, %q) = %q, want %q", c.path, c.other, got, c.want)
+		}
 	}
 }
