@@ -131,8 +131,10 @@ func TestParseLines(t *testing.T) {
 
 // A repository of Docker Hub may be called like a program for images.
 func TestParseShortReference(t *testing.T) {
-	if doc := mustParse(t, "init: [\"docker:27-dind\"]\n"); doc.Init[0].Name != "docker:27-dind" {
-		t.Errorf("init is %+v", doc.Init)
+	for _, ref := range []string{"docker:27-dind", "image", "docker.io/library/oci:1"} {
+		if doc := mustParse(t, "init: [\""+ref+"\"]\n"); doc.Init[0].Name != ref {
+			t.Errorf("init is %+v, want %s", doc.Init, ref)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func checkReference(ref string, line int, where string) error {
 	case strings.HasPrefix(ref, "@pkg:"):
 		return faultAt(line, where, "%q names a package of LinuxKit's source tree; use the reference of its image", ref)
 	}
-	if scheme, _, _ := strings.Cut(ref, ":"); slices.Contains(otherSchemes(), scheme) {
+	if scheme, _, found := strings.Cut(ref, ":"); found && slices.Contains(otherSchemes(), scheme) {
 		if where == "kernel.image" {
 			return faultAt(line, where, "%q is not an image in a registry; name such a kernel with --kernel, or as kernel.from in hookbuild.yaml", ref)
 		}
