@@ -42,7 +42,6 @@ func docker(ctx context.Context, o Options) (c Check, dir string) {
 		if f := (*dockerhost.EngineError)(nil); errors.As(err, &f) {
 			c.Found, c.Remedy = f.Reason.Error(), f.Remedy
 		}
-		c.Found = strings.TrimSuffix(c.Found, " Is the docker daemon running?")
 		return c, ""
 	}
 	defer func() { _ = at.Close() }() // nothing is lost: it was only asked

@@ -153,7 +153,7 @@ func TestPlanThatCannotBeMade(t *testing.T) {
 	l := newLocker(t)
 	for _, command := range []string{"plan", "all"} {
 		got := l.run(4, append(append([]string{command}, l.options()...), "HOOK_LK_CONTAINERS_OCI_BASE=127.0.0.1:1/none/")...)
-		if !strings.Contains(got.stderr, "it could not be looked up (") || strings.Count(got.stderr, "and building it needs Docker (") != 1 {
+		if !strings.Contains(got.stderr, "it could not be looked up: ") || strings.Count(got.stderr, ". It cannot be built here, because that needs Docker: ") != 1 {
 			t.Errorf("%s says\n%s", command, got.stderr)
 		}
 	}

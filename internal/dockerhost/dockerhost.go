@@ -115,14 +115,23 @@ func (e endpoint) remedy(err error) string {
 	return "start it"
 }
 
-// shorten returns the error of a socket that this user may not use without the socket's
-// name, which the client repeats twice.
+// shorten returns the errors of an engine that cannot be reached without its address,
+// which the client repeats.
 func (e endpoint) shorten(err error) error {
-	if strings.HasPrefix(e.name(), "unix://") && errors.Is(err, fs.ErrPermission) {
+	switch {
+	case strings.HasPrefix(e.name(), "unix://") && errors.Is(err, fs.ErrPermission):
 		return fs.ErrPermission
+	case client.IsErrConnectionFailed(err) && !strings.HasPrefix(e.host, "ssh://"):
+		return noAnswer{err}
 	}
 	return err
 }
+
+// noAnswer is the client's error about an address at which no engine answers.
+type noAnswer struct{ error }
+
+func (noAnswer) Error() string   { return "no Docker daemon answers there" }
+func (n noAnswer) Unwrap() error { return n.error }
 
 // patience is how long an engine may take to answer; one reached over ssh
 // exchanges keys first.

@@ -178,7 +178,7 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 		return found, fault.Mark(err, fault.Outside)
 	}
 	if _, err := e.docker(ctx); err != nil {
-		err := fmt.Errorf("it %s (%w), and building it needs Docker (%w); `hookbuild containers --push` publishes it from a machine that has one", absent, missing, err)
+		err := fmt.Errorf("it %s: %w. It cannot be built here, because that needs Docker: %w. A machine that has Docker can publish it: `hookbuild containers --push`", absent, missing, err)
 		return found, fault.Mark(err, fault.Outside)
 	}
 	progress.Notef(e.Progress, "%s %s; building it here: %v", c.Reference, absent, missing)

@@ -94,7 +94,7 @@ func TestUnpublishedSaysWhy(t *testing.T) {
 		checkout fstest.MapFS
 		say      string
 	}{
-		{checkout(host), "; the tag is the hash of all files in images/hook-one), and building it needs Docker"},
+		{checkout(host), "; the tag is the hash of all files in images/hook-one. It cannot be built here, because that needs Docker: "},
 		{withIndex, "images/hook-one/ (not tracked by git); remove or restore them"},
 	} {
 		_, err = Ensure(t.Context(), list[1:], Options{Checkout: test.checkout, Arch: "amd64", Images: images(t)})
