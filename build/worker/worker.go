@@ -20,6 +20,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"hookbuild/bundles"
 )
 
 // Kind is the program that an image holds.
@@ -221,14 +223,10 @@ func byBundle(i Image) Finding {
 	return Finding{i.OfBundle, "it is the worker of " + i.Bundle}
 }
 
-// embedded is the registry whose names say nothing: both programs are called
-// tink-worker there.
-const embedded = "127.0.0.1/embedded/"
-
 func byNames(i Image) Finding {
 	for _, name := range i.Names {
-		if strings.HasPrefix(name, embedded) {
-			continue
+		if strings.HasPrefix(name, bundles.EmbedPrefix) {
+			continue // both programs are called tink-worker there
 		}
 		repository, _, _ := strings.Cut(name, "@")
 		base, _, _ := strings.Cut(path.Base(repository), ":")
