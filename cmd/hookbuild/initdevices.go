@@ -75,17 +75,13 @@ func driversOf(r deviceReport) []devices.Driver {
 	return r.Drivers
 }
 
-// addDriver adds an option to set, or another reason for one that is there. Built in
-// goes before a module.
+// addDriver adds an option to set, or another reason for one that is there.
 func addDriver(all []draft.Driver, set, reason string) []draft.Driver {
-	option, _, _ := strings.Cut(set, "=")
-	i := slices.IndexFunc(all, func(d draft.Driver) bool { return strings.HasPrefix(d.Set, option+"=") })
+	i := slices.IndexFunc(all, func(d draft.Driver) bool { return sameOption(d.Set, set) })
 	if i < 0 {
 		return append(all, draft.Driver{Set: set, Reason: reason})
 	}
-	if strings.HasSuffix(set, "=y") {
-		all[i].Set = set
-	}
+	all[i].Set = stronger(all[i].Set, set)
 	all[i].Reason += "; " + reason
 	return all
 }

@@ -120,16 +120,29 @@ func additionFor(reports []deviceReport) *addition {
 	return add
 }
 
-// set adds a value of --set. Built in goes before a module.
+// set adds a value of --set.
 func (a *addition) set(value string) {
-	option, _, _ := strings.Cut(value, "=")
-	i := slices.IndexFunc(a.Set, func(have string) bool { return strings.HasPrefix(have, option+"=") })
-	switch {
-	case i < 0:
+	i := slices.IndexFunc(a.Set, func(have string) bool { return sameOption(have, value) })
+	if i < 0 {
 		a.Set = append(a.Set, value)
-	case strings.HasSuffix(value, "=y"):
-		a.Set[i] = value
+		return
 	}
+	a.Set[i] = stronger(a.Set[i], value)
+}
+
+// sameOption reports whether two values of --set are of one option.
+func sameOption(a, b string) bool {
+	option, _, _ := strings.Cut(a, "=")
+	return strings.HasPrefix(b, option+"=")
+}
+
+// stronger returns the value of --set that serves two drivers: built in goes before a
+// module.
+func stronger(have, more string) string {
+	if strings.HasSuffix(more, "=y") {
+		return more
+	}
+	return have
 }
 
 // firmwareDir is where a Linux machine has the firmware of its distribution.
