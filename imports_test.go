@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"linuxkit":            {"internal/"},
 	"embed":               {"internal/"},
 	"serve":               {"internal/web", "internal/bounded", "internal/ctxio", "internal/fault", "internal/words"},
-	"netboot":             {"serve", "internal/ctxio", "internal/progress", "internal/fault", "internal/words"},
+	"netboot":             {"serve", "internal/ctxio", "internal/filetype", "internal/progress", "internal/fault", "internal/words"},
 	"doctor":              {"machine", "internal/"},
 	"machine":             {"linuxkit/iso", "internal/fault", "internal/words"},
 	"site":                {"site/profile", "internal/"},

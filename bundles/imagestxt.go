@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 )
 
 // The size limits of an images.txt.
@@ -68,6 +69,9 @@ func readList(r io.Reader, origin string) (List, error) {
 			return nil, fmt.Errorf("%q: it is an HTML or XML page, not a list of images; download the file itself", origin)
 		}
 		line, err := parseLine(text)
+		if err != nil && filetype.Line(text) == filetype.CSV { // its passwords must not be shown
+			return nil, fmt.Errorf("%q: it seems to be %s, not a list of images", at, filetype.CSV)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", at, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hookbuild/internal/filetype"
 	"hookbuild/internal/nearest"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -302,6 +303,9 @@ func nodeName(n *yaml.Node) string {
 		return "a list"
 	case n.ShortTag() == "!!null":
 		return "empty"
+	}
+	if shown := filetype.Line(n.Value); shown != strconv.Quote(n.Value) {
+		return shown
 	}
 	return n.Value
 }

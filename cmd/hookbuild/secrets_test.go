@@ -140,3 +140,32 @@ func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 		}
 	}
 }
+
+// TestPasswordsOfHardwareAreNotShown checks that a hardware.csv that is named in place
+// of another file is not printed: it has the passwords of BMCs.
+func TestPasswordsOfHardwareAreNotShown(t *testing.T) {
+	s := site.New(t, nil)
+	const row = "cp-1,192.0.3.11,root,hunter2,52:54:00:00:00:01,192.0.2.11\n"
+	for name, content := range map[string]string{"with a header": "hostname,bmc_ip,bmc_username,bmc_password,mac,ip_address\n" + row, "without": row} {
+		file := filepath.Join(t.TempDir(), "hardware.csv")
+		site.WriteFile(t, file, content)
+		for _, args := range [][]string{
+			{"plan", "hook-latest-lts-amd64", "--overlay", file},
+			{"plan", "hook-latest-lts-amd64", "--site", file},
+			{"plan", "hook-latest-lts-amd64", "--kernel", "build", "--fragment", file},
+			{"plan", "hook-latest-lts-amd64", "--kernel", "build", "--module-source", file},
+			{"plan", "hook-latest-lts-amd64", "--config", file},
+			{"linuxkit", "hook-latest-lts-amd64", "--yaml", file},
+			{"lock", "hook-latest-lts-amd64", "--yaml", file},
+			{"images", "--images-file", file},
+			{"images", "--bundle", file},
+			{"inspect", file},
+			{"dhcp", "check", "--server", "dnsmasq", "--hardware", "testdata/docs/hardware.csv", "--tinkerbell-ip", "192.0.2.9", file},
+		} {
+			got := runAt(t.Context(), s, args...)
+			if got.code == 0 || strings.Contains(got.stdout+got.stderr, "hunter2") {
+				t.Errorf("%s, %v: exit code %d\n%s%s", name, args, got.code, got.stdout, got.stderr)
+			}
+		}
+	}
+}

@@ -23,6 +23,7 @@ const (
 	EFI = "a kernel or another EFI program"
 	ISO = "an ISO image"
 	Tar = "a tar archive"
+	CSV = "comma-separated values, such as a hardware.csv"
 )
 
 // Head is the number of bytes at the start of a file that show what it is.
@@ -78,10 +79,29 @@ func Of(head []byte) string {
 		return "zeros"
 	case len(text) == 0:
 		return "blank lines"
+	case isText(head) && isCSV(text):
+		return CSV
 	case isText(head):
 		return fmt.Sprintf("text that begins with %q", firstLine(text))
 	}
 	return fmt.Sprintf("data that begins with % x", head[:min(len(head), 8)])
+}
+
+// Line returns the line of a file that is not what was asked for, quoted, or what it
+// seems to be if it is long: the line of another kind of file may have a password.
+func Line(line string) string {
+	if text := []byte(line); len(text) > mostShown || isCSV(text) {
+		return Of(text)
+	}
+	return fmt.Sprintf("%q", line)
+}
+
+// isCSV reports whether the first line of text is a list of values with commas between
+// them. A hardware.csv has passwords there, in its first line too if it lacks a header.
+func isCSV(text []byte) bool {
+	const least = 4
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return bytes.Count(line, []byte(",")) >= least && !bytes.Contains(line, []byte(", ")) && !bytes.ContainsAny(line[:1], "{[")
 }
 
 // isText reports whether b is UTF-8 without control characters other than white space.
@@ -97,13 +117,15 @@ func isText(b []byte) bool {
 	return true
 }
 
+// mostShown is the largest number of bytes of a line that is shown.
+const mostShown = 40
+
 // firstLine returns the beginning of the first line.
 func firstLine(text []byte) string {
-	const most = 40
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	line = bytes.TrimSpace(line)
-	if len(line) > most {
-		line = append(line[:most:most], "..."...)
+	if len(line) > mostShown {
+		line = append(line[:mostShown:mostShown], "..."...)
 	}
 	return string(bytes.ToValidUTF8(line, nil))
 }

@@ -32,11 +32,28 @@ func TestDescribe(t *testing.T) {
 		"wrong character": {"gr\xe2\x82x", "data that begins with 67 72 e2 82 78"},
 		"blank lines":     {"\xef\xbb\xbf\n \f\r\n", "blank lines"},
 		"blank at first":  {"\f\nfoo\n", `text that begins with "foo"`},
+		"csv":             {"hostname,bmc_ip,bmc_username,bmc_password,mac\n", "comma-separated values, such as a hardware.csv"},
+		"csv of values":   {"cp-1,192.0.3.11,admin,secret,52:54:00:00:00:01", "comma-separated values, such as a hardware.csv"},
+		"JSON":            {`{"a":1,"b":2,"c":3,"d":4,"e":5}`, `text that begins with "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5}"`},
+		"prose":           {"a, b, c, d, e", `text that begins with "a, b, c, d, e"`},
 		"other":           {"\x00\x01\x02\x03\x04\x05\x06\x07\x08", "data that begins with 00 01 02 03 04 05 06 07"},
 	} {
 		got, err := filetype.Describe(strings.NewReader(c.content))
 		if err != nil || got != c.want {
 			t.Errorf("%s: got %q, %v; want %q", name, got, err, c.want)
+		}
+	}
+}
+
+func TestLine(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                              `""`,
+		"hello":                         `"hello"`,
+		strings.Repeat("ab", 30):        `text that begins with "` + strings.Repeat("ab", 20) + `..."`,
+		"cp-1,192.0.3.11,root,secret,a": "comma-separated values, such as a hardware.csv",
+	} {
+		if got := filetype.Line(line); got != want {
+			t.Errorf("%q: got %s, want %s", line, got, want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 )
 
 // Prefix is the prefix of the name of every option in a configuration file.
@@ -79,7 +80,7 @@ func (c *Config) parseLine(line string, number int) error {
 	}
 	option, value, found := strings.Cut(line, "=")
 	if !found || !validName(option) {
-		return fmt.Errorf("%q is neither CONFIG_NAME=value nor a comment", line)
+		return fmt.Errorf("%s is neither CONFIG_NAME=value nor a comment", filetype.Line(line))
 	}
 	if err := checkValue(value); err != nil {
 		return fmt.Errorf("%s: %w", option, err)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hookbuild/internal/filetype"
 	"hookbuild/netboot"
 	"hookbuild/netboot/hardware"
 )
@@ -17,7 +18,7 @@ func (Server) Parse(open netboot.Opener, name string) (netboot.Config, []netboot
 	p := &parser{open: open}
 	p.file(name, 0)
 	if p.foreign != "" && p.recognised == 0 {
-		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("it has no option of dnsmasq (%q)", p.foreign))}
+		return nil, []netboot.Finding{netboot.NotOf(Server{}, name, fmt.Sprintf("it has no option of dnsmasq (%s)", filetype.Line(p.foreign)))}
 	}
 	if len(p.config.ranges) == 0 {
 		p.find(name, 0, "there is no dhcp-range, so a dedicated server answers no client", "add dhcp-range=NETWORK,static,NETMASK for each subnet")
