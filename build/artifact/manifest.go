@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
@@ -166,10 +168,13 @@ type File struct {
 // ReadManifest reads the manifest.json at path.
 func ReadManifest(path string) (m Manifest, err error) {
 	content, err := bounded.ReadFile(path, bounded.Small)
-	if err == nil {
-		m, err = parseManifest(content)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return m, fault.Invalidf("reading the manifest of the existing artifacts: %q is a file; name the directory that `hookbuild all` wrote", filepath.Dir(path))
+	case err != nil:
+		return m, fault.Invalidf("reading the manifest of the existing artifacts: %w", err)
 	}
-	if err != nil {
+	if m, err = parseManifest(content); err != nil {
 		return m, fault.Invalidf("reading the manifest %q of the existing artifacts: %w; remove the file if you no longer need it", path, err)
 	}
 	return m, nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,6 +76,8 @@ func TestWrongLinesAreFoundAtOnce(t *testing.T) {
 		"no such vmlinuz":            {3, "--vmlinuz names: stat nosuch", embed, []string{"-o", file, "--vmlinuz", "nosuch"}},
 		"-o is a directory":          {2, "is a directory", embed, []string{"-o", dir}},
 		"-o in no directory":         {2, "does not exist", embed, []string{"-o", dir + "/none/out"}},
+		"a file for sbom":            {3, strconv.Quote(file) + " is a file; name the directory that `hookbuild all` wrote", []string{"sbom", file}, nil},
+		"a file for push":            {3, strconv.Quote(file) + " is a file; name the directory that `hookbuild all` wrote", []string{"push", file, host + "/x:1"}, nil},
 		"half a base":                {3, `it has initramfs-x86_64, but not vmlinuz-x86_64; put that beside it`, []string{"embed", "--image", image, "--base", half}, nil},
 		"half a base in hook":        {3, `it has vmlinuz-a, but not initramfs-a; put that beside it`, []string{"embed", "--image", image, "--base", filepath.Dir(other)}, nil},
 		"an initramfs as the base":   {3, `is an initramfs alone; use it with --initramfs ` + half + `/initramfs-x86_64 -o OUT, or name its directory "` + half + `", where vmlinuz-x86_64 is not beside it yet`, []string{"embed", "--image", image, "--base", half + "/initramfs-x86_64"}, nil},
