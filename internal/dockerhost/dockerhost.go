@@ -122,16 +122,16 @@ func (e endpoint) shorten(err error) error {
 	case strings.HasPrefix(e.name(), "unix://") && errors.Is(err, fs.ErrPermission):
 		return fs.ErrPermission
 	case client.IsErrConnectionFailed(err) && !strings.HasPrefix(e.host, "ssh://"):
-		return noAnswer{err}
+		return noAnswerError{err}
 	}
 	return err
 }
 
-// noAnswer is the client's error about an address at which no engine answers.
-type noAnswer struct{ error }
+// noAnswerError is the client's error about an address at which no engine answers.
+type noAnswerError struct{ error }
 
-func (noAnswer) Error() string   { return "no Docker daemon answers there" }
-func (n noAnswer) Unwrap() error { return n.error }
+func (noAnswerError) Error() string   { return "no Docker daemon answers there" }
+func (n noAnswerError) Unwrap() error { return n.error }
 
 // patience is how long an engine may take to answer; one reached over ssh
 // exchanges keys first.
