@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -165,9 +166,18 @@ func (a *app) updateLock(c *cli.Context, old *lock.File) error {
 	return a.writeLock(c, old, file, all)
 }
 
-// writeLock writes the lock and prints what changed.
+// writeLock writes the lock, if it is another one than the old, and prints what
+// changed.
 func (a *app) writeLock(c *cli.Context, old *lock.File, file lock.File, changes []lockChange) error {
 	path := c.String("lock-file")
+	same, err := sameLock(old, file)
+	if err != nil {
+		return err
+	}
+	if same {
+		a.note("nothing changed in %s", path)
+		return nil
+	}
 	file.Hookbuild = version()
 	if err := file.Write(path); err != nil {
 		return err
@@ -185,10 +195,13 @@ func (a *app) writeLock(c *cli.Context, old *lock.File, file lock.File, changes 
 			}
 		}
 		a.note("%s locks %s with %s; %s", path, strings.Join(file.Flavors(), ", "), words.Count(images, "image"), howToBuild(file.Builds, placed))
-	case len(changes) == 0:
-		a.note("nothing changed in %s", path)
-	default:
+	case len(changes) > 0:
 		a.note("%s in %s", words.Count(len(changes), "change"), path)
+	}
+	if added := addedTo(old, file); len(added) > 0 {
+		a.note("%s added to %s: %s", words.Count(len(added), "build"), path, strings.Join(added, ", "))
+	} else if old != nil && len(changes) == 0 {
+		a.note("no input changed; %s says more of them now, such as sizes", path)
 	}
 	for _, ch := range changes {
 		line := ch.Flavor + ": " + ch.String()
@@ -200,4 +213,32 @@ func (a *app) writeLock(c *cli.Context, old *lock.File, file lock.File, changes 
 		}
 	}
 	return nil
+}
+
+// sameLock reports whether a lock says the same as the old one, whichever hookbuild
+// wrote that. A file without news is not written, so that comments in it stay.
+func sameLock(old *lock.File, file lock.File) (bool, error) {
+	if old == nil {
+		return false, nil
+	}
+	file.Hookbuild = old.Hookbuild
+	was, err := old.Encode()
+	if err != nil {
+		return false, err
+	}
+	is, err := file.Encode()
+	return bytes.Equal(was, is), err
+}
+
+// addedTo describes the builds that an existing lock did not have.
+func addedTo(old *lock.File, file lock.File) (added []string) {
+	if old == nil {
+		return nil
+	}
+	for _, b := range file.Builds {
+		if len(old.Find(b.Flavor, b.Arch)) == 0 {
+			added = append(added, b.Flavor+" with "+words.Count(len(b.AllImages()), "image"))
+		}
+	}
+	return added
 }

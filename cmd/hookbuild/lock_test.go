@@ -135,9 +135,39 @@ func TestLockedBuildAsksForNoTag(t *testing.T) {
 func TestLockIsStable(t *testing.T) {
 	l := newLocker(t)
 	l.write()
-	first := readFile(t, l.lock)
-	if got := l.write(); got.stdout != "" || readFile(t, l.lock) != first {
-		t.Errorf("locking again changes the lock:\n%s\n%s", got.stdout, readFile(t, l.lock))
+	first := "# reviewed by me\n" + readFile(t, l.lock)
+	site.WriteFile(t, l.lock, first)
+	for _, again := range []func() outcome{func() outcome { return l.write() }, func() outcome { return l.do(0, "lock", "--update") }} {
+		got := again()
+		if got.stdout != "" || readFile(t, l.lock) != first {
+			t.Errorf("locking again changes the lock:\n%s\n%s", got.stdout, readFile(t, l.lock))
+		}
+		says(t, got.stderr, "nothing changed in "+l.lock)
+	}
+}
+
+// A build that a lock did not have is no change of those that it has, and is named.
+func TestLockSaysWhatItAdds(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	site.WriteFile(t, filepath.Join(l.site.Dir, "kernel/Dockerfile"), "FROM scratch\n")
+	l.pushArmbian("6.8.9-Sab12-D1", "6.8.9-edge-x86")
+	got := l.do(0, "lock", "armbian-uefi-x86-edge", "ARMBIAN_BASE_ORAS_REF="+l.site.Host+"/os", "HOOK_KERNEL_OCI_BASE="+l.kernels())
+	says(t, got.stderr, "1 build added to "+l.lock+": armbian-uefi-x86-edge with ", " images")
+	if strings.Contains(got.stderr, "nothing changed") || got.stdout != "" {
+		t.Errorf("adding a build says\n%s%s", got.stderr, got.stdout)
+	}
+}
+
+// What is locked with images cannot be built by linuxkit, which is told from a
+// contradiction of the command line.
+func TestLockedWithImagesIsNoneForLinuxkit(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	got := l.do(2, "linuxkit", "--locked")
+	says(t, got.stderr, "the lock of hook-latest-lts-amd64 has images to embed (--image), which linuxkit does not do; use `hookbuild all hook-latest-lts-amd64 --locked`")
+	if strings.Contains(got.stderr, "leave out") {
+		t.Errorf("nothing was given that could be left out: %s", got.stderr)
 	}
 }
 
@@ -187,6 +217,8 @@ func TestLockedBuildNamesWhatDiffers(t *testing.T) {
 	site.WriteFile(t, l.lock, strings.Replace(text, "cexec:v1", "cexec:v2", 1))
 	if got := l.build(3); !strings.Contains(got.stderr, "was changed after hookbuild wrote it") {
 		t.Errorf("a lock changed by hand: %s", got.stderr)
+	} else {
+		says(t, got.stderr, "or remove it and write it again with `hookbuild lock FLAVOR`")
 	}
 }
 

@@ -194,6 +194,9 @@ func (a *app) withLocked(c *cli.Context, b lock.Build, do func(*cli.Context) err
 	variables := a.variables
 	defer func() { a.locked, a.flavor, a.variables = nil, "", variables }()
 	a.variables = maps.Clone(variables)
+	if err := checkTaken(c, b); err != nil {
+		return err
+	}
 	changes := a.applyVariables(b)
 	more, err := a.applyOptions(fresh, b)
 	if err != nil {
@@ -223,6 +226,28 @@ func (a *app) applyVariables(b lock.Build) (contradictions []string) {
 	return contradictions
 }
 
+// checkTaken returns an error if a locked build has options that the command does not
+// take, so that it cannot build what is locked.
+func checkTaken(c *cli.Context, b lock.Build) error {
+	if takesPart(c) {
+		return nil
+	}
+	known := lockedOptions(c.Command.Flags)
+	var other []string
+	for _, name := range slices.Sorted(maps.Keys(b.Options)) {
+		if !slices.Contains(known, name) {
+			other = append(other, "--"+name)
+		}
+	}
+	switch {
+	case len(other) == 0:
+		return nil
+	case c.Command.Name == "linuxkit":
+		return usagef("linuxkit --locked: the lock of %s has images to embed (%s), which linuxkit does not do; use `hookbuild all %[1]s --locked`", b.Flavor, strings.Join(other, ", "))
+	}
+	return usagef("--locked: the lock of %s has %s, which %s does not take; lock it again with `hookbuild lock`", b.Flavor, strings.Join(other, ", "), c.Command.Name)
+}
+
 // applyOptions sets the options of a locked build, and returns what contradicts
 // them.
 func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []string, err error) {
@@ -230,11 +255,6 @@ func (a *app) applyOptions(c *cli.Context, b lock.Build) (contradictions []strin
 	options := maps.Clone(b.Options)
 	if values, ok := options["embed-from-bundle"]; ok && slices.Contains(known, "from-bundle") {
 		options["from-bundle"] = values
-	}
-	for _, name := range slices.Sorted(maps.Keys(b.Options)) {
-		if !slices.Contains(known, name) && !takesPart(c) {
-			contradictions = append(contradictions, "the lock of "+b.Flavor+" has --"+name+", which "+c.Command.Name+" does not take")
-		}
 	}
 	for _, name := range known {
 		locked, has := options[name]

@@ -16,6 +16,7 @@ import (
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/filetype"
 )
 
 // mostBytes limits the size of a lock; one of twenty flavors has 100 KB.
@@ -29,6 +30,7 @@ const header = `# Everything that goes into the HookOS of this site, by digest. 
 #   hookbuild kit save -o kit.tar       puts all of it into one file
 #
 # hookbuild writes this file; change the options or hookbuild.yaml instead.
+# When it writes the file again, comments that were added to it are lost.
 `
 
 // Read reads the lock at path.
@@ -59,10 +61,17 @@ func Parse(text []byte, origin string) (*File, error) {
 	return f, nil
 }
 
-// again is the remedy for a lock that cannot be used.
-const again = "restore it from version control, or write it again with `hookbuild lock`"
+// The remedies for a lock that cannot be used. Removing it is part of them because
+// `hookbuild lock` adds to a lock that is there.
+const (
+	anew  = "remove it and write it again with `hookbuild lock FLAVOR`"
+	again = "restore it from version control, or " + anew
+)
 
 func parse(text []byte) (*File, error) {
+	if err := checkKind(text); err != nil {
+		return nil, err
+	}
 	if len(text) > mostBytes {
 		return nil, fmt.Errorf("it has more than %d MiB; %s", mostBytes>>20, again)
 	}
@@ -86,7 +95,7 @@ func parse(text []byte) (*File, error) {
 		return nil, fmt.Errorf("it is not a lock: %w; %s", err, again)
 	}
 	if only.Version != Version {
-		return nil, fmt.Errorf("its version is %d and this hookbuild reads version %d; use the hookbuild that wrote it, or write it again with `hookbuild lock`", only.Version, Version)
+		return nil, fmt.Errorf("its version is %d and this hookbuild reads version %d; use the hookbuild that wrote it, or %s", only.Version, Version, anew)
 	}
 	var f File
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
@@ -98,6 +107,18 @@ func parse(text []byte) (*File, error) {
 		return nil, fmt.Errorf("it has a second document; %s", again)
 	}
 	return &f, f.check()
+}
+
+// ofLock matches a line that every lock has.
+var ofLock = regexp.MustCompile(`(?m)^(version|builds):`)
+
+// checkKind reports a file that is no lock at all, such as a list of hardware, which
+// must not be removed.
+func checkKind(text []byte) error {
+	if len(bytes.TrimSpace(text)) == 0 || ofLock.Match(text) {
+		return nil
+	}
+	return fmt.Errorf("it seems to be %s, not a lock; name the file that `hookbuild lock` wrote", filetype.Of(text[:min(len(text), filetype.Head)]))
 }
 
 func aliasIn(n *yaml.Node) int {
@@ -115,7 +136,7 @@ func aliasIn(n *yaml.Node) int {
 // check reports what a lock must have and this one does not.
 func (f *File) check() error {
 	if len(f.Builds) == 0 {
-		return fmt.Errorf("it has no builds; write it again with `hookbuild lock FLAVOR`")
+		return fmt.Errorf("it has no builds; %s", anew)
 	}
 	for i, b := range f.Builds {
 		if err := b.check(); err != nil {
