@@ -247,7 +247,7 @@ func (a *app) gatherSite(c *cli.Context, g *build.Gathered, r build.Request) err
 				return err
 			}
 		}
-		g.LeftOut = append(g.LeftOut, r.Site.Secrets()...)
+		g.LeftOut = append(g.LeftOut, r.Site.SecretSources()...)
 	}
 	if a.site == nil || r.Site == nil && !a.isFetched(c) {
 		return nil

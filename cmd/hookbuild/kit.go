@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
@@ -273,8 +274,21 @@ func (a *app) loadSource(c *cli.Context, b *build.Builder, l lock.Build) error {
 type listed struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"`
-	Size   int64  `json:"size"` // of the index or manifest, or the file
+	Size   int64  `json:"size"` // of what the kits have of it
 	Kind   string `json:"kind"`
+	// Earlier says that the rest of it is in a kit that the first of these continues.
+	Earlier bool `json:"earlier,omitempty"`
+}
+
+// size says how much of it the kits have.
+func (l listed) size() string {
+	switch {
+	case !l.Earlier:
+		return words.Bytes(l.Size)
+	case l.Size == 0:
+		return "in an earlier kit"
+	}
+	return words.Bytes(l.Size) + ", the rest in an earlier kit"
 }
 
 func (a *app) listKit(c *cli.Context) error {
@@ -285,20 +299,27 @@ func (a *app) listKit(c *cli.Context) error {
 	defer k.Close() // only read
 	var all []listed
 	for _, i := range k.Images() {
-		size, err := k.ImageSize(i)
+		size, whole, err := k.ImageSize(i)
 		if err != nil {
 			return err
 		}
-		all = append(all, listed{i.Reference, i.Root.Digest.String(), size, "image"})
+		all = append(all, listed{i.Reference, i.Root.Digest.String(), size, "image", !whole})
+	}
+	add := func(name string, digest v1.Hash, size int64, kind string) {
+		l := listed{name, digest.String(), size, kind, !k.Has(digest)}
+		if l.Earlier {
+			l.Size = 0
+		}
+		all = append(all, l)
 	}
 	for _, f := range k.Files() {
-		all = append(all, listed{f.URL, f.Digest.String(), f.Size, "file"})
+		add(f.URL, f.Digest, f.Size, "file")
 	}
 	for _, l := range k.Locals() {
-		all = append(all, listed{l.Name, l.Digest.String(), l.Size, "local " + string(l.Kind)})
+		add(l.Name, l.Digest, l.Size, "local "+string(l.Kind))
 	}
-	size, blobs := k.Size()
-	a.note("%s: %s in %s", k, words.Bytes(size), words.Count(blobs, "blob"))
+	size, files := k.Size()
+	a.note("%s: %s in %s", k, words.Bytes(size), words.Count(files, "file"))
 	if c.Bool("json") {
 		out := json.NewEncoder(a.results())
 		out.SetIndent("", "  ")
@@ -306,7 +327,7 @@ func (a *app) listKit(c *cli.Context) error {
 	}
 	table := &words.Table{}
 	for _, l := range all {
-		table.Row(l.Kind, l.Name, words.Bytes(l.Size), l.Digest)
+		table.Row(l.Kind, l.Name, l.size(), l.Digest)
 	}
 	return a.printTable(table)
 }

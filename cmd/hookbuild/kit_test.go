@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"hookbuild/internal/atomicfile"
+	"hookbuild/internal/words"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
 )
@@ -137,6 +138,17 @@ func TestKitIsReproducibleAndListed(t *testing.T) {
 	}
 }
 
+// The forecast, what was written and the list give the kit one size: that of its file.
+func TestKitHasOneSize(t *testing.T) {
+	l := newLocker(t)
+	l.write()
+	kit := filepath.Join(t.TempDir(), "kit.tar")
+	said := l.do(0, "kit", "save", "-o", kit).stderr
+	size := words.Bytes(int64(len(readFile(t, kit))))
+	says(t, said, "the kit will have "+size+" in ", "; "+size+" are to be written", "save the kit kit.tar: "+size)
+	says(t, l.run(0, "kit", "list", kit, "--progress", "plain").stderr, "kit.tar: "+size+" in ")
+}
+
 // Layers in the cache are unpacked, so a kit cannot be made of it. The message names
 // every input that is needed, and with --since only those that the other kit lacks.
 func TestKitOffline(t *testing.T) {
@@ -194,6 +206,14 @@ func TestBadKits(t *testing.T) {
 		t.Errorf("half of a kit: %s", got.stdout)
 	}
 	l.run(0, "kit", "verify", kit, newer, "--progress", "plain")
+	for _, line := range strings.Split(strings.TrimSpace(l.run(0, "kit", "list", newer, "--progress", "plain").stdout), "\n") {
+		if is := strings.Contains(line, "in an earlier kit"); is != !strings.Contains(line, "cexec") {
+			t.Errorf("only the action is new, and the list has %s", line)
+		}
+	}
+	if got := l.run(0, "kit", "list", kit, newer, "--progress", "plain").stdout; strings.Contains(got, "earlier") {
+		t.Errorf("both kits have everything, and the list says\n%s", got)
+	}
 	if len(readFile(t, newer)) >= len(content) {
 		t.Error("what is new is not less than everything")
 	}

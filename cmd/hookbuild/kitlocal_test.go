@@ -59,7 +59,7 @@ func TestKitHasTheCheckoutAndOwnFiles(t *testing.T) {
 	want := readFile(t, filepath.Join(l.out, "hook/initramfs-x86_64"))
 	kit := filepath.Join(dir, "kit.tar")
 	got := l.do(0, "kit", "save", "-o", kit)
-	says(t, got.stderr, "the kit does not hold 3 inputs", "~/own", "the password of ci at r.example", "logins and queries in addresses of hookbuild.yaml")
+	says(t, got.stderr, "the kit does not hold 3 inputs", "~/own", `"password" (the password of ci at r.example)`, "logins and queries in addresses of hookbuild.yaml")
 	if strings.Contains(readFile(t, kit), "geheim") {
 		t.Error("the kit has a secret")
 	}
@@ -77,7 +77,7 @@ func TestKitHasTheCheckoutAndOwnFiles(t *testing.T) {
 	t.Chdir(elsewhere)
 	args := []string{"all", "--locked", "--out", out, "--cache-dir", cache, "--progress", "plain", "--kit", kit}
 	said, err := l.inNamespace(args...)
-	if err == nil || !strings.Contains(said, "a kit holds no secrets") {
+	if err == nil || !strings.Contains(said, `a kit holds no secrets: put "password" into "`+elsewhere+`"`) {
 		t.Errorf("without the password: %v\n%s", err, said)
 	}
 	site.WriteFile(t, filepath.Join(elsewhere, "password"), "geheim\n")

@@ -57,7 +57,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		_, _ = k.Unpack(t.Context(), t.TempDir(), progress.Discard{}) // likewise
 		for _, i := range k.Images() {
-			_, _ = k.ImageSize(i) // what is not a manifest is refused
+			_, _, _ = k.ImageSize(i) // what is not a manifest is refused
 		}
 	})
 }

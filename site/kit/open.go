@@ -39,6 +39,7 @@ type Kit struct {
 type archive struct {
 	path    string
 	file    *os.File
+	size    int64
 	members map[string]member
 	lock    []byte
 }
@@ -135,6 +136,7 @@ func (a *archive) scan() error {
 	if !info.Mode().IsRegular() {
 		return invalid("it is not a file")
 	}
+	a.size = info.Size()
 	files := tar.NewReader(a.file)
 	for {
 		header, err := files.Next()
@@ -223,49 +225,57 @@ func (k *Kit) Has(h v1.Hash) bool {
 	return ok
 }
 
-// Size returns the length of the archives, in bytes, and how many blobs they
-// hold.
-func (k *Kit) Size() (bytes int64, blobs int) {
-	for _, m := range k.blobs {
-		bytes += m.size
+// Size returns the length of the archives, in bytes, and how many files they have.
+func (k *Kit) Size() (bytes int64, files int) {
+	for _, a := range k.archives {
+		bytes, files = bytes+a.size, files+len(a.members)
 	}
-	return bytes, len(k.blobs)
+	return bytes, files
 }
 
-// ImageSize returns the length of everything that the kit has of an image, in
-// bytes.
-func (k *Kit) ImageSize(i Image) (int64, error) {
+// ImageSize returns the length of everything that the kit has of an image, in bytes,
+// and whether that is all of it. The rest is in an earlier kit.
+func (k *Kit) ImageSize(i Image) (size int64, whole bool, err error) {
 	seen := map[v1.Hash]bool{}
 	return k.sizeOf(i.Root.Digest, seen)
 }
 
-func (k *Kit) sizeOf(h v1.Hash, seen map[v1.Hash]bool) (int64, error) {
+func (k *Kit) sizeOf(h v1.Hash, seen map[v1.Hash]bool) (size int64, whole bool, err error) {
 	m, ok := k.blobs[h]
 	if !ok || seen[h] {
-		return 0, nil
+		return 0, ok, nil
 	}
 	seen[h] = true
 	raw, err := k.small(h)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	children, isIndex, err := innerBlobs(raw)
 	if err != nil {
-		return 0, invalid("reading %s of %s: %w", h, k, err)
+		return 0, false, invalid("reading %s of %s: %w", h, k, err)
 	}
-	size := m.size
+	size, whole = m.size, true
+	there := 0
 	for _, child := range children {
-		var inner int64
-		if isIndex {
-			if inner, err = k.sizeOf(child.Digest, seen); err != nil {
-				return 0, err
-			}
-		} else if !seen[child.Digest] {
-			inner, seen[child.Digest] = k.blobs[child.Digest].size, true
+		blob, has := k.blobs[child.Digest]
+		if has {
+			there++
 		}
-		size += inner
+		inner, all := blob.size, has
+		switch {
+		case isIndex && !has: // an image for another architecture
+			continue
+		case isIndex:
+			if inner, all, err = k.sizeOf(child.Digest, seen); err != nil {
+				return 0, false, err
+			}
+		case seen[child.Digest]:
+			inner = 0
+		}
+		seen[child.Digest] = true
+		size, whole = size+inner, whole && all
 	}
-	return size, nil
+	return size, whole && (!isIndex || there > 0), nil
 }
 
 // missingError reports a blob that a kit does not have.

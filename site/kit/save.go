@@ -173,9 +173,9 @@ func stream(ctx context.Context, out atomicfile.Target, all []entry, s progress.
 	}
 	defer func() { err = errors.Join(err, to.Discard()) }()
 	task := progress.Start(s, f.Left, "save the kit")
-	archive := tar.NewWriter(to)
+	archive := tar.NewWriter(io.MultiWriter(to, task))
 	for _, e := range all {
-		if err := e.addTo(ctx, archive, task); err != nil {
+		if err := e.addTo(ctx, archive); err != nil {
 			return task.End(err, "")
 		}
 	}
@@ -259,9 +259,9 @@ func (w *writer) keep(ctx context.Context, all []entry, s progress.Sink) error {
 
 // write adds entries, each checked before it counts as written.
 func (w *writer) write(ctx context.Context, all []entry, task *progress.Task) error {
-	out := tar.NewWriter(w.file)
+	out := tar.NewWriter(io.MultiWriter(w.file, task))
 	for _, e := range all {
-		if err := e.addTo(ctx, out, task); err != nil {
+		if err := e.addTo(ctx, out); err != nil {
 			return errors.Join(err, w.file.Truncate(w.at))
 		}
 		w.at += e.padded()
@@ -270,7 +270,7 @@ func (w *writer) write(ctx context.Context, all []entry, task *progress.Task) er
 }
 
 // addTo writes the file to the archive, and checks what was written.
-func (e entry) addTo(ctx context.Context, out *tar.Writer, task *progress.Task) error {
+func (e entry) addTo(ctx context.Context, out *tar.Writer) error {
 	content, err := e.open(ctx)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", e.what, err)
@@ -279,7 +279,7 @@ func (e entry) addTo(ctx context.Context, out *tar.Writer, task *progress.Task) 
 	err = out.WriteHeader(e.header())
 	var n int64
 	if err == nil {
-		n, err = io.Copy(io.MultiWriter(out, sum), task.Reader(ctxio.Reader(ctx, io.LimitReader(content, e.size))))
+		n, err = io.Copy(io.MultiWriter(out, sum), ctxio.Reader(ctx, io.LimitReader(content, e.size)))
 	}
 	if err := errors.Join(err, content.Close()); err != nil {
 		return fmt.Errorf("reading %s: %w", e.what, err)

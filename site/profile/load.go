@@ -171,7 +171,13 @@ func (in Inputs) secret(key, file, variable string) (string, error) {
 		in.Dir = cmp.Or(in.Secrets, in.Dir)
 		content, err := in.file(key+"-file", file)
 		if in.Secrets != "" && errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; a kit holds no secrets: put the file there", err)
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(in.Dir, file)
+			}
+			if abs, absErr := filepath.Abs(file); absErr == nil {
+				file = abs
+			}
+			err = fmt.Errorf("%w; a kit holds no secrets: put %q into %q", err, filepath.Base(file), filepath.Dir(file))
 		}
 		if err != nil {
 			return "", err

@@ -296,6 +296,9 @@ func TestSettingsShowNoSecrets(t *testing.T) {
 	if len(s.Secrets()) != 3 {
 		t.Errorf("the secrets are %q", s.Secrets())
 	}
+	if from := strings.Join(s.SecretSources(), "; "); !strings.Contains(from, `"password" (the password of ci at docker.io)`) {
+		t.Errorf("the secrets are from %s", from)
+	}
 }
 
 func TestLoadFaults(t *testing.T) {

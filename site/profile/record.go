@@ -80,19 +80,37 @@ func (s *Site) Files() ([]File, error) {
 
 // Secrets names the settings that are secrets.
 func (s *Site) Secrets() []string {
+	return s.secrets(func(what, _, _ string) string { return what })
+}
+
+// SecretSources is [Site.Secrets] with the file or the variable of the environment that
+// each comes from, if it has one.
+func (s *Site) SecretSources() []string {
+	return s.secrets(func(what, file, variable string) string {
+		switch {
+		case file != "":
+			return fmt.Sprintf("%q (%s)", file, what)
+		case variable != "":
+			return "the variable " + variable + " (" + what + ")"
+		}
+		return what
+	})
+}
+
+func (s *Site) secrets(name func(what, file, variable string) string) []string {
 	var all []string
 	for _, r := range s.registries {
 		if r.password != "" {
-			all = append(all, "the password of "+r.Username+" at "+r.Host)
+			all = append(all, name("the password of "+r.Username+" at "+r.Host, r.PasswordFile, r.PasswordEnv))
 		}
 	}
 	for _, text := range []string{s.Proxy.HTTPS, s.Proxy.HTTP} {
 		if text != withoutLogin(text) {
-			all = append(all, "the login at the proxy "+withoutLogin(text))
+			all = append(all, name("the login at the proxy "+withoutLogin(text), "", ""))
 		}
 	}
 	if s.hash != "" {
-		all = append(all, "the hash of the console's password")
+		all = append(all, name("the hash of the console's password", s.Console.HashFile, s.Console.HashEnv))
 	}
 	return all
 }
