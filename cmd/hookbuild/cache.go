@@ -48,15 +48,16 @@ func newCacheCommand(a *app) *cli.Command {
 				Action: a.cachePrune,
 			},
 			{
-				Name: "verify", Usage: "check every file against its hash, and remove damaged ones",
-				Flags: []cli.Flag{jsonFlag()}, Action: a.cacheVerify,
+				Name: "verify", Usage: "check every file that is named by its hash, and remove damaged ones",
+				Description: "It says which files are not named by a hash and so are not checked. A build compares those of a loaded kit with the lock.",
+				Flags:       []cli.Flag{jsonFlag()}, Action: a.cacheVerify,
 			},
 		},
 	}
 }
 
 func (a *app) cacheList(c *cli.Context) error {
-	store, err := a.cacheOf(c)
+	store, there, err := a.cacheOf(c)
 	if err != nil {
 		return err
 	}
@@ -67,8 +68,11 @@ func (a *app) cacheList(c *cli.Context) error {
 	if report.Engines, err = eachEngine(c, container.List); err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	switch {
+	case c.Bool("json"):
 		return printJSON(a.results(), report)
+	case !there:
+		return a.printEngines(report.Engines)
 	}
 	a.note("the cache in %s:", store.Dir())
 	return a.printCache(report)
@@ -123,7 +127,7 @@ func (a *app) cachePrune(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := a.cacheOf(c)
+	store, there, err := a.cacheOf(c)
 	if err != nil {
 		return err
 	}
@@ -146,6 +150,8 @@ func (a *app) cachePrune(c *cli.Context) error {
 		return printJSON(a.results(), report)
 	case report.isEmpty() && pruned.InUse > 0:
 		a.note("nothing is removed from %s: %s were used within the last hour and stay", store.Dir(), words.Bytes(pruned.InUse))
+		return a.printEngines(report.Engines)
+	case report.isEmpty() && !there:
 		return a.printEngines(report.Engines)
 	case report.isEmpty():
 		a.note("nothing in %s exceeds the limits", store.Dir())
@@ -220,46 +226,64 @@ func cacheLimit(c *cli.Context) (int64, error) {
 }
 
 func (a *app) cacheVerify(c *cli.Context) error {
-	store, err := a.cacheOf(c)
+	store, there, err := a.cacheOf(c)
 	if err != nil {
 		return err
 	}
-	checked, damaged, err := store.Verify(c.Context)
+	v, err := store.Verify(c.Context)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		err = printJSON(a.results(), struct {
-			Dir     string `json:"dir"`
-			Checked int    `json:"checked"`
-			Damaged int    `json:"damaged"`
-		}{store.Dir(), checked, damaged})
+			Dir       string        `json:"dir"`
+			Checked   int           `json:"checked"`
+			Damaged   int           `json:"damaged"`
+			Unchecked []cache.Usage `json:"unchecked"`
+		}{store.Dir(), v.Checked, v.Damaged, v.Unchecked})
+	}
+	if err != nil {
+		return err
+	}
+	if text := uncheckedText(v.Unchecked); text != "" && !c.Bool("json") {
+		a.note("not checked, because no hash names them: %s", text)
 	}
 	switch {
-	case err != nil:
-		return err
-	case damaged > 0:
-		return fmt.Errorf("verifying the cache %q: %d of %s were damaged and have been removed; the next run creates them again. Check the disk", store.Dir(), damaged, words.Count(checked, "file"))
-	case c.Bool("json"):
+	case v.Damaged > 0:
+		return fmt.Errorf("verifying the cache %q: %d of %s were damaged and have been removed; check the disk", store.Dir(), v.Damaged, words.Count(v.Checked, "file"))
+	case c.Bool("json") || !there:
 		return nil
 	}
-	a.note("%s in %s: all match their hashes", words.Count(checked, "file"), store.Dir())
+	a.note("%s in %s: all match their hashes", words.Count(v.Checked, "file"), store.Dir())
 	return nil
 }
 
-// cacheOf opens the cache for a command about it, which creates none.
-func (a *app) cacheOf(c *cli.Context) (*cache.Cache, error) {
+// uncheckedText lists how many files of which kinds were not checked.
+func uncheckedText(kinds []cache.Usage) string {
+	var all []string
+	for _, u := range kinds {
+		all = append(all, words.Count(u.Files, "file")+" of "+u.Kind)
+	}
+	return strings.Join(all, ", ")
+}
+
+// cacheOf opens the cache for a command about it, which creates none. It reports, and
+// notes, whether there was one.
+func (a *app) cacheOf(c *cli.Context) (store *cache.Cache, there bool, err error) {
 	if c.NArg() > 0 {
-		return nil, usagef("%q: %s takes no arguments", c.Args().First(), a.command())
+		return nil, false, usagef("%q: %s takes no arguments", c.Args().First(), a.command())
 	}
 	dir, err := a.cacheDir(c)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	there = true
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		there = false
 		a.note("there is no cache in %s", dir)
 	}
-	return cache.OpenExisting(dir, a.sink())
+	store, err = cache.OpenExisting(dir, a.sink())
+	return store, there, err
 }
 
 // trimCache prunes the cache that the command used to --cache-limit. The command

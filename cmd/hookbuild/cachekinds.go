@@ -17,6 +17,7 @@ func cacheKinds() []cacheKind {
 		{"embeddings", "notes of images that were embedded before"},
 		{"engine", "notes of images of a Docker Engine"},
 		{"kernels", "unpacked kernels, modules and packages"},
+		{"kit", "what was unpacked of kits"},
 		{"layers", "images' unpacked layers"},
 		{"manifests", "images' manifests"},
 		{"modules", "modules that were compiled from their own sources"},

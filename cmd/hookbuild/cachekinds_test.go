@@ -29,7 +29,9 @@ func TestCacheKinds(t *testing.T) {
 			t.Errorf("docs/reference.md lacks %s", want)
 		}
 	}
-	if used := kindsInSource(t); !slices.Equal(used, explained) {
+	used := append(kindsInSource(t), "kit") // which is written without the cache's methods
+	slices.Sort(used)
+	if !slices.Equal(used, explained) {
 		t.Errorf("the kinds in the source are %q, those that are explained %q", used, explained)
 	}
 }

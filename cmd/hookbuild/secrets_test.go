@@ -157,6 +157,7 @@ func TestPasswordsOfHardwareAreNotShown(t *testing.T) {
 			{"plan", "hook-latest-lts-amd64", "--config", file},
 			{"linuxkit", "hook-latest-lts-amd64", "--yaml", file},
 			{"lock", "hook-latest-lts-amd64", "--yaml", file},
+			{"all", "--locked", "--lock-file", file},
 			{"images", "--images-file", file},
 			{"images", "--bundle", file},
 			{"inspect", file},

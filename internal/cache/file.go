@@ -121,7 +121,7 @@ func (c *Cache) openRegular(path string) (*os.File, error) {
 
 // discard removes a damaged file, or whatever is in its place, with a warning.
 func (c *Cache) discard(path string) error {
-	progress.Warnf(c.sink, "the cached file %q is damaged; removing it and making it again", path)
+	progress.Warnf(c.sink, "the cached file %q is damaged; it is removed, and made again when it is needed", path)
 	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("removing the damaged file %q: %w", path, err)
 	}

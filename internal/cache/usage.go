@@ -123,32 +123,43 @@ func (c *Cache) Prune(ctx context.Context, l Limits) (Pruned, error) {
 	return Pruned{usageOf(removed), busy}, nil
 }
 
+// Verified describes what [Cache.Verify] did.
+type Verified struct {
+	// Checked is how many files it compared with their hashes, Damaged how many of
+	// these differed and were removed.
+	Checked, Damaged int
+	// Unchecked are the files that are not named by a hash, by kind.
+	Unchecked []Usage
+}
+
 // Verify checks every note and every file that is named by its hash. It removes
-// the damaged ones, each with a warning, and returns how many files it checked
-// and how many were damaged.
-func (c *Cache) Verify(ctx context.Context) (checked, damaged int, err error) {
+// the damaged ones, each with a warning.
+func (c *Cache) Verify(ctx context.Context) (v Verified, err error) {
 	files, err := c.list(ctx)
 	if err != nil {
-		return 0, 0, err
+		return v, err
 	}
+	var unchecked []stored
+	defer func() { v.Unchecked = usageOf(unchecked) }()
 	for _, f := range files {
 		check := c.checkOf(f.path)
 		if check == nil {
+			unchecked = append(unchecked, f)
 			continue
 		}
 		err := check(ctx)
 		var discarded *discardedError
 		switch {
 		case errors.As(err, &discarded):
-			damaged++
+			v.Damaged++
 		case errors.Is(err, fs.ErrNotExist): // another process removed it
 			continue
 		case err != nil:
-			return checked, damaged, fmt.Errorf("verifying the cache %q: %w", c.dir, err)
+			return v, fmt.Errorf("verifying the cache %q: %w", c.dir, err)
 		}
-		checked++
+		v.Checked++
 	}
-	return checked, damaged, nil
+	return v, nil
 }
 
 // checkOf returns the function that compares the file at path with its name, or

@@ -180,9 +180,16 @@ func TestVerify(t *testing.T) {
 	if err := errors.Join(os.WriteFile(path, []byte("BAD"), 0o600), os.WriteFile(note, []byte("x"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	checked, damaged, err := c.Verify(t.Context())
-	if err != nil || checked != 4 || damaged != 2 {
-		t.Errorf("%d checked, %d damaged, error %v", checked, damaged, err)
+	other := filepath.Join(c.Dir(), "kit", "0", "site", "a.deb")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(other), 0o700), os.WriteFile(other, []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.Verify(t.Context())
+	if err != nil || v.Checked != 4 || v.Damaged != 2 {
+		t.Errorf("%d checked, %d damaged, error %v", v.Checked, v.Damaged, err)
+	}
+	if len(v.Unchecked) != 1 || v.Unchecked[0].Kind != "kit" || v.Unchecked[0].Files != 1 {
+		t.Errorf("the file without a hash is among %v", v.Unchecked)
 	}
 	if !c.has(t, "layers", good) || c.has(t, "layers", bad) {
 		t.Error("the wrong file is gone")

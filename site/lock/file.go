@@ -112,7 +112,7 @@ func parse(text []byte) (*File, error) {
 // ofLock matches a line that every lock has.
 var ofLock = regexp.MustCompile(`(?m)^(version|builds):`)
 
-// checkKind reports a file that is no lock at all, such as a list of hardware, which
+// checkKind reports a file that is not a lock, such as a list of hardware, which
 // must not be removed.
 func checkKind(text []byte) error {
 	if len(bytes.TrimSpace(text)) == 0 || ofLock.Match(text) {
