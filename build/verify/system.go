@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -89,6 +90,7 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 	defer func() { err = errors.Join(err, existing.Close()) }()
 	contents := existing.Contents
 	s := System{Initramfs: name, Segments: len(contents.Segments), Files: contents.Tree.Len()}
+	s.NoGetty = noGetty(contents.Tree)
 	v.checkContents(name, contents)
 	if err := v.checkKernel(ctx, &s, kernelName, contents.Tree); err != nil {
 		return err
@@ -108,6 +110,21 @@ func (v *verifier) checkSystem(ctx context.Context, name, kernelName string) (er
 	}
 	v.report.Systems = append(v.report.Systems, s)
 	return v.take(ctx, name, v.listSystem(ctx, existing, name))
+}
+
+// noGetty reports whether a system has LinuxKit's services, and none of them is a getty.
+func noGetty(tree *initramfs.Tree) bool {
+	services := 0
+	for e := range tree.All() {
+		if !matches("containers/services/*/config.json", e.Path) {
+			continue
+		}
+		services++
+		if strings.Contains(path.Base(path.Dir(e.Path)), "getty") {
+			return false
+		}
+	}
+	return services > 0
 }
 
 // checkContents checks that the kernel unpacks all files and can start /init.

@@ -87,6 +87,9 @@ type System struct {
 	// Damaged reports that the embedded images could not be read, so that nothing is
 	// known of them.
 	Damaged bool `json:"damaged,omitempty"`
+	// NoGetty reports that it is a LinuxKit system without a getty among its services,
+	// so nobody can log in on its console.
+	NoGetty bool `json:"noGetty,omitempty"`
 
 	store *embed.Store // nil if no images are embedded, or if they are Damaged
 }

@@ -123,7 +123,17 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	if m.Accel, err = a.accel(c, m.Arch); err != nil {
 		return nil, err
 	}
-	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Images: imagesOnBoard(proof, m.Initramfs), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
+	if made, err := buildOf(filepath.Dir(m.Initramfs), filepath.Base(m.Initramfs)); err == nil {
+		a.warnMemory(c, made)
+	}
+	system := systemOnBoard(proof, m.Initramfs)
+	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Images: imagesOnBoard(system), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
+	if system != nil && system.NoGetty {
+		o.NoGetty = true
+		if slices.ContainsFunc(o.Required, func(name string) bool { return name != verdict.Kernel && name != verdict.Init && name != verdict.Memory }) {
+			a.note("this HookOS has no getty on its serial console, so the boot may not show its disk, its network card and the worker's call; %s", lessRequired)
+		}
+	}
 	if name := c.String("console"); name != "" {
 		f, err := os.Create(name) // not an atomic file: it is read while it grows
 		if err != nil {
@@ -150,6 +160,9 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	}
 	return report, nil
 }
+
+// lessRequired is what to do about a HookOS that shows little of itself.
+const lessRequired = "`--require kernel,init` leaves those out"
 
 // console counts the lines of a machine's console on their way to a writer, which may
 // be nil.
@@ -276,9 +289,9 @@ func (a *app) workerImage(onBoard []string) string {
 	return orDefault(found, defaultWorkerImage)
 }
 
-// imagesOnBoard returns the images that proof found in an initramfs, or in a file of
-// the directory with the same content.
-func imagesOnBoard(proof *verify.Report, initramfs string) []verdict.Image {
+// systemOnBoard returns what proof found in an initramfs, or in a file of the directory
+// with the same content, and nil if it has neither.
+func systemOnBoard(proof *verify.Report, initramfs string) *verify.System {
 	same := []string{initramfs, filepath.Base(initramfs)}
 	for _, f := range proof.Artifacts {
 		if f.Name == filepath.Base(initramfs) {
@@ -289,16 +302,22 @@ func imagesOnBoard(proof *verify.Report, initramfs string) []verdict.Image {
 			}
 		}
 	}
+	if i := slices.IndexFunc(proof.Systems, func(s verify.System) bool { return slices.Contains(same, s.Initramfs) }); i >= 0 {
+		return &proof.Systems[i]
+	}
+	return nil
+}
+
+// imagesOnBoard returns the images of a system, which may be nil.
+func imagesOnBoard(s *verify.System) []verdict.Image {
 	var images []verdict.Image
-	for _, s := range proof.Systems {
-		if !slices.Contains(same, s.Initramfs) {
-			continue
-		}
-		for _, image := range s.Images {
-			names := slices.DeleteFunc(slices.Clone(image.Names), func(name string) bool { return strings.Contains(name, "@") })
-			if len(names) > 0 {
-				images = append(images, verdict.Image{ID: image.ID, Names: names})
-			}
+	if s == nil {
+		return nil
+	}
+	for _, image := range s.Images {
+		names := slices.DeleteFunc(slices.Clone(image.Names), func(name string) bool { return strings.Contains(name, "@") })
+		if len(names) > 0 {
+			images = append(images, verdict.Image{ID: image.ID, Names: names})
 		}
 	}
 	return images
@@ -322,6 +341,9 @@ func bootFailed(r *verdict.Report) error {
 	}
 	if len(said) == 0 {
 		return nil
+	}
+	if r.End == verdict.Quiet {
+		said = append(said, lessRequired)
 	}
 	return fault.Failedf("booting in QEMU: %s: %s; standard output has each check and the console's last lines", r.End, strings.Join(said, "; "))
 }

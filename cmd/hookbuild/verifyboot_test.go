@@ -33,7 +33,7 @@ func TestVerifyBoots(t *testing.T) {
 	}
 	site.Push(t, p.site.Host+"/init:1", map[string]string{"init": readFile(t, program)})
 	doc := filepath.Join(t.TempDir(), "doc.yml")
-	site.WriteFile(t, doc, "kernel:\n  cmdline: x\ninit:\n  - "+p.site.Host+"/init:1\n")
+	site.WriteFile(t, doc, "kernel:\n  cmdline: x\ninit:\n  - "+p.site.Host+"/init:1\nfiles:\n  - {path: containers/services/none/config.json, contents: x}\n")
 	p.run(0, "linuxkit", "--yaml", doc, "--kernel", "deb:"+kerneltest.CloudKernel(t, "amd64"), "--level", "1")
 	dir := t.TempDir()
 	junit, console := filepath.Join(dir, "junit.xml"), filepath.Join(dir, "console.log")
@@ -80,8 +80,11 @@ func TestVerifyBoots(t *testing.T) {
 	if got := p.run(3, "verify", "--boot", "--from-iso", filepath.Join(p.out, "doc")); !strings.Contains(got.stderr, "build it again with --iso") {
 		t.Errorf("without an ISO image:\n%s", got.stderr)
 	}
-	if limited := boot(1, "--ram", "512", "--append", "test.call=no", "--timeout", "1s"); limited.End != "the time limit of 1s was reached" {
-		t.Errorf("with a limit of 1 s: %+v", limited)
+	limited := p.run(1, "verify", "--boot", "--accel", "tcg", filepath.Join(p.out, "doc"), "--ram", "128", "--timeout", "1s")
+	for _, want := range []string{"the time limit of 1s was reached", "has no getty on its serial console", "--ram 128: booting this initramfs takes at least"} {
+		if !strings.Contains(limited.stderr, want) {
+			t.Errorf("with a limit of 1 s it does not say %q:\n%s", want, limited.stderr)
+		}
 	}
 }
 

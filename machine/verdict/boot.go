@@ -31,6 +31,9 @@ type Options struct {
 	WorkerImage string
 	// Images are the images on board, which dockerd in the machine must list.
 	Images []Image
+	// NoGetty says that no getty is on board, so a shell on the console is not waited
+	// for, and the boot ends once the machine is quiet.
+	NoGetty bool
 	// Required are the names of the checks that must pass. The boot ends as
 	// soon as they have.
 	Required []string
@@ -62,7 +65,7 @@ func Boot(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	b := &boot{Options: o, start: time.Now()}
 	b.reader, b.shell = newReader(b.elapsed), newShell(o.Images)
-	b.reader.shell = b.shell
+	b.reader.shell, b.shell.found.noGetty = b.shell, o.NoGetty
 	m := &b.Machine
 	m.MAC, m.Capture, m.Disk = address(), filepath.Join(dir, "frames.pcap"), filepath.Join(dir, "disk")
 	m.Cmdline = b.cmdline(listener.Addr().(*net.TCPAddr).Port)
@@ -217,9 +220,33 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 				if now.Sub(met) >= patience {
 					return "everything required was seen", false, nil
 				}
+			case b.stalled(checks):
+				return Quiet, false, nil
 			}
 		}
 	}
+}
+
+// stalled reports whether waiting on is of no use for the required checks that have not
+// passed. Only a machine without a getty is given up: what its console and its network
+// card do not show by themselves cannot be asked for.
+func (b *boot) stalled(checks []Check) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return stalled(&b.reader.Console, b.network, b.shell, checks, b.elapsed())
+}
+
+func stalled(c *Console, n network, s *shell, checks []Check, now time.Duration) bool {
+	const quiet = time.Minute
+	asked := []string{Shell, Images, Run} // only a shell's answers decide these
+	switch {
+	case !s.found.noGetty || s.state != silent || !c.user.seen():
+		return false
+	case !slices.ContainsFunc(checks, func(c Check) bool { return c.bad() && !slices.Contains(asked, c.Name) }):
+		return now-c.user.at >= 4*probePeriod
+	}
+	// A machine that has sent no frame has not called. A slow one is given longer.
+	return n.Sent == 0 && now-c.latest >= max(quiet, c.user.at)
 }
 
 // talk types what is due at the machine's console once its programs write to it, and

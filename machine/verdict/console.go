@@ -33,6 +33,7 @@ func (s *sight) note(at time.Duration, text string) {
 type Console struct {
 	kernel, init, user, disk, nic, memory sight
 	panicked, unpacking, exhausted        sight
+	latest                                time.Duration // when it had a line
 	last                                  []string
 }
 
@@ -55,7 +56,7 @@ func newPatterns() patterns {
 		nic:       regexp.MustCompile(ours + `((?:e1000e|igb|vmxnet3|virtio_net) \S+?:? (?:eth\d|en[a-z]\S*|added PHC on \S+|renamed from|\(unnamed net_device\)).*)`),
 		panicked:  regexp.MustCompile(ours + `(Kernel panic - not syncing: .*)`),
 		unpacking: regexp.MustCompile(ours + `(Initramfs unpacking failed: .*)`),
-		exhausted: regexp.MustCompile(`((?:Out of memory: Killed process|System is deadlocked on memory|.*[Nn]o space left on device).*)`),
+		exhausted: regexp.MustCompile(`((?:Initramfs unpacking failed: write error|Out of memory: Killed process|System is deadlocked on memory|.*[Nn]o space left on device).*)`),
 		// Escape sequences of terminals, of which firmware writes many.
 		escapes: regexp.MustCompile("\x1b(?:\\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>78cM])"),
 	}
@@ -106,7 +107,7 @@ func (r *reader) Flush() {
 }
 
 func (c *Console) line(p patterns, at time.Duration, line string) {
-	c.last = append(c.last, line)
+	c.latest, c.last = at, append(c.last, line)
 	if over := len(c.last) - keptLines; over > 0 {
 		c.last = slices.Delete(c.last, 0, over)
 	}

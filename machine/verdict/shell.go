@@ -52,6 +52,7 @@ const (
 // found is what the shell's commands said.
 type found struct {
 	shell    sight  // a shell answered
+	noGetty  bool   // none is on board
 	login    bool   // somebody asks for a name or a password
 	nic      sight  // the card and its drivers
 	disk     sight  // the disk and its drivers
@@ -240,7 +241,7 @@ func (s *shell) write(text string) { _, _ = io.WriteString(s.in, text) }
 // answer what else is asked.
 func (s *shell) patience() time.Duration {
 	switch {
-	case s.state == done, s.state == silent && s.found.login:
+	case s.state == done, s.state == silent && (s.found.login || s.found.noGetty):
 		return 0
 	case s.state == silent:
 		return 4 * probePeriod

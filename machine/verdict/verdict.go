@@ -49,6 +49,9 @@ func Names() []string {
 	return []string{Kernel, Init, Memory, Disk, NIC, Shell, Store, Dockerd, Images, Run, Worker}
 }
 
+// Quiet is the End of a boot that was given up: nothing more was to be seen.
+const Quiet = "the machine is quiet, and has no getty to ask on its serial console"
+
 // Check is one property of a boot.
 type Check struct {
 	Name   string `json:"name"`
@@ -149,6 +152,9 @@ func noShell(f found) string {
 		return "the serial console asks for a login"
 	case f.shell.seen():
 		return cmp.Or(f.noDocker, "the shell on the serial console did not answer in time")
+	}
+	if f.noGetty {
+		return "the initramfs has no getty, so no shell answers on the serial console"
 	}
 	return "no shell answered on the serial console, where upstream's template starts a getty"
 }

@@ -76,7 +76,8 @@ func TestLines(t *testing.T) {
 		started + "[    5.0] Kernel panic - not syncing: Attempted to kill init!\n": {Init: Failed, Kernel: NotSeen},
 		started:             {Init: NotSeen},
 		started + "login: ": {Init: Passed},
-		"[    1.0] Initramfs unpacking failed: write error\n":                       {Init: Failed},
+		"[    1.0] Initramfs unpacking failed: write error\n":                       {Init: Failed, Memory: Failed},
+		"[    1.0] Initramfs unpacking failed: junk within compressed archive\n":    {Init: Failed, Memory: NotSeen},
 		started + "init: copy root failed: write /mnt/x: no space left on device\n": {Memory: Failed},
 		started + "[   90.1] Out of memory: Killed process 7 (dockerd)\n":           {Memory: Failed},
 		"[    2.0]  sda: sda1\n":   {Disk: Passed},
@@ -96,6 +97,38 @@ func TestLines(t *testing.T) {
 			if got[name] != status {
 				t.Errorf("%q: %s %s, want %s", line, name, got[name], status)
 			}
+		}
+	}
+}
+
+// A machine without a getty is given up when it is quiet, if nothing shows that the
+// required checks may still pass.
+func TestStalled(t *testing.T) {
+	const booted = "[    0.0] Linux version 6.6.1 (x)\n[    4.6] Run /init as init process\ninit: here\n"
+	all := []string{Kernel, Init, Disk, NIC, Worker}
+	sent := network{Sent: time.Second}
+	for name, test := range map[string]struct {
+		console  string
+		network  network
+		getty    bool
+		required []string
+		after    time.Duration
+		want     bool
+	}{
+		"quiet":                        {booted, network{}, false, all, 61 * time.Second, true},
+		"not for long":                 {booted, network{}, false, all, 59 * time.Second, false},
+		"with a getty":                 {booted, network{}, true, all, time.Hour, false},
+		"before init":                  {"[    0.0] Linux version 6.6.1 (x)\n", network{}, false, all, time.Hour, false},
+		"a frame was sent":             {booted, sent, false, all, time.Hour, false},
+		"only a shell can show it":     {booted, sent, false, []string{Shell, Images}, 21 * time.Second, true},
+		"a shell, and not only that":   {booted, sent, false, []string{Shell, Worker}, time.Hour, false},
+		"a shell that may still start": {booted, sent, false, []string{Shell}, 19 * time.Second, false},
+	} {
+		c, s := console(t, test.console), newShell(nil)
+		s.found.noGetty = !test.getty
+		checks := judge(c, test.network, s.found, 0, embedded, test.required)
+		if got := stalled(c, test.network, s, checks, test.after); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
 }
