@@ -60,18 +60,19 @@ func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
 	if f.Add = additionFor(f.Devices); f.Add == nil || err != nil {
 		return err
 	}
-	f.Add.flavor, err = s.flavor()
+	f.Add.made, err = s.made()
 	return err
 }
 
-// flavor returns the flavor that the manifest.json next to an initramfs names, "" if
-// none is known. The build of a LinuxKit document, which has a command line, has none.
-func (s *subject) flavor() (string, error) {
+// made returns what the manifest.json next to an initramfs says of its build, nil if
+// nothing is known. The build of a LinuxKit document, which has a command line, has no
+// flavor.
+func (s *subject) made() (*artifact.Build, error) {
 	made, err := s.record()
 	if made == nil || err != nil || slices.ContainsFunc(made.Artifacts, func(a artifact.File) bool { return strings.HasPrefix(a.Name, "cmdline-") }) {
-		return "", err
+		return nil, err
 	}
-	return made.Flavor, nil
+	return made, nil
 }
 
 // addition is what a build needs so that devices have their drivers and firmware.
@@ -84,7 +85,7 @@ type addition struct {
 	// Unsolved are the devices for which no driver is known.
 	Unsolved []string `json:"unsolved,omitempty"`
 
-	flavor string // of the HookOS, "" if not known
+	made *artifact.Build // the HookOS, nil if not known
 }
 
 // additionFor returns what storage and network devices lack, and those whose class is
@@ -155,8 +156,11 @@ func (a *addition) command() string {
 		return ""
 	}
 	text := "hookbuild all"
-	if a.flavor != "" {
-		text += " " + words.Shell(a.flavor)
+	if a.made != nil && a.made.Flavor != "" {
+		text += " " + words.Shell(a.made.Flavor)
+	}
+	if a.made != nil && a.made.Bundle != nil {
+		text += " --embed-from-bundle"
 	}
 	if len(a.Set) > 0 {
 		text += " --kernel build --set " + strings.Join(a.Set, " --set ")

@@ -65,6 +65,7 @@ func (f *findings) devicesText(columns int) string {
 		if len(f.Add.Firmware) > 0 {
 			about += ", with " + firmwareDir + " or another directory or image that has the firmware"
 		}
+		about += ", build again with this and the other options of your build"
 		text.WriteString(folded(about+":", columns, "") + "\n" + f.Add.command() + "\n") // one line, to paste
 	}
 	return text.String()
