@@ -18,16 +18,16 @@ var pageText string
 // page is the data for the template.
 type page struct {
 	*System
-	Title           string
-	Diff            *Diff
-	Tiles           []tile
-	Parts           []legend
-	Images          []pageImage
-	Unpacked, Least string
-	Devices         int
-	Map             *node
-	Top             []*node
-	Store           string
+	Title                string
+	Diff                 *Diff
+	Tiles                []tile
+	Parts                []legend
+	Images               []pageImage
+	Unpacked, RAM, Least string
+	Devices              int
+	Map                  *node
+	Top                  []*node
+	Store                string
 }
 
 type tile struct{ Value, Label string }
@@ -64,13 +64,13 @@ func WritePage(w io.Writer, s *System, d *Diff) error {
 }
 
 func newPage(s *System, d *Diff) *page {
-	p := &page{System: s, Title: "HookOS: " + s.Name, Diff: d, Unpacked: words.Bytes(s.Memory.Unpacked), Least: words.Bytes(s.Memory.Least), Store: embed.StorePath}
+	p := &page{System: s, Title: "HookOS: " + s.Name, Diff: d, RAM: words.Bytes(s.Memory.Unpacked), Least: words.Bytes(s.Memory.Least), Store: embed.StorePath}
 	for _, c := range s.Drivers {
 		p.Devices += len(c.Devices)
 	}
 	if s.HasTree {
 		p.Map = s.treemap()
-		p.Top = p.Map.Children
+		p.Unpacked, p.Top = words.Bytes(p.Map.Size), p.Map.Children
 		p.Parts = s.legends()
 	}
 	var largest int64 = 1

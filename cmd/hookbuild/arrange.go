@@ -33,6 +33,9 @@ type commandLine struct {
 func arrange(root *cli.App, args []string) (commandLine, error) {
 	line := commandLine{variables: map[string]string{}}
 	global := flagValues(root.Flags)
+	for _, name := range cli.VersionFlag.Names() {
+		global[name] = false
+	}
 	known := maps.Clone(global)
 	local := map[string]bool{}
 	sub := root.Commands
@@ -82,6 +85,7 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 			line.names = append(line.names, sub[i].Name)
 			line.spelled = append(line.spelled, arg)
 			maps.Copy(local, flagValues(sub[i].Flags))
+			maps.DeleteFunc(known, func(name string, _ bool) bool { return isVersion(name) })
 			maps.Copy(known, local)
 			sub = sub[i].Subcommands
 		}
@@ -132,12 +136,16 @@ func dashed(name string) string {
 // asksOnly reports whether a line without a command is one that has help or the
 // version as its answer.
 func (l commandLine) asksOnly() bool {
-	return l.help || len(l.variables) == 0 && len(l.options) == 0 || slices.Contains(l.options, "version") || slices.Contains(l.options, "v")
+	return l.help || len(l.variables) == 0 && len(l.options) == 0 || slices.ContainsFunc(l.options, isVersion)
 }
+
+// isVersion reports whether an option is the one that prints the version, without a
+// command.
+func isVersion(name string) bool { return slices.Contains(cli.VersionFlag.Names(), name) }
 
 // flagValues maps each name of the flags to whether the flag takes a value.
 func flagValues(flags []cli.Flag) map[string]bool {
-	takes := map[string]bool{"help": false, "h": false, "version": false, "v": false}
+	takes := map[string]bool{"help": false, "h": false}
 	for _, f := range flags {
 		_, isBool := f.(*cli.BoolFlag)
 		for _, name := range f.Names() {

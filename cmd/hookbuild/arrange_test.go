@@ -70,6 +70,8 @@ func TestArrangeRefuses(t *testing.T) {
 		"unknown option":       {[]string{"all", "--frobnicate"}, "`hookbuild all --help` lists the options"},
 		"an alias's option":    {[]string{"build", "--images-file", "F"}, "build has no option --images-file, because it embeds no images; `hookbuild all --images-file` does"},
 		"another's option":     {[]string{"verify", "--kernel", "latest"}, "verify has no option --kernel"},
+		"the version's":        {[]string{"all", "--version"}, "all has no option --version; `hookbuild all --help` lists the options"},
+		"the version's, short": {[]string{"cache", "prune", "-v"}, "cache prune has no option -v;"},
 		"only a variable":      {[]string{"HOOK_VERSION=1", "DEBUG=yes"}, "`hookbuild build DEBUG=yes HOOK_VERSION=1`"},
 		"only an option":       {[]string{"--arch", "arm64"}, "no command is named"},
 		"only a subcommand's":  {[]string{"kit", "DEBUG=yes"}, "hookbuild kit needs one of its commands: save, load"},

@@ -148,7 +148,7 @@ func (f *completion) find(root *cli.App) {
 	if err != nil {
 		return
 	}
-	flags := concat(command.Flags, root.Flags)
+	flags := concat(command.Flags, sharedFlags(root))
 	name, _, joined := strings.Cut(f.word, "=")
 	switch {
 	case f.line.lacksValue:

@@ -215,7 +215,7 @@ func archInName(path string) string {
 
 // noteMemory reports the memory that a machine needs to boot the result.
 func (a *app) noteMemory(m embed.Memory) {
-	a.note("booting it takes at least %s of RAM: %s while loading, %s unpacked, which LinuxKit's init copies into a tmpfs of half the RAM",
+	a.note("booting it takes at least %s of RAM: %s while loading, and %s for the files, which LinuxKit's init copies into a tmpfs of half the RAM",
 		words.Bytes(m.Least), words.Bytes(m.Compressed), words.Bytes(m.Unpacked))
 }
 

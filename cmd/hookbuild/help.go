@@ -166,14 +166,20 @@ func rootHelp(root *cli.App) string {
 func optionsHelp(root *cli.App) string {
 	var b strings.Builder
 	b.WriteString("The options that every command has.\n")
-	writeRows(&b, "Options of every command", flagRows(root.Flags))
+	writeRows(&b, "Options of every command", flagRows(sharedFlags(root)))
 	return b.String()
+}
+
+// sharedFlags returns the options that every command has. The library adds --version,
+// which is for a line without a command.
+func sharedFlags(root *cli.App) []cli.Flag {
+	return slices.DeleteFunc(slices.Clone(root.Flags), func(f cli.Flag) bool { return f == cli.VersionFlag })
 }
 
 // writeOptionNames writes the names of the options that every command has.
 func writeOptionNames(b *strings.Builder, root *cli.App) {
 	var names []string
-	for _, f := range root.Flags {
+	for _, f := range sharedFlags(root) {
 		names = append(names, "--"+f.Names()[0])
 	}
 	b.WriteString("\nOptions of every command (`hookbuild help " + optionsTopic + "` explains them):\n" + wrap(strings.Join(names, " "), "  ", helpWidth) + "\n")

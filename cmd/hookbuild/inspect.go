@@ -74,6 +74,9 @@ type initramfsReport struct {
 	// file says.
 	Overlays []artifact.Input  `json:"overlays,omitempty"`
 	Site     []profile.Setting `json:"site,omitempty"`
+
+	files    int   // entries that are not directories
+	unpacked int64 // the sum of their sizes
 }
 
 type embeddedReport struct {
@@ -260,6 +263,12 @@ func (a *app) gatherInitramfs(_ *cli.Context, s *subject, f *findings) error {
 	f.Initramfs = &initramfsReport{
 		Segments: s.existing.Contents.Segments, Files: tree.Len(), Lost: s.existing.Contents.Lost,
 		Directories: directorySizes(tree), Memory: embed.MemoryToBoot(s.existing.Size(), tree.All()),
+	}
+	for e := range tree.All() {
+		f.Initramfs.unpacked += e.Size
+		if e.Type != initramfs.Dir {
+			f.Initramfs.files++
+		}
 	}
 	store, err := s.existing.Store()
 	if err != nil || store == nil {

@@ -39,7 +39,7 @@ func manPage(root *cli.App) string {
 		}
 	}
 	m.section("OPTIONS OF EVERY COMMAND")
-	m.rows(flagRows(root.Flags))
+	m.rows(flagRows(sharedFlags(root)))
 	for _, c := range root.Commands {
 		m.command(c, c.Name)
 	}

@@ -130,7 +130,9 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	o := verdict.Options{Machine: m, WorkerImage: a.workerOnBoard(proof), Images: imagesOnBoard(system), Required: c.StringSlice("require"), Timeout: c.Duration("timeout")}
 	if system != nil && system.NoGetty {
 		o.NoGetty = true
-		if slices.ContainsFunc(o.Required, func(name string) bool { return name != verdict.Kernel && name != verdict.Init && name != verdict.Memory }) {
+		if slices.ContainsFunc(o.Required, func(name string) bool {
+			return name != verdict.Kernel && name != verdict.Init && name != verdict.Memory
+		}) {
 			a.note("this HookOS has no getty on its serial console, so the boot may not show its disk, its network card and the worker's call; %s", lessRequired)
 		}
 	}

@@ -2,6 +2,7 @@ package size
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -127,6 +128,20 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(text, part) {
 			t.Errorf("the text has no %q:\n%s", part, text)
 		}
+	}
+}
+
+func TestTextHasTheHeaviestDirectories(t *testing.T) {
+	r := &Report{Unpacked: 1000}
+	for i := range 30 {
+		r.Directories = append(r.Directories, Directory{fmt.Sprintf("d%d", i), 1, 100})
+	}
+	if text := r.Text(0); strings.Count(text, "1 file") != 15 {
+		t.Errorf("it has more or less than 15 directories:\n%s", text)
+	}
+	r.Directories = []Directory{{"large", 1, 10}, {"small", 1, 9}, {"empty", 1, 0}}
+	if text := r.Text(0); !strings.Contains(text, "large") || strings.Contains(text, "small") || strings.Contains(text, "empty") {
+		t.Errorf("it has directories below 1 %%:\n%s", text)
 	}
 }
 

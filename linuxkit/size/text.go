@@ -7,15 +7,22 @@ import (
 	"hookbuild/internal/words"
 )
 
+// mostDirectories limits the directories in the text, which has none with less than 1 %
+// of the total either. The report has more.
+const mostDirectories = 15
+
 // Text returns the report for people, for a terminal of width columns; 0 stands for
 // none.
 func (r *Report) Text(width int) string {
-	text := fmt.Sprintf("initramfs: %s, unpacked %s, in memory %s, %s\n", Text(r.Compressed), Text(r.Unpacked), Text(r.RAM), words.Count(r.Files, "file"))
+	text := fmt.Sprintf("initramfs: %s, %s unpacked, %s in RAM, %s\n", Text(r.Compressed), Text(r.Unpacked), Text(r.RAM), words.Count(r.Files, "file"))
 	var parts, directories, duplicates words.Table
 	for _, p := range r.Parts {
 		parts.Row(Text(p.Bytes), words.Count(p.Files, "file"), p.Name)
 	}
-	for _, d := range r.Directories {
+	for i, d := range r.Directories {
+		if i == mostDirectories || d.Bytes*100 < r.Unpacked {
+			break // the largest come first
+		}
 		directories.Row(Text(d.Bytes), words.Count(d.Files, "file"), d.Path)
 	}
 	for _, d := range r.Duplicates {
