@@ -60,7 +60,7 @@ func machineFlags() []cli.Flag {
 		&cli.IntFlag{Name: "memory", Aliases: []string{"ram"}, Usage: "set the machine's memory to `MIB` (default: 2048, or what the initramfs needs if that is more)"},
 		&cli.IntFlag{Name: "cpus", Value: 2, Usage: "give the machine `N` processors"},
 		&cli.StringFlag{Name: "disk", Usage: "use `FILE`, a raw image, as the machine's disk, /dev/sda; it is created with 10 GiB if it does not exist (default: no disk)"},
-		&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates the processor, which is slow and works everywhere; kvm needs /dev/kvm, hvf needs macOS; auto takes kvm if a machine runs with it within 5 s, else tcg"},
+		&cli.StringFlag{Name: "accel", Value: "tcg", Usage: "use QEMU's accelerator `NAME`: tcg emulates the processor, which is slow and works everywhere; kvm needs /dev/kvm, hvf needs macOS; auto takes kvm if a trial shows that it is of use here, else tcg"},
 		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "emulate a network card of `MODEL` " + strings.Join(machine.NICs(), ", ")},
 	}
 }

@@ -38,7 +38,7 @@ func bootFlags() []cli.Flag {
 		&cli.StringFlag{Name: "nic", Value: "virtio", Usage: "give the machine a network card of the `MODEL` " + strings.Join(machine.NICs(), ", ")},
 		&cli.StringFlag{Name: "disk", Value: "virtio-scsi", Usage: "attach the machine's disk, made for this boot, to the `CONTROLLER` " + strings.Join(machine.Controllers(), ", ")},
 		&cli.StringFlag{Name: "firmware", Usage: "boot with the firmware `KIND`: bios or uefi, which needs the package ovmf or qemu-efi-aarch64 (default: bios on amd64; on arm64 QEMU starts the kernel itself)"},
-		&cli.StringFlag{Name: "accel", Value: "auto", Usage: "use QEMU's accelerator `NAME`: tcg, kvm or auto, which takes kvm if a machine runs with it within 5 s, else tcg"},
+		&cli.StringFlag{Name: "accel", Value: "auto", Usage: "use QEMU's accelerator `NAME`: tcg, kvm or auto, which takes kvm if a trial shows that it is of use here, else tcg"},
 		&cli.StringFlag{Name: "append", Usage: "append `ARGS` to the kernel's command line"},
 		&cli.DurationFlag{Name: "timeout", Value: limit, Usage: "watch the boot for at most `DURATION`"},
 		&cli.StringSliceFlag{Name: "require", Value: cli.NewStringSlice(required()...), Usage: "require the `CHECK` to pass: " + strings.Join(verdict.Names(), ", ") + " (repeatable, or with commas; default: " + strings.Join(required(), ",") + ")"},

@@ -246,16 +246,17 @@ func TestResize(t *testing.T) {
 		at.run("resize-window", "-x", fmt.Sprint(width), "-y", "30")
 		// The program draws again when it hears of the new size, which takes a while on a
 		// busy machine. So the screen must be right, and stay so.
-		wrong, last := "", ""
+		wrong, last, stays := "", "", false
 		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
 			screen := at.run("capture-pane", "-p")
 			if wrong = drawnTwice(screen); wrong == "" && screen == last {
+				stays = true
 				break
 			}
 			last = screen
 		}
-		if wrong != "" {
-			t.Fatalf("in %d columns, %s", width, wrong)
+		if !stays {
+			t.Fatalf("in %d columns, the screen does not stay right: %s", width, wrong)
 		}
 	}
 }
