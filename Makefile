@@ -76,13 +76,14 @@ bench: ## compare with the tools replaced; installs what test does
 build: bin/hookbuild ## build bin/hookbuild
 
 # Where fish looks for completions: that of a distribution in /usr/share and /etc/fish,
-# but not in /usr/local/share.
-FISHDIRS = $(SHAREDIR)/fish/vendor_completions.d $(if $(filter /usr/local,$(PREFIX)),$(DESTDIR)/etc/fish/completions)
+# but not in /usr/local/share. Without fish there is no /etc/fish.
+FISHETC = $(if $(filter /usr/local,$(PREFIX)),/etc/fish)
+FISHDIRS = $(SHAREDIR)/fish/vendor_completions.d $(addprefix $(DESTDIR),$(addsuffix /completions,$(wildcard $(FISHETC))))
 
 # Installs the program, its manual page and the completion of bash, zsh and fish
-# below PREFIX. It builds only what is older than its sources, so that root needs
-# no Go in "make build && sudo make install".
-install: bin/hookbuild ## install it with manual page and completion below PREFIX
+# below PREFIX, and for fish also in /etc/fish if that is there. It builds only what is
+# older than its sources, so that root needs no Go in "make build && sudo make install".
+install: bin/hookbuild ## install it with manual page and completion below PREFIX (and in /etc/fish)
 	install -d $(BINDIR) $(SHAREDIR)/man/man1 $(SHAREDIR)/bash-completion/completions $(SHAREDIR)/zsh/site-functions $(FISHDIRS)
 	install -m 755 bin/hookbuild $(BINDIR)/hookbuild
 	bin/hookbuild man >$(SHAREDIR)/man/man1/hookbuild.1

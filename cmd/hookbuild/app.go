@@ -231,6 +231,9 @@ func expected(flags []cli.Flag, name string) string {
 	case *cli.DurationFlag:
 		return "is not a duration such as 90s or 10m"
 	case *cli.IntFlag:
+		if slices.Contains(flags[i].Names(), "memory") {
+			return "is not a whole number of MiB, such as 2048"
+		}
 		return "is not a whole number"
 	case *cli.BoolFlag:
 		return "is neither true nor false; give the option without a value, or leave it out"

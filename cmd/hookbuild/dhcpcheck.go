@@ -271,7 +271,7 @@ func unread(s netboot.Server, name string) error {
 // verdict returns an error if the findings keep machines from booting.
 func (a *app) verdict(name string, plan *netboot.Plan, result check.Result, scope check.Scope) error {
 	if !result.Checked {
-		a.note("the server's own checker was not run: %s", result.Why)
+		a.note("only hookbuild's checks were made: %s", result.Why)
 	}
 	kinds := strings.Join(scope.Firmware, ", ")
 	if kinds == "" {

@@ -320,6 +320,7 @@ func TestDocsCommandsAreRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		"hookbuild verfy":                          "did you mean `hookbuild verify`",
 		"hookbuild all --embed-from-bundel":        "did you mean --embed-from-bundle",
+		"hookbuild run --ram 64MB":                 "--ram \"64MB\" is not a whole number of MiB, such as 2048",
 		"hookbuild all --level much":               "--level \"much\" is not a whole number",
 		"hookbuild verify --boot --timeout 5":      "--timeout \"5\" is not a duration such as 90s or 10m",
 		"hookbuild all --embed-from-bundle=no":     "--embed-from-bundle \"no\" is neither true nor false",

@@ -131,6 +131,9 @@ func (d *draftFor) findHook(dir string) (err error) {
 		if dir != "" || errors.Is(err, fs.ErrPermission) {
 			return err
 		}
+		if d.asks() { // for the checkout too
+			return nil
+		}
 		d.a.note("there is no Hook checkout here, so the file is to name upstream's, %s at %.12s", draft.HookURL, draft.HookCommit)
 		return nil
 	}

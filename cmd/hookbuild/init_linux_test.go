@@ -19,6 +19,12 @@ func initOn(t *testing.T, text string) (dir, screen string, code int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return initWith(t, text, "--hook-dir", hook)
+}
+
+// initWith is initOn with other options.
+func initWith(t *testing.T, text string, options ...string) (dir, screen string, code int) {
+	t.Helper()
 	dir = t.TempDir()
 	t.Chdir(dir)
 	machine := "01:00.0 Ethernet controller [0200]: Intel Corporation E810-C [8086:1592]\n"
@@ -32,7 +38,7 @@ func initOn(t *testing.T, text string) (dir, screen string, code int) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var stderr strings.Builder
-	code = run(ctx, []string{"--hook-dir", hook, "--progress", "plain", "init"}, environment{
+	code = run(ctx, append(options, "--progress", "plain", "init"), environment{
 		getenv: func(string) string { return "" }, stdin: terminal, stdout: io.Discard, stderr: screenWriter{&stderr, text, cancel},
 	})
 	return dir, stderr.String(), code
@@ -55,6 +61,15 @@ func TestInitAsks(t *testing.T) {
 		if !strings.Contains(screen, text) {
 			t.Errorf("the screen lacks %q:\n%s", text, screen)
 		}
+	}
+}
+
+// Without a checkout, init asks for one. It does not say before that upstream's is
+// meant.
+func TestInitAsksForTheCheckout(t *testing.T) {
+	_, screen, code := initWith(t, "\n\n\n\n\n\n")
+	if code != 0 || !strings.Contains(screen, "Hook checkout, a directory") || strings.Contains(screen, "there is no Hook checkout here") {
+		t.Errorf("exit code %d:\n%s", code, screen)
 	}
 }
 

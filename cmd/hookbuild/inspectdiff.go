@@ -24,7 +24,7 @@ func (a *app) inspectAll(c *cli.Context) error {
 	systems := [][]string{subjectArguments(c)}
 	if c.Bool("diff") {
 		if c.NArg() != 2 {
-			return usagef("--diff compares two HookOS, each given as a directory, a vmlinuz or an initramfs; %d were given", c.NArg())
+			return usagef("--diff compares two HookOS, each given as a directory, a vmlinuz or an initramfs, not %d", c.NArg())
 		}
 		systems = [][]string{{c.Args().Get(0)}, {c.Args().Get(1)}}
 	}

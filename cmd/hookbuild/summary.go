@@ -79,8 +79,13 @@ func (a *app) printResult(result artifact.Published, took time.Duration) error {
 		a.note("from the cache: %s in %s; fetched or made: %s in %s",
 			words.Bytes(reused.Bytes), words.Count(reused.Files, "file"), words.Bytes(added.Bytes), words.Count(added.Files, "file"))
 	}
-	if given := a.warnings.all(); len(given) > 0 {
-		a.note("%s: %s", words.Count(len(given), "warning"), strings.Join(given, "; "))
+	given := a.warnings.all()
+	for i, text := range given {
+		if len(given) == 1 {
+			a.note("1 warning: %s", text)
+		} else {
+			a.note("warning %d of %d: %s", i+1, len(given), text)
+		}
 	}
 	a.note("done in %s", took.Round(time.Millisecond))
 	a.note("%s", a.nextSteps(result))

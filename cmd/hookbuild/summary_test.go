@@ -43,7 +43,7 @@ func TestSummary(t *testing.T) {
 	if want := "out/hook/initramfs-x\nout/hook/initramfs-x86_64\nout/hook_x.tar.gz\n"; stdout.String() != want {
 		t.Errorf("printed %q, want %q", stdout.String(), want)
 	}
-	for _, want := range []string{"initramfs-x: 1.5 MB", "same file as initramfs-x", "2 warnings: first; second", "1 image on board: 127.0.0.1/embedded/cexec:latest", "from the cache: 0 B in 0 files", "hookImagesURLPath: http://SERVER", "`hookbuild verify out/hook`", "done in 3s"} {
+	for _, want := range []string{"initramfs-x: 1.5 MB", "same file as initramfs-x", "warning 1 of 2: first\n", "warning 2 of 2: second\n", "1 image on board: 127.0.0.1/embedded/cexec:latest", "from the cache: 0 B in 0 files", "hookImagesURLPath: http://SERVER", "`hookbuild verify out/hook`", "done in 3s"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("%q is not shown:\n%s", want, stderr.String())
 		}

@@ -100,7 +100,8 @@ func (d *demo) closing(kit string) {
 		{"serve " + hook, "Serve them to machines, until Ctrl-C:"},
 	}
 	if kit != "" {
-		rows = append(rows, [2]string{"all --locked --kit " + kit + " --out try", "Build them again, in ./try:"})
+		try := filepath.Join(d.work, "try")
+		rows = append(rows, [2]string{"all --locked --kit " + kit + " --out " + try, "Build them again, in " + try + ":"})
 	}
 	fmt.Fprintf(d.w, "\nThe files are in %s. The registry has stopped, but these need no network:\n\n", hook)
 	for _, row := range rows {

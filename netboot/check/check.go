@@ -131,7 +131,7 @@ const mostWait = 30 * time.Second
 // run, or is "".
 func selfCheck(ctx context.Context, limit time.Duration, command []string) (findings []netboot.Finding, why string, err error) {
 	if len(command) == 0 {
-		return nil, "the server has no checker", nil
+		return nil, "this server comes with no program that checks a configuration", nil
 	}
 	program, err := lookPath(command[0])
 	if err != nil {

@@ -62,21 +62,23 @@ func (h *httpService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := serve.Paced(w, h.ReadTimeout)
-	h.route(out, r)
-	h.note("HTTP %s: %s %s: %s", r.RemoteAddr, r.Method, r.URL.Path, out.Result(r))
+	why := h.route(out, r)
+	h.note("HTTP %s: %s %s: %s%s", r.RemoteAddr, r.Method, r.URL.Path, out.Result(r), why)
 }
 
-func (h *httpService) route(w http.ResponseWriter, r *http.Request) {
+// route answers a request. It returns what the log adds to the status.
+func (h *httpService) route(w http.ResponseWriter, r *http.Request) (why string) {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 	case path.Base(r.URL.Path) == h.scriptName():
-		h.script(w, r)
+		return h.script(w, r)
 	case strings.HasPrefix(r.URL.Path, h.binaryPath()):
 		h.file(w, r, h.program(path.Base(r.URL.Path))) // also below a directory named after a MAC
 	default:
 		http.NotFound(w, r)
 	}
+	return ""
 }
 
 // scriptName returns the last element of the script's path.
@@ -110,31 +112,35 @@ func (h *httpService) file(w http.ResponseWriter, r *http.Request, name string) 
 }
 
 // script answers like Smee: with 404 and no body for a machine that is unknown by
-// the MAC in the path and by its address.
-func (h *httpService) script(w http.ResponseWriter, r *http.Request) {
-	m, known := h.machine(r)
+// the MAC in the path and by its address. It returns why, for the log.
+func (h *httpService) script(w http.ResponseWriter, r *http.Request) (why string) {
+	m, asked, known := h.machine(r)
 	if !known && !h.AnyMachine {
 		w.WriteHeader(http.StatusNotFound)
-		return
+		return ": " + asked + " is not a machine in hardware.csv"
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	if _, err := io.WriteString(w, h.ipxeScript(m, known)); err != nil {
 		h.note("HTTP %s: sending the script: %v", r.RemoteAddr, err)
 	}
+	return ""
 }
 
-func (h *httpService) machine(r *http.Request) (hardware.Machine, bool) {
+// machine returns the machine that asks, and the MAC or address by which it was looked
+// for.
+func (h *httpService) machine(r *http.Request) (m hardware.Machine, asked string, known bool) {
 	if mac, ok := hardware.ParseMAC(path.Base(path.Dir(r.URL.Path))); ok {
-		return h.Plan.Machine(mac)
+		m, known = h.Plan.Machine(mac)
+		return m, mac.String(), known
 	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return hardware.Machine{}, false
+		return hardware.Machine{}, r.RemoteAddr, false
 	}
 	for m := range h.Plan.Machines {
 		if m.IP == from.Addr().Unmap() {
-			return m, true
+			return m, m.IP.String(), true
 		}
 	}
-	return hardware.Machine{}, false
+	return hardware.Machine{}, from.Addr().Unmap().String(), false
 }

@@ -135,7 +135,15 @@ func get(t *testing.T, url string, header ...string) (int, string) {
 }
 
 func TestHTTP(t *testing.T) {
-	o := start(t, nil)
+	var mu sync.Mutex
+	var log strings.Builder
+	o := start(t, func(o *Options) {
+		o.Progress = sinkFunc(func(e progress.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			log.WriteString(e.Text + "\n")
+		})
+	})
 	base := strings.TrimSuffix(o.Plan.BinaryURL, "/ipxe/binary/")
 	for _, tt := range []struct {
 		path   string
@@ -159,6 +167,13 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET %s: %d %q", tt.path, status, body)
 		}
 	}
+	mu.Lock()
+	for _, want := range []string{"/ipxe/script/auto.ipxe: 404: " + o.Plan.Address.String() + " is not a machine in hardware.csv\n", "auto.ipxe: 404: 00:00:5e:00:53:99 is not a machine in hardware.csv\n"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log has no %q:\n%s", want, log.String())
+		}
+	}
+	mu.Unlock()
 	if status, body := get(t, base+"/hook/initramfs-x86_64", "Range", "bytes=10-14"); status != 206 || body != "01234" {
 		t.Errorf("range: %d %q", status, body)
 	}

@@ -219,19 +219,31 @@ func (s *Site) loadKeys(in Inputs) (problems []error) {
 			problems = append(problems, err)
 			continue
 		}
-		before := len(s.keys) + len(problems)
-		for line := range strings.Lines(string(content)) {
-			line = strings.TrimSpace(line)
-			if line == "" || strings.HasPrefix(line, "#") {
-				continue
-			}
-			if err := s.addKey(fmt.Sprintf("%s (%q)", key, file), line); err != nil {
-				problems = append(problems, err)
-			}
+		problems = append(problems, s.addKeyFile(key, file, string(content))...)
+	}
+	return problems
+}
+
+// addKeyFile adds the keys of a file. A file without any is of another kind, and has one
+// problem, with the first line that is not a key.
+func (s *Site) addKeyFile(key, file, content string) (problems []error) {
+	before, number := len(s.keys), 0
+	for line := range strings.Lines(content) {
+		number++
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
-		if len(s.keys)+len(problems) == before {
-			problems = append(problems, fmt.Errorf("%s: %q has no key", key, file))
+		if err := s.addKey(fmt.Sprintf("%s (\"%s:%d\")", key, file, number), line); err != nil {
+			problems = append(problems, err)
 		}
+	}
+	switch {
+	case len(s.keys) > before:
+	case len(problems) == 0:
+		problems = append(problems, fmt.Errorf("%s: %q has no key", key, file))
+	default:
+		problems = problems[:1]
 	}
 	return problems
 }
@@ -265,6 +277,10 @@ var keyKinds = []string{
 func parseKey(line string) (sshKey, error) {
 	if strings.Contains(line, "PRIVATE KEY") {
 		return sshKey{}, errors.New("this is a private key, which must not leave its machine; give the public one (.pub)")
+	}
+	if label, ok := strings.CutPrefix(line, "-----BEGIN "); ok {
+		label, _, _ = strings.Cut(label, "-----")
+		return sshKey{}, fmt.Errorf("this is the %s of a PEM file, not a public key, such as ssh-ed25519 AAAA... name", strings.ToLower(label))
 	}
 	if strings.ContainsAny(line, "\r\n\x00") {
 		return sshKey{}, errors.New("a key is one line")

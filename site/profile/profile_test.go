@@ -355,6 +355,7 @@ func TestLoadFaults(t *testing.T) {
 		"network: {machines: [{mac: \"52:54:00:00:00:01\", address: 192.0.2.10/24}, {mac: \"52:54:00:00:00:02\", address: 192.0.2.10/25}]}": "is 52:54:00:00:00:01's too",
 		"ssh: {key-files: [id_rsa]}":                                   "this is a private key",
 		"ssh: {key-files: [none.pub]}":                                 `"none.pub" has no key`,
+		"ssh: {key-files: [broken.pem]}":                               `profile "site.yaml:1": ssh.key-files[0] ("broken.pem:1"): this is the certificate of a PEM file, not a public key`,
 		"ssh: {authorized-keys: [hello]}":                              "this is not a public key",
 		"ssh: {authorized-keys: [\"ssh-ed25519 AAAA x\"]}":             "what follows ssh-ed25519 is not a key of that kind",
 		"ssh: {authorized-keys: [\"" + key1 + "\", \"" + key1 + "\"]}": "the key ssh-ed25519 admin@example is listed twice",
