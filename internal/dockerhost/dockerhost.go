@@ -72,7 +72,7 @@ func ConnectTo(ctx context.Context, name string) (*client.Client, error) {
 func (e endpoint) connect(ctx context.Context) (_ *client.Client, remedy string, err error) {
 	cli, err := e.client()
 	if err != nil {
-		return nil, "check its address and certificates", fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
+		return nil, checkEndpoint, fmt.Errorf("using the Docker Engine at %s: %w", e.name(), err)
 	}
 	err = e.reach(ctx, cli)
 	if err == nil {
@@ -100,10 +100,16 @@ func (e endpoint) reach(ctx context.Context, cli *client.Client) error {
 	return ping(ctx, cli, patience)
 }
 
+// checkEndpoint is what to do about an engine that cannot be used as it is named.
+const checkEndpoint = "check its address and certificates"
+
 // remedy says what to do about an engine that was not reached.
 func (e endpoint) remedy(err error) string {
 	socket, isSocket := strings.CutPrefix(e.name(), "unix://")
 	if !isSocket {
+		if client.IsErrConnectionFailed(err) && !unanswered(err) {
+			return checkEndpoint
+		}
 		return "start it"
 	}
 	if errors.Is(err, fs.ErrPermission) {
@@ -121,10 +127,17 @@ func (e endpoint) shorten(err error) error {
 	switch {
 	case strings.HasPrefix(e.name(), "unix://") && errors.Is(err, fs.ErrPermission):
 		return fs.ErrPermission
-	case client.IsErrConnectionFailed(err) && !strings.HasPrefix(e.host, "ssh://"):
+	case unanswered(err) && !strings.HasPrefix(e.host, "ssh://"):
 		return noAnswerError{err}
 	}
 	return err
+}
+
+// unanswered reports whether err says only that nothing answers at the address. For the
+// other failures of a connection, such as an untrusted certificate, the client's text
+// has the reason.
+func unanswered(err error) bool {
+	return client.IsErrConnectionFailed(err) && strings.HasPrefix(err.Error(), "Cannot connect to the Docker daemon at ")
 }
 
 // noAnswerError is the client's error about an address at which no engine answers.

@@ -1,11 +1,14 @@
 package dockerhost
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -193,6 +196,27 @@ func TestRemedy(t *testing.T) {
 	}
 	if err := (endpoint{host: "ssh://host"}).shorten(denied); !errors.Is(err, denied) {
 		t.Errorf("over ssh: %v", err)
+	}
+}
+
+// A connection that fails for another reason than that nothing answers is explained.
+func TestReasonIsKept(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	for host, want := range map[string]string{
+		strings.Replace(server.URL, "https", "tcp", 1): "x509",
+		"tcp://none.invalid:2376":                      "lookup none.invalid",
+	} {
+		_, remedy, err := endpoint{host: host, tls: &tls.Config{}}.connect(t.Context())
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "no Docker daemon answers") || remedy != checkEndpoint {
+			t.Errorf("%s: %v; %s", host, err, remedy)
+		}
+	}
+	_, _, err := endpoint{host: "tcp://127.0.0.1:1"}.connect(t.Context())
+	if err == nil || !strings.HasSuffix(err.Error(), "at tcp://127.0.0.1:1: no Docker daemon answers there") {
+		t.Errorf("nothing listens: %v", err)
 	}
 }
 
