@@ -63,10 +63,12 @@ func renewBeside(stage, name, out string) error {
 		}
 		err := linkBeside(stage, name, out, image)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = os.Remove(path)
+			if err = os.Remove(path); err != nil {
+				err = fmt.Errorf("removing the link to the artifact %q: %w", image, err)
+			}
 		}
 		if err != nil {
-			return fmt.Errorf("removing the link to the artifact %q: %w", image, err)
+			return err
 		}
 	}
 	return nil
@@ -75,7 +77,10 @@ func renewBeside(stage, name, out string) error {
 // linkBeside makes OUT/image a link to OUT/NAME/image. The stage holds it meanwhile.
 func linkBeside(stage, name, out, image string) error {
 	link := filepath.Join(stage, image)
-	err := os.Link(filepath.Join(out, name, image), link)
+	err := os.RemoveAll(link) // a run that was killed may have left it
+	if err == nil {
+		err = os.Link(filepath.Join(out, name, image), link)
+	}
 	if err == nil {
 		err = os.Rename(link, filepath.Join(out, image))
 	}

@@ -355,6 +355,10 @@ func TestImagesBeside(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(out, "hook/a.iso"), []byte("five"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// It was killed before it renamed the new link.
+	if err := os.Link(filepath.Join(out, "hook/a.iso"), filepath.Join(filepath.Dir(stale), "a.iso")); err != nil {
+		t.Fatal(err)
+	}
 	s, err := NewStage(out, "hook")
 	if err != nil {
 		t.Fatal(err)
