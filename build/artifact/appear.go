@@ -108,8 +108,8 @@ func giveBack(exchanged, final string) error {
 		return nil
 	}
 	for _, e := range left {
-		if !e.Type().IsRegular() {
-			err = errors.Join(err, os.Rename(filepath.Join(exchanged, e.Name()), filepath.Join(final, e.Name())))
+		if !e.Type().IsRegular() { // of a killed run, final may have been removed since
+			err = errors.Join(err, os.MkdirAll(final, 0o755), os.Rename(filepath.Join(exchanged, e.Name()), filepath.Join(final, e.Name())))
 		}
 	}
 	if err != nil {

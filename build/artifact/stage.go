@@ -91,7 +91,7 @@ func NewStage(out, name string) (*Stage, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the output directory: %w", err)
 	}
-	if err := sweep(out, name); err != nil {
+	if err := sweep(out); err != nil {
 		return nil, err
 	}
 	root, lock, err := atomicfile.TempDir(out, stagePrefix)
@@ -105,14 +105,23 @@ func NewStage(out, name string) (*Stage, error) {
 	return s, nil
 }
 
-// sweep removes what killed runs left in out. One that was killed after it
-// exchanged the directories may still hold what a user made in OUT/NAME, and have left
-// a link in OUT to an ISO image of the build before.
-func sweep(out, name string) error {
-	giveBack := func(stage string) error {
-		return errors.Join(giveBack(filepath.Join(stage, name), filepath.Join(out, name)), renewBeside(stage, name, out))
+// sweep removes what killed runs left in out.
+func sweep(out string) error {
+	return errors.Join(atomicfile.Sweep(out, stagePrefix, func(stage string) error { return rescue(stage, out) }), atomicfile.Sweep(out, atomicfile.Prefix, nil))
+}
+
+// rescue takes from a killed run's stage what is not to be removed with it. If it was
+// killed after it exchanged the directories, the stage may hold what a user made in
+// OUT/NAME, and OUT a link to an ISO image of the build before. NAME may be another than
+// that of this run.
+func rescue(stage, out string) error {
+	staged, err := os.ReadDir(stage)
+	for _, e := range staged {
+		if e.IsDir() {
+			err = errors.Join(err, giveBack(filepath.Join(stage, e.Name()), filepath.Join(out, e.Name())), renewBeside(stage, e.Name(), out))
+		}
 	}
-	return errors.Join(atomicfile.Sweep(out, stagePrefix, giveBack), atomicfile.Sweep(out, atomicfile.Prefix, nil))
+	return err
 }
 
 func (s *Stage) makeDir() error {

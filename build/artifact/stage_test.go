@@ -170,6 +170,22 @@ func TestStaleStageIsRemovedAndALiveOneKept(t *testing.T) {
 	}
 }
 
+// What a killed run of another name holds of the user's is given back.
+func TestStaleStageOfAnotherName(t *testing.T) {
+	out := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(out, stagePrefix+"killed/hook/notes"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStage(out, "clock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Discard()
+	if _, err := os.Stat(filepath.Join(out, "hook/notes")); err != nil {
+		t.Errorf("the user's directory is lost: %v", err)
+	}
+}
+
 func TestPublishKeepsTheUsersDirectories(t *testing.T) {
 	out := t.TempDir()
 	publishFor(t, out, "x86_64", "old ")
@@ -359,7 +375,7 @@ func TestImagesBeside(t *testing.T) {
 	if err := os.Link(filepath.Join(out, "hook/a.iso"), filepath.Join(filepath.Dir(stale), "a.iso")); err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewStage(out, "hook")
+	s, err := NewStage(out, "clock")
 	if err != nil {
 		t.Fatal(err)
 	}
