@@ -132,7 +132,7 @@ func TestParseLines(t *testing.T) {
 
 // A repository of Docker Hub may be called like a program for images.
 func TestParseShortReference(t *testing.T) {
-	for _, ref := range []string{"docker:27-dind", "image", "docker.io/library/oci:1"} {
+	for _, ref := range []string{"docker:27-dind", "image", "docker.io/library/oci:1", "deb:5000/site/kernel:6.6", "oci:5000/init"} { // the last two are a registry's
 		if doc := mustParse(t, "init: [\""+ref+"\"]\n"); doc.Init[0].Name != ref {
 			t.Errorf("init is %+v, want %s", doc.Init, ref)
 		}

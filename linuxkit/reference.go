@@ -39,7 +39,8 @@ func checkReference(ref string, line int, where string) error {
 	case strings.HasPrefix(ref, "@pkg:"):
 		return faultAt(line, where, "%q names a package of LinuxKit's source tree; use the reference of its image", ref)
 	}
-	if scheme, _, found := strings.Cut(ref, ":"); found && slices.Contains(otherSchemes(), scheme) {
+	scheme, rest, found := strings.Cut(ref, ":")
+	if found && slices.Contains(otherSchemes(), scheme) && !beginsWithPort(rest) {
 		if where == "kernel.image" {
 			return faultAt(line, where, "%q is not an image in a registry; name such a kernel with --kernel, or as kernel.from in hookbuild.yaml", ref)
 		}
@@ -49,4 +50,11 @@ func checkReference(ref string, line int, where string) error {
 		return faultAt(line, where, "%q is not an image reference: %v", ref, err)
 	}
 	return nil
+}
+
+// beginsWithPort reports whether text, which follows a colon, begins with a port and a
+// path: what precedes it is a registry's host, also if it has the name of a scheme.
+func beginsWithPort(text string) bool {
+	port, _, found := strings.Cut(text, "/")
+	return found && port != "" && strings.Trim(port, "0123456789") == ""
 }
