@@ -233,7 +233,7 @@ func TestMissingActionImage(t *testing.T) {
 		return p.run(0, append([]string{"embed", "--base", p.out, "--out", t.TempDir(), "--layout", "directory", "--cluster", file, "--releases-url", r.service.ReleasesURL()}, more...)...).stderr
 	}
 	const missing = ":6: 127.0.0.1/embedded/othertool is not in the bundle, and cannot be pulled by that name; add it with --image SRC=127.0.0.1/embedded/othertool"
-	says(t, embed(), "warning: "+file+missing+"\n", "; "+file+missing+"\n")
+	says(t, embed(), "warning: "+file+missing+"\n", "warning 2 of 2: "+file+missing+"\n")
 	for _, more := range [][]string{{"--image", p.site.Host + "/actions/cexec:v1=127.0.0.1/embedded/othertool"}, {"--keep-embedded"}} {
 		if said := embed(more...); strings.Contains(said, "warning: "+file) {
 			t.Errorf("with %v: %s", more, said)
