@@ -117,7 +117,11 @@ func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromLatest(ctx, o.Client, w, o.Options)
+	image, err := o.findWanted(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return fromKernelImage(ctx, image, o.Options)
 }
 
 // wanted describes the published kernel of the flavor; see [OpenOptions.latest].
@@ -136,27 +140,17 @@ func (o OpenOptions) wanted(ownOnly bool) (wanted, error) {
 // mostTried limits how many images are checked for their architecture.
 const mostTried = 16
 
-// fromLatest reads the first of the images that [latest] returns whose
-// architecture is the wanted one.
-func fromLatest(ctx context.Context, client *oci.Client, w wanted, o Options) (*Image, error) {
-	image, err := findLatest(ctx, client, w, o.Progress)
-	if err != nil {
-		return nil, err
-	}
-	return fromKernelImage(ctx, image, o)
-}
-
-// findLatest finds that image. It warns if the image was built from other files than
-// the checkout's.
-func findLatest(ctx context.Context, client *oci.Client, w wanted, sink progress.Sink) (*oci.Image, error) {
-	refs, err := latest(ctx, client, w)
+// findLatest finds the first of the images that [latest] returns whose architecture is
+// the wanted one. It warns if the image was built from other files than the checkout's.
+func findLatest(ctx context.Context, from images, w wanted, sink progress.Sink) (*oci.Image, error) {
+	refs, err := latest(ctx, from, w)
 	if err != nil {
 		return nil, err
 	}
 	platform := v1.Platform{OS: "linux", Architecture: DockerArch(w.Arch)}
 	var others []error
 	for _, ref := range refs[:min(len(refs), mostTried)] {
-		image, err := client.Image(ctx, ref, platform)
+		image, err := from.Image(ctx, ref, platform)
 		if err == nil && image.Config != nil && image.Config.Architecture == platform.Architecture {
 			w.warnOfOther(ref, sink)
 			return image, nil

@@ -121,7 +121,7 @@ func (o OpenOptions) pinLatest(ctx context.Context, ownOnly bool) (*Pinned, erro
 	if err != nil {
 		return nil, err
 	}
-	image, err := findLatest(ctx, o.Client, w, o.Progress)
+	image, err := o.findWanted(ctx, w)
 	return pinnedImage(image), err
 }
 

@@ -119,6 +119,9 @@ func (a *app) kernel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if loaded := !to.NoLoad && !to.Push && to.Export == "" && to.ExportDir == ""; loaded && a.locked == nil {
+		a.note("a build takes this kernel with --kernel daemon:%s, and by default if no kernel of this configuration is published", ref)
+	}
 	_, err = fmt.Fprintln(a.results(), ref)
 	return err
 }

@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -54,6 +59,33 @@ func (c *Client) daemonImage(ctx context.Context, src, ref string, p v1.Platform
 		return nil, fmt.Errorf("reading the configuration of image %q: %w", src, err)
 	}
 	return c.savedImage(src, raw, len(info.RootFS.Layers), d.layer)
+}
+
+// EngineTags returns the tags that the Docker Engine has of a repository, sorted.
+func EngineTags(ctx context.Context, repository string) (tags []string, err error) {
+	repo, err := reference.ParseNormalizedNamed(repository)
+	if err != nil {
+		return nil, fault.Invalidf("reading the repository name %q: %w", repository, err)
+	}
+	api, err := dockerhost.Connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing Docker's images of %q: %w", repository, err)
+	}
+	defer func() { err = errors.Join(err, api.Close()) }()
+	name := reference.FamiliarName(repo) // Docker's own filter and list leave docker.io/library/ out
+	list, err := api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", name))})
+	if err != nil {
+		return nil, fault.Outsidef("listing Docker's images of %q: %w", repository, err)
+	}
+	for _, i := range list {
+		for _, ref := range i.RepoTags {
+			if tag, ok := strings.CutPrefix(ref, name+":"); ok {
+				tags = append(tags, tag)
+			}
+		}
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags), nil
 }
 
 // config returns the configuration, from the cache if this image was seen
