@@ -72,6 +72,9 @@ func readList(r io.Reader, origin string) (List, error) {
 		if err != nil && filetype.Line(text) == filetype.CSV { // its passwords must not be shown
 			return nil, fmt.Errorf("%q: it seems to be %s, not a list of images", at, filetype.CSV)
 		}
+		if err != nil && strings.ContainsAny(text, ",;") { // the same, of a list with fewer values
+			return nil, fmt.Errorf("%q: the line has a comma or semicolon, which no image's name has; write <source> [<new name> [true]]", at)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", at, err)
 		}

@@ -50,6 +50,8 @@ func TestReadListErrors(t *testing.T) {
 		words []string
 	}{
 		"empty":         {"# only\n", []string{`"l.txt"`, "names no images"}},
+		"hardware":      {"cp-1;10.0.0.1;root;hunter2\n", []string{`"l.txt:1": it seems to be a table of values`}},
+		"few values":    {"root,hunter2\n", []string{`"l.txt:1": the line has a comma or semicolon`}},
 		"four words":    {"a b true x\n", []string{`"l.txt:1"`, "4 words"}},
 		"bad source":    {"\nUPPER/x\n", []string{`"l.txt:2"`, "UPPER/x"}},
 		"bad digest":    {"r.example/x@sha256:1\n", []string{`"l.txt:1"`, "sha256:1", "copy the whole digest"}},

@@ -19,7 +19,7 @@ func TestParseFaults(t *testing.T) {
 		{"two documents", "init: []\n---\ninit: []\n", "line 2: a second document"},
 		{"a list", "- a\n", "line 1: is a list, but must be a mapping of keys to values"},
 		{"text", "hello\n", "line 1: is hello, but must be a mapping"},
-		{"hardware.csv", "cp-1,192.0.3.11,admin,secret,52:54:00:00:00:01\ncp-2,192.0.3.12,admin,secret,52:54:00:00:00:02\n", "line 1: is comma-separated values, such as a hardware.csv, but must be a mapping"},
+		{"hardware.csv", "cp-1,192.0.3.11,admin,secret,52:54:00:00:00:01\ncp-2,192.0.3.12,admin,secret,52:54:00:00:00:02\n", "line 1: is a table of values, such as a hardware.csv, but must be a mapping"},
 		{"unknown key", "kernel: {image: a}\nservice: []\n", `line 2: unknown key "service"; did you mean "services"?`},
 		{"unknown key like no other", "kernel: {image: a}\nx: []\n", `line 2: unknown key "x"; known are files, init, kernel, onboot, onshutdown, services, trust, volumes`},
 		{"unknown key inside", "kernel:\n  image: a\n  cmdLine: x\n", `line 3: kernel: unknown key "cmdLine"`},

@@ -142,30 +142,44 @@ func TestManifestHoldsNoSecretsOfURLs(t *testing.T) {
 }
 
 // TestPasswordsOfHardwareAreNotShown checks that a hardware.csv that is named in place
-// of another file is not printed: it has the passwords of BMCs.
+// of another file is not printed: it has the passwords of BMCs. What each command must
+// say shows that it read the file.
 func TestPasswordsOfHardwareAreNotShown(t *testing.T) {
 	s := site.New(t, nil)
+	pushAction(t, s)
 	const row = "cp-1,192.0.3.11,root,hunter2,52:54:00:00:00:01,192.0.2.11\n"
-	for name, content := range map[string]string{"with a header": "hostname,bmc_ip,bmc_username,bmc_password,mac,ip_address\n" + row, "without": row} {
+	for name, content := range map[string]string{
+		"with a header":        "hostname,bmc_ip,bmc_username,bmc_password,mac,ip_address\n" + row,
+		"without":              row,
+		"with semicolons":      strings.ReplaceAll(row, ",", ";"),
+		"with a quoted value":  "cp-1,192.0.3.11,root,hunter2,\"a, b\"\n",
+		"with few values":      "root,hunter2,52:54:00:00:00:01\n",
+		"with few, semicolons": "root;hunter2;52:54:00:00:00:01\n",
+	} {
 		file := filepath.Join(t.TempDir(), "hardware.csv")
 		site.WriteFile(t, file, content)
-		for _, args := range [][]string{
-			{"plan", "hook-latest-lts-amd64", "--overlay", file},
-			{"plan", "hook-latest-lts-amd64", "--site", file},
-			{"plan", "hook-latest-lts-amd64", "--kernel", "build", "--fragment", file},
-			{"plan", "hook-latest-lts-amd64", "--kernel", "build", "--module-source", file},
-			{"plan", "hook-latest-lts-amd64", "--config", file},
-			{"linuxkit", "hook-latest-lts-amd64", "--yaml", file},
-			{"lock", "hook-latest-lts-amd64", "--yaml", file},
-			{"all", "--locked", "--lock-file", file},
-			{"images", "--images-file", file},
-			{"images", "--bundle", file},
-			{"inspect", file},
-			{"dhcp", "check", "--server", "dnsmasq", "--hardware", "testdata/docs/hardware.csv", "--tinkerbell-ip", "192.0.2.9", file},
+		for _, test := range []struct {
+			says string
+			args []string
+		}{
+			{"but must be a mapping", []string{"plan", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--overlay", file}},
+			{"write its keys below it: ca", []string{"plan", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--site", file}},
+			{"is neither CONFIG_NAME=value", []string{"plan", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "build", "--fragment", file}},
+			{"not a tar archive", []string{"plan", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--kernel", "build", "--module-source", file}},
+			{"write its keys below it: hook", []string{"plan", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--config", file}},
+			{"but must be a mapping", []string{"linuxkit", "--yaml", file}},
+			{"but must be a mapping", []string{"lock", "--yaml", file}},
+			{"not a lock", []string{"all", "--locked", "--lock-file", file}},
+			{"not a list of images", []string{"images", "--images-file", file}},
+			{"it is not an object with a kind", []string{"images", "--bundle", file}},
+			{"not an initramfs", []string{"inspect", file}},
+			{"is neither CONFIG_NAME=value", []string{"kernel-config", "hook-latest-lts-amd64", "--hook-dir", s.Dir, "--diff", file}},
+			{"not an initramfs", []string{"embed", "--initramfs", file, "--image", s.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec", "-o", filepath.Join(t.TempDir(), "out")}},
+			{"it has no option of dnsmasq", []string{"dhcp", "check", "--server", "dnsmasq", "--hardware", "testdata/docs/hardware.csv", "--tinkerbell-ip", "192.0.2.9", file}},
 		} {
-			got := runAt(t.Context(), s, args...)
-			if got.code == 0 || strings.Contains(got.stdout+got.stderr, "hunter2") {
-				t.Errorf("%s, %v: exit code %d\n%s%s", name, args, got.code, got.stdout, got.stderr)
+			got := runAt(t.Context(), s, test.args...)
+			if got.code == 0 || strings.Contains(got.stdout+got.stderr, "hunter2") || !strings.Contains(got.stdout+got.stderr, test.says) {
+				t.Errorf("%s, %v: exit code %d\n%s%s", name, test.args, got.code, got.stdout, got.stderr)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"unicode"
 	"unicode/utf8"
 )
@@ -23,7 +24,7 @@ const (
 	EFI = "a kernel or another EFI program"
 	ISO = "an ISO image"
 	Tar = "a tar archive"
-	CSV = "comma-separated values, such as a hardware.csv"
+	CSV = "a table of values, such as a hardware.csv"
 )
 
 // Head is the number of bytes at the start of a file that show what it is.
@@ -96,12 +97,27 @@ func Line(line string) string {
 	return fmt.Sprintf("%q", line)
 }
 
-// isCSV reports whether the first line of text is a list of values with commas between
-// them. A hardware.csv has passwords there, in its first line too if it lacks a header.
+// macAddress matches one in any of its usual forms.
+var macAddress = regexp.MustCompile(`(?i)\b[0-9a-f]{2}([:-][0-9a-f]{2}){5}\b`)
+
+// isCSV reports whether the first line of text is a list of values with commas,
+// semicolons (as spreadsheets write in many countries) or tabs between them. A
+// hardware.csv has passwords there, in its first line too if it lacks a header. A
+// separator before a blank counts only next to a MAC address, because prose has it too.
 func isCSV(text []byte) bool {
-	const least = 4
+	const least = 3
 	line, _, _ := bytes.Cut(text, []byte("\n"))
-	return bytes.Count(line, []byte(",")) >= least && !bytes.Contains(line, []byte(", ")) && !bytes.ContainsAny(line[:1], "{[")
+	if len(line) == 0 || bytes.ContainsAny(line[:1], "{[") {
+		return false
+	}
+	for _, separator := range []string{",", ";", "\t"} {
+		all := bytes.Count(line, []byte(separator))
+		bare := all - bytes.Count(line, []byte(separator+" "))
+		if bare >= least || all > 0 && macAddress.Match(line) {
+			return true
+		}
+	}
+	return false
 }
 
 // isText reports whether b is UTF-8 without control characters other than white space.

@@ -32,8 +32,14 @@ func TestDescribe(t *testing.T) {
 		"wrong character": {"gr\xe2\x82x", "data that begins with 67 72 e2 82 78"},
 		"blank lines":     {"\xef\xbb\xbf\n \f\r\n", "blank lines"},
 		"blank at first":  {"\f\nfoo\n", `text that begins with "foo"`},
-		"csv":             {"hostname,bmc_ip,bmc_username,bmc_password,mac\n", "comma-separated values, such as a hardware.csv"},
-		"csv of values":   {"cp-1,192.0.3.11,admin,secret,52:54:00:00:00:01", "comma-separated values, such as a hardware.csv"},
+		"csv":             {"hostname,bmc_ip,bmc_username,bmc_password,mac\n", "a table of values, such as a hardware.csv"},
+		"csv of values":   {"cp-1,192.0.3.11,admin,secret,52:54:00:00:00:01", "a table of values, such as a hardware.csv"},
+		"semicolons":      {"cp-1;10.0.0.1;root;hunter2;52:54:00:00:00:01", filetype.CSV},
+		"tabs":            {"cp-1\t10.0.0.1\troot\thunter2", filetype.CSV},
+		"a quoted value":  {`cp-1,10.0.0.1,root,hunter2,"a, b"`, filetype.CSV},
+		"few values":      {"hunter2;52-54-00-00-00-01", filetype.CSV},
+		"blanks and MAC":  {"cp-1, 10.0.0.1, root, hunter2, 52:54:00:AB:CD:01", filetype.CSV},
+		"two commas":      {"rbind,rw,nosuid", `text that begins with "rbind,rw,nosuid"`},
 		"JSON":            {`{"a":1,"b":2,"c":3,"d":4,"e":5}`, `text that begins with "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5}"`},
 		"prose":           {"a, b, c, d, e", `text that begins with "a, b, c, d, e"`},
 		"other":           {"\x00\x01\x02\x03\x04\x05\x06\x07\x08", "data that begins with 00 01 02 03 04 05 06 07"},
@@ -50,7 +56,7 @@ func TestLine(t *testing.T) {
 		"":                              `""`,
 		"hello":                         `"hello"`,
 		strings.Repeat("ab", 30):        `text that begins with "` + strings.Repeat("ab", 20) + `..."`,
-		"cp-1,192.0.3.11,root,secret,a": "comma-separated values, such as a hardware.csv",
+		"cp-1,192.0.3.11,root,secret,a": "a table of values, such as a hardware.csv",
 	} {
 		if got := filetype.Line(line); got != want {
 			t.Errorf("%q: got %s, want %s", line, got, want)

@@ -108,7 +108,7 @@ func TestParseRefuses(t *testing.T) {
 		"nothing":        {"", "it is empty"},
 		"no YAML":        {edit("builds:", "builds: ["), "not valid YAML"},
 		"a list":         {"- a\n", "it seems to be text that begins with \"- a\", not a lock; name the file that `hookbuild lock` wrote"},
-		"hardware":       {"m1,192.0.2.1,root,geheim,52:54:00:12:34:56\n", "it seems to be comma-separated values, such as a hardware.csv, not a lock"},
+		"hardware":       {"m1,192.0.2.1,root,geheim,52:54:00:12:34:56\n", "it seems to be a table of values, such as a hardware.csv, not a lock"},
 		"a kernel":       {"MZ\x00", "a kernel or another EFI program, not a lock"},
 		"no mapping":     {"version: 1\n- a\n", "not valid YAML"},
 		"newer":          {edit("version: 1", "version: 2"), "its version is 2 and this hookbuild reads version 1"},
