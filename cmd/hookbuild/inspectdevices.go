@@ -160,7 +160,11 @@ func (a *addition) command() string {
 		text += " " + words.Shell(a.made.Flavor)
 	}
 	if a.made != nil && a.made.Bundle != nil {
-		text += " --embed-from-bundle"
+		if release := a.made.Bundle.Release; release != "" {
+			text += " --eksa-version " + words.Shell(release) // implies --embed-from-bundle
+		} else {
+			text += " --embed-from-bundle"
+		}
 	}
 	if len(a.Set) > 0 {
 		text += " --kernel build --set " + strings.Join(a.Set, " --set ")
