@@ -115,7 +115,8 @@ var ofLock = regexp.MustCompile(`(?m)^(version|builds):`)
 // checkKind reports a file that is not a lock, such as a list of hardware, which
 // must not be removed.
 func checkKind(text []byte) error {
-	if len(bytes.TrimSpace(text)) == 0 || ofLock.Match(text) {
+	first, _, _ := strings.Cut(header, "\n") // also of a lock that was cut off below its comments
+	if len(bytes.TrimSpace(text)) == 0 || ofLock.Match(text) || bytes.HasPrefix(text, []byte(first)) {
 		return nil
 	}
 	return fmt.Errorf("it seems to be %s, not a lock; name the file that `hookbuild lock` wrote", filetype.Of(text[:min(len(text), filetype.Head)]))

@@ -116,6 +116,7 @@ func TestParseRefuses(t *testing.T) {
 		"twice":          {edit("arch: amd64", "arch: amd64\n    arch: amd64"), "arch"},
 		"no builds":      {"version: 1\nhookbuild: x\n", "it has no builds"},
 		"cut off":        {whole[:strings.Index(whole, "\nsum:")], "changed after hookbuild wrote it"},
+		"only comments":  {whole[:strings.Index(whole, "\nversion:")], "it is empty; restore it from version control"},
 		"digest":         {edit(sum("3"), "sha256:3"), `image "example.test/init:1": its digest "sha256:3"`},
 		"edited":         {edit("cexec:1", "cexec:2"), "or remove it and write it again with `hookbuild lock FLAVOR`"},
 		"kernel kind":    {edit("from: source", "from: luck"), `from is "luck"`},
