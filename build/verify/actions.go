@@ -15,6 +15,8 @@ type Action struct {
 	bundles.Action
 	// OnBoard reports whether every system that was checked has the image.
 	OnBoard bool `json:"onBoard"`
+	// Unknown reports that OnBoard is false only because a system is Damaged.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // checkActions checks that the systems have the images that the templates' actions
@@ -73,9 +75,10 @@ func (v *verifier) checkReferences() {
 }
 
 func (v *verifier) checkAction(file string, a bundles.Action) {
-	before := len(v.report.Faults)
+	sound := len(v.report.Systems) > 0
 	known := !slices.ContainsFunc(v.report.Systems, func(s System) bool { return s.Damaged })
 	wrong := func(format string, args ...any) {
+		sound = false
 		v.wrongAt(file, a.Line, "task %q, action %q: %s", a.Task, a.Name, fmt.Sprintf(format, args...))
 	}
 	switch {
@@ -91,12 +94,12 @@ func (v *verifier) checkAction(file string, a bundles.Action) {
 			if found, err := s.lookup(a.Image); err != nil {
 				wrong("%v", err)
 			} else if !found {
+				sound = false
 				v.lacksImage(file, a, &s)
 			}
 		}
 	}
-	sound := known && len(v.report.Faults) == before && len(v.report.Systems) > 0
-	v.report.Actions = append(v.report.Actions, Action{Template: file, Action: a, OnBoard: sound})
+	v.report.Actions = append(v.report.Actions, Action{Template: file, Action: a, OnBoard: sound && known, Unknown: sound && !known})
 }
 
 // lacksImage adds the fault that an action's image is not embedded. Only the first

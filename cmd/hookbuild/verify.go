@@ -239,7 +239,7 @@ func provenTable(r *verify.Report) *words.Table {
 		state := "on board"
 		switch {
 		case action.OnBoard:
-		case slices.ContainsFunc(r.Systems, func(s verify.System) bool { return s.Damaged }):
+		case action.Unknown:
 			state = "not known whether on board"
 		default:
 			state = "not on board"
