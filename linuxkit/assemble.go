@@ -10,6 +10,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 )
 
 // Assemble loads the document's images and lays out the root file system, in
@@ -29,7 +30,7 @@ func Assemble(ctx context.Context, doc *Document, o Options) (*Result, error) {
 	if err != nil {
 		return nil, task.End(fmt.Errorf("laying out the root file system: %w", err), "")
 	}
-	return res, task.End(nil, fmt.Sprintf("%d entries", res.Tree.Len()))
+	return res, task.End(nil, words.Count(res.Tree.Len(), "entry"))
 }
 
 func assemble(ctx context.Context, doc *Document, o Options, images map[string]*Image) (*Result, error) {

@@ -140,7 +140,7 @@ func (x *Existing) unpack(ctx context.Context, sink progress.Sink, wanted func(i
 		return task.End(fault.Invalidf("reading the initramfs %q: its %d bytes are all zero; copy, download or build it again", x.Name, x.Size()), "")
 	}
 	x.warnOfPackedModules(sink)
-	return task.End(nil, fmt.Sprintf("%s, %d entries", words.Count(len(x.Contents.Segments), "segment"), x.Contents.Tree.Len()))
+	return task.End(nil, words.Count(len(x.Contents.Segments), "segment")+", "+words.Count(x.Contents.Tree.Len(), "entry"))
 }
 
 // warnOfPackedModules warns of kernel modules that are compressed one by one, which

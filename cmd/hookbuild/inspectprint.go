@@ -144,10 +144,10 @@ func (f *findings) printInitramfs(t *words.Table) {
 	if r == nil || len(f.Options)+len(f.Devices)+len(f.Modules) > 0 {
 		return
 	}
-	t.Row("initramfs", fmt.Sprintf("%s in %d entries, %s, %s unpacked, %s in RAM", words.Count(r.files, "file"), r.Files, words.Bytes(r.Memory.Compressed), words.Bytes(r.unpacked), words.Bytes(r.Memory.Unpacked)))
+	t.Row("initramfs", fmt.Sprintf("%s in %s, %s, %s unpacked, %s in RAM", words.Count(r.files, "file"), words.Count(r.Files, "entry"), words.Bytes(r.Memory.Compressed), words.Bytes(r.unpacked), words.Bytes(r.Memory.Unpacked)))
 	t.Row("least RAM", words.Bytes(r.Memory.Least)+", because LinuxKit's init copies the unpacked files into a tmpfs of half the RAM")
 	for i, s := range r.Segments {
-		t.Row(fmt.Sprintf("segment %d", i+1), fmt.Sprintf("%s at %d, %s, %s as cpio, %d entries", s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), s.Entries))
+		t.Row(fmt.Sprintf("segment %d", i+1), fmt.Sprintf("%s at %d, %s, %s as cpio, %s", s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), words.Count(s.Entries, "entry")))
 	}
 	for _, d := range r.Directories {
 		t.Row("  "+d.Path, words.Bytes(d.Size))

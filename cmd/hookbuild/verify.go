@@ -222,7 +222,7 @@ func provenTable(r *verify.Report) *words.Table {
 		table.Row("bundle", b.Build, b.Text+"; "+signatureText(b))
 	}
 	for _, s := range r.Systems {
-		table.Row("system", s.Initramfs, fmt.Sprintf("Linux %s, %s, %d entries", orDefault(s.Kernel, "unknown"), words.Count(s.Segments, "segment"), s.Files))
+		table.Row("system", s.Initramfs, fmt.Sprintf("Linux %s, %s, %s", orDefault(s.Kernel, "unknown"), words.Count(s.Segments, "segment"), words.Count(s.Files, "entry")))
 		for _, image := range s.Images {
 			table.Row("image", strings.Join(image.Names, " "), image.ID)
 		}

@@ -11,10 +11,13 @@ import (
 )
 
 // Count returns n with what, in the plural unless n is 1: "1 file", "3 files".
-// It knows only plurals in s.
+// It knows only plurals in s, such as those of "key" and "entry".
 func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if stem, ok := strings.CutSuffix(what, "y"); ok && !strings.HasSuffix(stem, "e") {
+		what = stem + "ie"
 	}
 	return strconv.Itoa(n) + " " + what + "s"
 }

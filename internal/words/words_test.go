@@ -13,6 +13,11 @@ func TestCount(t *testing.T) {
 			t.Errorf("%d: %q", n, got)
 		}
 	}
+	for what, want := range map[string]string{"entry": "2 entries", "key": "2 keys"} {
+		if got := Count(2, what); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
 }
 
 func TestHarmless(t *testing.T) {
