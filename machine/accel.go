@@ -6,10 +6,12 @@ import (
 	_ "embed" // for the trial
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -112,9 +114,47 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 	}
 	text := strings.TrimSpace(string(said))
 	if accel == "kvm" && strings.Contains(text, "Permission denied") {
-		return fault.Outsidef("trying QEMU with the accelerator kvm: this user may not open /dev/kvm; add it to the group kvm and log in again")
+		return fault.Outsidef("trying QEMU with the accelerator kvm: %s", deniedKVM)
 	}
 	return fmt.Errorf("trying QEMU with the accelerator %s: %w: %s", accel, err, text)
+}
+
+const (
+	kvmDevice = "/dev/kvm"
+	noKVM     = "this host has no " + kvmDevice
+	deniedKVM = "this user may not open " + kvmDevice + "; add it to the group kvm and log in again"
+)
+
+// CheckAccel returns an error if name, which may have options of QEMU after a comma, is
+// not an accelerator that QEMU can use on this host.
+func CheckAccel(name string) error {
+	accel, _, options := strings.Cut(name, ",")
+	known := []string{"auto", "tcg", "kvm", "hvf"}
+	switch {
+	case !slices.Contains(known, accel):
+		return fault.Usagef("%q is not one of %s", name, strings.Join(known, ", "))
+	case accel == "auto" && options:
+		return fault.Usagef("%q: auto takes no options; give them with the name of an accelerator", name)
+	case accel == "hvf" && runtime.GOOS != "darwin":
+		return fault.Usagef("%q is only on macOS; use auto", name)
+	case accel == "kvm":
+		return checkKVM(kvmDevice)
+	}
+	return nil
+}
+
+// checkKVM returns an error if this user cannot open KVM's device.
+func checkKVM(device string) error {
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, fs.ErrPermission):
+		return fault.Outsidef("kvm: %s", deniedKVM)
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.Outsidef("kvm: %s; use auto", noKVM)
+	}
+	return fault.Outsidef("kvm: %w; use auto", err)
 }
 
 // TryLimit is how long a machine with only a boot sector may take.
@@ -127,12 +167,11 @@ func ChooseAccel(ctx context.Context, want, arch string) (accel, why string, err
 	if want != "auto" {
 		return want, "", nil
 	}
-	const device = "/dev/kvm"
 	if runtime.GOARCH != "amd64" || arch != "x86_64" {
 		return "tcg", "kvm is tried for x86_64 on x86_64 only", nil
 	}
-	if _, err := os.Stat(device); err != nil {
-		return "tcg", "this host has no " + device, nil //nolint:nilerr // a device that cannot be seen is the reason
+	if _, err := os.Stat(kvmDevice); err != nil {
+		return "tcg", noKVM, nil //nolint:nilerr // a device that cannot be seen is the reason
 	}
 	emulated, failed := Try(ctx, "tcg", TryLimit)
 	_, err = TryKVM(ctx, emulated, TryLimit)

@@ -229,6 +229,29 @@ func TestChooseAccel(t *testing.T) {
 	}
 }
 
+func TestCheckAccel(t *testing.T) {
+	for _, name := range []string{"auto", "tcg", "tcg,thread=single"} {
+		if err := CheckAccel(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	wrong := map[string]string{"warp": "is not one of", "": "is not one of", "auto,thread=single": "takes no options"}
+	if runtime.GOOS != "darwin" {
+		wrong["hvf"] = "only on macOS"
+	}
+	for name, want := range wrong {
+		if err := CheckAccel(name); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	dir := t.TempDir()
+	for device, want := range map[string]string{filepath.Join(dir, "none"): "this host has no /dev/kvm", dir: "is a directory"} {
+		if err := checkKVM(device); fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", device, err)
+		}
+	}
+}
+
 func TestWhatCannotBoot(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Machine{Arch: "aarch64", Kernel: "k"}.Command(t.Context())

@@ -186,9 +186,8 @@ func (a *app) checkMachine(c *cli.Context) error {
 	if nic := c.String("nic"); !slices.Contains(machine.NICs(), nic) {
 		return usagef("--nic %q is not one of %s", nic, strings.Join(machine.NICs(), ", "))
 	}
-	accel, _, _ := strings.Cut(c.String("accel"), ",") // QEMU takes options after a comma
-	if known := []string{"auto", "tcg", "kvm", "hvf"}; !slices.Contains(known, accel) {
-		return usagef("--accel %q is not one of %s", c.String("accel"), strings.Join(known, ", "))
+	if err := machine.CheckAccel(c.String("accel")); err != nil {
+		return fmt.Errorf("--accel %w", err)
 	}
 	if err := checkDisk(c.String("disk")); err != nil {
 		return err

@@ -117,7 +117,7 @@ func TestMachineOfRun(t *testing.T) {
 	if m := machineOf("--ram", "700"); m.MemoryMB != 700 {
 		t.Errorf("--ram makes it %+v", m)
 	}
-	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "kvm", "--disk", "d", "--nic", "e1000e", "--firmware", "uefi"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "kvm" || m.Disk != "d" || m.NIC != "e1000e" || m.Firmware != "uefi" {
+	if m := machineOf("--append", "a=1 b", "--memory", "700", "--cpus", "3", "--accel", "tcg,thread=multi", "--disk", "d", "--nic", "e1000e", "--firmware", "uefi"); m.Cmdline != "console=tty0 own a=1 b" || m.MemoryMB != 700 || m.CPUs != 3 || m.Accel != "tcg,thread=multi" || m.Disk != "d" || m.NIC != "e1000e" || m.Firmware != "uefi" {
 		t.Errorf("the flags make it %+v", m)
 	}
 }
@@ -242,7 +242,7 @@ func TestQEMUBuildsFirst(t *testing.T) {
 	before := readFile(t, filepath.Join(p.out, "hook/manifest.json"))
 	for say, wrong := range map[string]string{
 		"is not a MAC address": "MAC=xx", `--nic "nosuch" is not one of`: "--nic=nosuch", "at least one processor": "--cpus=0",
-		`--accel "warp" is not one of`: "--accel=warp", "is a directory": "--disk=" + work,
+		`--accel "warp" is not one of`: "--accel=warp", `--accel "auto,thread=single": auto takes no options`: "--accel=auto,thread=single", "is a directory": "--disk=" + work,
 		"TINK_SERVER=a b: a kernel parameter cannot have spaces": "TINK_SERVER=a b",
 	} {
 		says(t, p.run(2, "qemu", "hook-latest-lts-amd64", wrong).stderr, say)
