@@ -22,12 +22,12 @@ func DirOf(dir string) (string, error) {
 		if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return IsArtifact(e.Name()) }) {
 			return candidate, nil
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-			unread = errors.Join(unread, err)
+		if unread == nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			unread = err
 		}
 	}
 	if unread != nil {
-		return "", fault.Invalidf("looking for the artifacts in %q: %w", dir, unread)
+		return "", fault.Invalidf("looking for the artifacts in %q: %w; name a directory that you can read", dir, unread)
 	}
 	return dir, nil
 }

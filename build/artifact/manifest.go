@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -169,7 +170,7 @@ type File struct {
 func ReadManifest(path string) (m Manifest, err error) {
 	content, err := bounded.ReadFile(path, bounded.Small)
 	switch {
-	case errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, syscall.ENOTDIR) && isFile(filepath.Dir(path)):
 		return m, fault.Invalidf("reading the manifest of the existing artifacts: %q is a file; name the directory that `hookbuild all` wrote", filepath.Dir(path))
 	case err != nil:
 		return m, fault.Invalidf("reading the manifest of the existing artifacts: %w", err)
@@ -178,6 +179,12 @@ func ReadManifest(path string) (m Manifest, err error) {
 		return m, fault.Invalidf("reading the manifest %q of the existing artifacts: %w; remove the file if you no longer need it", path, err)
 	}
 	return m, nil
+}
+
+// isFile reports whether path exists and is not a directory.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }
 
 func parseManifest(content []byte) (m Manifest, err error) {

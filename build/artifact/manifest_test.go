@@ -2,10 +2,30 @@ package artifact
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hookbuild/internal/fault"
 )
+
+// What is a file is named, which may be above the directory.
+func TestManifestInAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, isFile := range map[string]bool{file: true, filepath.Join(file, "sub"): false} {
+		_, err := ReadManifest(filepath.Join(dir, ManifestFile))
+		if fault.KindOf(err) != fault.Invalid || strings.Contains(err.Error(), strconv.Quote(dir)+" is a file") != isFile {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
 
 // A manifest that can be read is the same after it was written and read again.
 func FuzzParseManifest(f *testing.F) {
