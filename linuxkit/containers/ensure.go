@@ -190,8 +190,8 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 // what in it is not upstream's.
 func (e *ensurer) cause(c Container) string {
 	text := "; the tag is the hash of all files in images/" + c.Name
-	if local := localChanges(e.Checkout, c); local != "" {
-		text += ", also of those that git does not have like that: " + local + "; remove or restore them if they do not belong to the container"
+	if files, remedy := localChanges(e.Checkout, c); files != "" {
+		text += ", also of those that git does not have like that: " + files + "; " + remedy
 	}
 	return text
 }

@@ -32,37 +32,44 @@ type tracked struct {
 }
 
 // localChanges says which files of a container's directory git does not track, tracks
-// with other content, or left out. They are part of the container's hash, also if
-// .gitignore has them. It returns "" if there are none or the checkout has no index
-// that it can read: nothing depends on it but a message.
-func localChanges(checkout fs.FS, c Container) string {
+// with other content, or left out, and what to do about them. They are part of the
+// container's hash, also if .gitignore has them. Both are "" if there are none or the
+// checkout has no index that it can read: nothing depends on them but a message.
+func localChanges(checkout fs.FS, c Container) (files, remedy string) {
 	f, err := checkout.Open(gitIndex)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	text, err := bounded.ReadAll(f, bounded.Small)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return ""
+		return "", ""
 	}
 	index, err := readIndex(text)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	dir := "images/" + c.Name
 	untracked, changed, absent, err := compare(checkout, dir, index)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	var all []string
 	for _, s := range []struct {
 		are   string
 		files []string
-	}{{"not tracked by git", untracked}, {"changed", changed}, {"left out by a sparse checkout", absent}} {
+	}{{"not tracked by git", untracked}, {"changed", changed}, {"left out of the working tree by git", absent}} {
 		if len(s.files) > 0 {
 			all = append(all, shorten(s.files)+" ("+s.are+")")
 		}
 	}
-	return strings.Join(all, " and ")
+	var remedies []string
+	if len(untracked)+len(changed) > 0 {
+		remedies = append(remedies, "remove or restore those that do not belong to the container")
+	}
+	if len(absent) > 0 {
+		remedies = append(remedies, "check out those that git left out (`git sparse-checkout disable`)")
+	}
+	return strings.Join(all, " and "), strings.Join(remedies, ", and ")
 }
 
 func shorten(files []string) string {

@@ -38,8 +38,9 @@ func TestLocalChanges(t *testing.T) {
 			}
 			check := func(want string) {
 				t.Helper()
-				if got := localChanges(os.DirFS(dir), Container{Name: "hook-one"}); got != want {
-					t.Errorf("got  %q\nwant %q", got, want)
+				got, remedy := localChanges(os.DirFS(dir), Container{Name: "hook-one"})
+				if got != want || strings.Contains(remedy, "git sparse-checkout disable") != strings.Contains(want, "left out") || strings.Contains(remedy, "remove or restore") != (strings.Contains(want, "tracked") || strings.Contains(want, "changed")) {
+					t.Errorf("got  %q; %s\nwant %q", got, remedy, want)
 				}
 			}
 			write(".gitignore", "out/\n")
@@ -68,7 +69,14 @@ func TestLocalChanges(t *testing.T) {
 			}
 			check("images/hook-one/out/ (not tracked by git) and images/hook-one/Dockerfile, images/hook-one/etc/b (changed)")
 			run("update-index", "--skip-worktree", "images/hook-one/Dockerfile")
-			check("images/hook-one/out/ (not tracked by git) and images/hook-one/etc/b (changed) and images/hook-one/Dockerfile (left out by a sparse checkout)")
+			check("images/hook-one/out/ (not tracked by git) and images/hook-one/etc/b (changed) and images/hook-one/Dockerfile (left out of the working tree by git)")
+			run("checkout", "--", "images/hook-one/etc/b")
+			if err := os.RemoveAll(filepath.Join(dir, "images/hook-one/out")); err != nil {
+				t.Fatal(err)
+			}
+			check("images/hook-one/Dockerfile (left out of the working tree by git)")
+			write("images/hook-one/out/hook/vmlinuz", "x")
+			write("images/hook-one/etc/b", "c\n")
 			run("update-index", "--no-skip-worktree", "images/hook-one/Dockerfile")
 			for _, name := range []string{"1", "2", "3", "4"} {
 				write("images/hook-one/etc/new"+name, "x")
@@ -95,7 +103,7 @@ func TestUnpublishedSaysWhy(t *testing.T) {
 		say      string
 	}{
 		{checkout(host), "; the tag is the hash of all files in images/hook-one. It cannot be built here, because that needs Docker: "},
-		{withIndex, "images/hook-one/ (not tracked by git); remove or restore them"},
+		{withIndex, "images/hook-one/ (not tracked by git); remove or restore those that"},
 	} {
 		_, err = Ensure(t.Context(), list[1:], Options{Checkout: test.checkout, Arch: "amd64", Images: images(t)})
 		if err == nil || fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), "is not published") || !strings.Contains(err.Error(), test.say) {
