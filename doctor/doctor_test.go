@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,10 @@ func TestFileOfAServer(t *testing.T) {
 		status    Status
 		found     string
 	}{
+		"too many requests":  {429, 429, true, Fail, "429"},
+		"a proxy's login":    {407, 407, true, Fail, "407"},
+		"gone":               {410, 410, true, Fail, "410"},
+		"a login":            {401, 401, true, Fail, "401"},
 		"not there":          {404, 404, true, Fail, "404"},
 		"not there, no file": {404, 404, false, OK, "it answers"},
 		"no HEAD":            {405, 404, true, Fail, "404"},
@@ -177,6 +182,9 @@ func TestFileOfAServer(t *testing.T) {
 		c := server(t.Context(), o, o.Servers[0], &clock{now: o.Now})
 		if c.Status != test.status || !strings.Contains(c.Found, test.found) || (c.Remedy == "") != (c.Status == OK) {
 			t.Errorf("%s: %+v", name, c)
+		}
+		if ours := slices.Contains([]int{401, 403, 404, 410}, test.get); c.Status == Fail && strings.Contains(c.Remedy, "correct the address") != ours {
+			t.Errorf("%s: the remedy is %q", name, c.Remedy)
 		}
 		at.Close()
 	}

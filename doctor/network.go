@@ -162,6 +162,13 @@ func credentials(keychain authn.Keychain, host string) string {
 	return "with credentials of docker login"
 }
 
+// notServed reports whether a server with this answer does not have a file, or not for
+// everyone. Other answers, such as a proxy's or that to too many requests, are no fault
+// of the address.
+func notServed(code int) bool {
+	return slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone}, code)
+}
+
 func server(ctx context.Context, o Options, s Server, clock *clock) Check {
 	c := Check{Name: s.Name, Breaks: s.Breaks, Commands: s.Commands}
 	look, found := reach, "it answers"
@@ -173,7 +180,7 @@ func server(ctx context.Context, o Options, s Server, clock *clock) Check {
 	switch {
 	case err == nil:
 		c.Status, c.Breaks, c.Commands, c.Found = OK, "", nil, found
-	case errors.As(err, &status) && status.Code < http.StatusInternalServerError:
+	case errors.As(err, &status) && notServed(status.Code):
 		c.Status, c.Found, c.Remedy = Fail, err.Error(), "correct the address, or let the server answer without a login"
 	default:
 		c.Status, c.Found, c.Remedy = Fail, err.Error(), remedy(err, "check the network and HTTPS_PROXY")
