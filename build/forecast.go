@@ -534,7 +534,7 @@ func (f *forecaster) addWorker() {
 func (r Request) outputs() []string {
 	kinds := []string{"vmlinuz-", "initramfs-"}
 	if len(r.Documents) > 0 {
-		kinds = append(kinds, "cmdline-")
+		kinds = append(kinds, artifact.CmdlinePrefix)
 	}
 	var names []string
 	for _, id := range []string{r.OutputID, r.Flavor.Arch} {

@@ -160,7 +160,7 @@ func writeFiles(ctx context.Context, s *artifact.Stage, p *plan, segments []*cac
 		{"initramfs-", func(w io.Writer) error { return concatenate(ctx, w, segments) }},
 	}
 	if len(p.Documents) > 0 { // a HookOS gets its command line from Tinkerbell
-		files = append(files, file{"cmdline-", func(w io.Writer) error {
+		files = append(files, file{artifact.CmdlinePrefix, func(w io.Writer) error {
 			_, err := io.WriteString(w, p.base.document.Kernel.Cmdline)
 			return err
 		}})

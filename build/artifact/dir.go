@@ -38,6 +38,10 @@ func IsArtifact(name string) bool {
 	return name == ChecksumsFile || name == ManifestFile || IsBootFile(name)
 }
 
+// CmdlinePrefix begins the names of files with a kernel's command line, which only a
+// LinuxKit document's build has: a HookOS gets it from Tinkerbell.
+const CmdlinePrefix = "cmdline-"
+
 // IsBootFile reports whether machines may ask for a file of that name.
 func IsBootFile(name string) bool {
 	return strings.HasPrefix(name, "vmlinuz-") || strings.HasPrefix(name, "initramfs-")

@@ -280,7 +280,7 @@ func (j *job) writeWhole(ctx context.Context, s *artifact.Stage, pair Pair, arch
 	if err != nil {
 		return err
 	}
-	for _, more := range []string{"cmdline-" + pair.ID, "dtbs-" + pair.ID + ".tar.gz"} {
+	for _, more := range []string{artifact.CmdlinePrefix + pair.ID, "dtbs-" + pair.ID + ".tar.gz"} {
 		if path := filepath.Join(pair.Dir, more); isFile(path) {
 			if err := s.Write(more, copyOf(path)); err != nil {
 				return err

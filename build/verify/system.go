@@ -235,7 +235,7 @@ func (s *System) lookup(name string) (bool, error) {
 // document has its kernel's command line next to it.
 func (v *verifier) isHookOS(name string) bool {
 	dir, base := filepath.Split(name)
-	return !v.isFile(dir + cmdlinePrefix + strings.TrimPrefix(base, initramfsPrefix))
+	return !v.isFile(dir + artifact.CmdlinePrefix + strings.TrimPrefix(base, initramfsPrefix))
 }
 
 // onBoard returns the names of the embedded images, separated by commas. A digest

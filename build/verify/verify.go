@@ -220,7 +220,6 @@ func find(dir string) (string, []string, error) {
 const (
 	vmlinuzPrefix   = "vmlinuz-"
 	initramfsPrefix = "initramfs-"
-	cmdlinePrefix   = "cmdline-"
 )
 
 type verifier struct {

@@ -214,7 +214,7 @@ func (a *app) changeRemedy(c *cli.Context, r check.Request) string {
 		if m != netboot.Full {
 			options += " --" + m.String()
 		}
-		return fmt.Sprintf("apply what `hookbuild dhcp switch --server %s%s --phase %s %s` prints", r.Server.Name(), options, r.Plan.Phase, shellWord(r.File))
+		return fmt.Sprintf("apply what `hookbuild dhcp switch --server %s%s --phase %s %s` prints", r.Server.Name(), options, r.Plan.Phase, words.Shell(r.File))
 	}
 	return fmt.Sprintf("replace %s by %s in it and in the files that it includes", r.Other.Address, r.Plan.Address)
 }
@@ -224,7 +224,7 @@ func (a *app) changeRemedy(c *cli.Context, r check.Request) string {
 func (a *app) givenPlan(c *cli.Context) string {
 	text := ""
 	if slices.Contains(a.options, "config") {
-		text += " --config " + shellWord(c.String("config"))
+		text += " --config " + words.Shell(c.String("config"))
 	}
 	for _, f := range planFlags() {
 		name := f.Names()[0]
@@ -236,22 +236,13 @@ func (a *app) givenPlan(c *cli.Context) string {
 			text += fmt.Sprintf(" --%s=%t", name, c.Bool(name))
 		case *cli.StringSliceFlag:
 			for _, value := range c.StringSlice(name) {
-				text += " --" + name + " " + shellWord(value)
+				text += " --" + name + " " + words.Shell(value)
 			}
 		default:
-			text += " --" + name + " " + shellWord(fmt.Sprint(c.Value(name)))
+			text += " --" + name + " " + words.Shell(fmt.Sprint(c.Value(name)))
 		}
 	}
 	return text
-}
-
-// shellWord returns a word as a shell reads it.
-func shellWord(word string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,=@%+-"
-	if word != "" && strings.Trim(word, plain) == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // unread returns the error for a file that is not a configuration of the server. It

@@ -69,7 +69,7 @@ func (a *app) gatherModules(c *cli.Context, s *subject, f *findings) error {
 // flavor.
 func (s *subject) made() (*artifact.Build, error) {
 	made, err := s.record()
-	if made == nil || err != nil || slices.ContainsFunc(made.Artifacts, func(a artifact.File) bool { return strings.HasPrefix(a.Name, "cmdline-") }) {
+	if made == nil || err != nil || slices.ContainsFunc(made.Artifacts, func(a artifact.File) bool { return strings.HasPrefix(a.Name, artifact.CmdlinePrefix) }) {
 		return nil, err
 	}
 	return made, nil

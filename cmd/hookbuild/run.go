@@ -173,7 +173,7 @@ func (a *app) machineOf(c *cli.Context, dir string, made artifact.Build) (m mach
 	if m.MAC, err = a.mac(); err != nil {
 		return m, err
 	}
-	m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, "cmdline-"+id), made)
+	m.Cmdline, err = a.machineCmdline(c, filepath.Join(dir, artifact.CmdlinePrefix+id), made)
 	return m, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/kernel/driver"
 )
 
@@ -120,11 +121,11 @@ func moduleFiles(d *driver.Driver, symvers map[string][]byte) map[string][]byte 
 	return files
 }
 
-// quoted returns words that the shell takes as they are.
-func quoted(words []string) string {
+// quoted returns words as a shell reads them back.
+func quoted(list []string) string {
 	var all []string
-	for _, word := range words {
-		all = append(all, "'"+strings.ReplaceAll(word, "'", `'\''`)+"'")
+	for _, word := range list {
+		all = append(all, words.Shell(word))
 	}
 	return strings.Join(all, " ")
 }
