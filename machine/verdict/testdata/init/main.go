@@ -43,8 +43,15 @@ func end() error {
 		time.Sleep(100 * time.Millisecond)
 	}
 	const drain = 1 // TCSBRK with it waits for the output, as tcdrain does
-	if err := unix.IoctlSetInt(1, unix.TCSBRK, drain); err != nil {
-		return fmt.Errorf("waiting for the console: %w", err)
+	for {
+		err := unix.IoctlSetInt(1, unix.TCSBRK, drain)
+		if errors.Is(err, unix.EINTR) { // a signal of Go's scheduler
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("waiting for the console: %w", err)
+		}
+		break
 	}
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
