@@ -76,6 +76,9 @@ func (a *app) runMachine(c *cli.Context) error {
 // buildAndRun builds a flavor and boots what was built. What is wrong with the machine
 // is reported before the build.
 func (a *app) buildAndRun(c *cli.Context) error {
+	if err := checkModuleFirmware(c); err != nil {
+		return err
+	}
 	if err := a.checkMachine(c); err != nil {
 		return err
 	}
@@ -100,6 +103,19 @@ func (a *app) buildAndRun(c *cli.Context) error {
 		return err
 	}
 	return a.bootMachine(c, m)
+}
+
+// checkModuleFirmware explains a --firmware that is meant for run: qemu has the
+// options of all, of which --firmware adds the modules' firmware.
+func checkModuleFirmware(c *cli.Context) error {
+	kind := c.String("firmware")
+	if kind != "bios" && kind != "uefi" {
+		return nil
+	}
+	if _, err := os.Stat(kind); err == nil {
+		return nil
+	}
+	return usagef("--firmware %s: for qemu, --firmware names a directory with firmware for the modules; build first, then boot with `hookbuild run --firmware %s`", kind, kind)
 }
 
 func (a *app) bootMachine(c *cli.Context, m machine.Machine) (err error) {

@@ -243,6 +243,7 @@ func TestQEMUBuildsFirst(t *testing.T) {
 	for say, wrong := range map[string]string{
 		"is not a MAC address": "MAC=xx", `--nic "nosuch" is not one of`: "--nic=nosuch", "at least one processor": "--cpus=0",
 		`--accel "warp" is not one of`: "--accel=warp", `--accel "auto,thread=single": auto takes no options`: "--accel=auto,thread=single", "is a directory": "--disk=" + work,
+		"then boot with `hookbuild run --firmware uefi`":         "--firmware=uefi",
 		"TINK_SERVER=a b: a kernel parameter cannot have spaces": "TINK_SERVER=a b",
 	} {
 		says(t, p.run(2, "qemu", "hook-latest-lts-amd64", wrong).stderr, say)
