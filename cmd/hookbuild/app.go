@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	line, err := arrange(root, args)
 	if err == nil {
 		a.variables, a.names, a.typedCommand, a.options = line.variables, line.names, line.typed(), line.options
-		err = checkVariables(line.variables)
+		err = checkVariables(line.typed(), line.variables)
 	}
 	switch {
 	case err != nil:

@@ -257,7 +257,7 @@ func checkCommandLine(args []string, mention bool) error {
 	if err != nil {
 		return err
 	}
-	if err := checkVariables(line.variables); err != nil {
+	if err := checkVariables(line.typed(), line.variables); err != nil {
 		return err
 	}
 	root.Before, root.After = nil, nil

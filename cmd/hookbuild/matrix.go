@@ -280,7 +280,7 @@ func (a *app) writeMatrix(c *cli.Context, m matrix.Matrix) error {
 	if err := m.Write(a.results()); err != nil {
 		return err
 	}
-	return appendOutputs(a.getenv("GITHUB_OUTPUT"), m)
+	return appendOutputs(a.variable("GITHUB_OUTPUT"), m)
 }
 
 // appendOutputs passes the matrix to the later jobs of a workflow, if it runs in

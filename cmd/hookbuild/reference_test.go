@@ -87,6 +87,12 @@ func TestReferenceVariables(t *testing.T) {
 			t.Errorf("%s is accepted as KEY=VALUE, but no code reads it", name)
 		}
 	}
+	for _, name := range listed {
+		isKnown := slices.Contains(knownVariables(), name) || strings.HasPrefix(name, runnerPrefix)
+		if isKnown == slices.Contains(environmentVariables(), name) {
+			t.Errorf("%s must be either an argument or of the environment only", name)
+		}
+	}
 }
 
 // TestBuildShWords checks the tables of docs/from-build-sh.md: each word of

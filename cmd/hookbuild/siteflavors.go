@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/internal/fault"
@@ -78,9 +79,13 @@ func (a *app) wantedFlavors(c *cli.Context) ([]string, error) {
 	return fitting, nil
 }
 
-// explainFlavor says of an unknown flavor where the file names it, if it does.
+// explainFlavor says of an unknown flavor where the file names it, if it does, or
+// that it seems to be a variable.
 func (a *app) explainFlavor(c *cli.Context, err error) error {
-	if a.siteFlavor() == "" || c.NArg() > 0 {
+	if c.NArg() > 0 {
+		return cmp.Or(checkAssignment(c.Args().First()), err)
+	}
+	if a.siteFlavor() == "" {
 		return err
 	}
 	return fault.Invalidf("%s:%d: flavors: %s", a.site.Path, a.site.Line("flavors"), err.Error())

@@ -43,6 +43,36 @@ func unusedVariables() map[string]string {
 	}
 }
 
+// isOfBootableMedia reports whether build.sh reads a variable only for bootable-media.
+func isOfBootableMedia(name string) bool {
+	return strings.HasPrefix(name, "UBOOT_") || slices.Contains([]string{"BOARD", "BRANCH", "CARD_DEVICE", "WORKER_ID"}, name)
+}
+
+// environmentVariables returns the variables that are read from the environment only,
+// because other programs set or read them, too.
+func environmentVariables() []string {
+	return []string{
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REGISTRY_USERNAME", "REGISTRY_PASSWORD", "EKSA_REGISTRY_MIRROR_CA",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR",
+		"XDG_CONFIG_HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "XDG_CACHE_HOME",
+		"HOME", "TMPDIR", "PATH", "TERM", "NO_COLOR", "GITHUB_ACTIONS", "SUDO_USER", "SUDO_UID", "GITHUB_STEP_SUMMARY",
+		"GOMEMLIMIT",
+	}
+}
+
+// checkAssignment rejects a flavor's name that looks like a variable, which is written
+// in capitals.
+func checkAssignment(word string) error {
+	key, _, found := strings.Cut(word, "=")
+	switch {
+	case !found:
+		return nil
+	case slices.Contains(environmentVariables(), strings.ToUpper(key)): // whose value may be a password
+		return usagef("%s is read from the environment only; write it before the command: `%s=… hookbuild …`", key, key)
+	}
+	return usagef("%s: unknown variable; build.sh's and hookbuild's are listed in docs/reference.md, \"Environment variables\"", word)
+}
+
 // isArgument reports whether a variable is one of the KEY=VALUE arguments.
 func (a *app) isArgument(name string) bool {
 	_, is := a.variables[name]
@@ -73,17 +103,49 @@ func (a *app) origin(c *cli.Context, flag, variable string) string {
 }
 
 // commandsOf returns the commands for which build.sh's variables have an effect, of
-// those that have one for a few commands.
+// those that have none for some commands.
 func commandsOf() map[string][]string {
 	builds := []string{"all", "linuxkit", "qemu", "lock", "plan", "kit", "doctor"}
-	kernel, containers := []string{"kernel"}, []string{"containers"}
+	and := func(more ...string) []string { return slices.Concat(builds, more) }
+	kernel, containers, matrix, machine := []string{"kernel"}, []string{"containers"}, []string{"matrix"}, []string{"run", "qemu"}
 	return map[string][]string{
-		"HOOK_VERSION": builds, "USE_LATEST_BUILT_KERNEL": builds, "LINUXKIT_ISO": builds, "OUTPUT_TARBALL_FILELIST": builds,
-		"DO_BUILD_LK_CONTAINERS": append(builds[:len(builds):len(builds)], containers...),
+		"HOOK_VERSION": builds, "USE_LATEST_BUILT_KERNEL": builds, "LINUXKIT_ISO": builds, "OUTPUT_TARBALL_FILELIST": builds, "FORCE_OUTPUT_ID": builds,
+		"HOOK_KERNEL_OCI_BASE":        and("kernel", "matrix"),
+		"HOOK_LK_CONTAINERS_OCI_BASE": and("containers"),
+		"KERNEL_POINT_RELEASE":        and("kernel", "kernel-config", "kernel-config-shell", "matrix"),
+		"USE_KERNEL_ID":               and("kernel", "kernel-config", "kernel-config-shell"),
+		"ARMBIAN_BASE_ORAS_REF":       and("kernel", "matrix"), "ARMBIAN_KERNEL_VERSION": and("kernel", "matrix"),
+		"SOURCE_DATE_EPOCH": and("kernel"),
+		"DOCKER_ARCH": and("kernel", "kernel-config", "kernel-config-shell", "containers", "run", "verify", "inspect", "images", "embed", "extract-image",
+			"push", "pull", "serve", "flavors", "init"),
+		"DO_BUILD_LK_CONTAINERS": and("containers"),
 		"DO_PUSH":                {"kernel", "containers"},
 		"FORCE_BUILD_KERNEL":     kernel, "EXPORT_KERNEL_IMAGE": kernel, "EXPORT_KERNEL_IMAGE_DIR": kernel,
 		"EXPORT_LK_CONTAINERS": containers, "EXPORT_LK_CONTAINERS_DIR": containers,
+		"TINK_SERVER": machine, "MAC": machine, "TINK_TLS": machine, "TINK_GRPC_PORT": machine, "TINK_WORKER_IMAGE": {"run", "qemu", "verify"},
+		"CI_TAGS": matrix, "CI_RUNNER": matrix, "CI_RUNNERS_SELF_HOSTED_TAG": matrix, "GITHUB_OUTPUT": matrix,
 	}
+}
+
+// switches returns the variables that are yes or no, and what every other word
+// counts as.
+func switches() map[string]string {
+	return map[string]string{
+		"USE_LATEST_BUILT_KERNEL": "yes", "LINUXKIT_ISO": "yes",
+		"DEBUG": "no", "FORCE_BUILD_KERNEL": "no", "DO_PUSH": "no", "DO_BUILD_LK_CONTAINERS": "no", "EXPORT_KERNEL_IMAGE": "no", "EXPORT_LK_CONTAINERS": "no",
+		"OUTPUT_TARBALL_FILELIST": "no",
+	}
+}
+
+// asksNothing reports whether a variable's value asks for what is done without it.
+func asksNothing(name, value string) bool {
+	switch {
+	case name == "DO_BUILD_LK_CONTAINERS":
+		return value == "" || truth(value)
+	case switches()[name] != "":
+		return value == "" || isNo(value)
+	}
+	return value == ""
 }
 
 // warnOfVariables warns of variables that do not do what their value says: arguments
@@ -93,23 +155,36 @@ func (a *app) warnOfVariables() {
 		return
 	}
 	commands := commandsOf()
-	for _, name := range slices.Sorted(maps.Keys(commands)) {
-		value := a.given(name)
-		if !a.isArgument(name) || value == "" || isNo(value) || slices.Contains(commands[name], a.names[0]) {
+	for _, name := range slices.Sorted(maps.Keys(a.variables)) {
+		key := name
+		if strings.HasPrefix(name, runnerPrefix) {
+			key = "CI_RUNNER"
+		}
+		on := commands[key]
+		if on == nil || asksNothing(name, a.variables[name]) || slices.Contains(on, a.names[0]) {
 			continue
 		}
-		progress.Warnf(a.sink(), "%s has no effect on `hookbuild %s`; it has one on `hookbuild %s`", a.assignment(name), a.typedCommand, strings.Join(commands[name], "`, `hookbuild "))
+		progress.Warnf(a.sink(), "%s has no effect on `hookbuild %s`; it has one on %s", a.assignment(name), a.typedCommand, commandList(on))
 	}
-	for _, name := range []string{"USE_LATEST_BUILT_KERNEL", "LINUXKIT_ISO"} {
-		if a.oddWord(name) {
+	counts := switches()
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		switch {
+		case !a.oddWord(name), name == "DEBUG" && !a.isArgument(name): // other programs read DEBUG too
+		case counts[name] == "yes":
 			progress.Warnf(a.sink(), "%s counts as yes, as every word does except no, n, 0, false and off", a.assignment(name))
-		}
-	}
-	for _, name := range []string{"FORCE_BUILD_KERNEL", "DO_PUSH", "DO_BUILD_LK_CONTAINERS", "EXPORT_KERNEL_IMAGE", "EXPORT_LK_CONTAINERS", "OUTPUT_TARBALL_FILELIST"} {
-		if a.oddWord(name) {
+		default:
 			progress.Warnf(a.sink(), "%s counts as no, as every word does except yes, y, 1, true and on", a.assignment(name))
 		}
 	}
+}
+
+// commandList names the commands, or the first of many.
+func commandList(names []string) string {
+	const most = 7
+	if len(names) > most {
+		return "`hookbuild " + strings.Join(names[:most], "`, `hookbuild ") + "` and others"
+	}
+	return "`hookbuild " + strings.Join(names, "`, `hookbuild ") + "`"
 }
 
 // oddWord reports whether a variable is neither a word for yes nor one for no.
@@ -118,9 +193,9 @@ func (a *app) oddWord(name string) bool {
 	return value != "" && !truth(value) && !isNo(value)
 }
 
-// checkVariables rejects KEY=VALUE words that nothing reads, because a misspelled
-// variable would silently change the build.
-func checkVariables(variables map[string]string) error {
+// checkVariables rejects KEY=VALUE words of a command that nothing reads, because a
+// misspelled variable would silently change the build.
+func checkVariables(command string, variables map[string]string) error {
 	known := knownVariables()
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		if slices.Contains(known, name) || strings.HasPrefix(name, runnerPrefix) {
@@ -128,6 +203,12 @@ func checkVariables(variables map[string]string) error {
 		}
 		if why := unusedVariables()[name]; why != "" {
 			return usagef("%s has no effect: %s; leave it out", name, why)
+		}
+		if slices.Contains(environmentVariables(), name) { // whose value may be a password
+			return usagef("%s is read from the environment only; write it before the command: `%s=… %s`", name, name, strings.TrimSpace("hookbuild "+command))
+		}
+		if isOfBootableMedia(name) {
+			return usagef("%s is a variable of build.sh's bootable-media, which is not supported; leave it out", name)
 		}
 		if near := nearest.Word(name, known); near != "" {
 			return usagef("%s=%s: unknown variable; did you mean %s?", name, variables[name], near)

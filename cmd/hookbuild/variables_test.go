@@ -224,8 +224,12 @@ func TestUnknownVariables(t *testing.T) {
 		"hook_version=1":                      "hook_version=1 is not a variable; did you mean HOOK_VERSION=1?",
 		"SOURCE_DATE_EPOCH=now":               "seconds since 1970",
 		"USE_KERNEL_ID=hook-latest-lts-arm64": "is for aarch64",
+		"DOCKER_HOST=tcp://u:secret@e":        "DOCKER_HOST is read from the environment only; write it before the command: `DOCKER_HOST=… hookbuild linuxkit`\n",
+		"https_proxy=http://u:secret@p":       "https_proxy is read from the environment only",
+		"kernel=x":                            "kernel=x: unknown variable",
+		"UBOOT_VERSION=1":                     "UBOOT_VERSION is a variable of build.sh's bootable-media, which is not supported",
 	} {
-		if got := p.run(2, "linuxkit", "--hook-dir", p.site.Dir, word); !strings.Contains(got.stderr, say) {
+		if got := p.run(2, "linuxkit", "--hook-dir", p.site.Dir, word); !strings.Contains(got.stderr, say) || strings.Contains(got.stderr, "secret") {
 			t.Errorf("%s: %s", word, got.stderr)
 		}
 	}
@@ -291,15 +295,32 @@ func TestKernelOfTheCheckout(t *testing.T) {
 func TestVariablesWithoutEffect(t *testing.T) {
 	s := site.New(t, nil)
 	for line, say := range map[string]string{
-		"kernel USE_LATEST_BUILT_KERNEL=yes":     "USE_LATEST_BUILT_KERNEL=yes has no effect on `hookbuild kernel`; it has one on `hookbuild all`, `hookbuild linuxkit`, ",
-		"kernel-build USE_LATEST_BUILT_KERNEL=1": "no effect on `hookbuild kernel-build`",
-		"build DO_PUSH=yes":                      "DO_PUSH=yes has no effect on `hookbuild build`; it has one on `hookbuild kernel`, `hookbuild containers`\n",
-		"build EXPORT_LK_CONTAINERS=yes":         "it has one on `hookbuild containers`\n",
-		"build DO_PUSH=no":                       "",
-		"kernel DO_PUSH=yes":                     "",
-		"build LINUXKIT_ISO=yes":                 "",
-		"build LINUXKIT_ISO=maybe":               "LINUXKIT_ISO=maybe counts as yes, as every word does except no, n, 0, false and off",
-		"kernel DO_PUSH=yess":                    "DO_PUSH=yess counts as no, as every word does except yes, y, 1, true and on",
+		"kernel USE_LATEST_BUILT_KERNEL=yes":       "USE_LATEST_BUILT_KERNEL=yes has no effect on `hookbuild kernel`; it has one on `hookbuild all`, `hookbuild linuxkit`, ",
+		"kernel-build USE_LATEST_BUILT_KERNEL=1":   "no effect on `hookbuild kernel-build`",
+		"build DO_PUSH=yes":                        "DO_PUSH=yes has no effect on `hookbuild build`; it has one on `hookbuild kernel`, `hookbuild containers`\n",
+		"build EXPORT_LK_CONTAINERS=yes":           "it has one on `hookbuild containers`\n",
+		"build DO_PUSH=no":                         "",
+		"build MAC=52:54:00:12:34:56":              "MAC=52:54:00:12:34:56 has no effect on `hookbuild build`; it has one on `hookbuild run`, `hookbuild qemu`\n",
+		"build TINK_TLS=false":                     "it has one on `hookbuild run`",
+		"kernel TINK_WORKER_IMAGE=x":               "`hookbuild verify`\n",
+		"build CI_RUNNER_KERNEL_AMD64=x":           "it has one on `hookbuild matrix`\n",
+		"kernel DO_BUILD_LK_CONTAINERS=no":         "DO_BUILD_LK_CONTAINERS=no has no effect on `hookbuild kernel`; ",
+		"kernel DO_BUILD_LK_CONTAINERS=yes":        "",
+		"containers KERNEL_POINT_RELEASE=0":        "KERNEL_POINT_RELEASE=0 has no effect on `hookbuild containers`; ",
+		"containers USE_KERNEL_ID=x":               "has no effect",
+		"containers HOOK_KERNEL_OCI_BASE=x":        "has no effect",
+		"containers HOOK_LK_CONTAINERS_OCI_BASE=x": "",
+		"containers FORCE_OUTPUT_ID=x":             "has no effect",
+		"kernel FORCE_OUTPUT_ID=x":                 "has no effect",
+		"kernel ARMBIAN_KERNEL_VERSION=x":          "",
+		"containers ARMBIAN_KERNEL_VERSION=x":      "has no effect",
+		"gha-matrix DOCKER_ARCH=arm64":             "DOCKER_ARCH=arm64 has no effect on `hookbuild gha-matrix`; it has one on `hookbuild all`, ",
+		"gha-matrix CI_TAGS=lts":                   "",
+		"kernel DEBUG=maybe":                       "DEBUG=maybe counts as no",
+		"kernel DO_PUSH=yes":                       "",
+		"build LINUXKIT_ISO=yes":                   "",
+		"build LINUXKIT_ISO=maybe":                 "LINUXKIT_ISO=maybe counts as yes, as every word does except no, n, 0, false and off",
+		"kernel DO_PUSH=yess":                      "DO_PUSH=yess counts as no, as every word does except yes, y, 1, true and on",
 	} {
 		words := strings.Fields(line)
 		got := runAt(t.Context(), s, words[0], "--progress", "plain", "--jobs", "0", words[1])
@@ -308,9 +329,11 @@ func TestVariablesWithoutEffect(t *testing.T) {
 		}
 	}
 	var stderr strings.Builder
-	env := environment{getenv: func(name string) string { return map[string]string{"DO_PUSH": "yes", "LINUXKIT_ISO": "yess"}[name] }, stdout: io.Discard, stderr: &stderr}
+	env := environment{getenv: func(name string) string {
+		return map[string]string{"DO_PUSH": "yes", "LINUXKIT_ISO": "yess", "DEBUG": "app:*", "MAC": "x"}[name]
+	}, stdout: io.Discard, stderr: &stderr}
 	run(t.Context(), []string{"build", "--progress", "plain", "--jobs", "0"}, env)
-	if said := stderr.String(); strings.Contains(said, "no effect") || !strings.Contains(said, "LINUXKIT_ISO=yess (in the environment) counts as yes") {
+	if said := stderr.String(); strings.Contains(said, "no effect") || strings.Contains(said, "DEBUG") || !strings.Contains(said, "LINUXKIT_ISO=yess (in the environment) counts as yes") {
 		t.Errorf("of the environment it says\n%s", said)
 	}
 }
