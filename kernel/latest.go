@@ -80,7 +80,7 @@ func (w wanted) nothing(tags []string) error {
 		if w.Insist {
 			remedy = "or --kernel latest to use " + newest + " anyway"
 		}
-		return invalid("finding the latest kernel %s in %q: no kernel of that series there was built with the configuration of this checkout, %s (the tag of such a kernel ends in %s; the newest is %s); use --kernel build to compile it, %s",
+		return invalid("finding the latest kernel %s in %q: no kernel of that series there was built from this checkout's %s and kernel/Dockerfile (the tag of such a kernel ends in %s; the newest is %s); use --kernel build to compile it, %s",
 			w.Series, w.Repository, w.Config, w.Hash, newest, remedy)
 	}
 	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or use --kernel image:REF",

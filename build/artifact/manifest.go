@@ -227,6 +227,9 @@ func merge(path string, b Build) (merged, error) {
 					m.removed = append(m.removed, f.Name)
 				}
 			}
+			if other.Flavor != b.Flavor && other.Flavor != "" {
+				m.replaced = append(m.replaced, other)
+			}
 		case whole:
 			m.Builds = append(m.Builds, kept)
 			continue

@@ -384,7 +384,11 @@ func (p Published) WarnReplaced(sink progress.Sink) {
 		progress.Warnf(sink, "removed from %s, because this build does not make them, and the one before did: %s", p.Dir, strings.Join(p.Removed, ", "))
 	}
 	for _, b := range p.Replaced {
-		progress.Warnf(sink, "%s is no longer in %s, because the new artifacts have the same names; its tarball is kept", b.Flavor, p.Dir)
+		kept := "; its tarball is kept"
+		if filepath.Base(p.Tarball) == TarballName(filepath.Base(p.Dir), b.ID) {
+			kept = ", as has its tarball"
+		}
+		progress.Warnf(sink, "%s is no longer in %s, because the new artifacts have the same names%s; build it in another --out to keep both", b.Flavor, p.Dir, kept)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/test/testneed"
 )
 
@@ -233,6 +234,12 @@ func TestTarballHoldsTheBuildAtItsRoot(t *testing.T) {
 // publishFlavor publishes a build with the links of its architecture.
 func publishFlavor(t *testing.T, out, id, content string) Published {
 	t.Helper()
+	return publishAs(t, out, id, "hook-"+id, content)
+}
+
+// publishAs publishes a build of a flavor with the links of its architecture.
+func publishAs(t *testing.T, out, id, flavor, content string) Published {
+	t.Helper()
 	s := stageFor(t, out, id, content)
 	for _, kind := range []string{"vmlinuz-", "initramfs-"} {
 		if err := s.Link(kind+"x86_64", kind+id); err != nil {
@@ -243,7 +250,7 @@ func publishFlavor(t *testing.T, out, id, content string) Published {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Publish(t.Context(), TarballName("hook", id), Build{ID: id, Arch: "x86_64", Flavor: "hook-" + id, Artifacts: artifacts}, nil)
+	p, err := s.Publish(t.Context(), TarballName("hook", id), Build{ID: id, Arch: "x86_64", Flavor: flavor, Artifacts: artifacts}, nil)
 	if err := errors.Join(err, s.Discard()); err != nil {
 		t.Fatal(err)
 	}
@@ -289,6 +296,32 @@ func TestFlavorsOfOneArchitecture(t *testing.T) {
 	p = publishFlavor(t, out, "b-x86_64", "b ")
 	if len(p.Replaced) != 1 || p.Replaced[0].ID != "x86_64" {
 		t.Errorf("replaced: %+v", p.Replaced)
+	}
+}
+
+// lines collects the texts of events.
+type lines []string
+
+func (l *lines) Report(e progress.Event) { *l = append(*l, e.Text) }
+
+// TestReplacedFlavors checks what is said of a flavor whose files are replaced, whether
+// or not the new ones have its output id.
+func TestReplacedFlavors(t *testing.T) {
+	out := t.TempDir()
+	publish := func(id, flavor string) string {
+		var said lines
+		publishAs(t, out, id, flavor, flavor).WarnReplaced(&said)
+		return strings.Join(said, "\n")
+	}
+	publish("x86_64", "default")
+	if said := publish("x86_64", "default"); said != "" {
+		t.Errorf("a second build says %s", said)
+	}
+	if said := publish("lts-x86_64", "lts"); !strings.Contains(said, "default is no longer in ") || !strings.Contains(said, "its tarball is kept; build it in another --out to keep both") {
+		t.Errorf("another id says %s", said)
+	}
+	if said := publish("lts-x86_64", "other"); !strings.Contains(said, "lts is no longer in ") || !strings.Contains(said, "same names, as has its tarball; build it in another --out") {
+		t.Errorf("the same id says %s", said)
 	}
 }
 

@@ -273,7 +273,7 @@ func TestKernelOfTheCheckout(t *testing.T) {
 	}
 	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\nCONFIG_EDITED=y\n")
 	got = p.run(3, args...)
-	for _, say := range []string{"the configuration of this checkout, kernel/configs/generic-6.6.y-x86_64", "--kernel build", "--kernel latest to use 6.6.8-ffffffff"} {
+	for _, say := range []string{"from this checkout's kernel/configs/generic-6.6.y-x86_64 and kernel/Dockerfile (the tag", "--kernel build", "--kernel latest to use 6.6.8-ffffffff"} {
 		if !strings.Contains(got.stderr, say) {
 			t.Errorf("with an edited configuration the error does not say %q: %s", say, got.stderr)
 		}
