@@ -249,7 +249,7 @@ func TestWhatPullImagesLeftIsNamed(t *testing.T) {
 	}
 	const list = "images/hook-embedded/images.txt"
 	site.WriteFile(t, filepath.Join(p.site.Dir, list), p.site.Host+"/actions/cexec:v1 127.0.0.1/embedded/cexec\n")
-	says(t, p.run(0, args...).stderr, list+" in the checkout is not read", "hookbuild all --images-file "+filepath.Join(p.site.Dir, list))
+	says(t, p.run(0, args...).stderr, list+" in the checkout is not read", "hookbuild all hook-default-amd64 --images-file "+filepath.Join(p.site.Dir, list))
 	args[0] = "all"
 	if got := p.run(0, append(args, "--images-file", filepath.Join(p.site.Dir, list))...); strings.Contains(got.stderr, "is not read") {
 		t.Errorf("a warning about a list that is read: %s", got.stderr)
