@@ -33,8 +33,10 @@ type ContainersRequest struct {
 	Base string
 	// DockerArch is amd64 or arm64.
 	DockerArch string
-	// NoBuild makes an image that would have to be built an error.
-	NoBuild bool
+	// NoBuild makes an image that would have to be built an error, which says
+	// WhyNoBuild.
+	NoBuild    bool
+	WhyNoBuild string
 	// Push pushes images that are not published to their registry.
 	Push bool
 	// Engine is the address or the context of the Docker Engine that builds;
@@ -59,7 +61,7 @@ func (b *Builder) Containers(ctx context.Context, r ContainersRequest) ([]contai
 func (b *Builder) ensureOptions(r ContainersRequest) containers.Options {
 	o := containers.Options{
 		Checkout: r.Workspace.FS(), Arch: r.DockerArch, Images: b.Client, Connect: b.Engine,
-		NoBuild: r.NoBuild, Push: r.Push, ExportDir: r.ExportDir, Jobs: b.Jobs, Progress: b.Progress,
+		NoBuild: r.NoBuild, WhyNoBuild: r.WhyNoBuild, Push: r.Push, ExportDir: r.ExportDir, Jobs: b.Jobs, Progress: b.Progress,
 	}
 	if r.Engine != "" {
 		o.BuildOn = func(ctx context.Context) (*client.Client, error) { return dockerhost.ConnectTo(ctx, r.Engine) }
@@ -80,7 +82,7 @@ type finder struct {
 // finder returns a finder whose own containers are those of list.
 func (b *Builder) finder(r Request, list []containers.Container) finder {
 	f := finder{b, map[string]containers.Container{}, ContainersRequest{
-		Workspace: r.Workspace, Base: r.ContainersBase, DockerArch: r.Flavor.DockerArch(), NoBuild: r.NoBuildContainers, Engine: r.ContainersEngine,
+		Workspace: r.Workspace, Base: r.ContainersBase, DockerArch: r.Flavor.DockerArch(), NoBuild: r.NoBuildContainers, WhyNoBuild: r.WhyNoBuild, Engine: r.ContainersEngine,
 	}}
 	for _, c := range list {
 		f.own[linuxkit.ExpandReference(c.Reference)] = c

@@ -46,8 +46,9 @@ type Request struct {
 	// (HOOK_LK_CONTAINERS_OCI_BASE).
 	ContainersBase string
 	// NoBuildContainers makes a container of the checkout that is neither
-	// published nor in the Docker Engine an error.
+	// published nor in the Docker Engine an error, which says WhyNoBuild.
 	NoBuildContainers bool
+	WhyNoBuild        string
 	// ContainersEngine is the address or the context of the Docker Engine that
 	// builds containers; empty means Builder.Engine.
 	ContainersEngine string

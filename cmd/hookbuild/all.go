@@ -179,7 +179,9 @@ func (a *app) request(c *cli.Context) (r build.Request, err error) {
 	if r.Site, err = a.siteProfile(c); err != nil {
 		return r, err
 	}
-	r.NoBuildContainers = a.noBuild(c)
+	if off := a.noBuild(c); off != "" {
+		r.NoBuildContainers, r.WhyNoBuild = true, "building is switched off by "+off+"; leave that out, or build it with `hookbuild containers` first"
+	}
 	r.Out, r.Locked = c.String("out"), a.locked
 	if r.Inputs, err = a.inputFiles(c); err != nil {
 		return r, err
@@ -274,10 +276,18 @@ func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kerne
 	return ref, o, err
 }
 
-// noBuild reports whether containers must not be built.
-func (a *app) noBuild(c *cli.Context) bool {
-	may := a.variable("DO_BUILD_LK_CONTAINERS")
-	return c.Bool("no-build-containers") || may != "" && !truth(may)
+// noBuild returns what says that containers must not be built, "" if nothing does.
+func (a *app) noBuild(c *cli.Context) string {
+	const option, variable = "no-build-containers", "DO_BUILD_LK_CONTAINERS"
+	switch may := a.variable(variable); {
+	case c.Bool(option) && a.fromSite(option):
+		return a.site.applied[option].Key + " in " + a.site.Path
+	case c.Bool(option):
+		return "--" + option
+	case may != "" && !truth(may):
+		return a.assignment(variable)
+	}
+	return ""
 }
 
 // buildHookOS builds and publishes a HookOS and prints the artifacts' paths.

@@ -57,7 +57,9 @@ func (a *app) containersRequest(c *cli.Context) (r build.ContainersRequest, err 
 		return r, err
 	}
 	r.Base = a.variable("HOOK_LK_CONTAINERS_OCI_BASE")
-	r.NoBuild = a.noBuild(c)
+	if off := a.noBuild(c); off != "" {
+		r.NoBuild, r.WhyNoBuild = true, "building is switched off; leave out "+off
+	}
 	r.Push = c.Bool("push") || truth(a.variable("DO_PUSH"))
 	r.ExportDir = c.String("export")
 	if r.ExportDir == "" && truth(a.variable("EXPORT_LK_CONTAINERS")) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"hookbuild/site/lock"
 	"hookbuild/test/lab/site"
 )
 
@@ -66,10 +67,17 @@ func TestUnpublishedContainer(t *testing.T) {
 			}
 		}
 		for _, off := range []string{"DO_BUILD_LK_CONTAINERS=no", "--no-build-containers"} {
-			if got := p.run(4, append(args, off)...); !strings.Contains(got.stderr, "switched off") {
-				t.Errorf("%v %s: %s", args, off, got.stderr)
+			say := "switched off by " + off + "; leave that out, or build it with `hookbuild containers` first\n"
+			if args[0] == "containers" {
+				say = "switched off; leave out " + off + "\n"
 			}
+			says(t, p.run(4, append(args, off)...).stderr, say)
 		}
+	}
+	got := p.run(4, "lock", "hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "--kernel", kernel, "--lock-file", filepath.Join(t.TempDir(), lock.Name))
+	says(t, got.stderr, "`hookbuild lock` builds no container; build it with `hookbuild containers` first")
+	if strings.Contains(got.stderr, "DO_BUILD_LK_CONTAINERS") {
+		t.Errorf("lock names a reason that does not apply: %s", got.stderr)
 	}
 }
 

@@ -86,6 +86,7 @@ func (a *app) lockOne(c *cli.Context, was *lock.Build, leave func(string) bool) 
 		return lock.Build{}, nil, err
 	}
 	r.Locked, r.NoBuildContainers = nil, true
+	r.WhyNoBuild = "`hookbuild lock` builds no container; build it with `hookbuild containers` first"
 	if err := r.Check(c.Context); err != nil {
 		return lock.Build{}, nil, err
 	}

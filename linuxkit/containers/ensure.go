@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,8 +57,10 @@ type Options struct {
 	// BuildOn connects to the engine that builds, from which Connect's gets what
 	// was built; nil means Connect's.
 	BuildOn func(context.Context) (*client.Client, error)
-	// NoBuild makes it an error if an image would have to be built.
-	NoBuild bool
+	// NoBuild makes it an error if an image would have to be built. WhyNoBuild says
+	// what forbids it, and what to do instead, for the error.
+	NoBuild    bool
+	WhyNoBuild string
 	// Push pushes images in the engine to their registry. Published images are
 	// left unchanged.
 	Push bool
@@ -174,7 +177,7 @@ func (e *ensurer) find(ctx context.Context, c Container) (Found, error) {
 		missing = fmt.Errorf("%w%s", missing, e.cause(c))
 	}
 	if e.NoBuild {
-		err := fmt.Errorf("%w; building is switched off (`hookbuild lock` builds no container, nor is one built with DO_BUILD_LK_CONTAINERS=no); build it with `hookbuild containers` first", missing)
+		err := fmt.Errorf("%w; %s", missing, cmp.Or(e.WhyNoBuild, "building is switched off"))
 		return found, fault.Mark(err, fault.Outside)
 	}
 	if _, err := e.docker(ctx); err != nil {

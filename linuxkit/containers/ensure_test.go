@@ -339,9 +339,9 @@ func TestEnsureWithoutDocker(t *testing.T) {
 	if asked != 2 {
 		t.Errorf("the engine was asked for %d times, want once for each call", asked)
 	}
-	o.NoBuild = true
+	o.NoBuild, o.WhyNoBuild = true, "nobody builds today"
 	_, err = Ensure(t.Context(), list, o)
-	if err == nil || !strings.Contains(err.Error(), "DO_BUILD_LK_CONTAINERS=no") || fault.KindOf(err) != fault.Outside {
+	if err == nil || !strings.HasSuffix(err.Error(), "; nobody builds today") || fault.KindOf(err) != fault.Outside {
 		t.Errorf("building switched off: %v", err)
 	}
 }
