@@ -126,7 +126,10 @@ func (d *delivery) goals() (goals []func(context.Context, v1.Image) error, have 
 		goals = append(goals, func(ctx context.Context, image v1.Image) error { return at.put(ctx, d.ref, image) })
 	}
 	if at := d.exportPlace(); at != nil && d.export == nil {
-		add(at)
+		goals = append(goals, func(ctx context.Context, image v1.Image) error {
+			task := progress.Start(d.o.Progress, 0, "export %s", d.ref)
+			return task.End(at.put(ctx, d.ref, image), at.String())
+		})
 	}
 	if !d.o.NoLoad && d.docker == nil && d.registry == nil {
 		goals = append(goals, d.load)
@@ -204,7 +207,7 @@ func (d *delivery) searchRegistry(ctx context.Context) (Producer, error) {
 	}
 	p, err := d.searchIn(ctx, d.registryPlace())
 	if err != nil && !d.o.Push {
-		progress.Notef(d.o.Progress, "%v; building it", err)
+		progress.Notef(d.o.Progress, "no published kernel image could be looked up; building it here: %v", err)
 		return nil, ctx.Err()
 	}
 	return p, err

@@ -192,6 +192,11 @@ func TestNowhere(t *testing.T) {
 	if m.discarded != m.made {
 		t.Error("the image's files are left")
 	}
+	told := &notes{}
+	err = Deliver(t.Context(), "127.0.0.1:1/k:1", Options{NoLoad: true, Client: imagesFrom(t), Progress: told}, newMaker(t).produce)
+	if err != nil || !strings.Contains(told.text, "no published kernel image could be looked up; building it here: looking for the kernel image: ") {
+		t.Errorf("with a registry that cannot be asked: %v; the user is told %q", err, told.text)
+	}
 	err = Deliver(t.Context(), "127.0.0.1:1/k:1", Options{Push: true}, m.produce)
 	if err == nil || fault.KindOf(err) != fault.Outside || m.made != 1 {
 		t.Errorf("with a registry that does not answer: %v; made %d times", err, m.made)
