@@ -77,7 +77,7 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 	}
 	program := strings.TrimSpace("hookbuild " + path)
 	if path == "" && slices.Contains([]string{"bootable-media", "bootable", "media"}, name) { // of build.sh
-		return usagef("there is no command %q; `hookbuild all --iso` writes an ISO image that boots with UEFI", name)
+		return usagef("%s is not supported; use ./build.sh %s. For machines with UEFI, `hookbuild all --iso` writes an ISO image", name, name)
 	}
 	if path == "" && slices.Contains([]string{"shellcheck", "shellfmt", "lint"}, name) {
 		return usagef("there is no command %q; build.sh checks its own scripts with it: ./build.sh %s", name, name)

@@ -31,7 +31,7 @@ func newKernelConfigShellCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "kernel-config-shell",
 		Aliases:   []string{"config-shell-kernel"},
-		Usage:     "kernel-config --shell",
+		Usage:     "open a shell in the kernel's source, as kernel-config --shell does",
 		ArgsUsage: "[FLAVOR]",
 		Hidden:    true,
 		Flags:     concat(sourceFlags(), builderFlags()),

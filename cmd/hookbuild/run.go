@@ -253,7 +253,7 @@ func (a *app) mac() (net.HardwareAddr, error) {
 func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 	manifest, err := artifact.ReadManifest(filepath.Join(dir, artifact.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: %q has none; build them with `hookbuild all`, or name another directory with --out", dir)
+		return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: %q has none; %s, or name another directory with --out", dir, howToBoot(dir, f, named))
 	}
 	if err != nil {
 		return artifact.Build{}, err
@@ -273,9 +273,22 @@ func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 		return *found, nil
 	}
 	if named {
-		return artifact.Build{}, fault.Invalidf("looking for the artifacts of %s: those in %q are of %q; build the flavor first, or name another directory with --out", f.ID, dir, strings.Join(flavors, ", "))
+		return artifact.Build{}, fault.Invalidf("looking for the artifacts of %s: those in %q are of %s; %s, or name another directory with --out", f.ID, dir, strings.Join(flavors, ", "), howToBoot(dir, f, named))
 	}
 	return artifact.Build{}, fault.Invalidf("looking for artifacts to boot: those in %q are for %s, not %s; name the flavor or add --arch", dir, strings.Join(there, ", "), f.Arch)
+}
+
+// howToBoot returns how to build what is to be booted; qemu takes no document.
+func howToBoot(dir string, f flavor.Flavor, named bool) string {
+	id := ""
+	if named {
+		id = " " + f.ID
+	}
+	how := "build them with `hookbuild all" + id + "`"
+	if filepath.Base(dir) == artifact.DefaultName {
+		how += ", or build and boot with `hookbuild qemu" + id + "`"
+	}
+	return how
 }
 
 // memoryFor returns the MiB of memory that the artifacts boot with: what they need

@@ -130,8 +130,9 @@ func TestWhatRunRefuses(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{3, "`hookbuild all`", []string{"--out", t.TempDir()}},
-		{3, `are of "hook-latest-lts-amd64"`, []string{"hook-default-amd64"}},
+		{3, "build them with `hookbuild all`, or build and boot with `hookbuild qemu`, or name", []string{"--out", t.TempDir()}},
+		{3, "build them with `hookbuild all`, or name", []string{"--out", t.TempDir(), "--name", "doc"}},
+		{3, "are of hook-latest-lts-amd64; build them with `hookbuild all hook-default-amd64`, or build and boot with `hookbuild qemu hook-default-amd64`, or", []string{"hook-default-amd64"}},
 		{3, "not aarch64", []string{"--arch", "arm64"}},
 		{2, "is not a MAC address", []string{"MAC=52:54"}},
 		{2, "cannot have spaces", []string{"TINK_WORKER_IMAGE=a b"}},

@@ -118,7 +118,8 @@ func TestVariablesOfContainers(t *testing.T) {
 	for _, inEnv := range []bool{false, true} {
 		ask(t, inEnv, words, []string{"containers", "--hook-dir", s.Dir}, func(a *app, c *cli.Context) error {
 			r, err := a.containersRequest(c)
-			want := build.ContainersRequest{Workspace: build.Workspace{Dir: s.Dir}, Base: "h/", DockerArch: "arm64", NoBuild: true, Push: true, ExportDir: "d"}
+			off := a.assignment("DO_BUILD_LK_CONTAINERS")
+			want := build.ContainersRequest{Workspace: build.Workspace{Dir: s.Dir}, Base: "h/", DockerArch: "arm64", NoBuild: true, WhyNoBuild: "building is switched off; leave out " + off, Push: true, ExportDir: "d"}
 			if diff := cmp.Diff(want, r); diff != "" {
 				t.Error(diff)
 			}
@@ -183,7 +184,7 @@ func TestPublishedKernel(t *testing.T) {
 	if got := p.run(0, args...); got.stdout != base+":"+tag+"\n" {
 		t.Errorf("got %q\n%s", got.stdout, got.stderr)
 	}
-	p.run(0, append(args, "EXPORT_KERNEL_IMAGE=yes", "EXPORT_KERNEL_IMAGE_DIR="+export)...)
+	says(t, p.run(0, append(args, "EXPORT_KERNEL_IMAGE=yes", "EXPORT_KERNEL_IMAGE_DIR="+export)...).stderr, "export "+base+":"+tag+": "+filepath.Join(export, "hook-kernel-"+tag+".tar.gz"))
 	if _, err := os.Stat(filepath.Join(export, "hook-kernel-"+tag+".tar.gz")); err != nil {
 		t.Error(err)
 	}
