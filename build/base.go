@@ -17,6 +17,7 @@ import (
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/progress"
+	"hookbuild/internal/words"
 	"hookbuild/kernel"
 	"hookbuild/linuxkit"
 	"hookbuild/linuxkit/containers"
@@ -113,7 +114,7 @@ func (b *Builder) warnLeft(r Request) error {
 		return nil
 	}
 	if _, err := fs.Stat(r.Workspace.FS(), imagesList); err == nil && r.Embed == nil {
-		progress.Warnf(b.Progress, "%s in the checkout is not read, so no images are embedded; `hookbuild all %s --images-file %s` embeds what it lists", imagesList, r.Flavor.ID, filepath.Join(r.Workspace.Dir, imagesList))
+		progress.Warnf(b.Progress, "%s in the checkout is not read, so no images are embedded; `hookbuild all %s --images-file %s` embeds what it lists", imagesList, r.Flavor.ID, words.Shell(filepath.Join(r.Workspace.Dir, imagesList)))
 	}
 	entries, err := fs.ReadDir(r.Workspace.FS(), pulledImages)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -97,6 +97,9 @@ func unknownCommand(commands []*cli.Command, path, name string) error {
 // lacksCommand returns the error for a line that says how to do something, and not what.
 func lacksCommand(commands []*cli.Command, path string, variables map[string]string) error {
 	if path == "" && len(variables) > 0 {
+		if err := checkVariables("build", variables); err != nil {
+			return err
+		}
 		var set []string
 		for _, name := range slices.Sorted(maps.Keys(variables)) {
 			set = append(set, name+"="+variables[name])

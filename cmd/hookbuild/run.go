@@ -281,7 +281,7 @@ func built(dir string, f flavor.Flavor, named bool) (artifact.Build, error) {
 // howToBoot returns how to build what is to be booted; qemu takes no document.
 func howToBoot(dir string, f flavor.Flavor, named bool) string {
 	id := ""
-	if named {
+	if named || f.Arch != flavor.X86_64 { // which is not built unless it is named
 		id = " " + f.ID
 	}
 	how := "build them with `hookbuild all" + id + "`"

@@ -131,6 +131,7 @@ func TestWhatRunRefuses(t *testing.T) {
 		args []string
 	}{
 		{3, "build them with `hookbuild all`, or build and boot with `hookbuild qemu`, or name", []string{"--out", t.TempDir()}},
+		{3, "`hookbuild qemu hook-default-arm64`", []string{"--out", t.TempDir(), "--arch", "arm64"}},
 		{3, "build them with `hookbuild all`, or name", []string{"--out", t.TempDir(), "--name", "doc"}},
 		{3, "are of hook-latest-lts-amd64; build them with `hookbuild all hook-default-amd64`, or build and boot with `hookbuild qemu hook-default-amd64`, or", []string{"hook-default-amd64"}},
 		{3, "not aarch64", []string{"--arch", "arm64"}},

@@ -234,6 +234,9 @@ func TestUnknownVariables(t *testing.T) {
 			t.Errorf("%s: %s", word, got.stderr)
 		}
 	}
+	if got := p.run(2, "HTTPS_PROXY=http://u:secret@p"); !strings.Contains(got.stderr, "`HTTPS_PROXY=… hookbuild build`") || strings.Contains(got.stderr, "secret") {
+		t.Errorf("without a command: %s", got.stderr)
+	}
 	p.run(0, "matrix", "CI_RUNNER_KERNEL_AMD64=big", "CI_TAGS=lts")
 }
 
