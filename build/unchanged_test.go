@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/onboard"
 	"hookbuild/internal/cache"
 	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
@@ -69,7 +71,9 @@ func TestUnchangedBuildTouchesNothing(t *testing.T) {
 // something that a build is made from.
 func TestWhatChangedIsBuilt(t *testing.T) {
 	s := site.New(t, nil)
-	site.Push(t, s.Host+"/actions/cexec:v1", map[string]string{"bin/cexec": "the action"})
+	for _, repository := range []string{"/actions/cexec:v1", "/copies/cexec:v1"} {
+		site.Push(t, s.Host+repository, map[string]string{"bin/cexec": "the action"})
+	}
 	initramfsFile := func(b *builtTwice) string { return filepath.Join(b.first.Dir, "initramfs-x86_64") }
 	restored := func(t *testing.T, b *builtTwice, name string, damage func(name string)) {
 		was, err := digest.OfFile(t.Context(), name)
@@ -107,6 +111,18 @@ func TestWhatChangedIsBuilt(t *testing.T) {
 			site.Push(t, s.Host+"/actions/cexec:v1", map[string]string{"bin/cexec": "another action"})
 			if b.build(t); stateOf(t, b.first) == b.state {
 				t.Error("the files are the old ones")
+			}
+		},
+		"the image's repository": func(t *testing.T, b *builtTwice) {
+			list := slices.Clone(b.Embed.List)
+			list[0].Source = s.Host + "/copies/cexec:v1"
+			b.Embed = &onboard.Embed{List: list}
+			kept, err := digest.OfFile(t.Context(), filepath.Join(b.build(t).Dir, "initramfs-x86_64"))
+			must(t, err)
+			b.Builder, b.Out = newBuilder(t, 2), t.TempDir()
+			fresh, err := digest.OfFile(t.Context(), filepath.Join(b.build(t).Dir, "initramfs-x86_64"))
+			if err != nil || kept != fresh {
+				t.Errorf("the initramfs is %s with a cache, and %s (%v) without", kept, fresh, err)
 			}
 		},
 		"the compression": func(t *testing.T, b *builtTwice) {

@@ -46,6 +46,27 @@ type Item struct {
 	Digests []string
 }
 
+// Inputs are everything of an [Item] that the bytes of a store depend on, for the keys
+// of caches. The same image from another repository is another input: dockerd's records
+// name where each layer's blob is from.
+type Inputs struct {
+	ID, Index, Repository string
+	Blobs                 []string // the layers' digests as their source has them
+	Names, Digests        []string
+}
+
+// Inputs returns what of the item a store depends on.
+func (i Item) Inputs() Inputs {
+	in := Inputs{
+		ID: i.Image.ID.String(), Index: i.Image.IndexDigest.String(), Repository: sourceRepository(i.Image),
+		Names: i.Names, Digests: i.Digests,
+	}
+	for _, l := range i.Image.Layers {
+		in.Blobs = append(in.Blobs, l.Digest.String())
+	}
+	return in
+}
+
 // Options specify how the store is made.
 type Options struct {
 	// Layout is the layout of the store; empty means [Packed].

@@ -255,14 +255,9 @@ func (p *Packer) Fetch(ctx context.Context, s *Set) error {
 // Key returns the cache's key for the segment of the set for a kernel.
 func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 	o := s.Wanted.Segment
-	type part struct {
-		ID, Index string
-		Names     []string
-		Digests   []string
-	}
-	var images []part
+	var images []embed.Inputs
 	for _, item := range s.Items {
-		images = append(images, part{item.Image.ID.String(), item.Image.IndexDigest.String(), item.Names, item.Digests})
+		images = append(images, item.Inputs())
 	}
 	return digest.Key(struct {
 		Salt, Arch, Compression string
@@ -270,7 +265,7 @@ func (p *Packer) Key(s *Set, kernel embed.Capabilities) (string, error) {
 		Layout                  embed.Layout
 		Packing                 embed.Packing
 		Kernel                  embed.Capabilities
-		Images                  []part
+		Images                  []embed.Inputs
 	}{p.Salt, s.DockerArch, string(o.Compression), o.Level, s.Layout, s.Packing, kernel, images})
 }
 
