@@ -62,7 +62,7 @@ type Hook struct {
 
 // Kernel says which kernel is used, or how it is built.
 type Kernel struct {
-	From          string     `yaml:"from" flag:"kernel" path:"place" doc:"Where the kernel is from: latest, build, image:REF, deb:FILE or dir:DIR. By default the newest published one built with the checkout's configuration."`
+	From          string     `yaml:"from" flag:"kernel" path:"place" doc:"Where the kernel is from: latest, build, image:REF, deb:FILE or dir:DIR. By default the newest published one built with the checkout's configuration, or else one that hookbuild kernel put into the local Docker."`
 	Version       string     `yaml:"version" flag:"kernel-version" variable:"KERNEL_POINT_RELEASE" also:"number" doc:"The point release to build, such as 32 of 6.6.32."`
 	Source        string     `yaml:"source" flag:"source" path:"file" doc:"The source to build from, a file, directory or URL, instead of kernel.org."`
 	SHA256        string     `yaml:"sha256" flag:"sha256" doc:"The checksum of the file that source names."`
