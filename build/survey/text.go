@@ -21,7 +21,7 @@ func (d *Diff) WriteText(w io.Writer, width int) error {
 	t.line("from %s", d.From)
 	t.line("to   %s", d.To)
 	if d.Empty() {
-		t.line("nothing differs")
+		t.line("nothing differs in what they do; compare checksums to know whether the files are the same")
 	}
 	for _, f := range d.Facts {
 		t.change(f.Name, f.Old, f.New)

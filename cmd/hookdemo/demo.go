@@ -169,7 +169,7 @@ func (d *demo) pushHookOS(ctx context.Context, registry *corpus.Registry) error 
 }
 
 func (d *demo) writeBundle(registry *corpus.Registry, name string) error {
-	return d.step("Write an EKS Anywhere bundle that names the seven by digest", func() (string, error) {
+	return d.step("Write an EKS Anywhere bundle that names the seven by digest; it is not signed by AWS, of which hookbuild will warn", func() (string, error) {
 		f, err := os.Create(name)
 		if err != nil {
 			return "", err
