@@ -42,7 +42,7 @@ func (s *story) say(format string, args ...any) {
 }
 
 func (s *story) end() {
-	fmt.Fprintf(s.w, "\nAll seven images are embedded and usable. %.0f s in total.\n", s.now().Sub(s.start).Seconds())
+	fmt.Fprintf(s.w, "\nAll seven images are embedded and usable, %.0f s after the start.\n", s.now().Sub(s.start).Seconds())
 }
 
 // prefixed returns a writer that puts prefix before each line. Change may rewrite a
