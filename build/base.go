@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
@@ -366,12 +365,3 @@ func (s imageSource) Layout(ctx context.Context, ref string, platforms []string)
 }
 
 var _ linuxkit.LayoutSource = imageSource{}
-
-// digestOfImage returns the digest of an image's manifest, or the image's ID if it
-// is in the Docker Engine, which has no manifests.
-func digestOfImage(img *oci.Image) v1.Hash {
-	if img.Digest != (v1.Hash{}) {
-		return img.Digest
-	}
-	return img.ID
-}

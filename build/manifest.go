@@ -37,7 +37,7 @@ func (b *Builder) record(ctx context.Context, p *plan, made *made, artifacts []a
 	}
 	for _, ref := range p.base.references() {
 		img := p.base.images[ref]
-		recorded := artifact.Image{Reference: ref, Digest: digestOfImage(img).String()}
+		recorded := artifact.Image{Reference: ref, Digest: img.Identity().String()}
 		if img.IndexDigest != img.Digest {
 			recorded.Index = img.IndexDigest.String()
 		}

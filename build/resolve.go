@@ -119,7 +119,7 @@ func standIn(p *kernel.Pinned, r Request) *kernel.Image {
 	k := &kernel.Image{Arch: r.Flavor.Arch, Release: "0"}
 	switch {
 	case p.Image != nil:
-		k.Source, k.Digest = "image:"+p.Image.Source, p.Image.Digest.String()
+		k.Source, k.Digest = "image:"+p.Image.Source, p.Image.Identity().String()
 	case p.Artifact != nil:
 		k.Source = "armbian:" + p.Artifact.Source
 	case p.Build != nil:

@@ -33,23 +33,22 @@ func (l local) Image(ctx context.Context, ref string, p v1.Platform) (*oci.Image
 }
 
 // findWanted finds the wanted kernel in its registry. If only a kernel of the checkout's
-// own files will do and the registry gives none, it takes the one that was compiled on
-// this machine.
+// own files will do and the registry gives none, it takes the Docker Engine's.
 func (o OpenOptions) findWanted(ctx context.Context, w wanted) (*oci.Image, error) {
 	image, err := findLatest(ctx, o.Client, w, o.Progress)
 	if err == nil || !w.HashOnly || ctx.Err() != nil {
 		return image, err
 	}
-	compiled, missing := findLatest(ctx, local{o.Client}, w, o.Progress)
+	loaded, missing := findLatest(ctx, local{o.Client}, w, o.Progress)
 	if missing == nil {
-		why := "no published kernel was built with the checkout's configuration"
+		why := "no usable one is published with the checkout's configuration"
 		if fault.KindOf(err) != fault.Invalid {
 			why = web.ShowAll(err.Error())
 		}
-		progress.Notef(o.Progress, "using the kernel %s, which was built on this machine: %s", web.ShowAll(compiled.Source), why)
-		return compiled, nil
+		progress.Notef(o.Progress, "using Docker's kernel %s: %s", web.ShowAll(loaded.Source), why)
+		return loaded, nil
 	}
-	// Without an engine, nothing was compiled here.
+	// Without an engine, there is none to miss.
 	if none := new(dockerhost.EngineError); !errors.As(missing, &none) && fault.KindOf(missing) != fault.Invalid {
 		return nil, errors.Join(err, missing)
 	}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/image"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"hookbuild/internal/dockerhost"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/initramfs"
+	"hookbuild/internal/oci"
 	"hookbuild/kernel/deliver"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/testneed"
@@ -50,6 +53,35 @@ func TestKernelOfDocker(t *testing.T) {
 	w.Hash = "aaaaaaaa"
 	push(t, repository+":6.6.32-aaaaaaaa", packed("6.6.32"))
 	find(repository + ":6.6.32-aaaaaaaa")
+}
+
+// Two kernels of one release in Docker, which have no manifest there, are told apart:
+// each has its own modules.
+func TestKernelsOfDockerHaveTheirOwnModules(t *testing.T) {
+	testneed.Docker(t)
+	o := OpenOptions{Options: options(t), Arch: "x86_64"}
+	o.Client = oci.NewClient(oci.Options{Cache: o.Cache})
+	for hash, module := range map[string]string{"aaaaaaaa": "first", "bbbbbbbb": "second"} {
+		m := installed(t, "6.6.40", kerneltest.BzImage(t, "6.6.40", ""))
+		path := "lib/modules/6.6.40/kernel/" + module + ".txt"
+		if err := m.Modules.Add(initramfs.BytesFile(path, []byte(module), time.Unix(0, 0))); err != nil {
+			t.Fatal(err)
+		}
+		packed, err := m.Pack(t.Context(), PackOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref := "hookbuild-test/own-modules:6.6.40-" + hash
+		load(t, ref, packed)
+		opened, err := Open(t.Context(), "daemon:"+ref, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer opened.Close()
+		if _, ok := opened.Modules.Lookup(path); !ok {
+			t.Errorf("the kernel with the digest %q has another's modules: %q", opened.Digest, paths(opened.Modules))
+		}
+	}
 }
 
 // load puts an image into Docker for the test.

@@ -99,7 +99,7 @@ func fromOCI(ctx context.Context, image *oci.Image, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "image:" + image.Source, Digest: image.Digest.String(), root: root}
+	m := &Image{Modules: &initramfs.Tree{}, DTBs: &initramfs.Tree{}, Source: "image:" + image.Source, Digest: image.Identity().String(), root: root}
 	if m.drivers = driversIn(image); image.Config != nil {
 		m.choice = image.Config.Config.Labels[choiceLabel]
 	}

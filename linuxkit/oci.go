@@ -15,7 +15,7 @@ func FromOCI(ctx context.Context, img *oci.Image) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Image{Digest: img.Digest, Config: img.Config.Config, Tree: tree}
+	out := &Image{Digest: img.Identity(), Config: img.Config.Config, Tree: tree}
 	for _, layer := range img.Layers {
 		out.Size += layer.Size
 	}

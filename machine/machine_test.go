@@ -146,10 +146,7 @@ func TestQEMUTakesTheFirmware(t *testing.T) {
 
 // The boot sector is what its source says, and fits.
 func TestTrialIsItsSource(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("the assembler of another architecture knows no --64")
-	}
-	as, ld := testneed.Tool(t, "as"), testneed.Tool(t, "ld")
+	as, ld := testneed.Tool(t, "x86_64-linux-gnu-as"), testneed.Tool(t, "x86_64-linux-gnu-ld")
 	dir := t.TempDir()
 	for _, command := range []*exec.Cmd{
 		exec.CommandContext(t.Context(), as, "--64", "-o", filepath.Join(dir, "o"), "trial/boot.s"),

@@ -215,8 +215,8 @@ func archInName(path string) string {
 
 // noteMemory reports the memory that a machine needs to boot the result.
 func (a *app) noteMemory(m embed.Memory) {
-	a.note("booting it takes at least %s of RAM: %s while loading, and %s for the files, which LinuxKit's init copies into a tmpfs of half the RAM",
-		words.Bytes(m.Least), words.Bytes(m.Compressed), words.Bytes(m.Unpacked))
+	a.note("booting it takes at least %s of RAM: its files take %s, must fit into a tmpfs of half the RAM, and are unpacked from the %s beside them",
+		words.Bytes(m.Least), words.Bytes(m.Unpacked), words.Bytes(m.Compressed))
 }
 
 // listEmbedded prints the images in an initramfs: name, image ID, size.

@@ -120,7 +120,7 @@ func (a *app) kernel(c *cli.Context) error {
 		return err
 	}
 	if loaded := !to.NoLoad && !to.Push && to.Export == "" && to.ExportDir == ""; loaded && a.locked == nil {
-		a.note("a build takes this kernel with --kernel daemon:%s, and by default if no kernel of this configuration is published", ref)
+		a.note("`hookbuild all` builds with this kernel if it has --kernel daemon:%s", ref)
 	}
 	_, err = fmt.Fprintln(a.results(), ref)
 	return err

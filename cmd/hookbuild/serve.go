@@ -47,6 +47,9 @@ func (a *app) serve(c *cli.Context) error {
 		return usagef("serve takes at most one directory or reference")
 	}
 	if url := c.String("check"); url != "" {
+		if c.NArg() > 0 {
+			return usagef("--check %q asks a server, and reads no %q; leave one of them out (`hookbuild verify` checks a directory)", url, c.Args().First())
+		}
 		client, err := a.webClient(c)
 		if err != nil {
 			return err

@@ -40,6 +40,15 @@ type Image struct {
 	Layers []*Layer
 }
 
+// Identity returns the digest that tells the image from all others: that of its manifest,
+// or the ID of an image without one, as those of a Docker Engine.
+func (m *Image) Identity() v1.Hash {
+	if m.Digest != (v1.Hash{}) {
+		return m.Digest
+	}
+	return m.ID
+}
+
 // source provides the parts of an image.
 type source interface {
 	// manifest returns the manifest or index with the digest, verified.

@@ -80,8 +80,8 @@ func shorten(files []string) string {
 }
 
 // compare returns the files below dir that the index does not have, those that differ
-// from it or are gone, and those that git itself left out. A directory without a tracked file is named instead of
-// its files.
+// from it or are gone, and those that git itself left out. A directory without a tracked
+// file is named instead of its files.
 func compare(checkout fs.FS, dir string, index map[string]tracked) (untracked, changed, absent []string, err error) {
 	seen := map[string]bool{}
 	err = fs.WalkDir(checkout, dir, func(name string, d fs.DirEntry, err error) error {
