@@ -123,7 +123,7 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	if m.Accel, err = a.accel(c, m.Arch); err != nil {
 		return nil, err
 	}
-	if made, err := buildOf(filepath.Dir(m.Initramfs), filepath.Base(m.Initramfs)); err == nil {
+	if made, err := buildOf(filepath.Dir(m.Initramfs), filepath.Base(m.Initramfs)); err == nil { // else the proof has reported the manifest
 		a.warnMemory(c, made)
 	}
 	system := systemOnBoard(proof, m.Initramfs)
