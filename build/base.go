@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-
 	"hookbuild/internal/digest"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"

@@ -48,7 +48,7 @@ func (o OpenOptions) findWanted(ctx context.Context, w wanted) (*oci.Image, erro
 		progress.Notef(o.Progress, "using Docker's kernel %s: %s", web.ShowAll(loaded.Source), why)
 		return loaded, nil
 	}
-	// Without an engine, there is none to miss.
+	// Without an engine, no kernel was loaded into one.
 	if none := new(dockerhost.EngineError); !errors.As(missing, &none) && fault.KindOf(missing) != fault.Invalid {
 		return nil, errors.Join(err, missing)
 	}

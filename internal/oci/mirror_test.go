@@ -92,7 +92,7 @@ func TestOriginalIsAskedForWhatTheMirrorLacks(t *testing.T) {
 	}
 	err := l.fetch(l.host + "/ns/none:v1")
 	mentions(t, err, "ns/none", "404", l.host)
-	if strings.Count(err.Error(), "404") != 2 {
+	if strings.Count(err.Error(), "404 Not Found") != 2 { // a port may have these digits
 		t.Errorf("it does not mention that both lack it: %v", err)
 	}
 }
