@@ -1,6 +1,8 @@
 package main
 
 import (
+	"runtime"
+
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/embed"
@@ -16,6 +18,30 @@ func concat(groups ...[]cli.Flag) []cli.Flag {
 		all = append(all, g...)
 	}
 	return all
+}
+
+// globalFlags returns the options of every command.
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "take what the command line does not say from `FILE`; none uses no file (default: hookbuild.yaml in the current directory or its nearest parent that has one)"},
+		&cli.StringFlag{Name: "hook-dir", Usage: "use the Hook checkout in `DIR` (default: the current directory or its nearest parent that is one)"},
+		&cli.StringFlag{Name: "out", Value: "out", Usage: "write the artifacts to `DIR` (default: out, beside hookbuild.yaml or else in the checkout that the current directory is in)"},
+		&cli.StringFlag{Name: "arch", Usage: "build for `ARCH`, amd64 (x86_64) or arm64 (aarch64) (default: the flavor's, else amd64)"},
+		&cli.StringFlag{Name: "cache-dir", Usage: "keep downloads and converted layers in `DIR` (default: $CACHE_DIR, else hookbuild in the user's cache directory)"},
+		&cli.StringFlag{Name: "cache-limit", Value: "20GB", Usage: "after each command, remove the least recently used files until the cache fits `SIZE`; none sets no limit"},
+		&cli.StringSliceFlag{Name: "cache-from", Usage: "take results that other machines made from `REPOSITORY` in a registry (repeatable)"},
+		&cli.StringFlag{Name: "cache-to", Usage: "push results to `REPOSITORY` in a registry"},
+		&cli.BoolFlag{Name: "offline", Usage: "use only what is in the cache; contact no registry or server"},
+		&cli.StringSliceFlag{Name: "kit", Usage: "take everything from the kit in `FILE` instead of the network (repeatable)"},
+		&cli.StringSliceFlag{Name: "mirror", Usage: "apply the mirror `FROM=TO`: pull images of registry FROM from TO (repeatable)"},
+		&cli.BoolFlag{Name: "mirror-by-tag", Usage: "take a mirror's image of the bundle's tag although nothing proves that it is the bundle's image; a warning names both digests"},
+		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "allow plain HTTP and unknown certificates for the registry at `HOST` (repeatable)"},
+		&cli.StringSliceFlag{Name: "ca-file", Usage: "also trust the certificate authorities in `FILE` (PEM) for everything that is fetched (repeatable)"},
+		&cli.StringFlag{Name: "max-layer", Usage: "refuse layers that unpack to more than `SIZE` (default: 1 GiB or 250 times the compressed size, whichever is more)"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress in `FORMAT`: auto, tty, plain, github or json"},
+		&cli.BoolFlag{Name: "debug", Usage: "show more detail"},
+		&cli.IntFlag{Name: "jobs", DefaultText: "the number of processors", Value: runtime.GOMAXPROCS(0), Usage: "run up to `N` tasks in parallel"},
+	}
 }
 
 // hookFlags returns the flags that choose the parts of a HookOS.

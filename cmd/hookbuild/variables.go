@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"hookbuild/build"
 	"hookbuild/internal/nearest"
 	"hookbuild/internal/progress"
 )
@@ -216,4 +218,49 @@ func checkVariables(command string, variables map[string]string) error {
 		return usagef("%s=%s: unknown variable; build.sh's and hookbuild's are listed in docs/reference.md, \"Environment variables\"", name, variables[name])
 	}
 	return nil
+}
+
+// truth reports whether value is one of the words for yes in build.sh's variables.
+func truth(value string) bool {
+	switch strings.ToLower(value) {
+	case "yes", "y", "1", "true", "on":
+		return true
+	}
+	return false
+}
+
+// isNo reports whether value is one of the words for no.
+func isNo(value string) bool {
+	switch strings.ToLower(value) {
+	case "no", "n", "0", "false", "off":
+		return true
+	}
+	return false
+}
+
+// switchedOn reports whether a variable is set. It is for variables that build.sh
+// only compares with the empty string. Unlike there, a word for no counts as unset.
+func (a *app) switchedOn(name string) bool {
+	value := a.variable(name)
+	return value != "" && !isNo(value)
+}
+
+// variablePath returns the path that a variable has. As in build.sh, which changes to
+// its own directory, a relative one is relative to the checkout around the current
+// directory.
+func (a *app) variablePath(c *cli.Context, name string) string {
+	path := a.variable(name)
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(checkoutAbove(c), path)
+}
+
+// checkoutAbove returns the directory of the checkout that is a parent of the current
+// directory, "" if that is in none, is one itself, or another one was chosen.
+func checkoutAbove(c *cli.Context) string {
+	if c.String("hook-dir") != "" {
+		return ""
+	}
+	return build.WorkspaceAbove(".")
 }
