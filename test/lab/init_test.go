@@ -44,22 +44,17 @@ poweroff
 sleep 60
 `
 
+const still = `#!/bin/sh
+for of in softlockup_panic watchdog_thresh; do
+	echo "fact: $of $(cat /proc/sys/kernel/$of)"
+done
+echo "Kernel panic - not syncing: softlockup: hung tasks"
+poweroff
+sleep 60
+`
+
 func TestInitStartsAsLinuxKits(t *testing.T) {
-	testneed.Tool(t, lab.Emulator("amd64"))
-	l := openLab(t)
-	kernel, err := l.Vmlinuz(t.Context(), "amd64")
-	if err != nil {
-		testneed.Missing(t, "debian", err.Error())
-	}
-	tree := initImage(t, l)
-	addFacts(t, tree)
-	file := filepath.Join(t.TempDir(), "initramfs")
-	if err := writeSegment(t.Context(), file, tree); err != nil {
-		t.Fatal(err)
-	}
-	console, err := lab.Boot(t.Context(), lab.Machine{
-		Arch: "amd64", Kernel: kernel, Initramfs: []string{file}, MemoryMB: 384, Cmdline: "quiet loglevel=3", Timeout: 3 * time.Minute,
-	})
+	console, err := lab.Boot(t.Context(), machineThatRuns(t, facts))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +65,42 @@ func TestInitStartsAsLinuxKits(t *testing.T) {
 	if diff := cmp.Diff(want, factsOf(console)); diff != "" {
 		t.Errorf("%s\n%s", diff, console)
 	}
+}
+
+// TestStillMachineBootsAgain boots a machine that says what a kernel says whose
+// processors stood still: how to make one stand still is not known.
+func TestStillMachineBootsAgain(t *testing.T) {
+	machine := machineThatRuns(t, still)
+	var seen strings.Builder
+	machine.Console = &seen
+	last, err := lab.Boot(t.Context(), machine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"softlockup_panic 1", "watchdog_thresh 60"}, factsOf(last)); diff != "" {
+		t.Errorf("%s\n%s", diff, last)
+	}
+	if n := strings.Count(seen.String(), "fact: softlockup_panic"); n != 2 || !strings.Contains(seen.String(), "booting again") {
+		t.Errorf("the machine booted %d times, not twice:\n%s", n, seen.String())
+	}
+}
+
+// machineThatRuns returns a machine whose init runs a script.
+func machineThatRuns(t *testing.T, script string) lab.Machine {
+	t.Helper()
+	testneed.Tool(t, lab.Emulator("amd64"))
+	l := openLab(t)
+	kernel, err := l.Vmlinuz(t.Context(), "amd64")
+	if err != nil {
+		testneed.Missing(t, "debian", err.Error())
+	}
+	tree := initImage(t, l)
+	addFacts(t, tree, script)
+	file := filepath.Join(t.TempDir(), "initramfs")
+	if err := writeSegment(t.Context(), file, tree); err != nil {
+		t.Fatal(err)
+	}
+	return lab.Machine{Arch: "amd64", Kernel: kernel, Initramfs: []string{file}, MemoryMB: 384, Cmdline: "quiet loglevel=3", Timeout: 3 * time.Minute}
 }
 
 func openLab(t *testing.T) *lab.Lab {
@@ -124,10 +155,11 @@ func initImage(t *testing.T, l *lab.Lab) *initramfs.Tree {
 	return nil
 }
 
-func addFacts(t *testing.T, tree *initramfs.Tree) {
+// addFacts adds files to a tree, and the script for its init.
+func addFacts(t *testing.T, tree *initramfs.Tree, text string) {
 	t.Helper()
 	epoch := initramfs.Epoch()
-	script := initramfs.BytesFile("etc/init.d/001-facts.sh", []byte(facts), epoch)
+	script := initramfs.BytesFile("etc/init.d/001-facts.sh", []byte(text), epoch)
 	script.Mode = 0o755
 	setuid := initramfs.BytesFile("facts/setuid", []byte("x"), epoch)
 	setuid.Mode, setuid.UID, setuid.GID = 0o4755, 12, 34

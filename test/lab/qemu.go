@@ -41,7 +41,8 @@ var errTimeout = errors.New("the machine did not power off within its time limit
 // Boot runs the machine, always by emulation, until it powers off, and gives
 // what its console showed, also when it comes with an error; a kernel that
 // panics ends its machine too, and only the console tells. The last
-// [consoleLimit] bytes of it are kept.
+// [consoleLimit] bytes of it are kept. A machine whose processors stood still is
+// booted once more, because on a busy host that is the emulation's fault.
 func Boot(ctx context.Context, m Machine) (_ string, err error) {
 	if err := checkArch(m.Arch); err != nil {
 		return "", err
@@ -57,6 +58,14 @@ func Boot(ctx context.Context, m Machine) (_ string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w, %s; a busy machine needs longer: run it again when this one is less busy", errTimeout, limit))
 	defer cancel()
 	console, problems, err := m.emulate(ctx, initramfs)
+	if err == nil && stoodStill(console) {
+		if m.Console != nil {
+			_, err = fmt.Fprintln(m.Console, "an emulated processor stood still for two minutes; booting again")
+		}
+		if err == nil {
+			console, problems, err = m.emulate(ctx, initramfs)
+		}
+	}
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
@@ -64,6 +73,12 @@ func Boot(ctx context.Context, m Machine) (_ string, err error) {
 		err = fmt.Errorf("booting %q on %s: %w; the end of its console:\n%s", m.Kernel, m.Arch, err, tail(problems+"\n"+console))
 	}
 	return console, err
+}
+
+// stoodStill reports whether the kernel panicked because a processor ran nothing else
+// for 120 s, twice the watchdog_thresh of [Machine.arguments] (kernel/watchdog.c).
+func stoodStill(console string) bool {
+	return strings.Contains(console, "Kernel panic - not syncing: softlockup: hung tasks")
 }
 
 // emulate runs QEMU and returns the output of the machine and of QEMU.
@@ -107,8 +122,9 @@ func (h *haltWatch) Write(p []byte) (int, error) {
 func (m Machine) arguments(initramfs string) []string {
 	a := architectures()[m.Arch]
 	// panic=-1 with -no-reboot ends the machine at once when the kernel panics.
-	// The other words spare an emulated processor work that it has no use for.
-	cmdline := strings.TrimSpace(a.kernel + " panic=-1 mitigations=off init_on_alloc=0 audit=0 " + m.Cmdline)
+	// The two about lockups end one in which nothing goes on. The other words spare an
+	// emulated processor work that it has no use for.
+	cmdline := strings.TrimSpace(a.kernel + " panic=-1 softlockup_panic=1 watchdog_thresh=60 mitigations=off init_on_alloc=0 audit=0 " + m.Cmdline)
 	args := append(slices.Clip(a.qemu),
 		"-accel", "tcg", "-m", strconv.Itoa(cmp.Or(m.MemoryMB, 2048)), "-smp", strconv.Itoa(cmp.Or(m.CPUs, 2)),
 		"-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults", "-no-user-config", "-no-reboot",
