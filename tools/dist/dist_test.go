@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -51,10 +53,31 @@ func TestReleaseTwice(t *testing.T) {
 			t.Errorf("the archive lacks %s", name)
 		}
 	}
+	checkLinks(t, files)
 	if bytes.Contains(files["hookbuild"], []byte(mustGetwd(t))) {
 		t.Error("the program names the directory that it was built in")
 	}
 	checkBill(t, dirs[0])
+}
+
+// checkLinks checks that what the texts for users link to is in the archive too.
+func checkLinks(t *testing.T, files map[string][]byte) {
+	t.Helper()
+	link, links := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`), 0
+	for name, text := range files {
+		if path.Ext(name) != ".md" {
+			continue
+		}
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			links++
+			if to := path.Join(path.Dir(name), string(m[1])); files[to] == nil {
+				t.Errorf("%s links to %s, which the archive lacks", name, to)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("the texts have no links")
+	}
 }
 
 func sameFiles(t *testing.T, a, b string) {

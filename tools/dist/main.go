@@ -17,6 +17,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -125,14 +126,31 @@ func documents(ctx context.Context, work string) ([]entry, error) {
 		}
 		pages = append(pages, entry{name: g.name, mode: 0o644, content: text})
 	}
-	for _, name := range []string{"LICENSE", "NOTICE", "README.md", "CHANGELOG.md"} {
+	texts, err := ownTexts()
+	return append(pages, texts...), err
+}
+
+// ownTexts returns the repository's texts for users, and those that they link to.
+func ownTexts() ([]entry, error) {
+	names := []string{"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"}
+	err := filepath.WalkDir("docs", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			names = append(names, filepath.ToSlash(path))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the repository's documentation: %w", err)
+	}
+	var texts []entry
+	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("reading a file of the repository: %w", err)
 		}
-		pages = append(pages, entry{name: name, mode: 0o644, content: text})
+		texts = append(texts, entry{name: name, mode: 0o644, content: text})
 	}
-	return pages, nil
+	return texts, nil
 }
 
 // stderrOf returns what a failed program printed, to follow its error.
