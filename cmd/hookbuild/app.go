@@ -101,13 +101,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	}
 	code, text := int(fault.KindOf(err)), harmlessError{err}.Error()
 	if ctx.Err() != nil {
-		code, text = exitInterrupted, "interrupted; downloads stay in the cache, and no artifact was changed"
-		if slices.Equal(a.names, []string{"init"}) {
-			text = "interrupted; no file was written"
-		}
-		if a.wrote {
-			text = "interrupted; the artifacts that were written before stay"
-		}
+		code, text = exitInterrupted, a.interruption()
 	}
 	if a.face != nil {
 		a.face.Fail(text, code)
