@@ -126,8 +126,12 @@ func (a *app) bootMachine(c *cli.Context, m machine.Machine) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := makeDisk(m.Disk); err != nil {
+	made, err := makeDisk(m.Disk)
+	if err != nil {
 		return err
+	}
+	if made {
+		a.note("made the disk %s: %d GiB, empty and sparse, so it takes space only as the machine writes to it; it stays when the machine ends", m.Disk, diskSize>>30)
 	}
 	if m.Disk == "" && a.variable("TINK_SERVER") != "" {
 		a.note("the machine has no disk; --disk FILE gives it one")
@@ -369,21 +373,24 @@ func (a *app) workerParameters(made artifact.Build) []string {
 	return words
 }
 
-// makeDisk creates the disk's file, without content, if it does not exist.
-func makeDisk(name string) error {
-	const size = 10 << 30
+// diskSize is the size of a disk that --disk creates, in bytes.
+const diskSize = 10 << 30
+
+// makeDisk creates the disk's file, without content, and reports whether it did: a
+// file that exists stays as it is.
+func makeDisk(name string) (made bool, err error) {
 	if name == "" {
-		return nil
+		return false, nil
 	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("creating the machine's disk: %w", err)
+		return false, fmt.Errorf("creating the machine's disk: %w", err)
 	}
-	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
-		return fmt.Errorf("creating the machine's disk %q: %w", name, err)
+	if err := errors.Join(f.Truncate(diskSize), f.Close()); err != nil {
+		return false, fmt.Errorf("creating the machine's disk %q: %w", name, err)
 	}
-	return nil
+	return true, nil
 }

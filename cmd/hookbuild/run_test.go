@@ -170,6 +170,11 @@ func TestWhatRunRefuses(t *testing.T) {
 	if info, err := os.Stat(disk); err != nil || info.Size() != 10<<30 {
 		t.Errorf("the disk: %v, %v", info, err)
 	}
+	says(t, got.stderr, "made the disk "+disk+": 10 GiB, empty and sparse")
+	got = runAt(t.Context(), s, "run", "--progress", "plain", "--out", out, "--accel", "tcg,nonsense=1", "--disk", disk)
+	if strings.Contains(got.stderr, "made the disk") {
+		t.Errorf("a disk that exists is said to be made:\n%s", got.stderr)
+	}
 }
 
 // TestRunBoots assembles a document with Debian's kernel and runs it. Its /init prints
