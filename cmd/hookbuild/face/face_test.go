@@ -197,12 +197,13 @@ type played struct {
 	tmux, socket string
 }
 
+// startTmux plays an act in a terminal of its own, "" means a shell.
 func startTmux(t *testing.T, tmux string, width int, act string) *played {
 	t.Helper()
 	p := &played{t, tmux, filepath.Join(t.TempDir(), "s")}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	program := mustExecutable(t)
+	if act == "" {
+		program = "bash --norc -i"
 	}
 	p.run("-u", "new-session", "-d", "-x", fmt.Sprint(width), "-y", "30", "-e", playVariable+"="+act, "-e", "NO_COLOR=1", program)
 	t.Cleanup(func() { _ = exec.Command(tmux, "-S", p.socket, "kill-server").Run() })
@@ -270,6 +271,49 @@ func drawnTwice(screen string) string {
 		}
 	}
 	return ""
+}
+
+// After Ctrl-Z, the shell has its cursor, and fg draws below what the shell wrote.
+func TestSuspend(t *testing.T) {
+	tmux := testneed.Tool(t, "tmux")
+	at := startTmux(t, tmux, 80, "")
+	at.run("send-keys", playVariable+"=middle "+mustExecutable(t), "Enter")
+	first := at.shows("elapsed")
+	if at.cursor() {
+		t.Error("the cursor blinks beside the progress")
+	}
+	at.run("send-keys", "C-z")
+	if at.shows("Stopped"); !at.cursor() {
+		t.Error("the shell has no cursor")
+	}
+	at.run("send-keys", "echo $((40+2)); fg", "Enter")
+	deadline := time.Now().Add(30 * time.Second)
+	for strings.Count(at.run("capture-pane", "-p"), "elapsed") < 2 && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	last := at.shows("42")
+	before, after, _ := strings.Cut(last, "Stopped")
+	if strings.Count(before, "elapsed") != 1 || !strings.Contains(after, "42") || drawnTwice(after) != "" {
+		t.Errorf("the terminal showed\n%s\nand after fg\n%s", first, last)
+	}
+	if at.cursor() {
+		t.Error("after fg, the cursor blinks beside the progress")
+	}
+}
+
+// cursor reports whether the cursor is shown.
+func (p *played) cursor() bool {
+	p.t.Helper()
+	return strings.TrimSpace(p.run("display-message", "-p", "#{cursor_flag}")) == "1"
+}
+
+func mustExecutable(t *testing.T) string {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
 }
 
 func checkGolden(t *testing.T, file, got string) {

@@ -34,8 +34,9 @@ type terminal struct {
 	board board
 	// width is the terminal's, as bubbletea has told it, 0 before that. Drawn are the
 	// lines of the region.
-	width int
-	drawn []string
+	width  int
+	drawn  []string
+	frozen bool // drawn stays, see suspend
 	// clearErr is the first error of clearing the region.
 	clearErr error
 }
@@ -51,6 +52,7 @@ func newTerminal(o Options) *terminal {
 		_, err := t.program.Run()
 		t.ended <- err
 	}()
+	t.handleSuspending()
 	return t
 }
 
@@ -217,7 +219,9 @@ func (t *terminal) view() string {
 	if t.width > 0 {
 		width = t.width // the region changes together with what resize clears
 	}
-	t.drawn = t.board.view(width, height, t.now())
+	if !t.frozen {
+		t.drawn = t.board.view(width, height, t.now())
+	}
 	if len(t.drawn) == 0 {
 		return ""
 	}
