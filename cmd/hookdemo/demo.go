@@ -76,7 +76,11 @@ func (d *demo) buildAndBoot(ctx context.Context, registry *corpus.Registry) erro
 	if err := d.judge(report); err != nil {
 		return err
 	}
-	d.end()
+	if d.all {
+		d.end("a container of each")
+	} else {
+		d.end("a container of " + corpus.Worker)
+	}
 	kit, err := d.secondAct(ctx, registry, bundle)
 	if err != nil {
 		return err

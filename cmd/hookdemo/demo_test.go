@@ -52,10 +52,11 @@ func TestJudge(t *testing.T) {
 
 func TestForPeople(t *testing.T) {
 	for line, want := range map[string]string{
-		"plain":                          "plain",
-		"@@lab at=4.25 event=x name=y":   "[  4.25 s] event=x name=y",
-		"@@lab begin images":             "",
-		"login: @@lab end images exit=0": "",
+		"plain": "plain",
+		"corpus ok: cexec (amd64): 5 files, 1 directories": "a container of cexec has exactly the files that it was made of (amd64): 5 files, 1 directories",
+		"@@lab at=4.25 event=x name=y":                     "[  4.25 s] event=x name=y",
+		"@@lab begin images":                               "",
+		"login: @@lab end images exit=0":                   "",
 	} {
 		if got, ok := forPeople(line); got != want || ok != (want != "") {
 			t.Errorf("%q: got %q, %v", line, got, ok)

@@ -41,8 +41,9 @@ func (s *story) say(format string, args ...any) {
 	fmt.Fprintf(s.w, "   "+format+"\n", args...)
 }
 
-func (s *story) end() {
-	fmt.Fprintf(s.w, "\nAll seven images are embedded and usable, %.0f s after the start.\n", s.now().Sub(s.start).Seconds())
+// end says what was seen: which images ran, of the seven that dockerd listed.
+func (s *story) end(ran string) {
+	fmt.Fprintf(s.w, "\nAll seven images are embedded, and %s has exactly its files, %.0f s after the start.\n", ran, s.now().Sub(s.start).Seconds())
 }
 
 // prefixed returns a writer that puts prefix before each line. Change may rewrite a
