@@ -135,6 +135,21 @@ func TestLockInASubdirectory(t *testing.T) {
 	says(t, l.build(3).stderr, "overlay.yaml: sha256:")
 }
 
+// A lock in another directory, named by an absolute path, finds the files that relative
+// paths named.
+func TestLockInAnotherDirectory(t *testing.T) {
+	l := newLocker(t)
+	dir := t.TempDir()
+	site.WriteFile(t, filepath.Join(dir, "overlay.yaml"), "files: [{path: etc/rack, contents: \"7\"}]\n")
+	t.Chdir(dir)
+	l.write("--overlay", "overlay.yaml")
+	says(t, readFile(t, l.lock), "overlay: ../"+filepath.Base(dir)+"/overlay.yaml\n")
+	l.build(0)
+	l.build(0, "--overlay", "overlay.yaml")
+	t.Chdir(l.site.Dir)
+	l.build(0)
+}
+
 // A checkout at a URL and a module source at a URL are in the kit under these.
 func TestKitHasWhatIsAtURLs(t *testing.T) {
 	testneed.Namespaces(t)

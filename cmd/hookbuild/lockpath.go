@@ -103,11 +103,21 @@ func (p lockPaths) path(ctx context.Context, name string) string {
 	return fetch.StandInTree(ctx, p.local(name), p.kept[name])
 }
 
-// local returns where a file of the lock is on this machine.
+// local returns where a file of the lock is on this machine. It returns no absolute
+// path for a relative name that leads out of the lock's directory, because name keeps
+// such paths as they are.
 func (p lockPaths) local(name string) string {
 	path := filepath.FromSlash(name)
-	if !filepath.IsAbs(path) && p.dir != "." {
-		path = filepath.Join(p.dir, path)
+	if filepath.IsAbs(path) || p.dir == "." {
+		return path
+	}
+	path = filepath.Join(p.dir, path)
+	if filepath.IsAbs(path) && strings.HasPrefix(name, "../") {
+		if here, err := os.Getwd(); err == nil {
+			if relative, err := filepath.Rel(here, path); err == nil {
+				return relative
+			}
+		}
 	}
 	return path
 }
