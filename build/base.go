@@ -39,8 +39,6 @@ type base struct {
 	layouts map[string]*oci.Index // of volumes in OCI format, by layoutKey
 	// unbuilt are the checkout's containers that a survey found nowhere.
 	unbuilt []unbuilt
-	// overlays are the overlays of the document, with variables expanded.
-	overlays []Document
 	// kernel is the digest of the kernel that replaces the document's, or "".
 	kernel string
 	// ofDocuments reports that the user's documents describe the system, not a
@@ -215,7 +213,6 @@ func (p *base) overlay(r Request, variables map[string]string) error {
 		if p.document, err = p.document.Overlay(p.name, o); err != nil {
 			return err
 		}
-		p.overlays = append(p.overlays, Document{Name: d.Name, Text: text})
 	}
 	if r.Site == nil {
 		return nil

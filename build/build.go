@@ -24,6 +24,7 @@ import (
 	"hookbuild/kernel"
 	"hookbuild/linuxkit/iso"
 	"hookbuild/linuxkit/size"
+	"hookbuild/site/lock"
 )
 
 // Builder holds what all builds share.
@@ -112,6 +113,11 @@ type plan struct {
 
 	loader     iso.Content // the boot loader of the ISO image, if there is one
 	loaderName string
+
+	// template is the template before its variables are expanded, or the documents.
+	// files are the other files that were read, without overlays and boot loader.
+	template lock.Input
+	files    []lock.Input
 }
 
 func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
@@ -123,26 +129,44 @@ func (b *Builder) plan(ctx context.Context, r Request) (*plan, error) {
 		}
 		p.loader, p.loaderName = loader, name
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.planSystem(ctx, p) })
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.planSystem(inner, p) })
 	g.Go(func() (err error) {
 		if r.Embed == nil {
 			return nil
 		}
-		if p.store, err = b.packer().Find(ctx, r.wantedImages()); err != nil {
+		if p.store, err = b.packer().Find(inner, r.wantedImages()); err != nil {
 			return err
 		}
 		var images []*oci.Image
 		for _, item := range p.store.Items {
 			images = append(images, item.Image)
 		}
-		return b.fetchAhead(ctx, images)
+		return b.fetchAhead(inner, images)
 	})
 	err := g.Wait()
+	if err == nil {
+		err = p.hashFiles(ctx)
+	}
 	if err != nil && p.kernel != nil {
 		err = errors.Join(err, p.kernel.Close())
 	}
 	return p, err
+}
+
+// hashFiles hashes the files that the plan is made of.
+func (p *plan) hashFiles(ctx context.Context) (err error) {
+	if p.template, err = p.templateDigest(); err != nil {
+		return err
+	}
+	if p.files, err = p.readInputs(ctx, p.base); err != nil {
+		return err
+	}
+	p.files = append(p.files, p.Inputs...)
+	if p.kernel != nil {
+		p.files = append(p.files, addedFiles(p.kernel.Added)...)
+	}
+	return nil
 }
 
 // planSystem resolves the kernel and the parts of the root file system.

@@ -76,14 +76,15 @@ func (r Request) CheckLocal(ctx context.Context, l lock.Build) error {
 	if err != nil {
 		return err
 	}
-	found := slices.Clone(r.Inputs)
-	for _, more := range []func(context.Context) ([]lock.Input, error){p.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests, r.configDigest(l)} {
-		inputs, err := more(ctx)
-		if err != nil {
-			return err
-		}
-		found = append(found, inputs...)
+	inputs, err := r.readInputs(ctx, p)
+	if err != nil {
+		return err
 	}
+	config, err := r.configDigest(ctx, l)
+	if err != nil {
+		return err
+	}
+	found := slices.Concat(r.Inputs, inputs, r.overlayDigests(), config)
 	template, err := r.templateDigest()
 	if err != nil {
 		return err
@@ -106,19 +107,16 @@ func (r Request) CheckLocal(ctx context.Context, l lock.Build) error {
 		l.Flavor, words.Count(len(lines), "difference"), strings.Join(lines, "\n"))
 }
 
-// configDigest returns a function that hashes the flavor's kernel configuration, if
-// the lock has one.
-func (r Request) configDigest(l lock.Build) func(context.Context) ([]lock.Input, error) {
-	return func(ctx context.Context) ([]lock.Input, error) {
-		if l.Kernel.Config == nil || len(r.Documents) > 0 {
-			return nil, nil
-		}
-		sum, err := digest.OfFile(ctx, filepath.Join(r.Workspace.Dir, filepath.FromSlash(l.Kernel.Config.Name)))
-		if err != nil {
-			return nil, fmt.Errorf("reading the kernel's configuration: %w", err)
-		}
-		return []lock.Input{{Name: l.Kernel.Config.Name, SHA256: sum}}, nil
+// configDigest hashes the flavor's kernel configuration, if the lock has one.
+func (r Request) configDigest(ctx context.Context, l lock.Build) ([]lock.Input, error) {
+	if l.Kernel.Config == nil || len(r.Documents) > 0 {
+		return nil, nil
 	}
+	sum, err := digest.OfFile(ctx, filepath.Join(r.Workspace.Dir, filepath.FromSlash(l.Kernel.Config.Name)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's configuration: %w", err)
+	}
+	return []lock.Input{{Name: l.Kernel.Config.Name, SHA256: sum}}, nil
 }
 
 // sourceInputs hashes the files that the document names.
@@ -131,12 +129,13 @@ func (p *base) sourceInputs(ctx context.Context) ([]lock.Input, error) {
 	return all, err
 }
 
-func (r Request) overlayDigests(context.Context) ([]lock.Input, error) {
+// overlayDigests hashes the overlays before their variables are expanded.
+func (r Request) overlayDigests() []lock.Input {
 	var all []lock.Input
 	for _, overlay := range r.Overlays {
 		all = append(all, lock.Input{Name: overlay.Name, SHA256: digest.OfBytes(overlay.Text)})
 	}
-	return all, nil
+	return all
 }
 
 // OfCheckout reports whether a path below a Hook checkout is of what hookbuild reads

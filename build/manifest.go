@@ -4,26 +4,27 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hookbuild/build/artifact"
 	"hookbuild/build/onboard"
-	"hookbuild/internal/digest"
 	"hookbuild/site/lock"
 )
 
 func (b *Builder) record(ctx context.Context, p *plan, made *made, artifacts []artifact.File) (artifact.Build, error) {
 	r := artifact.Build{
 		ID: p.OutputID, Arch: p.Flavor.Arch, Flavor: p.Flavor.ID, Hookbuild: b.Version, Artifacts: artifacts,
-		Template: &artifact.Input{Name: p.templateName(), Digest: digest.OfBytes(p.base.text)}, Loader: made.loader, Size: made.report,
+		Template: &artifact.Input{Name: p.templateName(), Digest: p.template.SHA256}, Files: p.recordFiles(), Loader: made.loader, Size: made.report,
 		Options: map[string]string{
 			"compression": string(p.Segment.Compression), "level": fmt.Sprint(p.Segment.Level),
 			"hookVersion": p.HookVersion, "outputID": p.OutputID,
 		},
 	}
-	for _, d := range p.base.overlays {
-		r.Overlays = append(r.Overlays, artifact.Input{Name: filepath.Base(d.Name), Digest: digest.OfBytes(d.Text)})
+	for _, in := range p.overlayDigests() {
+		r.Overlays = append(r.Overlays, artifact.Input{Name: filepath.Base(in.Name), Digest: in.SHA256})
 	}
 	if p.Site != nil {
 		r.Site = p.Site.Settings()
@@ -44,7 +45,7 @@ func (b *Builder) record(ctx context.Context, p *plan, made *made, artifacts []a
 		r.Images = append(r.Images, recorded)
 	}
 	if p.Locked != nil {
-		recordLocked(&r, *p.Locked)
+		p.recordLocked(&r, p.Locked.Kernel)
 		if p.Site != nil {
 			r.Unlocked = p.Site.Secrets()
 		}
@@ -65,14 +66,9 @@ func (b *Builder) record(ctx context.Context, p *plan, made *made, artifacts []a
 	return r, nil
 }
 
-// recordLocked adds what only the lock knows: the template before its variables are
-// expanded, the files that were read, and what a kernel was compiled from.
-func recordLocked(r *artifact.Build, l lock.Build) {
-	r.Template.Digest = l.Template.SHA256
-	for _, f := range l.Files {
-		r.Files = append(r.Files, recordInput(&f))
-	}
-	k := l.Kernel
+// recordLocked adds what only the lock knows: what a kernel was compiled from. Without
+// a lock, a compiled kernel may come from a cache, and its source is not asked for.
+func (p *plan) recordLocked(r *artifact.Build, k lock.Kernel) {
 	if r.Kernel == nil {
 		return
 	}
@@ -82,17 +78,38 @@ func recordLocked(r *artifact.Build, l lock.Build) {
 	if k.From != lock.FromSource {
 		return
 	}
-	source, config := recordInput(k.Source), recordInput(k.Config)
+	source, config := p.recordInput(*k.Source), p.recordInput(*k.Config)
 	r.Kernel.Archive, r.Kernel.Config = &source, &config
 }
 
-// recordInput returns an input without the directories of this machine.
-func recordInput(in *lock.Input) artifact.Input {
-	name := in.Name
-	if filepath.IsAbs(name) {
-		name = filepath.Base(name)
+// recordFiles returns the plan's files, sorted.
+func (p *plan) recordFiles() []artifact.Input {
+	var all []artifact.Input
+	for _, f := range p.files {
+		all = append(all, p.recordInput(f))
 	}
-	return artifact.Input{Name: name, Digest: in.SHA256}
+	slices.SortFunc(all, func(a, b artifact.Input) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Digest, b.Digest))
+	})
+	return slices.Compact(all)
+}
+
+// recordInput returns an input without the directories of this machine: of a file that
+// an option names only the base name, so that the record is the same with and without a
+// lock, and wherever that is.
+func (p *plan) recordInput(in lock.Input) artifact.Input {
+	file, more, _ := strings.Cut(in.Name, ",name=") // of a module source
+	locked, ofOption := p.Names[file]
+	switch {
+	case ofOption:
+		file = filepath.Base(locked)
+	case filepath.IsAbs(file) || slices.Contains(slices.Collect(maps.Values(p.Names)), file):
+		file = filepath.Base(file)
+	}
+	if more != "" {
+		file += ",name=" + more
+	}
+	return artifact.Input{Name: file, Digest: in.SHA256}
 }
 
 // templateName returns the name of the template, or those of the documents, that

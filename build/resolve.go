@@ -101,15 +101,43 @@ func (b *Builder) resolveSystem(ctx context.Context, found *Resolved) (err error
 	}
 	found.base = base
 	found.Images, found.layouts, found.unbuilt = base.images, base.layouts, base.unbuilt
-	for _, more := range []func(context.Context) ([]lock.Input, error){base.sourceInputs, r.overlayDigests, r.siteDigests, r.fragmentDigests} {
-		inputs, err := more(ctx)
-		if err != nil {
-			return err
-		}
-		found.files = append(found.files, inputs...)
+	inputs, err := r.readInputs(ctx, base)
+	if err != nil {
+		return err
 	}
+	found.files = slices.Concat(found.files, inputs, r.overlayDigests())
 	found.template, err = r.templateDigest()
 	return err
+}
+
+// readInputs hashes the files that the template or the documents, the site and the
+// options of the kernel name.
+func (r Request) readInputs(ctx context.Context, p *base) (all []lock.Input, err error) {
+	for _, more := range []func(context.Context) ([]lock.Input, error){p.sourceInputs, r.siteDigests, r.fragmentDigests} {
+		inputs, err := more(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, inputs...)
+	}
+	return all, nil
+}
+
+// addedFiles returns what is added to a kernel, without a firmware image.
+func addedFiles(a kernel.Additions) (all []lock.Input) {
+	for _, file := range a.Drivers {
+		if web.IsURL(file.Name) {
+			file.Name = driverPrefix + file.Name
+		}
+		all = append(all, lock.Input{Name: file.Name, SHA256: file.Digest})
+	}
+	for _, file := range a.Patches {
+		all = append(all, lock.Input{Name: file.Name, SHA256: file.Digest})
+	}
+	if f := a.Firmware; f != nil && f.Image == nil {
+		all = append(all, lock.Input{Name: f.Dir.Name, SHA256: f.Dir.Digest})
+	}
+	return all
 }
 
 // standIn returns what the template's variables need of a kernel that is not
@@ -239,21 +267,9 @@ func (f *Resolved) lock() lock.Build {
 		l.Images = append(l.Images, lockImage(r.ISO.Loader, f.loader))
 	}
 	if p := f.Kernel; p != nil {
-		for _, file := range p.Drivers {
-			if web.IsURL(file.Name) {
-				file.Name = driverPrefix + file.Name
-			}
-			l.Files = append(l.Files, lock.Input{Name: file.Name, SHA256: file.Digest})
-		}
-		for _, file := range p.Patches {
-			l.Files = append(l.Files, lock.Input{Name: file.Name, SHA256: file.Digest})
-		}
-	}
-	if p := f.Kernel; p != nil && p.Firmware != nil {
-		if p.Firmware.Image != nil {
+		l.Files = append(l.Files, addedFiles(p.Additions)...)
+		if p.Firmware != nil && p.Firmware.Image != nil {
 			l.Images = append(l.Images, lockImage(p.Firmware.Image.Source, p.Firmware.Image))
-		} else {
-			l.Files = append(l.Files, lock.Input{Name: p.Firmware.Dir.Name, SHA256: p.Firmware.Dir.Digest})
 		}
 	}
 	if f.Embedded == nil {

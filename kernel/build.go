@@ -165,7 +165,7 @@ func (o OpenOptions) openCompiled(ctx context.Context, p *plan.Plan, dir string,
 		return nil, err
 	}
 	image.Source = "build:" + p.Reference
-	image.compiled = made
+	image.compiled, image.Added.Patches = made, pinnedPatches(p.Patches)
 	return image, nil
 }
 

@@ -53,6 +53,8 @@ type Image struct {
 	// Digest identifies the content that the image was made from:
 	// "sha256:...".
 	Digest string
+	// Added is what [Open] added.
+	Added Additions
 	// Format and Compression describe Kernel in the terms of package inspect.
 	Format, Compression string
 

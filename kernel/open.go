@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -160,7 +159,11 @@ func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) 
 	if err != nil {
 		return nil, err
 	}
-	firmware, err := o.firmware(ctx)
+	firmware, err := o.pinFirmware(ctx)
+	var files *initramfs.Tree
+	if err == nil && firmware != nil {
+		files, err = firmware.tree(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, driver.CloseAll(drivers))
 	}
@@ -168,6 +171,7 @@ func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) 
 	if err != nil {
 		return nil, errors.Join(err, driver.CloseAll(drivers))
 	}
+	m.Added.Drivers, m.Added.Firmware = pinnedDrivers(drivers), firmware
 	if len(drivers) > 0 {
 		if err := o.addDrivers(ctx, m, drivers); err != nil {
 			return nil, errors.Join(err, m.Close())
@@ -177,31 +181,13 @@ func (o OpenOptions) selected(ctx context.Context, open func() (*Image, error)) 
 	if m.choice != "" && m.choice == choiceKey(choice) {
 		choice = modules.Choice{} // which would find nothing to leave out
 	}
-	if firmware == nil && len(choice.Include)+len(choice.Exclude) == 0 {
+	if files == nil && len(choice.Include)+len(choice.Exclude) == 0 {
 		return m, nil
 	}
-	if _, err := m.keepChosen(ctx, choice, firmware, o.Options); err != nil {
+	if _, err := m.keepChosen(ctx, choice, files, o.Options); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
-}
-
-// firmware opens the plan's firmware. It returns nil if the plan names no
-// firmware.
-func (o OpenOptions) firmware(ctx context.Context) (*initramfs.Tree, error) {
-	from := o.Plan.Firmware
-	if from == "" {
-		return nil, nil
-	}
-	ref, isImage := strings.CutPrefix(from, "image:")
-	if !isImage {
-		return openDirTree(ctx, from)
-	}
-	image, err := o.Client.Image(ctx, ref, o.platform())
-	if err != nil {
-		return nil, fmt.Errorf("opening the firmware %q: %w", from, err)
-	}
-	return image.Tree(ctx)
 }
 
 func (o OpenOptions) platform() v1.Platform {

@@ -12,11 +12,13 @@ import (
 
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
+	"hookbuild/internal/initramfs"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/web"
 	"hookbuild/kernel/container"
 	"hookbuild/kernel/driver"
 	"hookbuild/kernel/flavor"
+	"hookbuild/kernel/patch"
 	"hookbuild/kernel/plan"
 )
 
@@ -30,16 +32,21 @@ type Pinned struct {
 	// digest is that of its content.
 	Files []PinnedFile
 	IsDir bool
-	// Firmware is the firmware that is added, or nil.
-	Firmware *PinnedFirmware
-	// Drivers are the module sources, with the digests of all that goes into
-	// them. Patches are those of the kernel's source.
-	Drivers, Patches []PinnedFile
+	Additions
 	// HasDrivers reports that Image has the modules of Drivers already.
 	HasDrivers bool
 	// Builder is the image of the container that compiles the kernel or the
 	// drivers; nil where nothing is compiled.
 	Builder *container.Pin
+}
+
+// Additions are what is added to a kernel or to its source, by digest.
+type Additions struct {
+	// Firmware is nil if none is added.
+	Firmware *PinnedFirmware
+	// Drivers are the module sources, with the digests of all that goes into
+	// them. Patches are those of the kernel's source.
+	Drivers, Patches []PinnedFile
 }
 
 // PinnedFile is a file and its digest.
@@ -94,6 +101,10 @@ func (o OpenOptions) pinDrivers(ctx context.Context) ([]PinnedFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	return pinnedDrivers(drivers), driver.CloseAll(drivers)
+}
+
+func pinnedDrivers(drivers []*driver.Driver) []PinnedFile {
 	var all []PinnedFile
 	for _, d := range drivers {
 		name := d.Origin
@@ -102,7 +113,15 @@ func (o OpenOptions) pinDrivers(ctx context.Context) ([]PinnedFile, error) {
 		}
 		all = append(all, PinnedFile{name, "sha256:" + d.Digest})
 	}
-	return all, driver.CloseAll(drivers)
+	return all
+}
+
+func pinnedPatches(patches []*patch.Patch) []PinnedFile {
+	var all []PinnedFile
+	for _, p := range patches {
+		all = append(all, PinnedFile{p.Name, p.Digest})
+	}
+	return all
 }
 
 func pinnedImage(image *oci.Image) *Pinned { return &Pinned{Image: image} }
@@ -134,11 +153,7 @@ func (o OpenOptions) pinBuild(ctx context.Context) (*Pinned, error) {
 	if b.Archive, b.SHA256, err = o.archive(ctx, p); err != nil {
 		return nil, err
 	}
-	pinned := &Pinned{Build: b}
-	for _, patch := range p.Patches {
-		pinned.Patches = append(pinned.Patches, PinnedFile{patch.Name, patch.Digest})
-	}
-	return pinned, nil
+	return &Pinned{Build: b, Additions: Additions{Patches: pinnedPatches(p.Patches)}}, nil
 }
 
 // archive returns the name and checksum of the source to compile.
@@ -223,4 +238,12 @@ func (o OpenOptions) pinFirmware(ctx context.Context) (*PinnedFirmware, error) {
 	}
 	sum, err := contentDigest(ctx, tree)
 	return &PinnedFirmware{Dir: PinnedFile{from, sum}}, fault.Mark(err, fault.Invalid)
+}
+
+// tree returns the firmware's files.
+func (f *PinnedFirmware) tree(ctx context.Context) (*initramfs.Tree, error) {
+	if f.Image != nil {
+		return f.Image.Tree(ctx)
+	}
+	return openDirTree(ctx, f.Dir.Name)
 }

@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"hookbuild/internal/cache"
+	"hookbuild/internal/digest"
 	"hookbuild/internal/oci"
 	"hookbuild/internal/shared"
 	"hookbuild/kernel/flavor"
@@ -98,6 +100,30 @@ func TestCompiledKernelIsShared(t *testing.T) {
 		if _, err := Open(t.Context(), "build", other); err == nil || !strings.Contains(err.Error(), "Docker") {
 			t.Errorf("with another value of %s the kernel is not compiled: %v", name, err)
 		}
+	}
+}
+
+// A compiled kernel names the patches and the firmware that it was opened with.
+func TestOpenedKernelNamesWhatWasAdded(t *testing.T) {
+	o, _ := newSharer(t, "registry.invalid/team/cache")
+	change, firmware := filepath.Join(t.TempDir(), "fix.patch"), t.TempDir()
+	kerneltest.WriteFile(t, change, []byte("--- a/Makefile\n+++ b/Makefile\n@@ -1 +1 @@\n-VERSION = 6\n+VERSION = 7\n"))
+	kerneltest.WriteFile(t, filepath.Join(firmware, "x.bin"), []byte("firmware"))
+	o.Plan.Patches, o.Plan.Firmware = []string{change}, firmware
+	keep(t, o)
+	m, err := Open(t.Context(), "build", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	pinned, err := o.pinFirmware(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := digest.OfFile(t.Context(), change)
+	want := Additions{Firmware: pinned, Patches: []PinnedFile{{change, sum}}}
+	if diff := cmp.Diff(want, m.Added); diff != "" || err != nil {
+		t.Errorf("%s%v", diff, err)
 	}
 }
 

@@ -49,7 +49,8 @@ type Build struct {
 	Hookbuild string `json:"hookbuild"` // the version of the program
 	Base      *Base  `json:"base,omitempty"`
 	Template  *Input `json:"template,omitempty"`
-	// Overlays are the overlays applied to the template, in order.
+	// Overlays are the overlays applied to the template, in order. Both are hashed as
+	// the files are, before variables are expanded.
 	Overlays []Input `json:"overlays,omitempty"`
 	// Site lists what the site set. Of a secret it says only that it is set.
 	Site     []profile.Setting `json:"site,omitempty"`
@@ -58,7 +59,8 @@ type Build struct {
 	Worker   *Worker           `json:"worker,omitempty"`
 	Embedded []OnBoard         `json:"embedded,omitempty"`
 	Images   []Image           `json:"images,omitempty"`
-	// Files are the other files that were read.
+	// Files are the other files that were read. Those that options name are under
+	// their base names.
 	Files []Input `json:"files,omitempty"`
 	// LockTag is the tag of a build that hookbuild.lock determines wholly, see
 	// [lock.Build.Tag]; empty for others, also for those with secrets, which the

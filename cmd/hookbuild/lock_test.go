@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"hookbuild/build/artifact"
+	"hookbuild/internal/digest"
 	"hookbuild/test/kerneltest"
 	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
@@ -354,4 +357,58 @@ func TestArchitectureByKernelName(t *testing.T) {
 	l.write("--arch", "x86_64")
 	l.build(0, "--arch", "amd64")
 	says(t, l.build(2, "--arch", "riscv").stderr, `--arch "riscv" is neither amd64 nor arm64`)
+}
+
+// A lock changes nothing in the record of a build but the tag, which is made of the
+// lock: templates, overlays and files are recorded by their own digests, under names
+// that do not depend on where the lock is.
+func TestRecordIsTheSameWithALock(t *testing.T) {
+	l := newLocker(t)
+	dir := t.TempDir()
+	files := map[string]string{
+		"own/overlay.yaml": "services: [{name: hook-docker, image: \"${HOOK_CONTAINER_HELLO_IMAGE}\"}]\nfiles: [{path: etc/rack, source: ../rack}]\n",
+		"rack":             "7\n",
+		"own/images.txt":   l.site.Host + "/actions/cexec:v1 127.0.0.1/embedded/other\n",
+		"own/site.yaml":    "dns: {servers: [192.0.2.1]}\n",
+		"firmware/x.bin":   "firmware",
+	}
+	for name, text := range files {
+		site.WriteFile(t, filepath.Join(dir, name), text)
+	}
+	t.Chdir(dir)
+	options := []string{"--overlay", "own/overlay.yaml", "--images-file", "own/images.txt", "--site", "own/site.yaml", "--firmware", "firmware"}
+	record := func() (manifest artifact.Build, provenance string) {
+		provenance = readFile(t, filepath.Join(l.out, "hook/provenance.json"))
+		return place{t: t, out: l.out}.manifest("hook"), provenance
+	}
+	l.out = filepath.Join(dir, "out")
+	l.run(0, append([]string{"all", "hook-latest-lts-amd64", "--kernel", "latest", "--level", "1", "--out", l.out, "--hook-dir", l.site.Dir,
+		"--image", l.site.Host + "/actions/cexec:v1=127.0.0.1/embedded/cexec", "HOOK_KERNEL_OCI_BASE=" + l.kernels()}, options...)...)
+	unlocked, proved := record()
+	l.write(options...)
+	l.build(0)
+	locked, provedLocked := record()
+
+	if locked.LockTag == "" || unlocked.LockTag != "" {
+		t.Errorf("the tags are %q with a lock and %q without", locked.LockTag, unlocked.LockTag)
+	}
+	locked.LockTag = ""
+	locked.Tarball, unlocked.Tarball = nil, nil // it has the manifest, with the tag
+	if diff := cmp.Diff(unlocked, locked); diff != "" {
+		t.Errorf("the lock changes the manifest:\n%s", diff)
+	}
+	if diff := cmp.Diff(proved, provedLocked); diff != "" {
+		t.Errorf("the lock changes the provenance:\n%s", diff)
+	}
+	template := readFile(t, filepath.Join(l.site.Dir, "linuxkit-templates/hook.template.yaml"))
+	if unlocked.Template.Digest != digest.OfBytes([]byte(template)) || unlocked.Overlays[0].Digest != digest.OfBytes([]byte(files["own/overlay.yaml"])) {
+		t.Errorf("the template is %+v and the overlays are %+v: those are not the digests of the files", unlocked.Template, unlocked.Overlays)
+	}
+	var names []string
+	for _, f := range unlocked.Files {
+		names = append(names, f.Name)
+	}
+	if want := []string{"etc/note", "etc/rack", "firmware", "images.txt", "site"}; !slices.Equal(names, want) {
+		t.Errorf("the files are %v, want %v", names, want)
+	}
 }
