@@ -285,6 +285,9 @@ func (j *job) writeWhole(ctx context.Context, s *artifact.Stage, pair Pair, arch
 			if err := s.Write(more, copyOf(path)); err != nil {
 				return err
 			}
+			if more == artifact.CmdlinePrefix+pair.ID {
+				kinds = append(kinds, artifact.CmdlinePrefix)
+			}
 		}
 	}
 	for _, kind := range kinds {

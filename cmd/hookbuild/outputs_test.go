@@ -145,7 +145,13 @@ func TestEmbedIntoABase(t *testing.T) {
 	for _, kind := range []string{"vmlinuz-", "initramfs-"} {
 		site.WriteFile(t, filepath.Join(upstream, kind+"latest-lts-x86_64"), readFile(t, filepath.Join(p.out, "hook", kind+"x86_64")))
 	}
+	site.WriteFile(t, filepath.Join(upstream, "cmdline-latest-lts-x86_64"), "console=ttyS0")
 	p.run(0, append(args, "--base", upstream, "--out", base, "--keep-embedded")...)
+	for _, name := range []string{"cmdline-x86_64", "cmdline-latest-lts-x86_64"} {
+		if got := readFile(t, filepath.Join(base, "hook", name)); got != "console=ttyS0" {
+			t.Errorf("%s has %q", name, got)
+		}
+	}
 	r = p.findings(t, 0, base)
 	if len(r.Systems) != 1 || r.Systems[0].Initramfs != "initramfs-latest-lts-x86_64" || len(r.Systems[0].Images) != 2 && len(r.Systems[0].Images[0].Names) != 2 {
 		t.Errorf("the result is %+v", r.Systems)
