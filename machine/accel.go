@@ -125,9 +125,21 @@ const (
 	deniedKVM = "this user may not open " + kvmDevice + "; add it to the group kvm and log in again"
 )
 
+// instead is the remedy where an accelerator is of no use.
+const instead = "use tcg, which emulates the processor"
+
+// hostArch returns this host's architecture in [Machine]'s words.
+func hostArch() string {
+	if arch, ok := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]; ok {
+		return arch
+	}
+	return runtime.GOARCH
+}
+
 // CheckAccel returns an error if name, which may have options of QEMU after a comma, is
-// not an accelerator that QEMU can use on this host.
-func CheckAccel(name string) error {
+// not an accelerator that QEMU can use on this host for a machine of arch; "" is one
+// of this host's architecture.
+func CheckAccel(name, arch string) error {
 	accel, _, options := strings.Cut(name, ",")
 	known := []string{"auto", "tcg", "kvm", "hvf"}
 	switch {
@@ -137,6 +149,8 @@ func CheckAccel(name string) error {
 		return fault.Usagef("%q: auto takes no options; give them with the name of an accelerator", name)
 	case accel == "hvf" && runtime.GOOS != "darwin":
 		return fault.Usagef("%q is only on macOS; use auto", name)
+	case (accel == "kvm" || accel == "hvf") && arch != "" && arch != hostArch():
+		return fault.Usagef("%s: it runs machines of this host's architecture, %s, and this one is of %s; %s", accel, hostArch(), arch, instead)
 	case accel == "kvm":
 		return checkKVM(kvmDevice)
 	}
@@ -150,11 +164,11 @@ func checkKVM(device string) error {
 	case err == nil:
 		return f.Close()
 	case errors.Is(err, fs.ErrPermission):
-		return fault.Outsidef("kvm: %s", deniedKVM)
+		return fault.Outsidef("kvm: %s, or %s", deniedKVM, instead)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.Outsidef("kvm: %s; use auto", noKVM)
+		return fault.Outsidef("kvm: %s; %s", noKVM, instead)
 	}
-	return fault.Outsidef("kvm: %w; use auto", err)
+	return fault.Outsidef("kvm: %w; %s", err, instead)
 }
 
 // TryLimit is how long a machine with only a boot sector may take.

@@ -228,7 +228,7 @@ func TestChooseAccel(t *testing.T) {
 
 func TestCheckAccel(t *testing.T) {
 	for _, name := range []string{"auto", "tcg", "tcg,thread=single"} {
-		if err := CheckAccel(name); err != nil {
+		if err := CheckAccel(name, ""); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -237,12 +237,19 @@ func TestCheckAccel(t *testing.T) {
 		wrong["hvf"] = "only on macOS"
 	}
 	for name, want := range wrong {
-		if err := CheckAccel(name); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+		if err := CheckAccel(name, ""); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := CheckAccel("tcg", "riscv64"); err != nil {
+		t.Errorf("emulation of another architecture: %v", err)
+	}
+	const want = "and this one is of riscv64; use tcg, which emulates"
+	if err := CheckAccel("kvm", "riscv64"); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+		t.Errorf("kvm of another architecture: %v", err)
+	}
 	dir := t.TempDir()
-	for device, want := range map[string]string{filepath.Join(dir, "none"): "this host has no /dev/kvm", dir: "is a directory"} {
+	for device, want := range map[string]string{filepath.Join(dir, "none"): "this host has no /dev/kvm; use tcg", dir: "is a directory; use tcg"} {
 		if err := checkKVM(device); fault.KindOf(err) != fault.Outside || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", device, err)
 		}

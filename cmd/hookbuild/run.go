@@ -79,12 +79,15 @@ func (a *app) buildAndRun(c *cli.Context) error {
 	if err := checkModuleFirmware(c); err != nil {
 		return err
 	}
-	if err := a.checkMachine(c); err != nil {
+	if err := a.checkMachine(c, ""); err != nil {
 		return err
 	}
 	var f flavor.Flavor
 	err := a.buildHookOS(c, func(r *build.Request) error {
 		f = r.Flavor
+		if err := checkAccel(c, f.Arch); err != nil {
+			return err
+		}
 		if err := (machine.Machine{Arch: f.Arch, Kernel: f.ID}).CheckInstalled(); err != nil {
 			return err
 		}
@@ -140,7 +143,16 @@ func (a *app) bootMachine(c *cli.Context, m machine.Machine) (err error) {
 	a.note("kernel command line: %s", m.Cmdline)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
 	if err := cmd.Run(); err != nil {
-		return fault.Failedf("running %s on %q: %w; its message is above", filepath.Base(cmd.Path), m.Kernel, err)
+		return fault.Failedf("running %s on %q: %w; its message is above%s", filepath.Base(cmd.Path), m.Kernel, err, withoutKVM(m.Accel))
+	}
+	return nil
+}
+
+// checkAccel returns an error if --accel names an accelerator that this host does not
+// have for a machine of arch, which may be "".
+func checkAccel(c *cli.Context, arch string) error {
+	if err := machine.CheckAccel(c.String("accel"), arch); err != nil {
+		return fmt.Errorf("--accel %w", err)
 	}
 	return nil
 }
@@ -154,6 +166,15 @@ func (a *app) accel(c *cli.Context, arch string) (string, error) {
 	return accel, err
 }
 
+// withoutKVM returns what to add to the message about a machine that did not run as it
+// should, which may be due to its accelerator.
+func withoutKVM(accel string) string {
+	if name, _, _ := strings.Cut(accel, ","); name != "kvm" {
+		return ""
+	}
+	return "; if KVM is the cause, `--accel tcg` does without it"
+}
+
 // machine returns the machine that run's flags, build.sh's variables and the
 // artifacts' manifest describe.
 func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
@@ -164,7 +185,7 @@ func (a *app) machine(c *cli.Context) (m machine.Machine, err error) {
 	if !fileName(c.String("name")) {
 		return m, usagef("--name %q is not the name of a directory in --out", c.String("name"))
 	}
-	if err := a.checkMachine(c); err != nil {
+	if err := a.checkMachine(c, f.Arch); err != nil {
 		return m, err
 	}
 	dir := filepath.Join(c.String("out"), c.String("name"))
@@ -198,16 +219,16 @@ func (a *app) machineOf(c *cli.Context, dir string, made artifact.Build) (m mach
 }
 
 // checkMachine checks what the flags and variables say of the machine, which needs no
-// artifacts.
-func (a *app) checkMachine(c *cli.Context) error {
+// artifacts. Arch is "" if the machine's architecture is not known yet.
+func (a *app) checkMachine(c *cli.Context, arch string) error {
 	if c.Int("memory") < 0 || c.Int("cpus") < 1 {
 		return usagef("--%s %d, --cpus %d: a machine needs memory and at least one processor", a.typed("memory", "ram"), c.Int("memory"), c.Int("cpus"))
 	}
 	if nic := c.String("nic"); !slices.Contains(machine.NICs(), nic) {
 		return usagef("--nic %q is not one of %s", nic, strings.Join(machine.NICs(), ", "))
 	}
-	if err := machine.CheckAccel(c.String("accel")); err != nil {
-		return fmt.Errorf("--accel %w", err)
+	if err := checkAccel(c, arch); err != nil {
+		return err
 	}
 	if err := checkDisk(c.String("disk")); err != nil {
 		return err

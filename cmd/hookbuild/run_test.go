@@ -141,6 +141,7 @@ func TestWhatRunRefuses(t *testing.T) {
 		{2, "--memory -1", []string{"--memory", "-1"}},
 		{2, "--ram -1", []string{"--ram", "-1"}},
 		{2, "--cpus 0", []string{"--cpus", "0"}},
+		{2, "; use tcg, which emulates the processor", []string{"--arch", foreignArch(), "--accel", "kvm"}},
 	} {
 		got := runAt(t.Context(), s, append([]string{"run", "--progress", "plain", "--out", out}, test.args...)...)
 		if got.code != test.code || !strings.Contains(got.stderr, test.say) {

@@ -23,6 +23,7 @@ import (
 	"hookbuild/build/verify"
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/flavor"
 	"hookbuild/machine"
@@ -94,8 +95,8 @@ func (a *app) checkBootFlags(c *cli.Context) error {
 	return nil
 }
 
-// checkBootable returns an error if --boot lacks QEMU or firmware, before the
-// artifacts are verified.
+// checkBootable returns an error if --boot lacks QEMU, firmware or the accelerator,
+// before the artifacts are verified.
 func checkBootable(c *cli.Context, r verify.Request) error {
 	if !c.Bool("boot") {
 		return nil
@@ -109,6 +110,9 @@ func checkBootable(c *cli.Context, r verify.Request) error {
 		if pair, err := remaster.FindPair(r.Dir, "", ""); strings.HasSuffix(r.Vmlinuz, flavor.AArch64) || err == nil && strings.HasSuffix(pair.ID, flavor.AArch64) {
 			m.Arch = flavor.AArch64
 		}
+	}
+	if err := checkAccel(c, m.Arch); err != nil {
+		return err
 	}
 	return m.CheckInstalled()
 }
@@ -156,6 +160,9 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	report, err := verdict.Boot(c.Context, o)
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(report.Bad(), func(c verdict.Check) bool { return c.Name == verdict.Kernel }) && m.Accel == "kvm" {
+		progress.Warnf(a.sink(), "no kernel was seen to start with KVM, which does not work well under every hypervisor; `--accel tcg` emulates the processor")
 	}
 	if name := c.String("junit"); name != "" {
 		return report, atomicfile.Write(name, atomicfile.Mode, report.WriteJUnit)

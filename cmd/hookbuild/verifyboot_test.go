@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,14 @@ func TestVerifyBoots(t *testing.T) {
 	}
 }
 
+// foreignArch returns an architecture that this host does not have.
+func foreignArch() string {
+	if runtime.GOARCH == "arm64" {
+		return "amd64"
+	}
+	return "arm64"
+}
+
 func TestVerifyBootRefuses(t *testing.T) {
 	s := site.New(t, nil)
 	for _, test := range []struct {
@@ -108,6 +117,7 @@ func TestVerifyBootRefuses(t *testing.T) {
 		{"--from-iso applies to a boot", []string{"--from-iso"}},
 		{"with UEFI only", []string{"--boot", "--from-iso", "--firmware", "bios"}},
 		{"name the directory", []string{"--boot", "--from-iso", "vmlinuz", "initramfs"}},
+		{"--accel kvm: it runs machines of this host's architecture", []string{"--boot", "--accel", "kvm", "--arch", foreignArch(), t.TempDir()}},
 	} {
 		got := runAt(t.Context(), s, append([]string{"verify", "--progress", "plain"}, test.args...)...)
 		if got.code != 2 || !strings.Contains(got.stderr, test.say) {

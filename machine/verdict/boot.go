@@ -129,6 +129,7 @@ func (b *boot) prepareISO(name string) (err error) {
 type boot struct {
 	Options
 	start time.Time
+	said  tail // QEMU's messages
 
 	mu      sync.Mutex // guards the fields below
 	reader  *reader
@@ -157,8 +158,7 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	var said tail
-	cmd.Stdout, cmd.Stderr = b, &said
+	cmd.Stdout, cmd.Stderr = b, &b.said
 	if b.shell.in, err = cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("booting %q: %w", b.Machine.Kernel, err)
 	}
@@ -176,9 +176,34 @@ func (b *boot) run(ctx context.Context) (*Report, error) {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, fault.Failedf("booting %q: %s: %w: %s", b.Machine.Kernel, filepath.Base(cmd.Path), err, strings.TrimSpace(string(said.text)))
+		return nil, b.failed(filepath.Base(cmd.Path), err)
 	}
 	return b.report(end)
+}
+
+// errStopped is QEMU that stopped a machine and waits for someone to look at it.
+var errStopped = errors.New("it stopped the machine")
+
+// failed returns the error about QEMU, which ended with err or has err's fault.
+func (b *boot) failed(program string, err error) error {
+	text := strings.TrimSpace(b.said.String())
+	if lines := aboutKVM(text); len(lines) > 0 && strings.HasPrefix(b.Machine.Accel, "kvm") {
+		return fault.Outsidef("booting %q: KVM does not run this machine on this host; use the accelerator tcg (--accel tcg), which emulates the processor: %s: %w: %s",
+			b.Machine.Kernel, program, err, strings.Join(lines, "; "))
+	}
+	return fault.Failedf("booting %q: %s: %w: %s", b.Machine.Kernel, program, err, text)
+}
+
+// aboutKVM returns the lines of QEMU's messages that are about KVM. The processor's
+// registers may follow them.
+func aboutKVM(text string) []string {
+	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return !strings.Contains(strings.ToLower(line), "kvm") })
+}
+
+// stoppedByKVM reports whether QEMU's messages have one with which it stops the machine
+// instead of ending (accel/kvm/kvm-all.c).
+func stoppedByKVM(text string) bool {
+	return slices.ContainsFunc([]string{"KVM internal error", "KVM: entry failed", "kvm run failed"}, func(s string) bool { return strings.Contains(text, s) })
 }
 
 // settle is how long a machine may run on after a failure: the lines after a
@@ -201,6 +226,9 @@ func (b *boot) watch(ctx context.Context, ended <-chan error) (end string, alone
 		case <-timeout.C:
 			return fmt.Sprintf("the time limit of %s was reached", b.Timeout), false, nil
 		case now := <-ticker.C:
+			if stoppedByKVM(b.said.String()) {
+				return "", false, errStopped
+			}
 			patience := b.talk(now)
 			checks, err := b.look()
 			switch {
@@ -348,11 +376,22 @@ func makeDisk(name string) error {
 }
 
 // tail keeps the last bytes written to it.
-type tail struct{ text []byte }
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
 
 func (t *tail) Write(p []byte) (int, error) {
 	const most = 4 << 10
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
 	t.text = t.text[max(0, len(t.text)-most):]
 	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
 }
