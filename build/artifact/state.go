@@ -43,10 +43,20 @@ func (p Published) State() (string, error) {
 }
 
 func addState(w io.Writer, path string) error {
+	state, err := FileState(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, state)
+	return err
+}
+
+// FileState identifies a file by what the file system says of it, as [Published.State]
+// does.
+func FileState(path string) (string, error) {
 	var s unix.Stat_t
 	if err := unix.Lstat(path, &s); err != nil {
-		return &os.PathError{Op: "lstat", Path: path, Err: err}
+		return "", &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	_, err := fmt.Fprintf(w, "%q %d %d %o %d %d %d %d %d\n", path, s.Dev, s.Ino, s.Mode, s.Uid, s.Gid, s.Size, s.Mtim.Nano(), s.Ctim.Nano())
-	return err
+	return fmt.Sprintf("%q %d %d %o %d %d %d %d %d\n", path, s.Dev, s.Ino, s.Mode, s.Uid, s.Gid, s.Size, s.Mtim.Nano(), s.Ctim.Nano()), nil
 }

@@ -12,6 +12,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,30 +143,52 @@ func (f Fault) String() string {
 }
 
 // Run verifies what r names. Problems that it finds are in the report. The error is
-// about what could not be checked.
+// about what could not be checked. If the files are replaced meanwhile, as a build
+// does, Run begins again with the new ones.
 func Run(ctx context.Context, e *remaster.Editor, r Request) (*Report, error) {
-	v := &verifier{
-		editor: e, request: r, actions: map[string]*bundles.Actions{}, listed: map[string]*sbom.Document{},
-		report: &Report{Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}},
+	const most = 3
+	for try := 1; ; try++ {
+		v := &verifier{
+			editor: e, request: r, actions: map[string]*bundles.Actions{}, listed: map[string]*sbom.Document{},
+			report: &Report{Artifacts: []artifact.File{}, Systems: []System{}, Faults: []Fault{}},
+		}
+		err := v.run(ctx)
+		if !errors.Is(err, errReplaced) {
+			return v.report, err
+		}
+		if try == most {
+			return nil, fault.Failedf("verifying %q: its files were replaced %d times while they were read; verify them when nothing writes there any more", v.what(), try)
+		}
+		progress.Notef(e.Progress, "the files of %s were replaced while they were verified, as a build does; verifying the new ones", v.what())
 	}
+}
+
+// run verifies what the request names, once.
+func (v *verifier) run(ctx context.Context) error {
 	if err := v.readInputs(); err != nil {
-		return nil, err
+		return err
 	}
-	if r.Vmlinuz != "" {
-		return v.report, v.runPair(ctx)
+	checks := []func(context.Context) error{v.checkSignature, v.checkFiles, v.checkTarballs, v.checkSystems, v.checkSBOM, v.checkBundles, v.checkActions}
+	if r := v.request; r.Vmlinuz != "" {
+		v.before = statesOf(r.Vmlinuz, r.Initramfs)
+		checks = []func(context.Context) error{v.runPair}
+	} else if err := v.find(); err != nil {
+		return err
 	}
-	dir, files, err := find(r.Dir)
-	if err != nil {
-		return nil, err
-	}
-	v.dir, v.files, v.report.Dir = dir, files, dir
-	for _, check := range []func(context.Context) error{v.checkSignature, v.checkFiles, v.checkTarballs, v.checkSystems, v.checkSBOM, v.checkBundles, v.checkActions} {
-		if err := check(ctx); err != nil {
-			return nil, err
+	for _, check := range checks {
+		err := check(ctx)
+		if ctx.Err() == nil && v.replaced() {
+			return errReplaced
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return v.report, nil
+	return nil
 }
+
+// what returns the name of what is verified, for messages.
+func (v *verifier) what() string { return cmp.Or(v.dir, v.request.Initramfs) }
 
 // readInputs reads the files of the request that are not artifacts, before the
 // artifacts, which takes long.
@@ -197,24 +220,24 @@ func (v *verifier) runPair(ctx context.Context) error {
 	return v.checkActions(ctx)
 }
 
-// find returns the directory of the artifacts and the names of its files.
-func find(dir string) (string, []string, error) {
-	found, err := artifact.DirOf(dir)
+// find finds the directory of the artifacts and the names of its files.
+func (v *verifier) find() error {
+	dir, err := artifact.DirOf(v.request.Dir)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
-	entries, err := os.ReadDir(found)
+	v.dir, v.report.Dir, v.before = dir, dir, statesIn(dir)
+	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", nil, fault.Invalidf("looking for the artifacts to verify: %w; name their directory", err)
+		return fault.Invalidf("looking for the artifacts to verify: %w; name their directory", err)
 	}
-	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		v.files = append(v.files, e.Name())
 	}
-	if !slices.ContainsFunc(names, artifact.IsArtifact) {
-		return "", nil, fault.Invalidf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild all`, or name their directory", dir)
+	if !slices.ContainsFunc(v.files, artifact.IsArtifact) {
+		return fault.Invalidf("looking for the artifacts to verify: there are none in %q; build them with `hookbuild all`, or name their directory", v.request.Dir)
 	}
-	return found, names, nil
+	return nil
 }
 
 const (
@@ -229,6 +252,7 @@ type verifier struct {
 	actions map[string]*bundles.Actions // of the request's templates
 	dir     string
 	files   []string // in dir
+	before  states   // of the files, when the verification began
 	listing listing
 	report  *Report
 	listed  map[string]*sbom.Document // what builds have, by ID, as far as it was read
