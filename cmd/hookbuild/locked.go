@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"hookbuild/internal/fault"
 	"hookbuild/internal/fetch"
 	"hookbuild/internal/nearest"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
 	"hookbuild/site/lock"
@@ -110,10 +112,43 @@ func (a *app) eachLocked(c *cli.Context, do func(*cli.Context) error) error {
 			return err
 		}
 	}
+	if err := a.noteLocked(c, builds); err != nil {
+		return err
+	}
 	for _, b := range builds {
 		if err := a.withLocked(c, b, do); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// noteLocked says which builds of the lock are taken if the command line does not name
+// one, and warns where hookbuild.yaml names flavors that the lock does not have.
+func (a *app) noteLocked(c *cli.Context, builds []lock.Build) error {
+	if c.NArg() > 0 || c.IsSet("yaml") {
+		return nil
+	}
+	file, path, err := a.readLock(c)
+	if err != nil {
+		return err
+	}
+	where := "the lock " + path
+	if a.kept != nil && filepath.Dir(path) == a.kept.Dir {
+		where = "the lock in the kit"
+	}
+	var taken []string
+	for _, b := range builds {
+		taken = append(taken, b.Flavor)
+	}
+	a.note("no flavor was named; %s has %s", where, strings.Join(slices.Compact(taken), ", "))
+	if a.site == nil || a.site.kept {
+		return nil
+	}
+	others := slices.DeleteFunc(slices.Clone(a.site.Flavors), func(id string) bool { return slices.Contains(file.Flavors(), id) })
+	if len(others) > 0 {
+		progress.Warnf(a.sink(), "%s:%d: flavors: %s: not in %s, which alone says what is built with --locked; `hookbuild lock` locks what %s names",
+			a.site.Path, a.site.Line("flavors"), strings.Join(others, ", "), where, a.site.Path)
 	}
 	return nil
 }
