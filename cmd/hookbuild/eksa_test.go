@@ -200,7 +200,7 @@ func TestVerifyCluster(t *testing.T) {
 	}
 	write("v0.24.2")
 	got := p.run(0, "verify", "--cluster", file, out)
-	says(t, got.stdout, "bundle 110 of EKS Anywhere v0.24.2; it has no signature (verified with the manifest in the cache)", "on board")
+	says(t, got.stdout, "bundle 110 of EKS Anywhere v0.24.2; it is not signed, as the manifest in the cache shows", "on board")
 	write("v0.26.1")
 	got = p.run(3, "verify", "--cluster", file, out)
 	says(t, got.stdout, "are those of EKS Anywhere v0.24.2, and "+file+" is for v0.26.1; build it again with --cluster "+file+", without --bundle or with the manifest of v0.26.1", "the worker on board is tink-worker")

@@ -64,7 +64,7 @@ func (p plant) fromKit(want string) {
 	if err != nil {
 		p.t.Errorf("%v\n%s", err, checked)
 	}
-	says(p.t, checked, "it has no signature (verified with the manifest in the kit)")
+	says(p.t, checked, "it is not signed, as the manifest in the kit shows; images are covered by their digests")
 	if readFile(p.t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
 		p.t.Error("the kit gives another initramfs")
 	}

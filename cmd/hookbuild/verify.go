@@ -187,16 +187,18 @@ func (a *app) printProof(r proven, asJSON bool) error {
 
 // signatureText returns what is known of a bundle's signature.
 func signatureText(b verify.Bundle) string {
-	const covers = "it covers number and versions, and no image; images are covered by their digests"
-	verdict, by := bundles.Verdict(b.Signature), "verified with the manifest in "+b.Verified
+	const covers = "it covers number and versions, and no image; "
+	const images = "images are covered by their digests"
+	by, shows := "verified with the manifest in "+b.Verified, "as the manifest in "+b.Verified+" shows"
 	if b.Verified == "" {
-		by = "as the build recorded; the manifest is not here to verify it again"
+		const notHere = "as the build recorded; the manifest is not here to "
+		by, shows = notHere+"verify it again", notHere+"look again"
 	}
-	switch verdict {
+	switch bundles.Verdict(b.Signature) {
 	case bundles.SignatureValid:
-		return "its signature is valid (" + by + "): " + covers
+		return "its signature is valid (" + by + "): " + covers + images
 	case bundles.SignatureAbsent:
-		return "it has no signature (" + by + "); images are covered by their digests"
+		return "it is not signed, " + shows + "; " + images
 	case bundles.SignatureWrong:
 		return "its signature is wrong (" + by + ")"
 	}
