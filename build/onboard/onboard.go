@@ -138,6 +138,7 @@ func (p *Packer) Survey(ctx context.Context, w Wanted) (*Set, *bundles.WorkerNee
 func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch string) ([]embed.Item, error) {
 	items := make([]embed.Item, len(images))
 	lacking := make([]error, len(images)) // all of them are reported at once
+	ctx, warn := p.Client.Together(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(p.Jobs, 4))
 	for i, image := range images {
@@ -154,7 +155,9 @@ func (p *Packer) findAll(ctx context.Context, images []bundles.Image, dockerArch
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	warn()
+	if err != nil {
 		return nil, err
 	}
 	if err := errors.Join(lacking...); err != nil {

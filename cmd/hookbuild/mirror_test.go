@@ -81,7 +81,10 @@ func (r releases) importedMirror(mirror *release.Registry, env map[string]string
 	got = r.withEnv(4, env, append(args, "--cache-dir", t.TempDir())...)
 	says(t, got.stderr, "404", "the mirror "+mirror.Addr()+" has an image of the tag", "which nothing proves to be sha256:", "connection refused", "--mirror-by-tag")
 	got = r.withEnv(0, env, append(args, "--cache-dir", t.TempDir(), "--mirror-by-tag")...)
-	says(t, got.stderr, "warning", r.service.Images.Digest("cexec")+"; its image of the tag", "is taken instead (--mirror-by-tag): nothing proves that it is the same")
+	says(t, got.stderr, "warning: 7 images are not at the mirror "+mirror.Addr()+" by digest; its images of their tags are taken instead", "/cexec:", " instead of "+r.service.Images.Digest("cexec")+": nothing proves that it is the same\n")
+	if n := strings.Count(got.stderr, "(--mirror-by-tag)"); n != 1 {
+		t.Errorf("it warns %d times:\n%s", n, got.stderr)
+	}
 	if len(readFile(t, out)) == 0 || len(proven) == 0 {
 		t.Error("nothing was written")
 	}

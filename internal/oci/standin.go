@@ -229,8 +229,7 @@ func (s *registrySource) loadTag(ctx context.Context, asked, root v1.Hash, p v1.
 		return nil, err
 	}
 	m.Reference, m.Asked = at.ref, asked
-	progress.Warnf(s.client.sink, "%s: the mirror %s has no %s; its image of the tag %s, %s, is taken instead (--mirror-by-tag): %s",
-		s.ref.Context().Name(), at.ref.Context().RegistryStr(), asked, s.tag, root, says)
+	s.client.warnOf(ctx, taken{s.ref.Context().Name(), at.ref.Context().RegistryStr(), s.tag, asked, root, says})
 	return m, nil
 }
 
