@@ -13,7 +13,7 @@ import (
 )
 
 func reportWith(images, run string) lab.Report {
-	return lab.ParseConsole("@@lab begin images\n" + images + "\n@@lab end images exit=0\n@@lab begin run\n" + run + "\n@@lab end run exit=0\n")
+	return lab.ParseConsole("hookos-demo: output of images:\n" + images + "\nhookos-demo: end of images, exit code 0\nhookos-demo: output of run:\n" + run + "\nhookos-demo: end of run, exit code 0\n")
 }
 
 func allImages() string {
@@ -54,12 +54,10 @@ func TestForPeople(t *testing.T) {
 	for line, want := range map[string]string{
 		"plain": "plain",
 		"corpus ok: cexec (amd64): 5 files, 1 directories": "a container of cexec has exactly the files that it was made of (amd64): 5 files, 1 directories",
-		"@@lab at=4.25 event=x name=y":                     "[  4.25 s] event=x name=y",
-		"@@lab begin images":                               "",
-		"login: @@lab end images exit=0":                   "",
+		"hookos-demo: init.d after 4.25 s: name=y":         "hookos-demo: init.d after 4.25 s: name=y",
 	} {
-		if got, ok := forPeople(line); got != want || ok != (want != "") {
-			t.Errorf("%q: got %q, %v", line, got, ok)
+		if got := forPeople(line); got != want {
+			t.Errorf("%q: got %q", line, got)
 		}
 	}
 }

@@ -20,22 +20,12 @@ const exact = "corpus ok: "
 // embeddedName returns the name of an embedded image in EKS Anywhere's templates.
 func embeddedName(image string) string { return "127.0.0.1/embedded/" + image }
 
-// forPeople rewrites the lines of the lab and of the checking program on a console, or
-// reports false to leave them out.
-func forPeople(line string) (string, bool) {
+// forPeople rewrites the lines of the checking program on a console.
+func forPeople(line string) string {
 	if image, found, ok := strings.Cut(line, " ("); ok && strings.HasPrefix(image, exact) {
-		return "a container of " + strings.TrimPrefix(image, exact) + " has exactly the files that it was made of (" + found, true
+		return "a container of " + strings.TrimPrefix(image, exact) + " has exactly the files that it was made of (" + found
 	}
-	_, ours, found := strings.Cut(line, "@@lab ")
-	if !found {
-		return line, true
-	}
-	words := strings.Fields(ours)
-	if len(words) < 2 || words[0] == "begin" || words[0] == "end" {
-		return "", false
-	}
-	at := strings.TrimPrefix(words[0], "at=")
-	return fmt.Sprintf("[%6s s] %s", at, strings.Join(words[1:], " ")), true
+	return line
 }
 
 // judge shows what the machine reported, and returns an error if it is wrong.

@@ -109,7 +109,7 @@ motd: Hello from the site
 	initramfsFile := buildProfile(t, l, work, checkout, base, "sshd.yaml")
 	check := checkSegment(t, filepath.Join(work, "check.cpio"), registryHost)
 	port := freePort(t)
-	console := &watcher{want: "@@lab begin check", seen: make(chan struct{})}
+	console := &watcher{want: "hookos-demo: output of check", seen: make(chan struct{})}
 	logins := make(chan string, 1)
 	go func() { logins <- logIn(t.Context(), ssh, work, port, console.seen) }()
 	text, err := lab.Boot(t.Context(), lab.Machine{

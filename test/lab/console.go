@@ -75,8 +75,12 @@ func (r Report) Event(name, of string) (Event, bool) {
 	return Event{}, false
 }
 
-// mark begins the lines that are for us.
-const mark = "@@lab "
+// mark begins the lines of labinit and hook-bootkit, which people can read too:
+//
+//	hookos-demo: dockerd-ready after 30.12 s: MemTotal=2017064 MemAvailable=1403532
+//	hookos-demo: output of images:
+//	hookos-demo: end of images, exit code 0
+const mark = "hookos-demo: "
 
 // ParseConsole reads the lab's lines out of a console. What other programs print
 // in between stays in the sections, as it would on a screen.
@@ -85,16 +89,21 @@ func ParseConsole(console string) Report {
 	open := ""
 	for line := range strings.Lines(strings.ReplaceAll(console, "\r", "")) {
 		_, ours, found := strings.Cut(line, mark)
-		words := strings.Fields(ours)
-		switch {
-		case found && len(words) > 1 && words[0] == "begin":
-			open = words[1]
+		ours = strings.TrimSpace(ours)
+		if name, begins := strings.CutPrefix(ours, "output of "); begins {
+			open = strings.TrimSuffix(name, ":")
 			r.Sections[open] = Section{Exit: -1}
-		case found && len(words) > 2 && words[0] == "end":
-			r.end(words[1], words[2])
+			continue
+		}
+		if ended, ends := strings.CutPrefix(ours, "end of "); ends {
+			name, exit, _ := strings.Cut(ended, ", exit code ")
+			r.end(name, exit)
 			open = ""
+			continue
+		}
+		switch {
 		case found:
-			r.Events = append(r.Events, parseEvent(words))
+			r.Events = append(r.Events, parseEvent(ours))
 		case open != "":
 			s := r.Sections[open]
 			s.Output += line
@@ -106,7 +115,7 @@ func ParseConsole(console string) Report {
 
 func (r Report) end(name, exit string) {
 	s, ok := r.Sections[name]
-	code, err := strconv.Atoi(strings.TrimPrefix(exit, "exit="))
+	code, err := strconv.Atoi(exit)
 	if !ok || err != nil {
 		return
 	}
@@ -115,20 +124,17 @@ func (r Report) end(name, exit string) {
 	r.Sections[name] = s
 }
 
-func parseEvent(words []string) Event {
-	e := Event{Values: map[string]string{}}
-	for _, w := range words {
+// parseEvent parses "NAME after SECONDS s: KEY=VALUE...".
+func parseEvent(text string) Event {
+	what, values, _ := strings.Cut(text, " s:")
+	name, at, _ := strings.Cut(what, " after ")
+	e := Event{Name: name, Values: map[string]string{}}
+	if seconds, err := strconv.ParseFloat(at, 64); err == nil {
+		e.At = time.Duration(seconds * float64(time.Second))
+	}
+	for _, w := range strings.Fields(values) {
 		key, value, _ := strings.Cut(w, "=")
-		switch key {
-		case "event":
-			e.Name = value
-		case "at":
-			if seconds, err := strconv.ParseFloat(value, 64); err == nil {
-				e.At = time.Duration(seconds * float64(time.Second))
-			}
-		default:
-			e.Values[key] = value
-		}
+		e.Values[key] = value
 	}
 	return e
 }

@@ -9,10 +9,10 @@ import (
 )
 
 const spoken = "[    1.2] kernel line\r\n" +
-	"@@lab at=3.25 event=init.d name=001-images-mount.sh result=ok\r\n" +
-	"@@lab begin images\r\nREPOSITORY   TAG\r\n@@lab at=4.5 event=service name=x result=failed\r\na   b\r\n\r\n@@lab end images exit=0\r\n" +
-	"@@lab begin run\r\nno end\r\n" +
-	"@@lab at=9 event=finished MemTotal=2048 MemAvailable=x\r\n"
+	"hookos-demo: init.d after 3.25 s: name=001-images-mount.sh result=ok\r\n" +
+	"hookos-demo: output of images:\r\nREPOSITORY   TAG\r\nlogin: hookos-demo: service after 4.5 s: name=x result=failed\r\na   b\r\n\r\nhookos-demo: end of images, exit code 0\r\n" +
+	"hookos-demo: output of run:\r\nno end\r\n" +
+	"hookos-demo: finished after 9 s: MemTotal=2048 MemAvailable=x\r\n"
 
 func TestParseConsole(t *testing.T) {
 	r := ParseConsole(spoken)
@@ -37,7 +37,7 @@ func TestParseConsole(t *testing.T) {
 
 func FuzzParseConsole(f *testing.F) {
 	f.Add(spoken)
-	f.Add("@@lab begin\n@@lab end x\n@@lab end x exit=?\n@@lab")
+	f.Add("hookos-demo: output of\nhookos-demo: end of x\nhookos-demo: end of x, exit code ?\nhookos-demo: ")
 	f.Fuzz(func(t *testing.T, console string) {
 		for name, s := range ParseConsole(console).Sections {
 			if strings.Contains(s.Output, mark) {

@@ -14,7 +14,7 @@
 // containerd; services are started by runc itself.
 //
 // Everything worth a measurement is a line on the console that begins with
-// "@@lab"; package lab reads them.
+// "hookos-demo"; package lab reads them.
 package main
 
 import (
@@ -56,5 +56,5 @@ func event(what string, details ...string) {
 		uptime = []byte("0")
 	}
 	at, _, _ := strings.Cut(strings.TrimSpace(string(uptime)), " ")
-	fmt.Printf("@@lab at=%s event=%s %s\n", at, what, strings.Join(details, " "))
+	fmt.Printf("hookos-demo: %s after %s s: %s\n", what, at, strings.Join(details, " "))
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Waits for dockerd, shows the images that it has and runs the worker, as the
-# kernel's command line names it (tink_worker_image, hookbuild.arguments). Lines
-# that begin with @@lab are for the program that watches the console.
+# kernel's command line names it (tink_worker_image, hookbuild.arguments). A program
+# that watches the console reads the lines that begin with hookos-demo (test/lab).
 set -u
 
 check=/host_root/etc/hookbuild-lab/check.sh
@@ -10,19 +10,22 @@ value() {
 	tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p" | tail -n 1
 }
 
+# event NAME VALUES... says what has happened, and when.
 event() {
-	echo "@@lab at=$(cut -d ' ' -f 1 /proc/uptime) event=$*"
+	name=$1
+	shift
+	echo "hookos-demo: $name after $(cut -d ' ' -f 1 /proc/uptime) s: $*"
 }
 
 # section NAME COMMAND... runs the command between two lines that name it.
 section() {
 	name=$1
 	shift
-	echo "@@lab begin $name"
+	echo "hookos-demo: output of $name:"
 	"$@" 2>&1
 	code=$?
 	echo
-	echo "@@lab end $name exit=$code"
+	echo "hookos-demo: end of $name, exit code $code"
 }
 
 # The socket is there before dockerd answers on it. What it says then is kept.
