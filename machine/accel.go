@@ -65,23 +65,28 @@ func Try(ctx context.Context, accel string, limit time.Duration) (took time.Dura
 
 // TryKVM is [Try] with KVM, if that is of use: where a hypervisor lacks nested
 // virtualisation, KVM may run a short program and yet be many times slower than
-// emulation. So KVM may take the triple of emulated, which is how long Try with "tcg"
-// took, and never more than limit. Without that time (0), limit alone counts.
+// emulation. So KVM may take half as long again as emulated, which is how long Try with
+// "tcg" took, or leastTrial, and never more than limit. Because a busy host may be late,
+// it has three attempts. Without that time (0), limit alone counts.
 func TryKVM(ctx context.Context, emulated, limit time.Duration) (took time.Duration, err error) {
-	most := limit
-	if emulated > 0 {
-		most = min(limit, max(leastTrial, 3*emulated))
+	if emulated <= 0 {
+		return Try(ctx, "kvm", limit)
 	}
-	took, err = Try(ctx, "kvm", most)
-	if errors.Is(err, ErrStuck) && most < limit {
+	most := min(limit, max(leastTrial, emulated*3/2))
+	for range 3 {
+		if took, err = Try(ctx, "kvm", most); !errors.Is(err, ErrStuck) {
+			return took, err
+		}
+	}
+	if most < limit {
 		err = fmt.Errorf("%w; emulated, the same takes %.1fs", err, emulated.Seconds())
 	}
-	return took, err
+	return 0, err
 }
 
-// leastTrial is what a trial may take however fast emulation is, because a host with
-// other work may be late.
-const leastTrial = 2 * time.Second
+// leastTrial is what a trial may take however fast emulation is: a program that starts
+// is not equally fast each time.
+const leastTrial = 600 * time.Millisecond
 
 func try(ctx context.Context, program, accel, disk string, limit time.Duration) error {
 	const sector = 512
@@ -106,7 +111,7 @@ func try(ctx context.Context, program, accel, disk string, limit time.Duration) 
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case limited.Err() != nil:
-		return fmt.Errorf("trying QEMU with the accelerator %s: %w within %s", accel, ErrStuck, limit)
+		return fmt.Errorf("trying QEMU with the accelerator %s: %w within %s", accel, ErrStuck, limit.Round(10*time.Millisecond))
 	case errors.As(err, &exit) && exit.ExitCode() == trialCode:
 		return nil
 	case err == nil:

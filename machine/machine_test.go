@@ -184,8 +184,10 @@ func TestSlowKVM(t *testing.T) {
 		emulated time.Duration
 		stuck    bool
 	}{
-		"slow":    {"exec sleep 60", time.Millisecond, true},
-		"as fast": {"exit 33", 20 * time.Second, false},
+		"slow":      {"exec sleep 60", time.Millisecond, true},
+		"slower":    {"sleep 1.3; exit 33", 100 * time.Millisecond, true},
+		"as fast":   {"exit 33", 20 * time.Second, false},
+		"late once": {"test -e $0.once && exit 33; touch $0.once; exec sleep 60", 100 * time.Millisecond, false},
 	} {
 		fakeQEMU(t, "exit 33", test.kvm)
 		begun := time.Now()
