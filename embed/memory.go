@@ -14,7 +14,8 @@ type Memory struct {
 	// Unpacked is the memory that its files take, in whole pages. A hard link
 	// counts as a file, because LinuxKit's init makes it one.
 	Unpacked int64 `json:"unpacked"`
-	// Least is the smallest RAM with which the machine boots. The kernel
+	// Least is about the smallest RAM with which the machine boots, a few percent more
+	// if the files have hard links, which count once while they are unpacked. The kernel
 	// unpacks into a tmpfs that takes at most half of the RAM that is free at
 	// that moment, and LinuxKit's init copies everything to a tmpfs of half the
 	// RAM. With less the boot ends in "Initramfs unpacking failed: write error"

@@ -117,7 +117,7 @@ func (d *Diff) compareFacts(a, b *System) {
 	if a.HasTree && b.HasTree {
 		d.fact("initramfs", words.Bytes(a.Memory.Compressed), words.Bytes(b.Memory.Compressed))
 		d.fact("in RAM", words.Bytes(a.Memory.Unpacked), words.Bytes(b.Memory.Unpacked))
-		d.fact("least RAM", words.Bytes(a.Memory.Least), words.Bytes(b.Memory.Least))
+		d.fact("RAM to boot", words.Bytes(a.Memory.Least), words.Bytes(b.Memory.Least))
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *System) tiles() []tile {
 	if s.HasTree {
 		tiles = append(tiles,
 			tile{words.Bytes(s.Memory.Compressed), "initramfs"},
-			tile{words.Bytes(s.Memory.Least), "RAM to boot, at least"},
+			tile{words.Bytes(s.Memory.Least), "RAM to boot, about"},
 			tile{fmt.Sprint(len(s.Images)), "embedded images"},
 			tile{fmt.Sprint(len(s.firmware())), "firmware files"})
 	}

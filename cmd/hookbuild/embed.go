@@ -215,7 +215,7 @@ func archInName(path string) string {
 
 // noteMemory reports the memory that a machine needs to boot the result.
 func (a *app) noteMemory(m embed.Memory) {
-	a.note("booting it takes at least %s of RAM: its files take %s, must fit into a tmpfs of half the RAM, and are unpacked from the %s beside them",
+	a.note("booting it takes about %s of RAM: its files take %s, must fit into a tmpfs of half the RAM, and are unpacked from the %s beside them",
 		words.Bytes(m.Least), words.Bytes(m.Unpacked), words.Bytes(m.Compressed))
 }
 

@@ -467,9 +467,9 @@ func TestEmbedTellsTheMemory(t *testing.T) {
 		for _, source := range []string{in, out} {
 			said := e.run(0, "embed", "--initramfs", source, "-o", out, "--layout", layout, "--image", s.Host+"/actions/cexec:v1").stderr
 			found := e.run(0, "inspect", out).stdout
-			_, least, _ := strings.Cut(said, "booting it takes at least ")
+			_, least, _ := strings.Cut(said, "booting it takes about ")
 			least, _, _ = strings.Cut(least, " of RAM")
-			if least == "" || !strings.Contains(found, "least RAM") || !strings.Contains(found, " "+least+", because LinuxKit's init") {
+			if least == "" || !strings.Contains(found, "RAM to boot") || !strings.Contains(found, " about "+least+", because LinuxKit's init") {
 				t.Errorf("%s into %s: embed says %q, inspect %s", layout, filepath.Base(source), least, found)
 			}
 		}
@@ -487,7 +487,7 @@ func TestAllTellsTheMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory := report.Initramfs.Memory
-	if want := "booting it takes at least " + words.Bytes(memory.Least) + " of RAM"; memory.Least == 0 || !strings.Contains(said, want) {
+	if want := "booting it takes about " + words.Bytes(memory.Least) + " of RAM"; memory.Least == 0 || !strings.Contains(said, want) {
 		t.Errorf("all does not say %q:\n%s", want, said)
 	}
 	// The segments' common directories count twice in the size report.

@@ -67,7 +67,7 @@ func TestInspect(t *testing.T) {
 		want []string
 	}{
 		"kernel":    {[]string{"VMLINUZ"}, []string{"Linux 6.6.32 for x86_64, bzImage (gzip)", "CONFIG_RD_ZSTD", "from the configuration inside the kernel"}},
-		"initramfs": {[]string{"INITRAMFS"}, []string{"segment 1", "zstd at 0", "usr/bin", "least RAM"}},
+		"initramfs": {[]string{"INITRAMFS"}, []string{"segment 1", "zstd at 0", "usr/bin", "RAM to boot"}},
 		"option":    {[]string{"VMLINUZ", "--config", "SQUASHFS", "--config", "CONFIG_ENIC"}, []string{"SQUASHFS     module", "CONFIG_ENIC  missing"}},
 		"option of modules": {
 			[]string{"BARE", "INITRAMFS", "--config", "CONFIG_ICE", "--config", "E1000E", "--config", "HZ"},

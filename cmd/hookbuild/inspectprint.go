@@ -145,7 +145,7 @@ func (f *findings) printInitramfs(t *words.Table) {
 		return
 	}
 	t.Row("initramfs", fmt.Sprintf("%s in %s, %s, %s unpacked, %s in RAM", words.Count(r.files, "file"), words.Count(r.Files, "entry"), words.Bytes(r.Memory.Compressed), words.Bytes(r.unpacked), words.Bytes(r.Memory.Unpacked)))
-	t.Row("least RAM", words.Bytes(r.Memory.Least)+", because LinuxKit's init copies the unpacked files into a tmpfs of half the RAM")
+	t.Row("RAM to boot", "about "+words.Bytes(r.Memory.Least)+", because LinuxKit's init copies the unpacked files into a tmpfs of half the RAM")
 	for i, s := range r.Segments {
 		t.Row(fmt.Sprintf("segment %d", i+1), fmt.Sprintf("%s at %d, %s, %s as cpio, %s", s.Compression, s.Offset, words.Bytes(s.Size), words.Bytes(s.Unpacked), words.Count(s.Entries, "entry")))
 	}

@@ -332,7 +332,7 @@ func (a *app) warnMemory(c *cli.Context, made artifact.Build) {
 		return
 	}
 	if least := embed.MemoryFor(made.Size.Compressed, made.Size.RAM).Least; int64(c.Int("memory"))<<20 < least {
-		progress.Warnf(a.sink(), "--%s %d: booting this initramfs takes at least %s of RAM (%d MiB)", a.typed("memory", "ram"), c.Int("memory"), words.Bytes(least), (least+1<<20-1)>>20)
+		progress.Warnf(a.sink(), "--%s %d: booting this initramfs takes about %s of RAM (%d MiB)", a.typed("memory", "ram"), c.Int("memory"), words.Bytes(least), (least+1<<20-1)>>20)
 	}
 }
 

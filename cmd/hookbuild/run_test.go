@@ -156,7 +156,7 @@ func TestWhatRunRefuses(t *testing.T) {
 	small := artifactsOf(t, "hook", artifact.Build{Arch: "x86_64", Flavor: "hook-latest-lts-amd64", Size: &size.Report{RAM: 300 << 20, Compressed: 100 << 20}})
 	for memory, warned := range map[int64]bool{200: true, (least - 1) >> 20: true, least>>20 + 1: false} {
 		got := runAt(t.Context(), s, "run", "--progress", "plain", "--out", small, "--memory", strconv.FormatInt(memory, 10), "--accel", "tcg,nonsense=1")
-		if strings.Contains(got.stderr, "takes at least "+words.Bytes(least)+" of RAM") != warned {
+		if strings.Contains(got.stderr, "takes about "+words.Bytes(least)+" of RAM") != warned {
 			t.Errorf("--memory %d:\n%s", memory, got.stderr)
 		}
 	}
