@@ -39,7 +39,7 @@ func (d *demo) judge(r lab.Report) error {
 func (d *demo) figures(r lab.Report) {
 	mounted, _ := r.Event("init.d", "001-images-mount.sh")
 	ready, _ := r.Event("dockerd-ready", "")
-	d.say("store in place %.1f s after the kernel started, dockerd ready after %.1f s (emulated)", mounted.At.Seconds(), ready.At.Seconds())
+	d.say("image store in place %.1f s after the kernel started, dockerd ready after %.1f s (emulated)", mounted.At.Seconds(), ready.At.Seconds())
 	d.say("memory: %d MB of %d MB available with dockerd up; %d MB held by files", ready.KiB("MemAvailable")/1e6, ready.KiB("MemTotal")/1e6, ready.KiB("Shmem")/1e6)
 	d.say("dockerd: %s", strings.TrimSpace(r.Sections["driver"].Output))
 }

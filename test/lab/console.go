@@ -44,7 +44,7 @@ type Event struct {
 
 // KiB returns a value, a number of KiB, in bytes; 0 when it is not a number.
 func (e Event) KiB(name string) int64 {
-	n, err := strconv.ParseInt(e.Values[name], 10, 64)
+	n, err := strconv.ParseInt(strings.TrimSuffix(e.Values[name], "KiB"), 10, 64)
 	if err != nil {
 		return 0
 	}
@@ -77,7 +77,7 @@ func (r Report) Event(name, of string) (Event, bool) {
 
 // mark begins the lines of labinit and hook-bootkit, which people can read too:
 //
-//	hookos-demo: dockerd-ready after 30.12 s: MemTotal=2017064 MemAvailable=1403532
+//	hookos-demo: dockerd-ready after 30.12 s: MemTotal=2017064KiB MemAvailable=1403532KiB
 //	hookos-demo: output of images:
 //	hookos-demo: end of images, exit code 0
 const mark = "hookos-demo: "
@@ -124,9 +124,10 @@ func (r Report) end(name, exit string) {
 	r.Sections[name] = s
 }
 
-// parseEvent parses "NAME after SECONDS s: KEY=VALUE...".
+// parseEvent parses "NAME after SECONDS s: KEY=VALUE..." or "NAME after SECONDS s".
 func parseEvent(text string) Event {
 	what, values, _ := strings.Cut(text, " s:")
+	what = strings.TrimSuffix(what, " s")
 	name, at, _ := strings.Cut(what, " after ")
 	e := Event{Name: name, Values: map[string]string{}}
 	if seconds, err := strconv.ParseFloat(at, 64); err == nil {

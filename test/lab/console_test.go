@@ -12,7 +12,7 @@ const spoken = "[    1.2] kernel line\r\n" +
 	"hookos-demo: init.d after 3.25 s: name=001-images-mount.sh result=ok\r\n" +
 	"hookos-demo: output of images:\r\nREPOSITORY   TAG\r\nlogin: hookos-demo: service after 4.5 s: name=x result=failed\r\na   b\r\n\r\nhookos-demo: end of images, exit code 0\r\n" +
 	"hookos-demo: output of run:\r\nno end\r\n" +
-	"hookos-demo: finished after 9 s: MemTotal=2048 MemAvailable=x\r\n"
+	"hookos-demo: bootkit-started after 8.5 s\r\nhookos-demo: finished after 9 s: MemTotal=2048KiB MemAvailable=x\r\n"
 
 func TestParseConsole(t *testing.T) {
 	r := ParseConsole(spoken)
@@ -28,6 +28,9 @@ func TestParseConsole(t *testing.T) {
 		t.Errorf("%+v, %v", mounted, ok)
 	}
 	if e, ok := r.Event("finished", ""); !ok || e.KiB("MemTotal") != 2<<20 || e.KiB("MemAvailable") != 0 || e.KiB("none") != 0 {
+		t.Errorf("%+v, %v", e, ok)
+	}
+	if e, ok := r.Event("bootkit-started", ""); !ok || e.At != 8500*time.Millisecond {
 		t.Errorf("%+v, %v", e, ok)
 	}
 	if _, ok := r.Event("init.d", "other"); ok {

@@ -14,7 +14,7 @@ value() {
 event() {
 	name=$1
 	shift
-	echo "hookos-demo: $name after $(cut -d ' ' -f 1 /proc/uptime) s: $*"
+	echo "hookos-demo: $name after $(cut -d ' ' -f 1 /proc/uptime) s${*:+: $*}"
 }
 
 # section NAME COMMAND... runs the command between two lines that name it.
@@ -36,7 +36,7 @@ wait_for_dockerd() {
 }
 
 memory() {
-	sed -n -E 's/^(MemTotal|MemAvailable|Shmem): *([0-9]+) kB$/\1=\2/p' /proc/meminfo | tr '\n' ' '
+	sed -n -E 's/^(MemTotal|MemAvailable|Shmem): *([0-9]+) kB$/\1=\2KiB/p' /proc/meminfo | tr '\n' ' '
 }
 
 worker=$(value tink_worker_image)
