@@ -115,6 +115,9 @@ type Embedded struct {
 	Names   []string // "127.0.0.1/embedded/cexec:latest", sorted
 	Digests []string // "alpine@sha256:...", sorted
 	Size    int64    // unpacked bytes of its layers' regular files
+	// Layers are the chain IDs of its layers, lowest first: each identifies a layer
+	// together with those below it.
+	Layers []v1.Hash
 }
 
 // Paths inside the initramfs.

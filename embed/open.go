@@ -262,6 +262,7 @@ func (s *Store) embedded(im *storedImage) Embedded {
 	e.Names, e.Digests = s.names.of(im.id)
 	for _, l := range im.layers {
 		e.Size += l.size
+		e.Layers = append(e.Layers, l.chain)
 	}
 	return e
 }

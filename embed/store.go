@@ -159,7 +159,9 @@ func (s *store) embedded() []Embedded {
 		e.Names, e.Digests = s.names.of(im.ID)
 		for l := s.top[im.ID]; l != nil; l = l.parent {
 			e.Size += l.size()
+			e.Layers = append(e.Layers, l.chain)
 		}
+		slices.Reverse(e.Layers)
 		list = append(list, e)
 	}
 	return list

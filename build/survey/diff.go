@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/internal/words"
 	"hookbuild/kernel/devices"
@@ -30,6 +31,9 @@ type Diff struct {
 	Firmware Names            `json:"firmware"`
 	Files    Names            `json:"files"`
 	Images   []ImageChange    `json:"images"`
+	// Store are other files of the images' store that differ, such as the names of
+	// the layers' directories. They are compared only if no image and no layout differs.
+	Store Names `json:"store"`
 	// Unknown lists what could not be compared, and why.
 	Unknown []string `json:"unknown,omitempty"`
 }
@@ -61,16 +65,37 @@ type DriverChange struct {
 	Now string `json:"now"`
 }
 
-// ImageChange is an image name that was added, was removed or means another image.
+// ImageChange is an image name, by tag or by digest, that was added, was removed or
+// means another image.
 type ImageChange struct {
 	Name string `json:"name"`
 	Old  string `json:"old,omitempty"` // the ID
 	New  string `json:"new,omitempty"`
+	// Layers compares the layers of the old and the new image. It is nil for a name
+	// that was added or removed.
+	Layers *LayerChange `json:"layers,omitempty"`
+}
+
+// LayerChange compares the layers of two images. If none was added or removed, only
+// the images' configurations differ.
+type LayerChange struct {
+	Kept int `json:"kept"`
+	// Added and Removed are chain IDs.
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+}
+
+// String describes the change in one line.
+func (l LayerChange) String() string {
+	if len(l.Added)+len(l.Removed) == 0 {
+		return "the same " + words.Count(l.Kept, "layer") + ", another configuration"
+	}
+	return fmt.Sprintf("layers: %d the same, %d added, %d removed", l.Kept, len(l.Added), len(l.Removed))
 }
 
 // Empty reports whether nothing differs. The page's template calls it.
 func (d *Diff) Empty() bool {
-	return len(d.Facts)+len(d.Options)+d.Modules.Len()+len(d.Drivers)+d.Firmware.Len()+d.Files.Len()+len(d.Images) == 0
+	return len(d.Facts)+len(d.Options)+d.Modules.Len()+len(d.Drivers)+d.Firmware.Len()+d.Files.Len()+len(d.Images)+d.Store.Len() == 0
 }
 
 // Compare returns what changed from a to b.
@@ -87,6 +112,11 @@ func Compare(ctx context.Context, a, b *System) (*Diff, error) {
 			return nil, err
 		}
 		d.compareImages(a, b)
+		if len(d.Images) == 0 && a.Layout == b.Layout {
+			if err := d.compareStore(ctx, a.Tree, b.Tree); err != nil {
+				return nil, err
+			}
+		}
 	} else {
 		d.unknown("files, firmware and images: name the initramfs of both")
 	}
@@ -118,6 +148,9 @@ func (d *Diff) compareFacts(a, b *System) {
 		d.fact("initramfs", words.Bytes(a.Memory.Compressed), words.Bytes(b.Memory.Compressed))
 		d.fact("in RAM", words.Bytes(a.Memory.Unpacked), words.Bytes(b.Memory.Unpacked))
 		d.fact("RAM to boot", words.Bytes(a.Memory.Least), words.Bytes(b.Memory.Least))
+	}
+	if a.Layout != "" && b.Layout != "" {
+		d.fact("image layout", string(a.Layout), string(b.Layout))
 	}
 }
 
@@ -219,9 +252,9 @@ func (d *Diff) compareModules(ctx context.Context, a, b *initramfs.Tree) error {
 }
 
 // compareFiles compares the trees without the modules, which compareModules compares,
-// and without the store, which compareImages compares.
+// and without the store, which compareImages and compareStore compare.
 func (d *Diff) compareFiles(ctx context.Context, a, b *initramfs.Tree) error {
-	list := func(name string) *Names {
+	return compareTrees(ctx, a, b, func(name string) *Names {
 		switch partOf(name) {
 		case ofSystem, ofContainers:
 			return &d.Files
@@ -229,7 +262,23 @@ func (d *Diff) compareFiles(ctx context.Context, a, b *initramfs.Tree) error {
 			return &d.Firmware
 		}
 		return nil
-	}
+	})
+}
+
+// compareStore compares the files of the stores, without the layers' own in the
+// directory layout: their directories have random names in a store that dockerd made.
+func (d *Diff) compareStore(ctx context.Context, a, b *initramfs.Tree) error {
+	return compareTrees(ctx, a, b, func(name string) *Names {
+		if partOf(name) != ofImages || strings.HasPrefix(name, embed.StorePath+"/overlay2/") {
+			return nil
+		}
+		return &d.Store
+	})
+}
+
+// compareTrees adds the files that differ to the names that list returns for their
+// paths; nil means that a path is not compared.
+func compareTrees(ctx context.Context, a, b *initramfs.Tree, list func(name string) *Names) error {
 	fullOfB, fullOfA := filledDirs(b), filledDirs(a)
 	for e := range b.All() {
 		names := list(e.Path)
@@ -316,17 +365,18 @@ func sameContent(a, b initramfs.Entry) (same bool, err error) {
 	}
 }
 
-// compareImages compares the images by name, or by ID if an image has no name.
+// compareImages compares the images by name, tags and digests, or by ID if an image
+// has no name.
 func (d *Diff) compareImages(a, b *System) {
-	byName := func(images []Image) map[string]string {
-		m := map[string]string{}
+	byName := func(images []Image) map[string]Image {
+		m := map[string]Image{}
 		for _, image := range images {
-			names := image.Names
+			names := slices.Concat(image.Names, image.Digests)
 			if len(names) == 0 {
 				names = []string{image.ID}
 			}
 			for _, name := range names {
-				m[name] = image.ID
+				m[name] = image
 			}
 		}
 		return m
@@ -334,9 +384,22 @@ func (d *Diff) compareImages(a, b *System) {
 	old, now := byName(a.Images), byName(b.Images)
 	all := maps.Clone(old)
 	maps.Copy(all, now)
-	for _, name := range slices.SortedFunc(maps.Keys(all), strings.Compare) {
-		if old[name] != now[name] {
-			d.Images = append(d.Images, ImageChange{name, old[name], now[name]})
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		was, is := old[name], now[name]
+		if was.ID == is.ID {
+			continue
 		}
+		c := ImageChange{Name: name, Old: was.ID, New: is.ID}
+		if was.ID != "" && is.ID != "" {
+			c.Layers = compareLayers(was.Layers, is.Layers)
+		}
+		d.Images = append(d.Images, c)
 	}
+}
+
+func compareLayers(old, now []string) *LayerChange {
+	c := &LayerChange{}
+	c.Added, c.Removed = gainedLost(old, now)
+	c.Kept = len(now) - len(c.Added)
+	return c
 }

@@ -52,7 +52,9 @@ type System struct {
 	Segments []initramfs.Segment
 	Memory   embed.Memory
 	Images   []Image
-	Record   *artifact.Build
+	// Layout is the layout of the store of the images, empty without a store.
+	Layout embed.Layout
+	Record *artifact.Build
 }
 
 // Image is an embedded image.
@@ -62,6 +64,8 @@ type Image struct {
 	// Digests are the names by digest.
 	Digests []string
 	Size    int64 // of the unpacked files
+	// Layers are the chain IDs of the layers, lowest first.
+	Layers []string
 }
 
 // Read returns the system that the parts make up.
@@ -108,8 +112,13 @@ func (s *System) readInitramfs(ctx context.Context, p Parts) (err error) {
 	if err != nil || store == nil {
 		return err
 	}
+	s.Layout = store.Layout()
 	for _, image := range store.Images() {
-		s.Images = append(s.Images, Image{image.ID.String(), image.Names, image.Digests, image.Size})
+		layers := make([]string, len(image.Layers))
+		for i, chain := range image.Layers {
+			layers[i] = chain.String()
+		}
+		s.Images = append(s.Images, Image{image.ID.String(), image.Names, image.Digests, image.Size, layers})
 	}
 	return nil
 }

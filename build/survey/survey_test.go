@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"hookbuild/embed"
 	"hookbuild/internal/initramfs"
 	"hookbuild/kernel"
 	"hookbuild/kernel/devices"
@@ -49,11 +50,11 @@ func twoSystems(t *testing.T) (a, b *System) {
 	alias := func(module, device string) string {
 		return module + ".alias=pci:v00008086d0000" + device + "sv*sd*bc*sc*i*\x00"
 	}
-	a = system(t, "a", "CONFIG_ICE=m\nCONFIG_SND=y\n", []Image{{ID: "sha256:1", Names: []string{"cexec:v1"}}, {ID: "sha256:2", Names: []string{"kexec:v1"}}}, map[string]string{
+	a = system(t, "a", "CONFIG_ICE=m\nCONFIG_SND=y\n", []Image{{ID: "sha256:1", Names: []string{"cexec:v1"}, Layers: []string{"sha256:a", "sha256:b"}}, {ID: "sha256:2", Names: []string{"kexec:v1"}}}, map[string]string{
 		root + "modules.builtin.modinfo": alias("e1000e", "10D3") + alias("igb", "1521"),
 		"etc/motd":                       "one", "etc/same": "same", "old/file": "x", "lib/firmware/a.bin": "a",
 	})
-	b = system(t, "b", "CONFIG_ICE=y\n", []Image{{ID: "sha256:3", Names: []string{"cexec:v1"}}, {ID: "sha256:4", Names: []string{"reboot:v1"}, Size: 5}}, map[string]string{
+	b = system(t, "b", "CONFIG_ICE=y\n", []Image{{ID: "sha256:3", Names: []string{"cexec:v1"}, Layers: []string{"sha256:a", "sha256:c"}}, {ID: "sha256:4", Names: []string{"reboot:v1"}, Size: 5}}, map[string]string{
 		root + "modules.builtin.modinfo": alias("e1000e", "10D3") + alias("e1000e", "10F6") + alias("ice", "1592"),
 		"etc/motd":                       "two", "etc/same": "same", "new/deep/file": "x", "lib/firmware/b/b.bin": "b",
 	})
@@ -77,7 +78,10 @@ func TestCompare(t *testing.T) {
 		},
 		Firmware: Names{Added: []string{"lib/firmware/b/b.bin"}, Removed: []string{"lib/firmware/a.bin"}},
 		Files:    Names{Added: []string{"new/deep/file"}, Removed: []string{"old/file"}, Changed: []string{"etc/motd"}},
-		Images:   []ImageChange{{"cexec:v1", "sha256:1", "sha256:3"}, {"kexec:v1", "sha256:2", ""}, {"reboot:v1", "", "sha256:4"}},
+		Images: []ImageChange{
+			{"cexec:v1", "sha256:1", "sha256:3", &LayerChange{Kept: 1, Added: []string{"sha256:c"}, Removed: []string{"sha256:b"}}},
+			{Name: "kexec:v1", Old: "sha256:2"}, {Name: "reboot:v1", New: "sha256:4"},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -94,13 +98,40 @@ func TestCompare(t *testing.T) {
 	if squeeze := strings.NewReplacer(" ", "", "\n", ""); !strings.Contains(squeeze.Replace(narrow.String()), "-lib/firmware/a.bin") {
 		t.Errorf("a narrow terminal does not get everything:\n%s", &narrow)
 	}
-	for _, line := range []string{"  CONFIG_ICE: m -> y", "  ice (built in)\n    + pci 8086:1592", "  - lib/firmware/a.bin", "  ~ etc/motd", "  + reboot:v1"} {
+	for _, line := range []string{"  CONFIG_ICE: m -> y", "  ice (built in)\n    + pci 8086:1592", "  - lib/firmware/a.bin", "  ~ etc/motd", "      layers: 1 the same, 1 added, 1 removed", "  + reboot:v1\n      sha256:4"} {
 		if !strings.Contains(text.String(), line+"\n") {
 			t.Errorf("no %q in\n%s", line, &text)
 		}
 	}
 	if same, err := Compare(t.Context(), a, a); err != nil || !same.Empty() {
 		t.Errorf("a system differs from itself: %+v, %v", same, err)
+	}
+}
+
+// An image that has only another configuration, such as another label, has the same
+// layers. Files of the store are compared if its images are the same.
+func TestCompareStores(t *testing.T) {
+	of := func(id, record string) *System {
+		return system(t, "a", "", []Image{{ID: id, Names: []string{"cexec:v1"}, Layers: []string{"sha256:a", "sha256:b"}}}, map[string]string{
+			embed.StorePath + "/image/overlay2/layerdb/sha256/a/cache-id": record,
+			embed.StorePath + "/overlay2/" + record + "/diff/file":        "x",
+		})
+	}
+	for _, c := range []struct {
+		to   *System
+		want string
+	}{
+		{of("sha256:2", "other"), "images         1 changed\n  ~ cexec:v1\n      sha256:1 ->\n      sha256:2\n      the same 2 layers, another configuration\n"},
+		{of("sha256:1", "other"), "image store    0 added, 0 removed, 1 changed\n  ~ " + embed.StorePath + "/image/overlay2/layerdb/sha256/a/cache-id\n"},
+	} {
+		d, err := Compare(t.Context(), of("sha256:1", "record"), c.to)
+		var text bytes.Buffer
+		if err := errors.Join(err, d.WriteText(&text, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimPrefix(text.String(), "from a\nto   a\n"); got != c.want {
+			t.Errorf("the difference is\n%s\nwant\n%s", got, c.want)
+		}
 	}
 }
 

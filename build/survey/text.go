@@ -31,6 +31,7 @@ func (d *Diff) WriteText(w io.Writer, width int) error {
 	t.drivers(d.Drivers)
 	t.names("firmware", d.Firmware)
 	t.images(d.Images)
+	t.names("image store", d.Store)
 	t.names("other files", d.Files) // modules and firmware have their own lines
 	for _, u := range d.Unknown {
 		t.line("not compared: %s", u)
@@ -126,12 +127,15 @@ func (t *text) images(changes []ImageChange) {
 		switch {
 		case c.Old == "":
 			t.line("  + %s", c.Name)
+			t.line("      %s", c.New)
 		case c.New == "":
 			t.line("  - %s", c.Name)
+			t.line("      %s", c.Old)
 		default:
 			t.line("  ~ %s", c.Name)
 			t.line("      %s ->", c.Old)
 			t.line("      %s", c.New)
+			t.line("      %s", c.Layers)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 	"testing"
 
 	"hookbuild/build/artifact"
+	"hookbuild/build/survey"
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/kerneltest"
+	"hookbuild/test/lab/site"
 	"hookbuild/test/testneed"
 )
 
@@ -189,6 +192,56 @@ func TestInspectManyDevices(t *testing.T) {
 	}
 	if !strings.Contains(stdout, "of 3000 devices have a driver here") {
 		t.Errorf("no summary at the end of\n%s", stdout[max(0, len(stdout)-500):])
+	}
+}
+
+// What dockerd would list of two stores is compared: names by tag and by digest, IDs
+// and layers, and the store's layout.
+func TestInspectDiffOfImages(t *testing.T) {
+	s := site.New(t, nil)
+	e := embedding{t, s, t.TempDir()}
+	digest := site.Push(t, s.Host+"/actions/cexec:v1", map[string]string{"cexec": "the action"})
+	site.Push(t, s.Host+"/actions/cexec:v2", map[string]string{"cexec": "a newer action"})
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	baseInitramfs(t, in, initramfs.Zstd)
+	made := func(name string, args ...string) string {
+		out := filepath.Join(dir, name)
+		e.run(0, append([]string{"embed", "--initramfs", in, "-o", out}, args...)...)
+		return out
+	}
+	image := s.Host + "/actions/cexec"
+	first := made("first", "--image", image+":v1=127.0.0.1/embedded/cexec")
+	for name, c := range map[string]struct {
+		other string
+		lines []string
+	}{
+		"renamed":        {made("renamed", "--image", image+":v1=127.0.0.1/embedded/other"), []string{"  + 127.0.0.1/embedded/other:latest", "  - 127.0.0.1/embedded/cexec:latest"}},
+		"newer":          {made("newer", "--image", image+":v2=127.0.0.1/embedded/cexec"), []string{"  ~ 127.0.0.1/embedded/cexec:latest", "      layers: 0 the same, 1 added, 1 removed"}},
+		"by digest":      {made("digest", "--image", image+"@"+digest+"="+image+"@"+digest, "--image", image+":v1=127.0.0.1/embedded/cexec"), []string{"  + " + image + "@" + digest}},
+		"another layout": {made("directory", "--image", image+":v1=127.0.0.1/embedded/cexec", "--layout", "directory"), []string{"image layout   packed -> directory"}},
+		"the same":       {made("again", "--image", image+":v1=127.0.0.1/embedded/cexec"), []string{"nothing differs in what they do; compare checksums to know whether the files are the same"}},
+	} {
+		page := filepath.Join(dir, "page.html")
+		text := e.run(0, "inspect", "--diff", first, c.other, "--html", page).stdout
+		for _, line := range c.lines {
+			if !strings.Contains(text, line+"\n") {
+				t.Errorf("%s: no %q in\n%s", name, line, text)
+			}
+		}
+		var diff survey.Diff
+		if err := json.Unmarshal([]byte(e.run(0, "inspect", "--diff", first, c.other, "--json").stdout), &diff); err != nil {
+			t.Fatal(err)
+		}
+		shown := html.UnescapeString(readFile(t, page))
+		for _, change := range diff.Images {
+			if !strings.Contains(shown, " "+change.Name+"</span>") || change.New != "" && !strings.Contains(shown, change.New) {
+				t.Errorf("%s: the page lacks %+v", name, change)
+			}
+		}
+		if name != "the same" && diff.Empty() || name != "the same" && name != "another layout" && len(diff.Images) == 0 {
+			t.Errorf("%s: --json has %+v", name, diff)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	}
 	proof := &verify.Report{Artifacts: []artifact.File{{Name: "initramfs-latest-lts-x86_64", Size: 180_000_000}}, Signature: "checksums.txt.sig"}
 	boot := &verdict.Report{Machine: "q35", MemoryMB: 2048, Seconds: 41.5, End: "all checks passed"}
-	diff := &survey.Diff{From: "out/hook/initramfs-latest-lts-x86_64", To: "new/hook/initramfs-latest-lts-x86_64", Images: []survey.ImageChange{{Name: "127.0.0.1/embedded/cexec:latest", Old: digest, New: digest}}}
+	diff := &survey.Diff{From: "out/hook/initramfs-latest-lts-x86_64", To: "new/hook/initramfs-latest-lts-x86_64", Images: []survey.ImageChange{{Name: "127.0.0.1/embedded/cexec:latest", Old: digest, New: digest, Layers: &survey.LayerChange{Kept: 2, Added: []string{digest}, Removed: []string{digest}}}}}
 	for name, write := range map[string]func(w io.Writer, width int) error{
 		"plan":    table((&app{}).planTable(&plans[0])),
 		"flavors": table(flavorTable([]flavorRow{{ID: "hook-latest-lts-amd64", Arch: "amd64", Kernel: "6.12.y", Template: "hook", Tags: []string{"standard", "lts"}, Default: true}, {ID: "armbian-uefi-x86-edge", Arch: "amd64", Kernel: "kernel-x86-edge", Template: "hook", Tags: []string{"armbian"}}})),
