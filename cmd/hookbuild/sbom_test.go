@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -75,6 +77,48 @@ func TestSBOMListsWhatIsThere(t *testing.T) {
 	if readFile(t, p.sbom()) != first {
 		t.Error("the second SBOM is another")
 	}
+}
+
+// Sbom names every file that it writes or removes, and the directory as it was given.
+func TestSBOMNamesWhatItWrites(t *testing.T) {
+	p := newListed(t)
+	t.Chdir(p.out)
+	long := time.Unix(1_000_000_000, 0)
+	files := func(do func(path string, info os.FileInfo)) {
+		entries, err := os.ReadDir("hook")
+		for _, e := range entries {
+			info, infoErr := e.Info()
+			err = errors.Join(err, infoErr)
+			do(filepath.Join("hook", e.Name()), info)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for given, shown := range map[string]string{".": "hook", "hook": "hook", "./hook/": "hook", filepath.Join(p.out, "hook"): filepath.Join(p.out, "hook")} {
+		site.WriteFile(t, "hook/checksums.txt.sig", "a signature")
+		files(func(path string, _ os.FileInfo) {
+			if err := os.Chtimes(path, long, long); err != nil {
+				t.Fatal(err)
+			}
+		})
+		got := p.run(0, "sbom", given, "--progress", "plain")
+		says(t, got.stderr, "read the initramfs "+filepath.Join(shown, "initramfs-x86_64")+":", "removed checksums.txt.sig")
+		var written []string
+		files(func(path string, info os.FileInfo) {
+			if !info.ModTime().Equal(long) {
+				written = append(written, filepath.Join(shown, filepath.Base(path)))
+				says(t, got.stderr, filepath.Base(path))
+			}
+		})
+		named := strings.Fields(got.stdout)
+		slices.Sort(named)
+		if !slices.Equal(named, written) {
+			t.Errorf("sbom %s prints %v and writes %v", given, named, written)
+		}
+	}
+	t.Chdir("hook")
+	p.run(0, "sbom", ".")
 }
 
 func TestVerifyComparesTheSBOM(t *testing.T) {
