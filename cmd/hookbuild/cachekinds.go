@@ -16,6 +16,7 @@ func cacheKinds() []cacheKind {
 		{"downloads", "files fetched from URLs: bundles, sources, lists"},
 		{"embeddings", "notes of images that were embedded before"},
 		{"engine", "notes of images of a Docker Engine"},
+		{"hook", "what was unpacked of Hook checkouts' archives"},
 		{"kernels", "unpacked kernels, modules and packages"},
 		{"kit", "what was unpacked of kits"},
 		{"layers", "images' unpacked layers"},

@@ -18,6 +18,7 @@ import (
 	"hookbuild/internal/bounded"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/oci"
+	"hookbuild/internal/progress"
 	"hookbuild/internal/web"
 	"hookbuild/internal/words"
 	"hookbuild/site"
@@ -65,10 +66,12 @@ func (a *app) openKept(c *cli.Context) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		a.kept, err = kit.OpenSite(filepath.Join(dir, filepath.Base(string(name))))
+	if err != nil {
+		return err
 	}
+	a.kept, err = kit.OpenSite(filepath.Join(dir, filepath.Base(string(name))))
 	if errors.Is(err, fs.ErrNotExist) { // it was removed from the cache
+		progress.Warnf(a.sink(), "the files of the kit that was loaded last are no longer in the cache; if the build needs them, `hookbuild kit load FILE` brings them back")
 		return nil
 	}
 	return err

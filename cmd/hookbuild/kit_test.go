@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/words"
@@ -87,6 +89,61 @@ func TestKitLoad(t *testing.T) {
 	if readFile(t, filepath.Join(out, "hook/initramfs-x86_64")) != want {
 		t.Error("what was loaded gives another initramfs than the network")
 	}
+}
+
+// What was loaded of a kit goes from the cache file by file, but for its unpacked files,
+// which stay whole or go. What then lacks says how to bring it back.
+func TestPrunedKit(t *testing.T) {
+	l := newLocker(t)
+	t.Chdir(t.TempDir()) // of which the kit has hookbuild.yaml and the overlay
+	site.WriteFile(t, "overlay.yaml", "files: [{path: etc/rack, contents: \"7\"}]\n")
+	l.lock = "hookbuild.lock"
+	l.write("--overlay", "overlay.yaml")
+	kit := filepath.Join(t.TempDir(), "kit.tar")
+	l.do(0, "kit", "save", "-o", kit)
+	l.cache = t.TempDir()
+	build := []string{"all", "--locked", "--offline", "--out", t.TempDir()}
+	age := func(below string) {
+		t.Helper()
+		old := time.Now().Add(-60 * 24 * time.Hour)
+		err := filepath.WalkDir(filepath.Join(l.cache, below), func(path string, _ os.DirEntry, err error) error {
+			return errors.Join(err, os.Chtimes(path, old, old))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.run(0, "kit", "load", kit)
+	t.Chdir(t.TempDir())
+	l.run(0, build...)
+
+	unpacked, err := filepath.Glob(filepath.Join(l.cache, "kit/*/*"))
+	if err != nil || len(unpacked) == 0 {
+		t.Fatalf("unpacked are %v, %v", unpacked, err)
+	}
+	age("kit")
+	l.run(0, build...) // a build uses all of it
+	l.run(0, "cache", "prune", "--older", "30d")
+	l.run(0, build...)
+
+	age("layers")
+	l.run(0, "cache", "prune", "--older", "30d")
+	build[len(build)-1] = t.TempDir()
+	for _, kind := range []string{"segments", "pieces"} { // which are made of the layers
+		if err := os.RemoveAll(filepath.Join(l.cache, kind)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says(t, l.run(4, build...).stderr, "is not completely in the cache", "`hookbuild kit load FILE`")
+
+	age("kit")
+	l.run(0, "cache", "prune", "--older", "30d")
+	if left, err := filepath.Glob(filepath.Join(l.cache, "kit/*/*")); err != nil || len(left) > 0 {
+		t.Errorf("a part is left: %v, %v", left, err)
+	}
+	says(t, l.run(3, build...).stderr, "the files of the kit that was loaded last are no longer in the cache", "`hookbuild kit load FILE` brings them back")
+	l.run(0, "kit", "load", kit)
+	l.run(0, build...)
 }
 
 // A kit of one flavor has no input of the others alone, and Armbian's kernel is made

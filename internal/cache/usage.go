@@ -87,40 +87,104 @@ type Pruned struct {
 
 // Prune removes what exceeds the limits, least recently used first. It keeps files
 // used by any process within the last hour, so it may run alongside other hookbuild
-// processes.
+// processes. What was unpacked of a kit or of a Hook checkout's archive is kept or
+// removed as a whole.
 func (c *Cache) Prune(ctx context.Context, l Limits) (Pruned, error) {
 	files, err := c.list(ctx)
 	if err != nil {
 		return Pruned{}, err
 	}
-	slices.SortFunc(files, func(a, b stored) int {
-		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.path, b.path))
-	})
+	units, err := unitsOf(files)
+	if err != nil {
+		return Pruned{}, err
+	}
 	var total int64
-	for _, f := range files {
-		total += f.size
+	for _, u := range units {
+		total += u.size
 	}
 	now := time.Now()
 	var removed []stored
 	var busy int64
-	for _, f := range files {
-		idle := now.Sub(f.used)
+	for _, u := range units {
+		idle := now.Sub(u.used)
 		over := l.All || l.Age > 0 && idle > l.Age || l.Size > 0 && total > l.Size
 		if over && idle < inUse {
-			busy += f.size
+			busy += u.size
 		}
 		if !over || idle < inUse {
 			continue
 		}
 		if !l.DryRun {
-			if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := u.remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return Pruned{usageOf(removed), busy}, fmt.Errorf("pruning the cache %q: %w", c.dir, err)
 			}
 		}
-		total -= f.size
-		removed = append(removed, f)
+		total -= u.size
+		removed = append(removed, u.files...)
 	}
 	return Pruned{usageOf(removed), busy}, nil
+}
+
+// unit is what is removed at once: a file, or a directory of which a part is useless.
+type unit struct {
+	path  string
+	files []stored
+	size  int64
+	used  time.Time
+}
+
+// unitsOf returns the units that the files make up, least recently used first. A file
+// beside directories that are units is not among them: it names one, so that a command
+// can say that the directory is gone.
+func unitsOf(files []stored) ([]*unit, error) {
+	var units []*unit
+	trees := map[string]*unit{}
+	for _, f := range files {
+		if f.tree == "" && slices.Contains(treeKinds(), f.kind) {
+			continue
+		}
+		u := trees[f.tree]
+		if f.tree == "" || u == nil {
+			u = &unit{path: cmp.Or(f.tree, f.path)}
+			units = append(units, u)
+		}
+		if f.tree != "" {
+			trees[f.tree] = u
+		}
+		u.files, u.size = append(u.files, f), u.size+f.size
+		if f.used.After(u.used) {
+			u.used = f.used
+		}
+	}
+	for tree, u := range trees {
+		info, err := os.Stat(tree)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("looking at the cached directory: %w", err)
+		}
+		if err == nil && info.ModTime().After(u.used) {
+			u.used = info.ModTime()
+		}
+	}
+	slices.SortFunc(units, func(a, b *unit) int {
+		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.path, b.path))
+	})
+	return units, nil
+}
+
+// remove removes the unit. A directory gets another name first, so that no process
+// finds a part of it.
+func (u *unit) remove() error {
+	if u.files[0].tree == "" {
+		return os.Remove(u.path)
+	}
+	going := filepath.Join(filepath.Dir(u.path), tempPrefix+filepath.Base(u.path))
+	if err := os.RemoveAll(going); err != nil { // of a prune that was killed
+		return err
+	}
+	if err := os.Rename(u.path, going); err != nil {
+		return err
+	}
+	return os.RemoveAll(going)
 }
 
 // Verified describes what [Cache.Verify] did.
@@ -180,6 +244,34 @@ type stored struct {
 	path, kind string
 	size       int64
 	used       time.Time
+	// tree is the directory that is kept or removed with the file, or "".
+	tree string
+}
+
+// treeKinds are the kinds whose content is directories: what was unpacked of a Hook
+// checkout's archive or of a kit.
+func treeKinds() []string { return []string{"hook", "kit"} }
+
+// treeOf returns the directory of which a part is useless that has the file at path,
+// or "".
+func (c *Cache) treeOf(path, kind string) (string, error) {
+	if !slices.Contains(treeKinds(), kind) {
+		return "", nil
+	}
+	rel, err := filepath.Rel(filepath.Join(c.dir, kind), path)
+	if err != nil {
+		return "", err
+	}
+	if name, _, below := strings.Cut(filepath.ToSlash(rel), "/"); below {
+		return filepath.Join(c.dir, kind, name), nil
+	}
+	return "", nil
+}
+
+// MarkTree marks a directory of a kind in the cache whose directories are kept or
+// removed as a whole as used now.
+func MarkTree(dir string) {
+	_ = os.Chtimes(dir, time.Time{}, time.Now()) // as in markUsed
 }
 
 // list returns the cache's files, except temporary files that processes are
@@ -204,7 +296,11 @@ func (c *Cache) list(ctx context.Context) ([]stored, error) {
 			return err
 		}
 		kind, err := c.kindOf(path)
-		files = append(files, stored{path: path, kind: kind, size: info.Size(), used: lastUse(info)})
+		if err != nil {
+			return err
+		}
+		tree, err := c.treeOf(path, kind)
+		files = append(files, stored{path: path, kind: kind, size: info.Size(), used: lastUse(info), tree: tree})
 		return err
 	})
 	if err != nil {

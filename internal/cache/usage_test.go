@@ -105,6 +105,62 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// What was unpacked of a kit stays whole as long as any of it is used, and goes with its
+// directories and links.
+func TestPruneTakesTreesAsAWhole(t *testing.T) {
+	old := time.Now().Add(-200 * time.Hour)
+	for name, test := range map[string]struct {
+		use    func(dir string) error
+		limits Limits
+		stays  bool
+	}{
+		"unused":         {nil, Limits{Age: 100 * time.Hour}, false},
+		"a file is used": {func(dir string) error { return os.Chtimes(filepath.Join(dir, "site/b"), time.Now(), old) }, Limits{Age: 100 * time.Hour}, true},
+		"it is marked":   {func(dir string) error { MarkTree(dir); return nil }, Limits{Age: 100 * time.Hour}, true},
+		"too large":      {nil, Limits{Size: 1500}, false},
+		"only listed":    {nil, Limits{Age: 100 * time.Hour, DryRun: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Open(t.TempDir(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, loaded := filepath.Join(c.Dir(), "kit", "0123"), filepath.Join(c.Dir(), "kit", "loaded")
+			err = errors.Join(os.MkdirAll(filepath.Join(dir, "site/empty"), 0o700), os.Symlink("a", filepath.Join(dir, "link")), os.WriteFile(loaded, []byte("0123"), 0o600))
+			for _, file := range []string{"site/a", "site/b"} {
+				err = errors.Join(err, os.WriteFile(filepath.Join(dir, file), make([]byte, 1000), 0o600))
+			}
+			for _, path := range []string{"site/a", "site/b", "../loaded", ""} {
+				err = errors.Join(err, os.Chtimes(filepath.Join(dir, path), old, old))
+			}
+			if test.use != nil {
+				err = errors.Join(err, test.use(dir))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			pruned, err := c.Prune(t.Context(), test.limits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left, err := filepath.Glob(filepath.Join(c.Dir(), "kit", "*", "*"))
+			if stays := len(left) == 2; stays != test.stays || err != nil || !stays && len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+			want := 0
+			if !test.stays || test.limits.DryRun {
+				want = 2
+			}
+			if got := len(pruned.Removed); (got > 0) != (want > 0) || got > 0 && pruned.Removed[0].Files != want {
+				t.Errorf("removed is %+v, want %d files", pruned.Removed, want)
+			}
+			if _, err := os.Stat(loaded); err != nil {
+				t.Errorf("the name of the directory is gone: %v", err)
+			}
+		})
+	}
+}
+
 // Reading a file counts as use, but not as a change.
 func TestReadingCountsAsUse(t *testing.T) {
 	dir := t.TempDir()

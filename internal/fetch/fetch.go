@@ -104,7 +104,7 @@ func noteUnchecked(url string, o Options) {
 	progress.Notef(o.Progress, "%s is fetched over plain HTTP and not verified; add #sha256=HEX to the address", web.Show(url))
 }
 
-var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it")
+var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it; `hookbuild kit load FILE` brings it there from a kit")
 
 // pinned opens content by its checksum. The server is not asked for content
 // that the cache has.

@@ -290,7 +290,7 @@ func (e *lackingError) Unwrap() error { return e.error }
 
 // offlineError says what must be fetched first.
 func (s *registrySource) offlineError() error {
-	return fault.Outsidef("%q is not completely in the cache %q; fetch it once without --offline", s.ref.Name(), s.client.cache.Dir())
+	return fault.Outsidef("%q is not completely in the cache %q; fetch it once without --offline, or bring it there from a kit with `hookbuild kit load FILE`", s.ref.Name(), s.client.cache.Dir())
 }
 
 // Tags returns the tags of a repository, sorted. Offline, it returns the list

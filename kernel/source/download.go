@@ -21,7 +21,7 @@ import (
 const mostArchive = 2 << 30
 
 // errOffline is the reason why --offline forbids a download.
-var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it")
+var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it; `hookbuild kit load FILE` brings it there from a kit")
 
 // download fetches url into file. The partial content of an interrupted
 // download stays next to it, and the next download resumes from there.

@@ -106,7 +106,11 @@ func (s Source) unpack(ctx context.Context, archive fetch.File, o fetch.Options)
 		return nil, err
 	}
 	dir := filepath.Join(o.Cache.Dir(), "hook", sum[:16])
-	return &Checkout{Dir: dir, SHA256: sum}, unpack.Provide(ctx, dir, entries, "the Hook checkout", o.Progress)
+	if err := unpack.Provide(ctx, dir, entries, "the Hook checkout", o.Progress); err != nil {
+		return nil, err
+	}
+	cache.MarkTree(dir)
+	return &Checkout{Dir: dir, SHA256: sum}, nil
 }
 
 // decompress returns the archive as a plain tar, to be read in any order.

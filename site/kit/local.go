@@ -19,6 +19,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"hookbuild/internal/cache"
 	"hookbuild/internal/ctxio"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
@@ -311,6 +312,7 @@ func OpenSite(dir string) (*Site, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fmt.Errorf("opening what a kit had: reading %q: %w", filepath.Join(dir, siteFile), err)
 	}
+	cache.MarkTree(dir)
 	s := &Site{Dir: filepath.Join(dir, filepath.FromSlash(r.Dir)), paths: map[string]string{}}
 	for name, at := range r.Names {
 		full := filepath.Join(dir, filepath.FromSlash(at))
