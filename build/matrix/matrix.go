@@ -183,6 +183,23 @@ func ownRunner(env func(string) string, kind, typ, arch string) string {
 	return or(chosen, env("CI_RUNNER"))
 }
 
+// RunnerVariables returns the names of the variables that choose runners of some jobs,
+// sorted: CI_RUNNER_KERNEL_ARM64 and the like.
+func RunnerVariables() []string {
+	names := map[string]bool{}
+	record := func(name string) string { names[name] = true; return "" }
+	for _, arch := range []string{"AMD64", "ARM64"} {
+		for _, typ := range []string{"SOURCE", "EXTERNAL"} {
+			ownRunner(record, "KERNEL", typ, arch)
+		}
+		for _, kind := range []string{"LK", "LK_CONTAINERS", "BOOTABLE"} {
+			ownRunner(record, kind, "", arch)
+		}
+	}
+	delete(names, "CI_RUNNER") // that of all jobs
+	return slices.Sorted(maps.Keys(names))
+}
+
 func githubRunner(arch string) string {
 	if arch == "ARM64" {
 		return "ubuntu-24.04-arm"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,10 +98,12 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if err != nil {
 		return flavor.Flavor{}, err
 	}
-	if c.NArg() > 1 && a.flavor == "" {
-		return flavor.Flavor{}, usagef("%s: name one flavor; `hookbuild matrix` prints the jobs to build several", quoted(c.Args().Slice()))
+	// Empty are the values of variables that a script's environment lacks, as for build.sh.
+	names := slices.DeleteFunc(slices.Clone(c.Args().Slice()), func(name string) bool { return name == "" })
+	if len(names) > 1 && a.flavor == "" {
+		return flavor.Flavor{}, usagef("%s: name one flavor; `hookbuild matrix` prints the jobs to build several", quoted(names))
 	}
-	id := orDefault(a.flavor, c.Args().First())
+	id := orDefault(a.flavor, strings.Join(names, ""))
 	if id == "" {
 		id = a.siteFlavor()
 	}

@@ -88,7 +88,7 @@ func TestReferenceVariables(t *testing.T) {
 		}
 	}
 	for _, name := range listed {
-		isKnown := slices.Contains(knownVariables(), name) || strings.HasPrefix(name, runnerPrefix)
+		isKnown := slices.Contains(knownVariables(), name) || name == runnerPrefix+"*"
 		if isKnown == slices.Contains(environmentVariables(), name) {
 			t.Errorf("%s must be either an argument or of the environment only", name)
 		}

@@ -58,6 +58,9 @@ func (a *app) serve(c *cli.Context) error {
 			if info, err := os.Stat(url); err == nil && info.IsDir() {
 				return usagef("--check %q is a directory; give the URL of the server that serves it, or the file of a cluster specification (`hookbuild verify %s` checks the files)", url, url)
 			}
+			if scheme, _, other := strings.Cut(url, "://"); other && !exists(url) {
+				return usagef("--check %q: hookbuild asks servers by http and https, not by %s", url, scheme)
+			}
 			host, _, _ := strings.Cut(url, "/")
 			if _, _, err := net.SplitHostPort(host); err == nil && !exists(url) {
 				return usagef("--check %q is neither a URL nor a file; write http://%s", url, url)

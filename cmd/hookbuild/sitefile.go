@@ -281,7 +281,13 @@ var optionWord = regexp.MustCompile(`--([a-z][a-z0-9-]*)`)
 // explain adds to an error about options where the file sets them. If the command
 // line has none of them, the file is what is wrong.
 func (a *app) explain(err error) error {
-	if err == nil || a.site == nil || fault.KindOf(err) != fault.Usage {
+	if err == nil || a.site == nil {
+		return err
+	}
+	if fault.KindOf(err) != fault.Usage { // of other errors, only --offline is a cause
+		if set := a.setting("offline"); set != "" && strings.Contains(err.Error(), "--offline") {
+			return fmt.Errorf("%w (%s)", err, set)
+		}
 		return err
 	}
 	var set, keys []string
@@ -289,8 +295,8 @@ func (a *app) explain(err error) error {
 	for _, found := range optionWord.FindAllStringSubmatch(err.Error(), -1) {
 		option := found[1]
 		given = given || slices.Contains(a.options, option)
-		if s, ok := a.site.applied[option]; ok {
-			set = append(set, fmt.Sprintf("%s:%d: %s sets --%s", a.site.Path, s.Line, s.Key, option))
+		if text := a.setting(option); text != "" {
+			set = append(set, text)
 		} else if key := a.keyOf(option); key != "" {
 			keys = append(keys, fmt.Sprintf("the key for --%s is %s", option, key))
 		}
@@ -305,6 +311,15 @@ func (a *app) explain(err error) error {
 		return fmt.Errorf("%w (%s)", err, text)
 	}
 	return fault.Invalidf("%s (%s)", err.Error(), text) // a new error, because the innermost kind counts
+}
+
+// setting says where the file sets an option, or returns "".
+func (a *app) setting(option string) string {
+	if !a.fromSite(option) {
+		return ""
+	}
+	s := a.site.applied[option]
+	return fmt.Sprintf("%s:%d: %s sets --%s", a.site.Path, s.Line, s.Key, option)
 }
 
 // keyOf returns the key for an option of this command, "" if it has none.

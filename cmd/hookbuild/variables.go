@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hookbuild/build"
+	"hookbuild/build/matrix"
 	"hookbuild/internal/nearest"
 	"hookbuild/internal/progress"
 )
@@ -198,9 +199,9 @@ func (a *app) oddWord(name string) bool {
 // checkVariables rejects KEY=VALUE words of a command that nothing reads, because a
 // misspelled variable would silently change the build.
 func checkVariables(command string, variables map[string]string) error {
-	known := knownVariables()
+	known := slices.Concat(knownVariables(), matrix.RunnerVariables())
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		if slices.Contains(known, name) || strings.HasPrefix(name, runnerPrefix) {
+		if slices.Contains(known, name) {
 			continue
 		}
 		if why := unusedVariables()[name]; why != "" {

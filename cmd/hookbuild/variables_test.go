@@ -238,6 +238,9 @@ func TestUnknownVariables(t *testing.T) {
 		t.Errorf("without a command: %s", got.stderr)
 	}
 	p.run(0, "matrix", "CI_RUNNER_KERNEL_AMD64=big", "CI_TAGS=lts")
+	if got := p.run(2, "matrix", "CI_RUNNER_KERNAL=big"); !strings.Contains(got.stderr, "did you mean CI_RUNNER_KERNEL?") {
+		t.Errorf("a misspelled runner: %s", got.stderr)
+	}
 }
 
 // TestKernelOfTheCheckout checks that the kernel with the checkout's configuration is

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 
 	"hookbuild/internal/fault"
@@ -77,7 +78,17 @@ func findIn(root fs.FS, paths []string) (Content, string, error) {
 	return Content{}, "", nil
 }
 
+// fromDebian says how to get Debian's boot loader for arch. A package for another
+// architecture than this machine's cannot be installed beside those of this one.
+func fromDebian(arch string) string {
+	name := "grub-efi-" + arch + "-bin"
+	if arch == runtime.GOARCH {
+		return "install Debian's " + name
+	}
+	return "unpack Debian's package " + name + " with `dpkg-deb -x PACKAGE DIR`, and name the directory with --iso-loader ./DIR"
+}
+
 func missingLoader(where, arch string) error {
-	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s); install Debian's grub-efi-%s-bin, or name an EFI program or an image with one, such as linuxkit/grub, with --iso-loader",
-		arch, where, strings.Join(loaderPaths(arch), ", "), arch)
+	return fault.Invalidf("looking for a boot loader for %s: not found %s (%s); %s, or name an EFI program or an image with one, such as linuxkit/grub, with --iso-loader",
+		arch, where, strings.Join(loaderPaths(arch), ", "), fromDebian(arch))
 }
