@@ -2,11 +2,14 @@ package main
 
 import (
 	"net/http"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/crane"
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/lab/site"
@@ -18,7 +21,7 @@ func TestCancelledWorkIsNoError(t *testing.T) {
 	var run atomic.Pointer[transfers]
 	s := site.New(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if now := run.Load(); now != nil && r.Method == http.MethodGet && now.isLayer(r.URL.Path) {
+			if now := run.Load(); now != nil && r.Method == http.MethodGet && now.layers[path.Base(r.URL.Path)] {
 				switch {
 				case strings.Contains(r.URL.Path, "/slow/"):
 					now.stall.Do(func() { close(now.stalled) })
@@ -38,10 +41,11 @@ func TestCancelledWorkIsNoError(t *testing.T) {
 	})
 	site.Push(t, s.Host+"/slow/one:v1", map[string]string{"bin/slow": "slow"})
 	site.Push(t, s.Host+"/gone/one:v1", map[string]string{"bin/gone": "gone"})
+	layers := layersOf(t, s.Host+"/slow/one:v1", s.Host+"/gone/one:v1")
 	in := filepath.Join(t.TempDir(), "in")
 	baseInitramfs(t, in, initramfs.Zstd)
 	for _, show := range [][]string{{"--progress", "json"}, {"--progress", "plain", "--debug"}} {
-		run.Store(&transfers{stalled: make(chan struct{}), configs: map[string]bool{}})
+		run.Store(&transfers{layers: layers, stalled: make(chan struct{})})
 		args := []string{
 			"embed", "--initramfs", in, "-o", in + ".out", "--cache-dir", t.TempDir(), "--jobs", "8",
 			"--image", s.Host + "/slow/one:v1=127.0.0.1/embedded/slow", "--image", s.Host + "/gone/one:v1=127.0.0.1/embedded/gone",
@@ -56,26 +60,33 @@ func TestCancelledWorkIsNoError(t *testing.T) {
 	}
 }
 
-// transfers are the blobs that one run asks for.
+// transfers are what one run asks for.
 type transfers struct {
+	layers  map[string]bool // the digests of all images' layers
 	stall   sync.Once
 	stalled chan struct{} // closed when the slow layer is asked for
-	mu      sync.Mutex
-	configs map[string]bool // whether the repository's configuration was asked for
 }
 
-// isLayer reports whether a path is that of a layer. Each repository's first blob is
-// the configuration.
-func (f *transfers) isLayer(path string) bool {
-	repository, _, isBlob := strings.Cut(path, "/blobs/")
-	if !isBlob {
-		return false
+// layersOf returns the digests of the images' layers.
+func layersOf(t *testing.T, refs ...string) map[string]bool {
+	t.Helper()
+	digests := map[string]bool{}
+	for _, ref := range refs {
+		image, err := crane.Pull(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers, err := image.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, layer := range layers {
+			digest, err := layer.Digest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests[digest.String()] = true
+		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if seen := f.configs[repository]; seen {
-		return true
-	}
-	f.configs[repository] = true
-	return false
+	return digests
 }
