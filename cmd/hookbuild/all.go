@@ -273,7 +273,13 @@ func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kerne
 	if err := kernel.CheckReference(ref, o); err != nil {
 		return "", o, err
 	}
-	if ref != "build" {
+	switch {
+	case k.Method == flavor.Armbian:
+		err = refuseBuildFlags(c, readyMade(*k))
+		if err == nil && !kernel.IsPlace(ref) {
+			a.tellReadyMade(*k)
+		}
+	case ref != "build":
 		err = refuseBuildFlags(c, "the kernel is "+orDefault(ref, "a published one")+"; add --kernel build")
 	}
 	return ref, o, err

@@ -98,6 +98,11 @@ func (a *app) kernel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if f.Method == flavor.Armbian && !c.Bool("lock") {
+		if err := a.checkReadyMade(c, f); err != nil {
+			return err
+		}
+	}
 	if c.Bool("lock") {
 		if a.locked != nil {
 			return usagef("--lock looks for a release to pin, and --locked takes what is locked; use one of them")
@@ -387,10 +392,14 @@ func (a *app) sourceDate() (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), nil
 }
 
-// pointRelease returns N of "N" or "SERIES.N". Origin is what sets it.
+// pointRelease returns N of "N" or "SERIES.N", and "" for a kernel that is not built.
+// Origin is what sets it.
 func pointRelease(f flavor.Flavor, text, origin string) (string, error) {
+	if f.Method != flavor.Source {
+		return "", nil
+	}
 	n := strings.TrimPrefix(text, f.Series+".")
-	if f.Method == flavor.Source && strings.Trim(n, "0123456789") != "" {
+	if strings.Trim(n, "0123456789") != "" {
 		return "", usagef("%s: %s has Linux %s; write it as %s.32 or 32", origin, f.ID, f.Series, f.Series)
 	}
 	return n, nil

@@ -46,13 +46,18 @@ func lockedOptions(flags []cli.Flag) []string {
 	return slices.DeleteFunc(namesOf(flags), func(name string) bool { return slices.Contains(elsewhere, name) })
 }
 
-// lockedVariables returns the variables of build.sh that a lock records.
-func lockedVariables() []string {
-	return []string{
+// lockedVariables returns the variables of build.sh that a lock records of a build.
+// KERNEL_POINT_RELEASE has no effect on a kernel of Armbian.
+func lockedVariables(b lock.Build) []string {
+	all := []string{
 		"ARMBIAN_BASE_ORAS_REF", "ARMBIAN_KERNEL_VERSION", "DO_BUILD_LK_CONTAINERS", "FORCE_OUTPUT_ID", "HOOK_KERNEL_OCI_BASE",
 		"HOOK_LK_CONTAINERS_OCI_BASE", "HOOK_VERSION", "KERNEL_POINT_RELEASE", "LINUXKIT_ISO", "OUTPUT_TARBALL_FILELIST", "SOURCE_DATE_EPOCH",
 		"USE_KERNEL_ID", "USE_LATEST_BUILT_KERNEL",
 	}
+	if b.Kernel.From == lock.FromArmbian {
+		all = slices.DeleteFunc(all, func(name string) bool { return name == "KERNEL_POINT_RELEASE" })
+	}
+	return all
 }
 
 // optionValues returns an option's values as a lock records them, with its names
@@ -84,7 +89,7 @@ func (a *app) recordOptions(c *cli.Context, l *lock.Build) {
 			l.Options[name] = a.optionValues(c, name)
 		}
 	}
-	for _, name := range lockedVariables() {
+	for _, name := range lockedVariables(*l) {
 		if value := a.variable(name); value != "" {
 			l.Variables[name] = value
 		}
@@ -247,7 +252,7 @@ func (a *app) withLocked(c *cli.Context, b lock.Build, do func(*cli.Context) err
 // applyVariables sets the variables of a locked build, and returns what
 // contradicts them.
 func (a *app) applyVariables(b lock.Build) (contradictions []string) {
-	for _, name := range lockedVariables() {
+	for _, name := range lockedVariables(b) {
 		given, locked := a.variable(name), b.Variables[name]
 		switch {
 		case given == "":
