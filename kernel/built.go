@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 
 	"hookbuild/internal/fault"
@@ -91,7 +93,12 @@ func (o OpenOptions) findBuilt(ctx context.Context, point string) (*oci.Image, e
 }
 
 // checkoutHash returns the end of the tags of kernels that are built from the
-// checkout in its current state.
+// checkout in its current state. It is an error if the checkout lacks the flavor's
+// configuration.
 func (o OpenOptions) checkoutHash() (string, error) {
-	return plan.TagHash(plan.Request{Flavor: o.Plan.Flavor, HookDir: o.Plan.HookDir, Strip: true})
+	hash, err := plan.TagHash(plan.Request{Flavor: o.Plan.Flavor, HookDir: o.Plan.HookDir, Strip: true})
+	if errors.Is(err, fs.ErrNotExist) && !o.Plan.Flavor.Own { // --kernel latest takes a flavor of the checkout's own by this hash, too
+		err = fmt.Errorf("%w; or use --kernel latest, which takes the newest published kernel with any configuration", err)
+	}
+	return hash, err
 }

@@ -128,12 +128,12 @@ func (o OpenOptions) latest(ctx context.Context, ownOnly bool) (*Image, error) {
 func (o OpenOptions) wanted(ownOnly bool) (wanted, error) {
 	f := o.Plan.Flavor
 	hash, err := o.checkoutHash()
-	if err != nil && (f.Own || !errors.Is(err, fs.ErrNotExist)) {
+	if lacking := errors.Is(err, fs.ErrNotExist) && !f.Own; err != nil && (ownOnly || !lacking) {
 		return wanted{}, err
 	}
 	return wanted{
 		Repository: o.Plan.ImageRepository(), Series: f.Series, Arch: o.Arch, Hash: hash,
-		HashOnly: f.Own || ownOnly && hash != "", Config: f.ConfigPath(), Insist: !f.Own,
+		HashOnly: f.Own || ownOnly, Config: f.ConfigPath(), Insist: !f.Own,
 	}, nil
 }
 

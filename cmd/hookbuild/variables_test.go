@@ -297,6 +297,26 @@ func TestKernelOfTheCheckout(t *testing.T) {
 	}
 }
 
+// TestCheckoutWithoutConfiguration checks that a checkout that lacks the flavor's kernel
+// configuration builds with no kernel of another one, unless that is asked for.
+func TestCheckoutWithoutConfiguration(t *testing.T) {
+	l := newLocker(t)
+	config := filepath.Join(l.site.Dir, "kernel/configs/generic-6.6.y-x86_64")
+	if err := os.Rename(config, config+".old"); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{l.flavor, "--hook-dir", l.site.Dir, "--out", l.out, "HOOK_KERNEL_OCI_BASE=" + l.kernels()}
+	for _, command := range []string{"plan", "build"} {
+		for _, point := range []string{"", "7"} {
+			got := l.run(3, append([]string{command, "KERNEL_POINT_RELEASE=" + point}, args...)...)
+			says(t, got.stderr, "reading the kernel configuration of hook-latest-lts-amd64: open "+config+": no such file or directory; "+
+				"restore it, or start from a copy of one in its directory: generic-6.6.y-x86_64.old; "+
+				"or use --kernel latest, which takes the newest published kernel with any configuration\n")
+		}
+		l.run(0, append([]string{command, "--kernel", "latest"}, args...)...)
+	}
+}
+
 // TestVariablesWithoutEffect checks that an argument that a command does not use is
 // warned of, and that one of the environment is not.
 func TestVariablesWithoutEffect(t *testing.T) {

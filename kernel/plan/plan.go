@@ -160,7 +160,7 @@ func readDefconfig(r Request) ([]byte, error) {
 	}
 	text, err := bounded.ReadFile(r.ConfigFile(), bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; start from a copy of one in its directory: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
+		return nil, fault.Invalidf("reading the kernel configuration of %s: %w; restore it, or start from a copy of one in its directory: %s", r.Flavor.ID, err, beside(r.ConfigFile()))
 	}
 	if err != nil {
 		return nil, fault.Invalidf("reading the kernel configuration of %s: %w", r.Flavor.ID, err)
