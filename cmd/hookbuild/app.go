@@ -51,11 +51,12 @@ type app struct {
 	cluster      *bundles.Cluster // nil until it is first asked for
 	site         *siteFile        // nil without a hookbuild.yaml
 	checkout     *checkout.Checkout
-	flavor       string      // of several, the one at hand
-	wrote        bool        // artifacts were written
-	locked       *lock.Build // nil without --locked
-	kit          *kit.Kit    // nil until it is first asked for
-	kept         *kit.Site   // what a kit has of files, nil without --locked
+	flavor       string          // of several, the one at hand
+	wrote        bool            // artifacts were written
+	locked       *lock.Build     // nil without --locked
+	absolute     map[string]bool // the absolute paths of the lock, as lockPaths has them
+	kit          *kit.Kit        // nil until it is first asked for
+	kept         *kit.Site       // what a kit has of files, nil without --locked
 }
 
 // exitInterrupted is the exit code after SIGINT, SIGTERM or SIGHUP.

@@ -150,6 +150,25 @@ func TestLockInAnotherDirectory(t *testing.T) {
 	l.build(0)
 }
 
+// A file that the lock names by an absolute path is the same where the lock is in a
+// parent directory of it.
+func TestLockAboveAnAbsolutePath(t *testing.T) {
+	l := newLocker(t)
+	dir := t.TempDir()
+	overlay := filepath.Join(dir, "below/overlay.yaml")
+	site.WriteFile(t, filepath.Join(dir, "below/rack"), "7\n")
+	site.WriteFile(t, overlay, "files: [{path: etc/rack, source: rack}]\n")
+	l.write("--overlay", overlay)
+	says(t, readFile(t, l.lock), "overlay: "+overlay+"\n")
+	t.Chdir(dir)
+	above := filepath.Join(dir, "hookbuild.lock")
+	site.WriteFile(t, above, readFile(t, l.lock))
+	for _, l.lock = range []string{above, "hookbuild.lock"} {
+		l.build(0)
+		l.build(0, "--overlay", "below/overlay.yaml")
+	}
+}
+
 // A checkout at a URL and a module source at a URL are in the kit under these.
 func TestKitHasWhatIsAtURLs(t *testing.T) {
 	testneed.Namespaces(t)

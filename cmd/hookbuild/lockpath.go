@@ -22,12 +22,15 @@ type lockPaths struct {
 	dir  string // of the lock
 	kept map[string]string
 	back map[string]string // kept's names by path
+	// absolute are the absolute names of the locked build. They stay as they are, also
+	// where the lock, or the kit that has it, is in a parent directory of the file.
+	absolute map[string]bool
 }
 
 // pathsOf returns the paths of the lock in use. A kit's lock counts as if it were
 // where this machine has none.
 func (a *app) pathsOf(c *cli.Context) lockPaths {
-	p := lockPaths{dir: filepath.Dir(orDefault(c.String("lock-file"), lock.Name))}
+	p := lockPaths{dir: filepath.Dir(orDefault(c.String("lock-file"), lock.Name)), absolute: a.absolute}
 	if a.kept != nil {
 		p.kept, p.back = a.kept.Paths(), map[string]string{}
 		for name, path := range p.kept {
@@ -48,6 +51,26 @@ func (a *app) lockFile(c *cli.Context) string {
 		return path
 	}
 	return fetch.StandIn(path, filepath.Join(a.kept.Dir, lock.Name))
+}
+
+// absoluteNames returns the absolute paths in a locked build.
+func absoluteNames(b lock.Build) map[string]bool {
+	names := map[string]bool{}
+	add := func(name string) string {
+		if filepath.IsAbs(filepath.FromSlash(name)) {
+			names[name] = true
+		}
+		return name
+	}
+	for option, values := range b.Options {
+		for _, value := range values {
+			site.MapPaths(option, value, add)
+		}
+	}
+	for _, f := range b.Files {
+		add(f.Name)
+	}
+	return names
 }
 
 // moved returns where a kit has files, by the absolute paths that the lock's names
@@ -72,6 +95,9 @@ func (p lockPaths) name(path string) string {
 	}
 	if name, ok := p.back[path]; ok {
 		return name
+	}
+	if full, err := filepath.Abs(path); err == nil && p.absolute[filepath.ToSlash(full)] {
+		return filepath.ToSlash(full)
 	}
 	relative := p.relative(path)
 	if filepath.IsAbs(path) && (relative == ".." || strings.HasPrefix(relative, "../")) {
