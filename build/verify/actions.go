@@ -116,13 +116,17 @@ func (v *verifier) lacksImage(file string, a bundles.Action, s *System) {
 			onBoard = "see above"
 		}
 	}
-	v.wrongAt(file, a.Line, "%s (embedded: %s); %s", text, onBoard, v.remedy(file, a.Image))
+	v.wrongAt(file, a.Line, "%s (embedded: %s); %s", text, onBoard, v.remedy(file, a.Image, len(s.Images) > 0))
 }
 
 // remedy says how to get an action's image on board. The images that EKS Anywhere's
-// templates use come with its bundle.
-func (v *verifier) remedy(file, image string) string {
-	named := "embed it under that name (--image SRC=" + image + "), or use one of those"
+// templates use come with its bundle. Others says whether there are embedded images
+// that the action could use instead.
+func (v *verifier) remedy(file, image string, others bool) string {
+	named := "embed it under that name (--image SRC=" + image + ")"
+	if others {
+		named += ", or use one of those"
+	}
 	if !strings.HasPrefix(image, bundles.EmbedPrefix) && !strings.Contains(image, "/eks-anywhere/") {
 		return named
 	}

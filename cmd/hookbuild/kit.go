@@ -231,7 +231,11 @@ func (a *app) loadKit(c *cli.Context) error {
 			return err
 		}
 	}
-	a.note("everything for %s is in the cache; %s", strings.Join(file.Flavors(), ", "), howToBuild(file.Builds, " --offline"))
+	more := " --offline"
+	if c.IsSet("cache-dir") && !a.fromSite("cache-dir") {
+		more += " --cache-dir " + words.Shell(c.String("cache-dir"))
+	}
+	a.note("everything for %s is in the cache; %s", strings.Join(file.Flavors(), ", "), howToBuild(file.Builds, more))
 	return nil
 }
 

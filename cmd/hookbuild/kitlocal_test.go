@@ -296,7 +296,7 @@ func TestKitOfADocument(t *testing.T) {
 	kit := filepath.Join(t.TempDir(), "kit.tar")
 	run(0, "kit", "save", "-o", kit)
 	cache := t.TempDir()
-	if said, err := l.inNamespace("kit", "load", kit, "--cache-dir", cache, "--progress", "plain"); err != nil || !strings.Contains(said, "`hookbuild linuxkit machine --locked --offline`") {
+	if said, err := l.inNamespace("kit", "load", kit, "--cache-dir", cache, "--progress", "plain"); err != nil || !strings.Contains(said, "`hookbuild linuxkit machine --locked --offline --cache-dir "+cache+"`") {
 		t.Errorf("%v\n%s", err, said)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "machine.yaml")); err != nil {

@@ -14,6 +14,7 @@ import (
 	"hookbuild/build"
 	"hookbuild/cmd/hookbuild/face"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/progress"
 	"hookbuild/kernel/flavor"
 	"hookbuild/linuxkit/size"
 	"hookbuild/site"
@@ -29,10 +30,24 @@ func newLinuxKitCommand(a *app) *cli.Command {
 		ArgsUsage:   "[FLAVOR]",
 		Flags:       concat(documentFlags(), hookFlags(), buildKernelFlags(), compressionFlags(), outputFlags(), overlayFlags(), lockFlags()),
 		Action: func(c *cli.Context) error {
+			a.warnNotEmbedded(c)
 			return a.eachBuild(c, func(c *cli.Context) error {
 				return a.buildHookOS(c, func(*build.Request) error { return nil })
 			})
 		},
+	}
+}
+
+// warnNotEmbedded warns of images that hookbuild.yaml embeds and this command does not.
+func (a *app) warnNotEmbedded(c *cli.Context) {
+	if a.site == nil || c.IsSet("yaml") {
+		return
+	}
+	for _, s := range a.site.settings {
+		if strings.HasPrefix(s.Key, "embed.") {
+			progress.Warnf(a.sink(), "%s:%d: `hookbuild %s` embeds no images; `hookbuild all` embeds those of the section embed", a.site.Path, s.Line, a.typedCommand)
+			return
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 func (d *demo) secondAct(ctx context.Context, registry *corpus.Registry, bundle string) (kit string, err error) {
 	alone := testneed.Unshare()
 	if said, err := exec.CommandContext(ctx, alone[0], append(alone[1:], "true")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(d.w, "\nThe second act, the same build without a network, is left out, which is no failure: it needs root or user namespaces (%s: %s).\n", strings.Join(alone, " "), strings.TrimSpace(fmt.Sprint(err, " ", string(said))))
+		fmt.Fprintf(d.w, "\nThe same build without a network is left out, which is no failure: it needs root or user namespaces (%s: %s).\n", strings.Join(alone, " "), strings.TrimSpace(fmt.Sprint(err, " ", string(said))))
 		return "", nil
 	}
 	at := func(name string) string { return filepath.Join(d.work, name+"-"+d.arch) }
