@@ -363,11 +363,11 @@ func TestLatestOfOwnInputs(t *testing.T) {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 	w.Hash = "cccccccc"
-	if got, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "kernel ends in cccccccc; the newest is 6.6.100-bbbbbbbb") || !strings.Contains(err.Error(), "--kernel build") || strings.Contains(err.Error(), "--kernel latest") {
+	if got, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "kernel ends in cccccccc); use --kernel build to compile it") || !strings.Contains(err.Error(), "--kernel build") || strings.Contains(err.Error(), "--kernel latest") {
 		t.Errorf("without one: %q, %v", got, err)
 	}
 	w.Insist = true
-	if _, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to use 6.6.100-bbbbbbbb") {
+	if _, err := latest(t.Context(), repo, w); err == nil || !strings.Contains(err.Error(), "--kernel latest to use the newest published one anyway") || strings.Contains(err.Error(), "bbbbbbbb") {
 		t.Errorf("without one, where others serve: %v", err)
 	}
 	w.Series = "6.12"

@@ -73,15 +73,14 @@ func latest(ctx context.Context, tagger tagger, w wanted) ([]string, error) {
 
 // nothing returns the error for the case that no tag matches.
 func (w wanted) nothing(tags []string) error {
-	others := slices.DeleteFunc(slices.Clone(tags), func(t string) bool { return !inSeries(t, w.Series) })
-	if w.HashOnly && len(others) > 0 {
-		newest := slices.MaxFunc(others, func(a, b string) int { return compareTags(a, b, w.Hash) })
+	ofSeries := func(tag string) bool { return inSeries(tag, w.Series) }
+	if w.HashOnly && slices.ContainsFunc(tags, ofSeries) {
 		remedy := "publish one (hookbuild kernel --push) or use --kernel image:REF"
-		if w.Insist {
-			remedy = "or --kernel latest to use " + newest + " anyway"
+		if w.Insist { // which one that is, its tag does not say: the architectures share the repository
+			remedy = "or --kernel latest to use the newest published one anyway"
 		}
-		return invalid("finding the latest kernel %s in %q: no kernel of that series there was built from this checkout's %s and kernel/Dockerfile (the tag of such a kernel ends in %s; the newest is %s); use --kernel build to compile it, %s",
-			w.Series, w.Repository, w.Config, w.Hash, newest, remedy)
+		return invalid("finding the latest kernel %s in %q: no kernel of that series there was built from this checkout's %s and kernel/Dockerfile (the tag of such a kernel ends in %s); use --kernel build to compile it, %s",
+			w.Series, w.Repository, w.Config, w.Hash, remedy)
 	}
 	return invalid("finding the latest kernel %s in %q: it has %s; build one (hookbuild kernel) or use --kernel image:REF",
 		w.Series, w.Repository, seriesOf(tags))

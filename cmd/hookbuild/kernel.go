@@ -124,8 +124,12 @@ func (a *app) kernel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if loaded := !to.NoLoad && !to.Push && to.Export == "" && to.ExportDir == ""; loaded && a.locked == nil {
-		a.note("`hookbuild all` builds with this kernel if it has --kernel daemon:%s", ref)
+	if toDocker := !to.NoLoad && !to.Push && to.Export == "" && to.ExportDir == ""; toDocker && a.locked == nil {
+		form := "image" // a published image is not put into Docker
+		if deliver.InDocker(c.Context, ref) {
+			form = "daemon"
+		}
+		a.note("`hookbuild all` builds with this kernel if it has --kernel %s:%s", form, ref)
 	}
 	_, err = fmt.Fprintln(a.results(), ref)
 	return err

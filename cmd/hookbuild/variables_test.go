@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,6 +200,39 @@ func TestPublishedKernel(t *testing.T) {
 	p.run(4, append(args, "FORCE_BUILD_KERNEL=yes")...)
 }
 
+// TestKernelSaysHowToUseIt checks that kernel ends with the reference that a build can
+// take: the registry's if Docker does not have the image.
+func TestKernelSaysHowToUseIt(t *testing.T) {
+	p := newPlace(t)
+	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/Dockerfile"), "FROM x\n")
+	sum := sha256.Sum256([]byte("FROM x\n")) // the configuration is empty
+	base := p.site.Host + "/hook-kernel"
+	ref := base + ":6.6.7-" + hex.EncodeToString(sum[:])[:8]
+	site.Push(t, ref, map[string]string{
+		"kernel":     string(kerneltest.BzImage(t, "6.6.7", "CONFIG_RD_ZSTD=y\n")),
+		"kernel.tar": string(kerneltest.Tar(t, map[string]string{"lib/modules/6.6.7/modules.builtin": ""})),
+	})
+	args := []string{"hook-latest-lts-amd64", "--hook-dir", p.site.Dir, "HOOK_KERNEL_OCI_BASE=" + base}
+	kernel := append([]string{"kernel", "KERNEL_POINT_RELEASE=7"}, args...)
+	says(t, p.run(0, kernel...).stderr, "`hookbuild all` builds with this kernel if it has --kernel image:"+ref+"\n")
+	p.run(0, append([]string{"linuxkit", "--kernel", "image:" + ref}, args...)...)
+
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/_ping":
+			w.Header().Set("Api-Version", "1.44")
+		case strings.HasSuffix(r.URL.Path, "/images/"+ref+"/json"):
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"Id": "sha256:%064d", "Os": "linux", "Architecture": "amd64"}`, 1)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(engine.Close)
+	t.Setenv("DOCKER_HOST", "tcp://"+strings.TrimPrefix(engine.URL, "http://"))
+	says(t, p.run(0, kernel...).stderr, "`hookbuild all` builds with this kernel if it has --kernel daemon:"+ref+"\n")
+}
+
 func TestVariablesOfEveryCommand(t *testing.T) {
 	p := newPlace(t)
 	doc := p.document()
@@ -280,7 +315,7 @@ func TestKernelOfTheCheckout(t *testing.T) {
 	}
 	site.WriteFile(t, filepath.Join(p.site.Dir, "kernel/configs/generic-6.6.y-x86_64"), "CONFIG_X=y\nCONFIG_EDITED=y\n")
 	got = p.run(3, args...)
-	for _, say := range []string{"from this checkout's kernel/configs/generic-6.6.y-x86_64 and kernel/Dockerfile (the tag", "--kernel build", "--kernel latest to use 6.6.8-ffffffff"} {
+	for _, say := range []string{"from this checkout's kernel/configs/generic-6.6.y-x86_64 and kernel/Dockerfile (the tag", "--kernel build", "--kernel latest to use the newest published one anyway\n"} {
 		if !strings.Contains(got.stderr, say) {
 			t.Errorf("with an edited configuration the error does not say %q: %s", say, got.stderr)
 		}

@@ -40,6 +40,16 @@ func (d docker) find(ctx context.Context, ref string) (Producer, error) {
 	}, nil
 }
 
+// InDocker reports whether the local Docker has the image with this name.
+func InDocker(ctx context.Context, ref string) bool {
+	api, err := dockerhost.Connect(ctx)
+	if err != nil {
+		return false
+	}
+	p, err := docker{api}.find(ctx, ref)
+	return errors.Join(err, api.Close()) == nil && p != nil
+}
+
 // savedByDocker reads an image from the output of docker save, which preserves
 // its configuration and therefore its ID.
 func savedByDocker(ctx context.Context, ref string) (_ *Made, err error) {
