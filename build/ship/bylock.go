@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -47,7 +48,7 @@ func IsPublished(ctx context.Context, ref string, r oci.Remote) (bool, error) {
 	case oci.IsMissing(err):
 		return false, nil
 	case err != nil:
-		return false, fault.Outsidef("looking for the HookOS %q: %w", ref, err)
+		return false, fmt.Errorf("looking for the HookOS %q: %w", ref, oci.Explain(parsed.Context().RegistryStr(), err))
 	}
 	return true, nil
 }

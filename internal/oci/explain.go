@@ -43,6 +43,12 @@ func (p place) orMirror(advice string) string {
 	return advice + ", or use --mirror"
 }
 
+// Explain says what went wrong when a registry itself, and no mirror of it, was asked
+// with a [Remote], and what to do about it.
+func Explain(host string, err error) error {
+	return explain(place{host: host, mirrored: true}, err)
+}
+
 // explain says what went wrong at a place and what to do about it. Errors about
 // content are left as they are.
 func explain(at place, err error) error {

@@ -201,6 +201,9 @@ func TestNowhere(t *testing.T) {
 	if err == nil || fault.KindOf(err) != fault.Outside || m.made != 1 {
 		t.Errorf("with a registry that does not answer: %v; made %d times", err, m.made)
 	}
+	if text := err.Error(); !strings.HasPrefix(text, `looking for the kernel image "127.0.0.1:1/k:1": asking 127.0.0.1:1: dial tcp`) || !strings.HasSuffix(text, "; check the network and HTTPS_PROXY") {
+		t.Errorf("for a push to a registry that does not answer, the error is %v", err)
+	}
 }
 
 // TestDocker exports an image that Docker has: Docker's copy is unchanged, and

@@ -64,7 +64,7 @@ func (r Registry) findItself(ctx context.Context, ref string) (Producer, error) 
 	case oci.IsMissing(err):
 		return nil, nil
 	default:
-		return nil, fault.Outsidef("looking for the kernel image %q: %w", ref, err)
+		return nil, fmt.Errorf("looking for the kernel image %q: %w", ref, oci.Explain(parsed.Context().RegistryStr(), err))
 	}
 	return func(ctx context.Context) (*Made, error) {
 		image, err := r.Client.Verbatim(ctx, ref)
