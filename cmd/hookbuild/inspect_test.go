@@ -104,12 +104,14 @@ func TestInspect(t *testing.T) {
 
 // TestInspectNamesTheFlavor checks the command that builds with missing drivers.
 func TestInspectNamesTheFlavor(t *testing.T) {
-	for _, test := range []struct{ more, release, want string }{
+	for _, test := range []struct{ more, location, release, want string }{
 		{want: "hookbuild all hook-lts-amd64 --embed-from-bundle --kernel build "},
 		{release: "v0.24.1", want: "hookbuild all hook-lts-amd64 --eksa-version v0.24.1 --kernel build "},
+		{location: "bundle.yaml", release: "v0.24.1", want: "hookbuild all hook-lts-amd64 --embed-from-bundle --bundle bundle.yaml --kernel build "},
+		{location: "https://a.example/b.yaml", release: "v0.24.1", want: "hookbuild all hook-lts-amd64 --eksa-version v0.24.1 --kernel build "},
 		{more: "cmdline-x86_64", want: "hookbuild all --kernel build "},
 	} {
-		a := artifact.Build{ID: "x86_64", Arch: "x86_64", Flavor: "hook-lts-amd64", Bundle: &artifact.Bundle{Release: test.release}, Artifacts: []artifact.File{{Name: "initramfs-x86_64"}, {Name: test.more}}}
+		a := artifact.Build{ID: "x86_64", Arch: "x86_64", Flavor: "hook-lts-amd64", Bundle: &artifact.Bundle{Release: test.release, Location: test.location}, Artifacts: []artifact.File{{Name: "initramfs-x86_64"}, {Name: test.more}}}
 		manifest := filepath.Join(artifactsOf(t, "hook", a), "hook", artifact.ManifestFile)
 		code, stdout, stderr := inspectedBeside(t, readFile(t, manifest), "VMLINUZ", "INITRAMFS", "--pci", "8086:1592")
 		if code != 0 || !strings.Contains(stdout, "\n"+test.want) {

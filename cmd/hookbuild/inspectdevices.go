@@ -13,6 +13,7 @@ import (
 	"hookbuild/build/artifact"
 	"hookbuild/internal/fault"
 	"hookbuild/internal/initramfs"
+	"hookbuild/internal/web"
 	"hookbuild/internal/words"
 	"hookbuild/kernel"
 	"hookbuild/kernel/devices"
@@ -160,9 +161,12 @@ func (a *addition) command() string {
 		text += " " + words.Shell(a.made.Flavor)
 	}
 	if a.made != nil && a.made.Bundle != nil {
-		if release := a.made.Bundle.Release; release != "" {
-			text += " --eksa-version " + words.Shell(release) // implies --embed-from-bundle
-		} else {
+		switch b := a.made.Bundle; {
+		case b.Location != "" && !web.IsURL(b.Location):
+			text += " --embed-from-bundle --bundle " + words.Shell(b.Location)
+		case b.Release != "":
+			text += " --eksa-version " + words.Shell(b.Release) // implies --embed-from-bundle
+		default:
 			text += " --embed-from-bundle"
 		}
 	}
