@@ -20,6 +20,8 @@ type Setting struct {
 	Flag, Variable string
 	// Values are as the command line has them; several for a list.
 	Values []string
+	// Implied reports that the key means the option in addition to its own.
+	Implied bool
 }
 
 // anyKey is the key of a mapping whose value stands for all other keys.
@@ -64,7 +66,7 @@ func (f *File) impliedBundle() []Setting {
 	}
 	for _, key := range []string{"embed.cluster", "embed.bundle", "embed.eksa-version"} {
 		if line := f.lines[key]; line > 0 {
-			return []Setting{{Key: key, Line: line, Flag: "embed-from-bundle", Values: []string{"true"}}}
+			return []Setting{{Key: key, Line: line, Flag: "embed-from-bundle", Values: []string{"true"}, Implied: true}}
 		}
 	}
 	return nil

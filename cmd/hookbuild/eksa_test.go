@@ -177,7 +177,7 @@ func TestEitherVersionOrCluster(t *testing.T) {
 		return r.run(code, append([]string{"images", "--cluster", file, "--releases-url", r.service.ReleasesURL()}, more...)...).stderr
 	}
 	says(t, images(0, "--eksa-version", "0.24.2"), file+": EKS Anywhere v0.24.2", "bundle 110")
-	says(t, images(2, "--eksa-version", "v0.25.3"), "--eksa-version v0.25.3: "+file+" says EKS Anywhere v0.24.2 (spec.eksaVersion)")
+	says(t, images(2, "--eksa-version", "v0.25.3"), "--eksa-version v0.25.3: "+file+" of --cluster says EKS Anywhere v0.24.2 (spec.eksaVersion)")
 	bundle := r.service.File("/releases/bundles/110/manifest.yaml")
 	says(t, images(0, "--bundle", bundle), "bundle 110")
 	site.WriteFile(t, file, head+"{eksaVersion: v0.25.3}\n")

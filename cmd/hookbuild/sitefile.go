@@ -120,6 +120,9 @@ func (a *app) applySite(c *cli.Context, flags []cli.Flag, global bool) error {
 			continue
 		}
 		if by := a.replacedBy(c, s, name, given); by != "" {
+			if s.Implied {
+				continue // the key stays
+			}
 			a.site.replaced = append(a.site.replaced, fmt.Sprintf("%s replaces %s (line %d)", by, s.Key, s.Line))
 			continue
 		}

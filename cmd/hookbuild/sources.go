@@ -30,7 +30,7 @@ func (a *app) loadBundle(c *cli.Context) (*bundles.Bundle, error) {
 	ref := bundles.Ref{Bundle: c.String("bundle"), EKSAVersion: c.String("eksa-version")}
 	if a.cluster != nil && a.cluster.Version != "" && ref.Bundle == "" { // webClient has read it
 		if v := ref.EKSAVersion; v != "" && strings.TrimPrefix(v, "v") != strings.TrimPrefix(a.cluster.Version, "v") {
-			return nil, usagef("--eksa-version %s: %s says EKS Anywhere %s (spec.eksaVersion); leave --eksa-version out, or correct the file", v, a.cluster.File, a.cluster.Version)
+			return nil, usagef("--eksa-version %s: %s of --cluster says EKS Anywhere %s (spec.eksaVersion); leave --eksa-version out, or correct the file", v, a.cluster.File, a.cluster.Version)
 		}
 		ref.EKSAVersion = a.cluster.Version
 	}
