@@ -54,7 +54,7 @@ type app struct {
 	flavor       string          // of several, the one at hand
 	wrote        bool            // artifacts were written
 	locked       *lock.Build     // nil without --locked
-	absolute     map[string]bool // the absolute paths of the lock, as lockPaths has them
+	lockedNames  map[string]bool // the paths in locked, see lockPaths
 	kit          *kit.Kit        // nil until it is first asked for
 	kept         *kit.Site       // what a kit has of files, nil without --locked
 }

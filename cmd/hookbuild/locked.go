@@ -232,8 +232,8 @@ func (a *app) withLocked(c *cli.Context, b lock.Build, do func(*cli.Context) err
 		return err
 	}
 	variables := a.variables
-	defer func() { a.locked, a.flavor, a.variables, a.absolute = nil, "", variables, nil }()
-	a.variables, a.absolute = maps.Clone(variables), absoluteNames(b)
+	defer func() { a.locked, a.flavor, a.variables, a.lockedNames = nil, "", variables, nil }()
+	a.variables, a.lockedNames = maps.Clone(variables), namesIn(b)
 	if err := checkTaken(c, b); err != nil {
 		return err
 	}

@@ -22,15 +22,16 @@ type lockPaths struct {
 	dir  string // of the lock
 	kept map[string]string
 	back map[string]string // kept's names by path
-	// absolute are the absolute names of the locked build. They stay as they are, also
-	// where the lock, or the kit that has it, is in a parent directory of the file.
-	absolute map[string]bool
+	// locked are the names in the locked build. Files that it has keep these names: an
+	// absolute one also where the lock, or the kit that has it, is in a parent directory
+	// of the file, a relative one also where the lock itself has an absolute path.
+	locked map[string]bool
 }
 
 // pathsOf returns the paths of the lock in use. A kit's lock counts as if it were
 // where this machine has none.
 func (a *app) pathsOf(c *cli.Context) lockPaths {
-	p := lockPaths{dir: filepath.Dir(orDefault(c.String("lock-file"), lock.Name)), absolute: a.absolute}
+	p := lockPaths{dir: filepath.Dir(orDefault(c.String("lock-file"), lock.Name)), locked: a.lockedNames}
 	if a.kept != nil {
 		p.kept, p.back = a.kept.Paths(), map[string]string{}
 		for name, path := range p.kept {
@@ -53,13 +54,11 @@ func (a *app) lockFile(c *cli.Context) string {
 	return fetch.StandIn(path, filepath.Join(a.kept.Dir, lock.Name))
 }
 
-// absoluteNames returns the absolute paths in a locked build.
-func absoluteNames(b lock.Build) map[string]bool {
+// namesIn returns the paths in a locked build.
+func namesIn(b lock.Build) map[string]bool {
 	names := map[string]bool{}
 	add := func(name string) string {
-		if filepath.IsAbs(filepath.FromSlash(name)) {
-			names[name] = true
-		}
+		names[name] = true
 		return name
 	}
 	for option, values := range b.Options {
@@ -96,11 +95,11 @@ func (p lockPaths) name(path string) string {
 	if name, ok := p.back[path]; ok {
 		return name
 	}
-	if full, err := filepath.Abs(path); err == nil && p.absolute[filepath.ToSlash(full)] {
+	if full, err := filepath.Abs(path); err == nil && p.locked[filepath.ToSlash(full)] {
 		return filepath.ToSlash(full)
 	}
 	relative := p.relative(path)
-	if filepath.IsAbs(path) && (relative == ".." || strings.HasPrefix(relative, "../")) {
+	if filepath.IsAbs(path) && (relative == ".." || strings.HasPrefix(relative, "../")) && !p.locked[relative] {
 		return filepath.ToSlash(filepath.Clean(path))
 	}
 	return relative
@@ -129,21 +128,11 @@ func (p lockPaths) path(ctx context.Context, name string) string {
 	return fetch.StandInTree(ctx, p.local(name), p.kept[name])
 }
 
-// local returns where a file of the lock is on this machine. It returns no absolute
-// path for a relative name that leads out of the lock's directory, because name keeps
-// such paths as they are.
+// local returns where a file of the lock is on this machine.
 func (p lockPaths) local(name string) string {
 	path := filepath.FromSlash(name)
-	if filepath.IsAbs(path) || p.dir == "." {
-		return path
-	}
-	path = filepath.Join(p.dir, path)
-	if filepath.IsAbs(path) && strings.HasPrefix(name, "../") {
-		if here, err := os.Getwd(); err == nil {
-			if relative, err := filepath.Rel(here, path); err == nil {
-				return relative
-			}
-		}
+	if !filepath.IsAbs(path) && p.dir != "." {
+		path = filepath.Join(p.dir, path)
 	}
 	return path
 }
