@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,12 +97,10 @@ func (a *app) flavorOf(c *cli.Context) (flavor.Flavor, error) {
 	if err != nil {
 		return flavor.Flavor{}, err
 	}
-	// Empty are the values of variables that a script's environment lacks, as for build.sh.
-	names := slices.DeleteFunc(slices.Clone(c.Args().Slice()), func(name string) bool { return name == "" })
-	if len(names) > 1 && a.flavor == "" {
-		return flavor.Flavor{}, usagef("%s: name one flavor; `hookbuild matrix` prints the jobs to build several", quoted(names))
+	if c.NArg() > 1 && a.flavor == "" {
+		return flavor.Flavor{}, usagef("%s: name one flavor; `hookbuild matrix` prints the jobs to build several", quoted(c.Args().Slice()))
 	}
-	id := orDefault(a.flavor, strings.Join(names, ""))
+	id := orDefault(a.flavor, c.Args().First())
 	if id == "" {
 		id = a.siteFlavor()
 	}

@@ -29,7 +29,9 @@ type commandLine struct {
 
 // arrange parses a command line. The cli library stops at the first word that is
 // not an option, but people write `all FLAVOR --out DIR`, and build.sh accepts
-// KEY=VALUE anywhere. Words after "--" are left alone.
+// KEY=VALUE anywhere. Words after "--" are left alone. In the place of a flavor, an
+// empty word is the value of a variable that a script's environment lacks, and is left
+// out.
 func arrange(root *cli.App, args []string) (commandLine, error) {
 	line := commandLine{variables: map[string]string{}}
 	global := flagValues(root.Flags)
@@ -39,6 +41,7 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 	known := maps.Clone(global)
 	local := map[string]bool{}
 	sub := root.Commands
+	takesFlavor := false
 	var globals, flags []string
 	for len(args) > 0 {
 		arg := args[0]
@@ -87,8 +90,12 @@ func arrange(root *cli.App, args []string) (commandLine, error) {
 			maps.Copy(local, flagValues(sub[i].Flags))
 			maps.DeleteFunc(known, func(name string, _ bool) bool { return isVersion(name) })
 			maps.Copy(known, local)
+			takesFlavor = strings.HasPrefix(sub[i].ArgsUsage, "[FLAVOR")
 			sub = sub[i].Subcommands
 		}
+	}
+	if takesFlavor {
+		line.words = slices.DeleteFunc(line.words, func(word string) bool { return word == "" })
 	}
 	line.sorted = slices.Concat(globals, line.names, flags)
 	if len(line.words) > 0 {

@@ -25,6 +25,8 @@ func TestArrange(t *testing.T) {
 		{"after a double dash all is an argument", []string{"all", "--", "--out", "A=b"},
 			[]string{"all", "--", "--out", "A=b"}, nil},
 		{"an alias", []string{"build", "f"}, []string{"linuxkit", "--", "f"}, nil},
+		{"an empty word for a flavor", []string{"all", "", "f", "--out", ""}, []string{"--out", "", "all", "--", "f"}, nil},
+		{"an empty word for a file", []string{"inspect", ""}, []string{"inspect", "--", ""}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
