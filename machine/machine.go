@@ -159,8 +159,17 @@ func (m Machine) KernelCmdline() string {
 }
 
 func (m Machine) emulated() bool {
-	accel, _, _ := strings.Cut(m.Accel, ",") // options follow a comma
+	accel := m.accelerator()
 	return accel == "" || accel == "tcg"
+}
+
+// UsesKVM reports whether the machine runs with KVM.
+func (m Machine) UsesKVM() bool { return m.accelerator() == "kvm" }
+
+// accelerator returns the name of the accelerator without its options.
+func (m Machine) accelerator() string {
+	accel, _, _ := strings.Cut(m.Accel, ",")
+	return accel
 }
 
 func (m Machine) arguments(k kind) []string {

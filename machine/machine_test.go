@@ -277,3 +277,12 @@ func TestWhatCannotBoot(t *testing.T) {
 		t.Errorf("without a kernel: %v", err)
 	}
 }
+
+// Options of QEMU follow the name of an accelerator.
+func TestUsesKVM(t *testing.T) {
+	for accel, want := range map[string]bool{"": false, "tcg": false, "tcg,thread=single": false, "kvm": true, "kvm,kernel-irqchip=off": true, "hvf": false} {
+		if got := (Machine{Accel: accel}).UsesKVM(); got != want {
+			t.Errorf("%q: %v", accel, got)
+		}
+	}
+}

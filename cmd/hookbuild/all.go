@@ -271,9 +271,10 @@ func (a *app) kernelChoice(c *cli.Context, f flavor.Flavor) (ref string, o kerne
 		return "", o, err
 	}
 	switch {
+	case k.Method == flavor.Armbian && kernel.IsPlace(ref):
+		err = refuseBuildFlags(c, "the kernel is "+ref+"; leave out the option")
 	case k.Method == flavor.Armbian:
-		err = refuseBuildFlags(c, readyMade(*k))
-		if err == nil && !kernel.IsPlace(ref) {
+		if err = refuseBuildFlags(c, readyMade(*k)); err == nil {
 			a.tellReadyMade(*k)
 		}
 	case ref != "build":

@@ -78,6 +78,7 @@ func TestOptionsOfArmbian(t *testing.T) {
 		}
 	}
 	says(t, l.withPoint(2, "build", armbian, "--kernel", "build", "--set", "CONFIG_ICE=m").stderr, "use --kernel latest\n")
+	says(t, l.withPoint(2, "build", armbian, "--kernel", "dir:"+l.site.Dir, "--set", "CONFIG_ICE=m").stderr, "--set changes how a kernel is built, but the kernel is dir:"+l.site.Dir+"; leave out the option\n")
 	says(t, l.withPoint(2, "build", "hook-latest-lts-amd64", "--kernel-version", "230").stderr, "add --kernel build\n")
 
 	// The options of hookbuild.yaml are for all of its flavors.

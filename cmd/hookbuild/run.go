@@ -143,7 +143,7 @@ func (a *app) bootMachine(c *cli.Context, m machine.Machine) (err error) {
 	a.note("kernel command line: %s", m.Cmdline)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.results(), a.stderr
 	if err := cmd.Run(); err != nil {
-		return fault.Failedf("running %s on %q: %w; its message is above%s", filepath.Base(cmd.Path), m.Kernel, err, withoutKVM(m.Accel))
+		return fault.Failedf("running %s on %q: %w; its message is above%s", filepath.Base(cmd.Path), m.Kernel, err, withoutKVM(m))
 	}
 	return nil
 }
@@ -168,8 +168,8 @@ func (a *app) accel(c *cli.Context, arch string) (string, error) {
 
 // withoutKVM returns what to add to the message about a machine that did not run as it
 // should, which may be due to its accelerator.
-func withoutKVM(accel string) string {
-	if name, _, _ := strings.Cut(accel, ","); name != "kvm" {
+func withoutKVM(m machine.Machine) string {
+	if !m.UsesKVM() {
 		return ""
 	}
 	return "; if KVM is the cause, `--accel tcg` does without it"

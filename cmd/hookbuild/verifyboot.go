@@ -161,7 +161,7 @@ func (a *app) boot(c *cli.Context, r verify.Request, proof *verify.Report) (_ *v
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(report.Bad(), func(c verdict.Check) bool { return c.Name == verdict.Kernel }) && m.Accel == "kvm" {
+	if slices.ContainsFunc(report.Bad(), func(c verdict.Check) bool { return c.Name == verdict.Kernel }) && m.UsesKVM() {
 		progress.Warnf(a.sink(), "no kernel was seen to start with KVM, which does not work well under every hypervisor; `--accel tcg` emulates the processor")
 	}
 	if name := c.String("junit"); name != "" {

@@ -187,7 +187,7 @@ var errStopped = errors.New("it stopped the machine")
 // failed returns the error about QEMU, which ended with err or has err's fault.
 func (b *boot) failed(program string, err error) error {
 	text := strings.TrimSpace(b.said.String())
-	if lines := aboutKVM(text); len(lines) > 0 && strings.HasPrefix(b.Machine.Accel, "kvm") {
+	if lines := aboutKVM(text); len(lines) > 0 && b.Machine.UsesKVM() {
 		return fault.Outsidef("booting %q: KVM does not run this machine on this host; use the accelerator tcg (--accel tcg), which emulates the processor: %s: %w: %s",
 			b.Machine.Kernel, program, err, strings.Join(lines, "; "))
 	}
