@@ -187,7 +187,8 @@ func (r Request) siteDigests(context.Context) ([]lock.Input, error) {
 }
 
 // fragmentDigests hashes the kernel options of files, the flavor's and the
-// request's.
+// request's. It leaves out pipes, which the kernel's plan has read: they can be read
+// only once.
 func (r Request) fragmentDigests(ctx context.Context) ([]lock.Input, error) {
 	p := r.KernelOptions.Plan
 	if r.Kernel != kernelBuild {
@@ -208,6 +209,9 @@ func (r Request) fragmentDigests(ctx context.Context) ([]lock.Input, error) {
 		}
 	}
 	for _, name := range p.Fragments {
+		if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+			continue
+		}
 		if err := add(name, name); err != nil {
 			return nil, err
 		}
