@@ -151,9 +151,9 @@ func TestLockInAnotherDirectory(t *testing.T) {
 	l.build(0, "--overlay", filepath.Join(dir, "overlay.yaml"))
 
 	// Above a symlink are other directories than above what it names.
-	for _, real := range []string{"a", "a/b/c/d/e/f"} {
-		real, link := filepath.Join(t.TempDir(), real), filepath.Join(t.TempDir(), "a/b/link")
-		if err := errors.Join(os.MkdirAll(real, 0o700), os.MkdirAll(filepath.Dir(link), 0o700), os.Symlink(real, link)); err != nil {
+	for _, target := range []string{"a", "a/b/c/d/e/f"} {
+		target, link := filepath.Join(t.TempDir(), target), filepath.Join(t.TempDir(), "a/b/link")
+		if err := errors.Join(os.MkdirAll(target, 0o700), os.MkdirAll(filepath.Dir(link), 0o700), os.Symlink(target, link)); err != nil {
 			t.Fatal(err)
 		}
 		t.Chdir(link)
