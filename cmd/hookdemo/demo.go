@@ -230,7 +230,7 @@ func (d *demo) tell(ctx context.Context, registry *corpus.Registry, prefix []str
 	line := slices.Concat(prefix, []string{d.hookbuild}, args)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), variable+"="+base(registry))
-	said := d.prefixed("   | ", nil)
+	said := d.prefixed("   | ")
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
 	return errors.Join(cmd.Run(), said.Close())
@@ -264,7 +264,7 @@ func (d *demo) boot(ctx context.Context) (report lab.Report, err error) {
 	}
 	title := fmt.Sprintf("Boot vmlinuz and initramfs in QEMU, without network or disk, %d MiB of RAM", d.memory)
 	err = d.step(title, func() (string, error) {
-		console := d.prefixed("   | ", forPeople)
+		console := d.prefixed("   | ")
 		text, err := lab.Boot(ctx, lab.Machine{
 			Arch: d.arch, Kernel: d.artifact("vmlinuz"), Initramfs: initramfs, MemoryMB: d.memory, Cmdline: cmdline,
 			Timeout: d.patience(), Console: console,

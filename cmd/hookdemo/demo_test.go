@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hookbuild/test/corpus"
+	"hookbuild/test/corpus/expect"
 	"hookbuild/test/lab"
 )
 
@@ -26,7 +27,7 @@ func allImages() string {
 
 // TestJudge checks which reports of the machine are a success.
 func TestJudge(t *testing.T) {
-	const well = "corpus ok: tink-worker (amd64): 5 files"
+	well := expect.Well("tink-worker", "amd64") + ": 5 files"
 	few := strings.ReplaceAll(allImages(), "embedded/kexec", "embedded/other")
 	for name, c := range map[string]struct {
 		images, run string
@@ -50,18 +51,6 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestForPeople(t *testing.T) {
-	for line, want := range map[string]string{
-		"plain": "plain",
-		"corpus ok: cexec (amd64): 5 files, 1 directories": "a container of cexec has exactly the files that it was made of (amd64): 5 files, 1 directories",
-		"hookos-demo: init.d after 4.25 s: name=y":         "hookos-demo: init.d after 4.25 s: name=y",
-	} {
-		if got := forPeople(line); got != want {
-			t.Errorf("%q: got %q", line, got)
-		}
-	}
-}
-
 func TestStory(t *testing.T) {
 	var out bytes.Buffer
 	s := newStory(&out)
@@ -73,7 +62,7 @@ func TestStory(t *testing.T) {
 	if err := s.step("Fail", func() (string, error) { return "", errors.New("no") }); err == nil || err.Error() != "Fail: no" {
 		t.Errorf("got %v", err)
 	}
-	w := s.prefixed("> ", nil)
+	w := s.prefixed("> ")
 	for _, part := range []string{"a", "b\r\nc\n", "rest"} {
 		if _, err := w.Write([]byte(part)); err != nil {
 			t.Fatal(err)

@@ -11,22 +11,12 @@ import (
 
 	"hookbuild/internal/initramfs"
 	"hookbuild/test/corpus"
+	"hookbuild/test/corpus/expect"
 	"hookbuild/test/lab"
 )
 
-// exact is what the checking program in an image prints before its name if nothing differs.
-const exact = "corpus ok: "
-
 // embeddedName returns the name of an embedded image in EKS Anywhere's templates.
 func embeddedName(image string) string { return "127.0.0.1/embedded/" + image }
-
-// forPeople rewrites the lines of the checking program on a console.
-func forPeople(line string) string {
-	if image, found, ok := strings.Cut(line, " ("); ok && strings.HasPrefix(image, exact) {
-		return "a container of " + strings.TrimPrefix(image, exact) + " has exactly the files that it was made of (" + found
-	}
-	return line
-}
 
 // judge shows what the machine reported, and returns an error if it is wrong.
 func (d *demo) judge(r lab.Report) error {
@@ -74,7 +64,7 @@ func judgeRun(r lab.Report, arch string) error {
 }
 
 func judgeOutput(output string, exit int, image, arch string) error {
-	want := exact + image + " (" + arch + ")"
+	want := expect.Well(image, arch)
 	if exit != 0 || !strings.Contains(output, want) {
 		return fmt.Errorf("running %q in the machine printed %q (exit code %d) instead of %q", embeddedName(image), strings.TrimSpace(output), exit, want)
 	}

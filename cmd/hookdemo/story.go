@@ -46,10 +46,9 @@ func (s *story) end(ran string) {
 	fmt.Fprintf(s.w, "\nAll seven images are embedded, and %s has exactly its files, %.0f s after the start.\n", ran, s.now().Sub(s.start).Seconds())
 }
 
-// prefixed returns a writer that puts prefix before each line. Change, which may be
-// nil, may rewrite a line.
-func (s *story) prefixed(prefix string, change func(line string) string) *lineWriter {
-	return &lineWriter{w: s.w, prefix: prefix, change: change}
+// prefixed returns a writer that puts prefix before each line.
+func (s *story) prefixed(prefix string) *lineWriter {
+	return &lineWriter{w: s.w, prefix: prefix}
 }
 
 // lineWriter writes whole lines. Close writes the last one.
@@ -57,7 +56,6 @@ type lineWriter struct {
 	mu     sync.Mutex
 	w      io.Writer
 	prefix string
-	change func(string) string
 	rest   []byte
 }
 
@@ -83,9 +81,6 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 
 func (l *lineWriter) print(line string) error {
 	line = strings.TrimRight(line, "\r")
-	if l.change != nil {
-		line = l.change(line)
-	}
 	_, err := fmt.Fprintf(l.w, "%s%s\n", l.prefix, line)
 	return err
 }

@@ -10,7 +10,7 @@
 // hard links, set-id bits, owners, capabilities, devices, names of any bytes,
 // empty layers, times to the nanosecond. Every image carries a description of
 // each of its files and, if [Options.Checker] is set, the program that compares
-// them: running the image prints "corpus ok: ..." or what was lost.
+// them: running the image prints what [expect.Well] returns, or what was lost.
 //
 // With a [PackageSource] the programs are real ones from Debian, and the images
 // have about 60 MB per architecture; without, they are noise and have less than

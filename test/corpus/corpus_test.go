@@ -16,6 +16,7 @@ import (
 
 	"hookbuild/bundles"
 	"hookbuild/internal/tarball"
+	"hookbuild/test/corpus/expect"
 	"hookbuild/test/testneed"
 )
 
@@ -206,7 +207,7 @@ func TestDockerSeesWhatIsDescribed(t *testing.T) {
 	r := start(t, dir, Options{Arches: []string{runtime.GOARCH}, Checker: BuildChecker(dir), GzipOnly: true})
 	for _, n := range []string{"cexec", "writefile", Worker} {
 		out, err := runInDocker(t.Context(), docker, r.Reference(n, Actions), checkProgram, "-times", "seconds")
-		if err != nil || !strings.HasPrefix(out, "corpus ok: "+n+" ") {
+		if err != nil || !strings.HasPrefix(out, expect.Well(n, runtime.GOARCH)) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	}

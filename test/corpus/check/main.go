@@ -1,6 +1,6 @@
 // Command check is the program inside the corpus's images: it compares the
 // image's file system with /corpus/expect.json and prints one line that begins
-// with "corpus ok:", or the differences. It exits with 0 only in the former
+// as [expect.Well] says, or the differences. It exits with 0 only in the former
 // case.
 package main
 
@@ -81,7 +81,7 @@ func parseTimes(word string) (expect.Times, error) {
 
 func report(out io.Writer, d *expect.Document, problems []string) bool {
 	if len(problems) == 0 {
-		fmt.Fprintf(out, "corpus ok: %s (%s): %s\n", d.Image, d.Arch, d.Summary())
+		fmt.Fprintf(out, "%s: %s\n", expect.Well(d.Image, d.Arch), d.Summary())
 		return true
 	}
 	for _, p := range problems[:min(len(problems), mostProblems)] {

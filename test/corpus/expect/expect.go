@@ -12,6 +12,12 @@ import (
 	"strings"
 )
 
+// Well is how the checking program begins its line if a container of an image has
+// every file as described. Arch is amd64 or arm64.
+func Well(image, arch string) string {
+	return "a container of " + image + " (" + arch + ") has exactly the files that it was made of"
+}
+
 // Name is a path or link target. It may contain any byte but NUL, so that its
 // JSON form is a Go string literal.
 type Name string
