@@ -115,6 +115,12 @@ func (c *Cache) Prune(ctx context.Context, l Limits) (Pruned, error) {
 			continue
 		}
 		if !l.DryRun {
+			if used, err := u.lastUse(); err != nil {
+				return Pruned{usageOf(removed), busy}, fmt.Errorf("pruning the cache %q: %w", c.dir, err)
+			} else if now.Sub(used) < inUse { // since it was listed
+				busy += u.size
+				continue
+			}
 			if err := u.remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return Pruned{usageOf(removed), busy}, fmt.Errorf("pruning the cache %q: %w", c.dir, err)
 			}
@@ -156,19 +162,35 @@ func unitsOf(files []stored) ([]*unit, error) {
 			u.used = f.used
 		}
 	}
-	for tree, u := range trees {
-		info, err := os.Stat(tree)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("looking at the cached directory: %w", err)
-		}
-		if err == nil && info.ModTime().After(u.used) {
-			u.used = info.ModTime()
+	for _, u := range trees {
+		var err error
+		if u.used, err = u.lastUse(); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortFunc(units, func(a, b *unit) int {
 		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.path, b.path))
 	})
 	return units, nil
+}
+
+// lastUse returns when the unit was used last: since it was listed, or before.
+func (u *unit) lastUse() (time.Time, error) {
+	info, err := os.Stat(u.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return u.used, nil
+	}
+	if err != nil {
+		return u.used, fmt.Errorf("looking at what is cached: %w", err)
+	}
+	used := lastUse(info)
+	if info.IsDir() {
+		used = info.ModTime() // listing its files changes the access time
+	}
+	if used.Before(u.used) {
+		used = u.used
+	}
+	return used, nil
 }
 
 // remove removes the unit. A directory gets another name first, so that no process

@@ -162,6 +162,41 @@ func TestPruneTakesTreesAsAWhole(t *testing.T) {
 }
 
 // Reading a file counts as use, but not as a change.
+// What is used after Prune listed the cache is not removed.
+func TestUsedSinceItWasListed(t *testing.T) {
+	c, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	tree, file := filepath.Join(c.Dir(), "kit", "0"), filepath.Join(c.Dir(), "downloads", "a")
+	for _, path := range []string{filepath.Join(tree, "a.deb"), file} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, old, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(tree, old, old); err != nil {
+		t.Fatal(err)
+	}
+	files, err := c.list(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	units, err := unitsOf(files)
+	if err != nil || len(units) != 2 {
+		t.Fatalf("%d units, %v", len(units), err)
+	}
+	MarkTree(tree)
+	if err := os.Chtimes(file, time.Now(), old); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range units {
+		if used, err := u.lastUse(); err != nil || time.Since(u.used) < inUse || time.Since(used) > inUse {
+			t.Errorf("%s: used %s, then %s, %v", u.path, u.used, used, err)
+		}
+	}
+}
+
 func TestReadingCountsAsUse(t *testing.T) {
 	dir := t.TempDir()
 	c, err := Open(dir, nil)
