@@ -104,7 +104,8 @@ func noteUnchecked(url string, o Options) {
 	progress.Notef(o.Progress, "%s is fetched over plain HTTP and not verified; add #sha256=HEX to the address", web.Show(url))
 }
 
-var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it; `hookbuild kit load FILE` brings it there from a kit")
+// ErrOffline is the reason why --offline forbids a download.
+var ErrOffline = errors.New("it is not in the cache, and --offline forbids fetching it; `hookbuild kit load FILE` brings it there from a kit")
 
 // pinned opens content by its checksum. The server is not asked for content
 // that the cache has.
@@ -133,7 +134,7 @@ func current(ctx context.Context, r web.Request, _ string, o Options) (*cache.Fi
 	if o.Offline {
 		version, err = o.Cache.Note(kind, digest.OfStrings(r.URL))
 		if errors.Is(err, fs.ErrNotExist) {
-			err = errOffline
+			err = ErrOffline
 		}
 	} else {
 		version, err = currentVersion(ctx, r, o)
@@ -167,7 +168,7 @@ func currentVersion(ctx context.Context, r web.Request, o Options) (string, erro
 
 func get(ctx context.Context, w io.Writer, r web.Request, o Options) error {
 	if o.Offline {
-		return errOffline
+		return ErrOffline
 	}
 	task := progress.Start(o.Progress, 0, "%s", o.client().Doing("fetch", web.Show(r.URL)))
 	body, err := o.client().Open(ctx, r)

@@ -47,7 +47,7 @@ func Once(ctx context.Context, source, key string, o Options) (File, error) {
 // content is fetched without it.
 func resume(ctx context.Context, w io.Writer, r web.Request, key string, o Options) (err error) {
 	if o.Offline {
-		return errOffline
+		return ErrOffline
 	}
 	if web.IsPlain(r.URL) && !r.Pinned {
 		noteUnchecked(r.URL, o)

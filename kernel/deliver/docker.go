@@ -40,7 +40,8 @@ func (d docker) find(ctx context.Context, ref string) (Producer, error) {
 	}, nil
 }
 
-// InDocker reports whether the local Docker has the image with this name.
+// InDocker reports whether the local Docker has the image with this name. A Docker that
+// cannot be asked counts as having none.
 func InDocker(ctx context.Context, ref string) bool {
 	api, err := dockerhost.Connect(ctx)
 	if err != nil {

@@ -14,20 +14,18 @@ import (
 
 	"hookbuild/internal/atomicfile"
 	"hookbuild/internal/fault"
+	"hookbuild/internal/fetch"
 	"hookbuild/internal/web"
 )
 
 // mostArchive limits the size of an archive; that of Linux 6.12 is 150 MB.
 const mostArchive = 2 << 30
 
-// errOffline is the reason why --offline forbids a download.
-var errOffline = errors.New("it is not in the cache, and --offline forbids fetching it; `hookbuild kit load FILE` brings it there from a kit")
-
 // download fetches url into file. The partial content of an interrupted
 // download stays next to it, and the next download resumes from there.
 func download(ctx context.Context, o Options, url string, pinned bool, file string) error {
 	if o.Offline {
-		return fault.Outsidef("fetching %q: %w", web.Show(url), errOffline)
+		return fault.Outsidef("fetching %q: %w", web.Show(url), fetch.ErrOffline)
 	}
 	err := o.client().Download(ctx, web.Request{URL: url, Most: mostArchive, Pinned: pinned}, file)
 	return fault.Mark(err, fault.Outside)
@@ -36,7 +34,7 @@ func download(ctx context.Context, o Options, url string, pinned bool, file stri
 // small fetches a file that fits in memory.
 func small(ctx context.Context, o Options, url string, most int64, check func([]byte) error) ([]byte, error) {
 	if o.Offline {
-		return nil, fmt.Errorf("fetching %q: %w", web.Show(url), errOffline)
+		return nil, fmt.Errorf("fetching %q: %w", web.Show(url), fetch.ErrOffline)
 	}
 	content, err := o.client().Get(ctx, web.Request{URL: url, Most: most}, func(content []byte, _ http.Header) error {
 		if bytes.HasPrefix(bytes.TrimSpace(content), []byte("<")) {
