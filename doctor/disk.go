@@ -27,7 +27,8 @@ type counter struct {
 // total is the size of a number of images.
 type total struct {
 	Size
-	images int
+	images  int
+	unknown int // those to embed of which no registry told the size
 }
 
 func (c *counter) add(s Size) {
@@ -39,6 +40,16 @@ func (c *counter) add(s Size) {
 	c.sum.All += s.All
 	c.sum.Fetch += s.Fetch
 	c.sum.images++
+}
+
+// lack counts an image to embed whose size is not known.
+func (c *counter) lack(w Wanted) {
+	if !w.Embedded {
+		return // rules of thumb count it
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.unknown++
 }
 
 // Rules of thumb for the bytes that a build writes.
@@ -107,6 +118,11 @@ func disks(o Options, images total, engine string) []Check {
 	case o.Bundle:
 		out.why += " with a bundle's images"
 		cache.why = out.why
+	}
+	if n := images.unknown; n > 0 {
+		without := fmt.Sprintf(", without %s of unknown size", words.Count(n, "embedded image"))
+		out.why += without
+		cache.why += without
 	}
 	if o.Bundle {
 		embedded += bundleImages

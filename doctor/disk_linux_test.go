@@ -14,7 +14,7 @@ import (
 // in --out and 16 GB in --cache-dir.
 func TestDisk(t *testing.T) {
 	testneed.Root(t)
-	images := total{Size{All: 3_000_000_000, Fetch: 3_000_000_000}, 7}
+	images := total{Size{All: 3_000_000_000, Fetch: 3_000_000_000}, 7, 0}
 	for size, want := range map[string][2]Status{"4G": {Fail, Fail}, "6G": {Warn, Fail}, "12G": {OK, Warn}, "30G": {OK, OK}} {
 		o := Options{Out: filepath.Join(tmpfs(t, size), "not", "made"), Cache: tmpfs(t, size), Described: true}
 		for i, c := range disks(o, images, "/") {

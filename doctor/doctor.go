@@ -97,6 +97,9 @@ type Registry struct {
 type Wanted struct {
 	Name string
 	Ask  func(context.Context) (Size, error)
+	// Embedded reports that it is an image to embed, which needs space beside that of
+	// the kernel and the root file system.
+	Embedded bool
 }
 
 // Run runs all checks, the slow ones concurrently, and returns them in a fixed

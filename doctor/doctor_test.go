@@ -110,8 +110,8 @@ func TestWanted(t *testing.T) {
 	registry := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer registry.Close()
 	host := strings.TrimPrefix(registry.URL, "http://")
-	has := Wanted{"x/has:1", func(context.Context) (Size, error) { return Size{All: 1 << 40, Fetch: 1 << 40}, nil }}
-	lacks := Wanted{"x/lacks:1", func(context.Context) (Size, error) { return Size{}, errors.New("not found") }}
+	has := Wanted{Name: "x/has:1", Ask: func(context.Context) (Size, error) { return Size{All: 1 << 40, Fetch: 1 << 40}, nil }}
+	lacks := Wanted{Name: "x/lacks:1", Ask: func(context.Context) (Size, error) { return Size{}, errors.New("not found") }}
 	for _, test := range []struct {
 		wanted []Wanted
 		status Status
@@ -359,5 +359,28 @@ func TestOneTrial(t *testing.T) {
 	log, err := os.ReadFile(filepath.Join(dir, "log"))
 	if err != nil || strings.Count(string(log), "-accel tcg") != 1 || strings.Count(string(log), "-accel kvm") != 1 {
 		t.Errorf("QEMU was called with:\n%s%v", log, err)
+	}
+}
+
+// Images of a registry that does not answer, or that it does not have, are not counted in
+// silence.
+func TestSizesNotKnown(t *testing.T) {
+	wanted := []Wanted{
+		{"one", func(context.Context) (Size, error) { return Size{All: 5, Fetch: 5}, nil }, true},
+		{"two", func(context.Context) (Size, error) { return Size{}, errors.New("not there") }, true},
+		{"tags", func(context.Context) (Size, error) { return Size{}, errors.New("not there") }, false},
+	}
+	var asked, silent counter
+	if err := askAll(t.Context(), wanted, &asked); err == nil || asked.sum.images != 1 || asked.sum.unknown != 1 {
+		t.Errorf("%+v, %v", asked.sum, err)
+	}
+	o := Options{Out: t.TempDir(), Cache: t.TempDir(), Web: web.New(web.Options{Limits: web.Limits{Header: time.Second, Tries: 1}})}
+	if c := registry(t.Context(), o, Registry{Host: "127.0.0.1:1", Wanted: wanted}, &clock{now: time.Now}, &silent); c.Status != Fail || silent.sum.unknown != 2 {
+		t.Errorf("%+v, %+v", c, silent.sum)
+	}
+	for _, c := range disks(o, silent.sum, "") {
+		if !strings.Contains(c.Found, "for a kernel and a root file system, without 2 embedded images of unknown size") {
+			t.Errorf("%+v", c)
+		}
 	}
 }

@@ -71,6 +71,9 @@ func registry(ctx context.Context, o Options, r Registry, clock *clock, images *
 	host := r.Host
 	c := Check{Name: "registry " + host, Breaks: "pulling images from " + host, Commands: r.Commands}
 	if err := reachRegistry(ctx, o, host, clock); err != nil {
+		for _, w := range r.Wanted {
+			images.lack(w)
+		}
 		c.Status, c.Found = Fail, err.Error()
 		c.Remedy = remedy(err, "check the network, HTTPS_PROXY and --insecure-registry") + ", or use a mirror with --mirror " + host + "=HOST"
 		return c
@@ -131,6 +134,8 @@ func askAll(ctx context.Context, all []Wanted, images *counter) error {
 			size, err := w.Ask(ctx)
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", w.Name, err)
+				images.lack(w)
+				return nil
 			}
 			images.add(size)
 			return nil

@@ -66,7 +66,7 @@ func (a *app) addNeeds(c *cli.Context, o *doctor.Options, known *checked) error 
 				return doctor.Size{}, err
 			}}, commands)
 		default:
-			addRegistry(o, mirrors, n.Image, &doctor.Wanted{Name: n.Image, Ask: func(ctx context.Context) (doctor.Size, error) {
+			addRegistry(o, mirrors, n.Image, &doctor.Wanted{Name: n.Image, Embedded: n.For == "embedded", Ask: func(ctx context.Context) (doctor.Size, error) {
 				image, err := client.Image(ctx, n.Image, v1.Platform{OS: "linux", Architecture: r.Flavor.DockerArch()})
 				if n.Own && oci.IsMissing(err) {
 					known.built(n.Image)
